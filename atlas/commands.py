@@ -1,0 +1,122 @@
+"""The commands that read an atlas: info, show, sql, upgrade."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import click
+import duckdb
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from atlas.db import open_atlas
+from atlas.display import show_number, visible
+from atlas.errors import NotAnAtlasError
+from atlas.jsonable import dumps, jsonable
+from atlas.names import parse_neuron
+from atlas.records import AtlasInfo, QueryResult
+from atlas.schema import SCHEMA_VERSION
+from atlas.terminal import neuron_page
+
+FILE = click.Path(path_type=Path)
+
+
+def _console() -> Console:
+    # A pipe gets lines of a fixed width, whatever the terminal that started it.
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+
+
+@click.command()
+@click.argument("file", type=FILE)
+@click.option("--json", "as_json", is_flag=True, help="Print the row as JSON.")
+def info(file: Path, as_json: bool) -> None:
+    """What FILE is: model, dataset, settings, versions."""
+    with open_atlas(file) as atlas:
+        record = atlas.info
+    if as_json:
+        click.echo(dumps({**jsonable(record), "versions": json.loads(record.versions)}, indent=2))
+        return
+    table = Table.grid(padding=(0, 2))
+    for field in fields(AtlasInfo):
+        value = getattr(record, field.name)
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = show_number(value)
+        table.add_row(Text(field.name, "dim"), Text("–" if value is None else visible(str(value))))
+    _console().print(table)
+
+
+@click.command()
+@click.argument("file", type=FILE)
+@click.argument("neuron")
+@click.option("--texts", default=5, show_default=True, type=click.IntRange(0), help="Texts shown of each kind.")
+def show(file: Path, neuron: str, texts: int) -> None:
+    """A neuron's page in the terminal. NEURON is a name such as L12N345 (also 12.345, 12:345, 12/345)."""
+    with open_atlas(file) as atlas:
+        layer, index = parse_neuron(neuron, atlas.info.n_layers, atlas.info.d_mlp)
+        _console().print(neuron_page(atlas, layer * atlas.info.d_mlp + index, texts))
+
+
+@click.command()
+@click.argument("file", type=FILE)
+@click.argument("statement", metavar="SQL")
+@click.option(
+    "--format", "form", default="table", show_default=True, type=click.Choice(["table", "csv", "json"]),
+    help="json: strict, {columns, rows, truncated}; NaN and infinities are strings.",
+)  # fmt: skip
+def sql(file: Path, statement: str, form: str) -> None:
+    """Run SQL on FILE, which cannot be changed by it."""
+    with open_atlas(file) as atlas:
+        result = atlas.query(statement)
+    if form == "json":
+        click.echo(dumps({"columns": result.columns, "rows": result.rows, "truncated": False}))
+    elif form == "csv":
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(result.columns)
+        writer.writerows(["" if value is None else _plain(value) for value in row] for row in result.rows)
+    else:
+        _console().print(_table(result))
+
+
+def _plain(value: object) -> str:
+    value = jsonable(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _table(result: QueryResult) -> Table:
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for place, name in enumerate(result.columns):
+        values = [row[place] for row in result.rows]
+        numbers = any(value is not None for value in values) and all(
+            value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in values
+        )
+        table.add_column(Text(visible(name)), justify="right" if numbers else "left", overflow="fold")
+    for row in result.rows:
+        table.add_row(*(Text("NULL", "dim") if value is None else Text(visible(_plain(value))) for value in row))
+    return table
+
+
+@click.command()
+@click.argument("file", type=FILE)
+def upgrade(file: Path) -> None:
+    """Write FILE anew in this program's schema version. There is one version so far, so nothing to upgrade from."""
+    if not file.is_file():
+        raise NotAnAtlasError(f"{file} does not exist; expected an atlas file (.duckdb). `atlas ingest` writes one.")
+    try:
+        with duckdb.connect(str(file), read_only=True) as connection:
+            found = connection.execute("SELECT schema_version FROM atlas").fetchone()
+    except duckdb.Error as error:
+        raise NotAnAtlasError(
+            f"{file} is not an atlas; expected a DuckDB file with a table `atlas`, which `atlas ingest` writes."
+        ) from error
+    if found is not None and found[0] < SCHEMA_VERSION:
+        raise NotAnAtlasError(
+            f"{file} has schema version {found[0]}, which was never released; expected version {SCHEMA_VERSION}. "
+            "Write it again with `atlas ingest`."
+        )
+    open_atlas(file).close()
+    click.echo(f"{file} has schema version {SCHEMA_VERSION}, the one this program reads: nothing to do.")

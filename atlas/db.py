@@ -1,0 +1,194 @@
+"""Open an atlas file read-only and run queries on it. The only module of `atlas` that owns a connection."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import duckdb
+import duckdb_engine
+import sqlalchemy as sa
+from sqlalchemy.pool import NullPool
+
+from atlas.errors import NotAnAtlasError, QueryError, SchemaVersionError
+from atlas.records import AtlasInfo, QueryResult, field_names
+from atlas.schema import SCHEMA_VERSION
+from atlas.tokens import Tokens
+
+Answer = TypeVar("Answer")
+
+
+def program_version() -> str:
+    """Version of this program as installed; 'unknown' from a checkout that was never installed."""
+    try:
+        return version("neuron-atlas")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+class Atlas:
+    """One atlas file, read-only. Made by `open_atlas`; safe to share between threads.
+
+    The file is opened at the first query, so an Atlas made before a fork may be used after it. Each thread keeps its
+    own connection: checking one out of a pool costs as much as a point lookup.
+    """
+
+    def __init__(self, path: Path, info: AtlasInfo) -> None:
+        self.path = path
+        self.info = info
+        self._remembered: dict[str, Any] = {}
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._connections: list[sa.Connection] = []
+
+    def __repr__(self) -> str:
+        return f"Atlas({str(self.path)!r}, slug={self.info.slug!r}, build_id={self.info.build_id!r})"
+
+    def __enter__(self) -> Atlas:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def rows(self, sql: str, *parameters: Any) -> Sequence[tuple]:
+        """Rows of a fixed query, `?` standing for the parameters.
+
+        Raises:
+            QueryError: DuckDB refuses the query or fails at it.
+        """
+        return self._execute(lambda connection: connection.exec_driver_sql(sql, parameters).fetchall())
+
+    def query(self, sql: str) -> QueryResult:
+        """Answer of a user's SQL: column names and rows, both empty for a statement that answers nothing.
+
+        Raises:
+            QueryError: DuckDB refuses the query or fails at it; nothing can be written.
+        """
+
+        def run(connection: sa.Connection) -> QueryResult:
+            result = connection.exec_driver_sql(sql)
+            if not result.returns_rows:
+                return QueryResult((), ())
+            return QueryResult(tuple(result.keys()), tuple(tuple(row) for row in result))
+
+        return self._execute(run)
+
+    def select(self, statement: sa.Select) -> Sequence[tuple]:
+        """Rows of a query composed with SQLAlchemy Core.
+
+        Raises:
+            QueryError: DuckDB refuses the query or fails at it.
+        """
+        return self._execute(lambda connection: connection.execute(statement).fetchall())
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """The vocabulary, read once."""
+        return Tokens(
+            self.rows(
+                'SELECT "text", CASE WHEN encode("text") = bytes THEN NULL ELSE bytes END, special '
+                "FROM token ORDER BY token_id"
+            )
+        )
+
+    def remembered(self, name: str, make: Callable[[], Answer]) -> Answer:
+        """What `make` answers, made once under its name: an atlas never changes."""
+        if name not in self._remembered:
+            self._remembered[name] = make()
+        return self._remembered[name]
+
+    def close(self) -> None:
+        """Close the connections of every thread. The Atlas opens the file again if it is queried again."""
+        with self._lock:
+            for connection in self._connections:
+                connection.close()
+            self._connections.clear()
+            self._local = threading.local()
+
+    @cached_property
+    def _engine(self) -> sa.Engine:
+        # Connections made here have DuckDB's own configuration; those of the engine's URL carry a user agent, and
+        # DuckDB refuses to open a file twice in a process with two configurations.
+        return sa.create_engine(
+            "duckdb://",
+            creator=lambda: duckdb_engine.ConnectionWrapper(duckdb.connect(str(self.path), read_only=True)),
+            poolclass=NullPool,
+        )
+
+    def _execute(self, run: Callable[[sa.Connection], Answer]) -> Answer:
+        connection = getattr(self._local, "connection", None)
+        if connection is None:
+            with self._lock:
+                connection = self._local.connection = self._engine.connect()
+                self._connections.append(connection)
+        try:
+            return run(connection)
+        except sa.exc.DBAPIError as error:
+            connection.rollback()  # DuckDB answers nothing more in a failed transaction
+            raise QueryError(f"The query failed on {self.path.name}: {error.orig}") from error
+
+
+def open_atlas(path: Path | str) -> Atlas:
+    """Open an atlas file after checking that it is one and that this program can read it.
+
+    Raises:
+        NotAnAtlasError: there is no such file, it is not DuckDB, is being written, or has no `atlas` row.
+        SchemaVersionError: it was written for an older or a newer schema.
+    """
+    path = Path(path)
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise NotAnAtlasError(f"{path} {what}; expected an atlas file (.duckdb). `atlas ingest` writes one.")
+    try:
+        with duckdb.connect(str(path), read_only=True) as connection:
+            return Atlas(path, _read_info(connection, path))
+    except duckdb.IOException as error:
+        if "lock" in str(error):
+            raise NotAnAtlasError(
+                f"{path} is open for writing in another program; expected a file at rest. Close that program first."
+            ) from error
+        raise NotAnAtlasError(
+            f"{path} is not a DuckDB file; expected an atlas, which `atlas ingest` writes."
+        ) from error
+    except duckdb.Error as error:
+        raise NotAnAtlasError(
+            f"{path} cannot be read as an atlas: {error}. Write it again with `atlas ingest`."
+        ) from error
+
+
+def _read_info(connection: duckdb.DuckDBPyConnection, path: Path) -> AtlasInfo:
+    try:
+        versions = connection.execute("SELECT schema_version FROM atlas").fetchall()
+    except duckdb.CatalogException as error:
+        raise NotAnAtlasError(
+            f"{path} is a DuckDB file without a table `atlas`; expected a file that `atlas ingest` wrote."
+        ) from error
+    if len(versions) != 1:
+        raise NotAnAtlasError(
+            f"{path} has {len(versions)} rows in its table `atlas`; expected one. Write it again with `atlas ingest`."
+        )
+    check_schema_version(path, versions[0][0])
+    columns = ", ".join(f'"{name}"' for name in field_names(AtlasInfo))
+    return AtlasInfo(*connection.execute(f"SELECT {columns} FROM atlas").fetchone())
+
+
+def check_schema_version(path: Path, found: int) -> None:
+    """Accept the schema version that this program reads.
+
+    Raises:
+        SchemaVersionError: the version is another one; the text says how to get on.
+    """
+    if found == SCHEMA_VERSION:
+        return
+    if found < SCHEMA_VERSION:
+        remedy = f"`atlas upgrade {path}` writes a new one."
+    else:
+        remedy = "Upgrade the program: pip install --upgrade neuron-atlas."
+    raise SchemaVersionError(
+        f"{path} has schema version {found}; this program (neuron-atlas {program_version()}) "
+        f"reads version {SCHEMA_VERSION}. {remedy}"
+    )

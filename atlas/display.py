@@ -1,0 +1,103 @@
+"""How token text is shown: everything in it visible, nothing in it obeyed. Used by the terminal and the web alike.
+
+HTML escaping is not done here: the pages' templates escape whatever they are given.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+
+SPACE = "␣"
+_SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
+# Letters and symbols by category that nevertheless draw nothing, or change what their neighbours draw.
+_BLANK = {0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0, *range(0xFE00, 0xFE10)}
+_INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"}
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if code <= 0xFF:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def visible(text: str) -> str:
+    """Text with every control, format, bidi, zero-width, unassigned and exotic space character as an escape."""
+    if text.isascii() and text.isprintable():
+        return text
+    shown = []
+    for place, character in enumerate(text):
+        category = unicodedata.category(character)
+        code = ord(character)
+        if character == " ":
+            shown.append(character)
+        elif character in _SHORT:
+            shown.append(_SHORT[character])
+        elif category in _INVISIBLE or code in _BLANK or 0xE0100 <= code <= 0xE01EF:
+            shown.append(_escape(character))
+        elif category.startswith("M") and place == 0:
+            shown.append("◌" + character)  # a mark with nothing to sit on would sit on what comes before the token
+        else:
+            shown.append(character)
+    return "".join(shown)
+
+
+def _decoded(token_id: int, text: str | None, raw: bytes | None) -> str:
+    if text is None:
+        return f"[#{token_id}]"
+    if raw is not None and "\ufffd" in text:
+        # Bytes that are not UTF-8 by themselves; those that are keep their characters.
+        text = raw.decode("utf-8", errors="backslashreplace")
+    return visible(text) if text else "[empty]"
+
+
+def show_token(token_id: int, text: str | None, raw: bytes | None) -> str:
+    """A token on its own: `␣an`, `\\n`, `\\x1b`, `\\u202e`, `\\xe2\\x80`, `[#50000]` (no such token), `[empty]`."""
+    shown = _decoded(token_id, text, raw)
+    inner = shown.strip(" ")
+    if not inner:
+        return SPACE * len(shown)
+    start = len(shown) - len(shown.lstrip(" "))
+    return SPACE * start + inner + SPACE * (len(shown) - start - len(inner))
+
+
+def show_in_text(token_id: int, text: str | None, raw: bytes | None) -> str:
+    """A token inside running text: as on its own, but spaces stay spaces and a newline is `↵`."""
+    return _decoded(token_id, text, raw).replace("\\n", "↵") if text and "\n" in text else _decoded(token_id, text, raw)
+
+
+def read_shown(shown: str) -> str:
+    """The text that someone who copied a shown token means: `␣` is a space, `\\n`, `\\t`, `\\r` their characters."""
+    text = shown.replace(SPACE, " ")
+    for character, escape in _SHORT.items():
+        text = text.replace(escape, character)
+    return text
+
+
+def show_number(value: float | int | None, digits: int = 4) -> str:
+    """A number for reading: integers with thousands separated, others to `digits` significant digits, `–` for None."""
+    if value is None:
+        return "–"
+    if isinstance(value, int):
+        return f"{value:,}".replace("-", "−")
+    if value == 0:
+        return "0"
+    magnitude = math.floor(math.log10(abs(value)))
+    plain = -4 <= magnitude < 7
+    text = f"{value:,.{max(0, digits - 1 - magnitude)}f}" if plain else f"{value:.{digits - 1}e}"
+    return text.replace("-", "−")
+
+
+def show_edge(value: float) -> str:
+    """A bin's edge, exact and short: 0.015625, 1.25, 448."""
+    return f"{value:g}".replace("-", "−") if value else "0"
+
+
+def show_range(lower: float | None, upper: float | None) -> str:
+    """A bin's or an octave's range: `1 to 2`, `below −512`, `512 and more`. None is an open end."""
+    if lower is None:
+        return f"below {show_edge(upper)}"
+    if upper is None:
+        return f"{show_edge(lower)} and more"
+    return f"{show_edge(lower)} to {show_edge(upper)}"

@@ -1,0 +1,29 @@
+"""Every error a user can meet. Each message says the value, what was expected and what to do."""
+
+
+class AtlasError(Exception):
+    """Base of all errors raised on purpose; the command line prints its text and exits with status 1."""
+
+
+class NotAnAtlasError(AtlasError):
+    """The file is missing, is not DuckDB, or is not an atlas."""
+
+
+class SchemaVersionError(AtlasError):
+    """The file was written for another version of the schema."""
+
+
+class NeuronNameError(AtlasError):
+    """A neuron's name cannot be read, or names no neuron of this model."""
+
+
+class TokenError(AtlasError):
+    """A token id or text names no token of this model."""
+
+
+class SlugError(AtlasError):
+    """A slug is malformed or reserved."""
+
+
+class QueryError(AtlasError):
+    """A user's SQL failed."""

@@ -1,0 +1,80 @@
+"""One neuron: its row, its lists of tokens, its histogram, the exclusive pairs it is in.
+
+Every query filters on neuron_id, by which the tables are sorted: a point lookup reads one block of each column.
+"""
+
+from __future__ import annotations
+
+import math
+
+from atlas.bins import bin_edges
+from atlas.db import Atlas
+from atlas.errors import NeuronNameError
+from atlas.queries.pair import PAIR_COLUMNS, make_pair
+from atlas.records import CongruentToken, ExclusivePair, HistogramBar, InputToken, Neuron, field_names
+
+NEURON_COLUMNS = [name + "_id" if name in ("best_token", "worst_token") else name for name in field_names(Neuron)]
+"""Columns of the table `neuron` that make a Neuron, in the record's order."""
+
+_COLUMNS = ", ".join(f'"{name}"' for name in NEURON_COLUMNS)
+
+
+def make_neuron(atlas: Atlas, row: tuple) -> Neuron:
+    """A Neuron from a row of NEURON_COLUMNS."""
+    values = dict(zip(NEURON_COLUMNS, row, strict=True))
+    best, worst = values.pop("best_token_id"), values.pop("worst_token_id")
+    return Neuron(best_token=atlas.tokens[best], worst_token=atlas.tokens[worst], **values)
+
+
+def neuron(atlas: Atlas, neuron_id: int) -> Neuron:
+    """The neuron of an id.
+
+    Raises:
+        NeuronNameError: the id is out of range.
+    """
+    rows = atlas.rows(f"SELECT {_COLUMNS} FROM neuron WHERE neuron_id = ?", neuron_id)
+    if not rows:
+        raise NeuronNameError(f"There is no neuron {neuron_id}: neuron ids go from 0 to {atlas.info.n_neurons - 1}.")
+    return make_neuron(atlas, rows[0])
+
+
+def neuron_tokens(atlas: Atlas, neuron_id: int) -> list[CongruentToken]:
+    """The tokens a neuron is most ('top') and least ('bottom') congruent with: top first, by rank."""
+    rows = atlas.rows(
+        "SELECT direction, rank, token_id, congruence FROM neuron_token WHERE neuron_id = ? "
+        "ORDER BY direction DESC, rank",
+        neuron_id,
+    )
+    return [CongruentToken(direction, rank, atlas.tokens[t], value) for direction, rank, t, value in rows]
+
+
+def input_tokens(atlas: Atlas, neuron_id: int) -> list[InputToken]:
+    """The tokens whose embedding a neuron's input weights and gate read most and least: 'in' before 'gate'."""
+    rows = atlas.rows(
+        "SELECT side, direction, rank, token_id, value FROM neuron_input_token WHERE neuron_id = ? "
+        "ORDER BY side DESC, direction DESC, rank",
+        neuron_id,
+    )
+    return [InputToken(side, direction, rank, atlas.tokens[t], value) for side, direction, rank, t, value in rows]
+
+
+def neuron_pairs(atlas: Atlas, neuron_id: int) -> list[ExclusivePair]:
+    """The exclusive pairs a neuron is in: at most one a direction, 'top' first."""
+    rows = atlas.rows(
+        f"SELECT {PAIR_COLUMNS} FROM exclusive_pair AS p JOIN token AS t USING (token_id) "
+        "WHERE p.neuron_id = ? ORDER BY p.direction DESC",
+        neuron_id,
+    )
+    return [make_pair(atlas, row) for row in rows]
+
+
+def finite_edges(bin: int) -> tuple[float | None, float | None]:
+    """Edges of a bin with None for an open end."""
+    lower, upper = bin_edges(bin)
+    return (None if math.isinf(lower) else lower), (None if math.isinf(upper) else upper)
+
+
+def histogram(atlas: Atlas, neuron_id: int) -> list[HistogramBar]:
+    """A neuron's activation histogram: the bins that are not empty, in order of activation."""
+    rows = atlas.rows("SELECT bin, n FROM activation_histogram WHERE neuron_id = ? ORDER BY bin", neuron_id)
+    return [HistogramBar(bin, *finite_edges(bin), n) for bin, n in rows]

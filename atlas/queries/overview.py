@@ -1,0 +1,62 @@
+"""Which neurons are worth a look: those of exclusive pairs whose prediction rises most in the neuron's tail."""
+
+from __future__ import annotations
+
+from atlas.db import Atlas
+from atlas.queries.atlas import neuron_ref
+from atlas.queries.pair import PAIR_COLUMNS
+from atlas.records import ExclusivePair, Notable
+
+MIN_PREDICTED = 5
+"""A token predicted less often than this says little; pairs of rarer tokens come after all others."""
+
+# The tail: whole bins from the pair's end of the activation axis, until they hold MIN_PREDICTED positions and at
+# least as many as there are predictions of the token (so that a neuron that fires for nothing else reaches 1).
+# The rise is the fraction predicted there, less the fraction anywhere.
+_NOTABLE = f"""
+WITH pair AS (
+    SELECT {PAIR_COLUMNS}
+    FROM exclusive_pair AS p JOIN token AS t USING (token_id)
+    WHERE NOT t.special AND t.n_actual > 0 AND t.n_predicted > 0
+    ORDER BY least(t.n_predicted, ?) DESC, p.score DESC, p.neuron_id
+    LIMIT 400
+),
+cell AS (
+    SELECT p.direction, p.neuron_id, p.token_id, p.n_predicted AS wanted, h.n,
+           coalesce(c.n_predicted, 0) AS n_predicted,
+           sum(h.n) OVER tail - h.n AS beyond
+    FROM pair AS p
+    JOIN activation_histogram AS h ON h.neuron_id = p.neuron_id
+    LEFT JOIN prediction_histogram AS c
+        ON c.neuron_id = p.neuron_id AND c.token_id = p.token_id AND c.bin = h.bin
+    WINDOW tail AS (
+        PARTITION BY p.direction, p.neuron_id ORDER BY CASE p.direction WHEN 'top' THEN -h.bin ELSE h.bin END
+    )
+),
+tail AS (
+    SELECT direction, neuron_id, sum(n)::BIGINT AS tail_n, sum(n_predicted) / sum(n) AS tail_fraction
+    FROM cell WHERE beyond < greatest(wanted, ?) GROUP BY ALL
+)
+SELECT pair.*, tail_n, tail_fraction
+FROM pair JOIN tail USING (direction, neuron_id)
+ORDER BY least(n_predicted, ?) DESC, tail_fraction - n_predicted / ? DESC, score DESC, neuron_id
+LIMIT ?
+"""
+
+
+def notable_neurons(atlas: Atlas, limit: int = 3) -> list[Notable]:
+    """The neurons most worth a look, best first; fewer where the atlas has few exclusive pairs that are predicted.
+
+    Among the best exclusive pairs with an ordinary token (not special, occurring, predicted at least MIN_PREDICTED
+    times or as often as there is), those for which the fraction predicted rises most in the activation's tail.
+    """
+    n_positions = max(1, atlas.info.n_positions)
+    notable, seen = [], set()
+    # A gated neuron may be in a pair at either end; it is shown once.
+    for row in atlas.rows(_NOTABLE, MIN_PREDICTED, MIN_PREDICTED, MIN_PREDICTED, n_positions, 2 * limit):
+        direction, rank, neuron_id, token_id, *numbers, tail_n, tail_fraction = row
+        if neuron_id not in seen:
+            seen.add(neuron_id)
+            pair = ExclusivePair(direction, rank, neuron_ref(atlas, neuron_id), atlas.tokens[token_id], *numbers)
+            notable.append(Notable(pair, tail_n, tail_fraction, pair.n_predicted / n_positions))
+    return notable[:limit]

@@ -1,0 +1,18 @@
+"""The schema as text: `schema.sql` at the root of the repository, carried inside the wheel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+SCHEMA_VERSION = 1
+STORAGE_VERSION = "v1.0.0"
+"""Oldest DuckDB storage format that has what the schema needs: any DuckDB from 1.0.0 opens an atlas."""
+
+_HERE = Path(__file__).resolve().parent
+
+
+def schema_sql(d_model: int) -> str:
+    """The statements that create an empty atlas for a model of width `d_model`."""
+    packaged = _HERE / "schema.sql"
+    path = packaged if packaged.exists() else _HERE.parent / "schema.sql"
+    return path.read_text(encoding="utf-8").replace("{d_model}", str(d_model))

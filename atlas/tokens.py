@@ -1,0 +1,46 @@
+"""The vocabulary of one atlas in memory: ids to tokens without a join."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from atlas.errors import TokenError
+from atlas.records import Token
+
+
+class Tokens:
+    """Every token of the vocabulary, by id. Texts are kept once; bytes only where they are not the text's UTF-8."""
+
+    def __init__(self, rows: Iterable[tuple[str | None, bytes | None, bool]]) -> None:
+        """Rows are (text, bytes or NULL where they are the text's UTF-8, special), in order of token_id."""
+        self._texts: list[str | None] = []
+        self._bytes: dict[int, bytes] = {}
+        self._special: set[int] = set()
+        self._made: dict[int, Token] = {}  # a page shows thousands of tokens, most of them the same few
+        for token_id, (text, raw, special) in enumerate(rows):
+            self._texts.append(text)
+            if raw is not None:
+                self._bytes[token_id] = raw
+            if special:
+                self._special.add(token_id)
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def __getitem__(self, token_id: int) -> Token:
+        """The token of an id.
+
+        Raises:
+            TokenError: the id is out of range.
+        """
+        made = self._made.get(token_id)
+        if made is not None:
+            return made
+        if not 0 <= token_id < len(self._texts):
+            raise TokenError(f"There is no token {token_id}: this model's token ids go from 0 to {len(self) - 1}.")
+        text = self._texts[token_id]
+        raw = self._bytes.get(token_id)
+        if raw is None and text is not None:
+            raw = text.encode("utf-8")
+        made = self._made[token_id] = Token(token_id, text, raw, token_id in self._special)
+        return made

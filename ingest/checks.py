@@ -1,0 +1,99 @@
+"""What must hold of a finished file before it gets its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+
+from ingest.errors import OutputError
+
+_KEYS = {
+    "token": "token_id",
+    "neuron": "neuron_id",
+    "neuron_token": "neuron_id, direction, rank",
+    "token_neuron": "token_id, direction, rank",
+    "exclusive_pair": "direction, rank",
+    "neuron_input_token": "neuron_id, side, direction, rank",
+    "histogram_bin": "bin",
+    "activation_histogram": "neuron_id, bin",
+    "candidate_pair": "neuron_id, token_id",
+    "prediction_histogram": "neuron_id, token_id, bin",
+    "text": "text_id",
+    "example": 'neuron_id, kind, "interval", rank',
+    "neuron_weight": "neuron_id",
+    "token_weight": "token_id",
+}
+
+# Each query counts what must not be there.
+_LAWS = {
+    "activation histograms that do not sum to n_positions": """
+        SELECT count(*) FROM (
+            SELECT neuron_id FROM neuron LEFT JOIN activation_histogram USING (neuron_id)
+            GROUP BY neuron_id HAVING coalesce(sum(n), 0) <> (SELECT n_positions FROM atlas))""",
+    "neurons missing or out of range": """
+        SELECT abs(count(*) - (SELECT n_layers * d_mlp FROM atlas)) FROM neuron
+        WHERE neuron_id = layer * (SELECT d_mlp FROM atlas) + "index" """,
+    "tokens missing or out of range": """
+        SELECT abs(count(*) - (SELECT d_vocab FROM atlas)) FROM token
+        WHERE token_id >= 0 AND token_id < (SELECT d_vocab FROM atlas)""",
+    "input tokens that do not sum to n_positions": """
+        SELECT abs(sum(n_input) - (SELECT n_positions FROM atlas)) FROM token""",
+    "predicted tokens that do not sum to n_positions": """
+        SELECT abs(sum(n_predicted) - (SELECT n_positions FROM atlas)) FROM token""",
+    "prediction cells above the activation histogram": """
+        SELECT count(*) FROM prediction_histogram AS p LEFT JOIN activation_histogram AS a USING (neuron_id, bin)
+        WHERE a.n IS NULL OR p.n_predicted > a.n OR p.n_actual > a.n""",
+    "prediction cells of pairs that are not candidates": """
+        SELECT count(*) FROM prediction_histogram ANTI JOIN candidate_pair USING (neuron_id, token_id)""",
+    "exclusive pairs that are not candidates": """
+        SELECT count(*) FROM exclusive_pair ANTI JOIN candidate_pair USING (neuron_id, token_id)""",
+    "examples whose text is missing": """
+        SELECT count(*) FROM example ANTI JOIN "text" USING (text_id)""",
+    "examples outside their text or window": """
+        SELECT count(*) FROM example JOIN "text" USING (text_id)
+        WHERE position >= len(token_ids) OR position < window_start
+           OR position >= window_start + len(window_activations)""",
+    "neurons whose extreme example is not their extreme activation": """
+        SELECT count(*) FROM example JOIN neuron USING (neuron_id)
+        WHERE rank = 1 AND ((kind = 'max' AND activation <> activation_max)
+                         OR (kind = 'min' AND activation <> activation_min))""",
+}
+
+
+def check_file(path: Path, expected_rows: dict[str, int]) -> None:
+    """Reopen a finished file read-only and check row counts, keys and totals.
+
+    Raises:
+        OutputError: names the first thing that does not hold.
+    """
+    with duckdb.connect(str(path), read_only=True) as connection:
+        for table, rows in expected_rows.items():
+            (found,) = connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()
+            if found != rows:
+                raise OutputError(f"Table {table!r} holds {found} rows, expected {rows}. The file is not published.")
+        for table, key in _KEYS.items():
+            repeated = connection.execute(
+                f'SELECT {key} FROM "{table}" GROUP BY {key} HAVING count(*) > 1 LIMIT 1'
+            ).fetchone()
+            if repeated is not None:
+                raise OutputError(f"Table {table!r} has two rows of key {repeated}. The file is not published.")
+        for law, query in _LAWS.items():
+            (broken,) = connection.execute(query).fetchone()
+            if broken:
+                raise OutputError(f"The file has {broken} {law}. It is not published.")
+
+
+def bytes_per_table(path: Path) -> dict[str, int]:
+    """Bytes of the file each table occupies, largest first (blocks shared by two tables count for both)."""
+    with duckdb.connect(str(path), read_only=True) as connection:
+        (block_size,) = connection.execute("SELECT block_size FROM pragma_database_size()").fetchone()
+        sizes = {}
+        for (table,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
+            (blocks,) = connection.execute(
+                "SELECT count(DISTINCT block) FROM (SELECT block_id AS block FROM pragma_storage_info(?) "
+                "UNION ALL SELECT unnest(additional_block_ids) FROM pragma_storage_info(?)) WHERE block >= 0",
+                [table, table],
+            ).fetchone()
+            sizes[table] = blocks * block_size
+    return dict(sorted(sizes.items(), key=lambda item: -item[1]))

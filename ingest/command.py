@@ -1,0 +1,66 @@
+"""`atlas ingest`."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from pathlib import Path
+
+import click
+
+READOUTS = ("unembed", "embed")
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--model", required=True, help="smollm2-135m, a GGUF file, a Hugging Face folder, or a Hub id.")
+@click.option("--dataset", default="pydoc", help="pydoc, a .parquet/.jsonl/.csv/.txt file, or a Hub id.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="File to write, as in atlas.duckdb.")
+@click.option("--slug", help="Name in URLs, [a-z0-9-]+; made from the model's name when left out.")
+@click.option("--revision", help="Revision of the model on the Hub.")
+@click.option("--dataset-config", help="Configuration of a Hub dataset.")
+@click.option("--split", default="train", help="Split of the dataset.")
+@click.option("--text-column", default="text", help="Column that holds the texts.")
+@click.option("--max-texts", type=click.IntRange(1), help="Read at most this many texts; a Hub dataset is streamed.")
+@click.option("--context-length", type=click.IntRange(1), help="Tokens a text, BOS included  [default: 1024].")
+@click.option("--overflow", type=click.Choice(["truncate", "split"]), default="truncate",
+              help="Cut longer texts, or split them into several.")  # fmt: skip
+@click.option("--batch-size", default="auto", help="Full-length texts a batch, or auto.")
+@click.option("--device", default="auto", help="auto, cpu, cuda or cuda:N.")
+@click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto",
+              help="Precision of the blocks; auto is float32 on a CPU, bfloat16 on CUDA.")  # fmt: skip
+@click.option("--readout", type=click.Choice(READOUTS), default="unembed",
+              help="Matrix that turns the residual into scores; embed is the original post's convention.")  # fmt: skip
+@click.option("--top-tokens", type=click.IntRange(1), default=50, help="Tokens kept per neuron and direction.")
+@click.option("--top-neurons", type=click.IntRange(1), default=50, help="Neurons kept per token and direction.")
+@click.option("--top-texts", type=click.IntRange(1), default=20, help="Texts kept per neuron and kind.")
+@click.option("--pair-candidates", type=click.IntRange(1), default=5,
+              help="K best (gated: and worst) tokens of a neuron, neurons of a token, to count.")  # fmt: skip
+@click.option("--pairs", type=click.Path(path_type=Path), help="CSV of more pairs to count: neuron,token a line.")
+@click.option("--texts", metavar="A:B", help="Only texts A up to B, by global text id.")
+@click.option("--window", type=click.IntRange(1), default=64, help="Tokens shown around an example.")
+@click.option("--count-bos", is_flag=True, help="Count the BOS position in statistics and examples.")
+@click.option("--no-weights", is_flag=True, help="Leave the weights out: a smaller file, less SQL.")
+@click.option("--seed", type=int, default=0, help="Seed of the choice of interval examples.")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+def ingest(batch_size: str, texts: str | None, no_weights: bool, **options: object) -> None:
+    """Build an atlas of MODEL over DATASET: every neuron's congruence, activations and texts in one DuckDB file."""
+    # torch takes seconds to import: not before the options are known to be well formed.
+    from rich.console import Console
+
+    from ingest.build import build
+    from ingest.errors import OptionError
+    from ingest.report import print_report
+    from ingest.settings import Settings, parse_range
+
+    if batch_size != "auto" and not (batch_size.isdecimal() and int(batch_size) > 0):
+        raise OptionError(f"--batch-size {batch_size!r} is neither auto nor a whole number from 1.")
+    first, last = parse_range(texts)
+    settings = Settings(
+        batch_size=None if batch_size == "auto" else int(batch_size), first_text=first, last_text=last,
+        weights=not no_weights, command=shlex.join(["atlas", *sys.argv[1:]]), **options,
+    )  # fmt: skip
+    # A terminated job cleans up as an interrupted one does.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    console = Console(stderr=True)
+    print_report(build(settings, console), console)

@@ -1,0 +1,146 @@
+"""From the results of the phases to the rows of the file, table by table."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+
+import numpy as np
+import torch
+
+from atlas.schema import SCHEMA_VERSION
+from ingest import tables
+from ingest.dataset import Dataset
+from ingest.model import LoadedModel
+from ingest.pairs import CandidatePairs, ExclusivePairs
+from ingest.settings import Settings
+from ingest.stream import Reader
+from ingest.vocabulary import Vocabulary
+from ingest.weight_phase import WeightResult
+from ingest.weights import Readout
+from ingest.writer import AtlasWriter, Columns, vectors
+
+_LIBRARIES = ("neuron-atlas", "torch", "transformers", "transformer-lens", "tokenizers", "datasets", "duckdb", "numpy")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What every phase of a run shares."""
+
+    settings: Settings
+    slug: str
+    model: LoadedModel
+    readout: Readout
+    dataset: Dataset
+    vocabulary: Vocabulary
+    device: torch.device
+    dtype: torch.dtype
+    context: int
+    bos: int | None
+
+    @property
+    def n_layers(self) -> int:
+        """Number of blocks."""
+        return len(self.model.layers)
+
+    @property
+    def d_mlp(self) -> int:
+        """Neurons a layer."""
+        return self.model.cfg.d_mlp
+
+
+def write_tables(
+    run: Run,
+    writer: AtlasWriter,
+    weights: WeightResult,
+    exclusive: dict[str, ExclusivePairs],
+    pairs: CandidatePairs,
+    reader: Reader,
+) -> None:
+    settings, congruence = run.settings, weights.congruence
+    n_layers, d_mlp = run.n_layers, run.d_mlp
+    statistics = reader.statistics.result()
+    n_positions = reader.statistics.n_positions
+    writer.write("token", tables.token_rows(run.vocabulary, reader.tokens.result(), congruence))
+    writer.write("neuron", tables.neuron_rows(n_layers, d_mlp, weights.columns, congruence, statistics, n_positions))
+    kept = {d: ranked.first(settings.top_tokens) for d, ranked in congruence.neuron_token.items()}
+    writer.write("neuron_token", tables.ranked_rows(kept, "neuron_id", "token_id", "congruence"))
+    kept = {d: ranked.first(settings.top_neurons) for d, ranked in congruence.token_neuron.items()}
+    writer.write("token_neuron", tables.ranked_rows(kept, "token_id", "neuron_id", "congruence"))
+    for rows in tables.exclusive_rows(exclusive):
+        writer.write("exclusive_pair", rows)
+    for rows in tables.input_rows(weights.input_tokens, n_layers, d_mlp):
+        writer.write("neuron_input_token", rows)
+    writer.write("histogram_bin", tables.bin_rows())
+    writer.write("activation_histogram", tables.histogram_rows(statistics))
+    writer.write("candidate_pair", tables.candidate_rows(pairs))
+    writer.write("prediction_histogram", tables.prediction_rows(reader.predictions.result()))
+    reader.texts.prune(reader.cited())
+    texts = [reader.texts.texts[text_id] for text_id in sorted(reader.texts.texts)]
+    writer.write("text", tables.text_rows(texts))
+    for rows in tables.example_rows(reader.examples, reader.texts.texts, n_layers, d_mlp):
+        writer.write("example", rows)
+    if settings.weights:
+        for layer in range(n_layers):
+            writer.write("neuron_weight", tables.weight_rows(weights.layers(layer), layer))
+        columns = weights.readout.columns.numpy()
+        token_id = np.arange(len(columns), dtype=np.int32)
+        writer.write("token_weight", {"token_id": token_id, "readout": vectors(columns)})
+
+
+def atlas_row(run: Run, weights: WeightResult, reader: Reader, build_id: str) -> Columns:
+    settings, model, dataset = run.settings, run.model, run.dataset
+    installed = {name: _version(name) for name in _LIBRARIES}
+    row = {
+        "slug": run.slug,
+        "build_id": build_id,
+        "schema_version": SCHEMA_VERSION,
+        "built_at": datetime.now(UTC).replace(tzinfo=None),
+        "model_name": model.name,
+        "model_revision": model.revision,
+        "model_fingerprint": model.fingerprint,
+        "n_layers": run.n_layers,
+        "d_model": model.cfg.d_model,
+        "d_mlp": run.d_mlp,
+        "d_vocab": len(run.vocabulary),
+        "act_fn": str(model.cfg.act_fn),
+        "gated": model.gated,
+        "normalization": "LN" if model.layer_norm else "RMS",
+        "readout": settings.readout,
+        "readout_mean": weights.readout.mean.tolist(),
+        "dataset_name": dataset.name,
+        "dataset_config": dataset.config,
+        "dataset_split": dataset.split,
+        "dataset_fingerprint": dataset.fingerprint,
+        "text_column": dataset.text_column,
+        "n_texts": reader.n_texts,
+        "n_positions": reader.statistics.n_positions,
+        "first_text": settings.first_text,
+        "context_length": run.context,
+        "bos_token_id": run.bos,
+        "bos_counted": settings.count_bos or run.bos is None,
+        "overflow": settings.overflow,
+        "dtype": str(run.dtype).removeprefix("torch."),
+        "device": run.device.type,
+        "seed": settings.seed,
+        "hook": "blocks.{l}.mlp.hook_post",
+        "top_tokens": settings.top_tokens,
+        "top_neurons": settings.top_neurons,
+        "top_texts": settings.top_texts,
+        "pair_candidates": settings.pair_candidates,
+        "window": settings.window,
+        "has_weights": settings.weights,
+        "versions": json.dumps({"python": platform.python_version(), **installed}),
+        "command": settings.command,
+    }
+    return {name: [value] for name, value in row.items()}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

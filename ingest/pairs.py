@@ -1,0 +1,148 @@
+"""What follows from the top of the congruence lists: gaps, exclusive pairs, hubs, and the pairs worth counting."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from atlas.errors import NeuronNameError
+from atlas.names import parse_neuron
+from ingest.congruence import Congruence, RankedList
+from ingest.errors import OptionError
+
+SOURCES = ("neuron_top", "neuron_bottom", "token_top", "token_bottom", "exclusive", "user")
+
+
+@dataclass(frozen=True)
+class ExclusivePairs:
+    """Pairs that are each other's best (or worst), ordered by score, then neuron."""
+
+    neuron: Int[np.ndarray, " pair"]
+    token: Int[np.ndarray, " pair"]
+    congruence: Float[np.ndarray, " pair"]
+    token_gap: Float[np.ndarray, " pair"]
+    neuron_gap: Float[np.ndarray, " pair"]
+    score: Float[np.ndarray, " pair"]
+
+
+def gap(ranked: RankedList) -> Float[np.ndarray, " row"]:
+    """How far each row's first value is beyond its second, >= 0; NaN where there is no second."""
+    values = ranked.values.cpu().numpy()
+    if values.shape[1] < 2:
+        return np.full(len(values), np.nan, dtype=np.float32)
+    return np.abs(values[:, 0] - values[:, 1])
+
+
+def exclusive_pairs(congruence: Congruence, direction: str) -> ExclusivePairs:
+    """Every (neuron, token) that are each other's first in a direction; score is token gap x neuron gap.
+
+    Source: the post "We Found An Neuron in GPT-2", which ranks mutually exclusive pairs by this score. A pair without
+    a second neuron or token to lead has no gap and is left out.
+    """
+    by_neuron, by_token = congruence.neuron_token[direction], congruence.token_neuron[direction]
+    best_token = by_neuron.ids[:, 0].cpu().numpy()
+    best_neuron = by_token.ids[:, 0].cpu().numpy()
+    token_gap, neuron_gap = gap(by_neuron), gap(by_token)
+    neuron = np.arange(len(best_token))
+    neuron = neuron[(best_neuron[best_token] == neuron) & np.isfinite(token_gap) & np.isfinite(neuron_gap[best_token])]
+    token = best_token[neuron]
+    score = token_gap[neuron] * neuron_gap[token]
+    order = np.lexsort((neuron, -score))
+    neuron, token, score = neuron[order], token[order], score[order]
+    value = by_neuron.values[:, 0].cpu().numpy()[neuron]
+    return ExclusivePairs(neuron, token, value, token_gap[neuron], neuron_gap[token], score)
+
+
+def hub_count(best: Int[np.ndarray, " row"], n: int) -> Int[np.ndarray, " n"]:
+    """How many rows have each id as their best."""
+    return np.bincount(best, minlength=n)
+
+
+@dataclass(frozen=True)
+class CandidatePairs:
+    """The pairs whose predictions are counted, unique, ordered by neuron, token."""
+
+    neuron: Int[np.ndarray, " pair"]
+    token: Int[np.ndarray, " pair"]
+    congruence: Float[np.ndarray, " pair"]
+    source: list[str]
+    """Comma-separated reasons, in the order of SOURCES."""
+
+
+def candidate_pairs(
+    congruence: Congruence,
+    exclusive: dict[str, ExclusivePairs],
+    chosen: tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"], Float[np.ndarray, " pair"]],
+    *,
+    k: int,
+    gated: bool,
+) -> CandidatePairs:
+    """Each neuron's K best tokens and each token's K best neurons (gated: K worst too), exclusive and chosen pairs.
+
+    `chosen` is the user's pairs: neurons, tokens, congruences. A pair that also stands in a list keeps the list's
+    value, so that the same pair has the same congruence, bit for bit, in every table.
+    """
+    parts: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+    for direction in ("top", "bottom") if gated else ("top",):
+        tokens, values = _first(congruence.neuron_token[direction], k)
+        parts[f"neuron_{direction}"] = np.repeat(np.arange(len(tokens)), tokens.shape[1]), tokens.ravel(), values
+        neurons, values = _first(congruence.token_neuron[direction], k)
+        parts[f"token_{direction}"] = neurons.ravel(), np.repeat(np.arange(len(neurons)), neurons.shape[1]), values
+    pairs = exclusive.values()
+    parts["exclusive"] = tuple(
+        np.concatenate([getattr(found, name) for found in pairs]) for name in ("neuron", "token", "congruence")
+    )
+    parts["user"] = chosen
+    d_vocab = len(congruence.token_neuron["top"].ids)
+    cells = {name: neuron.astype(np.int64) * d_vocab + token for name, (neuron, token, _) in parts.items()}
+    every, first = np.unique(np.concatenate(list(cells.values())), return_index=True)
+    value = np.concatenate([values for _, _, values in parts.values()])[first]
+    reasons = np.zeros(len(every), dtype=np.int64)
+    for bit, name in enumerate(SOURCES):
+        if name in cells:
+            reasons[np.searchsorted(every, np.unique(cells[name]))] |= 1 << bit
+    names = [",".join(s for bit, s in enumerate(SOURCES) if mask >> bit & 1) for mask in range(1 << len(SOURCES))]
+    return CandidatePairs(every // d_vocab, every % d_vocab, value, [names[mask] for mask in reasons])
+
+
+def _first(ranked: RankedList, k: int) -> tuple[Int[np.ndarray, "row k"], Float[np.ndarray, " item"]]:
+    return ranked.ids[:, :k].cpu().numpy(), ranked.values[:, :k].cpu().numpy().ravel()
+
+
+def read_pairs(
+    path: Path, token_id: dict[str, int], *, n_layers: int, d_mlp: int, d_vocab: int
+) -> list[tuple[int, int]]:
+    """Read `--pairs`: CSV lines `neuron,token` where token is an id or a token's text (`L12N345, an` or `L12N345,354`).
+
+    A header line `neuron,token` is allowed; empty lines are skipped. Digits are an id; anything else is a token's text,
+    leading space included.
+
+    Raises:
+        OptionError: the file cannot be read, or a line names no neuron or no token (the line is given).
+    """
+    try:
+        lines = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError(f"The pairs file {str(path)!r} cannot be read as UTF-8 text: {error}") from error
+    pairs = []
+    for number, line in enumerate(lines, 1):
+        if not line or (number == 1 and [part.strip() for part in line] == ["neuron", "token"]):
+            continue
+        where = f"Line {number} of {str(path)!r}"
+        if len(line) != 2:
+            raise OptionError(f"{where} has {len(line)} fields, expected two: neuron,token (as in L12N345,354).")
+        try:
+            layer, index = parse_neuron(line[0], n_layers, d_mlp)
+        except NeuronNameError as error:
+            raise OptionError(f"{where}: {error}") from error
+        token = int(line[1]) if line[1].isdecimal() else token_id.get(line[1])
+        if token is None or not 0 <= token < d_vocab:
+            raise OptionError(
+                f"{where}: {line[1]!r} is no token; write a token's text or an id from 0 to {d_vocab - 1}."
+            )
+        pairs.append((layer * d_mlp + index, token))
+    return pairs

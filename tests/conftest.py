@@ -1,0 +1,72 @@
+"""Fixtures every test shares: two tiny models and the atlases built from them by the real program."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
+
+
+@dataclass(frozen=True)
+class Built:
+    """A model folder, a file of texts, the options they were read with, and the atlas."""
+
+    model: Path
+    dataset: Path
+    context_length: int
+    overflow: str
+    atlas: Path
+
+
+def build_tiny(folder: Path, model: Path, dataset: Path, name: str, **options: object) -> Path:
+    """Run the program on a tiny model; returns the atlas."""
+    from rich.console import Console
+
+    from ingest.build import build
+    from ingest.settings import Settings
+
+    out = folder / f"{name}.duckdb"
+    defaults = {"top_tokens": 20, "top_neurons": 20, "top_texts": 6, "window": 16}
+    settings = Settings(model=str(model), dataset=str(dataset), out=out, slug=name, **{**defaults, **options})
+    with open(os.devnull, "w") as nowhere:
+        build(settings, Console(file=nowhere))
+    return out
+
+
+@pytest.fixture(scope="session")
+def built_llama(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """Gated: texts split into contexts of 24."""
+    from tests import tiny
+
+    folder = tmp_path_factory.mktemp("llama")
+    model, dataset = tiny.save_llama(folder / "model"), tiny.save_texts(folder / "texts.jsonl", tiny.make_texts(60))
+    atlas = build_tiny(folder, model, dataset, "tiny-llama", context_length=24, overflow="split")
+    return Built(model, dataset, 24, "split", atlas)
+
+
+@pytest.fixture(scope="session")
+def built_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """Ungated: texts truncated to contexts of 40."""
+    from tests import tiny
+
+    folder = tmp_path_factory.mktemp("gpt2")
+    model, dataset = tiny.save_gpt2(folder / "model"), tiny.save_texts(folder / "texts.jsonl", tiny.make_texts(50, 1))
+    atlas = build_tiny(folder, model, dataset, "tiny-gpt2", context_length=40, overflow="truncate")
+    return Built(model, dataset, 40, "truncate", atlas)
+
+
+@pytest.fixture(scope="session")
+def tiny_llama_atlas(built_llama: Built) -> Path:
+    """A small gated atlas: 3 layers of 48 neurons."""
+    return built_llama.atlas
+
+
+@pytest.fixture(scope="session")
+def tiny_gpt2_atlas(built_gpt2: Built) -> Path:
+    """A small ungated atlas: 2 layers of 96 neurons."""
+    return built_gpt2.atlas

@@ -1,0 +1,65 @@
+"""The import direction, `ingest -> atlas <- web`, over the syntax tree and in a fresh interpreter."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FORBIDDEN = {
+    "atlas": {"ingest", "web", "flask", "torch", "transformers", "transformer_lens", "datasets"},
+    "web": {"ingest", "torch", "transformers", "transformer_lens", "datasets"},
+    "ingest": {"web", "flask"},
+}
+
+
+def imported(source: str) -> set[str]:
+    """Top-level packages that a module imports, wherever in it, by statement or by name."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found.add(node.module.split(".")[0])
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in (
+            "import_module",
+            "__import__",
+        ):
+            found |= {arg.value.split(".")[0] for arg in node.args if isinstance(arg, ast.Constant)}
+    return found
+
+
+def test_the_reader_sees_every_way_to_import():
+    source = "import a.b\nfrom c.d import e\nfrom . import f\ndef g():\n    import h\n    importlib.import_module('i.j')"
+    assert imported(source) == {"a", "c", "h", "i"}
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_import_direction(package):
+    modules = sorted((ROOT / package).rglob("*.py"))
+    assert len(modules) > 3
+    wrong = {
+        str(module.relative_to(ROOT)): names
+        for module in modules
+        if (names := imported(module.read_text(encoding="utf-8")) & FORBIDDEN[package])
+    }
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("package", ["atlas", "atlas.cli", "atlas.commands", "atlas.queries", "web", "web.command"])
+def test_importing_loads_no_model_library(package):
+    code = f"import sys, {package}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(result.stdout.split())
+    assert package.split(".")[0] in loaded
+    assert loaded.isdisjoint(FORBIDDEN[package.split(".")[0]])
+
+
+def test_the_help_of_the_command_line_loads_no_flask_for_reading():
+    code = "import sys, atlas.commands; print('flask' in sys.modules, 'altair' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["False", "False"]

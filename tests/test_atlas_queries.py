@@ -1,0 +1,305 @@
+"""Records against plain SQL over the same file, through the schema's own views where there is one."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import duckdb
+import pytest
+
+from atlas import open_atlas, queries
+from atlas.bins import interval_edges
+from atlas.errors import NeuronNameError, QueryError, TokenError
+
+
+@pytest.fixture(params=["tiny_llama_atlas", "tiny_gpt2_atlas"])
+def both(request):
+    """An open atlas, and a plain connection to the same file."""
+    path = request.getfixturevalue(request.param)
+    with open_atlas(path) as atlas, duckdb.connect(str(path), read_only=True) as connection:
+        yield atlas, connection
+
+
+def rows(connection, sql, *parameters):
+    return connection.execute(sql, parameters).fetchall()
+
+
+def some(atlas):
+    """A few neurons: the first, the last, and one between."""
+    return [0, atlas.info.d_mlp + 7, atlas.info.n_neurons - 1]
+
+
+def test_neuron(both):
+    atlas, connection = both
+    for neuron_id in some(atlas):
+        record = queries.neuron(atlas, neuron_id)
+        expected = connection.execute("SELECT * FROM neuron WHERE neuron_id = ?", [neuron_id])
+        names = [column[0] for column in expected.description]
+        for name, value in zip(names, expected.fetchone(), strict=True):
+            if name in ("best_token_id", "worst_token_id"):
+                assert getattr(record, name[:-3]).token_id == value
+            else:
+                assert getattr(record, name) == value
+        assert (record.w_gate_norm is None) == (not atlas.info.gated)
+
+
+def test_neuron_out_of_range(both):
+    atlas, _ = both
+    with pytest.raises(NeuronNameError, match=f"neuron ids go from 0 to {atlas.info.n_neurons - 1}"):
+        queries.neuron(atlas, atlas.info.n_neurons)
+
+
+def test_neuron_tokens(both):
+    atlas, connection = both
+    for neuron_id in some(atlas):
+        found = queries.neuron_tokens(atlas, neuron_id)
+        name = queries.neuron_ref(atlas, neuron_id).name
+        view = "SELECT direction, rank, token_id, token, congruence FROM congruence WHERE neuron = ?"
+        expected = sorted(rows(connection, view, name), key=lambda row: (row[0] == "bottom", row[1]))
+        assert [(i.direction, i.rank, i.token.token_id, i.token.text, i.congruence) for i in found] == expected
+        top = [item.congruence for item in found if item.direction == "top"]
+        assert top == sorted(top, reverse=True)
+        assert len(top) == atlas.info.top_tokens
+
+
+def test_input_tokens(both):
+    atlas, connection = both
+    found = queries.input_tokens(atlas, 3)
+    sql = "SELECT side, direction, rank, token_id, value FROM neuron_input_token WHERE neuron_id = 3"
+    assert sorted((i.side, i.direction, i.rank, i.token.token_id, i.value) for i in found) == sorted(rows(connection, sql))
+    assert {item.side for item in found} == ({"in", "gate"} if atlas.info.gated else {"in"})
+
+
+def test_histogram_holds_every_position(both):
+    atlas, connection = both
+    for neuron_id in some(atlas):
+        bars = queries.histogram(atlas, neuron_id)
+        assert sum(bar.n for bar in bars) == atlas.info.n_positions
+        sql = (
+            "SELECT bin, nullif(lower, '-infinity'), nullif(upper, 'infinity'), n FROM activation_histogram "
+            "JOIN histogram_bin USING (bin) WHERE neuron_id = ? ORDER BY bin"
+        )
+        assert [(bar.bin, bar.lower, bar.upper, bar.n) for bar in bars] == rows(connection, sql, neuron_id)
+
+
+def test_pairs_of_neurons_and_tokens(both):
+    atlas, connection = both
+    columns = "direction, rank, neuron, token_id, congruence, token_gap, neuron_gap, score, n_actual, n_predicted"
+    every = rows(connection, f"SELECT {columns} FROM pair")
+    by_neuron, by_token = defaultdict(list), defaultdict(list)
+    for row in every:
+        by_neuron[row[2]].append(row)
+        by_token[row[3]].append(row)
+
+    def flat(pairs):
+        return sorted(
+            (p.direction, p.rank, p.neuron.name, p.token.token_id, p.congruence, p.token_gap, p.neuron_gap, p.score, p.n_actual, p.n_predicted)
+            for p in pairs
+        )  # fmt: skip
+
+    assert every
+    for neuron_id in range(atlas.info.n_neurons):
+        expected = by_neuron[queries.neuron_ref(atlas, neuron_id).name]
+        assert flat(queries.neuron_pairs(atlas, neuron_id)) == sorted(expected)
+    for token_id in {row[3] for row in every}:
+        assert flat(queries.token_pairs(atlas, token_id)) == sorted(by_token[token_id])
+
+
+def test_ranking_of_pairs_pages_and_filters(both):
+    atlas, connection = both
+    sql = "SELECT rank FROM pair WHERE direction = 'top' {} ORDER BY rank"
+    every = [rank for (rank,) in rows(connection, sql.format(""))]
+    ordinary = [rank for (rank,) in rows(connection, sql.format("AND NOT special AND n_actual > 0"))]
+    assert len(ordinary) < len(every)
+    whole = queries.exclusive_pairs(atlas, every=True, limit=1000)
+    assert [pair.rank for pair in whole.rows] == every
+    assert whole.total == len(every)
+    pages = [queries.exclusive_pairs(atlas, limit=3, offset=offset) for offset in range(0, len(ordinary) + 3, 3)]
+    assert [pair.rank for page in pages for pair in page.rows] == ordinary
+    assert {page.total for page in pages} == {len(ordinary)}
+    assert bool(queries.exclusive_pairs(atlas, "bottom", every=True).rows) == atlas.info.gated
+
+
+def test_token_exclusivities(both):
+    atlas, connection = both
+    sql = (
+        "SELECT token_id, neuron, second_neuron, congruence, neuron_gap, n_actual, n_predicted FROM token_exclusivity "
+        "WHERE NOT special AND n_actual > 0 ORDER BY neuron_gap DESC, token_id"
+    )
+    found = queries.token_exclusivities(atlas, limit=1000)
+    flat = [
+        (r.token.token_id, r.neuron.name, r.second_neuron.name, r.congruence, r.neuron_gap, r.n_actual, r.n_predicted)
+        for r in found.rows
+    ]
+    assert flat == rows(connection, sql)
+    assert found.total == len(flat)
+    assert queries.token_exclusivities(atlas, every=True).total == atlas.info.d_vocab
+
+
+def test_curves(both):
+    atlas, connection = both
+    for neuron_id in some(atlas):
+        candidates = queries.neuron_candidates(atlas, neuron_id)
+        sql = "SELECT token_id, congruence, source FROM candidate_pair WHERE neuron_id = ? ORDER BY token_id"
+        found = sorted((c.token.token_id, c.congruence, ",".join(c.sources)) for c in candidates)
+        assert found == rows(connection, sql, neuron_id)
+        curves = queries.neuron_curves(atlas, neuron_id, candidates, queries.histogram(atlas, neuron_id))
+        view = (
+            "SELECT bin, n, n_predicted, n_actual, predicted_fraction, actual_fraction FROM prediction_curve "
+            "WHERE neuron_id = ? AND token_id = ? ORDER BY bin"
+        )
+        for curve in curves:
+            expected = rows(connection, view, neuron_id, curve.candidate.token.token_id)
+            flat = [(p.bin, p.n, p.n_predicted, p.n_actual, p.predicted_fraction, p.actual_fraction) for p in curve.points]
+            assert flat == expected
+            assert sum(point.n_predicted for point in curve.points) == curve.candidate.n_predicted
+            assert queries.token_curves(atlas, [curve.candidate]) == [curve]
+
+
+def test_a_candidates_total_is_the_tokens_own(both):
+    atlas, _ = both
+    token_id = max(range(atlas.info.d_vocab), key=lambda t: queries.token_row(atlas, t).n_predicted)
+    row = queries.token_row(atlas, token_id)
+    candidates = queries.token_candidates(atlas, token_id)
+    assert candidates
+    assert row.n_predicted > 0
+    assert {(c.n_predicted, c.n_actual) for c in candidates} == {(row.n_predicted, row.n_actual)}
+
+
+def test_examples(both):
+    atlas, connection = both
+    for neuron_id in some(atlas):
+        found = queries.examples(atlas, neuron_id)
+        assert {example.kind for example in found} == ({"max", "min", "interval"} if atlas.info.gated else {"max", "interval"})
+        view = (
+            "SELECT kind, interval, rank, text_id, position, activation, token, predicted, tokens, activations "
+            "FROM max_activating_example WHERE neuron_id = ?"
+        )
+        expected = {row[:3]: row[3:] for row in rows(connection, view, neuron_id)}
+        assert len(expected) == len(found)
+        for example in found:
+            text_id, position, activation, token, predicted, tokens, activations = expected[
+                example.kind, example.interval, example.rank
+            ]
+            peak = example.position - example.window_start
+            assert (example.text_id, example.position, example.activation) == (text_id, position, activation)
+            assert example.tokens[peak].text == token
+            assert example.predicted.text == predicted
+            assert [item.text or "" for item in example.tokens] == tokens
+            assert example.activations == pytest.approx(activations, rel=1e-6)
+            assert example.activations[peak] == pytest.approx(example.activation, abs=max(map(abs, activations)) / 32767)
+            ids = rows(connection, "SELECT token_ids FROM text WHERE text_id = ?", text_id)[0][0]
+            following = ids[position + 1] if position + 1 < len(ids) else None
+            assert (example.actual.token_id if example.actual else None) == following
+            assert example.text_length == len(ids)
+
+
+def test_maxima_come_best_first_and_intervals_lie_in_their_octave(both):
+    atlas, _ = both
+    found = queries.examples(atlas, some(atlas)[1])
+    maxima = [example.activation for example in found if example.kind == "max"]
+    assert maxima == sorted(maxima, reverse=True)
+    assert maxima[0] == queries.neuron(atlas, some(atlas)[1]).activation_max
+    groups = queries.interval_examples(found)
+    assert [group.interval for group in groups] == sorted({group.interval for group in groups}, reverse=True)
+    for group in groups:
+        lower, upper = interval_edges(group.interval)
+        assert all(lower <= example.activation < upper for example in group.examples)
+
+
+def test_layers(both):
+    atlas, connection = both
+    summaries = queries.layer_summaries(atlas)
+    assert [summary.layer for summary in summaries] == list(range(atlas.info.n_layers))
+    assert [queries.layer_summary(atlas, summary.layer) for summary in summaries] == [
+        pytest.approx(summary) if False else summary for summary in summaries
+    ]
+    plain = "SELECT layer, count(*), count(*) FILTER (dead), max(best_congruence), min(activation_min) FROM neuron GROUP BY layer ORDER BY layer"
+    assert [(s.layer, s.n_neurons, s.n_dead, s.best_congruence_max, s.activation_min) for s in summaries] == rows(connection, plain)
+    total = queries.exclusive_pairs(atlas).total
+    assert sum(summary.n_exclusive for summary in summaries) == total
+    with pytest.raises(NeuronNameError, match=f"layers 0 to {atlas.info.n_layers - 1}"):
+        queries.layer_summary(atlas, atlas.info.n_layers)
+
+
+@pytest.mark.parametrize("sort", queries.NEURON_SORTS)
+@pytest.mark.parametrize("descending", [True, False])
+def test_neurons_of_a_layer_sorted_and_paged(both, sort, descending):
+    atlas, connection = both
+    order = "DESC" if descending else "ASC"
+    sql = f'SELECT neuron_id FROM neuron WHERE layer = 1 ORDER BY "{sort}" {order} NULLS LAST, neuron_id'
+    pages = [
+        queries.layer_neurons(atlas, 1, sort=sort, descending=descending, limit=40, offset=offset)
+        for offset in range(0, atlas.info.d_mlp, 40)
+    ]
+    assert [(neuron.neuron_id,) for page in pages for neuron in page.rows] == rows(connection, sql)
+    assert pages[0].total == atlas.info.d_mlp
+
+
+def test_neurons_of_a_layer_cannot_be_sorted_by_anything(both):
+    atlas, _ = both
+    with pytest.raises(QueryError, match=r"Cannot sort neurons by 'name; DROP'; sort by one of index, best_congruence"):
+        queries.layer_neurons(atlas, 0, sort="name; DROP")
+
+
+def test_token_row_and_neurons(both):
+    atlas, connection = both
+    for token_id in (0, 17, atlas.info.d_vocab - 1):
+        row = queries.token_row(atlas, token_id)
+        sql = "SELECT piece, text, n_input, n_actual, n_predicted, best_neuron_id, neuron_gap, worst_neuron_id, neuron_gap_bottom, hub_count, in_tokenizer FROM token WHERE token_id = ?"
+        flat = (row.piece, row.token.text, row.n_input, row.n_actual, row.n_predicted, row.best_neuron.neuron_id, row.neuron_gap, row.worst_neuron.neuron_id, row.neuron_gap_bottom, row.hub_count, row.in_tokenizer)  # fmt: skip
+        assert [flat] == rows(connection, sql, token_id)
+        found = queries.token_neurons(atlas, token_id)
+        assert found[0].neuron == row.best_neuron
+        assert found[0].congruence == row.best_congruence
+        assert [i.rank for i in found] == [*range(1, atlas.info.top_neurons + 1)] * 2
+    with pytest.raises(TokenError, match=f"go from 0 to {atlas.info.d_vocab - 1}"):
+        queries.token_row(atlas, atlas.info.d_vocab)
+
+
+def test_tokens_by_text(both):
+    atlas, _ = both
+    assert [token.text for token in queries.tokens_by_text(atlas, " an")] == [" an"]
+    assert queries.tokens_by_text(atlas, " no such token") == []
+    containing = queries.containing_tokens(atlas, "AN")
+    assert " an" in [token.text for token in containing]
+    assert all("an" in token.text.lower() for token in containing)
+    assert len(queries.containing_tokens(atlas, "a", limit=2)) == 2
+
+
+def test_tokens_keep_their_bytes(both):
+    atlas, connection = both
+    for token_id, raw, special in rows(connection, "SELECT token_id, bytes, special FROM token"):
+        assert atlas.tokens[token_id].bytes == raw
+        assert atlas.tokens[token_id].special == special
+    assert len(atlas.tokens) == atlas.info.d_vocab
+
+
+def test_notable_neurons_rise(both):
+    atlas, connection = both
+    notable = queries.notable_neurons(atlas, 5)
+    assert notable
+    assert len({item.pair.neuron for item in notable}) == len(notable)
+    for item in notable:
+        pair = item.pair
+        assert not pair.token.special
+        assert pair.n_actual > 0
+        end = "DESC" if pair.direction == "top" else "ASC"
+        sql = f"SELECT n, n_predicted FROM prediction_curve WHERE neuron_id = ? AND token_id = ? ORDER BY bin {end}"
+        seen = predicted = 0
+        for n, n_predicted in rows(connection, sql, pair.neuron.neuron_id, pair.token.token_id):
+            if seen >= max(pair.n_predicted, queries.overview.MIN_PREDICTED):
+                break
+            seen, predicted = seen + n, predicted + n_predicted
+        assert item.tail_n == seen
+        assert item.tail_fraction == pytest.approx(predicted / seen)
+        assert item.base_fraction == pytest.approx(pair.n_predicted / atlas.info.n_positions)
+    often = [min(item.pair.n_predicted, queries.overview.MIN_PREDICTED) for item in notable]
+    assert often == sorted(often, reverse=True)
+
+
+def test_column_comments_are_the_files_own(both):
+    atlas, connection = both
+    comments = queries.column_comments(atlas, "neuron")
+    assert comments["token_gap"].startswith("Its best congruence minus its second best")
+    assert len(comments) == rows(connection, "SELECT count(*) FROM duckdb_columns() WHERE table_name = 'neuron'")[0][0]

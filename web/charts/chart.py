@@ -1,0 +1,82 @@
+"""What all charts share: the record that a page shows, the activation axis, and colours by name.
+
+Specifications are made once without data; a page adds its rows. Colours are names of ranges and styles that the
+browser's script fills from the style sheet, so that light and dark need one specification.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+
+from atlas.bins import MAX_EXPONENT, MIN_EXPONENT
+
+DATA = "rows"
+"""Name of the data set that a page fills."""
+
+HEIGHT = 150
+
+SHORT = "format(datum.value, '~s')"
+"""Expression for an axis's labels: 1k, 10k. An axis's own format would use one prefix for all of them."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """The chart's data as a table: heads of columns, rows of text or numbers."""
+
+    heads: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart on a page: its name in the page, what it shows, its Vega-Lite specification, its table."""
+
+    name: str
+    caption: str
+    spec: dict[str, Any]
+    table: Table
+
+
+def specification(chart: Any) -> dict[str, Any]:
+    """An Altair chart as a specification without configuration of its own."""
+    spec = chart.to_dict()
+    spec.pop("config", None)
+    return spec
+
+
+def with_rows(spec: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The specification over rows of data."""
+    return {**spec, "datasets": {DATA: rows}}
+
+
+def drawn_edges(lower: float | None, upper: float | None) -> tuple[float, float]:
+    """Edges of a bin for drawing: an open end is drawn an octave wide."""
+    if lower is None:
+        return 2 * upper, upper
+    if upper is None:
+        return lower, 2 * lower
+    return lower, upper
+
+
+def drawn_centre(lower: float | None, upper: float | None) -> float:
+    """Where a bin's point is drawn: its geometric middle, 0 for the zero bin."""
+    low, high = drawn_edges(lower, upper)
+    return 0.0 if low < 0 < high else (low * high) ** 0.5 * (1 if low > 0 else -1)
+
+
+def activation_axis(field: str) -> alt.X:
+    """The activation axis: an octave is as wide as another, the zero bin is linear."""
+    powers = range(MIN_EXPONENT, MAX_EXPONENT + 2, 3)
+    values = [-(2.0**power) for power in powers] + [0] + [2.0**power for power in powers]
+    return alt.X(
+        field,
+        type="quantitative",
+        title="activation",
+        scale=alt.Scale(type="symlog", constant=2.0**MIN_EXPONENT, nice=False, zero=False),
+        axis=alt.Axis(
+            values=values, labelExpr="format(datum.value, '.3~g')", grid=False, labelOverlap="greedy", labelFlush=True
+        ),
+    )

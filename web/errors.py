@@ -1,0 +1,95 @@
+"""Errors of the site, and how every error is answered: a page, or `{"error": {"code", "message"}}` for data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flask import Flask, Response, redirect, render_template, request
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as BaseResponse
+
+from atlas.errors import AtlasError, NeuronNameError, QueryError, TokenError
+from atlas.jsonable import dumps
+
+
+class SiteError(AtlasError):
+    """An error in a request; `link` is where to go instead."""
+
+    def __init__(self, message: str, link: str | None = None) -> None:
+        super().__init__(message)
+        self.link = link
+
+
+class BadRequestError(SiteError):
+    """A value in the URL is malformed."""
+
+
+class NotServedError(SiteError):
+    """The URL is well formed and names nothing that is served here."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What an error's answer says."""
+
+    status: int
+    code: str
+    message: str
+    link: str | None = None
+
+
+_CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 500: "internal_error"}
+
+
+def failure_of(error: Exception) -> Failure:
+    """What is said of an error. NeuronNameError and TokenError are raised by queries for what is out of range."""
+    if isinstance(error, HTTPException):
+        status = error.code or 500
+        message = "There is no such page here." if status == 404 else error.description or error.name
+        return Failure(status, _CODES.get(status, error.name.lower().replace(" ", "_")), message)
+    if isinstance(error, NotServedError):
+        return Failure(404, "not_found", str(error), error.link)
+    if isinstance(error, NeuronNameError | TokenError):
+        return Failure(404, "not_found", str(error))
+    if isinstance(error, BadRequestError):
+        return Failure(400, "bad_request", str(error), error.link)
+    if isinstance(error, QueryError):
+        return Failure(500, "query_failed", str(error))
+    return Failure(500, "internal_error", "Something went wrong here. The server's log says what.")
+
+
+def answer(failure: Failure) -> Response:
+    """The answer that says it, as the request would have it."""
+    if request.path.endswith(".json") or request.accept_mimetypes.best == "application/json":
+        text = dumps({"error": {"code": failure.code, "message": failure.message}})
+        return Response(text, failure.status, mimetype="application/json")
+    titles = {400: "That is not quite right", 404: "Not here"}
+    return Response(
+        render_template("error.html", title=titles.get(failure.status, "Something went wrong"), failure=failure),
+        failure.status,
+    )
+
+
+def register(app: Flask) -> None:
+    """Answer every error of the app."""
+
+    @app.errorhandler(HTTPException)
+    def http(error: HTTPException) -> BaseResponse:
+        if error.code == 404 and len(request.path) > 1 and request.path.endswith("/"):
+            # One leading slash only: '//host' would be another site's address.
+            return redirect("/" + request.path.strip("/"), 301)
+        if error.code is not None and error.code < 400:
+            return error.get_response()
+        response = answer(failure_of(error))
+        if error.code == 405:
+            response.headers["Allow"] = error.get_response().headers.get("Allow", "GET, HEAD, OPTIONS")
+        return response
+
+    @app.errorhandler(AtlasError)
+    def known(error: AtlasError) -> BaseResponse:
+        return answer(failure_of(error))
+
+    @app.errorhandler(Exception)
+    def unknown(error: Exception) -> BaseResponse:
+        app.logger.exception("A request failed: %s %s", request.method, request.path, exc_info=error)
+        return answer(failure_of(error))

@@ -1,0 +1,48 @@
+"""`/`: the atlases that are served. `/healthz`: whether they can be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from flask import Blueprint, Response, current_app
+
+from atlas.jsonable import dumps
+from atlas.records import AtlasInfo
+from web import urls
+from web.page import Page, doc, page
+from web.urls import AtlasRef
+
+blueprint = Blueprint("home", __name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AtlasEntry:
+    """An atlas in the list."""
+
+    ref: AtlasRef
+    info: AtlasInfo
+
+
+@dataclass(frozen=True, kw_only=True)
+class HomePage(Page):
+    """The list of atlases, with a search box over all of them."""
+
+    atlases: tuple[AtlasEntry, ...] = field(
+        metadata=doc("Every atlas that is served, in the order of the command line.")
+    )
+
+
+@page(blueprint, "/", "home.html")
+def home() -> HomePage:
+    """The list of atlases."""
+    served = current_app.extensions["atlases"].values()
+    entries = tuple(AtlasEntry(ref=AtlasRef(atlas.info.slug), info=atlas.info) for atlas in served)
+    return HomePage(title="Neuron Atlas", url=urls.home(), atlases=entries)
+
+
+@blueprint.get("/healthz")
+def healthz() -> Response:
+    """`{"status": "ok", "atlases": {slug: build_id}}`, after a query on each atlas."""
+    served = current_app.extensions["atlases"]
+    builds = {slug: atlas.rows("SELECT build_id FROM atlas")[0][0] for slug, atlas in served.items()}
+    return Response(dumps({"status": "ok", "atlases": builds}), mimetype="application/json")

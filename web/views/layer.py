@@ -1,0 +1,66 @@
+"""`/{slug}/L31`: a layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from flask import Blueprint, g, redirect
+from werkzeug.wrappers import Response
+
+from atlas import Atlas, queries
+from atlas.errors import NeuronNameError
+from atlas.records import LayerSummary, Listing
+from web import urls
+from web.page import AtlasPage, atlas_fields, doc, like_request, page, query_choice, query_int
+
+blueprint = Blueprint("layer", __name__)
+
+PER_PAGE = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerPage(AtlasPage):
+    """A layer in numbers, and its neurons."""
+
+    layer: LayerSummary = field(metadata=doc("The layer in numbers."))
+    n_layers: int = field(metadata=doc("Layers of the model."))
+    definitions: dict[str, str] = field(metadata=doc("What the schema says of each column of `neuron`.", json=False))
+    neurons: Listing = field(metadata=doc("A page of its neurons."))
+    sort: str = field(metadata=doc("Column that the neurons are sorted by."))
+    order: str = field(metadata=doc("'desc' or 'asc'."))
+    sorts: tuple[str, ...] = field(metadata=doc("Columns that they can be sorted by.", json=False))
+    page: int = field(metadata=doc("Page of the list, from 1."))
+
+
+@page(blueprint, "/<atlas:ref>/<layer:name>", "layer.html")
+def layer(atlas: Atlas, name: str) -> LayerPage | Response:
+    """A layer; `L007` and `l7` lead to `L7`."""
+    number = int(name[1:])
+    if not 0 <= number < atlas.info.n_layers:
+        raise NeuronNameError(f"There is no layer {number}: this model has layers 0 to {atlas.info.n_layers - 1}.")
+    if name != f"L{number}":
+        return redirect(like_request(urls.layer(g.ref, number)), 301)
+    sort = query_choice("sort", queries.NEURON_SORTS, "best_congruence")
+    order = query_choice("order", ("desc", "asc"), "desc")
+    number_of_page = query_int("page", 1, least=1)
+    found = queries.layer_neurons(
+        atlas,
+        number,
+        sort=sort,
+        descending=order == "desc",
+        limit=PER_PAGE,
+        offset=(number_of_page - 1) * PER_PAGE,
+    )
+    return LayerPage(
+        title=f"Layer {number}",
+        url=urls.layer(g.ref, number, sort, order, number_of_page),
+        **atlas_fields(atlas),
+        layer=queries.layer_summary(atlas, number),
+        n_layers=atlas.info.n_layers,
+        definitions=queries.column_comments(atlas, "neuron"),
+        neurons=found,
+        sort=sort,
+        order=order,
+        sorts=queries.NEURON_SORTS,
+        page=number_of_page,
+    )

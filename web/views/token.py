@@ -1,0 +1,105 @@
+"""`/{slug}/token/281`: a token. `/{slug}/token?text=`: finds one by its text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from flask import Blueprint, g, redirect, request
+from werkzeug.wrappers import Response
+
+from atlas import Atlas, queries
+from atlas.display import read_shown, visible
+from atlas.records import Candidate, CongruentNeuron, Curve, ExclusivePair, Token, TokenRow
+from web import urls
+from web.charts import Chart, curve_chart
+from web.errors import BadRequestError, NotServedError
+from web.page import AtlasPage, atlas_fields, doc, like_request, page, wants_json
+
+blueprint = Blueprint("token", __name__)
+
+MAX_CURVES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenPage(AtlasPage):
+    """Everything the atlas knows of a token."""
+
+    row: TokenRow = field(metadata=doc("Its numbers, its best and its worst neuron."))
+    n_tokens: int = field(metadata=doc("Tokens of the vocabulary."))
+    definitions: dict[str, str] = field(metadata=doc("What the schema says of each column of `token`.", json=False))
+    best_neurons: tuple[CongruentNeuron, ...] = field(
+        metadata=doc("Neurons most congruent with it over the whole model, best first.")
+    )
+    worst_neurons: tuple[CongruentNeuron, ...] = field(metadata=doc("Neurons least congruent with it, worst first."))
+    pairs: tuple[ExclusivePair, ...] = field(metadata=doc("Exclusive pairs it is in."))
+    candidates: tuple[Candidate, ...] = field(metadata=doc("Its pairs whose predictions were counted."))
+    curves: tuple[Curve, ...] = field(
+        metadata=doc("Prediction curves of some of them: exclusive pairs first, then by |congruence|.")
+    )
+    curve_charts: tuple[Chart, ...] = field(metadata=doc("The curves drawn, in the same order.", json=False))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenChoicePage(AtlasPage):
+    """Several tokens of the same text, or a form to ask for one."""
+
+    text: str | None = field(metadata=doc("The text asked for; null if none was."))
+    tokens: tuple[Token, ...] = field(metadata=doc("The tokens that add exactly this text."))
+
+
+@page(blueprint, "/<atlas:ref>/token/<name>", "token.html")
+def token(atlas: Atlas, name: str) -> TokenPage | Response:
+    """A token by its id; whatever follows the id and a '-' is for people."""
+    match = re.fullmatch(r"([0-9]{1,9})(-.*)?", name, flags=re.DOTALL)
+    if match is None:
+        raise BadRequestError(
+            f"{visible(name)!r} is no token id; expected a whole number. A token can be found by its text too.",
+            urls.find_token(g.ref, name),
+        )
+    token_id = int(match[1])
+    row = queries.token_row(atlas, token_id)
+    if name != str(token_id):
+        return redirect(like_request(urls.token(g.ref, token_id)), 301)
+    neurons = queries.token_neurons(atlas, token_id)
+    candidates = queries.token_candidates(atlas, token_id)
+    chosen = sorted(candidates, key=lambda c: ("exclusive" not in c.sources, -abs(c.congruence), c.neuron.neuron_id))
+    curves = queries.token_curves(atlas, chosen[:MAX_CURVES])
+    return TokenPage(
+        title=f"Token {row.token.shown}",
+        url=urls.token(g.ref, token_id),
+        **atlas_fields(atlas),
+        row=row,
+        n_tokens=atlas.info.d_vocab,
+        definitions=queries.column_comments(atlas, "token"),
+        best_neurons=tuple(item for item in neurons if item.direction == "top"),
+        worst_neurons=tuple(item for item in neurons if item.direction == "bottom"),
+        pairs=tuple(queries.token_pairs(atlas, token_id)),
+        candidates=tuple(candidates),
+        curves=tuple(curves),
+        curve_charts=tuple(curve_chart(f"curve-{curve.candidate.neuron.name}", curve) for curve in curves),
+    )
+
+
+@page(blueprint, "/<atlas:ref>/token", "token_choice.html")
+def find_token(atlas: Atlas) -> TokenChoicePage | Response:
+    """The token of a text, leading space and all: led to where there is one, listed where there are several."""
+    text = request.args.get("text")
+    found = []
+    if text is not None:
+        found = queries.tokens_by_text(atlas, text) or queries.tokens_by_text(atlas, read_shown(text))
+        if not found:
+            raise NotServedError(
+                f"No token is exactly {visible(text)!r} (a leading space counts). Search finds those that contain it.",
+                urls.search(text, g.ref.slug),
+            )
+        if len(found) == 1:
+            url = urls.token(g.ref, found[0].token_id)
+            return redirect(urls.json(url) if wants_json() else url)
+    return TokenChoicePage(
+        title="Tokens",
+        url=urls.find_token(g.ref, text),
+        **atlas_fields(atlas),
+        text=text,
+        tokens=tuple(found),
+    )
