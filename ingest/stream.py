@@ -157,7 +157,7 @@ class Reader:
         # Padding and uncounted BOS go before anything is reduced; one copy, and every text is a run of rows.
         counted = torch.index_select(flat, 0, rows.index, out=self._compact[: n * d_mlp].view(n, d_mlp)).float()
         self.statistics.update(layer, counted, bins)
-        self._finite[layer] = torch.isfinite(self.statistics.powers[layer, 3]).all()
+        self._finite[layer] = torch.isfinite(self.statistics.moments[layer, 3]).all()
         self._examples(layer, counted, rows)
 
     def _examples(self, layer: int, counted: Float[Tensor, "row d_mlp"], rows: _Rows) -> None:

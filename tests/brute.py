@@ -5,6 +5,7 @@ Shares no code with `ingest`: reading of the design only. Used to check every ta
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections import Counter, defaultdict
@@ -131,7 +132,7 @@ def edges() -> list[tuple[float, float]]:
     """Bins from the design: 4 an octave from 2^-6 to 2^9 on either side of one zero bin, the outermost open."""
     positive = [2.0**e * (1 + q / 4) for e in range(-6, 9) for q in range(4)] + [2.0**9]
     cuts = [-math.inf, *(-edge for edge in reversed(positive)), *positive, math.inf]
-    return list(zip(cuts[:-1], cuts[1:], strict=True))
+    return list(itertools.pairwise(cuts))
 
 
 def bins_of(values: np.ndarray) -> np.ndarray:
@@ -144,7 +145,7 @@ def octave(value: float) -> int:
     magnitude = abs(value)
     if magnitude < 2.0**-6:
         return 0
-    number = min(int(math.floor(math.log2(magnitude))) + 7, 16)
+    number = min(math.floor(math.log2(magnitude)) + 7, 16)
     return number if value > 0 else -number
 
 

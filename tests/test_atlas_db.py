@@ -97,7 +97,9 @@ def test_others_may_read_the_file_meanwhile(tiny_llama_atlas):
 
 def test_threads_share_an_atlas(tiny_llama_atlas):
     with open_atlas(tiny_llama_atlas) as atlas, ThreadPoolExecutor(8) as pool:
-        names = list(pool.map(lambda n: atlas.rows("SELECT name FROM neuron WHERE neuron_id = ?", n % 5)[0][0], range(200)))
+        names = list(
+            pool.map(lambda n: atlas.rows("SELECT name FROM neuron WHERE neuron_id = ?", n % 5)[0][0], range(200))
+        )
     assert names == [f"L0N{n % 5}" for n in range(200)]
 
 
@@ -113,7 +115,9 @@ def test_an_atlas_opened_before_a_fork_answers_after_it(tiny_llama_atlas):
         "if pid == 0: os._exit(0 if n == a.info.d_vocab else 1)\n"
         "print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))"
     )
-    result = subprocess.run([sys.executable, "-c", code, str(tiny_llama_atlas)], capture_output=True, text=True, timeout=60)
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(tiny_llama_atlas)], capture_output=True, text=True, timeout=60
+    )
     assert result.stdout.strip() == "0", result.stderr
 
 
@@ -122,5 +126,7 @@ def test_tokens_out_of_range(tiny_llama_atlas):
         last = atlas.info.d_vocab - 1
         assert atlas.tokens[last].text is None  # a padded row
         for wrong in (-1, last + 1):
-            with pytest.raises(TokenError, match=f"There is no token {wrong}: this model's token ids go from 0 to {last}"):
+            with pytest.raises(
+                TokenError, match=f"There is no token {wrong}: this model's token ids go from 0 to {last}"
+            ):
                 atlas.tokens[wrong]

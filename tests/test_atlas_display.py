@@ -65,7 +65,16 @@ def test_tokens_in_running_text_keep_their_spaces():
 @given(st.text())
 def test_nothing_invisible_is_left(text):
     for character in visible(text):
-        assert character == " " or unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"}
+        assert character == " " or unicodedata.category(character) not in {
+            "Cc",
+            "Cf",
+            "Cs",
+            "Co",
+            "Cn",
+            "Zl",
+            "Zp",
+            "Zs",
+        }
 
 
 @pytest.mark.parametrize("text", [" an", "\n", "\t", "  if", "plain"])
@@ -75,8 +84,8 @@ def test_a_copied_token_is_read_back(text):
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(None, "–"), (0.0, "0"), (0, "0"), (1234567, "1,234,567"), (-12, "−12"), (12.3456, "12.35"), (-0.01234567, "−0.01235"),
-     (1234.567, "1,235"), (1.5e-7, "1.500e−07"), (2.5e9, "2.500e+09"), (0.99999, "1.0000")],
+    [(None, "–"), (0.0, "0"), (0, "0"), (1234567, "1,234,567"), (-12, "−12"), (12.3456, "12.35"),
+     (-0.01234567, "−0.01235"), (1234.567, "1,235"), (1.5e-7, "1.500e−07"), (2.5e9, "2.500e+09"), (0.99999, "1.0000")],
 )  # fmt: skip
 def test_numbers(value, shown):
     assert show_number(value) == shown
@@ -89,7 +98,13 @@ def test_ranges():
 
 
 def test_json_is_strict():
-    value = {"a": float("nan"), "b": [float("inf"), -float("inf"), 1.5], "c": b"\xff", "d": datetime(2026, 1, 2), "e": Decimal("1.5")}
+    value = {
+        "a": float("nan"),
+        "b": [float("inf"), -float("inf"), 1.5],
+        "c": b"\xff",
+        "d": datetime(2026, 1, 2),
+        "e": Decimal("1.5"),
+    }
     text = dumps(value)
     assert json.loads(text, parse_constant=pytest.fail) == {
         "a": "NaN", "b": ["Infinity", "-Infinity", 1.5], "c": "ff", "d": "2026-01-02T00:00:00", "e": "1.5",
@@ -97,5 +112,10 @@ def test_json_is_strict():
 
 
 def test_a_tokens_json_has_bytes_only_where_they_say_more():
-    assert json.loads(dumps(Token(3, " an", b" an", False))) == {"token_id": 3, "text": " an", "shown": "␣an", "special": False}
+    assert json.loads(dumps(Token(3, " an", b" an", False))) == {
+        "token_id": 3,
+        "text": " an",
+        "shown": "␣an",
+        "special": False,
+    }
     assert json.loads(dumps(Token(5, "\ufffd", b"\xe2\x80", False)))["bytes"] == "e280"

@@ -34,7 +34,9 @@ def imported(source: str) -> set[str]:
 
 
 def test_the_reader_sees_every_way_to_import():
-    source = "import a.b\nfrom c.d import e\nfrom . import f\ndef g():\n    import h\n    importlib.import_module('i.j')"
+    source = (
+        "import a.b\nfrom c.d import e\nfrom . import f\ndef g():\n    import h\n    importlib.import_module('i.j')"
+    )
     assert imported(source) == {"a", "c", "h", "i"}
 
 

@@ -293,7 +293,8 @@ def test_interval_examples(case) -> None:
 def test_windows(case) -> None:
     connection, brute = case
     for neuron, text, position, value, start, window, scale in rows(
-        connection, "SELECT neuron_id, text_id, position, activation, window_start, window_activations, window_scale FROM example"
+        connection,
+        "SELECT neuron_id, text_id, position, activation, window_start, window_activations, window_scale FROM example",
     ):  # fmt: skip
         truth = brute.activations[text][neuron]
         assert len(window) == min(16, len(truth) - 1)

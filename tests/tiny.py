@@ -11,7 +11,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 HOSTILE = ["<script>alert(1)</script>", "\u202e", "</td>", "'\"&amp;"]
-WORDS = "an apple a lemon tree picked the climbed up pear and I eine große Übung naïve 日本 🙂 x = 1\n".split(" ")
+WORDS = ["an", "apple", "a", "lemon", "tree", "picked", "the", "climbed", "up", "pear", "and", "I", "eine", "große"]
+WORDS += ["Übung", "naïve", "日本", "🙂", "x", "=", "1\n"]
 PADDED_ROWS = 5
 """Rows of the vocabulary beyond the tokenizer, as real checkpoints have."""
 

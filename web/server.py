@@ -21,6 +21,7 @@ class ListenError(AtlasError):
 
 def _listen(host: str, port: int) -> socket.socket:
     """A listening socket: bound here, so that a port in use is an error and not gunicorn's retries."""
+    listening = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind, protocol)
@@ -28,6 +29,8 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.bind(address)
         listening.listen(256)
     except OSError as error:
+        if listening is not None:
+            listening.close()
         raise ListenError(
             f"Cannot listen on {host}:{port}: {error.strerror or error}. "
             "Expected a free port of this machine; choose another with --port (0: any)."

@@ -1,0 +1,188 @@
+"""The command line: what it prints, and how it fails."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from importlib.metadata import EntryPoint
+
+import click
+import duckdb
+import pytest
+from click.testing import CliRunner
+
+from atlas import cli
+from atlas.terminal import sparkline
+
+
+@pytest.fixture
+def atlas(monkeypatch):
+    """Run `atlas` with arguments; only this package's commands and whatever a test adds are registered."""
+    points = {
+        name: EntryPoint(name, f"atlas.commands:{name}", "atlas.commands")
+        for name in ("info", "show", "sql", "upgrade")
+    }
+
+    def run(*arguments, extra=()):
+        found = {**points, **{point.name: point for point in extra}}
+        monkeypatch.setattr(cli.AtlasGroup, "_points", lambda self: found)
+        return CliRunner().invoke(cli.main, [str(argument) for argument in arguments])
+
+    return run
+
+
+def test_version(atlas):
+    result = atlas("--version")
+    assert result.output.split()[0] == "atlas"
+    assert result.exit_code == 0
+
+
+def test_the_program_registers_its_commands():
+    from importlib.metadata import entry_points
+
+    registered = {point.name: point.value for point in entry_points(group="atlas.commands")}
+    assert {"info", "show", "sql", "upgrade", "ingest", "serve"} <= set(registered)
+    assert registered["serve"] == "web.command:serve"
+
+
+def test_help_names_a_command_whose_libraries_are_missing(atlas):
+    point = EntryPoint("ingest", "ingest.no_such_module:ingest", "atlas.commands")
+    result = atlas("--help", extra=[point])
+    assert result.exit_code == 0
+    assert "(not installed: pip install 'neuron-atlas[ingest]')" in result.output
+
+
+def test_a_command_whose_libraries_are_missing_says_what_to_install(atlas):
+    point = EntryPoint("ingest", "ingest.no_such_module:ingest", "atlas.commands")
+    result = atlas("ingest", "--model", "x", extra=[point])
+    assert result.exit_code == 1
+    assert (
+        "`atlas ingest` needs libraries that are not installed (No module named 'ingest.no_such_module')"
+        in result.stderr
+    )
+    assert "pip install 'neuron-atlas[ingest]'" in result.stderr
+
+
+def test_an_unknown_command(atlas):
+    result = atlas("nonsense")
+    assert result.exit_code == 2
+    assert "No such command 'nonsense'" in result.stderr
+
+
+def test_an_error_is_a_message_and_status_1(atlas, tmp_path):
+    result = atlas("info", tmp_path / "no.duckdb")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith(f"Error: {tmp_path / 'no.duckdb'} does not exist; expected an atlas file")
+
+
+def test_an_interrupt_is_status_130(atlas, monkeypatch, tiny_llama_atlas):
+    @click.command()
+    def wait():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "waiting", wait, raising=False)
+    result = atlas("wait", extra=[EntryPoint("wait", "atlas.cli:waiting", "atlas.commands")])
+    assert result.exit_code == 130
+    assert "Interrupted." in result.stderr
+
+
+def test_info(atlas, tiny_llama_atlas):
+    with duckdb.connect(str(tiny_llama_atlas), read_only=True) as connection:
+        build_id, n_positions = connection.execute("SELECT build_id, n_positions FROM atlas").fetchone()
+    result = atlas("info", tiny_llama_atlas)
+    assert result.exit_code == 0
+    lines = dict(line.split(maxsplit=1) for line in result.output.splitlines() if len(line.split()) > 1)
+    assert lines["build_id"].strip() == build_id
+    assert lines["n_positions"].strip() == f"{n_positions:,}"
+    data = json.loads(atlas("info", tiny_llama_atlas, "--json").output)
+    assert data["build_id"] == build_id
+    assert isinstance(data["versions"], dict)
+
+
+@pytest.mark.parametrize(("fixture", "gated"), [("tiny_llama_atlas", True), ("tiny_gpt2_atlas", False)])
+def test_show(atlas, request, fixture, gated):
+    path = request.getfixturevalue(fixture)
+    result = atlas("show", path, "1.7", "--texts", "2")
+    assert result.exit_code == 0, result.output
+    output = result.output
+    assert output.startswith("L1N7 ")
+    for title in ("Best tokens", "Worst tokens", "Predicted and actual against activation", "Greatest activations"):
+        assert title in output
+    assert ("Least activations" in output) == gated
+    with duckdb.connect(str(path), read_only=True) as connection:
+        activation = connection.execute(
+            "SELECT activation FROM max_activating_example WHERE neuron = 'L1N7' AND kind = 'max' AND rank = 1"
+        ).fetchone()[0]
+    assert f"{activation:.6g}" in output
+
+
+def test_show_never_sends_control_characters_to_the_terminal(atlas, tiny_llama_atlas):
+    for index in range(48):
+        output = atlas("show", tiny_llama_atlas, f"L0N{index}").output
+        assert "\u202e" not in output
+        assert "\x1b" not in output
+
+
+def test_show_refuses_other_neurons(atlas, tiny_llama_atlas):
+    result = atlas("show", tiny_llama_atlas, "L9N1")
+    assert (result.exit_code, result.stderr) == (1, "Error: There is no layer 9: this model has layers 0 to 2.\n")
+    result = atlas("show", tiny_llama_atlas, "nine")
+    assert "'nine' is not a neuron name; write it as L31N892" in result.stderr
+
+
+def test_sql_as_json_is_strict(atlas, tiny_llama_atlas):
+    sql = "SELECT 'nan'::FLOAT AS a, '-infinity'::DOUBLE AS b, [1, NULL] AS c, bytes AS d FROM token WHERE token_id = 0"
+    result = atlas("sql", tiny_llama_atlas, sql, "--format", "json")
+    data = json.loads(result.output, parse_constant=pytest.fail)
+    assert data["columns"] == ["a", "b", "c", "d"]
+    assert data["rows"] == [["NaN", "-Infinity", [1, None], b"<|bos|>".hex()]]
+    assert data["truncated"] is False
+
+
+def test_sql_as_csv(atlas, tiny_llama_atlas):
+    sql = "SELECT name, layer, NULL AS nothing FROM neuron ORDER BY neuron_id LIMIT 2"
+    result = atlas("sql", tiny_llama_atlas, sql, "--format", "csv")
+    assert list(csv.reader(io.StringIO(result.output))) == [
+        ["name", "layer", "nothing"],
+        ["L0N0", "0", ""],
+        ["L0N1", "0", ""],
+    ]
+
+
+def test_sql_as_a_table_shows_what_is_invisible(atlas, tiny_llama_atlas):
+    result = atlas("sql", tiny_llama_atlas, "SELECT chr(27) || '[31m' AS a, chr(8238) AS b, '[bold]x' AS c")
+    assert result.output.split() == ["a", "b", "c", "\\x1b[31m", "\\u202e", "[bold]x"]
+
+
+def test_sql_cannot_change_the_file(atlas, tiny_llama_atlas):
+    result = atlas("sql", tiny_llama_atlas, "DELETE FROM token")
+    assert result.exit_code == 1
+    assert "read-only" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_sql_errors_are_duckdbs_own(atlas, tiny_llama_atlas):
+    result = atlas("sql", tiny_llama_atlas, "SELECT nonsense FROM token")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: The query failed on tiny-llama.duckdb: Binder Error")
+
+
+def test_upgrade(atlas, tiny_llama_atlas, tmp_path):
+    result = atlas("upgrade", tiny_llama_atlas)
+    assert result.exit_code == 0
+    assert "has schema version 1, the one this program reads: nothing to do" in result.output
+    for version, said in ((0, "was never released; expected version 1"), (99, "Upgrade the program")):
+        path = tmp_path / f"v{version}.duckdb"
+        with duckdb.connect(str(path)) as connection:
+            connection.execute(f"CREATE TABLE atlas AS SELECT {version} AS schema_version")
+        result = atlas("upgrade", path)
+        assert result.exit_code == 1
+        assert said in result.stderr
+
+
+def test_sparklines():
+    assert sparkline([0, 1, 2, 8]) == " ▁▂█"
+    assert sparkline([0.5, 1], top=1) == "▄█"
+    assert sparkline([0, 0]) == "  "

@@ -1,0 +1,97 @@
+"""A page's context is documented: its template uses every field of its record, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+from jinja2 import meta, nodes
+
+import web.views
+from web import create_app, urls
+from web.page import AtlasPage, Page
+from web.views import atlas_page, exclusive, home, layer, neuron, pairs, search, token
+
+TEMPLATES = {
+    "home.html": home.HomePage,
+    "search.html": search.SearchPage,
+    "overview.html": atlas_page.OverviewPage,
+    "layer.html": layer.LayerPage,
+    "neuron.html": neuron.NeuronPage,
+    "token.html": token.TokenPage,
+    "token_choice.html": token.TokenChoicePage,
+    "pairs.html": pairs.PairsPage,
+    "exclusive.html": exclusive.ExclusivePage,
+}
+
+
+@pytest.fixture(scope="module")
+def environment():
+    return create_app([]).jinja_env
+
+
+def used(environment, name):
+    """Variables of a template and of those it extends that are not the site's globals."""
+    tree = environment.parse(environment.loader.get_source(environment, name)[0])
+    names = meta.find_undeclared_variables(tree) - set(environment.globals)
+    # Blocks see what the template's top level imports and defines; jinja2.meta does not know that.
+    names -= {item.target for item in tree.find_all(nodes.Import)} | {item.name for item in tree.find_all(nodes.Macro)}
+    for parent in tree.find_all(nodes.Extends):
+        names |= used(environment, parent.template.value)
+    return names
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_a_template_uses_its_record_and_nothing_else(environment, name):
+    assert used(environment, name) == {field.name for field in fields(TEMPLATES[name])}
+
+
+def test_the_error_page_uses_what_it_is_given(environment):
+    assert used(environment, "error.html") == {"title", "failure"}
+
+
+def test_macros_know_nothing_but_their_arguments(environment):
+    assert used(environment, "_macros.html") == set()
+
+
+def test_every_template_is_accounted_for(environment):
+    shared = {"layout.html", "page.html", "atlas.html", "_macros.html", "error.html"}
+    assert set(environment.list_templates()) == set(TEMPLATES) | shared
+
+
+def test_every_page_is_accounted_for():
+    def below(record):
+        return {record} | {item for child in record.__subclasses__() for item in below(child)}
+
+    assert below(Page) - {Page, AtlasPage} == set(TEMPLATES.values())
+
+
+@pytest.mark.parametrize("record", [*TEMPLATES.values()])
+def test_every_field_is_documented(record):
+    assert record.__doc__.strip()
+    for field in fields(record):
+        assert field.metadata["doc"].endswith("."), field.name
+
+
+def test_the_views_are_in_the_package():
+    assert web.views.__doc__
+
+
+def test_templates_write_no_address_themselves(environment):
+    for name in environment.list_templates():
+        source = environment.loader.get_source(environment, name)[0]
+        for attribute in ("href=", "src=", "action="):
+            for part in source.split(attribute)[1:]:
+                assert part.startswith(('"{{', '"#')), (name, attribute + part[:40])
+
+
+def test_addresses():
+    ref = urls.AtlasRef("gpt2", "0123456789ab")
+    assert urls.neuron(ref, 31, 892) == "/gpt2@0123456789ab/L31N892"
+    assert urls.neuron(urls.AtlasRef("gpt2"), 31, 892, token=281) == "/gpt2/L31N892?token=281"
+    assert urls.find_token(urls.AtlasRef("gpt2"), " a&b=c") == "/gpt2/token?text=%20a%26b%3Dc"
+    assert urls.json("/gpt2/L1?sort=index") == "/gpt2/L1.json?sort=index"
+    assert urls.json(urls.home()) == "/.json"
+    assert urls.current(ref, "/gpt2@0123456789ab/L1?page=2") == "/gpt2/L1?page=2"
+    assert urls.pinned(urls.AtlasRef("gpt2"), "/gpt2/L1", "0123456789ab") == "/gpt2@0123456789ab/L1"
+    assert urls.pinned(ref, "/gpt2@0123456789ab", "ba9876543210") == "/gpt2@ba9876543210"
