@@ -54,7 +54,7 @@ class LeanModel:
     ) -> None:
         self.model, self.device = model, device
         bridge = model.bridge
-        self.n_layers, self.d_mlp = len(bridge.blocks), model.cfg.d_mlp
+        self.n_layers, self.d_mlp = len(bridge.blocks), model.d_mlp
         outputs = [_original(block.mlp.out) for block in bridge.blocks]
         norm, unembed = _original(bridge.ln_final), _original(bridge.unembed)
         module = take_apart(bridge.original_model)

@@ -49,7 +49,7 @@ class Run:
     @property
     def d_mlp(self) -> int:
         """Neurons a layer."""
-        return self.model.cfg.d_mlp
+        return self.model.d_mlp
 
 
 def write_tables(

@@ -60,6 +60,11 @@ class LoadedModel:
         return self.bridge.cfg
 
     @property
+    def d_mlp(self) -> int:
+        """Neurons a layer, from the weights themselves (the configuration has it wrong for some families)."""
+        return self.layers[0].w_out.shape[0]
+
+    @property
     def gated(self) -> bool:
         """Whether the MLP is gated, so that activations are signed."""
         return self.layers[0].w_gate is not None
@@ -218,6 +223,7 @@ def check_mlp(name: str, bridge: Any) -> None:
     """
     if getattr(bridge.cfg, "attn_only", False) or not hasattr(bridge, "blocks"):
         raise ModelError(f"The model {name!r} has no MLP layers (attention only), so it has no neurons to show.")
+    expected: tuple[int, ...] = ()
     for layer, block in enumerate(bridge.blocks):
         mlp = getattr(block, "mlp", None)
         try:
@@ -227,10 +233,11 @@ def check_mlp(name: str, bridge: Any) -> None:
                 f"Layer {layer} of {name!r} has no dense MLP ({type(mlp).__name__}): it may be attention-only or a "
                 "mixture of experts. Use a model with one dense MLP in every block."
             ) from error
-        if shape != (bridge.cfg.d_mlp, bridge.cfg.d_model):
+        expected = expected or shape
+        if shape != expected or shape[1] != bridge.cfg.d_model:
             raise ModelError(
-                f"Layer {layer} of {name!r} has an MLP of shape {shape}, expected "
-                f"{(bridge.cfg.d_mlp, bridge.cfg.d_model)}: models whose layers differ in width are not supported."
+                f"Layer {layer} of {name!r} has output weights of shape {shape}, expected {expected} with d_model = "
+                f"{bridge.cfg.d_model}: models whose layers differ in width are not supported."
             )
 
 

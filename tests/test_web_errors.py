@@ -1,0 +1,105 @@
+"""What is answered where there is no page: a page or JSON that says what there is, and what would be right."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.html_reader import Reader
+from web import create_app
+
+
+@pytest.fixture(scope="module")
+def app(tiny_llama_atlas, tiny_gpt2_atlas):
+    app = create_app([tiny_llama_atlas, tiny_gpt2_atlas])
+    app.testing = True
+    yield app
+    for atlas in app.extensions["atlases"].values():
+        atlas.close()
+
+
+@pytest.fixture
+def client(app):
+    return app.test_client()
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("/tiny-llama/L3", "There is no layer 3: this model has layers 0 to 2."),
+        ("/tiny-llama/L3N0", "There is no layer 3: this model has layers 0 to 2."),
+        ("/tiny-llama/L0N48", "There is no neuron 48 in layer 0: indices go from 0 to 47."),
+        ("/tiny-llama/0/48", "indices go from 0 to 47."),
+        ("/tiny-llama/L0N" + "9" * 18, "indices go from 0 to 47."),
+        ("/tiny-llama/token/99999", "There is no token 99999: this model's token ids go from 0 to"),
+        ("/tiny-llama/token?text=nothing like it", "No token is exactly 'nothing like it'"),
+        ("/nowhere", "There is no atlas 'nowhere' here; there is tiny-llama, tiny-gpt2."),
+        ("/nowhere/L0N0", "There is no atlas 'nowhere' here"),
+        ("/tiny-llama/nonsense", "There is no such page here."),
+        ("/tiny-llama/non/sense", "There is no such page here."),
+        ("/static/nothing.css", "There is no such page here."),
+        ("/static/../app.py", "There is no such page here."),
+        ("/static/vega-0.0.js", "There is no such page here."),
+    ],
+)
+def test_what_is_not_there_is_a_404_that_says_what_is(client, url, said):
+    check_error(client, url, 404, "not_found", said)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("/tiny-llama/L1N", "'L1N' is no neuron or layer; expected one of L31N892, L31/N892, 31.892"),
+        ("/tiny-llama/1-7", "'1-7' is no neuron or layer"),
+        ("/tiny-llama/L0N" + "9" * 19, "is no neuron or layer"),
+        ("/tiny-llama/token/an", "'an' is no token id; expected a whole number"),
+        ("/tiny-llama/token/-5", "'-5' is no token id"),
+        ("/tiny-llama/L0?sort=name", "sort='name' is not right: expected one of index, best_congruence"),
+        ("/tiny-llama/L0?order=up", "order='up' is not right: expected one of desc, asc."),
+        ("/tiny-llama/L0?page=0", "page='0' is not right: expected a whole number from 1."),
+        ("/tiny-llama/L0?page=99999999999999999999", "page='99999999999999999999' is not right"),
+        ("/tiny-llama/L0?page=²", "expected a whole number"),
+        ("/tiny-llama/pairs?direction=up", "direction='up' is not right: expected one of top, bottom."),
+        ("/tiny-llama/L1N7?token=x", "token='x' is not right"),
+        ("/search?q=x&atlas=nowhere", "atlas='nowhere' is not served here; expected one of tiny-llama, tiny-gpt2."),
+        ("/search?q=" + "x" * 201, "The search has 201 characters; expected at most 200."),
+    ],
+)
+def test_what_is_malformed_is_a_400_that_says_what_would_be_right(client, url, said):
+    check_error(client, url, 400, "bad_request", said)
+
+
+def check_error(client, url, status, code, said):
+    response = client.get(url)
+    assert response.status_code == status
+    text = response.text.replace("&#39;", "'")
+    assert said in text
+    Reader(response.text)
+    path, mark, query = url.partition("?")
+    if not path.startswith("/static"):
+        data = client.get(f"{path}.json{mark}{query}")
+        assert data.status_code == status
+        assert list(data.json) == ["error"]
+        assert data.json["error"]["code"] == code
+        assert said in data.json["error"]["message"]
+
+
+def test_the_wrong_method(client):
+    response = client.post("/tiny-llama.json")
+    assert response.status_code == 405
+    assert response.json["error"]["code"] == "method_not_allowed"
+    assert "GET" in response.headers["Allow"]
+
+
+def test_an_error_of_ours_is_a_500_that_tells_nothing(app, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr("web.views.neuron.queries.neuron", broken)
+    app.testing, app.config["PROPAGATE_EXCEPTIONS"] = False, False
+    try:
+        response = app.test_client().get("/tiny-llama/L0N0.json")
+    finally:
+        app.testing = True
+    assert response.status_code == 500
+    assert response.json["error"]["code"] == "internal_error"
+    assert "secret" not in response.text
