@@ -469,26 +469,24 @@ COMMENT ON COLUMN prediction_curve.neuron_id IS 'Neuron.';
 COMMENT ON COLUMN prediction_curve.token_id IS 'Token.';
 COMMENT ON COLUMN prediction_curve.bin IS 'Bin (see histogram_bin).';
 
+-- Token ids are dense, so the vocabulary as one list turns ids into texts by position: a join of every window with
+-- `token` would take minutes for one neuron.
 CREATE VIEW max_activating_example AS
+WITH vocabulary AS (SELECT list(coalesce("text", '') ORDER BY token_id) AS texts FROM token)
 SELECT n.name AS neuron, e.kind, e."interval", e.rank, e.activation,
-       w.tokens[e.position - e.window_start + 1] AS token,
-       array_to_string(w.tokens[1:e.position - e.window_start], '') AS before,
-       array_to_string(w.tokens[e.position - e.window_start + 2:], '') AS after,
-       p."text" AS predicted, w.tokens,
+       v.texts[x.token_ids[e.position + 1] + 1] AS token,
+       array_to_string([v.texts[i + 1] FOR i IN x.token_ids[e.window_start + 1:e.position]], '') AS before,
+       array_to_string([v.texts[i + 1] FOR i IN
+                        x.token_ids[e.position + 2:e.window_start + len(e.window_activations)]], '') AS after,
+       p."text" AS predicted,
+       [v.texts[i + 1] FOR i IN x.token_ids[e.window_start + 1:e.window_start + len(e.window_activations)]] AS tokens,
        [a * e.window_scale FOR a IN e.window_activations] AS activations,
        e.neuron_id, e.text_id, e.position, e.window_start
 FROM example AS e
 JOIN neuron AS n USING (neuron_id)
 JOIN token AS p ON p.token_id = e.predicted_token_id
 JOIN "text" AS x USING (text_id),
-LATERAL (
-    SELECT list(coalesce(t."text", '') ORDER BY u.place) AS tokens
-    FROM (
-        SELECT unnest(x.token_ids[e.window_start + 1:e.window_start + len(e.window_activations)]) AS token_id,
-               unnest(range(len(e.window_activations))) AS place
-    ) AS u
-    JOIN token AS t USING (token_id)
-) AS w;
+vocabulary AS v;
 COMMENT ON VIEW max_activating_example IS 'The texts that fire a neuron most (kind ''max''), least (''min'', gated models) and in between (''interval''), with their tokens and the activation at each.';
 COMMENT ON COLUMN max_activating_example.neuron IS 'Neuron name.';
 COMMENT ON COLUMN max_activating_example.kind IS '''max'', ''min'' or ''interval''.';
@@ -509,26 +507,35 @@ COMMENT ON COLUMN max_activating_example.window_start IS 'Position of the window
 CREATE VIEW neuron_page AS
 SELECT n.name AS neuron, n.layer, n."index", n.best_congruence, n.token_gap, n.worst_congruence, n.token_gap_bottom,
        n.activation_mean, n.activation_std, n.activation_min, n.activation_max, n.positive_fraction, n.dead,
-       (SELECT list(t."text" ORDER BY nt.rank) FROM neuron_token AS nt JOIN token AS t USING (token_id)
-        WHERE nt.neuron_id = n.neuron_id AND nt.direction = 'top') AS best_tokens,
-       (SELECT list(nt.congruence ORDER BY nt.rank) FROM neuron_token AS nt
-        WHERE nt.neuron_id = n.neuron_id AND nt.direction = 'top') AS best_congruences,
-       (SELECT list(t."text" ORDER BY nt.rank) FROM neuron_token AS nt JOIN token AS t USING (token_id)
-        WHERE nt.neuron_id = n.neuron_id AND nt.direction = 'bottom') AS worst_tokens,
-       (SELECT list(nt.congruence ORDER BY nt.rank) FROM neuron_token AS nt
-        WHERE nt.neuron_id = n.neuron_id AND nt.direction = 'bottom') AS worst_congruences,
-       (SELECT list({'lower': b.lower, 'upper': b.upper, 'n': h.n} ORDER BY b.bin)
-        FROM activation_histogram AS h JOIN histogram_bin AS b USING (bin)
-        WHERE h.neuron_id = n.neuron_id) AS histogram,
-       (SELECT list({'token': t."text", 'direction': p.direction, 'rank': p.rank, 'score': p.score} ORDER BY p.direction DESC)
-        FROM exclusive_pair AS p JOIN token AS t USING (token_id)
-        WHERE p.neuron_id = n.neuron_id) AS exclusive_pairs,
-       (SELECT list({'kind': e.kind, 'rank': e.rank, 'activation': e.activation, 'text_id': e.text_id, 'position': e.position}
-                    ORDER BY e.kind, e."interval", e.rank)
-        FROM example AS e WHERE e.neuron_id = n.neuron_id) AS examples,
-       n.neuron_id
-FROM neuron AS n;
-COMMENT ON VIEW neuron_page IS 'A row a neuron, with its lists inside: what a neuron page shows.';
+       best.tokens AS best_tokens, best.congruences AS best_congruences,
+       worst.tokens AS worst_tokens, worst.congruences AS worst_congruences,
+       bars.histogram, pairs.exclusive_pairs, shown.examples, n.neuron_id
+FROM neuron AS n
+LEFT JOIN (
+    SELECT nt.neuron_id, list(t."text" ORDER BY nt.rank) AS tokens, list(nt.congruence ORDER BY nt.rank) AS congruences
+    FROM neuron_token AS nt JOIN token AS t USING (token_id) WHERE nt.direction = 'top' GROUP BY nt.neuron_id
+) AS best USING (neuron_id)
+LEFT JOIN (
+    SELECT nt.neuron_id, list(t."text" ORDER BY nt.rank) AS tokens, list(nt.congruence ORDER BY nt.rank) AS congruences
+    FROM neuron_token AS nt JOIN token AS t USING (token_id) WHERE nt.direction = 'bottom' GROUP BY nt.neuron_id
+) AS worst USING (neuron_id)
+LEFT JOIN (
+    SELECT h.neuron_id, list({'lower': b.lower, 'upper': b.upper, 'n': h.n} ORDER BY b.bin) AS histogram
+    FROM activation_histogram AS h JOIN histogram_bin AS b USING (bin) GROUP BY h.neuron_id
+) AS bars USING (neuron_id)
+LEFT JOIN (
+    SELECT p.neuron_id,
+           list({'token': t."text", 'direction': p.direction, 'rank': p.rank, 'score': p.score}
+                ORDER BY p.direction DESC) AS exclusive_pairs
+    FROM exclusive_pair AS p JOIN token AS t USING (token_id) GROUP BY p.neuron_id
+) AS pairs USING (neuron_id)
+LEFT JOIN (
+    SELECT neuron_id,
+           list({'kind': kind, 'rank': rank, 'activation': activation, 'text_id': text_id, 'position': position}
+                ORDER BY kind, "interval", rank) AS examples
+    FROM example GROUP BY neuron_id
+) AS shown USING (neuron_id);
+COMMENT ON VIEW neuron_page IS 'A row a neuron, with its lists inside: what a neuron page shows. Filter by neuron_id for an answer in milliseconds; by name it takes seconds.';
 COMMENT ON COLUMN neuron_page.neuron IS 'Neuron name.';
 COMMENT ON COLUMN neuron_page.layer IS 'Block, from 0.';
 COMMENT ON COLUMN neuron_page."index" IS 'Hidden unit within the layer, from 0.';

@@ -96,7 +96,9 @@ def load_model(name: str, revision: str | None = None) -> LoadedModel:
     else:
         bridge, tokenizer = _load_named(name, revision)
         revision = getattr(bridge.original_model.config, "_commit_hash", None) or revision
-    return describe(name, revision, bridge, tokenizer)
+    # A path says where, not what: only its last part is the model's name.
+    label = path.name if path.exists() and name != BUILTIN else name
+    return describe(label, revision, bridge, tokenizer)
 
 
 def describe(name: str, revision: str | None, bridge: Any, tokenizer: Any) -> LoadedModel:
