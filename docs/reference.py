@@ -1,0 +1,120 @@
+"""Reference pages made from what they describe: the click commands and schema.sql."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import click
+import duckdb
+
+from atlas.cli import main
+from atlas.schema import schema_sql
+
+_NOTE = "<!-- Written by `make docs`; edit {source} instead. -->\n"
+_WIDTH = 7919
+"""Stands for d_model while the schema is created: a number that occurs nowhere else in it."""
+
+_SECTION = re.compile(r"^-- -{20,}\n-- (?P<title>.+)\n-- -{20,}\n", re.MULTILINE)
+_CREATED = re.compile(r'^CREATE (?:TABLE|VIEW) "?(\w+)"?', re.MULTILINE)
+
+
+def cli_page() -> str:
+    """docs/cli.md: every command with its arguments and options."""
+    context = click.Context(main, info_name="atlas")
+    lines = [
+        "# The command line\n",
+        _NOTE.format(source="the commands' help"),
+        f"{main.help}\n",
+        "An error is a message on standard error and exit status 1; a misused option, 2; Ctrl-C, 130. "
+        "`atlas COMMAND --help` prints what is below.\n",
+    ]
+    for name in main.list_commands(context):
+        command = main.get_command(context, name)
+        lines += _command(name, command, click.Context(command, parent=context, info_name=name))
+    return "\n".join(lines)
+
+
+def _command(name: str, command: click.Command, context: click.Context) -> Iterator[str]:
+    arguments = [param for param in command.params if isinstance(param, click.Argument)]
+    options = [param for param in command.params if isinstance(param, click.Option)]
+    words = ["atlas", name, *(["[OPTIONS]"] if options else []), *(_metavar(param, context) for param in arguments)]
+    yield f"## atlas {name}\n"
+    yield f"`{' '.join(words)}`\n"
+    yield f"{command.help}\n"
+    if not options:
+        return
+    yield "| option | value | default | meaning |"
+    yield "|---|---|---|---|"
+    for param in options:
+        value = "" if param.is_flag else f"`{_metavar(param, context)}`"
+        default = _default(param, context)
+        spelt = ", ".join(f"`{spelling}`" for spelling in param.opts)
+        yield f"| {spelt} | {value} | {default} | {param.help} |"
+    yield ""
+
+
+def _metavar(param: click.Parameter, context: click.Context) -> str:
+    if isinstance(param.type, click.Choice):
+        return " / ".join(map(str, param.type.choices))
+    if param.metavar:
+        return param.metavar
+    if isinstance(param, click.Argument):
+        return param.name.upper()
+    bounds = ""
+    if isinstance(param.type, click.IntRange):
+        low, high = param.type.min, param.type.max
+        bounds = f" from {low}" if high is None else f" from {low} to {high}"
+    return param.type.name.split(" ")[0].upper() + bounds
+
+
+def _default(param: click.Option, context: click.Context) -> str:
+    if param.required:
+        return "required"
+    value = param.to_info_dict()["default"]
+    return "" if value is None or param.is_flag else f"`{value}`"
+
+
+def schema_page() -> str:
+    """docs/schema.md: every table and view, with types and comments as DuckDB reports them."""
+    sql = schema_sql(_WIDTH)
+    with duckdb.connect() as connection:
+        connection.execute(sql)
+        about = connection.execute(
+            "SELECT table_name, comment FROM duckdb_tables() UNION ALL "
+            "SELECT view_name, comment FROM duckdb_views() WHERE NOT internal"
+        ).fetchall()
+        found = connection.execute(
+            "SELECT table_name, column_name, data_type, is_nullable, comment FROM duckdb_columns() "
+            "WHERE NOT internal ORDER BY table_name, column_index"
+        ).fetchall()
+    comments, columns = dict(about), {}
+    for table, *column in found:
+        columns.setdefault(table, []).append(column)
+    lines = ["# The schema\n", _NOTE.format(source="schema.sql")]
+    lines.append(
+        "An atlas is one DuckDB file of these tables and views. `d_model` stands for the model's width. A column whose "
+        "type ends in `?` can be NULL. Ids start at 0, ranks at 1. Formulas: [how-it-works.md](how-it-works.md); "
+        "queries: [sql.md](sql.md).\n"
+    )
+    parts = _SECTION.split(sql)
+    for title, body in zip(parts[1::2], parts[2::2], strict=True):
+        lines.append(f"## {title}\n")
+        for table in _CREATED.findall(body):
+            is_view = re.search(rf'^CREATE VIEW "?{table}"? AS', body, re.MULTILINE) is not None
+            lines += [f"### {table}\n", f"{_cell(comments[table])}\n", "| column | type | meaning |", "|---|---|---|"]
+            lines += [
+                f"| `{name}` | {_type(kind, nullable and not is_view)} | {_cell(comment)} |"
+                for name, kind, nullable, comment in columns[table]
+            ]
+            lines.append("")
+    return "\n".join(lines)
+
+
+def _type(kind: str, nullable: bool) -> str:
+    shown = kind.replace(f"[{_WIDTH}]", "[d_model]").replace('"', "")
+    return f"`{shown}`" + ("?" if nullable else "")
+
+
+def _cell(comment: str) -> str:
+    return comment.replace("|", "\\|")
