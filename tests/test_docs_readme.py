@@ -1,0 +1,146 @@
+"""What the README and the documents say: commands run, links lead somewhere, numbers are the demo atlas's."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import duckdb
+import pytest
+from click.testing import CliRunner
+
+from atlas.cli import main
+from docs.outputs import DEMO, ROOT, documented_identity, identity
+from ingest.checks import bytes_per_table
+from ingest.command import ingest
+from web.command import serve
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMANDS = [
+    line
+    for document in DOCUMENTS
+    for block in re.findall(r"```sh\n(.*?)```", document.read_text(encoding="utf-8"), re.DOTALL)
+    for line in block.splitlines()
+    if line and not line.startswith("#")
+]
+
+_CURVE = "SELECT sum(n), sum(n_predicted) FROM prediction_curve WHERE neuron = '{}' AND token = '{}' AND lower >= {}"
+_NEURONS = """SELECT n.name, round(c.congruence, 1), b."text" FROM token_neuron AS c JOIN token AS t USING (token_id)
+    JOIN neuron AS n USING (neuron_id) JOIN token AS b ON b.token_id = n.best_token_id
+    WHERE t."text" = ' an' AND c.direction = 'top' AND c.rank <= 6 ORDER BY c.rank"""
+_DIRECTION = """SELECT n.name,
+    round(list_dot_product(w.w_out, x.readout) - list_dot_product(w.w_out, y.readout), 2) AS c,
+    round(list_dot_product(w.w_out, y.readout), 2)
+    FROM neuron_weight AS w JOIN neuron AS n USING (neuron_id),
+    (SELECT readout FROM token_weight JOIN token USING (token_id) WHERE "text" = ' an') AS x,
+    (SELECT readout FROM token_weight JOIN token USING (token_id) WHERE "text" = ' a') AS y ORDER BY c DESC LIMIT 2"""
+FACTS = [
+    ("30 layers of 1,536 gated neurons", "SELECT n_layers, d_mlp, gated FROM atlas", [(30, 1536, True)]),
+    ("Of the 113,030 positions read", "SELECT n_positions FROM atlas", [(113030,)]),
+    ('The next neuron for " than" is 11.9 behind', 'SELECT round(neuron_gap, 1) FROM token WHERE "text" = \' than\'',
+     [(11.9,)]),
+    ("at 80 positions in all", 'SELECT n_predicted FROM token WHERE "text" = \' than\'', [(80,)]),
+    ("at 72 of them this neuron is at 2 or more", _CURVE.format("L24N917", " than", 2), [(354, 72)]),
+    ("at none of the 154 positions where that neuron is at 1.5 or more",
+     _CURVE.format("L27N1263", " right", 1.5), [(154, 0)]),
+    ("The pair with the best score of all ordinary tokens",
+     "SELECT neuron, token FROM pair WHERE direction = 'top' AND NOT special AND n_actual > 0 ORDER BY rank LIMIT 1",
+     [("L27N1263", " right")]),
+    ("(12.4 to 11.4)", _NEURONS + " LIMIT 2", [("L25N1527", 12.4, " an"), ("L27N554", 11.4, " a")]),
+    ("the five after it are\nmost congruent with", f"SELECT \"text\" FROM ({_NEURONS} OFFSET 1)", [(" a",)] * 5),
+    ("it is at -2.90 there", f"SELECT * FROM ({_DIRECTION}) LIMIT 1", [("L25N1527", 15.31, -2.9)]),
+    ("it has 15.3, the next neuron 7.12", f"SELECT c FROM ({_DIRECTION})", [(15.31,), (7.12,)]),
+    ("predicted at 18 of 26 positions", _CURVE.format("L25N1527", " an", 4), [(26, 18)]),
+    ("only 64: strong firing", _CURVE.format("L25N1527", " an", 2), [(254, 64)]),
+    ("of the 185 positions", 'SELECT n_predicted FROM token WHERE "text" = \' an\'', [(185,)]),
+    ("46,080 neurons and 49,152 tokens", "SELECT n_layers * d_mlp, d_vocab FROM atlas", [(46080, 49152)]),
+]  # fmt: skip
+"""Sentences of the README, the query behind each, and its answer."""
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[duckdb.DuckDBPyConnection]:
+    """The demo atlas, if it is the build that the README speaks of."""
+    if not DEMO.exists():
+        pytest.skip("there is no demo.duckdb; `make demo` builds it")
+    with duckdb.connect(str(DEMO), read_only=True) as connection:
+        if identity(connection) != documented_identity():
+            pytest.skip("demo.duckdb is another build than the README's")
+        yield connection
+
+
+@pytest.mark.parametrize(("sentence", "sql", "answer"), FACTS, ids=[sentence for sentence, *_ in FACTS])
+def test_what_the_readme_says_is_so(demo: duckdb.DuckDBPyConnection, sentence: str, sql: str, answer: list) -> None:
+    assert sentence in README
+    rows = [tuple(round(v, 3) if isinstance(v, float) else v for v in row) for row in demo.execute(sql).fetchall()]
+    assert rows == [tuple(pytest.approx(v) if isinstance(v, float) else v for v in row) for row in answer]
+
+
+def test_the_table_of_tables(demo: duckdb.DuckDBPyConnection) -> None:
+    listed = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| .*\| ([\d,]+) \| ([\d.]+) \|$", README, re.MULTILINE)
+    sizes = bytes_per_table(DEMO)
+    found = []
+    for names, rows, megabytes in listed:
+        tables = re.findall(r"\w+", names)
+        found += tables
+        counted = sum(demo.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0] for table in tables)
+        assert counted == int(rows.replace(",", "")), names
+        assert sum(sizes[table] for table in tables) / 1e6 == pytest.approx(float(megabytes), abs=0.06), names
+    assert set(found) == set(sizes)
+
+
+@pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("make ")])
+def test_make_targets_exist(line: str) -> None:
+    target = line.split("#")[0].split()[1]
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("atlas ingest")])
+def test_ingest_lines_are_well_formed(line: str) -> None:
+    with ingest.make_context("ingest", shlex.split(line)[2:]) as context:
+        assert isinstance(context, click.Context)
+
+
+@pytest.mark.parametrize("line", re.findall(r"`(atlas serve [^`]*)`", README))
+def test_serve_lines_are_well_formed(line: str) -> None:
+    with serve.make_context("serve", shlex.split(line)[2:]) as context:
+        assert context.params["files"]
+
+
+@pytest.mark.parametrize(
+    "line", [line for line in COMMANDS if line.startswith("atlas ") and not line.startswith("atlas ingest")]
+)
+def test_reading_commands_run(line: str, tiny_llama_atlas: Path) -> None:
+    words = [str(tiny_llama_atlas) if word == "demo.duckdb" else word for word in shlex.split(line)[1:]]
+    result = CliRunner().invoke(main, ["L1N7" if word == "L24N917" else word for word in words])
+    assert result.exit_code == 0, result.output
+    assert result.output.strip()
+
+
+def test_every_command_is_tested() -> None:
+    assert {" ".join(line.split()[:2]) for line in COMMANDS} == {
+        "make demo", "make test", "atlas ingest", "atlas info", "atlas show", "atlas sql",
+    }  # fmt: skip
+
+
+def test_the_python_example_runs(tiny_llama_atlas: Path, capsys: pytest.CaptureFixture) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    exec(code.replace("demo.duckdb", str(tiny_llama_atlas)), {})
+    assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)\)", re.sub(r"```.*?```", "", text, flags=re.DOTALL)):
+        assert target.startswith("https://") or (document.parent / target).exists(), target
+
+
+def test_the_schema_is_counted_right() -> None:
+    schema = (ROOT / "schema.sql").read_text()
+    assert (len(re.findall(r"^CREATE TABLE", schema, re.MULTILINE)), schema.count("CREATE VIEW")) == (15, 6)
+    assert "fifteen tables and six views" in " ".join((ROOT / "CHANGELOG.md").read_text().split())
