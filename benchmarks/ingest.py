@@ -1,6 +1,6 @@
 """Times of the two phases of ingest as ratios, in one process: ours, the naive way, and the physical limit.
 
-    python -m benchmarks.ingest [--texts 96] [--layers 30] [--naive-layers 1]
+    python -m benchmarks.ingest [--texts 256] [--layers 30] [--naive-layers 1]
 
 Limit of the weight phase: the bare float32 GEMMs it needs, tile by tile. Limit of the activation phase: the lean
 forward pass with its unembedding, over the same batches, nothing read from it. Naive: what a notebook would do, on
@@ -170,7 +170,8 @@ def activation_phase(model: LoadedModel, n_texts: int, naive_layers: int) -> dic
         f"  {len(work)} batches, {tokens:,} tokens: {tokens / sum(ours):,.0f} tokens/s, bare {tokens / sum(limit):,.0f}"
     )
     print(
-        f"  first batch {ratios[0]:.2f} x, last {ratios[-1]:.2f} x (examples settle), median {statistics.median(ratios):.2f} x"
+        f"  first batch {ratios[0]:.2f} x, last {ratios[-1]:.2f} x (examples settle), "
+        f"median {statistics.median(ratios):.2f} x"
     )
     return {"limit": sum(limit), "ours": sum(ours), "naive": a_batch * len(work)}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import sys
@@ -45,6 +46,8 @@ READOUTS = ("unembed", "embed")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 def ingest(batch_size: str, texts: str | None, no_weights: bool, **options: object) -> None:
     """Build an atlas of MODEL over DATASET: every neuron's congruence, activations and texts in one DuckDB file."""
+    # The libraries' bars would tear ours apart; tqdm reads this when it is imported.
+    os.environ.setdefault("TQDM_DISABLE", "1")
     # torch takes seconds to import: not before the options are known to be well formed.
     from rich.console import Console
 

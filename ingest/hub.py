@@ -111,7 +111,7 @@ def _checked(name: str, data: datasets.Dataset | datasets.IterableDataset, split
             first = next(iter(data.take(1)), None)
         except Exception as error:
             raise DatasetError(
-                f"{source} cannot be streamed: {_line(error)} Try again, or leave out --stream."
+                f"{source} cannot be streamed: {_line(error)} Try again, or leave out --max-texts to download it whole."
             ) from error
         if first is None:
             raise DatasetError(f"{source} has no rows. Choose another split with --split.")

@@ -45,7 +45,7 @@ class Settings:
         """Refuse an output that exists or cannot be written, before any work is done.
 
         Raises:
-            OutputError: (an OptionError) names the file and what to do.
+            OptionError: names the file and what to do.
         """
         if self.out.is_dir():
             raise OptionError(f"{str(self.out)!r} is a folder; --out names the file to write, as in atlas.duckdb.")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from atlas.bins import MAX_INTERVAL, N_BINS
@@ -140,7 +140,7 @@ class Reader:
         )
         return _Rows(*(to_device(array, input_ids.device) for array in host))
 
-    def _bin_buffer(self, n: int) -> Int[Tensor, "layer row d_mlp"]:
+    def _bin_buffer(self, n: int) -> UInt8[Tensor, "layer row d_mlp"]:
         shape = (self.model.n_layers, n, self.model.d_mlp)
         size = shape[0] * shape[1] * shape[2]
         if self._bins.numel() < size:
@@ -148,7 +148,7 @@ class Reader:
         return self._bins[:size].view(shape)
 
     def _layer(
-        self, layer: int, x: Float[Tensor, "batch pos d_mlp"], rows: _Rows, bins: Int[Tensor, "row d_mlp"]
+        self, layer: int, x: Float[Tensor, "batch pos d_mlp"], rows: _Rows, bins: UInt8[Tensor, "row d_mlp"]
     ) -> None:
         flat = x.flatten(0, 1)
         n, d_mlp = len(rows.index), flat.shape[1]

@@ -8,6 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from jaxtyping import install_import_hook
+
+# Shapes and dtypes in annotations are checked at every call, wherever tensors pass; before any of it is imported.
+_CHECKED = "accumulators binning congruence device hashing keys lean pairs stream tables topk weight_phase weights"
+install_import_hook([f"ingest.{name}" for name in _CHECKED.split()], "beartype.beartype")
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")

@@ -10,8 +10,9 @@ from typing import Any
 import click
 from gunicorn.app.base import BaseApplication
 
+from atlas import open_atlas, queries
 from atlas.errors import AtlasError
-from web import bundle
+from web import bundle, urls
 from web.app import create_app, open_atlases
 
 
@@ -54,6 +55,18 @@ class _Server(BaseApplication):
         return app
 
 
+def _point_out(files: Sequence[Path], base: str) -> None:
+    """Print the addresses of a few neurons worth a look, found by query. Closed again before any worker is forked."""
+    for file in files:
+        with open_atlas(file) as atlas:
+            for item in queries.notable_neurons(atlas):
+                neuron, ref = item.pair.neuron, urls.AtlasRef(atlas.info.slug)
+                click.echo(
+                    f"  {base}{urls.neuron(ref, neuron.layer, neuron.index)}  predicts {item.pair.token.shown} at "
+                    f"{item.tail_fraction:.0%} of its {item.tail_n} strongest positions"
+                )
+
+
 def serve_files(files: Sequence[Path], host: str, port: int, workers: int, threads: int) -> None:
     """Serve until interrupted.
 
@@ -63,7 +76,9 @@ def serve_files(files: Sequence[Path], host: str, port: int, workers: int, threa
     slugs = list(open_atlases(files))
     listening = _listen(host, port)
     shown = f"[{host}]" if ":" in host else host
-    click.echo(f"Serving {', '.join(slugs)} at http://{shown}:{listening.getsockname()[1]}/ (Ctrl-C stops)")
+    base = f"http://{shown}:{listening.getsockname()[1]}"
+    click.echo(f"Serving {', '.join(slugs)} at {base}/ (Ctrl-C stops)")
+    _point_out(files, base)
     options = {
         "bind": f"fd://{listening.fileno()}",
         "worker_class": "gthread",

@@ -7,7 +7,7 @@ from atlas.queries.atlas import neuron_ref
 from atlas.queries.pair import PAIR_COLUMNS
 from atlas.records import ExclusivePair, Notable
 
-MIN_PREDICTED = 5
+MIN_PREDICTED = 20
 """A token predicted less often than this says little; pairs of rarer tokens come after all others."""
 
 # The tail: whole bins from the pair's end of the activation axis, until they hold MIN_PREDICTED positions and at

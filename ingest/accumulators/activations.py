@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from atlas.bins import N_BINS
@@ -54,9 +54,9 @@ class ActivationStatistics:
         self._cells = torch.empty(0, dtype=torch.int32, device=device)
 
     def update(
-        self, layer: int, activations: Float[Tensor, "pos d_mlp"], bins_out: Int[Tensor, "pos d_mlp"] | None = None
+        self, layer: int, activations: Float[Tensor, "pos d_mlp"], bins_out: UInt8[Tensor, "pos d_mlp"] | None = None
     ) -> None:
-        """Add one batch's counted positions of a layer; `bins_out` (uint8) receives the bin of each activation."""
+        """Add one batch's counted positions of a layer; `bins_out` receives the bin of each activation."""
         n, d_mlp = activations.shape
         if self._cells.numel() < n * d_mlp:
             self._cells = torch.empty(n * d_mlp, dtype=torch.int32, device=self.device)

@@ -109,7 +109,7 @@ class ExampleLists:
             for name, values in describe(item[part]).items():
                 self.pool[name][slot[part]] = values
 
-    def _take_slots(self, n: int, freed: Int[Tensor, " slot"]) -> Int[Tensor, " slot"]:
+    def _take_slots(self, n: int, freed: Int[Tensor, " freed"]) -> Int[Tensor, " slot"]:
         """Slots for `n` new entries: those just freed first, then unused ones (the pool grows by half when full)."""
         fresh = max(0, n - len(freed))
         capacity = len(self.pool["text"])

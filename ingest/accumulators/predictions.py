@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from atlas.bins import N_BINS
@@ -42,7 +42,7 @@ class PredictionHistogram:
         self._waiting: list[tuple[int, Tensor]] = []
 
     def update(
-        self, bins: Int[Tensor, "layer pos d_mlp"], actual: Int[Tensor, " pos"], predicted: Int[Tensor, " pos"]
+        self, bins: UInt8[Tensor, "layer pos d_mlp"], actual: Int[Tensor, " pos"], predicted: Int[Tensor, " pos"]
     ) -> None:
         """Add one batch's counted positions. `actual` is -1 where a position has no next token."""
         for column, tokens in enumerate((predicted, actual)):
