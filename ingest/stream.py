@@ -61,6 +61,8 @@ class _Rows:
     text_hash: Int[Tensor, " text"]
     input: Int[Tensor, " row"]
     actual: Int[Tensor, " row"]
+    spans: list[tuple[int, int]]
+    """First and last (exclusive) row of each text, on the host: reading them off the device would wait for it."""
 
 
 class Reader:
@@ -138,7 +140,8 @@ class Reader:
             batch.input_ids[counted],
             following[counted],
         )
-        return _Rows(*(to_device(array, input_ids.device) for array in host))
+        spans = [(int(start), int(start + n)) for start, n in zip(host[1], length, strict=True)]
+        return _Rows(*(to_device(array, input_ids.device) for array in host), spans=spans)
 
     def _bin_buffer(self, n: int) -> UInt8[Tensor, "layer row d_mlp"]:
         shape = (self.model.n_layers, n, self.model.d_mlp)
@@ -163,7 +166,7 @@ class Reader:
     def _examples(self, layer: int, counted: Float[Tensor, "row d_mlp"], rows: _Rows) -> None:
         here = BatchRows(counted, rows.start, rows.length, rows.text_id, self.settings.first_position)
         neurons = torch.arange(counted.shape[1], device=counted.device) + layer * counted.shape[1]
-        texts = [counted[start : start + n] for start, n in zip(rows.start.tolist(), rows.length.tolist(), strict=True)]
+        texts = [counted[first:last] for first, last in rows.spans]
         highest = torch.stack([text.amax(0) for text in texts])
         group = neurons.expand_as(highest)
         ids = rows.text_id[:, None].expand_as(highest)

@@ -89,6 +89,18 @@ def test_parts_add_up(built_llama: Built, options: dict, tmp_path: Path) -> None
     assert len(prints) == 1
 
 
+def test_bfloat16_blocks(built_llama: Built, options: dict, tmp_path: Path) -> None:
+    """Weights and congruence stay float32; activations are near those of float32."""
+    atlas = build_tiny(tmp_path, built_llama.model, built_llama.dataset, "half", dtype="bfloat16", **options)
+    assert rows(atlas, "SELECT dtype FROM atlas") == [("bfloat16",)]
+    for table in ("neuron_token", "token_neuron", "exclusive_pair", "neuron_weight"):
+        same = f"SELECT md5(string_agg(t::VARCHAR, '|' ORDER BY t::VARCHAR)) FROM {table} AS t"
+        assert rows(atlas, same) == rows(built_llama.atlas, same)
+    stds = "SELECT activation_std FROM neuron ORDER BY neuron_id"
+    for (half,), (full,) in zip(rows(atlas, stds), rows(built_llama.atlas, stds), strict=True):
+        assert half == pytest.approx(full, rel=0.1)
+
+
 def test_counting_bos(built_gpt2: Built, tmp_path: Path) -> None:
     atlas = build_tiny(tmp_path, built_gpt2.model, built_gpt2.dataset, "bos", context_length=40, count_bos=True)
     ((n_texts, n_positions, counted),) = rows(atlas, "SELECT n_texts, n_positions, bos_counted FROM atlas")
