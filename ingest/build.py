@@ -84,10 +84,10 @@ def build(settings: Settings, console: Console) -> BuildReport:
             with phases.phase("Checking"):
                 check_file(writer.path, writer.rows)
                 sizes = bytes_per_table(writer.path)
-                settings.check_output()  # Somebody may have written it meanwhile.
-                writer.publish()
+                out = settings.free_output(build_id)
+                writer.publish(out)
     return BuildReport(
-        settings.out, build_id, reader.statistics.n_positions, report, phases.seconds, phases.peak_memory,
+        out, build_id, reader.statistics.n_positions, report, phases.seconds, phases.peak_memory,
         writer.rows, sizes,
     )  # fmt: skip
 

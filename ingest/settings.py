@@ -56,6 +56,12 @@ class Settings:
                 f"The folder {str(self.out.absolute().parent)!r} of --out does not exist. Create it first."
             )
 
+    def free_output(self, build_id: str) -> Path:
+        """Where to publish: `out`, or beside it if somebody wrote `out` while we worked (a finished run is not lost)."""
+        if self.force or not self.out.exists():
+            return self.out
+        return self.out.with_stem(f"{self.out.stem}-{build_id}")
+
     def context_for(self, n_ctx: int) -> int:
         """Context length for a model of `n_ctx` positions: 1,024 unless asked, never more than the model has.
 

@@ -26,11 +26,10 @@ _NOT_HASHED = {"atlas": {"build_id", "built_at", "command"}}
 
 
 class AtlasWriter:
-    """Fills a temporary file beside `out`; `publish` renames it to `out`. A context manager: leaving it without
+    """Fills a temporary file beside `out`; `publish` renames it. A context manager: leaving it without
     publishing removes the temporary file."""
 
     def __init__(self, out: Path, d_model: int) -> None:
-        self.out = out
         self.path = out.with_name(f"{out.name}.tmp-{os.getpid()}")
         self._digest = xxhash.xxh3_128()
         self.rows: dict[str, int] = {}
@@ -95,17 +94,17 @@ class AtlasWriter:
         if Path(f"{self.path}.wal").exists():
             raise OutputError(f"DuckDB left a write-ahead log beside {str(self.path)!r}: the file is not complete.")
 
-    def publish(self) -> None:
+    def publish(self, out: Path) -> None:
         """Flush to disk, make read-only, and rename into place (over an older file of that name)."""
         os.chmod(self.path, 0o444)
-        for path in (self.path, self.out.parent):
+        for path in (self.path, out.parent):
             handle = os.open(path, os.O_RDONLY)
             try:
                 os.fsync(handle)
             finally:
                 os.close(handle)
-        os.replace(self.path, self.out)
-        directory = os.open(self.out.parent, os.O_RDONLY)
+        os.replace(self.path, out)
+        directory = os.open(out.parent, os.O_RDONLY)
         try:
             os.fsync(directory)
         finally:

@@ -166,6 +166,16 @@ def test_an_existing_file_is_kept_unless_forced(built_gpt2: Built, tmp_path: Pat
     assert not out.stat().st_mode & 0o222, "a published file is read-only"
 
 
+def test_a_finished_run_is_not_lost_to_a_file_that_appeared(
+    built_gpt2: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.build.check_file", lambda *_: (tmp_path / "race.duckdb").write_text("theirs"))
+    build_tiny(tmp_path, built_gpt2.model, built_gpt2.dataset, "race", context_length=40)
+    assert (tmp_path / "race.duckdb").read_text() == "theirs"
+    (ours,) = [path for path in tmp_path.iterdir() if path.name != "race.duckdb"]
+    assert rows(ours, "SELECT 'race-' || build_id || '.duckdb' FROM atlas") == [(ours.name,)]
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, RuntimeError])
 def test_an_interrupted_run_leaves_nothing(
     built_gpt2: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
