@@ -57,7 +57,7 @@ class Settings:
             )
 
     def free_output(self, build_id: str) -> Path:
-        """Where to publish: `out`, or beside it if somebody wrote `out` while we worked (a finished run is not lost)."""
+        """Where to publish: `out`, or beside it if somebody wrote `out` meanwhile (a finished run is not lost)."""
         if self.force or not self.out.exists():
             return self.out
         return self.out.with_stem(f"{self.out.stem}-{build_id}")
