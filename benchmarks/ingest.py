@@ -95,25 +95,33 @@ def weight_phase(model: LoadedModel, n_layers: int, naive_layers: int) -> dict[s
 
 
 def notebook_batch(
-    bridge: object, batch: TextBatch, layers: list[int], pairs: list[tuple[int, int]], d_mlp: int
-) -> None:
-    """A notebook's way with one batch: cache every hook_post, then topk, histc and loops over pairs."""
-    tokens = torch.from_numpy(batch.input_ids)
+    bridge: object, batch: TextBatch, layers: list[int], d_mlp: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A notebook's way with one batch: cache every hook_post, then topk, moments, and a histc a neuron.
+
+    Returns the first layer's activations and the predictions, for the pairs.
+    """
     names = {f"blocks.{layer}.mlp.hook_post" for layer in layers}
-    logits, cache = bridge.run_with_cache(tokens, names_filter=lambda name: name in names)
-    predicted = logits.argmax(-1)
+    logits, cache = bridge.run_with_cache(torch.from_numpy(batch.input_ids), names_filter=lambda name: name in names)
     for layer in layers:
         acts = cache[f"blocks.{layer}.mlp.hook_post"]
-        acts.amax(1).topk(min(20, len(tokens)), dim=0)
-        acts.amin(1).topk(min(20, len(tokens)), dim=0, largest=False)
+        acts.amax(1).topk(min(20, len(acts)), dim=0)
+        acts.amin(1).topk(min(20, len(acts)), dim=0, largest=False)
         for moment in (1, 2, 3, 4):
             acts.pow(moment).mean((0, 1))
         for neuron in range(d_mlp):
             torch.histc(acts[..., neuron], bins=123)
-        for index, token in pairs:
-            chosen = acts[..., index]
-            for positions in (predicted == token, tokens == token):
-                torch.histc(chosen[positions], bins=123)
+    return cache[f"blocks.{layers[0]}.mlp.hook_post"], logits.argmax(-1)
+
+
+def notebook_pairs(
+    acts: torch.Tensor, predicted: torch.Tensor, tokens: torch.Tensor, pairs: list[tuple[int, int]]
+) -> None:
+    """A notebook's loop over pairs: two histograms each."""
+    for index, token in pairs:
+        chosen = acts[..., index]
+        for positions in (predicted == token, tokens == token):
+            torch.histc(chosen[positions], bins=123)
 
 
 def activation_phase(model: LoadedModel, n_texts: int, naive_layers: int) -> dict[str, float]:
@@ -136,15 +144,22 @@ def activation_phase(model: LoadedModel, n_texts: int, naive_layers: int) -> dic
     here = (pairs.neuron // d_mlp) < naive_layers
     # A notebook that kept all pairs would take hours: 2,000 are timed, and the rest counted at the same price.
     sample = list(zip((pairs.neuron[here] % d_mlp)[:2000].tolist(), pairs.token[here][:2000].tolist(), strict=True))
-    naive, without_pairs = [], []
-    for chosen, times in ((sample, naive), ([], without_pairs)):
-        with torch.no_grad(), timed(times):
-            notebook_batch(model.bridge, work[0], list(range(naive_layers)), chosen, d_mlp)
-    forward: list[float] = []
-    with torch.no_grad(), timed(forward):
-        model.bridge(torch.from_numpy(work[0].input_ids))
-    a_pair = (naive[0] - without_pairs[0]) / len(sample)
-    a_batch = forward[0] + (without_pairs[0] - forward[0]) * n_layers / naive_layers + a_pair * len(pairs.neuron)
+    cached, looped, forward = [], [], []
+    tokens = torch.from_numpy(work[0].input_ids)
+    with torch.no_grad():
+        model.bridge(tokens)  # Warm.
+        with timed(forward):
+            model.bridge(tokens)
+        with timed(cached):
+            acts, predicted = notebook_batch(model.bridge, work[0], list(range(naive_layers)), d_mlp)
+        with timed(looped):
+            notebook_pairs(acts, predicted, tokens, sample)
+    reductions = max(cached[0] - forward[0], 0.0) * n_layers / naive_layers
+    a_batch = forward[0] + reductions + looped[0] / len(sample) * len(pairs.neuron)
+    print(
+        f"  notebook, a batch: forward {forward[0]:.1f} s, topk and histc {reductions:.1f} s, "
+        f"{len(pairs.neuron):,} pairs {a_batch - forward[0] - reductions:.1f} s"
+    )
 
     lean = LeanModel(model, CPU, torch.float32)
     settings = StreamSettings(
@@ -164,11 +179,10 @@ def activation_phase(model: LoadedModel, n_texts: int, naive_layers: int) -> dic
             with timed(times):
                 task(batch)
     assert reader.statistics.counts.sum(1).eq(reader.statistics.n_positions * d_mlp).all()
-    tokens = sum(int(batch.lengths.sum()) for batch in work)
+    n_tokens = sum(int(batch.lengths.sum()) for batch in work)
     ratios = [o / b for o, b in zip(ours, limit, strict=True)]
-    print(
-        f"  {len(work)} batches, {tokens:,} tokens: {tokens / sum(ours):,.0f} tokens/s, bare {tokens / sum(limit):,.0f}"
-    )
+    speeds = [f"{n_tokens / sum(times):,.0f}" for times in (ours, limit)]
+    print(f"  {len(work)} batches, {n_tokens:,} tokens: {speeds[0]} tokens/s, bare {speeds[1]}")
     print(
         f"  first batch {ratios[0]:.2f} x, last {ratios[-1]:.2f} x (examples settle), "
         f"median {statistics.median(ratios):.2f} x"
