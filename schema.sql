@@ -74,7 +74,7 @@ COMMENT ON COLUMN atlas.readout_mean IS 'Mean of the readout over the vocabulary
 COMMENT ON COLUMN atlas.dataset_name IS 'The dataset as it was asked for (hub id, file name, or ''pydoc'').';
 COMMENT ON COLUMN atlas.dataset_config IS 'Configuration of the hub dataset. NULL: none was named.';
 COMMENT ON COLUMN atlas.dataset_split IS 'Split of the dataset. NULL: the source has no splits.';
-COMMENT ON COLUMN atlas.dataset_fingerprint IS 'Hash of the dataset''s texts in order (xxh3-128, 32 hex digits); for a streamed dataset, of its name, configuration, split and revision.';
+COMMENT ON COLUMN atlas.dataset_fingerprint IS 'Hash of the dataset''s texts in order (xxh3-128, 32 hex digits); for a streamed dataset, of its name, configuration, split, text column and revision.';
 COMMENT ON COLUMN atlas.text_column IS 'Column of the dataset that was read.';
 COMMENT ON COLUMN atlas.n_texts IS 'Texts run through the model (chunks count one each).';
 COMMENT ON COLUMN atlas.n_positions IS 'Positions counted: every neuron''s activation histogram sums to this.';

@@ -92,3 +92,33 @@ def tiny_llama_atlas(built_llama: Built) -> Path:
 def tiny_gpt2_atlas(built_gpt2: Built) -> Path:
     """A small ungated atlas: 2 layers of 96 neurons."""
     return built_gpt2.atlas
+
+
+@pytest.fixture(params=["tiny_llama_atlas", "tiny_gpt2_atlas"])
+def both(request: pytest.FixtureRequest):
+    """An open atlas, and a plain connection to the same file."""
+    import duckdb
+
+    from atlas import open_atlas
+
+    path = request.getfixturevalue(request.param)
+    with open_atlas(path) as atlas, duckdb.connect(str(path), read_only=True) as connection:
+        yield atlas, connection
+
+
+@pytest.fixture(scope="module")
+def app(tiny_llama_atlas: Path, tiny_gpt2_atlas: Path):
+    """The site over both tiny atlases."""
+    from web import create_app
+
+    app = create_app([tiny_llama_atlas, tiny_gpt2_atlas])
+    app.testing = True
+    yield app
+    for atlas in app.extensions["atlases"].values():
+        atlas.close()
+
+
+@pytest.fixture
+def client(app):
+    """A client of that site."""
+    return app.test_client()

@@ -5,19 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import asdict
 
-import duckdb
 import pytest
 
-from atlas import open_atlas, queries
+from atlas import queries
 from atlas.errors import NeuronNameError, QueryError
-
-
-@pytest.fixture(params=["tiny_llama_atlas", "tiny_gpt2_atlas"])
-def both(request):
-    """An open atlas, and a plain connection to the same file."""
-    path = request.getfixturevalue(request.param)
-    with open_atlas(path) as atlas, duckdb.connect(str(path), read_only=True) as connection:
-        yield atlas, connection
 
 
 def rows(connection, sql, *parameters):

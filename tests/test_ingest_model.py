@@ -113,7 +113,6 @@ def test_equal_scores_go_to_the_lower_token(models, tokenizer) -> None:
     net = copy.deepcopy(models["llama"])
     with torch.no_grad():
         net.lm_head.weight[40:] = net.lm_head.weight[7]
-        net.lm_head.weight[7] *= 1.0
     model = describe("tiny", None, bridge_for("tiny", net, tokenizer), tokenizer)
     lean = LeanModel(model, torch.device("cpu"), torch.float32)
     predicted = lean.predict(torch.randn(50, 32, generator=torch.Generator().manual_seed(1)))

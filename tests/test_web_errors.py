@@ -5,21 +5,6 @@ from __future__ import annotations
 import pytest
 
 from tests.html_reader import Reader
-from web import create_app
-
-
-@pytest.fixture(scope="module")
-def app(tiny_llama_atlas, tiny_gpt2_atlas):
-    app = create_app([tiny_llama_atlas, tiny_gpt2_atlas])
-    app.testing = True
-    yield app
-    for atlas in app.extensions["atlases"].values():
-        atlas.close()
-
-
-@pytest.fixture
-def client(app):
-    return app.test_client()
 
 
 @pytest.mark.parametrize(
