@@ -9,19 +9,18 @@ from dataclasses import fields
 from pathlib import Path
 
 import click
-import duckdb
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from atlas.db import open_atlas
 from atlas.display import show_number, visible
-from atlas.errors import NotAnAtlasError
 from atlas.jsonable import dumps, jsonable
 from atlas.names import parse_neuron
 from atlas.records import AtlasInfo, QueryResult
 from atlas.schema import SCHEMA_VERSION
 from atlas.terminal import neuron_page
+from atlas.upgrade import upgrade_file, upgraded_name
 
 FILE = click.Path(path_type=Path)
 
@@ -102,21 +101,13 @@ def _table(result: QueryResult) -> Table:
 
 @click.command()
 @click.argument("file", type=FILE)
-def upgrade(file: Path) -> None:
-    """Write FILE anew in this program's schema version. There is one version so far, so nothing to upgrade from."""
-    if not file.is_file():
-        raise NotAnAtlasError(f"{file} does not exist; expected an atlas file (.duckdb). `atlas ingest` writes one.")
-    try:
-        with duckdb.connect(str(file), read_only=True) as connection:
-            found = connection.execute("SELECT schema_version FROM atlas").fetchone()
-    except duckdb.Error as error:
-        raise NotAnAtlasError(
-            f"{file} is not an atlas; expected a DuckDB file with a table `atlas`, which `atlas ingest` writes."
-        ) from error
-    if found is not None and found[0] < SCHEMA_VERSION:
-        raise NotAnAtlasError(
-            f"{file} has schema version {found[0]}, which was never released; expected version {SCHEMA_VERSION}. "
-            "Write it again with `atlas ingest`."
-        )
-    open_atlas(file).close()
-    click.echo(f"{file} has schema version {SCHEMA_VERSION}, the one this program reads: nothing to do.")
+@click.option("--out", type=FILE, help="File to write; beside FILE when left out, as in demo.v2.duckdb.")
+@click.option("--force", is_flag=True, help="Replace the file to write if it exists.")
+def upgrade(file: Path, out: Path | None, force: bool) -> None:
+    """Write FILE anew in this program's schema version, rows and build_id kept; FILE itself is never changed."""
+    out = upgraded_name(file) if out is None else out
+    found = upgrade_file(file, out, force=force)
+    if found == SCHEMA_VERSION:
+        click.echo(f"{file} has schema version {found}, the one this program reads: nothing to do.")
+    else:
+        click.echo(f"{out} written in schema version {SCHEMA_VERSION} from {file}, which has version {found}.")

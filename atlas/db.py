@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -140,12 +141,30 @@ def open_atlas(path: Path | str) -> Atlas:
         SchemaVersionError: it was written for an older or a newer schema.
     """
     path = Path(path)
+    with _connected(path) as connection:
+        check_schema_version(path, _read_version(connection, path))
+        columns = ", ".join(f'"{name}"' for name in field_names(AtlasInfo))
+        return Atlas(path, AtlasInfo(*connection.execute(f"SELECT {columns} FROM atlas").fetchone()))
+
+
+def schema_version(path: Path) -> int:
+    """Schema version of an atlas file, whether this program reads it or not.
+
+    Raises:
+        NotAnAtlasError: there is no such file, it is not DuckDB, is being written, or has no `atlas` row.
+    """
+    with _connected(path) as connection:
+        return _read_version(connection, path)
+
+
+@contextmanager
+def _connected(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
         raise NotAnAtlasError(f"{path} {what}; expected an atlas file (.duckdb). `atlas ingest` writes one.")
     try:
         with duckdb.connect(str(path), read_only=True) as connection:
-            return Atlas(path, _read_info(connection, path))
+            yield connection
     except duckdb.IOException as error:
         if "lock" in str(error):
             raise NotAnAtlasError(
@@ -160,7 +179,7 @@ def open_atlas(path: Path | str) -> Atlas:
         ) from error
 
 
-def _read_info(connection: duckdb.DuckDBPyConnection, path: Path) -> AtlasInfo:
+def _read_version(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
     try:
         versions = connection.execute("SELECT schema_version FROM atlas").fetchall()
     except duckdb.CatalogException as error:
@@ -171,9 +190,7 @@ def _read_info(connection: duckdb.DuckDBPyConnection, path: Path) -> AtlasInfo:
         raise NotAnAtlasError(
             f"{path} has {len(versions)} rows in its table `atlas`; expected one. Write it again with `atlas ingest`."
         )
-    check_schema_version(path, versions[0][0])
-    columns = ", ".join(f'"{name}"' for name in field_names(AtlasInfo))
-    return AtlasInfo(*connection.execute(f"SELECT {columns} FROM atlas").fetchone())
+    return versions[0][0]
 
 
 def check_schema_version(path: Path, found: int) -> None:

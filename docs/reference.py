@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterator
 
@@ -41,7 +42,7 @@ def _command(name: str, command: click.Command, context: click.Context) -> Itera
     words = ["atlas", name, *(["[OPTIONS]"] if options else []), *(_metavar(param, context) for param in arguments)]
     yield f"## atlas {name}\n"
     yield f"`{' '.join(words)}`\n"
-    yield f"{command.help}\n"
+    yield f"{inspect.cleandoc(command.help)}\n"
     if not options:
         return
     yield "| option | value | default | meaning |"

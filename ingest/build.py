@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,19 +10,29 @@ import numpy as np
 import torch
 from rich.console import Console
 
+from atlas.files import check_output, free_output
 from atlas.names import check_slug, slugify
+from atlas.schema import SCHEMA_VERSION
+from ingest.activation_phase import check_texts, read_texts
+from ingest.checkpoint import CheckpointFolder
 from ingest.checks import bytes_per_table, check_file
+from ingest.compiled import match_threads
+from ingest.cursor import TextReport
 from ingest.dataset import open_dataset
-from ingest.device import batch_tokens, choose_device, choose_dtype
-from ingest.errors import DatasetError
-from ingest.lean import LeanModel
+from ingest.device import choose_device, choose_dtype
 from ingest.load import Run, atlas_row, write_tables
+from ingest.lock import checkpoints_locked, output_locked
+from ingest.memory import Budget
 from ingest.model import load_model
 from ingest.pairs import CandidatePairs, ExclusivePairs, candidate_pairs, exclusive_pairs, read_pairs
 from ingest.progress import Phases
+from ingest.ranks import Ranks, joined, own_device
+from ingest.resume import RunCheckpoints
+from ingest.session import Session
 from ingest.settings import Settings
-from ingest.stream import Reader, StreamSettings
-from ingest.tokens import Text, TextReport, batches, bos_for, iter_texts
+from ingest.stop import Stop
+from ingest.stream import Reader
+from ingest.tokens import bos_for
 from ingest.vocabulary import read_vocabulary
 from ingest.weight_phase import WeightResult, run_weight_phase
 from ingest.weights import read_readout
@@ -43,53 +53,76 @@ class BuildReport:
     table_bytes: dict[str, int]
 
 
-def build(settings: Settings, console: Console) -> BuildReport:
-    """Build an atlas as `settings` say.
+def build(settings: Settings, console: Console, stop: Stop | None = None) -> BuildReport | None:
+    """Build an atlas as `settings` say; under a launcher, with the other ranks. None on all ranks but the first.
 
     Raises:
-        AtlasError: any of its kinds; nothing is left behind, and an older file of the same name is untouched.
+        AtlasError: any of its kinds; nothing is left behind but checkpoints, and an older file of the same name is
+            untouched.
     """
-    settings.check_output()
     slug = check_slug(settings.slug) if settings.slug else slugify(settings.model.removesuffix(".gguf"))
-    device = choose_device(settings.device)
+    device = own_device(choose_device(settings.device))
     torch.manual_seed(settings.seed)
-    with Phases(console, device) as phases:
-        with phases.phase("Loading model"):
-            model = load_model(settings.model, settings.revision)
-            readout = read_readout(model, settings.readout)
-            vocabulary = read_vocabulary(model.tokenizer, len(readout.columns))
-        with phases.phase("Opening dataset"):
-            dataset = open_dataset(
-                settings.dataset, config=settings.dataset_config, split=settings.split,
-                text_column=settings.text_column, stream=settings.max_texts is not None,
-            )  # fmt: skip
-        run = Run(
-            settings, slug, model, readout, dataset, vocabulary, device, choose_dtype(settings.dtype, device),
-            settings.context_for(model.cfg.n_ctx), bos_for(model.tokenizer),
-        )  # fmt: skip
+    match_threads()
+    with joined(device) as ranks, Phases(console, device, ranks.rank) as phases, ExitStack() as locks:
+        ranks.on_main(lambda: _take_output(settings, locks))
+        run = _load(settings, slug, device, phases)
+        session = _session(run, ranks, stop or Stop(), phases)
         chosen = _chosen_pairs(run)
-        texts, report = _texts(run)
-        weights = _weight_phase(run, phases)
+        check_texts(run)
+        weights = _weights(run, session)
         exclusive = {
-            d: exclusive_pairs(weights.congruence, d) for d in (("top", "bottom") if model.gated else ("top",))
+            d: exclusive_pairs(weights.congruence, d) for d in (("top", "bottom") if run.model.gated else ("top",))
         }
         pairs = _candidates(run, weights, exclusive, chosen)
-        reader = _activation_phase(run, weights, pairs, texts, report, phases)
-        with AtlasWriter(settings.out, model.cfg.d_model) as writer:
-            with phases.phase("Writing"):
-                write_tables(run, writer, weights, exclusive, pairs, reader)
-                build_id = writer.build_id()
-                writer.write("atlas", atlas_row(run, weights, reader, build_id))
-                writer.close()
-            with phases.phase("Checking"):
-                check_file(writer.path, writer.rows)
-                sizes = bytes_per_table(writer.path)
-                out = settings.free_output(build_id)
-                writer.publish(out)
-    return BuildReport(
-        out, build_id, reader.statistics.n_positions, report, phases.seconds, phases.peak_memory,
-        writer.rows, sizes,
+        reader, report = read_texts(run, weights.readout, pairs, session)
+        done = ranks.on_main(lambda: _write(run, weights, exclusive, pairs, reader, report, session))
+        session.checkpoints.clear()
+    return done
+
+
+def _take_output(settings: Settings, locks: ExitStack) -> None:
+    check_output(settings.out, force=settings.force)
+    locks.enter_context(output_locked(settings.out))
+    if settings.checkpoint is not None:
+        folder = CheckpointFolder(settings.checkpoint)
+        locks.enter_context(checkpoints_locked(settings.checkpoint))
+        folder.sweep()
+        if settings.resume == "never":
+            folder.clear()
+
+
+def _load(settings: Settings, slug: str, device: torch.device, phases: Phases) -> Run:
+    with phases.phase("Loading model"):
+        model = load_model(settings.model, settings.revision)
+        readout = read_readout(model, settings.readout)
+        vocabulary = read_vocabulary(model.tokenizer, len(readout.columns))
+    with phases.phase("Opening dataset"):
+        dataset = open_dataset(
+            settings.dataset, config=settings.dataset_config, split=settings.split,
+            text_column=settings.text_column, stream=settings.max_texts is not None,
+        )  # fmt: skip
+    return Run(
+        settings, slug, model, readout, dataset, vocabulary, device, choose_dtype(settings.dtype, device),
+        settings.context_for(model.cfg.n_ctx), bos_for(model.tokenizer),
     )  # fmt: skip
+
+
+def _session(run: Run, ranks: Ranks, stop: Stop, phases: Phases) -> Session:
+    settings = run.settings
+    identity = {
+        **settings.identity(),
+        "model_fingerprint": run.model.fingerprint,
+        "dataset_fingerprint": run.dataset.fingerprint,
+        "context_length": run.context,
+        "dtype": str(run.dtype).removeprefix("torch."),
+        "bos_token_id": run.bos,
+        "schema_version": SCHEMA_VERSION,
+    }
+    ranks.agree("what they read", identity)
+    folder = None if settings.checkpoint is None else CheckpointFolder(settings.checkpoint, phases.say)
+    checkpoints = RunCheckpoints(folder, identity, ranks, settings.checkpoint_every)
+    return Session(checkpoints, ranks, stop, Budget(settings.memory, run.device), phases)
 
 
 def _chosen_pairs(run: Run) -> list[tuple[int, int]]:
@@ -101,40 +134,6 @@ def _chosen_pairs(run: Run) -> list[tuple[int, int]]:
         if text is not None:
             by_text.setdefault(text, token_id)
     return read_pairs(run.settings.pairs, by_text, n_layers=run.n_layers, d_mlp=run.d_mlp, d_vocab=len(run.vocabulary))
-
-
-def _texts(run: Run) -> tuple[Iterator[Text], TextReport]:
-    """The texts to run, started: a dataset without any usable text is refused before the long phases."""
-    report, settings = TextReport(), run.settings
-    texts = iter_texts(
-        run.dataset, run.model.tokenizer, context_length=run.context, overflow=settings.overflow,
-        bos_token_id=run.bos, first_text=settings.first_text, last_text=settings.last_text,
-        max_texts=settings.max_texts, report=report, d_vocab=len(run.vocabulary),
-    )  # fmt: skip
-    first = next(texts, None)
-    if first is None:
-        part = "" if settings.first_text == 0 else f" from text {settings.first_text} on"
-        raise DatasetError(
-            f"The dataset {settings.dataset!r} has no text with a token in column {settings.text_column!r}{part} "
-            f"({report.rows_empty} of {report.rows_read} rows read were empty). Check --text-column and --texts."
-        )
-
-    def every() -> Iterator[Text]:
-        yield first
-        yield from texts
-
-    return every(), report
-
-
-def _weight_phase(run: Run, phases: Phases) -> WeightResult:
-    settings, model = run.settings, run.model
-    total = run.n_layers * run.d_mlp * (3 if model.gated else 2)
-    with phases.phase("Congruence", total=total, unit="neurons") as advance:
-        return run_weight_phase(
-            model, run.readout, device=run.device, progress=advance,
-            k_tokens=max(settings.top_tokens, settings.pair_candidates, 2),
-            k_neurons=max(settings.top_neurons, settings.pair_candidates, 2),
-        )  # fmt: skip
 
 
 def _candidates(
@@ -150,27 +149,38 @@ def _candidates(
     )
 
 
-def _activation_phase(
-    run: Run, weights: WeightResult, pairs: CandidatePairs, texts: Iterator[Text], report: TextReport, phases: Phases
-) -> Reader:
+def _weights(run: Run, session: Session) -> WeightResult:
     settings, model = run.settings, run.model
-    lean = LeanModel(model, run.device, run.dtype, weights.readout)
-    stream = StreamSettings(
-        d_vocab=len(run.vocabulary), gated=model.gated, count_bos=settings.count_bos, has_bos=run.bos is not None,
-        top_texts=settings.top_texts, window=settings.window, fingerprint=run.dataset.fingerprint, seed=settings.seed,
+    total = run.n_layers * run.d_mlp * (3 if model.gated else 2) // session.ranks.world
+    with session.phases.phase("Congruence", total=total, unit="neurons") as advance:
+        return run_weight_phase(
+            model, run.readout, session, device=run.device, progress=advance,
+            k_tokens=max(settings.top_tokens, settings.pair_candidates, 2),
+            k_neurons=max(settings.top_neurons, settings.pair_candidates, 2),
+        )  # fmt: skip
+
+
+def _write(
+    run: Run,
+    weights: WeightResult,
+    exclusive: dict[str, ExclusivePairs],
+    pairs: CandidatePairs,
+    reader: Reader,
+    report: TextReport,
+    session: Session,
+) -> BuildReport:
+    settings, phases = run.settings, session.phases
+    with AtlasWriter(settings.out, run.model.cfg.d_model, session.budget.for_writing()) as writer:
+        with phases.phase("Writing"):
+            write_tables(run, writer, weights, exclusive, pairs, reader)
+            build_id = writer.write_atlas(atlas_row(run, weights, reader))
+            writer.close()
+        with phases.phase("Checking"):
+            check_file(writer.path, writer.rows)
+            sizes = bytes_per_table(writer.path)
+            out = free_output(settings.out, build_id, force=settings.force)
+            writer.publish(out)
+    return BuildReport(
+        out, build_id, reader.statistics.n_positions, report, phases.seconds, phases.peak_memory,
+        writer.rows, sizes,
     )  # fmt: skip
-    reader = Reader(lean, stream, pairs.neuron, pairs.token)
-    # One byte of bin an activation in every layer, a dozen float32 copies of one layer's, a tile of logits.
-    per_token = lean.d_mlp * (lean.n_layers + 48) + 4 * 8192
-    limit = batch_tokens(settings.batch_size, run.context, per_token, run.device)
-    total = settings.max_texts if settings.last_text is None else settings.last_text - settings.first_text
-    by_rows = total is None
-    total = run.dataset.n_rows if by_rows else total
-    done = 0
-    with phases.phase("Activations", total=total, unit="tokens") as advance:
-        for batch in batches(texts, max_tokens=limit, pad_id=run.bos or 0):
-            reader.read(batch)
-            furthest = max(text.source_row for text in batch.texts) + 1 if by_rows else done + len(batch.texts)
-            advance(max(furthest - done, 0), int(batch.lengths.sum()))
-            done = max(done, furthest)
-    return reader

@@ -9,21 +9,22 @@ import duckdb
 from ingest.errors import OutputError
 
 _KEYS = {
-    "token": "token_id",
-    "neuron": "neuron_id",
-    "neuron_token": "neuron_id, direction, rank",
-    "token_neuron": "token_id, direction, rank",
-    "exclusive_pair": "direction, rank",
-    "neuron_input_token": "neuron_id, side, direction, rank",
-    "histogram_bin": "bin",
-    "activation_histogram": "neuron_id, bin",
-    "candidate_pair": "neuron_id, token_id",
-    "prediction_histogram": "neuron_id, token_id, bin",
-    "text": "text_id",
-    "example": 'neuron_id, kind, "interval", rank',
-    "neuron_weight": "neuron_id",
-    "token_weight": "token_id",
+    "token": ("token_id",),
+    "neuron": ("neuron_id",),
+    "neuron_token": ("neuron_id", "direction", "rank"),
+    "token_neuron": ("token_id", "direction", "rank"),
+    "exclusive_pair": ("direction", "rank"),
+    "neuron_input_token": ("neuron_id", "side", "direction", "rank"),
+    "histogram_bin": ("bin",),
+    "activation_histogram": ("neuron_id", "bin"),
+    "candidate_pair": ("neuron_id", "token_id"),
+    "prediction_histogram": ("neuron_id", "token_id", "bin"),
+    "text": ("text_id",),
+    "example": ("neuron_id", "kind", '"interval"', "rank"),
+    "neuron_weight": ("neuron_id",),
+    "token_weight": ("token_id",),
 }
+"""What each table is sorted by, no two rows alike."""
 
 # Each query counts what must not be there.
 _LAWS = {
@@ -51,9 +52,9 @@ _LAWS = {
     "examples whose text is missing": """
         SELECT count(*) FROM example ANTI JOIN "text" USING (text_id)""",
     "examples outside their text or window": """
-        SELECT count(*) FROM example JOIN "text" USING (text_id)
-        WHERE position >= len(token_ids) OR position < window_start
-           OR position >= window_start + len(window_activations)""",
+        WITH lengths AS MATERIALIZED (SELECT text_id, len(token_ids) AS length FROM "text")
+        SELECT count(*) FROM example JOIN lengths USING (text_id)
+        WHERE position >= length OR position < window_start OR position >= window_start + len(window_activations)""",
     "neurons whose extreme example is not their extreme activation": """
         SELECT count(*) FROM example JOIN neuron USING (neuron_id)
         WHERE rank = 1 AND ((kind = 'max' AND activation <> activation_max)
@@ -65,23 +66,52 @@ def check_file(path: Path, expected_rows: dict[str, int]) -> None:
     """Reopen a finished file read-only and check row counts, keys and totals.
 
     Raises:
-        OutputError: names the first thing that does not hold.
+        OutputError: names the first thing that does not hold, or that the file cannot be read back whole.
     """
+    try:
+        _check(path, expected_rows)
+    except duckdb.Error as error:
+        raise OutputError(
+            f"The file {str(path)!r} cannot be read back as it was written: {error}. It is not published."
+        ) from error
+
+
+def _check(path: Path, expected_rows: dict[str, int]) -> None:
     with duckdb.connect(str(path), read_only=True) as connection:
         for table, rows in expected_rows.items():
             (found,) = connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()
             if found != rows:
                 raise OutputError(f"Table {table!r} holds {found} rows, expected {rows}. The file is not published.")
         for table, key in _KEYS.items():
-            repeated = connection.execute(
-                f'SELECT {key} FROM "{table}" GROUP BY {key} HAVING count(*) > 1 LIMIT 1'
-            ).fetchone()
-            if repeated is not None:
-                raise OutputError(f"Table {table!r} has two rows of key {repeated}. The file is not published.")
+            _check_key(connection, table, key)
         for law, query in _LAWS.items():
             (broken,) = connection.execute(query).fetchone()
             if broken:
                 raise OutputError(f"The file has {broken} {law}. It is not published.")
+
+
+def _check_key(connection: duckdb.DuckDBPyConnection, table: str, key: tuple[str, ...]) -> None:
+    """Each row's key is above that of the row before: sorted and unique, in one pass (a hash aggregate costs 6x).
+
+    An empty OVER () takes rows as they are stored.
+    """
+    names = ", ".join(key)
+    before = ", ".join(f"lag({name}) OVER () AS before_{number}" for number, name in enumerate(key))
+    above = "FALSE"
+    for number, name in reversed(list(enumerate(key))):
+        equal = f"{name} IS NOT DISTINCT FROM before_{number}"
+        above = f"({name} > before_{number} OR ({equal} AND {above}))"
+    # The first row has none before it: "above" is NULL there.
+    rows = f'SELECT {names}, {before} FROM "{table}"'
+    unordered = connection.execute(f"SELECT {names} FROM ({rows}) WHERE NOT {above} LIMIT 1").fetchone()
+    if unordered is None:
+        return
+    repeated = connection.execute(
+        f'SELECT {names} FROM "{table}" GROUP BY {names} HAVING count(*) > 1 LIMIT 1'
+    ).fetchone()
+    if repeated is not None:
+        raise OutputError(f"Table {table!r} has two rows of key {repeated}. The file is not published.")
+    raise OutputError(f"Table {table!r} is not sorted by {names}: see row {unordered}. The file is not published.")
 
 
 def bytes_per_table(path: Path) -> dict[str, int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
 import sys
 from pathlib import Path
 
@@ -44,8 +43,20 @@ READOUTS = ("unembed", "embed")
 @click.option("--no-weights", is_flag=True, help="Leave the weights out: a smaller file, less SQL.")
 @click.option("--seed", type=int, default=0, help="Seed of the choice of interval examples.")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
-def ingest(batch_size: str, texts: str | None, no_weights: bool, **options: object) -> None:
-    """Build an atlas of MODEL over DATASET: every neuron's congruence, activations and texts in one DuckDB file."""
+@click.option("--checkpoint", type=click.Path(path_type=Path), metavar="DIR",
+              help="Save the work there; the same command goes on from it.")  # fmt: skip
+@click.option("--checkpoint-every", default="5min", metavar="TIME", help="Time between checkpoints, as in 90s or 1h.")
+@click.option("--resume", type=click.Choice(["auto", "never"]), default="auto",
+              help="auto goes on from a checkpoint in DIR; never removes what is there and starts anew.")  # fmt: skip
+@click.option("--memory", metavar="SIZE", help="Use at most about this much, as in 8GB (of the GPU, if there is one).")
+def ingest(
+    batch_size: str, texts: str | None, no_weights: bool, checkpoint_every: str, memory: str | None, **options: object
+) -> None:
+    """Build an atlas of MODEL over DATASET: every neuron's congruence, activations and texts in one DuckDB file.
+
+    Under torchrun (`torchrun --nproc-per-node N -m ingest ...`) the work is divided over the processes. Exit codes: 0
+    done; 1 an error, which is said; 2 wrong usage; 75 stopped by SIGTERM and resumable, 143 not resumable; 130 Ctrl-C.
+    """
     # The libraries' bars would tear ours apart; tqdm reads this when it is imported.
     os.environ.setdefault("TQDM_DISABLE", "1")
     # torch takes seconds to import: not before the options are known to be well formed.
@@ -54,16 +65,19 @@ def ingest(batch_size: str, texts: str | None, no_weights: bool, **options: obje
     from ingest.build import build
     from ingest.errors import OptionError
     from ingest.report import print_report
-    from ingest.settings import Settings, parse_range
+    from ingest.settings import Settings, parse_bytes, parse_duration, parse_range
+    from ingest.stop import Stop
 
     if batch_size != "auto" and not (batch_size.isdecimal() and int(batch_size) > 0):
         raise OptionError(f"--batch-size {batch_size!r} is neither auto nor a whole number from 1.")
     first, last = parse_range(texts)
     settings = Settings(
         batch_size=None if batch_size == "auto" else int(batch_size), first_text=first, last_text=last,
-        weights=not no_weights, command=shlex.join(["atlas", *sys.argv[1:]]), **options,
+        weights=not no_weights, command=shlex.join(["atlas", *sys.argv[1:]]),
+        checkpoint_every=parse_duration(checkpoint_every), memory=parse_bytes(memory), **options,
     )  # fmt: skip
-    # A terminated job cleans up as an interrupted one does.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     console = Console(stderr=True)
-    print_report(build(settings, console), console)
+    with Stop(resumable=settings.checkpoint is not None, say=console.print) as stop:
+        report = build(settings, console, stop)
+    if report is not None:
+        print_report(report, console)

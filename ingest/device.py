@@ -1,6 +1,9 @@
-"""Every choice that depends on the machine: device, precision, batch size, copies."""
+"""Every choice that depends on the machine: device, precision, batch size, copies, waiting."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import psutil
@@ -11,8 +14,6 @@ from torch import Tensor
 from ingest.errors import OptionError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-_CPU_TOKENS = 4096  # Tokens a batch on a CPU: enough for full-speed GEMMs, few enough for the caches.
-_CUDA_TOKENS = 65536
 
 
 def choose_device(name: str) -> torch.device:
@@ -41,27 +42,44 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     return DTYPES[name]
 
 
-def batch_tokens(batch_size: int | None, context_length: int, bytes_per_token: int, device: torch.device) -> int:
-    """Tokens a batch, padding included: `batch_size` full texts, or as many as a share of free memory holds.
-
-    `bytes_per_token` is what a position costs while its batch runs (activations of a layer, bins of all layers).
-    """
-    if batch_size is not None:
-        return batch_size * context_length
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        limit = _CUDA_TOKENS
-    else:
-        free, limit = psutil.virtual_memory().available, _CPU_TOKENS
-    return max(context_length, min(limit, int(0.3 * free) // bytes_per_token))
-
-
 def to_device(array: Int[np.ndarray, "*shape"], device: torch.device) -> Int[Tensor, "*shape"]:
     """Copy to the device; from pinned memory without waiting when the device is CUDA."""
     tensor = torch.from_numpy(array)
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor
+
+
+class CopyStream:
+    """A stream for copies to a CUDA device, beside its work; on a CPU, where nothing is copied, it does nothing."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    @contextmanager
+    def copying(self) -> Iterator[None]:
+        """What is copied inside goes to this stream, whichever thread copies."""
+        with nullcontext() if self._stream is None else torch.cuda.stream(self._stream):
+            yield
+
+    def mark(self) -> torch.cuda.Event | None:
+        """The end of what was copied so far, for `await_copies`."""
+        return None if self._stream is None else self._stream.record_event()
+
+
+def await_copies(copied: torch.cuda.Event | None, tensors: list[Tensor]) -> None:
+    """Let the device's work wait for copies of `tensors` made on another stream; the host goes on."""
+    if copied is None:
+        return
+    stream = torch.cuda.current_stream(tensors[0].device)
+    stream.wait_event(copied)
+    for tensor in tensors:
+        tensor.record_stream(stream)
+
+
+def runs_behind(device: torch.device) -> bool:
+    """Whether the device works through a queue behind the host, so that reading a result back is worth avoiding."""
+    return device.type == "cuda"
 
 
 def memory_used(device: torch.device) -> int:

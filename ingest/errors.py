@@ -27,3 +27,15 @@ class ActivationError(AtlasError):
 
 class OutputError(AtlasError):
     """The atlas cannot be written, or what was written does not hold together."""
+
+
+class CheckpointError(AtlasError):
+    """A checkpoint cannot be written, cannot be read, or is of another run."""
+
+
+class RankError(AtlasError):
+    """A process of a distributed run died, or the processes were started differently."""
+
+
+class OutOfMemoryError(AtlasError):
+    """The run does not fit into the memory it may use."""

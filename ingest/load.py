@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -14,6 +15,7 @@ import torch
 from atlas.schema import SCHEMA_VERSION
 from ingest import tables
 from ingest.dataset import Dataset
+from ingest.example_table import example_rows
 from ingest.model import LoadedModel
 from ingest.pairs import CandidatePairs, ExclusivePairs
 from ingest.settings import Settings
@@ -66,23 +68,20 @@ def write_tables(
     n_positions = reader.statistics.n_positions
     writer.write("token", tables.token_rows(run.vocabulary, reader.tokens.result(), congruence))
     writer.write("neuron", tables.neuron_rows(n_layers, d_mlp, weights.columns, congruence, statistics, n_positions))
-    kept = {d: ranked.first(settings.top_tokens) for d, ranked in congruence.neuron_token.items()}
-    writer.write("neuron_token", tables.ranked_rows(kept, "neuron_id", "token_id", "congruence"))
-    kept = {d: ranked.first(settings.top_neurons) for d, ranked in congruence.token_neuron.items()}
-    writer.write("token_neuron", tables.ranked_rows(kept, "token_id", "neuron_id", "congruence"))
-    for rows in tables.exclusive_rows(exclusive):
-        writer.write("exclusive_pair", rows)
-    for rows in tables.input_rows(weights.input_tokens, n_layers, d_mlp):
-        writer.write("neuron_input_token", rows)
+    neuron_token = {d: ranked.first(settings.top_tokens) for d, ranked in congruence.neuron_token.items()}
+    token_neuron = {d: ranked.first(settings.top_neurons) for d, ranked in congruence.token_neuron.items()}
+    _write(writer, "neuron_token", tables.ranked_rows(neuron_token, "neuron_id", "token_id", "congruence"))
+    _write(writer, "token_neuron", tables.ranked_rows(token_neuron, "token_id", "neuron_id", "congruence"))
+    _write(writer, "exclusive_pair", tables.exclusive_rows(exclusive))
+    _write(writer, "neuron_input_token", tables.input_rows(weights.input_tokens))
     writer.write("histogram_bin", tables.bin_rows())
-    writer.write("activation_histogram", tables.histogram_rows(statistics))
-    writer.write("candidate_pair", tables.candidate_rows(pairs))
-    writer.write("prediction_histogram", tables.prediction_rows(reader.predictions.result()))
+    _write(writer, "activation_histogram", tables.histogram_rows(statistics))
+    _write(writer, "candidate_pair", tables.candidate_rows(pairs))
+    _write(writer, "prediction_histogram", tables.prediction_rows(reader.predictions.result()))
     reader.texts.prune(reader.cited())
-    texts = [reader.texts.texts[text_id] for text_id in sorted(reader.texts.texts)]
-    writer.write("text", tables.text_rows(texts))
-    for rows in tables.example_rows(reader.examples, reader.texts.texts, n_layers, d_mlp):
-        writer.write("example", rows)
+    texts = reader.texts.texts
+    _write(writer, "text", tables.text_rows([texts[text_id] for text_id in sorted(texts)]))
+    _write(writer, "example", example_rows(reader.examples, texts, n_layers * d_mlp))
     if settings.weights:
         for layer in range(n_layers):
             writer.write("neuron_weight", tables.weight_rows(weights.layers(layer), layer))
@@ -91,12 +90,16 @@ def write_tables(
         writer.write("token_weight", {"token_id": token_id, "readout": vectors(columns)})
 
 
-def atlas_row(run: Run, weights: WeightResult, reader: Reader, build_id: str) -> Columns:
+def _write(writer: AtlasWriter, table: str, batches: Iterable[Columns]) -> None:
+    for rows in batches:
+        writer.write(table, rows)
+
+
+def atlas_row(run: Run, weights: WeightResult, reader: Reader) -> Columns:
     settings, model, dataset = run.settings, run.model, run.dataset
     installed = {name: _version(name) for name in _LIBRARIES}
     row = {
         "slug": run.slug,
-        "build_id": build_id,
         "schema_version": SCHEMA_VERSION,
         "built_at": datetime.now(UTC).replace(tzinfo=None),
         "model_name": model.name,
@@ -119,6 +122,7 @@ def atlas_row(run: Run, weights: WeightResult, reader: Reader, build_id: str) ->
         "n_texts": reader.n_texts,
         "n_positions": reader.statistics.n_positions,
         "first_text": settings.first_text,
+        "text_ranges": f"{settings.first_text}:{settings.first_text + reader.n_texts}",
         "context_length": run.context,
         "bos_token_id": run.bos,
         "bos_counted": settings.count_bos or run.bos is None,

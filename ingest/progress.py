@@ -38,16 +38,19 @@ class _Memory(ProgressColumn):
 
 
 class Phases:
-    """Shows phases one after another and remembers their durations, in seconds, and the greatest memory seen."""
+    """Shows phases one after another and remembers their durations, in seconds, and the greatest memory seen.
 
-    def __init__(self, console: Console, device: torch.device) -> None:
-        self.console, self.device = console, device
+    `rank` is this process's number among several: only the first shows phases, and the others' lines are marked.
+    """
+
+    def __init__(self, console: Console, device: torch.device, rank: int = 0) -> None:
+        self.console, self.device, self._rank = console, device, rank
         self.seconds: dict[str, float] = {}
         self.peak_memory = 0
         self._progress = Progress(
             TextColumn("{task.description:<18}"), BarColumn(bar_width=30), TextColumn("{task.percentage:>3.0f}%"),
             _Speed(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), _Memory(self),
-            console=console, disable=not console.is_terminal,
+            console=console, disable=bool(rank) or not console.is_terminal,
         )  # fmt: skip
 
     def __enter__(self) -> Phases:
@@ -56,6 +59,10 @@ class Phases:
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
+
+    def say(self, line: str) -> None:
+        """Print a line above the bar."""
+        self.console.print(f"rank {self._rank}: {line}" if self._rank else line, markup=False)
 
     @contextmanager
     def phase(self, name: str, total: float | None = None, unit: str = "") -> Iterator[Callable[..., None]]:
@@ -76,6 +83,6 @@ class Phases:
         self.peak_memory = max(self.peak_memory, memory_used(self.device))
         done = self._progress.tasks[task].fields["done"]
         self._progress.update(task, total=total or 1, completed=total or 1)
-        if not self.console.is_terminal:
+        if not self.console.is_terminal and not self._rank:
             speed = f", {done / self.seconds[name]:,.0f} {unit}/s" if unit and done else ""
             self.console.print(f"{name}: {self.seconds[name]:.1f} s{speed}, {self.peak_memory / 1e9:.1f} GB at most")

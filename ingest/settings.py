@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
+
+import xxhash
 
 from ingest.errors import OptionError
+
+# These change where and how fast, not what: a run may go on with others.
+_INDIFFERENT = {"out", "batch_size", "device", "force", "command", "checkpoint", "checkpoint_every", "resume", "memory"}
+_SECONDS = {"": 1, "s": 1, "sec": 1, "min": 60, "m": 60, "h": 3600}
+_BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
 @dataclass(frozen=True)
@@ -40,27 +49,18 @@ class Settings:
     seed: int = 0
     force: bool = False
     command: str = ""
+    checkpoint: Path | None = None
+    checkpoint_every: float = 300.0
+    """Seconds."""
+    resume: str = "auto"
+    memory: int | None = None
+    """Bytes."""
 
-    def check_output(self) -> None:
-        """Refuse an output that exists or cannot be written, before any work is done.
-
-        Raises:
-            OptionError: names the file and what to do.
-        """
-        if self.out.is_dir():
-            raise OptionError(f"{str(self.out)!r} is a folder; --out names the file to write, as in atlas.duckdb.")
-        if self.out.exists() and not self.force:
-            raise OptionError(f"{str(self.out)!r} exists already. Choose another --out, or replace it with --force.")
-        if not self.out.absolute().parent.is_dir():
-            raise OptionError(
-                f"The folder {str(self.out.absolute().parent)!r} of --out does not exist. Create it first."
-            )
-
-    def free_output(self, build_id: str) -> Path:
-        """Where to publish: `out`, or beside it if somebody wrote `out` meanwhile (a finished run is not lost)."""
-        if self.force or not self.out.exists():
-            return self.out
-        return self.out.with_stem(f"{self.out.stem}-{build_id}")
+    def identity(self) -> dict[str, Any]:
+        """The options that decide the rows, as they are written: a checkpoint belongs to one set of them."""
+        chosen = None if self.pairs is None else xxhash.xxh3_64_hexdigest(self.pairs.read_bytes())
+        options = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _INDIFFERENT}
+        return {f"--{name.replace('_', '-')}": value for name, value in {**options, "pairs": chosen}.items()}
 
     def context_for(self, n_ctx: int) -> int:
         """Context length for a model of `n_ctx` positions: 1,024 unless asked, never more than the model has.
@@ -87,3 +87,34 @@ def parse_range(text: str | None) -> tuple[int, int | None]:
     if not colon or not all(part == "" or part.isdecimal() for part in (first, last)):
         raise OptionError(f"--texts {text!r} is not a range: expected A:B, text ids from A up to but not including B.")
     return int(first or 0), int(last) if last else None
+
+
+def parse_duration(text: str) -> float:
+    """Read `--checkpoint-every`: '300', '90s', '5min', '1h' into seconds.
+
+    Raises:
+        OptionError: it is not of that form, or zero.
+    """
+    seconds = _quantity(text, _SECONDS)
+    if not seconds:
+        raise OptionError(f"--checkpoint-every {text!r} is not a length of time: expected one like 90s, 5min or 1h.")
+    return seconds
+
+
+def parse_bytes(text: str | None) -> int | None:
+    """Read `--memory`: '8GB', '512MB', '6GiB' into bytes; None stays None.
+
+    Raises:
+        OptionError: it is not of that form, or zero.
+    """
+    if text is None:
+        return None
+    size = _quantity(text, _BYTES)
+    if not size:
+        raise OptionError(f"--memory {text!r} is not an amount of memory: expected one like 8GB or 512MiB.")
+    return int(size)
+
+
+def _quantity(text: str, units: dict[str, int]) -> float | None:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip().lower())
+    return float(match[1]) * units[match[2]] if match and match[2] in units else None

@@ -2,27 +2,34 @@
 
 Nothing per position outlives its batch. Within a batch the bins of all layers are kept (one byte an activation),
 because what the model predicts is known only at the end of the forward pass.
+
+On a device that runs behind the host, the host reads back once a batch, after the forward pass: whether all was finite,
+how much there is to insert and to count, and the predictions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from atlas.bins import MAX_INTERVAL, N_BINS
+from atlas.bins import MAX_INTERVAL
 from atlas.names import neuron_name
 from ingest import keys
 from ingest.accumulators import ActivationStatistics, ExampleLists, PredictionHistogram, TokenCounts
-from ingest.accumulators.examples import BatchRows
+from ingest.accumulators.insertion import BatchRows, Offer
+from ingest.accumulators.staging import Stage
 from ingest.binning import bin_of, interval_table
-from ingest.device import to_device
+from ingest.device import await_copies, runs_behind
 from ingest.errors import ActivationError
-from ingest.hashing import example_key, text_hash
+from ingest.hashing import example_key
 from ingest.lean import LeanModel
+from ingest.prepared import PreparedBatch, Preparer
 from ingest.texts import TextStore
 from ingest.tokens import TextBatch
 
@@ -50,23 +57,11 @@ class StreamSettings:
         return 1 if self.has_bos and not self.count_bos else 0
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Where a batch's counted positions lie in [batch * pos], text after text, and the tokens there."""
-
-    index: Int[Tensor, " row"]
-    start: Int[Tensor, " text"]
-    length: Int[Tensor, " text"]
-    text_id: Int[Tensor, " text"]
-    text_hash: Int[Tensor, " text"]
-    input: Int[Tensor, " row"]
-    actual: Int[Tensor, " row"]
-    spans: list[tuple[int, int]]
-    """First and last (exclusive) row of each text, on the host: reading them off the device would wait for it."""
-
-
 class Reader:
-    """Runs batches through a model into accumulators; the accumulators are its only lasting state."""
+    """Runs batches through a model into accumulators; the accumulators are its only lasting state.
+
+    `staged`: whether examples are put aside until the end of the forward pass; the device decides unless it is given.
+    """
 
     def __init__(
         self,
@@ -74,6 +69,8 @@ class Reader:
         settings: StreamSettings,
         pair_neuron: Int[np.ndarray, " pair"],
         pair_token: Int[np.ndarray, " pair"],
+        *,
+        staged: bool | None = None,
     ) -> None:
         self.model, self.settings, device = model, settings, model.device
         neurons = model.n_layers * model.d_mlp
@@ -83,65 +80,116 @@ class Reader:
             torch.from_numpy(pair_neuron).to(device), torch.from_numpy(pair_token).to(device),
             settings.d_vocab, model.d_mlp,
         )  # fmt: skip
-        self.examples = {"max": ExampleLists(neurons, settings.top_texts, settings.window, device)}
+        self.examples = {"max": ExampleLists(neurons, settings.top_texts, settings.window, device, full=True)}
         if settings.gated:
-            self.examples["min"] = ExampleLists(neurons, settings.top_texts, settings.window, device)
+            self.examples["min"] = ExampleLists(neurons, settings.top_texts, settings.window, device, full=True)
         self.examples["interval"] = ExampleLists(neurons * N_INTERVALS, INTERVAL_EXAMPLES, settings.window, device)
         self.texts = TextStore()
         self.n_texts = 0
         self._interval = interval_table(device) + MAX_INTERVAL
         self._bins = torch.empty(0, dtype=torch.uint8, device=device)
-        self._compact = torch.empty(0, device=device)
-        self._finite = torch.ones(model.n_layers, dtype=torch.bool, device=device)
+        self._neurons = torch.arange(neurons, device=device).view(model.n_layers, model.d_mlp)
+        self._stage = Stage(self.examples) if (runs_behind(device) if staged is None else staged) else None
+        preparer = Preparer(device, settings.first_position, settings.fingerprint, settings.seed)
+        self.prepare: Callable[[TextBatch], PreparedBatch] = preparer.prepare
+        """Works out what `read` needs; another thread may do it ahead."""
 
-    def read(self, batch: TextBatch) -> None:
+    def read(self, batch: TextBatch | PreparedBatch) -> None:
         """Run one batch.
 
         Raises:
             ActivationError: an activation is NaN or infinite; names layer, neuron, text and position.
         """
-        input_ids = to_device(batch.input_ids, self.model.device)
-        rows = self._rows(batch, input_ids)
-        bins = self._bin_buffer(len(rows.index))
+        ready = self.prepare(batch) if isinstance(batch, TextBatch) else batch
+        await_copies(ready.copied, ready.tensors())
+        bins = self._bin_buffer(ready.runs.n_rows)
         with torch.inference_mode():
-            residual = self.model.run(input_ids, lambda layer, x: self._layer(layer, x, rows, bins[layer]))
-            if not bool(self._finite.all()):
-                self._name_culprit(batch, input_ids)
+            residual = self.model.run(ready.input_ids, lambda layer, x: self._layer(layer, x, ready, bins[layer]))
             predicted = self.model.predict(residual.flatten(0, 1))
-            counted = predicted[rows.index]
-            self.tokens.update(rows.input, rows.actual, counted)
-            self.predictions.update(bins, rows.actual, counted)
-        by_text = predicted.view(input_ids.shape).cpu().numpy()
-        for text, tokens in zip(batch.texts, by_text, strict=True):
+            counted = predicted[ready.index]
+            totals = self.predictions.totals(ready.actual, counted)
+            finite, totals, offers, by_text = self._read_back(totals, predicted)
+            if not finite:
+                self._name_culprit(ready)
+            self._settle(ready, bins, offers)
+            self.tokens.update(ready.input, ready.actual, counted)
+            self.predictions.update(bins, ready.actual, counted, totals)
+        texts = ready.batch.texts
+        for text, tokens in zip(texts, by_text.view(ready.input_ids.shape).numpy(), strict=True):
             self.texts.add(text, tokens[: len(text)])
-        self.n_texts += len(batch.texts)
+        self.n_texts += len(texts)
         if self.texts.full:
             self.texts.prune(self.cited())
+
+    def _read_back(
+        self, totals: Int[Tensor, " role"], predicted: Int[Tensor, " flat"]
+    ) -> tuple[bool, list[int], list[int], Int[Tensor, " flat"]]:
+        """All that the host needs of a batch, in one copy: the one time it waits for the device."""
+        offers = self._stage.counts() if self._stage else totals[:0]
+        finite = self.statistics.finite().to(torch.int64).view(1)
+        here = torch.cat([finite, totals, offers, predicted]).cpu()
+        flag, totals, offers, predicted = here.split([1, len(totals), len(offers), len(predicted)])
+        return bool(flag), totals.tolist(), offers.tolist(), predicted
+
+    def _settle(self, ready: PreparedBatch, bins: UInt8[Tensor, "layer row d_mlp"], offers: list[int]) -> None:
+        """Take in the examples put aside; where places were too few, run the batch again for those lists alone."""
+        if self._stage is None:
+            return
+        again: dict[int, set[str]] = {}
+        for kind, layer in self._stage.settle(offers, self.n_texts, len(ready.batch.texts)):
+            again.setdefault(layer, set()).add(kind)
+        if not again:
+            return
+        # Only for the texts' extremes: its sums are thrown away.
+        extremes_of = ActivationStatistics(1, self.model.d_mlp, self.model.device)
+
+        def offer_again(layer: int, x: Float[Tensor, "batch pos d_mlp"]) -> None:
+            if layer in again:
+                flat = x.flatten(0, 1)
+                extremes = torch.empty(2, len(ready.text_id), flat.shape[1], device=flat.device)
+                extremes_of.update(0, flat, ready.runs, bins[layer], *extremes)
+                rows, offers = self._offers(layer, flat, ready, *extremes)
+                self.examples["max"].update_together(rows, [offers[kind] for kind in again[layer]])
+
+        self.model.run(ready.input_ids, offer_again)
 
     def cited(self) -> Int[np.ndarray, " text"]:
         """Ids of the texts that some example shows."""
         return np.unique(np.concatenate([lists.cited().cpu().numpy() for lists in self.examples.values()]))
 
-    def _rows(self, batch: TextBatch, input_ids: Int[Tensor, "batch pos"]) -> _Rows:
-        settings, width = self.settings, batch.input_ids.shape[1]
-        first = settings.first_position
-        length = np.maximum(batch.lengths - first, 0)
-        step = np.arange(width)
-        counted = (step >= first) & (step < batch.lengths[:, None])
-        following = np.full_like(batch.input_ids, -1)
-        following[:, :-1] = np.where(step[1:] < batch.lengths[:, None], batch.input_ids[:, 1:], -1)
-        hashes = [text_hash(settings.fingerprint, settings.seed, t.source_row, t.chunk) for t in batch.texts]
-        host = (
-            np.flatnonzero(counted),
-            np.cumsum(length) - length,
-            length,
-            np.array([t.text_id for t in batch.texts]),
-            np.array(hashes, dtype=np.int64),
-            batch.input_ids[counted],
-            following[counted],
-        )
-        spans = [(int(start), int(start + n)) for start, n in zip(host[1], length, strict=True)]
-        return _Rows(*(to_device(array, input_ids.device) for array in host), spans=spans)
+    @torch.inference_mode()
+    def merge(self, other: Reader) -> None:
+        """Add what another reader of the same model, settings and pairs has read: other texts."""
+        for part, others in zip(self._parts().values(), other._parts().values(), strict=True):
+            part.merge(others)
+        self.n_texts += other.n_texts
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything that lasts, as contiguous tensors (some are the accumulators' own memory, not copies).
+
+        A reader that loads it and reads the same batches ends with the same bits as this one. Texts that no example
+        cites any more are forgotten first.
+        """
+        self.texts.prune(self.cited())
+        parts = {
+            f"{name}.{key}": value for name, part in self._parts().items() for key, value in part.state_dict().items()
+        }
+        return {"n_texts": torch.tensor(self.n_texts), **parts}
+
+    @torch.inference_mode()
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restore what `state_dict` gave."""
+        self.n_texts = int(state["n_texts"])
+        for name, part in self._parts().items():
+            prefix = f"{name}."
+            part.load_state_dict({k.removeprefix(prefix): value for k, value in state.items() if k.startswith(prefix)})
+
+    def _parts(self) -> dict[str, Any]:
+        lists = {f"examples.{kind}": lists for kind, lists in self.examples.items()}
+        return {
+            "statistics": self.statistics, "tokens": self.tokens, "predictions": self.predictions, **lists,
+            "texts": self.texts,
+        }  # fmt: skip
 
     def _bin_buffer(self, n: int) -> UInt8[Tensor, "layer row d_mlp"]:
         shape = (self.model.n_layers, n, self.model.d_mlp)
@@ -151,38 +199,39 @@ class Reader:
         return self._bins[:size].view(shape)
 
     def _layer(
-        self, layer: int, x: Float[Tensor, "batch pos d_mlp"], rows: _Rows, bins: UInt8[Tensor, "row d_mlp"]
+        self, layer: int, x: Float[Tensor, "batch pos d_mlp"], ready: PreparedBatch, bins: UInt8[Tensor, "row d_mlp"]
     ) -> None:
         flat = x.flatten(0, 1)
-        n, d_mlp = len(rows.index), flat.shape[1]
-        if self._compact.numel() < n * d_mlp or self._compact.dtype != flat.dtype:
-            self._compact = torch.empty(n * d_mlp, dtype=flat.dtype, device=flat.device)
-        # Padding and uncounted BOS go before anything is reduced; one copy, and every text is a run of rows.
-        counted = torch.index_select(flat, 0, rows.index, out=self._compact[: n * d_mlp].view(n, d_mlp)).float()
-        self.statistics.update(layer, counted, bins)
-        self._finite[layer] = torch.isfinite(self.statistics.moments[layer, 3]).all()
-        self._examples(layer, counted, rows)
+        highest, lowest = torch.empty(2, len(ready.text_id), flat.shape[1], device=flat.device)
+        self.statistics.update(layer, flat, ready.runs, bins, highest, lowest)
+        rows, offers = self._offers(layer, flat, ready, highest, lowest)
+        if self._stage:
+            for kind, offer in offers.items():
+                self._stage.offer(kind, layer, self.n_texts, rows, offer)
+        else:
+            self.examples["max"].update_together(rows, list(offers.values()))
 
-    def _examples(self, layer: int, counted: Float[Tensor, "row d_mlp"], rows: _Rows) -> None:
-        here = BatchRows(counted, rows.start, rows.length, rows.text_id, self.settings.first_position)
-        neurons = torch.arange(counted.shape[1], device=counted.device) + layer * counted.shape[1]
-        texts = [counted[first:last] for first, last in rows.spans]
-        highest = torch.stack([text.amax(0) for text in texts])
+    def _offers(
+        self, layer: int, flat: Float[Tensor, "flat d_mlp"], ready: PreparedBatch,
+        highest: Float[Tensor, "text d_mlp"], lowest: Float[Tensor, "text d_mlp"],
+    ) -> tuple[BatchRows, dict[str, Offer]]:  # fmt: skip
+        """What each kind of list is offered of a layer."""
+        neurons = self._neurons[layer]
         group = neurons.expand_as(highest)
-        ids = rows.text_id[:, None].expand_as(highest)
-        self.examples["max"].update(here, highest, group, keys.encode(highest, ids))
+        ids = ready.text_id[:, None].expand_as(highest)
+        offers = {"max": Offer(self.examples["max"], highest, group, keys.encode(highest, ids))}
         if self.settings.gated:
-            lowest = torch.stack([text.amin(0) for text in texts])
-            self.examples["min"].update(here, lowest, group, keys.encode(-lowest, ids), lowest=True)
-        interval = self._interval[bin_of(highest).long()]
-        chosen = example_key(rows.text_hash, neurons)
-        self.examples["interval"].update(here, highest, neurons * N_INTERVALS + interval, chosen)
+            offers["min"] = Offer(self.examples["min"], lowest, group, keys.encode(-lowest, ids), lowest=True)
+        octave = neurons * N_INTERVALS + self._interval[bin_of(highest).long()]
+        chosen = example_key(ready.text_hash, neurons)
+        offers["interval"] = Offer(self.examples["interval"], highest, octave, chosen)
+        return BatchRows(flat, ready.runs, ready.text_id, self.settings.first_position), offers
 
-    def _name_culprit(self, batch: TextBatch, input_ids: Int[Tensor, "batch pos"]) -> None:
+    def _name_culprit(self, ready: PreparedBatch) -> None:
         first = self.settings.first_position
 
         def look(layer: int, x: Float[Tensor, "batch pos d_mlp"]) -> None:
-            for row, text in enumerate(batch.texts):
+            for row, text in enumerate(ready.batch.texts):
                 values = x[row, first : len(text)]
                 places = (~torch.isfinite(values)).nonzero()
                 if len(places):
@@ -192,8 +241,5 @@ class Reader:
                         f"{text.text_id}, position {position + first}. Try --dtype float32, or leave the text out."
                     )
 
-        self.model.run(input_ids, look)
+        self.model.run(ready.input_ids, look)
         raise ActivationError("Activations too large to sum their fourth powers were met; try --dtype float32.")
-
-
-assert N_BINS <= 256, "bins are kept in a byte"

@@ -1,42 +1,58 @@
-"""From results to the columns of each table, in the table's order."""
+"""From results to the columns of each table, in the table's order.
+
+Tables that grow with the model come in batches of bounded size, so that none is in memory a second time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 import torch
 
-from atlas.bins import MAX_INTERVAL, N_BINS, ZERO_BIN, bin_edges, bin_interval
+from atlas.bins import N_BINS, ZERO_BIN, bin_edges, bin_interval
 from atlas.names import neuron_name
 from ingest.accumulators.activations import ActivationResult
-from ingest.accumulators.examples import ExampleLists
 from ingest.accumulators.predictions import PredictionResult
 from ingest.congruence import Congruence, RankedList
 from ingest.pairs import CandidatePairs, ExclusivePairs, gap, hub_count
-from ingest.stream import N_INTERVALS
 from ingest.texts import StoredText
 from ingest.vocabulary import Vocabulary
 from ingest.weights import LayerWeights
-from ingest.writer import Columns, nullable, ragged, vectors
+from ingest.writer import Columns, joined, nullable, vectors, words
 
 DIRECTIONS = ("bottom", "top")  # In the order of the tables' sort.
+BATCH_ROWS = 1 << 18
+"""Rows (of lists: entries) converted at once: a few megabytes, which a core's cache holds from step to step."""
 
 
-def ranked_rows(lists: dict[str, RankedList], row: str, item: str, value: str, first_row: int = 0) -> Columns:
+def slices(n: int, rows_each: int = 1) -> Iterator[slice]:
+    """0 to `n` in slices of at most BATCH_ROWS rows (but at least one item), each item being `rows_each` rows."""
+    step = max(1, BATCH_ROWS // rows_each)
+    for start in range(0, n, step):
+        yield slice(start, min(start + step, n))
+
+
+def _listed(lists: Sequence[RankedList]) -> Iterator[tuple[np.ndarray, ...]]:
+    """Several ranked lists a row as columns (row, list, rank, id, value) in that order; empty places left out."""
+    n, k = lists[0].ids.shape
+    for rows in slices(n, len(lists) * k):
+        ids = torch.stack([ranked.ids[rows] for ranked in lists], 1).cpu().numpy().astype(np.int32)
+        values = torch.stack([ranked.values[rows] for ranked in lists], 1).cpu().numpy()
+        row = np.arange(rows.start, rows.stop, dtype=np.int32)[:, None, None]
+        number, rank = np.arange(len(lists), dtype=np.int8)[:, None], np.arange(1, k + 1, dtype=np.int16)
+        filled = ids >= 0
+        full = bool(filled.all())
+        columns = (np.broadcast_to(column, ids.shape) for column in (row, number, rank, ids, values))
+        yield tuple(column.ravel() if full else column[filled] for column in columns)
+
+
+def ranked_rows(lists: dict[str, RankedList], row: str, item: str, value: str) -> Iterator[Columns]:
     """Ranked lists as rows ordered by row, direction, rank; empty places left out."""
-    ids = torch.stack([lists[d].ids for d in DIRECTIONS], 1).cpu().numpy()
-    values = torch.stack([lists[d].values for d in DIRECTIONS], 1).cpu().numpy()
-    filled = ids >= 0
-    rows, direction, rank = np.nonzero(filled)
-    return {
-        row: (rows + first_row).astype(np.int32),
-        "direction": pa.DictionaryArray.from_arrays(direction.astype(np.int8), list(DIRECTIONS)).cast(pa.string()),
-        "rank": (rank + 1).astype(np.int16),
-        item: ids[filled].astype(np.int32),
-        value: values[filled],
-    }
+    for rows, number, rank, ids, values in _listed([lists[direction] for direction in DIRECTIONS]):
+        yield {row: rows, "direction": words(number, DIRECTIONS), "rank": rank, item: ids, value: values}
 
 
 def token_rows(vocabulary: Vocabulary, counts: dict[str, torch.Tensor], congruence: Congruence) -> Columns:
@@ -87,10 +103,10 @@ def neuron_rows(
         "token_gap_bottom": nullable(gap(worst)),
         "hub_count": hub_count(best_neurons, len(neuron)).astype(np.int32),
         **{name: nullable(v) if name in nullable_weights else v.astype(np.float32) for name, v in weights.items()},
-        "activation_mean": statistics.mean.numpy().astype(np.float32),
-        "activation_std": statistics.std.numpy().astype(np.float32),
-        "activation_skewness": nullable(statistics.skewness.numpy()),
-        "activation_kurtosis": nullable(statistics.kurtosis.numpy()),
+        "activation_mean": statistics.mean.numpy(),
+        "activation_std": statistics.std.numpy(),
+        "activation_skewness": nullable(statistics.skewness.numpy(), np.float64),
+        "activation_kurtosis": nullable(statistics.kurtosis.numpy(), np.float64),
         "activation_min": statistics.minimum.numpy(),
         "activation_max": statistics.maximum.numpy(),
         "positive_fraction": statistics.positive.numpy() / n_positions,
@@ -103,7 +119,7 @@ def exclusive_rows(exclusive: dict[str, ExclusivePairs]) -> Iterator[Columns]:
     for direction in sorted(exclusive):
         pairs = exclusive[direction]
         yield {
-            "direction": [direction] * len(pairs.neuron),
+            "direction": words(np.zeros(len(pairs.neuron), dtype=np.int8), [direction]),
             "rank": np.arange(1, len(pairs.neuron) + 1, dtype=np.int32),
             "neuron_id": pairs.neuron.astype(np.int32),
             "token_id": pairs.token.astype(np.int32),
@@ -114,19 +130,19 @@ def exclusive_rows(exclusive: dict[str, ExclusivePairs]) -> Iterator[Columns]:
         }
 
 
-def input_rows(sides: dict[str, dict[str, RankedList]], n_layers: int, d_mlp: int) -> Iterator[Columns]:
-    """Table `neuron_input_token`, a layer at a time: ordered by neuron, side, direction, rank."""
-    for layer in range(n_layers):
-        here = slice(layer * d_mlp, (layer + 1) * d_mlp)
-        parts = []
-        for side in sorted(sides):
-            lists = {d: RankedList(ranked.ids[here], ranked.values[here]) for d, ranked in sides[side].items()}
-            part = ranked_rows(lists, "neuron_id", "token_id", "value", layer * d_mlp)
-            parts.append(pa.table({"neuron_id": part.pop("neuron_id"), "side": [side] * len(part["rank"]), **part}))
-        table = pa.concat_tables(parts).combine_chunks()
-        order = np.argsort(table["neuron_id"].to_numpy(), kind="stable")
-        table = table.take(order).combine_chunks()
-        yield {name: table[name].chunk(0) for name in table.column_names}
+def input_rows(sides: dict[str, dict[str, RankedList]]) -> Iterator[Columns]:
+    """Table `neuron_input_token`, ordered by neuron, side, direction, rank."""
+    names = sorted(sides)
+    for neuron, number, rank, ids, values in _listed([sides[side][d] for side in names for d in DIRECTIONS]):
+        side, direction = np.divmod(number, len(DIRECTIONS))
+        yield {
+            "neuron_id": neuron,
+            "side": words(side, names),
+            "direction": words(direction, DIRECTIONS),
+            "rank": rank,
+            "token_id": ids,
+            "value": values,
+        }
 
 
 def weight_rows(weights: LayerWeights, layer: int) -> Columns:
@@ -152,84 +168,50 @@ def bin_rows() -> Columns:
     }
 
 
-def histogram_rows(statistics: ActivationResult) -> Columns:
+def histogram_rows(statistics: ActivationResult) -> Iterator[Columns]:
     """Table `activation_histogram`."""
-    neuron, bin = statistics.histogram.nonzero(as_tuple=True)
-    return {
-        "neuron_id": neuron.numpy().astype(np.int32),
-        "bin": bin.numpy().astype(np.int16),
-        "n": statistics.histogram[neuron, bin].numpy(),
-    }
+    for neurons in slices(len(statistics.histogram), N_BINS):
+        counts = statistics.histogram[neurons].numpy()
+        neuron, bin = np.nonzero(counts)
+        yield {
+            "neuron_id": (neuron + neurons.start).astype(np.int32),
+            "bin": bin.astype(np.int16),
+            "n": counts[neuron, bin],
+        }
 
 
-def candidate_rows(pairs: CandidatePairs) -> Columns:
+def candidate_rows(pairs: CandidatePairs) -> Iterator[Columns]:
     """Table `candidate_pair`."""
-    return {
-        "neuron_id": pairs.neuron.astype(np.int32),
-        "token_id": pairs.token.astype(np.int32),
-        "congruence": pairs.congruence.astype(np.float32),
-        "source": pairs.source,
-    }
+    for rows in slices(len(pairs.neuron)):
+        yield {
+            "neuron_id": pairs.neuron[rows].astype(np.int32),
+            "token_id": pairs.token[rows].astype(np.int32),
+            "congruence": pairs.congruence[rows].astype(np.float32),
+            "source": pa.array(pairs.source[rows], pa.string()).dictionary_encode(),
+        }
 
 
-def prediction_rows(result: PredictionResult) -> Columns:
+def prediction_rows(result: PredictionResult) -> Iterator[Columns]:
     """Table `prediction_histogram`."""
-    return {
-        "neuron_id": result.neuron.numpy().astype(np.int32),
-        "token_id": result.token.numpy().astype(np.int32),
-        "bin": result.bin.numpy().astype(np.int16),
-        "n_predicted": result.n_predicted.numpy(),
-        "n_actual": result.n_actual.numpy(),
-    }
+    for rows in slices(len(result.neuron)):
+        yield {
+            "neuron_id": result.neuron[rows].numpy().astype(np.int32),
+            "token_id": result.token[rows].numpy().astype(np.int32),
+            "bin": result.bin[rows].numpy().astype(np.int16),
+            "n_predicted": result.n_predicted[rows].numpy(),
+            "n_actual": result.n_actual[rows].numpy(),
+        }
 
 
-def text_rows(texts: list[StoredText]) -> Columns:
+def text_rows(texts: list[StoredText]) -> Iterator[Columns]:
     """Table `text`, in order of text_id."""
-    return {
-        "text_id": np.array([t.text.text_id for t in texts], dtype=np.int64),
-        "source_row": np.array([t.text.source_row for t in texts], dtype=np.int64),
-        "chunk": np.array([t.text.chunk for t in texts], dtype=np.int32),
-        "token_ids": pa.array([t.text.token_ids for t in texts], pa.list_(pa.int32())),
-        "predicted_token_ids": pa.array([t.predicted for t in texts], pa.list_(pa.int32())),
-    }
-
-
-def example_rows(
-    examples: dict[str, ExampleLists], texts: dict[int, StoredText], n_layers: int, d_mlp: int
-) -> Iterator[Columns]:
-    """Table `example`, a layer at a time: ordered by neuron, kind, interval, rank."""
-    kinds = sorted(examples)
-    results = {kind: {n: v.numpy() for n, v in examples[kind].result().items()} for kind in kinds}
-    groups = {kind: N_INTERVALS if kind == "interval" else 1 for kind in kinds}
-    for layer in range(n_layers):
-        parts = []
-        for kind in kinds:
-            edges = np.array([layer, layer + 1]) * d_mlp * groups[kind]
-            low, high = np.searchsorted(results[kind]["group"], edges)
-            part = {name: values[low:high] for name, values in results[kind].items()}
-            part["kind"] = np.full(high - low, kinds.index(kind), dtype=np.int8)
-            part["neuron"], part["interval"] = np.divmod(part["group"], groups[kind])
-            parts.append(part)
-        rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        order = np.lexsort((rows["rank"], rows["interval"], rows["kind"], rows["neuron"]))
-        yield _example_columns({name: values[order] for name, values in rows.items()}, kinds, texts)
-
-
-def _example_columns(rows: dict[str, np.ndarray], kinds: list[str], texts: dict[int, StoredText]) -> Columns:
-    predicted = [
-        texts[text].predicted[position] for text, position in zip(rows["text"].tolist(), rows["position"], strict=True)
-    ]
-    is_interval = rows["kind"] == kinds.index("interval")
-    return {
-        "neuron_id": rows["neuron"].astype(np.int32),
-        "kind": pa.DictionaryArray.from_arrays(rows["kind"], kinds).cast(pa.string()),
-        "interval": pa.array((rows["interval"] - MAX_INTERVAL).astype(np.int16), mask=~is_interval),
-        "rank": rows["rank"].astype(np.int16),
-        "text_id": rows["text"],
-        "position": rows["position"],
-        "activation": rows["activation"],
-        "predicted_token_id": np.array(predicted, dtype=np.int32),
-        "window_start": rows["window_start"],
-        "window_activations": ragged(rows["window"], rows["window_length"]),
-        "window_scale": rows["scale"],
-    }
+    batch = np.cumsum([len(t.predicted) for t in texts]) // BATCH_ROWS
+    for start, stop in pairwise([*np.flatnonzero(np.diff(batch, prepend=-1)).tolist(), len(texts)]):
+        part = texts[start:stop]
+        yield {
+            "text_id": np.array([t.text.text_id for t in part], dtype=np.int64),
+            "source_row": np.array([t.text.source_row for t in part], dtype=np.int64),
+            "chunk": np.array([t.text.chunk for t in part], dtype=np.int32),
+            "token_ids": joined([t.text.token_ids for t in part]),
+            "predicted_token_ids": joined([t.predicted for t in part]),
+        }

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Int32, Int64
 
+from ingest.cursor import Cursor, TextReport
 from ingest.dataset import Dataset
 from ingest.errors import OptionError, TokenizerError
 
@@ -31,40 +32,18 @@ class Text:
         return len(self.token_ids)
 
 
-@dataclass
-class TextReport:
-    """What became of the rows. The reports of adjoining parts (`--texts A:B`) add up to the report of the whole.
-
-    An empty row counts in the part that has the text after it; rows behind the last text asked for are not read.
-    """
-
-    rows_read: int = 0
-    rows_empty: int = 0
-    """Rows without tokens: they take no text_id."""
-    rows_one_token: int = 0
-    """Rows of exactly one token, BOS left out."""
-    rows_split: int = 0
-    """Rows that became several texts."""
-    rows_invalid_utf8: int = 0
-    """Rows in which bytes that are not UTF-8 became U+FFFD."""
-    texts: int = 0
-    texts_truncated: int = 0
-    tokens: int = 0
-    """Tokens of those texts, BOS included."""
-
-
 @dataclass(frozen=True, eq=False, slots=True)
 class TextBatch:
     """Texts padded on the right to the longest of them.
 
-    `next_text`: when set, every text below this id has been handed out once this batch is done, and starting again at
-    this id gives the same batches from here on (a place to checkpoint). None inside a window of sorting.
+    `cursor`: where the reading stands once this batch is done (a checkpoint). Reading on from it gives the batches
+    that follow, the same to the last bit.
     """
 
     texts: list[Text]
     input_ids: Int64[np.ndarray, "batch pos"]
     lengths: Int64[np.ndarray, " batch"]
-    next_text: int | None = None
+    cursor: Cursor
 
 
 def bos_for(tokenizer: Any) -> int | None:
@@ -85,13 +64,15 @@ def iter_texts(
     max_texts: int | None = None,
     report: TextReport,
     d_vocab: int | None = None,
+    start: Cursor | None = None,
 ) -> Iterator[Text]:
     """Texts `first_text` to `last_text` (exclusive; None: to the end) of a dataset, in order, counted in `report`.
 
     A row is tokenised without special tokens, BOS is put before it, and it is cut to `context_length` tokens BOS
     included, or split into texts of that length, each with its own BOS. Rows without tokens are left out. `text_id`
     counts from the start of the dataset whatever part is asked for, so the rows before it are tokenised too.
-    `max_texts` leaves out ids from there on.
+    `max_texts` leaves out ids from there on. `start` goes on where another reading stopped, from its row on; `report`
+    must then begin as `start.report`.
 
     A row that contains a special token's own spelling ("<|endoftext|>" in a web page) gets that special token: it is
     what `tokenizer(text, add_special_tokens=False)` gives, and what the model met in training.
@@ -115,16 +96,26 @@ def iter_texts(
     stop = min((end for end in (last_text, max_texts) if end is not None), default=None)
     # Several threads, without the warning (and the fall back to one) if something forks later.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    rows = _tokenised_rows(dataset, tokenizer, d_vocab)
-    return _cut(rows, context_length, overflow == "split", bos_token_id, first_text, stop, report)
+    start = start or Cursor(next_text=first_text)
+    rows = _tokenised_rows(dataset, tokenizer, d_vocab, start.source_row)
+    return _cut(rows, context_length, overflow == "split", bos_token_id, start, stop, report)
 
 
-def batches(texts: Iterable[Text], *, max_tokens: int, pad_id: int, sort_window: int = 512) -> Iterator[TextBatch]:
+def batches(
+    texts: Iterable[Text],
+    *,
+    max_tokens: int,
+    pad_id: int,
+    sort_window: int = 512,
+    start: Cursor | None = None,
+    report: TextReport | None = None,
+) -> Iterator[TextBatch]:
     """Group texts of like length: every text once, and rows * longest <= `max_tokens`, padding counted.
 
     Within each window of `sort_window` texts the longest come first (then the lower text_id), so the batch that needs
     the most memory is the first. A text longer than `max_tokens` is a batch of its own. The same texts give the same
-    batches.
+    batches. `start` is the cursor the texts were read from, whose `ahead` are left out; `report` is what their reading
+    counts into, kept with each window's cursor.
 
     Raises:
         OptionError: `max_tokens` or `sort_window` is below 1.
@@ -132,7 +123,7 @@ def batches(texts: Iterable[Text], *, max_tokens: int, pad_id: int, sort_window:
     for option, value in (("max tokens", max_tokens), ("sort window", sort_window)):
         if value < 1:
             raise OptionError(f"{option} is {value}, expected at least 1.")
-    return _group(iter(texts), max_tokens, pad_id, sort_window)
+    return _group(iter(texts), max_tokens, pad_id, sort_window, start or Cursor(), report or TextReport())
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -142,8 +133,8 @@ class _Row:
     token_ids: Int32[np.ndarray, " pos"]
 
 
-def _tokenised_rows(dataset: Dataset, tokenizer: Any, d_vocab: int | None) -> Iterator[_Row]:
-    for batch in dataset.row_batches():
+def _tokenised_rows(dataset: Dataset, tokenizer: Any, d_vocab: int | None, start_row: int) -> Iterator[_Row]:
+    for batch in dataset.row_batches(start_row):
         invalid = set(batch.invalid_utf8)
         source_row = batch.first_row
         for texts in _slices(batch.texts):
@@ -189,13 +180,15 @@ def _cut(
     context_length: int,
     split: bool,
     bos_token_id: int | None,
-    first_text: int,
+    start: Cursor,
     stop: int | None,
     report: TextReport,
 ) -> Iterator[Text]:
     bos = np.array([] if bos_token_id is None else [bos_token_id], np.int32)
     step = context_length - len(bos)
-    text_id = 0
+    text_id, first_text = start.row_text, start.next_text
+    if stop is not None and first_text >= stop:
+        return
     for row in rows:
         n_tokens = len(row.token_ids)
         n_chunks = -(-n_tokens // step) if split else min(n_tokens, 1)
@@ -217,20 +210,34 @@ def _cut(
                 return
 
 
-def _group(texts: Iterator[Text], max_tokens: int, pad_id: int, sort_window: int) -> Iterator[TextBatch]:
-    while window := list(itertools.islice(texts, sort_window)):
-        next_text = window[-1].text_id + 1
+def _group(
+    texts: Iterator[Text], max_tokens: int, pad_id: int, sort_window: int, cursor: Cursor, report: TextReport
+) -> Iterator[TextBatch]:
+    while True:
+        window, counted = [], report
+        for text in itertools.islice(texts, sort_window):
+            window.append(text)
+            counted = replace(report)  # Now: running out of texts counts the empty rows behind the last.
+        if not window:
+            return
+        last = window[-1]
+        after = Cursor(last.source_row, last.text_id - last.chunk, last.text_id + 1, report=counted)
+        # Done batches are the first of a window, so what is left of it is grouped as it would have been.
+        window = [text for text in window if text.text_id not in cursor.ahead]
         window.sort(key=lambda text: (-len(text), text.text_id))
-        start = 0
-        while start < len(window):
-            end = min(len(window), start + max(1, max_tokens // len(window[start])))
-            yield _pad(window[start:end], pad_id, next_text if end == len(window) else None)
-            start = end
+        begin = 0
+        while begin < len(window):
+            end = min(len(window), begin + max(1, max_tokens // len(window[begin])))
+            part = window[begin:end]
+            cursor = replace(cursor, ahead=cursor.ahead.union(text.text_id for text in part))
+            yield _pad(part, pad_id, after if end == len(window) else cursor)
+            begin = end
+        cursor = after
 
 
-def _pad(texts: list[Text], pad_id: int, next_text: int | None) -> TextBatch:
+def _pad(texts: list[Text], pad_id: int, cursor: Cursor) -> TextBatch:
     lengths = np.array([len(text) for text in texts], np.int64)
     input_ids = np.full((len(texts), lengths.max()), pad_id, np.int64)
     for row, text in zip(input_ids, texts, strict=True):
         row[: len(text)] = text.token_ids
-    return TextBatch(texts, input_ids, lengths, next_text)
+    return TextBatch(texts, input_ids, lengths, cursor)

@@ -12,9 +12,11 @@ from torch import Tensor
 
 from atlas.names import neuron_name
 from ingest.accumulators.activations import standardise
-from ingest.congruence import Congruence, RankedList, search
+from ingest.congruence import Congruence, RankedList
 from ingest.errors import ModelError
 from ingest.model import LoadedModel
+from ingest.session import Session
+from ingest.weight_search import SharedSearch
 from ingest.weights import LayerWeights, Readout, layer_weights
 
 INPUT_TOKENS = 20
@@ -35,6 +37,7 @@ class WeightResult:
 def run_weight_phase(
     model: LoadedModel,
     readout: Readout,
+    session: Session,
     *,
     device: torch.device,
     k_tokens: int,
@@ -58,9 +61,10 @@ def run_weight_phase(
         strength.append(float(weights.w_out.norm(dim=1).amax()))
     order = sorted(range(n_layers), key=lambda layer: -strength[layer])
     on_device = Readout(readout.kind, readout.columns.to(device), readout.mean)
-    congruence = search(
-        lambda layer: layer_weights(model, layer).w_out, order, on_device.columns,
-        d_mlp=d_mlp, k_tokens=k_tokens, k_neurons=k_neurons, progress=progress,
+    searches = SharedSearch(session, order, d_mlp, progress)
+    congruence = searches.run(
+        "congruence", lambda layer: layer_weights(model, layer).w_out, on_device.columns,
+        k_tokens=k_tokens, k_neurons=k_neurons, moments=True,
     )  # fmt: skip
     moments = _Moments(readout)
     for layer in range(n_layers):
@@ -73,9 +77,7 @@ def run_weight_phase(
     if model.gated:
         sides["gate"] = lambda layer: layer_weights(model, layer).w_gate
     input_tokens = {
-        side: search(
-            rows, order, embed, d_mlp=d_mlp, k_tokens=INPUT_TOKENS, k_neurons=0, progress=progress
-        ).neuron_token
+        side: searches.run(side, rows, embed, k_tokens=INPUT_TOKENS, k_neurons=0, moments=False).neuron_token
         for side, rows in sides.items()
     }
     whole = {name: np.concatenate(parts) for name, parts in columns.items()}

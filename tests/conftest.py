@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 from jaxtyping import install_import_hook
 
 # Shapes and dtypes in annotations are checked at every call, wherever tensors pass; before any of it is imported.
-_CHECKED = "accumulators binning congruence device hashing keys lean pairs stream tables topk weight_phase weights"
+_CHECKED = "accumulators binning congruence device example_table hashing keys lean merge pairs stream tables topk"
+_CHECKED += " weight_phase weights"
 install_import_hook([f"ingest.{name}" for name in _CHECKED.split()], "beartype.beartype")
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -104,6 +106,18 @@ def both(request: pytest.FixtureRequest):
     path = request.getfixturevalue(request.param)
     with open_atlas(path) as atlas, duckdb.connect(str(path), read_only=True) as connection:
         yield atlas, connection
+
+
+@pytest.fixture
+def tmpfs(tmp_path: Path):
+    """A disk of 2 MB; skipped where mounting is not allowed."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(place)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting a small disk is not allowed here")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 @pytest.fixture(scope="module")

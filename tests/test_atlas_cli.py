@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from importlib.metadata import EntryPoint
 
 import click
@@ -13,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from atlas import cli
+from atlas.schema import SCHEMA_VERSION
 from atlas.terminal import sparkline
 
 
@@ -42,7 +44,7 @@ def test_the_program_registers_its_commands():
     from importlib.metadata import entry_points
 
     registered = {point.name: point.value for point in entry_points(group="atlas.commands")}
-    assert {"info", "show", "sql", "upgrade", "ingest", "serve"} <= set(registered)
+    assert {"info", "show", "sql", "upgrade", "ingest", "merge", "serve"} <= set(registered)
     assert registered["serve"] == "web.command:serve"
 
 
@@ -172,14 +174,23 @@ def test_sql_errors_are_duckdbs_own(atlas, tiny_llama_atlas):
 def test_upgrade(atlas, tiny_llama_atlas, tmp_path):
     result = atlas("upgrade", tiny_llama_atlas)
     assert result.exit_code == 0
-    assert "has schema version 1, the one this program reads: nothing to do" in result.output
-    for version, said in ((0, "was never released; expected version 1"), (99, "Upgrade the program")):
-        path = tmp_path / f"v{version}.duckdb"
-        with duckdb.connect(str(path)) as connection:
-            connection.execute(f"CREATE TABLE atlas AS SELECT {version} AS schema_version")
-        result = atlas("upgrade", path)
-        assert result.exit_code == 1
-        assert said in result.stderr
+    assert f"has schema version {SCHEMA_VERSION}, the one this program reads: nothing to do" in result.output
+    old, said = tmp_path / "old.duckdb", f"in schema version {SCHEMA_VERSION} from {tmp_path / 'old.duckdb'}"
+    shutil.copy(tiny_llama_atlas, old)
+    old.chmod(0o644)
+    with duckdb.connect(str(old)) as connection:
+        connection.execute("ALTER TABLE atlas DROP COLUMN text_ranges; UPDATE atlas SET schema_version = 1")
+    refused = atlas("info", old)
+    assert refused.exit_code == 1
+    assert f"`atlas upgrade {old}` writes a new one" in refused.stderr
+    for arguments, out in (((), f"old.v{SCHEMA_VERSION}.duckdb"), (("--out", tmp_path / "new.duckdb"), "new.duckdb")):
+        result = atlas("upgrade", old, *arguments)
+        assert (result.exit_code, result.output) == (0, f"{tmp_path / out} written {said}, which has version 1.\n")
+        assert atlas("info", tmp_path / out).exit_code == 0
+    again = atlas("upgrade", old)
+    assert (again.exit_code, again.stdout) == (1, "")
+    assert "exists already" in again.stderr
+    assert atlas("upgrade", old, "--force").exit_code == 0
 
 
 def test_sparklines():

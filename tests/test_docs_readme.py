@@ -16,6 +16,7 @@ from atlas.cli import main
 from docs.outputs import DEMO, ROOT, documented_identity, identity
 from ingest.checks import bytes_per_table
 from ingest.command import ingest
+from ingest.merge_command import merge
 from web.command import serve
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -105,15 +106,27 @@ def test_ingest_lines_are_well_formed(line: str) -> None:
         assert isinstance(context, click.Context)
 
 
+@pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("torchrun")])
+def test_torchrun_lines_are_well_formed(line: str) -> None:
+    launcher, arguments = line.split(" -m ingest ")
+    assert re.fullmatch(r"torchrun --nproc-per-node \d+", launcher)
+    with ingest.make_context("ingest", shlex.split(arguments)) as context:
+        assert context.params["checkpoint"]
+
+
+@pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("atlas merge")])
+def test_merge_lines_are_well_formed(line: str) -> None:
+    with merge.make_context("merge", shlex.split(line)[2:]) as context:
+        assert len(context.params["parts"]) == 2
+
+
 @pytest.mark.parametrize("line", re.findall(r"`(atlas serve [^`]*)`", README))
 def test_serve_lines_are_well_formed(line: str) -> None:
     with serve.make_context("serve", shlex.split(line)[2:]) as context:
         assert context.params["files"]
 
 
-@pytest.mark.parametrize(
-    "line", [line for line in COMMANDS if line.startswith("atlas ") and not line.startswith("atlas ingest")]
-)
+@pytest.mark.parametrize("line", [line for line in COMMANDS if re.match("atlas (info|show|sql)", line)])
 def test_reading_commands_run(line: str, tiny_llama_atlas: Path) -> None:
     words = [str(tiny_llama_atlas) if word == "demo.duckdb" else word for word in shlex.split(line)[1:]]
     result = CliRunner().invoke(main, ["L1N7" if word == "L24N917" else word for word in words])
@@ -123,7 +136,8 @@ def test_reading_commands_run(line: str, tiny_llama_atlas: Path) -> None:
 
 def test_every_command_is_tested() -> None:
     assert {" ".join(line.split()[:2]) for line in COMMANDS} == {
-        "make demo", "make test", "atlas ingest", "atlas info", "atlas show", "atlas sql",
+        "make demo", "make test", "atlas ingest", "atlas info", "atlas merge", "atlas show", "atlas sql",
+        "torchrun --nproc-per-node",
     }  # fmt: skip
 
 

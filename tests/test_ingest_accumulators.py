@@ -15,49 +15,58 @@ from hypothesis import given, settings
 from atlas.bins import MAX_INTERVAL
 from ingest import keys
 from ingest.accumulators import ActivationStatistics, ExampleLists, PredictionHistogram, TokenCounts
-from ingest.accumulators.examples import BatchRows
+from ingest.accumulators.insertion import BatchRows
 from ingest.binning import bin_of
+from ingest.reduction import Runs, layer_reducer, reference
 
 LAYERS, D_MLP, VOCAB, POS = 2, 3, 7, 5
+WIDTH = POS + 2
 
 
 class _Part:
-    """One batch of made-up activations: a text of POS positions in each layer."""
+    """One batch of made-up activations: texts of POS and POS - 2 positions, with BOS and padding around them."""
 
-    def __init__(self, text_id: int) -> None:
-        rng = np.random.default_rng(text_id)
+    def __init__(self, number: int) -> None:
+        rng = np.random.default_rng(number)
         # Few distinct values, so that texts tie; both signs, zeros and both ends of the histogram.
         values = np.array([-600.0, -1.5, -0.01, 0.0, 0.3, 2.0, 2.0, 700.0], dtype=np.float32)
-        self.text_id = text_id
-        self.acts = torch.from_numpy(values[rng.integers(0, len(values), (LAYERS, POS, D_MLP))])
-        self.bins = bin_of(self.acts).to(torch.uint8)
-        self.tokens = torch.from_numpy(rng.integers(0, VOCAB, (3, POS)))
+        self.flat = torch.from_numpy(values[rng.integers(0, len(values), (LAYERS, 2 * WIDTH, D_MLP))])
+        self.text_ids = [2 * number, 2 * number + 1]
+        self.runs = Runs.of(np.array([1, WIDTH + 1]), np.array([POS, POS - 2]), "cpu")
+        self.acts = [self.flat[:, 1 : 1 + POS], self.flat[:, WIDTH + 1 : WIDTH + POS - 1]]
+        self.bins = bin_of(torch.cat(self.acts, 1)).to(torch.uint8)
+        self.tokens = torch.from_numpy(rng.integers(0, VOCAB, (3, 2 * POS - 2)))
         self.tokens[1, -1] = -1
 
     def rows(self, layer: int) -> BatchRows:
-        return BatchRows(
-            self.acts[layer], torch.tensor([0]), torch.tensor([POS]), torch.tensor([self.text_id]), first_position=1
-        )
+        return BatchRows(self.flat[layer], self.runs, torch.tensor(self.text_ids), first_position=1)
 
 
-def _examples(lowest: bool) -> tuple[Callable, Callable]:
+def _examples(lowest: bool, reference: bool = False) -> tuple[Callable, Callable]:
     def feed(lists: ExampleLists, part: _Part) -> None:
         for layer in range(LAYERS):
-            acts = part.acts[layer]
-            extreme = (acts.amin(0) if lowest else acts.amax(0))[None]
-            group = (torch.arange(D_MLP) + layer * D_MLP)[None]
-            key = keys.encode(-extreme if lowest else extreme, torch.full_like(group, part.text_id))
-            lists.update(part.rows(layer), extreme, group, key, lowest=lowest)
+            acts = [text[layer] for text in part.acts]
+            extreme = torch.stack([text.amin(0) if lowest else text.amax(0) for text in acts])
+            group = (torch.arange(D_MLP) + layer * D_MLP).expand(2, D_MLP)
+            ids = torch.tensor(part.text_ids)[:, None].expand(2, D_MLP)
+            lists.update(
+                part.rows(layer), extreme, group, keys.encode(-extreme if lowest else extreme, ids), lowest=lowest
+            )
 
-    return lambda: ExampleLists(LAYERS * D_MLP, 2, 4), feed
+    return lambda: ExampleLists(LAYERS * D_MLP, 3, 4, reference=reference), feed
 
 
-def _statistics() -> tuple[Callable, Callable]:
+def _statistics(reduce: Callable) -> tuple[Callable, Callable]:
     def feed(statistics: ActivationStatistics, part: _Part) -> None:
         for layer in range(LAYERS):
-            statistics.update(layer, part.acts[layer])
+            bins = torch.zeros(part.runs.n_rows, D_MLP, dtype=torch.uint8)
+            highest, lowest = torch.zeros(2, 2, D_MLP)
+            statistics.update(layer, part.flat[layer], part.runs, bins, highest, lowest)
+            assert torch.equal(bins, part.bins[layer])
+            assert torch.equal(highest, torch.stack([text[layer].amax(0) for text in part.acts]))
+            assert torch.equal(lowest, torch.stack([text[layer].amin(0) for text in part.acts]))
 
-    return lambda: ActivationStatistics(LAYERS, D_MLP), feed
+    return lambda: ActivationStatistics(LAYERS, D_MLP, reduce=reduce), feed
 
 
 def _predictions() -> tuple[Callable, Callable]:
@@ -73,8 +82,11 @@ def _counts() -> tuple[Callable, Callable]:
 
 
 CASES = {
-    "statistics": _statistics(), "counts": _counts(), "predictions": _predictions(),
-    "max": _examples(False), "min": _examples(True),
+    "statistics": _statistics(layer_reducer(torch.device("cpu"))),
+    "statistics in torch": _statistics(reference.reduce_layer),
+    "counts": _counts(), "predictions": _predictions(),
+    "max": _examples(False), "max in torch": _examples(False, reference=True),
+    "min": _examples(True), "min in torch": _examples(True, reference=True),
 }  # fmt: skip
 
 
@@ -137,38 +149,78 @@ class TestLaws:
         assert_same(accumulator.result(), before)
 
 
-def test_examples_equal_a_sort() -> None:
-    """The two texts of greatest maximum, ties to the lower id, whatever the order of feeding."""
+@pytest.mark.parametrize("case", ["max", "max in torch", "min", "min in torch"])
+def test_examples_equal_a_sort(case: str) -> None:
+    """The three texts of most extreme value, ties to the lower id, whatever the order of feeding."""
+    sign = -1 if case.startswith("min") else 1
     parts = [_Part(i) for i in (7, 2, 30, 11, 4, 19)]
-    found = fed("max", parts).result()
+    texts = {text_id: acts for part in parts for text_id, acts in zip(part.text_ids, part.acts, strict=True)}
+    found = fed(case, parts).result()
     for neuron in range(LAYERS * D_MLP):
         layer, index = divmod(neuron, D_MLP)
-        order = sorted(parts, key=lambda part: (-float(part.acts[layer, :, index].max()), part.text_id))[:2]
+        order = sorted(texts, key=lambda i: (-float((sign * texts[i][layer, :, index]).max()), i))[:3]
         here = found["group"] == neuron
-        assert found["text"][here].tolist() == [part.text_id for part in order]
-        for place, part in enumerate(order):
-            column = part.acts[layer, :, index]
-            offset = int(column.argmax())
+        assert found["text"][here].tolist() == order
+        assert found["rank"][here].tolist() == [1, 2, 3]
+        for place, text_id in enumerate(order):
+            column = texts[text_id][layer, :, index]
+            offset = (sign * column).tolist().index(float((sign * column).max()))
             assert int(found["position"][here][place]) == 1 + offset
-            assert float(found["activation"][here][place]) == float(column.max())
+            assert float(found["activation"][here][place]) == float(column[offset])
             start, length = int(found["window_start"][here][place]) - 1, int(found["window_length"][here][place])
-            assert length == 4
+            assert length == min(4, len(column))
             assert start <= offset < start + length
-            decoded = found["window"][here][place] * found["scale"][here][place]
+            window = found["window"][here][place]
+            assert window[length:].tolist() == [0] * (4 - length)
+            decoded = window[:length] * found["scale"][here][place]
             torch.testing.assert_close(decoded, column[start : start + length], atol=0.02, rtol=0)
 
 
-def test_example_slots_are_reused() -> None:
+@settings(max_examples=25, deadline=None)
+@given(order=st.permutations(range(12)), lowest=st.booleans())
+def test_compiled_and_torch_lists_are_equal(order: list[int], lowest: bool) -> None:
+    found = []
+    for reference_version in (False, True):
+        make, feed = _examples(lowest, reference_version)
+        lists = make()
+        for number in order:
+            feed(lists, _Part(number))
+        assert sorted(lists.slots.flatten().tolist()) == list(range(lists.n_slots))
+        found.append(lists.result())
+    assert_same(*found)
+
+
+def test_room_for_full_lists_is_taken_once() -> None:
+    make, feed = _examples(lowest=False)
+    lists, same = ExampleLists(LAYERS * D_MLP, 3, 4, full=True), make()
+    for number in range(3):
+        feed(lists, _Part(number))
+        feed(same, _Part(number))
+        assert len(lists.pool["window"]) == lists.keys.numel()
+    assert_same(lists.result(), same.result())
+    assert lists.state_dict()["pool.text"].shape == (lists.n_slots,)
+
+
+@pytest.mark.parametrize("case", ["max", "max in torch"])
+def test_example_slots_are_reused(case: str) -> None:
     """Memory follows the places, not the texts seen."""
-    lists = fed("max", [_Part(i) for i in range(200)])
-    assert lists.n_slots == LAYERS * D_MLP * 2
+    lists = fed(case, [_Part(i) for i in range(100)])
+    assert lists.n_slots == LAYERS * D_MLP * 3
+    assert len(lists.pool["text"]) == lists.n_slots
     assert sorted(lists.slots.flatten().tolist()) == list(range(lists.n_slots))
 
 
+def statistics_of(values: torch.Tensor) -> object:
+    """Result of one layer over one text."""
+    n, d_mlp = values.shape
+    statistics = ActivationStatistics(1, d_mlp)
+    runs = Runs.of(np.array([0]), np.array([n]), "cpu")
+    statistics.update(0, values, runs, torch.empty(n, d_mlp, dtype=torch.uint8), *torch.empty(2, 1, d_mlp))
+    return statistics.result()
+
+
 def test_statistics_of_a_constant_have_no_shape() -> None:
-    statistics = ActivationStatistics(1, 2)
-    statistics.update(0, torch.full((10, 2), 0.1))
-    result = statistics.result()
+    result = statistics_of(torch.full((10, 2), 0.1))
     assert result.std.tolist() == [0.0, 0.0]
     assert torch.isnan(result.skewness).all()
     assert torch.isnan(result.kurtosis).all()
@@ -178,13 +230,12 @@ def test_moments_keep_precision_far_from_zero() -> None:
     """Mean 50 times the standard deviation: a large mean must not drown the spread."""
     rng = np.random.default_rng(0)
     values = rng.normal(5.0, 0.1, (4096, 1)).astype(np.float32)
-    statistics = ActivationStatistics(1, 1)
-    statistics.update(0, torch.from_numpy(values))
+    result = statistics_of(torch.from_numpy(values))
     exact = values.astype(np.float64)
     centred = exact - exact.mean()
-    assert float(statistics.result().std[0]) == pytest.approx(exact.std(), rel=1e-6)
+    assert float(result.std[0]) == pytest.approx(exact.std(), rel=1e-6)
     kurtosis = (centred**4).mean() / exact.std() ** 4
-    assert float(statistics.result().kurtosis[0]) == pytest.approx(kurtosis, rel=1e-5)
+    assert float(result.kurtosis[0]) == pytest.approx(kurtosis, rel=1e-5)
 
 
 def test_intervals_cover_every_bin() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import transformers as hf
 from rich.console import Console
 
 from atlas.errors import AtlasError, SlugError
+from atlas.files import OutputFileError
 from ingest.build import build
 from ingest.checks import bytes_per_table, check_file
 from ingest.errors import ActivationError, DatasetError, ModelError, OptionError, OutputError
@@ -158,7 +160,7 @@ def test_bad_pairs_are_refused_before_any_work(built_gpt2: Built, tmp_path: Path
 def test_an_existing_file_is_kept_unless_forced(built_gpt2: Built, tmp_path: Path) -> None:
     out = tmp_path / "kept.duckdb"
     out.write_text("mine")
-    with pytest.raises(OptionError, match=r"kept\.duckdb' exists already.*--force"):
+    with pytest.raises(OutputFileError, match=r"kept\.duckdb' exists already.*--force"):
         build_tiny(tmp_path, built_gpt2.model, built_gpt2.dataset, "kept")
     assert out.read_text() == "mine"
     build_tiny(tmp_path, built_gpt2.model, built_gpt2.dataset, "kept", context_length=40, force=True)
@@ -217,8 +219,8 @@ def test_infinite_activations_stop_the_run(built_llama: Built, tmp_path: Path) -
     ({"first_text": 10_000}, DatasetError, "no text with a token in column 'text' from text 10000 on"),
     ({"dataset": "no/such/dataset.jsonl"}, DatasetError, "no/such/dataset.jsonl"),
     ({"model": "no/such-model"}, ModelError, "'no/such-model' cannot be loaded"),
-    ({"out": "missing/folder/x.duckdb"}, OptionError, "folder .*missing/folder.* does not exist"),
-    ({"out": "."}, OptionError, "is a folder"),
+    ({"out": "missing/folder/x.duckdb"}, OutputFileError, "folder .*missing/folder.* does not exist"),
+    ({"out": "."}, OutputFileError, "is a folder"),
 ])  # fmt: skip
 def test_bad_options(built_gpt2: Built, tmp_path: Path, changes: dict, error: type, message: str) -> None:
     base = {"model": str(built_gpt2.model), "dataset": str(built_gpt2.dataset), "out": tmp_path / "x.duckdb"}
@@ -270,6 +272,23 @@ def test_what_does_not_hold_together_is_not_published(tiny_llama_atlas: Path, tm
         connection.execute(statement)
     with pytest.raises(OutputError, match=message):
         check_file(broken, {})
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 0.999])
+def test_a_file_cut_short_is_not_published(
+    built_gpt2: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    """As a disk would that loses the end of what it was given."""
+    close = AtlasWriter.close
+
+    def cut(writer: AtlasWriter) -> None:
+        close(writer)
+        os.truncate(writer.path, int(share * writer.path.stat().st_size))
+
+    monkeypatch.setattr(AtlasWriter, "close", cut)
+    with pytest.raises(OutputError, match=r"is not published"):
+        build_tiny(tmp_path, built_gpt2.model, built_gpt2.dataset, "cut", context_length=40)
+    assert not list(tmp_path.iterdir())
 
 
 def test_row_counts_are_checked(tiny_llama_atlas: Path) -> None:

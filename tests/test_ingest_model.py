@@ -14,6 +14,7 @@ from ingest import model as module
 from ingest.errors import ModelError
 from ingest.lean import LeanModel
 from ingest.model import bridge_for, describe, load_model
+from ingest.session import alone
 from ingest.weight_phase import run_weight_phase
 from ingest.weights import layer_weights, read_readout
 from tests import tiny
@@ -31,6 +32,8 @@ CONFIGS = {
     "phi3": hf.Phi3Config(**GATED, pad_token_id=0),  # Gate and in share one matrix.
     "gemma2": hf.Gemma2Config(**GATED, head_dim=8),  # Gains stored as offsets from one, soft-capped logits.
 }
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +189,7 @@ class TestRefusals:
         model = describe("tiny", None, bridge_for("tiny", net, tokenizer), tokenizer)
         with pytest.raises(ModelError, match="w_out of L1N17"):
             run_weight_phase(
-                model, read_readout(model, "unembed"), device=torch.device("cpu"), k_tokens=2, k_neurons=2,
+                model, read_readout(model, "unembed"), alone(CPU), device=CPU, k_tokens=2, k_neurons=2,
                 progress=lambda n: None,
             )  # fmt: skip
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import json
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from transformers import BertTokenizer, PreTrainedTokenizerFast
 
 from ingest import tokens
 from ingest.corpus import PythonTexts
+from ingest.cursor import Cursor, Share
 from ingest.dataset import Dataset
 from ingest.errors import OptionError, TokenizerError
 from ingest.tokens import Text, TextReport, batches, bos_for, iter_texts
@@ -243,16 +246,29 @@ class TestBatches:
         assert got[2].input_ids.tolist() == [[0, 1], [40, 99]]
         assert got[2].lengths.tolist() == [2, 1]
         assert (got[0].input_ids.dtype, got[0].lengths.dtype) == (np.int64, np.int64)
-        assert [batch.next_text for batch in got] == [None, None, 5]
+        assert [(batch.cursor.next_text, set(batch.cursor.ahead)) for batch in got] == [
+            (0, {1}),
+            (0, {1, 2, 3}),
+            (5, set()),
+        ]
 
-    def test_starting_again_at_next_text_gives_the_same_batches(self):
-        texts = texts_of_lengths([3, 1, 2, 2, 7, 1, 1, 4, 5])
-        got = list(batches(texts, max_tokens=6, pad_id=0, sort_window=4))
-        marks = [(i, batch.next_text) for i, batch in enumerate(got) if batch.next_text is not None]
-        assert [next_text for _, next_text in marks] == [4, 8, 9]
-        for i, next_text in marks:
-            again = list(batches(texts[next_text:], max_tokens=6, pad_id=0, sort_window=4))
-            assert [batch.texts for batch in again] == [batch.texts for batch in got[i + 1 :]]
+    @given(st.lists(st.integers(1, 9), min_size=1, max_size=40), st.integers(1, 30), st.integers(1, 12), st.data())
+    def test_reading_on_from_any_cursor_gives_the_same_batches(self, lengths, max_tokens, sort_window, data):
+        """Restarted once and again from what a checkpoint holds, as JSON."""
+        texts = texts_of_lengths(lengths)
+        options = {"max_tokens": max_tokens, "pad_id": 0, "sort_window": sort_window}
+        whole = list(batches(texts, **options))
+        at, cursor = 0, Cursor()
+        for _ in range(3):
+            steps = data.draw(st.integers(0, len(whole) - at))
+            left = [text for text in texts if text.text_id >= cursor.next_text]
+            got = list(itertools.islice(batches(left, start=cursor, **options), steps))
+            assert [[t.text_id for t in b.texts] for b in got] == [
+                [t.text_id for t in b.texts] for b in whole[at : at + steps]
+            ]
+            assert [b.cursor for b in got] == [b.cursor for b in whole[at : at + steps]]
+            at += steps
+            cursor = Cursor.from_dict(json.loads(json.dumps(got[-1].cursor.to_dict()))) if got else cursor
 
     def test_no_texts(self):
         assert list(batches([], max_tokens=5, pad_id=0)) == []
@@ -283,5 +299,37 @@ class TestBatches:
         seen: set[int] = set()
         for batch in got:
             seen |= {text.text_id for text in batch.texts}
-            if batch.next_text is not None:
-                assert seen == set(range(batch.next_text))
+            assert seen == {i for i in range(len(lengths)) if batch.cursor.done(i)}
+
+
+@given(
+    st.lists(st.integers(0, 20), min_size=1, max_size=30), st.lists(st.integers(1, 4), min_size=1, max_size=3),
+    st.integers(2, 16), st.integers(1, 5), st.sampled_from(["truncate", "split"]), st.data(),
+)  # fmt: skip
+def test_any_division_stopped_anywhere_reads_every_text_once(rows, worlds, context, sort_window, overflow, data):
+    """Workers stop at any batch; then another number of workers goes on with what is left; the last read to the end."""
+    dataset = dataset_of(["a" * n for n in rows])
+    options = {"context_length": context, "overflow": overflow, "bos_token_id": BOS}
+    whole = TextReport()
+    wanted = [t.text_id for t in iter_texts(dataset, letter_tokenizer(), report=whole, **options)]
+    earlier, seen = (), []
+    for turn, world in enumerate(worlds):
+        last = earlier[-1] if earlier else (Cursor(),)
+        begin = replace(min(last, key=lambda cursor: cursor.next_text), ahead=frozenset())
+        cursors = []
+        for rank in range(world):
+            share, report = Share(rank, world, earlier), replace(begin.report)
+            texts = iter_texts(dataset, letter_tokenizer(), report=report, start=begin, **options)
+            mine = (text for text in texts if text.text_id in share)
+            cursor = begin
+            stop = data.draw(st.integers(0, 4)) if turn < len(worlds) - 1 else None
+            for batch in itertools.islice(
+                batches(mine, max_tokens=12, pad_id=0, sort_window=sort_window, start=begin, report=report), stop
+            ):
+                seen += [text.text_id for text in batch.texts]
+                cursor = batch.cursor
+            if stop is None:
+                assert report == whole
+            cursors.append(cursor)
+        earlier = (*earlier, tuple(cursors))
+    assert sorted(seen) == wanted

@@ -43,7 +43,7 @@ def _randomise(model: torch.nn.Module, seed: int, scale: float) -> None:
                 parameter.copy_(0.3 * noise)
 
 
-def save_llama(folder: Path, n_layers: int = 3) -> Path:
+def save_llama(folder: Path, n_layers: int = 3, seed: int = 1) -> Path:
     """A gated model (RMSNorm, SwiGLU, rotary, grouped attention), untied, vocabulary padded."""
     tokenizer = make_tokenizer()
     config = LlamaConfig(
@@ -51,7 +51,7 @@ def save_llama(folder: Path, n_layers: int = 3) -> Path:
         vocab_size=len(tokenizer) + PADDED_ROWS, max_position_embeddings=64, tie_word_embeddings=False,
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
     )  # fmt: skip
-    return _save(LlamaForCausalLM(config), tokenizer, folder, seed=1)
+    return _save(LlamaForCausalLM(config), tokenizer, folder, seed)
 
 
 def save_gpt2(folder: Path) -> Path:

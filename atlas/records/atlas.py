@@ -33,6 +33,7 @@ class AtlasInfo:
     n_texts: int
     n_positions: int
     first_text: int
+    text_ranges: str
     context_length: int
     bos_token_id: int | None
     bos_counted: bool

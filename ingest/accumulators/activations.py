@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from atlas.bins import N_BINS
-from ingest.binning import bin_of
+from ingest.reduction import LayerSums, Reduce, Runs, layer_reducer
+from ingest.reduction.reference import merged
 
 _STATE = ("counts", "moments", "positive", "minimum", "maximum")
-ROW_TILE = 256  # Positions a tile: 256 x 1536 float32 stays in a core's cache while it is read several times.
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,17 @@ class ActivationResult:
 
 
 class ActivationStatistics:
-    """Accumulates layer by layer: `update(layer, activations)` for the counted positions of one batch.
+    """Accumulates layer by layer: `update(layer, activations, ...)` for the counted positions of one batch.
 
     Moments are kept central and in float64 (mean, and sums of the 2nd to 4th powers of what differs from it), and
     tiles are merged into them by the formulas of Pébay, "Formulas for robust, one-pass parallel computation of
     covariances and arbitrary-order statistical moments" (2008): raw powers would drown a small spread in a large mean.
+    `reduce` is the work of one layer (`ingest.reduction`); the device chooses it unless it is given.
     """
 
-    def __init__(self, n_layers: int, d_mlp: int, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, n_layers: int, d_mlp: int, device: torch.device | str = "cpu", reduce: Reduce | None = None
+    ) -> None:
         self.n_layers, self.d_mlp, self.device = n_layers, d_mlp, torch.device(device)
         neurons = n_layers * d_mlp
         self.counts: Int[Tensor, "layer cell"] = torch.zeros(n_layers, d_mlp * N_BINS, dtype=torch.int64, device=device)
@@ -50,39 +53,34 @@ class ActivationStatistics:
         self.positive: Int[Tensor, "layer d_mlp"] = torch.zeros(n_layers, d_mlp, dtype=torch.int64, device=device)
         self.minimum: Float[Tensor, " neuron"] = torch.full((neurons,), torch.inf, device=device)
         self.maximum: Float[Tensor, " neuron"] = torch.full((neurons,), -torch.inf, device=device)
-        self._offset = torch.arange(d_mlp, dtype=torch.int32, device=device) * N_BINS
-        self._cells = torch.empty(0, dtype=torch.int32, device=device)
+        self._reduce = reduce or layer_reducer(self.device)
 
     def update(
-        self, layer: int, activations: Float[Tensor, "pos d_mlp"], bins_out: UInt8[Tensor, "pos d_mlp"] | None = None
+        self,
+        layer: int,
+        activations: Float[Tensor, "flat d_mlp"],
+        runs: Runs,
+        bins: UInt8[Tensor, "row d_mlp"],
+        highest: Float[Tensor, "text d_mlp"],
+        lowest: Float[Tensor, "text d_mlp"],
     ) -> None:
-        """Add one batch's counted positions of a layer; `bins_out` receives the bin of each activation."""
-        n, d_mlp = activations.shape
-        if self._cells.numel() < n * d_mlp:
-            self._cells = torch.empty(n * d_mlp, dtype=torch.int32, device=self.device)
-        cells = self._cells[: n * d_mlp].view(n, d_mlp)
-        first = layer * d_mlp
-        for start in range(0, n, ROW_TILE):
-            rows = slice(start, start + ROW_TILE)
-            tile = activations[rows]
-            bins = bin_of(tile)
-            if bins_out is not None:
-                bins_out[rows] = bins
-            torch.add(bins, self._offset, out=cells[rows])
-            self.moments[layer] = merged(self.counted[layer], self.moments[layer], len(tile), _moments(tile))
-            self.counted[layer] += len(tile)
-            self.positive[layer] += (tile > 0).sum(0)
-            part = slice(first, first + d_mlp)
-            torch.maximum(self.maximum[part], tile.amax(0), out=self.maximum[part])
-            torch.minimum(self.minimum[part], tile.amin(0), out=self.minimum[part])
-        self._count(layer, cells.view(-1))
+        """Add one batch's counted positions of a layer, float32 or bfloat16.
 
-    def _count(self, layer: int, cells: Int[Tensor, " item"]) -> None:
-        if self.device.type == "cpu":
-            self.counts[layer] += torch.bincount(cells, minlength=self.counts.shape[1])
-        else:  # bincount would make the host wait for the device; this does not.
-            one = torch.ones((), dtype=torch.int64, device=self.device).expand(len(cells))
-            self.counts[layer].scatter_add_(0, cells.to(torch.int64), one)
+        `bins` receives the bin of each activation by compacted row; `highest` and `lowest` each text's extremes.
+        """
+        self._reduce(activations, runs, self.counted[layer], self.sums(layer), bins, highest, lowest)
+        self.counted[layer] += runs.n_rows
+
+    def sums(self, layer: int) -> LayerSums:
+        """One layer's part, as views."""
+        part = slice(layer * self.d_mlp, (layer + 1) * self.d_mlp)
+        return LayerSums(
+            self.counts[layer], self.moments[layer], self.positive[layer], self.minimum[part], self.maximum[part]
+        )
+
+    def finite(self) -> Bool[Tensor, ""]:
+        """Whether every activation so far was finite (and its fourth power), on the device."""
+        return torch.isfinite(self.moments[:, 3]).all()
 
     @property
     def n_positions(self) -> int:
@@ -121,38 +119,6 @@ class ActivationStatistics:
             self.counts.view(-1, N_BINS).cpu(), mean, variance.sqrt(), *standardise(variance, third, fourth),
             self.minimum.cpu(), self.maximum.cpu(), self.positive.view(-1).cpu(),
         )  # fmt: skip
-
-
-def _moments(tile: Float[Tensor, "pos d_mlp"]) -> Float[Tensor, "moment d_mlp"]:
-    """Mean and central sums of one tile: powers in float32 about the tile's own mean, where nothing cancels."""
-    n = len(tile)
-    shift = tile.mean(0)
-    part = tile - shift
-    square = part * part
-    sums = torch.stack([part.sum(0), square.sum(0), (square * part).sum(0), square.square_().sum(0)])
-    e1, e2, e3, e4 = sums.to(torch.float64) / n
-    # e1 is the rounding of `shift`; take it out of the other powers.
-    m2, m3, m4 = e2 - e1**2, e3 - 3 * e1 * e2 + 2 * e1**3, e4 - 4 * e1 * e3 + 6 * e1**2 * e2 - 3 * e1**4
-    return torch.stack([shift + e1, n * m2, n * m3, n * m4])
-
-
-def merged(
-    n_a: int, a: Float[Tensor, "moment d_mlp"], n_b: int, b: Float[Tensor, "moment d_mlp"]
-) -> Float[Tensor, "moment d_mlp"]:
-    """Moments of two samples together (Pébay 2008, equations 2.1 and 3.1)."""
-    n = n_a + n_b
-    if n_a == 0 or n_b == 0:
-        return b.clone() if n_a == 0 else a.clone()
-    mean_a, a2, a3, a4 = a
-    mean_b, b2, b3, b4 = b
-    d = mean_b - mean_a
-    m2 = a2 + b2 + d**2 * (n_a * n_b / n)
-    m3 = a3 + b3 + d**3 * (n_a * n_b * (n_a - n_b) / n**2) + 3 * d * (n_a * b2 - n_b * a2) / n
-    m4 = (
-        a4 + b4 + d**4 * (n_a * n_b * (n_a**2 - n_a * n_b + n_b**2) / n**3)
-        + 6 * d**2 * (n_a**2 * b2 + n_b**2 * a2) / n**2 + 4 * d * (n_a * b3 - n_b * a3) / n
-    )  # fmt: skip
-    return torch.stack([mean_a + d * (n_b / n), m2, m3, m4])
 
 
 def standardise(

@@ -8,31 +8,14 @@ follows the places in use: an octave no text fell into costs nothing but its emp
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from ingest import keys
-from ingest.topk import place_in_group
-
-_SLICE = 1 << 14  # Windows gathered at once: bounds the scratch memory to _SLICE x context floats.
-
-
-@dataclass(frozen=True)
-class BatchRows:
-    """One layer's activations at a batch's counted positions, and where each text lies in them.
-
-    Text t's rows are `start[t] : start[t] + length[t]`, its first row being position `first_position` of the text.
-    """
-
-    activations: Float[Tensor, "row d_mlp"]
-    start: Int[Tensor, " text"]
-    length: Int[Tensor, " text"]
-    text_id: Int[Tensor, " text"]
-    first_position: int
-
+from ingest.accumulators import insertion
+from ingest.accumulators.insertion import BatchRows, Offer
 
 _FIELDS = {
     "text": torch.int64,
@@ -45,15 +28,30 @@ _FIELDS = {
 
 
 class ExampleLists:
-    """`n_groups` lists of `k` places; windows hold at most `window` positions."""
+    """`n_groups` lists of `k` places; windows hold at most `window` positions.
 
-    def __init__(self, n_groups: int, k: int, window: int, device: torch.device | str = "cpu") -> None:
-        self.k, self.window = k, window
+    `full`: every group will fill, so room for all places is taken at once (the CPU commits it as it is written).
+    `reference` asks for the plain torch insertion where the device has a faster one.
+    """
+
+    def __init__(
+        self,
+        n_groups: int,
+        k: int,
+        window: int,
+        device: torch.device | str = "cpu",
+        *,
+        full: bool = False,
+        reference: bool = False,
+    ) -> None:
+        self.k, self.window, self.full = k, window, full
         self.keys: Int[Tensor, "group k"] = torch.full((n_groups, k), keys.EMPTY, dtype=torch.int64, device=device)
         self.slots: Int[Tensor, "group k"] = torch.full((n_groups, k), -1, dtype=torch.int64, device=device)
         self.n_slots = 0
         self.pool = {name: torch.zeros(0, dtype=dtype, device=device) for name, dtype in _FIELDS.items()}
         self.pool["window"] = torch.zeros(0, window, dtype=torch.int16, device=device)
+        self.update_together = insertion.update if reference else list_updater(self.keys.device)
+        """Updates several lists at once (of this kind and others), so that the activations are read once."""
 
     def update(
         self,
@@ -64,72 +62,31 @@ class ExampleLists:
         *,
         lowest: bool = False,
     ) -> None:
-        """Offer each text of a batch to one group of each neuron of a layer.
+        """Offer each text of a batch to one group of each neuron of a layer (see `Offer`)."""
+        self.update_together(rows, [Offer(self, extreme, group, key, lowest)])
 
-        `extreme` is the text's maximum (minimum if `lowest`) of each neuron; `key` decides who stays.
-        """
-        text, neuron = (key > self.keys[group, -1]).nonzero(as_tuple=True)
-
-        def describe(item: Int[Tensor, " item"]) -> dict[str, Tensor]:
-            return _describe(rows, text[item], neuron[item], extreme, self.window, lowest)
-
-        self._insert(group[text, neuron], key[text, neuron], describe)
-
-    def _insert(
-        self,
-        group: Int[Tensor, " item"],
-        key: Int[Tensor, " item"],
-        describe: Callable[[Int[Tensor, " item"]], dict[str, Tensor]],
-    ) -> None:
-        if len(group) == 0:
-            return
-        order = torch.argsort(key, descending=True)
-        order = order[torch.argsort(group[order], stable=True)]
-        place = place_in_group(group[order])
-        order, place = order[place < self.k], place[place < self.k]
-        touched, local = torch.unique_consecutive(group[order], return_inverse=True)
-        width = int(place.max()) + 1
-        old_keys, old_slots = self.keys[touched], self.slots[touched]
-        new_keys = old_keys.new_full((len(touched), width), keys.EMPTY)
-        new_keys[local, place] = key[order]
-        items = torch.full_like(new_keys, -1)
-        items[local, place] = order
-        merged, chosen = torch.cat([old_keys, new_keys], 1).topk(self.k, dim=1)
-        item = torch.cat([torch.full_like(old_slots, -1), items], 1).gather(1, chosen)
-        slot = torch.cat([old_slots, torch.full_like(items, -1)], 1).gather(1, chosen)
-        entering = item >= 0
-        kept = torch.zeros(self.n_slots + 1, dtype=torch.bool, device=key.device)
-        kept[slot] = True  # Slot -1 marks the spare last place.
-        left = old_slots[(old_slots >= 0) & ~kept[old_slots]]
-        slot[entering] = self._take_slots(int(entering.sum()), left)
-        self.keys[touched], self.slots[touched] = merged, slot
-        item, slot = item[entering], slot[entering]
-        for start in range(0, len(item), _SLICE):
-            part = slice(start, start + _SLICE)
-            for name, values in describe(item[part]).items():
-                self.pool[name][slot[part]] = values
-
-    def _take_slots(self, n: int, freed: Int[Tensor, " freed"]) -> Int[Tensor, " slot"]:
-        """Slots for `n` new entries: those just freed first, then unused ones (the pool grows by half when full)."""
-        fresh = max(0, n - len(freed))
-        capacity = len(self.pool["text"])
-        if self.n_slots + fresh > capacity:
-            capacity = max(self.n_slots + fresh, capacity * 3 // 2)
+    def take_slots(self, n: int) -> int:
+        """Make room for `n` new entries in the pool; returns the first of their slots, which follow one another."""
+        first, capacity = self.n_slots, len(self.pool["text"])
+        self.n_slots += n
+        if self.n_slots > capacity:
+            # Doubled, so that copies cost no more than what is kept; never beyond what all places take.
+            capacity = self.keys.numel() if self.full else max(self.n_slots, min(2 * capacity, self.keys.numel()))
             for name, values in self.pool.items():
-                grown = values.new_zeros(capacity, *values.shape[1:])
-                grown[: self.n_slots] = values[: self.n_slots]
+                grown = values.new_empty(capacity, *values.shape[1:])
+                grown[:first] = values[:first]
                 self.pool[name] = grown
-        new = torch.arange(self.n_slots, self.n_slots + fresh, device=freed.device)
-        self.n_slots += fresh
-        return torch.cat([freed[:n], new])
+        return first
 
     def merge(self, other: ExampleLists) -> None:
         """Add another accumulator's places (over other texts)."""
         group, place = (other.keys != keys.EMPTY).nonzero(as_tuple=True)
         slot = other.slots[group, place]
-        self._insert(
-            group, other.keys[group, place], lambda item: {n: pool[slot[item]] for n, pool in other.pool.items()}
-        )
+
+        def describe_items(item: Int[Tensor, " item"]) -> dict[str, Tensor]:
+            return {name: values[slot[item]] for name, values in other.pool.items()}
+
+        insertion.insert(self, group, other.keys[group, place], describe_items)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything needed to go on, as tensors."""
@@ -155,37 +112,10 @@ class ExampleLists:
         return {"group": group.cpu(), "rank": (place + 1).cpu(), **columns}
 
 
-def _describe(
-    rows: BatchRows,
-    text: Int[Tensor, " item"],
-    neuron: Int[Tensor, " item"],
-    extreme: Float[Tensor, "text d_mlp"],
-    window: int,
-    lowest: bool,
-) -> dict[str, Tensor]:
-    """Position of the extreme (the first of equals) and the window around it, three quarters of it before."""
-    flat, d_mlp = rows.activations.reshape(-1), rows.activations.shape[1]
-    start, length = rows.start[text], rows.length[text]
-    step = torch.arange(int(length.max()), device=text.device)
-    inside = step < length[:, None]
-    at = torch.where(inside, start[:, None] + step, start[:, None])
-    column = flat[at * d_mlp + neuron[:, None]]
-    offset = (column * (-1 if lowest else 1)).masked_fill(~inside, -torch.inf).argmax(1)
-    first = (offset - window * 3 // 4).clamp(min=0)
-    first = torch.minimum(first, (length - window).clamp(min=0))
-    size = torch.minimum(length - first, torch.full_like(length, window))
-    place = torch.arange(window, device=text.device)
-    used = place < size[:, None]
-    values = column.gather(1, torch.where(used, first[:, None] + place, first[:, None]))
-    values = values.masked_fill(~used, 0.0)
-    scale = values.abs().amax(1) / 32767
-    quantised = torch.where(scale[:, None] > 0, values / scale[:, None].clamp(min=1e-45), 0.0).round()
-    return {
-        "text": rows.text_id[text],
-        "position": (rows.first_position + offset).to(torch.int32),
-        "activation": extreme[text, neuron],
-        "window_start": (rows.first_position + first).to(torch.int32),
-        "window_length": size.to(torch.int32),
-        "scale": scale,
-        "window": quantised.clamp(-32767, 32767).to(torch.int16),
-    }
+def list_updater(device: torch.device) -> Callable[[BatchRows, list[Offer]], None]:
+    """`insertion.update` for a device: compiled on the CPU."""
+    if device.type != "cpu":
+        return insertion.update
+    from ingest.accumulators import insertion_cpu  # Numba takes a second to load, and only the CPU needs it.
+
+    return insertion_cpu.update

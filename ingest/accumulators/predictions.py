@@ -41,23 +41,34 @@ class PredictionHistogram:
         self.counts: Int[Tensor, "cell 2"] = empty.view(0, 2).clone()
         self._waiting: list[tuple[int, Tensor]] = []
 
+    def totals(self, actual: Int[Tensor, " pos"], predicted: Int[Tensor, " pos"]) -> Int[Tensor, " role"]:
+        """How many events a batch brings, of predicted and of actual tokens, on the device."""
+        return torch.stack([self._events(tokens).sum() for tokens in (predicted, actual)])
+
+    def _events(self, tokens: Int[Tensor, " pos"]) -> Int[Tensor, " pos"]:
+        """Pairs of each position's token; none where there is no token (-1)."""
+        return torch.where(tokens >= 0, self._n_pairs[tokens.to(torch.int64).clamp(min=0)], 0)
+
     def update(
-        self, bins: UInt8[Tensor, "layer pos d_mlp"], actual: Int[Tensor, " pos"], predicted: Int[Tensor, " pos"]
+        self,
+        bins: UInt8[Tensor, "layer pos d_mlp"],
+        actual: Int[Tensor, " pos"],
+        predicted: Int[Tensor, " pos"],
+        totals: list[int] | None = None,
     ) -> None:
-        """Add one batch's counted positions. `actual` is -1 where a position has no next token."""
-        for column, tokens in enumerate((predicted, actual)):
+        """Add one batch's counted positions. `actual` is -1 where a position has no next token.
+
+        `totals` is the host's copy of what `totals` gave; without it, it is read off the device here.
+        """
+        totals = self.totals(actual, predicted).tolist() if totals is None else totals
+        for column, (tokens, total) in enumerate(zip((predicted, actual), totals, strict=True)):
+            n = self._events(tokens)
             tokens = tokens.to(torch.int64)
-            pos = torch.arange(len(tokens), device=tokens.device)
-            if column == 1:
-                pos = pos[tokens >= 0]
-                tokens = tokens[pos]
-            n = self._n_pairs[tokens]
-            total = int(n.sum())
-            pos = torch.repeat_interleave(pos, n, output_size=total)
+            pos = torch.repeat_interleave(torch.arange(len(tokens), device=tokens.device), n, output_size=total)
             within = torch.arange(total, device=n.device) - torch.repeat_interleave(
                 torch.cumsum(n, 0) - n, n, output_size=total
             )
-            first = torch.repeat_interleave(self._first[tokens], n, output_size=total)
+            first = torch.repeat_interleave(self._first[tokens.clamp(min=0)], n, output_size=total)
             pair = self._pairs_by_token[first + within]
             neuron = self.neuron[pair]
             bin = bins[neuron // self.d_mlp, pos, neuron % self.d_mlp].to(torch.int64)

@@ -1,0 +1,11 @@
+"""`python -m ingest` is `atlas ingest`: what torchrun starts."""
+
+from __future__ import annotations
+
+import sys
+
+from atlas.cli import main
+
+if __name__ == "__main__":
+    sys.argv[1:1] = ["ingest"]
+    main(prog_name="atlas")

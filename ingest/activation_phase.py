@@ -1,0 +1,198 @@
+"""The activation phase: texts in batches through the model, checkpoints on the way, ranks merged at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+
+import torch
+import xxhash
+
+from ingest.cursor import Cursor, TextReport
+from ingest.errors import DatasetError, OutOfMemoryError
+from ingest.lean import LeanModel
+from ingest.load import Run
+from ingest.memory import is_out_of_memory
+from ingest.pairs import CandidatePairs
+from ingest.prefetch import prefetched
+from ingest.resume import Start
+from ingest.session import Session
+from ingest.sizes import bytes_of_state, bytes_per_token
+from ingest.stream import Reader, StreamSettings
+from ingest.tokens import Text, TextBatch, batches, iter_texts
+from ingest.weights import Readout
+
+_PREFETCHED = 3  # Batches tokenised and padded ahead of the model.
+
+
+def read_texts(run: Run, readout: Readout, pairs: CandidatePairs, session: Session) -> tuple[Reader, TextReport]:
+    """Read this rank's share of the texts, merge the ranks, and return the reader (whole on rank 0) and the report.
+
+    Running out of memory halves the batch and goes on from the last checkpoint, or from the beginning.
+
+    Raises:
+        OutOfMemoryError: a batch of one text does not fit.
+        SystemExit: a signal asked to stop, and a checkpoint was saved.
+        ActivationError, DatasetError, TokenizerError, CheckpointError, RankError: see there.
+    """
+    lean = LeanModel(run.model, run.device, run.dtype, readout)
+    start = session.checkpoints.start(run.settings.first_text, _digest(pairs))
+    limit = run.settings.batch_size and run.settings.batch_size * run.context
+    limit = limit or start.batch_tokens
+    with session.phases.phase("Activations", total=_total(run), unit="tokens") as advance:
+        while True:
+            held = bytes_of_state(lean, _stream_settings(run), len(pairs.neuron))
+            limit = limit or session.budget.batch_tokens(run.context, bytes_per_token(lean), held)
+            reader = _reader(run, lean, pairs, start, session)
+            start = replace(start, states=[])
+            try:
+                report = _read(run, reader, start, limit, session, advance)
+                break
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                limit = _smaller(limit, run.context, session, error)
+            del reader
+            start = session.checkpoints.again()
+    _merge_ranks(run, lean, pairs, reader, session)
+    return reader, report
+
+
+def _stream_settings(run: Run) -> StreamSettings:
+    settings = run.settings
+    return StreamSettings(
+        d_vocab=len(run.vocabulary), gated=run.model.gated, count_bos=settings.count_bos, has_bos=run.bos is not None,
+        top_texts=settings.top_texts, window=settings.window, fingerprint=run.dataset.fingerprint, seed=settings.seed,
+    )  # fmt: skip
+
+
+def _reader(run: Run, lean: LeanModel, pairs: CandidatePairs, start: Start | None, session: Session) -> Reader:
+    stream = _stream_settings(run)
+    reader = Reader(lean, stream, pairs.neuron, pairs.token)
+    for state in start.states if start else ():
+        if reader.n_texts == 0:
+            reader.load_state_dict(state)
+            continue
+        part = Reader(lean, stream, pairs.neuron, pairs.token)
+        part.load_state_dict(state)
+        reader.merge(part)
+    return reader
+
+
+def _read(
+    run: Run, reader: Reader, start: Start, limit: int, session: Session, advance: Callable[[float, float], None]
+) -> TextReport:
+    checkpoints, report = session.checkpoints, replace(start.cursor.report)
+
+    def save(cursor: Cursor) -> None:
+        session.try_to_save(lambda: checkpoints.save_texts(reader.state_dict(), cursor, limit))
+
+    cursor, progress = start.cursor, _Progress(run, advance)
+    progress.reached(cursor)
+    if start.regrouped:
+        checkpoints.save_texts(reader.state_dict(), cursor, limit)
+        checkpoints.commit()
+    prepared = map(reader.prepare, _batches(run, start, limit, report))
+    with closing(prefetched(prepared, _PREFETCHED)) as work, session.stop.deferring():
+        for ready in work:
+            reader.read(ready)
+            cursor = ready.batch.cursor
+            progress.read(ready.batch)
+            if session.stop.requested:
+                checkpoints.save_texts(reader.state_dict(), cursor, limit)
+                session.stop.leave()
+            if checkpoints.due:
+                save(cursor)
+        if checkpoints.active:
+            save(cursor)
+    return report
+
+
+def _batches(run: Run, start: Start, limit: int, report: TextReport) -> Iterator[TextBatch]:
+    settings = run.settings
+    texts = iter_texts(
+        run.dataset, run.model.tokenizer, context_length=run.context, overflow=settings.overflow,
+        bos_token_id=run.bos, first_text=settings.first_text, last_text=settings.last_text,
+        max_texts=settings.max_texts, report=report, d_vocab=len(run.vocabulary), start=start.cursor,
+    )  # fmt: skip
+    mine = (text for text in texts if text.text_id in start.share)
+    return batches(mine, max_tokens=limit, pad_id=run.bos or 0, start=start.cursor, report=report)
+
+
+def check_texts(run: Run) -> None:
+    """Refuse a dataset without any usable text before the long phases.
+
+    Raises:
+        DatasetError: names column and counts.
+    """
+    report, settings = TextReport(), run.settings
+    texts: Iterator[Text] = iter_texts(
+        run.dataset, run.model.tokenizer, context_length=run.context, overflow=settings.overflow,
+        bos_token_id=run.bos, first_text=settings.first_text, last_text=settings.last_text,
+        max_texts=settings.max_texts, report=report, d_vocab=len(run.vocabulary),
+    )  # fmt: skip
+    if next(texts, None) is None:
+        part = "" if settings.first_text == 0 else f" from text {settings.first_text} on"
+        raise DatasetError(
+            f"The dataset {settings.dataset!r} has no text with a token in column {settings.text_column!r}{part} "
+            f"({report.rows_empty} of {report.rows_read} rows read were empty). Check --text-column and --texts."
+        )
+
+
+def _merge_ranks(run: Run, lean: LeanModel, pairs: CandidatePairs, reader: Reader, session: Session) -> None:
+    def take(state: dict[str, torch.Tensor]) -> None:
+        other = _reader(run, lean, pairs, None, session)
+        other.load_state_dict(state)
+        reader.merge(other)
+
+    with torch.inference_mode():  # In which the accumulators were filled.
+        session.ranks.reduce(reader.state_dict, take)
+
+
+def _smaller(limit: int, context: int, session: Session, error: Exception) -> int:
+    if limit <= context:
+        raise OutOfMemoryError(
+            f"Memory ran out on a batch of one text of {context} tokens ({str(error).splitlines()[0]}). Use a shorter "
+            "--context-length, fewer --top-texts, or a machine with more memory."
+        ) from error
+    if session.budget.device.type == "cuda":
+        torch.cuda.empty_cache()
+    smaller = max(context, limit // 2)
+    session.phases.say(f"Memory ran out on a batch of {limit} tokens; going on with {smaller}.")
+    return smaller
+
+
+def _total(run: Run) -> int | None:
+    settings = run.settings
+    if settings.last_text is not None:
+        return settings.last_text - settings.first_text
+    return settings.max_texts or run.dataset.n_rows
+
+
+class _Progress:
+    """Tells the bar how far the reading is: by texts where their number is known, else by rows of the dataset."""
+
+    def __init__(self, run: Run, advance: Callable[[float, float], None]) -> None:
+        settings = run.settings
+        self._by_rows = settings.last_text is None and settings.max_texts is None
+        self._advance, self._done, self._first = advance, 0, settings.first_text
+
+    def reached(self, cursor: Cursor) -> None:
+        """Where a resumed run begins."""
+        self._to(cursor.source_row if self._by_rows else cursor.next_text - self._first, 0)
+
+    def read(self, batch: TextBatch) -> None:
+        """One batch done."""
+        last = max(text.source_row if self._by_rows else text.text_id - self._first for text in batch.texts)
+        self._to(last + 1, int(batch.lengths.sum()))
+
+    def _to(self, done: int, tokens: int) -> None:
+        self._advance(max(done - self._done, 0), tokens)
+        self._done = max(done, self._done)
+
+
+def _digest(pairs: CandidatePairs) -> str:
+    digest = xxhash.xxh3_64(pairs.neuron.tobytes())
+    digest.update(pairs.token.tobytes())
+    return digest.hexdigest()

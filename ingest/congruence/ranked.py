@@ -1,0 +1,153 @@
+"""What a congruence search finds, and the state in which it finds it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ingest import keys
+from ingest.errors import CheckpointError
+
+DIRECTIONS = {"top": 1.0, "bottom": -1.0}
+"""Direction to sign: the bottom lists are the top lists of negated values. Also the order of stacked states."""
+
+
+@dataclass(frozen=True)
+class RankedList:
+    """Ids and values of ranked lists, best first: top descending, bottom ascending. Id -1 marks an empty place."""
+
+    ids: Int[Tensor, "row k"]
+    values: Float[Tensor, "row k"]
+
+    def first(self, k: int) -> RankedList:
+        """The first `k` places."""
+        return RankedList(self.ids[:, :k], self.values[:, :k])
+
+
+@dataclass(frozen=True)
+class Congruence:
+    """Ranked tokens of neurons, ranked neurons of tokens (each by direction), and sums of powers over tokens.
+
+    A search over some layers only leaves the others' lists empty and their sums zero. `token_neuron` is empty when no
+    neurons are kept for tokens; the sums are None when no moments were asked for.
+    """
+
+    neuron_token: dict[str, RankedList]
+    token_neuron: dict[str, RankedList]
+    third: Float[Tensor, " neuron"] | None
+    """Sum over tokens of (congruence - its mean)^3, float64."""
+    fourth: Float[Tensor, " neuron"] | None
+    """Sum over tokens of (congruence - its mean)^4, float64."""
+
+
+def keys_of(ranked: dict[str, RankedList]) -> Int[Tensor, "direction row k"]:
+    """Keys of both directions' lists, stacked in the order of `DIRECTIONS` (see `ingest.keys`)."""
+    stacked = [
+        torch.where(part.ids < 0, keys.EMPTY, keys.encode(part.values * sign, part.ids.clamp(min=0)))
+        for sign, part in ((sign, ranked[direction]) for direction, sign in DIRECTIONS.items())
+    ]
+    return torch.stack(stacked)
+
+
+def ranked_of(stacked: Int[Tensor, "direction row k"]) -> dict[str, RankedList]:
+    """The inverse of `keys_of`."""
+    return {
+        direction: RankedList(keys.decode_ids(part), keys.decode_values(part) * sign)
+        for part, (direction, sign) in zip(stacked, DIRECTIONS.items(), strict=True)
+    }
+
+
+@contextmanager
+def true_float32() -> Iterator[None]:
+    """No TF32 (nor bfloat16) inside float32 GEMMs, whatever the process has set; put back afterwards."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+class SearchState:
+    """Lists and sums of a search in progress.
+
+    Args:
+        readout: [d_vocab, d_model] float32, the readout's columns as rows.
+        n_neurons: neurons of the whole model.
+        k_tokens: tokens kept per neuron and direction.
+        k_neurons: neurons kept per token and direction; 0 keeps none (for input weights).
+        moments: whether third and fourth powers are summed.
+        by_norm: visit tokens by decreasing norm, so that what is likely best comes first and tokens of like norm stand
+            together; `token_keys` are in the order of visiting.
+    """
+
+    def __init__(
+        self,
+        readout: Float[Tensor, "d_vocab d_model"],
+        n_neurons: int,
+        k_tokens: int,
+        k_neurons: int,
+        moments: bool,
+        by_norm: bool = True,
+    ) -> None:
+        d_vocab, self.device = len(readout), readout.device
+        self.order = torch.arange(d_vocab, device=self.device)
+        if by_norm:
+            self.order = torch.argsort(readout.norm(dim=1), descending=True, stable=True)
+        self.mean = readout.mean(0, dtype=torch.float64)
+        self.k_tokens, self.k_neurons, self.moments = min(k_tokens, d_vocab), min(k_neurons, n_neurons), moments
+
+        def empty(rows: int, k: int) -> Int[Tensor, "direction rows k"]:
+            return torch.full((len(DIRECTIONS), rows, k), keys.EMPTY, dtype=torch.int64, device=self.device)
+
+        self.neuron_keys, self.token_keys = empty(n_neurons, self.k_tokens), empty(d_vocab, self.k_neurons)
+        self.powers = torch.zeros(2, n_neurons if moments else 0, dtype=torch.float64, device=self.device)
+
+    def flush(self) -> None:
+        """Bring the lists up to date."""
+
+    def result(self) -> Congruence:
+        """The lists so far; may be read at any time."""
+        state = self.state_dict()
+        return congruence_of(state)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Copies: 'neuron_keys' [2, neuron, k] and 'token_keys' [2, d_vocab, k] int64, in order of id, each list best
+        first; 'powers' [2, neuron] float64 (no neurons when no moments are summed)."""
+        self.flush()
+        back = torch.argsort(self.order)
+        return {
+            "neuron_keys": self.neuron_keys.clone(),
+            "token_keys": self.token_keys[:, back],
+            "powers": self.powers.clone(),
+        }
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on from a state; further names in it are passed over.
+
+        Raises:
+            CheckpointError: it is of a search of another shape.
+        """
+        for name in ("neuron_keys", "token_keys", "powers"):
+            mine, other = getattr(self, name), state.get(name)
+            if other is None or other.shape != mine.shape or other.dtype != mine.dtype:
+                found = "nothing" if other is None else f"{str(other.dtype)[6:]} {list(other.shape)}"
+                raise CheckpointError(
+                    f"The saved search has {found} for {name!r}, expected {str(mine.dtype)[6:]} {list(mine.shape)}: it "
+                    "is of another model or other options. Start it again."
+                )
+        self.neuron_keys.copy_(state["neuron_keys"])
+        self.token_keys.copy_(state["token_keys"].to(self.device)[:, self.order])
+        self.powers.copy_(state["powers"])
+
+
+def congruence_of(state: dict[str, Tensor]) -> Congruence:
+    """A state as people read it."""
+    by_token = ranked_of(state["token_keys"]) if state["token_keys"].shape[2] else {}
+    third, fourth = state["powers"] if state["powers"].shape[1] else (None, None)
+    return Congruence(ranked_of(state["neuron_keys"]), by_token, third, fourth)

@@ -1,0 +1,101 @@
+"""The atlases to merge: opened, compared by what they say of themselves, ordered by their texts."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from atlas.db import open_atlas
+from atlas.errors import AtlasError
+from atlas.records import AtlasInfo
+from ingest.merge.ranges import overlap, parse_ranges
+
+MAY_DIFFER = {
+    # What each file has of its own, and what the merge works out.
+    "slug", "build_id", "built_at", "command", "n_texts", "n_positions", "first_text", "text_ranges",
+    # Names depend on where a machine keeps things; the fingerprints say that the weights and the texts are the same.
+    "model_name", "model_revision", "dataset_name", "dataset_config", "dataset_split",
+    # One result in one precision, wherever it was computed: recorded, all of them.
+    "device", "versions",
+}  # fmt: skip
+"""Columns of `atlas` in which parts may differ; they must agree in every other one."""
+
+
+class MergeError(AtlasError):
+    """Atlases cannot be merged; says which two and the first thing in which they differ."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One atlas to merge."""
+
+    path: Path
+    info: AtlasInfo
+    ranges: list[range]
+    """Ids of the texts that were run."""
+
+
+def open_parts(paths: Sequence[Path], out: Path, slug: str | None) -> list[Part]:
+    """The parts, in order of their first text, whatever order they are named in.
+
+    Raises:
+        MergeError: fewer than two, one named twice or as the output, or two that differ in model, data or options, or
+            ran the same text, or, unless a `slug` is given for the whole, differ in theirs.
+        NotAnAtlasError, SchemaVersionError: a file is no atlas, or not of this program's schema version.
+    """
+    if len(paths) < 2:
+        raise MergeError(
+            f"{len(paths)} file to merge; expected two or more parts, made with `atlas ingest --texts A:B`."
+        )
+    parts = []
+    for path in paths:
+        with open_atlas(path) as atlas:
+            parts.append(Part(path, atlas.info, parse_ranges(atlas.info.text_ranges)))
+    for one, other in itertools.combinations(paths, 2):
+        if one.samefile(other):
+            raise MergeError(f"{str(other)!r} is named twice, the first time as {str(one)!r}. Name every part once.")
+    for path in paths:
+        if out.exists() and out.samefile(path):
+            raise MergeError(f"--out {str(out)!r} is one of the parts, which are only read. Choose another.")
+    for other in parts[1:]:
+        check_alike(parts[0], other, slug)
+    parts.sort(key=lambda part: part.info.first_text)
+    for one, other in itertools.combinations(parts, 2):
+        shared = overlap(one.ranges, other.ranges)
+        if shared is not None:
+            raise MergeError(
+                f"{str(one.path)!r} and {str(other.path)!r} cannot be merged: both ran texts "
+                f"{shared.start}:{shared.stop} (text_ranges is {one.info.text_ranges!r} in the first and "
+                f"{other.info.text_ranges!r} in the second). Parts must be of disjoint texts."
+            )
+    return parts
+
+
+def check_alike(one: Part, other: Part, slug: str | None) -> None:
+    """Accept two parts of the same model, data and options, and of one slug unless a `slug` is given for the whole.
+
+    Raises:
+        MergeError: names the first column of `atlas` in which they differ.
+    """
+    for name in (field.name for field in fields(AtlasInfo)):
+        if name not in MAY_DIFFER:
+            refuse_difference(one.path, other.path, name, getattr(one.info, name), getattr(other.info, name),
+                              "Parts must be of the same model, data and options.")  # fmt: skip
+    if slug is None:
+        refuse_difference(one.path, other.path, "slug", one.info.slug, other.info.slug,
+                          "Name the whole with --slug.")  # fmt: skip
+
+
+def refuse_difference(one: Path, other: Path, what: str, first: object, second: object, remedy: str) -> None:
+    """Accept two values that are the same.
+
+    Raises:
+        MergeError: they are not; names both files, what differs and both values.
+    """
+    if first != second:
+        raise MergeError(
+            f"{str(one)!r} and {str(other)!r} cannot be merged: {what} is {first!r} in the first and {second!r} in the "
+            f"second. {remedy}"
+        )

@@ -1,0 +1,130 @@
+"""From parts to one file: opened, compared, written table by table, checked, published."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import duckdb
+import torch
+from rich.console import Console
+
+from atlas.files import check_output, free_output
+from atlas.names import check_slug
+from ingest.checks import check_file
+from ingest.lock import output_locked
+from ingest.merge import rows
+from ingest.merge.examples import CitedTexts, example_rows, text_rows
+from ingest.merge.parts import MergeError, Part, open_parts
+from ingest.merge.ranges import write_ranges
+from ingest.merge.same_rows import check_same_rows
+from ingest.merge.sources import Sources
+from ingest.progress import Phases
+from ingest.writer import AtlasWriter, Columns
+
+
+@dataclass(frozen=True)
+class MergeReport:
+    """What a merge did."""
+
+    out: Path
+    build_id: str
+    n_parts: int
+    n_texts: int
+    n_positions: int
+    seconds: float
+
+
+def merge(
+    paths: Sequence[Path],
+    out: Path,
+    console: Console,
+    *,
+    slug: str | None = None,
+    force: bool = False,
+    command: str = "",
+) -> MergeReport:
+    """Write to `out` the atlas that one run over the texts of all parts would have written.
+
+    Counts and examples are those of one run over the same activations; moments are to rounding in float64. What
+    follows from weights alone, and names, are of the part with the first text, so the order of `paths` says nothing.
+
+    Raises:
+        MergeError: the parts do not belong together, or cannot be read.
+        AtlasError: any other of its kinds. Nothing is left behind, and an older file of the same name is untouched.
+    """
+    started = time.perf_counter()
+    parts = open_parts(paths, out, slug)
+    slug = parts[0].info.slug if slug is None else check_slug(slug)
+    check_output(out, force=force)
+    try:
+        with output_locked(out), Phases(console, torch.device("cpu")) as phases, Sources(parts) as sources:
+            with phases.phase("Comparing"):
+                check_same_rows(sources)
+            with AtlasWriter(out, parts[0].info.d_model) as writer:
+                tables = _tables(sources)
+                with phases.phase("Merging", total=len(tables)) as advance:
+                    for table, chunks in tables.items():
+                        for chunk in chunks():
+                            writer.write(table, chunk)
+                        advance(1)
+                    row = _atlas_row(sources, slug, command)
+                    build_id = writer.write_atlas({name: [value] for name, value in row.items()})
+                    writer.close()
+                with phases.phase("Checking"):
+                    check_file(writer.path, writer.rows)
+                out = free_output(out, build_id, force=force)
+                writer.publish(out)
+    except duckdb.Error as error:
+        raise MergeError(f"A part cannot be read: {error}. Write it again with `atlas ingest`.") from error
+    return MergeReport(out, build_id, len(parts), row["n_texts"], row["n_positions"], time.perf_counter() - started)
+
+
+def _tables(sources: Sources) -> dict[str, Callable[[], Iterator[Columns]]]:
+    """How to make each table, in the order to make them: what examples cite is known once they are written."""
+    texts = CitedTexts(sources)
+    return {
+        "token": partial(rows.token_rows, sources),
+        "neuron": partial(rows.neuron_rows, sources),
+        **{table: partial(rows.weight_rows, sources, table) for table in rows.WEIGHT_TABLES},
+        "activation_histogram": partial(rows.histogram_rows, sources),
+        "prediction_histogram": partial(rows.prediction_rows, sources),
+        "example": partial(example_rows, sources, texts),
+        "text": partial(text_rows, sources, texts),
+    }
+
+
+def _atlas_row(sources: Sources, slug: str, command: str) -> dict[str, object]:
+    (row,) = sources.read("SELECT * FROM p0.atlas").to_pylist()
+    infos = [part.info for part in sources.parts]
+    return {
+        **row,
+        "slug": slug,
+        "built_at": datetime.now(UTC).replace(tzinfo=None),
+        "n_texts": sum(info.n_texts for info in infos),
+        "n_positions": sum(info.n_positions for info in infos),
+        "text_ranges": write_ranges(texts for part in sources.parts for texts in part.ranges),
+        "device": several(info.device for info in infos),
+        "versions": json.dumps(_versions(sources.parts)),
+        "command": command,
+    }
+
+
+def _versions(parts: Sequence[Part]) -> dict[str, str | None]:
+    every = [json.loads(part.info.versions) for part in parts]
+    names = dict.fromkeys(name for versions in every for name in versions)
+    return {name: several(versions.get(name) for versions in every) for name in names}
+
+
+def several(values: Iterator[str | None]) -> str | None:
+    """One value if all are the same; otherwise each of them once, comma-separated and in order; None is left out.
+
+    Values that are several already, of parts that were merged before, are taken apart first.
+    """
+    found = {one for value in values if value is not None for one in value.split(",")}
+    return ",".join(sorted(found)) if found else None

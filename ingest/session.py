@@ -1,0 +1,41 @@
+"""What goes round a run besides its data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from rich.console import Console
+
+from ingest.errors import CheckpointError
+from ingest.memory import Budget
+from ingest.progress import Phases
+from ingest.ranks import Ranks
+from ingest.resume import RunCheckpoints
+from ingest.stop import Stop
+
+
+@dataclass(frozen=True)
+class Session:
+    """Where a run saves, who its peers are, when it must stop, what memory it may use, what it shows."""
+
+    checkpoints: RunCheckpoints
+    ranks: Ranks
+    stop: Stop
+    budget: Budget
+    phases: Phases
+
+    def try_to_save(self, save: Callable[[], None]) -> None:
+        """A disk that is full now need not end a run that may still finish: it is said, and tried again next time."""
+        try:
+            save()
+        except CheckpointError as error:
+            self.phases.say(f"{error} The run goes on.")
+
+
+def alone(device: torch.device) -> Session:
+    """One process that saves nothing and shows nothing: for benchmarks and tests of a phase."""
+    ranks = Ranks(device=device)
+    phases = Phases(Console(quiet=True), device)
+    return Session(RunCheckpoints(None, {}, ranks), ranks, Stop(), Budget(None, device), phases)

@@ -1,0 +1,78 @@
+"""SIGTERM and Ctrl-C: with checkpoints, a run stops where nothing is lost; without, it stops at once and cleans up."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Any
+
+EXIT_RESUMABLE = 75
+"""Exit code of a run stopped by SIGTERM that goes on when it is started again (EX_TEMPFAIL of sysexits.h)."""
+EXIT_TERMINATED = 143
+EXIT_INTERRUPTED = 130
+
+
+class Stop:
+    """Notes the first signal while inside `deferring`, for the work to stop at its next safe point; a second signal,
+    or one outside of it, stops at once. A context manager: handlers are put back at its end.
+
+    Args:
+        resumable: whether a run stopped now goes on when started again.
+        say: prints a line.
+    """
+
+    def __init__(self, resumable: bool = False, say: Callable[[str], None] = lambda line: None) -> None:
+        self.resumable, self._say = resumable, say
+        self._signal: int | None = None
+        self._deferring = False
+        self._leaving: BaseException | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Stop:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._before[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        if self._leaving is not None and isinstance(error, Exception):
+            raise self._leaving from error  # DuckDB answers a signal in a query by an error of its own.
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self._deferring and self._signal is None:
+            self._signal = number
+            self._say(f"{signal.Signals(number).name}: saving a checkpoint, then stopping. Again to stop at once.")
+            return
+        terminated = SystemExit(EXIT_RESUMABLE if self.resumable else EXIT_TERMINATED)
+        self._leaving = KeyboardInterrupt() if number == signal.SIGINT else terminated
+        raise self._leaving
+
+    @contextmanager
+    def deferring(self) -> Iterator[None]:
+        """While inside, the first signal only sets `requested` (if the run is resumable)."""
+        self._deferring = self.resumable
+        try:
+            yield
+        finally:
+            self._deferring = False
+
+    @property
+    def requested(self) -> bool:
+        """Whether a signal came: save, then `leave`."""
+        return self._signal is not None
+
+    def leave(self) -> None:
+        """Leave the program, a checkpoint having been saved.
+
+        Raises:
+            SystemExit: always; 75 after SIGTERM, 130 after Ctrl-C.
+        """
+        self._say("Stopped; the checkpoint is saved. The same command goes on from there.")
+        raise SystemExit(EXIT_INTERRUPTED if self._signal == signal.SIGINT else EXIT_RESUMABLE)
