@@ -38,7 +38,9 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks.ingest
+	$(BIN)/python -m benchmarks.congruence
+	$(BIN)/python -m benchmarks.stream
+	$(BIN)/python -m benchmarks.load
 
 docs: $(STAMP)
 	$(BIN)/python -m docs.generate

@@ -1,6 +1,6 @@
 """The congruence search as ratios to the bare float32 GEMMs it stands on, in one process.
 
-    python -m benchmarks.congruence [--threads 2 1] [--layers 30] [--cases gpt2-large smollm2] [--slices 768]
+    python -m benchmarks.congruence [--threads 2 1] [--layers 30] [--cases gpt2-large smollm2] [--slices 512]
 
 Cases: 4,096 random neurons of GPT-2 Large's shape (d_model 1,280) x 50,257 tokens; SmolLM2-135M whole (with more than
 one thread count, a third of its layers for all but the first). For each slice of neurons in turn, in alternating order:
@@ -153,7 +153,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[torch.get_num_threads()])
     parser.add_argument("--layers", type=int, default=30)
     parser.add_argument("--cases", nargs="+", default=["gpt2-large", "smollm2"], choices=["gpt2-large", "smollm2"])
-    parser.add_argument("--slices", type=int, default=768, help="neurons a slice")
+    parser.add_argument("--slices", type=int, default=512, help="neurons a slice")
     options = parser.parse_args()
     print(f"torch {torch.__version__}, wall seconds, interleaved slice by slice")
     if "gpt2-large" in options.cases:

@@ -21,9 +21,9 @@ from torch import Tensor
 
 ROUNDING = {torch.float32: 0.0, torch.bfloat16: 2.0**-8 * 1.01}
 """Relative error of a product as it is written, by dtype of the GEMM."""
-LARGEST = 1e18
-"""Norms above this are not for a certificate in bfloat16: products might overflow."""
-_SLACK = 1 + 1e-5  # For the float32 arithmetic that the bounds themselves are in.
+LARGEST = 1e12
+"""Entries above this are not multiplied in bfloat16, as products might overflow."""
+_SLACK = 1 + 1e-3  # For the float32 arithmetic that the bounds themselves are in.
 _PAYS = 1.4
 
 
@@ -46,13 +46,21 @@ def column_bound(
 
 
 def _norms(exact: Float[Tensor, "row d"], given: Float[Tensor, "row d"]) -> tuple[Float[Tensor, " row"], ...]:
-    """Norms of exact rows, of their rounding errors, and of the given rows, float64, in parts that stay small."""
+    """Norms of exact rows, of their rounding errors, and of the given rows, in parts that stay small."""
     parts = []
     for rows, rounded in zip(exact.split(4096), given.split(4096), strict=True):
         wide = rounded.to(torch.float32)
-        matrices = (rows, rows - wide, wide)  # Two neighbours of one magnitude: the difference is exact.
-        parts.append(torch.stack([torch.linalg.vector_norm(m, dim=1, dtype=torch.float64) for m in matrices]))
+        error = rows - wide  # Two neighbours of one magnitude: the difference is exact.
+        parts.append(torch.stack([_norm(rows), _norm(error), _norm(wide)]))
     return tuple(torch.cat(parts, dim=1))
+
+
+def _norm(rows: Float[Tensor, "row d"]) -> Float[Tensor, " row"]:
+    """Norm of each row, float64; summed in float32 where squares can neither overflow nor vanish."""
+    norm = torch.linalg.vector_norm(rows, dim=1)
+    if ((norm < 1 / LARGEST) | (norm > LARGEST)).any():
+        return torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64)
+    return norm.to(torch.float64)
 
 
 @functools.cache

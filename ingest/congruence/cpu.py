@@ -20,12 +20,12 @@ from ingest import kernels, keys
 from ingest.congruence.certificate import LARGEST, ROUNDING, bfloat16_pays, column_bound, row_bound
 from ingest.congruence.ranked import SearchState, true_float32
 
-NEURON_TILE = 768
+NEURON_TILE = 512
 LEAST_NEURONS = 16
 TOKEN_TILE = 4096
 TILE_BYTES = 1 << 28
-SEEDED = 4
-"""Blocks in which a token's limit is sought in the block too, not in its list only."""
+SEEDED = {True: 4, False: 1}
+"""Blocks in which a token's limit is sought in the block too, not in its list only: more, where values are costly."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,6 @@ class CpuSearch(SearchState):
         self._marked, self._slot = np.empty(2 * n_chunks * n, np.uint64), np.empty(2 * n_chunks * n, np.int32)
         chunks = min(TOKEN_TILE // kernels.WIDTH, n_chunks) if k_neurons else 0
         self._reached = np.empty(2 * chunks * n, dtype=np.uint64)
-        self.token_keys = torch.from_numpy(np.full(self.token_keys.shape, keys.EMPTY))
         self._thresholds = np.full((2, d_vocab if k_neurons else 0), -np.inf, dtype=np.float32)
         self._seen = 0
 
@@ -143,7 +142,7 @@ class CpuSearch(SearchState):
         limits = np.full((2, tile.shape[1]), np.inf, dtype=np.float32)  # Nothing reaches the repeated token.
         if self.k_neurons:
             limits[:, : columns.stop - columns.start] = self._thresholds[:, columns]
-            if self._seen < SEEDED * self.block:
+            if self._seen <= (SEEDED[self._exact] - 1) * self.block:
                 kernels.seed_columns(
                     tile, block.bound, bound, self._rounding, columns.start, self.token_keys.numpy(), limits
                 )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -96,13 +97,15 @@ class SearchState:
         by_norm: bool = True,
     ) -> None:
         d_vocab, self.device = len(readout), readout.device
-        self.order = torch.arange(d_vocab, device=self.device)
+        self.order, self._in_order = torch.arange(d_vocab, device=self.device), not by_norm
         if by_norm:
             self.order = torch.argsort(readout.norm(dim=1), descending=True, stable=True)
-        self.mean = readout.mean(0, dtype=torch.float64)
+        self.mean = torch.stack([part.sum(0) for part in readout.split(64)]).to(torch.float64).sum(0) / d_vocab
         self.k_tokens, self.k_neurons, self.moments = min(k_tokens, d_vocab), min(k_neurons, n_neurons), moments
 
         def empty(rows: int, k: int) -> Int[Tensor, "direction rows k"]:
+            if self.device.type == "cpu":  # From numpy, which asks the system for large pages: lists lie far apart.
+                return torch.from_numpy(np.full((len(DIRECTIONS), rows, k), keys.EMPTY))
             return torch.full((len(DIRECTIONS), rows, k), keys.EMPTY, dtype=torch.int64, device=self.device)
 
         self.neuron_keys, self.token_keys = empty(n_neurons, self.k_tokens), empty(d_vocab, self.k_neurons)
@@ -113,19 +116,18 @@ class SearchState:
 
     def result(self) -> Congruence:
         """The lists so far; may be read at any time."""
-        state = self.state_dict()
-        return congruence_of(state)
+        self.flush()
+        return congruence_of(self._state())
 
     def state_dict(self) -> dict[str, Tensor]:
         """Copies: 'neuron_keys' [2, neuron, k] and 'token_keys' [2, d_vocab, k] int64, in order of id, each list best
         first; 'powers' [2, neuron] float64 (no neurons when no moments are summed)."""
         self.flush()
-        back = torch.argsort(self.order)
-        return {
-            "neuron_keys": self.neuron_keys.clone(),
-            "token_keys": self.token_keys[:, back],
-            "powers": self.powers.clone(),
-        }
+        return {name: tensor.clone() for name, tensor in self._state().items()}
+
+    def _state(self) -> dict[str, Tensor]:
+        by_id = self.token_keys if self._in_order else self.token_keys[:, torch.argsort(self.order)]
+        return {"neuron_keys": self.neuron_keys, "token_keys": by_id, "powers": self.powers}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Go on from a state; further names in it are passed over.
@@ -149,5 +151,5 @@ class SearchState:
 def congruence_of(state: dict[str, Tensor]) -> Congruence:
     """A state as people read it."""
     by_token = ranked_of(state["token_keys"]) if state["token_keys"].shape[2] else {}
-    third, fourth = state["powers"] if state["powers"].shape[1] else (None, None)
+    third, fourth = state["powers"].clone() if state["powers"].shape[1] else (None, None)
     return Congruence(ranked_of(state["neuron_keys"]), by_token, third, fourth)

@@ -9,6 +9,8 @@ from ingest.compiled import compiled
 from ingest.kernels.lists import TINY, insert, key_of, surely_reached, value_of
 from ingest.kernels.vectors import WIDTH, dot, lowest_bit, widened
 
+BATCH = 256
+
 
 @compiled(parallel=True)
 def offer_columns(reached, tile, exact, weights, readout, first_row, first_column, lists, thresholds):
@@ -21,17 +23,30 @@ def offer_columns(reached, tile, exact, weights, readout, first_row, first_colum
     key.
     """
     for chunk in prange(reached.shape[1]):
+        rows, columns = np.empty(BATCH, dtype=np.int64), np.empty(BATCH, dtype=np.int64)
+        values = np.empty(BATCH, dtype=np.float32)
         for direction in range(2):
-            sign = np.float32(1.0 - 2.0 * direction)
-            for row in range(reached.shape[2]):
-                mask = reached[direction, chunk, row]
-                while mask != 0:
-                    local = chunk * WIDTH + lowest_bit(mask)
-                    column = first_column + local
-                    mask &= mask - np.uint64(1)
-                    product = np.float32(dot(weights[row], readout[column])) if exact else widened(tile[row, local])
-                    if sign * product >= thresholds[direction, column]:
-                        key = key_of(sign * product, first_row + row)
+            row, mask, last = -1, np.uint64(0), reached.shape[2] - 1
+            while row < last or mask != 0:
+                # A batch is marked, then valued, then offered: fetching one value does not wait for another.
+                count = 0
+                while count < BATCH and (row < last or mask != 0):
+                    if mask == 0:
+                        row += 1
+                        mask = reached[direction, chunk, row]
+                    else:
+                        rows[count], columns[count] = row, chunk * WIDTH + lowest_bit(mask)
+                        mask &= mask - np.uint64(1)
+                        count += 1
+                for i in range(count):
+                    if exact:
+                        values[i] = dot(weights[rows[i]], readout[first_column + columns[i]])
+                    else:
+                        values[i] = widened(tile[rows[i], columns[i]])
+                for i in range(count):
+                    column, value = first_column + columns[i], -values[i] if direction else values[i]
+                    if value >= thresholds[direction, column]:
+                        key = key_of(value, first_row + rows[i])
                         thresholds[direction, column] = insert(lists[direction, column], key)
 
 
