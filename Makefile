@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 DEMO := demo.duckdb
 PORT ?= 8000
 
-.PHONY: setup demo serve test lint bench docs clean
+.PHONY: setup demo serve test lint bench docs screenshots clean
 
 setup: $(STAMP)
 
@@ -30,8 +30,9 @@ demo: $(STAMP) $(DEMO)
 serve: $(STAMP)
 	$(BIN)/atlas serve $(DEMO) --port $(PORT)
 
+# Two processes, a file of tests at a time: much of the suite waits for browsers, servers and processes that are killed.
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -44,6 +45,9 @@ bench: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python -m docs.generate
+
+screenshots: $(STAMP) $(DEMO)
+	$(BIN)/python -m docs.screenshots
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

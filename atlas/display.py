@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from functools import lru_cache
 
 SPACE = "␣"
 _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
@@ -43,6 +44,11 @@ def visible(text: str) -> str:
     return "".join(shown)
 
 
+def visible_lines(text: str) -> str:
+    """The same for text of several lines, which keep their ends."""
+    return "\n".join(map(visible, text.split("\n")))
+
+
 def _decoded(token_id: int, text: str | None, raw: bytes | None) -> str:
     if text is None:
         return f"[#{token_id}]"
@@ -67,6 +73,11 @@ def show_in_text(token_id: int, text: str | None, raw: bytes | None) -> str:
     return _decoded(token_id, text, raw).replace("\\n", "↵") if text and "\n" in text else _decoded(token_id, text, raw)
 
 
+def show_running(text: str) -> str:
+    """Running text: everything in it visible, a newline as `↵`."""
+    return "↵".join(visible(line) for line in text.split("\n"))
+
+
 def read_shown(shown: str) -> str:
     """The text that someone who copied a shown token means: `␣` is a space, `\\n`, `\\t`, `\\r` their characters."""
     text = shown.replace(SPACE, " ")
@@ -89,11 +100,17 @@ def show_number(value: float | int | None, digits: int = 4) -> str:
     return text.replace("-", "−")
 
 
+def show_percentile(fraction: float) -> str:
+    """A percentile to a tenth, rounded down: nothing but the whole is 100."""
+    return f"{math.floor(fraction * 1000) / 10:.1f}"
+
+
 def show_edge(value: float) -> str:
     """A bin's edge, exact and short: 0.015625, 1.25, 448."""
     return f"{value:g}".replace("-", "−") if value else "0"
 
 
+@lru_cache(maxsize=1024)
 def show_range(lower: float | None, upper: float | None) -> str:
     """A bin's or an octave's range: `1 to 2`, `below −512`, `512 and more`. None is an open end."""
     if lower is None:

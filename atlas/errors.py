@@ -27,3 +27,19 @@ class SlugError(AtlasError):
 
 class QueryError(AtlasError):
     """A user's SQL failed."""
+
+
+class WeightsError(AtlasError):
+    """A question needs weights that this atlas does not hold."""
+
+
+class ParameterError(AtlasError):
+    """A parameter of a call is unknown, missing or malformed."""
+
+
+class PairError(AtlasError):
+    """A neuron and a token whose predictions were not counted, so that they have no curve."""
+
+
+class RemoteError(AtlasError):
+    """A served atlas could not be reached, refused, or gave an answer that cannot be read."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from rich.columns import Columns
 from rich.console import Group, RenderableType
@@ -13,7 +14,7 @@ from rich.text import Text
 from atlas import queries
 from atlas.db import Atlas
 from atlas.display import show_number, show_range
-from atlas.records import CongruentToken, Curve, Example, HistogramBar, Neuron
+from atlas.records import Candidate, CongruentToken, Curve, Example, ExclusivePair, HistogramBar, Neuron
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _POSITIVE, _NEGATIVE = (214, 96, 30), (46, 110, 190)
@@ -107,31 +108,58 @@ def _texts(title: str, found: Sequence[Example]) -> list[RenderableType]:
     return [Text(), table]
 
 
-def neuron_page(atlas: Atlas, neuron_id: int, texts: int = 5) -> RenderableType:
-    """All that a terminal shows of a neuron, `texts` texts of each kind (one of each octave)."""
-    neuron = queries.neuron(atlas, neuron_id)
-    tokens = queries.neuron_tokens(atlas, neuron_id)
+def curves_shown(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """The candidates whose curves a terminal shows: exclusive pairs, then by |congruence|."""
+    ordered = sorted(candidates, key=lambda c: ("exclusive" not in c.sources, -abs(c.congruence), c.token.token_id))
+    return ordered[:_MAX_CURVES]
+
+
+@dataclass(frozen=True)
+class NeuronView:
+    """All that a terminal shows of a neuron, `n_texts` texts of each kind (one of each octave)."""
+
+    neuron: Neuron
+    model_name: str
+    tokens: list[CongruentToken]
+    bars: list[HistogramBar]
+    pairs: list[ExclusivePair]
+    curves: list[Curve]
+    examples: list[Example]
+    n_texts: int = 5
+
+    def __rich__(self) -> RenderableType:
+        neuron, n = self.neuron, self.n_texts
+        top, bottom = ([item for item in self.tokens if item.direction == end] for end in ("top", "bottom"))
+        ordinary = [group.examples[0] for group in queries.interval_examples(self.examples)]
+        lines: list[RenderableType] = [
+            Text(neuron.name, "bold") + Text(f"  {self.model_name}" + ("  dead" if neuron.dead else ""), "dim"),
+            _numbers(neuron),
+        ]
+        for pair in self.pairs:
+            which = "best" if pair.direction == "top" else "worst"
+            lines.append(
+                Text(f"Exclusive pair: it and {pair.token.shown} are each other's {which} ")
+                + Text(f"(rank {show_number(pair.rank)}, score {show_number(pair.score)})")
+            )
+        lines += [Text(), Columns([_tokens("Best tokens", top), _tokens("Worst tokens", bottom)], padding=(0, 4))]
+        lines += [Text(), _histogram(self.bars), Text(), _curves(self.curves, self.bars)]
+        lines += _texts("Greatest activations", [example for example in self.examples if example.kind == "max"][:n])
+        lines += _texts("Least activations", [example for example in self.examples if example.kind == "min"][:n])
+        lines += _texts("Ordinary texts, one an octave", ordinary[:n] if n else [])
+        return Group(*lines)
+
+
+def neuron_page(atlas: Atlas, neuron_id: int, texts: int = 5) -> NeuronView:
+    """A neuron of an atlas file for the terminal, `texts` texts of each kind."""
     bars = queries.histogram(atlas, neuron_id)
-    pairs = queries.neuron_pairs(atlas, neuron_id)
-    candidates = queries.neuron_candidates(atlas, neuron_id)
-    candidates.sort(key=lambda c: ("exclusive" not in c.sources, -abs(c.congruence), c.token.token_id))
-    curves = queries.neuron_curves(atlas, neuron_id, candidates[:_MAX_CURVES], bars)
-    found = queries.examples(atlas, neuron_id)
-    top, bottom = ([item for item in tokens if item.direction == end] for end in ("top", "bottom"))
-    ordinary = [group.examples[0] for group in queries.interval_examples(found)]
-    lines: list[RenderableType] = [
-        Text(neuron.name, "bold") + Text(f"  {atlas.info.model_name}" + ("  dead" if neuron.dead else ""), "dim"),
-        _numbers(neuron),
-    ]
-    for pair in pairs:
-        which = "best" if pair.direction == "top" else "worst"
-        lines.append(
-            Text(f"Exclusive pair: it and {pair.token.shown} are each other's {which} (rank {show_number(pair.rank)}, ")
-            + Text(f"score {show_number(pair.score)})")
-        )
-    lines += [Text(), Columns([_tokens("Best tokens", top), _tokens("Worst tokens", bottom)], padding=(0, 4))]
-    lines += [Text(), _histogram(bars), Text(), _curves(curves, bars)]
-    lines += _texts("Greatest activations", [example for example in found if example.kind == "max"][:texts])
-    lines += _texts("Least activations", [example for example in found if example.kind == "min"][:texts])
-    lines += _texts("Ordinary texts, one an octave", ordinary[:texts] if texts else [])
-    return Group(*lines)
+    candidates = curves_shown(queries.neuron_candidates(atlas, neuron_id))
+    return NeuronView(
+        queries.neuron(atlas, neuron_id),
+        atlas.info.model_name,
+        queries.neuron_tokens(atlas, neuron_id),
+        bars,
+        queries.neuron_pairs(atlas, neuron_id),
+        queries.neuron_curves(atlas, neuron_id, candidates, bars),
+        queries.examples(atlas, neuron_id),
+        texts,
+    )

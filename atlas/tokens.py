@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
+from functools import cached_property
 
 from atlas.errors import TokenError
 from atlas.records import Token
@@ -44,3 +46,28 @@ class Tokens:
             raw = text.encode("utf-8")
         made = self._made[token_id] = Token(token_id, text, raw, token_id in self._special)
         return made
+
+    def many(self, token_ids: Iterable[int]) -> tuple[Token, ...]:
+        """The tokens of some ids, in their order.
+
+        Raises:
+            TokenError: an id is out of range.
+        """
+        made = self._made
+        return tuple([made.get(token_id) or self[token_id] for token_id in token_ids])
+
+    def relatives(self, token_id: int) -> list[Token]:
+        """Other tokens with the same letters, by id: equal after stripping spaces and case. None for bare spaces.
+
+        Raises:
+            TokenError: the id is out of range.
+        """
+        letters = (self[token_id].text or "").strip().casefold()
+        return [self[other] for other in self._by_letters.get(letters, ()) if other != token_id] if letters else []
+
+    @cached_property
+    def _by_letters(self) -> dict[str, list[int]]:
+        found = defaultdict(list)
+        for token_id, text in enumerate(self._texts):
+            found[(text or "").strip().casefold()].append(token_id)
+        return dict(found)

@@ -24,7 +24,8 @@ import pyarrow as pa
 import torch
 
 from atlas.schema import STORAGE_VERSION, schema_sql
-from benchmarks.synthetic import D_MODEL, Finished, atlas_columns, finished_run, middle_neuron
+from benchmarks.shape import Shape
+from benchmarks.synthetic import Finished, atlas_columns, finished_run, middle_neuron
 from ingest.checks import bytes_per_table, check_file
 from ingest.load import write_tables
 from ingest.writer import AtlasWriter, Columns
@@ -40,7 +41,7 @@ class TimedWriter(AtlasWriter):
     """Times what lies between one write and the next: conversion, insertion and hash. Other work is taken out."""
 
     def __init__(self, out: Path, threads: int, plain: duckdb.DuckDBPyConnection) -> None:
-        super().__init__(out, D_MODEL)
+        super().__init__(out, Shape().d_model)
         self._connection.execute(f"SET threads = {threads}")
         self.plain = plain
         self.seconds: dict[str, float] = defaultdict(float)
@@ -85,7 +86,7 @@ def plain_file(path: Path, threads: int) -> duckdb.DuckDBPyConnection:
     connection.execute(f"SET threads = {threads}")
     connection.execute(f"ATTACH '{path}' AS target (STORAGE_VERSION '{STORAGE_VERSION}', RECOVERY_MODE no_wal_writes)")
     connection.execute("USE target")
-    connection.execute(schema_sql(D_MODEL))
+    connection.execute(schema_sql(Shape().d_model))
     connection.execute("BEGIN TRANSACTION")
     return connection
 
@@ -130,7 +131,7 @@ def naive(folder: Path, finished: Finished, ours: float) -> None:
     ids = finished.weights.congruence.neuron_token["top"].ids.flatten()[:NAIVE_ROWS].tolist()
     rows = [(i // 50, "top", i % 50 + 1, token, 0.5) for i, token in enumerate(ids)]
     with duckdb.connect(str(folder / "naive.duckdb")) as connection:
-        connection.execute(schema_sql(D_MODEL))
+        connection.execute(schema_sql(Shape().d_model))
         start = time.perf_counter()
         connection.execute("BEGIN TRANSACTION")
         connection.executemany("INSERT INTO neuron_token VALUES (?, ?, ?, ?, ?)", rows)
@@ -205,7 +206,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     pa.set_cpu_count(options.threads)
     with tempfile.TemporaryDirectory(dir=options.folder or Path.cwd()) as folder:
-        finished = finished_run(options.scale, Path(folder) / "synthetic.duckdb")
+        finished = finished_run(Shape.scaled(options.scale), Path(folder) / "synthetic.duckdb")
         n_neurons = finished.run.n_layers * finished.run.d_mlp
         print(f"DuckDB {duckdb.__version__}, {options.threads} core(s), scale {options.scale}: {n_neurons:,} neurons")
         out, seconds = load(finished, Path(folder), options.threads)

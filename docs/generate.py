@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import duckdb
 
+from docs.api_reference import api_page
 from docs.outputs import DEMO, FILLED, ROOT, fill
 from docs.reference import cli_page, schema_page
 
-PAGES = {ROOT / "docs" / "cli.md": cli_page, ROOT / "docs" / "schema.md": schema_page}
+PAGES = {
+    ROOT / "docs" / "api.md": api_page,
+    ROOT / "docs" / "cli.md": cli_page,
+    ROOT / "docs" / "schema.md": schema_page,
+}
 
 
 def generate() -> None:

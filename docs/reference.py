@@ -12,7 +12,7 @@ import duckdb
 from atlas.cli import main
 from atlas.schema import schema_sql
 
-_NOTE = "<!-- Written by `make docs`; edit {source} instead. -->\n"
+NOTE = "<!-- Written by `make docs`; edit {source} instead. -->\n"
 _WIDTH = 7919
 """Stands for d_model while the schema is created: a number that occurs nowhere else in it."""
 
@@ -25,7 +25,7 @@ def cli_page() -> str:
     context = click.Context(main, info_name="atlas")
     lines = [
         "# The command line\n",
-        _NOTE.format(source="the commands' help"),
+        NOTE.format(source="the commands' help"),
         f"{main.help}\n",
         "An error is a message on standard error and exit status 1; a misused option, 2; Ctrl-C, 130. "
         "`atlas COMMAND --help` prints what is below.\n",
@@ -92,7 +92,7 @@ def schema_page() -> str:
     comments, columns = dict(about), {}
     for table, *column in found:
         columns.setdefault(table, []).append(column)
-    lines = ["# The schema\n", _NOTE.format(source="schema.sql")]
+    lines = ["# The schema\n", NOTE.format(source="schema.sql")]
     lines.append(
         "An atlas is one DuckDB file of these tables and views. `d_model` stands for the model's width. A column whose "
         "type ends in `?` can be NULL. Ids start at 0, ranks at 1. Formulas: [how-it-works.md](how-it-works.md); "

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +19,9 @@ _CHECKED = "accumulators binning congruence device example_table hashing keys le
 _CHECKED += " weight_phase weights"
 install_import_hook([f"ingest.{name}" for name in _CHECKED.split()], "beartype.beartype")
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Two processes on two cores: threads of one would wait, spinning, for cores that the other has.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 
@@ -24,12 +30,24 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     session.config.stash[_STATUS] = int(exitstatus)
 
 
+# Files that take longest: first, so that none is left over for one of two workers at the end.
+_LONG = ("test_ingest_smollm2", "test_web_paths", "test_ingest_faults", "test_web_sandbox", "test_ingest_ranks")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first; within a file the order stays."""
+    place = {name: number for number, name in enumerate(_LONG)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(_LONG)))
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Leave without tearing the interpreter down: torch keeps DuckDB's module alive past its end, and DuckDB would
     report that as a hundred lines of leaks below the summary."""
     sys.stdout.flush()
     sys.stderr.flush()
-    if _STATUS in config.stash:
+    if hasattr(config, "workerinput"):
+        atexit.register(os._exit, 0)  # one of several workers, which has still to report
+    elif _STATUS in config.stash:
         os._exit(config.stash[_STATUS])
 
 
@@ -136,3 +154,53 @@ def app(tiny_llama_atlas: Path, tiny_gpt2_atlas: Path):
 def client(app):
     """A client of that site."""
     return app.test_client()
+
+
+CHROMIUM = "/usr/bin/chromium" if Path("/usr/bin/chromium").exists() else shutil.which("chromium")
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A real browser; without one the test is skipped, or fails where one is demanded."""
+    if CHROMIUM is None:
+        if os.environ.get("REQUIRE_CHROMIUM") == "1":
+            pytest.fail("No chromium in PATH, and REQUIRE_CHROMIUM=1 asks for it: install chromium.")
+        pytest.skip("no chromium in PATH")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def site(app):
+    """The address of the site over both tiny atlases, served."""
+    from werkzeug.serving import make_server
+
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def tab(chromium):
+    """A page of the browser, 1280 pixels wide, its complaints in `tab.said`."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(20_000)
+    page.said = []
+    page.on("console", lambda message: page.said.append(message.text))
+    page.on("pageerror", lambda error: page.said.append(str(error)))
+    page.on("dialog", lambda dialog: (page.said.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+    yield page
+    context.close()

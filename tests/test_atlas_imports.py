@@ -61,6 +61,12 @@ def test_importing_loads_no_model_library(package):
     assert loaded.isdisjoint(FORBIDDEN[package.split(".")[0]])
 
 
+def test_the_client_needs_neither_the_site_nor_pandas_nor_arrow():
+    code = "import sys, atlas; atlas.open; print(*{'flask', 'pandas', 'pyarrow', 'altair'} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == []
+
+
 def test_the_help_of_the_command_line_loads_no_flask_for_reading():
     code = "import sys, atlas.commands; print('flask' in sys.modules, 'altair' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -9,6 +9,7 @@ import pytest
 
 from atlas import queries
 from atlas.errors import NeuronNameError, QueryError
+from atlas.records import RankingFilter
 
 
 def rows(connection, sql, *parameters):
@@ -50,13 +51,13 @@ def test_ranking_of_pairs_pages_and_filters(both):
     every = [rank for (rank,) in rows(connection, sql.format(""))]
     ordinary = [rank for (rank,) in rows(connection, sql.format("AND NOT special AND n_actual > 0"))]
     assert len(ordinary) < len(every)
-    whole = queries.exclusive_pairs(atlas, every=True, limit=1000)
+    whole = queries.exclusive_pairs(atlas, where=RankingFilter(every=True), limit=1000)
     assert [pair.rank for pair in whole.rows] == every
     assert whole.total == len(every)
     pages = [queries.exclusive_pairs(atlas, limit=3, offset=offset) for offset in range(0, len(ordinary) + 3, 3)]
     assert [pair.rank for page in pages for pair in page.rows] == ordinary
     assert {page.total for page in pages} == {len(ordinary)}
-    assert bool(queries.exclusive_pairs(atlas, "bottom", every=True).rows) == atlas.info.gated
+    assert bool(queries.exclusive_pairs(atlas, "bottom", RankingFilter(every=True)).rows) == atlas.info.gated
 
 
 def test_token_exclusivities(both):
@@ -72,7 +73,86 @@ def test_token_exclusivities(both):
     ]
     assert flat == rows(connection, sql)
     assert found.total == len(flat)
-    assert queries.token_exclusivities(atlas, every=True).total == atlas.info.d_vocab
+    assert queries.token_exclusivities(atlas, RankingFilter(every=True)).total == atlas.info.d_vocab
+
+
+FILTERS = [
+    RankingFilter(),
+    RankingFilter(every=True, layer_min=1),
+    RankingFilter(layer_max=0),
+    RankingFilter(every=True, layer_min=1, layer_max=1, token="A"),
+    RankingFilter(token=" p"),
+    RankingFilter(token="'\"%_"),
+    RankingFilter(min_predicted=3, min_score=0.01),
+    RankingFilter(every=True, min_predicted=0, min_score=0.1),
+]
+
+
+def keeps(where, layer, text, special, n_actual, n_predicted, score):
+    """What a filter says, in plain Python."""
+    return (
+        (where.every or (not special and n_actual > 0))
+        and (where.layer_min is None or layer >= where.layer_min)
+        and (where.layer_max is None or layer <= where.layer_max)
+        and (where.token is None or where.token.lower() in (text or "").lower())
+        and (where.min_predicted is None or n_predicted >= where.min_predicted)
+        and (where.min_score is None or score >= where.min_score)
+    )
+
+
+@pytest.mark.parametrize("where", FILTERS)
+def test_filtered_pairs_in_every_order(both, where):
+    atlas, connection = both
+    columns = "p.rank, score, congruence, token_gap, p.neuron_gap, n_predicted, n_actual"
+    sql = (
+        f'SELECT {columns}, neuron_id // ?, t."text", t.special FROM exclusive_pair AS p JOIN token AS t '
+        "USING (token_id) WHERE direction = 'top'"
+    )
+    every = rows(connection, sql.replace("congruence,", "p.congruence,"), atlas.info.d_mlp)
+    kept = [r for r in every if keeps(where, r[7], r[8], r[9], r[6], r[5], r[1])]
+    for place, sort in enumerate(queries.PAIR_SORTS):
+        for descending in (True, False):
+            expected = sorted(kept, key=lambda r: (-r[place] if descending else r[place], r[0]))
+            found = queries.exclusive_pairs(atlas, "top", where, sort=sort, descending=descending, limit=1000)
+            assert [pair.rank for pair in found.rows] == [r[0] for r in expected]
+            assert found.total == len(expected)
+
+
+@pytest.mark.parametrize("where", FILTERS)
+def test_filtered_tokens_in_every_order(both, where):
+    atlas, connection = both
+    sql = (
+        'SELECT token_id, neuron_gap, best_congruence, n_predicted, n_actual, best_neuron_id // ?, "text", special '
+        "FROM token"
+    )
+    every = rows(connection, sql, atlas.info.d_mlp)
+    kept = [r for r in every if keeps(where, r[5], r[6], r[7], r[4], r[3], r[1])]
+    for place, sort in enumerate(queries.EXCLUSIVITY_SORTS, 1):
+        for descending in (True, False):
+            expected = sorted(kept, key=lambda r: (-r[place] if descending else r[place], r[0]))
+            found = queries.token_exclusivities(atlas, where, sort=sort, descending=descending, limit=1000)
+            assert [row.token.token_id for row in found.rows] == [r[0] for r in expected]
+            assert found.total == len(expected)
+
+
+def test_rankings_cannot_be_sorted_by_anything(both):
+    atlas, _ = both
+    with pytest.raises(QueryError, match="Cannot sort this ranking by 'name'; sort by one of rank, score"):
+        queries.exclusive_pairs(atlas, sort="name")
+    with pytest.raises(QueryError, match="Cannot sort this ranking by 'rank'; sort by one of neuron_gap"):
+        queries.token_exclusivities(atlas, sort="rank")
+
+
+def test_curves_of_pairs(both):
+    atlas, _ = both
+    pairs = queries.exclusive_pairs(atlas, where=RankingFilter(every=True), limit=8).rows
+    curves = queries.pair_curves(atlas, pairs)
+    assert [(c.candidate.neuron, c.candidate.token) for c in curves] == [(p.neuron, p.token) for p in pairs]
+    for curve in curves:
+        neuron_id = curve.candidate.neuron.neuron_id
+        candidates = [c for c in queries.neuron_candidates(atlas, neuron_id) if c.token == curve.candidate.token]
+        assert candidates == [curve.candidate]
+        assert queries.neuron_curves(atlas, neuron_id, candidates, queries.histogram(atlas, neuron_id)) == [curve]
 
 
 def test_layers(both):
@@ -80,7 +160,12 @@ def test_layers(both):
     summaries = queries.layer_summaries(atlas)
     assert [summary.layer for summary in summaries] == list(range(atlas.info.n_layers))
     for summary in summaries:
-        assert asdict(queries.layer_summary(atlas, summary.layer)) == pytest.approx(asdict(summary))
+        alone, of_all = asdict(queries.layer_summary(atlas, summary.layer)), asdict(summary)
+        for name, column in (("best_neuron", "best_congruence"), ("most_active_neuron", "activation_std")):
+            sql = f"SELECT neuron_id FROM neuron WHERE layer = ? ORDER BY {column} DESC, neuron_id LIMIT 1"
+            found = connection.execute(sql, [summary.layer]).fetchone()[0]
+            assert alone.pop(name)["neuron_id"] == of_all.pop(name)["neuron_id"] == found
+        assert alone == pytest.approx(of_all)
     plain = (
         "SELECT layer, count(*), count(*) FILTER (dead), max(best_congruence), min(activation_min) "
         "FROM neuron GROUP BY layer ORDER BY layer"

@@ -10,18 +10,45 @@ from jinja2 import meta, nodes
 import web.views
 from web import create_app, urls
 from web.page import AtlasPage, Page
-from web.views import atlas_page, exclusive, home, layer, neuron, pairs, search, token
+from web.views import (
+    api_page,
+    atlas_page,
+    compare,
+    console,
+    exclusive,
+    glossary,
+    home,
+    hubs,
+    layer,
+    neuron,
+    neurons,
+    pairs,
+    search,
+    spread,
+    token,
+)
 
 TEMPLATES = {
     "home.html": home.HomePage,
+    "api.html": api_page.ApiPage,
     "search.html": search.SearchPage,
     "overview.html": atlas_page.OverviewPage,
     "layer.html": layer.LayerPage,
     "neuron.html": neuron.NeuronPage,
+    "neurons.html": neurons.NeuronsPage,
+    "neuron_tokens.html": spread.NeuronTokensPage,
+    "similar.html": spread.SimilarPage,
+    "token_neurons.html": spread.TokenNeuronsPage,
+    "compare.html": compare.ComparePage,
+    "console.html": console.ConsolePage,
     "token.html": token.TokenPage,
     "token_choice.html": token.TokenChoicePage,
     "pairs.html": pairs.PairsPage,
     "exclusive.html": exclusive.ExclusivePage,
+    "hubs.html": hubs.HubsPage,
+    "centring.html": hubs.CentringPage,
+    "glossary.html": glossary.GlossaryPage,
+    "atlas_glossary.html": glossary.AtlasGlossaryPage,
 }
 
 
@@ -36,6 +63,7 @@ def used(environment, name):
     names = meta.find_undeclared_variables(tree) - set(environment.globals)
     # Blocks see what the template's top level imports and defines; jinja2.meta does not know that.
     names -= {item.target for item in tree.find_all(nodes.Import)} | {item.name for item in tree.find_all(nodes.Macro)}
+    names -= {item.target.name for item in tree.body if isinstance(item, nodes.Assign)}
     for parent in tree.find_all(nodes.Extends):
         names |= used(environment, parent.template.value)
     return names

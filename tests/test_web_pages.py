@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 import json
 import re
+from xml.etree import ElementTree
 
 import pytest
 
 from tests.html_reader import Reader
+from web.charts.theme import CONFIG, colours
 
 PAGES = [
     "/",
     "/search",
-    "/search?q=an",
+    "/search?q=a",
+    "/search?q=lemon tree&atlas=tiny-gpt2",
+    "/glossary",
     *(
         f"/{slug}{rest}"
         for slug in ("tiny-llama", "tiny-gpt2")
         for rest in (
             "", "/L0", "/L1?sort=token_gap&order=asc&page=1", "/L0N0", "/L1N7", "/L1N47", "/token/0", "/token/5",
             "/token/200", "/token", "/pairs", "/pairs?direction=bottom&all=1", "/pairs?page=2", "/exclusive",
-            "/exclusive?all=1&page=2",
+            "/exclusive?all=1&page=2", "/pairs?layer_min=1&token=a&sort=score&order=asc",
+            "/exclusive?min_gap=0.1&sort=n_predicted", "/hubs", "/hubs?k=1", "/hubs/centring", "/glossary",
+            "/neurons", "/neurons?layer_min=1&sort=token_gap&order=asc",
         )
     ),
 ]  # fmt: skip
@@ -52,7 +60,7 @@ def test_every_link_leads_somewhere(client):
         response = client.get(url, buffered=True)  # closes the files of static answers
         assert response.status_code in (200, 301, 302), url
         if response.mimetype == "text/html" and response.status_code == 200:
-            found = Reader(response.text).links
+            found = [link.removeprefix("http://localhost") for link in Reader(response.text).links]  # rel=canonical
             assert all(link.startswith(("/", "#")) for link in found)
             # One of each shape of address from each page: a layer has hundreds of neurons.
             shapes = {re.sub(r"\d+", "0", link): link for link in found if not link.startswith(("#", "/static/vega"))}
@@ -150,7 +158,7 @@ def test_search(client):
     nothing = client.get("/search.json?q=L99N99").json["found"]
     assert [item["neuron"] for item in nothing] == [None, None]
     listed = client.get("/search.json?q=AN&atlas=tiny-llama").json["found"][0]
-    assert " an" in [token["text"] for token in listed["containing"]]
+    assert " an" in [token["text"] for token in listed["tokens"]["same_letters"]]
 
 
 def test_a_curve_asked_for_comes_first(client):
@@ -167,10 +175,11 @@ def test_a_curve_asked_for_comes_first(client):
 
 def test_first_and_last_neurons_have_one_neighbour(client):
     first, last = client.get("/tiny-gpt2/L0N0.json").json, client.get("/tiny-gpt2/L1N95.json").json
-    assert (first["previous"], first["following"]["name"]) == (None, "L0N1")
-    assert (last["previous"]["name"], last["following"]) == ("L1N94", None)
-    assert first["minimum"] == []  # not gated
-    assert client.get("/tiny-llama/L0N0.json").json["minimum"]
+    assert (first["neighbours"]["previous"], first["neighbours"]["following"]["name"]) == (None, "L0N1")
+    assert (last["neighbours"]["previous"]["name"], last["neighbours"]["following"]) == ("L1N94", None)
+    assert first["neighbours"]["below"] is last["neighbours"]["above"] is None
+    assert first["texts"]["minimum"] == []  # not gated
+    assert client.get("/tiny-llama/L0N0.json").json["texts"]["minimum"]
 
 
 def test_hostile_tokens_are_escaped_everywhere(client, app):
@@ -195,10 +204,127 @@ def test_hostile_tokens_are_escaped_everywhere(client, app):
 
 def test_charts_data_is_valid_json_even_with_hostile_text(client):
     text = client.get("/tiny-llama/L1N7").text
-    specs = re.findall(r'<script type="application/json">(.*?)</script>', text, flags=re.DOTALL)
-    assert len(specs) > 2
+    scripts = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', text, flags=re.DOTALL)
+    assert all("<" not in script for script in scripts)
+    parsed = [json.loads(script, parse_constant=pytest.fail) for script in scripts]
+    specs = [item for item in parsed if "$schema" in item]
+    assert len(specs) == text.count("data-chart") > 2
     for spec in specs:
-        parsed = json.loads(spec, parse_constant=pytest.fail)
-        assert parsed["$schema"].startswith("https://vega.github.io/schema/vega-lite/")
-        assert parsed["datasets"]["rows"]
-        assert "<" not in spec
+        assert spec["$schema"].startswith("https://vega.github.io/schema/vega-lite/")
+        assert spec["datasets"]["rows"]
+        assert spec["title"].endswith(", model")  # what the model is called
+
+
+def test_charts_as_files(client):
+    for url, name in (
+        ("/tiny-llama/L1N7", "predicted"),
+        ("/tiny-llama/L1N7/tokens", "tokens"),
+        ("/tiny-gpt2", "activity"),
+    ):
+        svg = client.get(f"{url}.chart.svg?chart={name}")
+        assert (svg.status_code, svg.mimetype) == (200, "image/svg+xml")
+        assert ElementTree.fromstring(svg.data).tag == "{http://www.w3.org/2000/svg}svg"
+        png = client.get(f"{url}.chart.png?chart={name}")
+        assert (png.status_code, png.mimetype, png.data[:8]) == (200, "image/png", b"\x89PNG\r\n\x1a\n")
+        spec = client.get(f"{url}.chart.json?chart={name}").json
+        assert spec["datasets"]["rows"]
+        assert "$" not in json.dumps(spec["config"])
+    rows = list(csv.reader(client.get("/tiny-llama/L1N7.chart.csv?chart=histogram").text.splitlines()))
+    assert rows[0] == ["activation", "positions"]
+    assert sum(int(n) for _, n in rows[1:]) == client.get("/tiny-llama.json").json["info"]["n_positions"]
+    # A page's state is kept: the chart of the token asked for.
+    token_id = client.get("/tiny-llama/L1N7.json").json["candidates"][-1]["token"]["token_id"]
+    head = client.get(f"/tiny-llama/L1N7.chart.csv?token={token_id}&chart=actual").text.splitlines()[0]
+    assert client.get(f"/tiny-llama/token/{token_id}.json").json["row"]["token"]["shown"] in head
+    missing = client.get("/tiny-llama/L1N7.chart.svg?chart=pie")
+    assert missing.status_code == 404
+    assert "no chart &#39;pie&#39;; it has histogram, predicted, actual" in missing.text
+    assert (
+        client.get("/tiny-llama/1.7.chart.svg?chart=histogram").location == "/tiny-llama/L1N7.chart.svg?chart=histogram"
+    )
+
+
+def test_colours_of_charts_are_the_style_sheets(client):
+    found = colours()
+    used = set(re.findall(r'"\$([a-z0-9-]+)"', json.dumps(CONFIG))) - {"font"}
+    assert used <= set(found)
+    sheet = client.get("/static/atlas.css").text
+    assert all(f"--{name}: light-dark({light}, {dark})" in sheet for name, (light, dark) in found.items())
+
+
+def test_thresholds_and_widths_are_in_the_address(client):
+    data = client.get("/tiny-llama/L1N7.json").json
+    explorer = data["explorer"]
+    edge = explorer["choices"][0]["edge"]
+    url = f"/tiny-llama/L1N7?side={explorer['side']}&threshold={edge:g}&context=window"
+    page = client.get(url)
+    assert f'<option value="{edge:g}" selected>' in page.text
+    assert client.get(client.get(url.replace("?", ".json?")).json["url"]).text == page.text
+    for bad, said in (
+        ("threshold=0.3", "threshold=&#39;0.3&#39; is no bin edge with counted positions beyond it"),
+        ("side=left", "side=&#39;left&#39; is not right"),
+        ("context=page", "context=&#39;page&#39; is not right: expected one of snippet, window, text"),
+    ):
+        response = client.get(f"/tiny-llama/L1N7?{bad}")
+        assert response.status_code == 400
+        assert said in response.text
+    shown = {
+        width: client.get(f"/tiny-llama/L1N7?context={width}").text.count("<i")
+        for width in ("snippet", "window", "text")
+    }
+    assert shown["snippet"] <= shown["window"] == shown["text"]  # activations are known within the window
+
+
+def test_a_random_neuron_is_drawn_anew(client):
+    found = set()
+    for _ in range(12):
+        response = client.get("/tiny-llama/random")
+        assert (response.status_code, response.headers["Cache-Control"]) == (302, "no-store")
+        found.add(response.location)
+    assert len(found) > 3
+    assert all(re.fullmatch(r"/tiny-llama/L[0-2]N\d+", location) for location in found)
+    assert client.get("/tiny-llama/random.json").location.endswith(".json")
+
+
+def test_compare_takes_two_to_eight(client):
+    page = client.get("/tiny-llama/compare.json?n=L1N7&n=L2N3").json
+    assert [neuron["name"] for neuron in page["neurons"]] == ["L1N7", "L2N3"]
+    token_id = page["curve_tokens"][-1]["token_id"]
+    chosen = client.get(f"/tiny-llama/compare.json?n=L1N7&n=L2N3&token={token_id}").json
+    assert {curve["candidate"]["token"]["token_id"] for curve in chosen["curves"]} == {token_id}
+    assert client.get("/tiny-llama/compare?n=1.7&n=l1n7&n=").location == "/tiny-llama/compare?n=L1N7"
+    assert "Add two neurons or more" in client.get("/tiny-llama/compare").text
+    many = "&".join(f"n=L0N{index}" for index in range(9))
+    assert client.get(f"/tiny-llama/compare?{many}").status_code == 400
+    assert "There are 9 neurons to compare; expected at most 8" in client.get(f"/tiny-llama/compare?{many}").text
+    assert client.get("/tiny-llama/compare?n=L9N9").status_code == 404
+    assert "was counted with none of" in client.get("/tiny-llama/compare?n=L1N7&token=0").text
+
+
+def test_pages_are_validated_by_build_and_address(client):
+    first = client.get("/tiny-llama/L1N7")
+    etag = first.headers["ETag"]
+    assert etag.startswith(f'W/"{build(client, "tiny-llama")}-')
+    assert first.headers["Cache-Control"] == "no-cache"
+    again = client.get("/tiny-llama/L1N7", headers={"If-None-Match": etag})
+    assert (again.status_code, again.data, again.headers["ETag"]) == (304, b"", etag)
+    for other in ("/tiny-llama/L1N8", "/tiny-llama/L1N7.json", "/tiny-llama/L1N7?context=text", "/tiny-gpt2/L1N7"):
+        response = client.get(other, headers={"If-None-Match": etag})
+        assert response.status_code == 200
+        assert response.headers["ETag"] != etag
+    pinned = client.get(f"/tiny-llama@{build(client, 'tiny-llama')}/L1N7")
+    assert pinned.headers["Cache-Control"] == "public, max-age=3600"
+    assert "ETag" not in client.get("/tiny-llama/L9N9").headers
+
+
+def test_answers_are_compressed_for_those_who_can_read_them(client):
+    plain = client.get("/tiny-llama/L1N7")
+    assert "Content-Encoding" not in plain.headers
+    for encoding in ("gzip", "br"):
+        response = client.get("/tiny-llama/L1N7", headers={"Accept-Encoding": encoding})
+        assert response.headers["Content-Encoding"] == encoding
+        assert response.headers["Vary"] == "Accept-Encoding"
+        assert len(response.data) < len(plain.data) / 3
+        assert response.headers["ETag"] == plain.headers["ETag"]
+    packed = client.get("/tiny-llama/L1N7", headers={"Accept-Encoding": "gzip"}).data
+    assert gzip.decompress(packed) == plain.data

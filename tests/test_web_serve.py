@@ -14,9 +14,11 @@ import urllib.request
 import pytest
 from click.testing import CliRunner
 
-from atlas.errors import NotAnAtlasError, SlugError
+import atlas
+from atlas.errors import NotAnAtlasError, RemoteError, SlugError
 from web.app import open_atlases
 from web.command import serve
+from web.rate_limit import RateLimitError
 from web.server import ListenError, serve_files
 
 
@@ -69,3 +71,25 @@ def test_a_server_answers_and_stops(tiny_llama_atlas, tiny_gpt2_atlas):
         process.stdout.close()
         status = process.wait(timeout=60)
     assert status == 0
+
+
+def test_a_server_limits_requests_for_data(tiny_llama_atlas):
+    code = "from web.command import serve; serve()"
+    arguments = [str(tiny_llama_atlas), "--port", "0", "--workers", "1", "--rate-limit", "2/h"]
+    process = subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True)
+    try:
+        address = re.search(r"http://\S+", process.stdout.readline())[0]
+        with atlas.open(address) as served:  # asks which atlas it is
+            assert served.info.slug == "tiny-llama"
+            with pytest.raises(RemoteError, match=r"refused: This site answers 2/h to an address\. Wait \d+ s\."):
+                served.layers()
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.stdout.close()
+        status = process.wait(timeout=60)
+    assert status == 0
+
+
+def test_a_rate_that_cannot_be_read(tiny_llama_atlas):
+    with pytest.raises(RateLimitError, match="'often' is no rate limit"):
+        serve_files([tiny_llama_atlas], "127.0.0.1", 0, 1, 1, "often")

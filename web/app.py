@@ -6,16 +6,43 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from flask import Flask
+from flask import Flask, request
+from flask_compress import Compress
 from werkzeug.routing import BaseConverter, ValidationError
 
 from atlas import Atlas, display, open_atlas
 from atlas.db import program_version
 from atlas.errors import SlugError
-from web import bundle, errors, headers, urls
-from web.markup import example_text
+from atlas.names import RESERVED_SLUGS
+from web import api, bundle, cors, errors, headers, rate_limit, urls
+from web.charts.theme import CONFIG
+from web.markup import snippet, table_rows, whole, window
+from web.page import find_atlas
+from web.sandbox.console import Console
+from web.sharing import Citation, citations
 from web.urls import AtlasRef
-from web.views import atlas_page, exclusive, home, layer, neuron, pairs, search, token
+from web.views import (
+    api_page,
+    atlas_page,
+    compare,
+    crawlers,
+    exclusive,
+    glossary,
+    home,
+    hubs,
+    layer,
+    neuron,
+    neurons,
+    pairs,
+    search,
+    spread,
+    sql,
+    suggest,
+    token,
+)
+from web.views import (
+    console as console_view,
+)
 
 
 class AtlasConverter(BaseConverter):
@@ -26,6 +53,8 @@ class AtlasConverter(BaseConverter):
     def to_python(self, value: str) -> AtlasRef:
         """The reference; the build is checked against what is served when the page is made."""
         slug, _, build_id = value.partition("@")
+        if slug in RESERVED_SLUGS:
+            raise ValidationError
         if build_id and not re.fullmatch(r"[0-9a-f]{12}", build_id):
             raise ValidationError
         return AtlasRef(slug, build_id or None)
@@ -36,6 +65,13 @@ class LayerConverter(BaseConverter):
 
     regex = r"[Ll][0-9]{1,9}"
     weight = 50
+
+
+def cited(title: str, description: str, url: str, ref: AtlasRef) -> list[Citation]:
+    """How to cite a page of an atlas, for its template."""
+    info, host = find_atlas(ref).info, request.host_url.rstrip("/")
+    pinned = urls.pinned(ref, url, info.build_id)
+    return citations(title, description, host + pinned, host + urls.json(pinned), info)
 
 
 def open_atlases(files: Iterable[Path]) -> dict[str, Atlas]:
@@ -58,22 +94,67 @@ def open_atlases(files: Iterable[Path]) -> dict[str, Atlas]:
     return atlases
 
 
-def create_app(files: Iterable[Path]) -> Flask:
+def create_app(files: Iterable[Path], rate: str | None = None, console: Console | None = None) -> Flask:
     """The site of some atlas files. Each file is checked now and opened again at its first query.
 
+    `rate` limits the requests for data of one address, as in '60/min'; None does not. `console` is where visitors run
+    SQL; None makes one with the limits that `atlas serve` has, started when it is first used.
+
     Raises:
-        AtlasError: a file cannot be served (see `open_atlases`).
+        AtlasError: a file cannot be served (see `open_atlases`), or the rate cannot be read.
     """
     app = Flask("web", static_folder=None)
     app.url_map.converters.update(atlas=AtlasConverter, layer=LayerConverter)
-    app.extensions["atlases"] = open_atlases(files)
+    atlases = app.extensions["atlases"] = open_atlases(files)
+    app.extensions["console"] = console or Console({slug: atlas.path for slug, atlas in atlases.items()})
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals.update(
-        urls=urls, program_version=program_version(), example_text=example_text, vega_url=bundle.url()
+        urls=urls,
+        absolute=lambda url: request.host_url.rstrip("/") + url,
+        citations=cited,
+        dict=dict,
+        program_version=program_version(),
+        vega_url=bundle.url(),
+        chart_config=CONFIG,
+        snippet=snippet,
+        window=window,
+        whole=whole,
+        table_rows=table_rows,
     )
-    app.jinja_env.filters.update(number=display.show_number, visible=display.visible)
+    app.jinja_env.filters.update(
+        number=display.show_number,
+        visible=display.visible,
+        running=display.show_running,
+        percentile=display.show_percentile,
+        visible_lines=display.visible_lines,
+    )
     errors.register(app)
+    Compress(app)
     headers.register(app)
-    for module in (home, search, bundle, pairs, exclusive, token, atlas_page, layer, neuron):
+    cors.register(app)
+    if rate is not None:
+        rate_limit.register(app, rate)
+    for module in (
+        api,
+        api_page,
+        crawlers,
+        home,
+        search,
+        suggest,
+        bundle,
+        pairs,
+        exclusive,
+        hubs,
+        glossary,
+        token,
+        atlas_page,
+        layer,
+        neurons,
+        spread,
+        sql,
+        console_view,
+        compare,
+        neuron,
+    ):
         app.register_blueprint(module.blueprint)
     return app

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import mimetypes
 import threading
 from functools import cache
 
 import vl_convert
-from flask import Blueprint, Response, abort, request, send_from_directory
+from flask import Blueprint, Response, abort, request
 
 from web import urls
 
@@ -35,11 +36,6 @@ def bundle() -> tuple[bytes, bytes]:
         return _made()
 
 
-def warm() -> None:
-    """Make the bundle in the background, so that a server's first chart does not wait for it."""
-    threading.Thread(target=bundle, name="vega-bundle", daemon=True).start()
-
-
 @blueprint.get("/static/vega-<version>.js")
 def vega(version: str) -> Response:
     """The bundle, to be kept for ever: its address says its version."""
@@ -55,7 +51,19 @@ def vega(version: str) -> Response:
     return response
 
 
+@cache
+def _own(name: str) -> bytes | None:
+    path = (urls.STATIC / name).resolve()
+    return path.read_bytes() if path.parent == urls.STATIC and path.is_file() else None
+
+
 @blueprint.get("/static/<path:name>")
 def file(name: str) -> Response:
     """One of the site's own files; kept for ever if the address says its content."""
-    return send_from_directory(urls.STATIC, name, max_age=_YEAR if "v" in request.args else None)
+    content = _own(name)
+    if content is None:
+        abort(404)
+    response = Response(content, mimetype=mimetypes.guess_type(name)[0])
+    if "v" in request.args:
+        response.headers["Cache-Control"] = f"public, max-age={_YEAR}, immutable"
+    return response

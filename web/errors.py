@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from flask import Flask, Response, redirect, render_template, request
+from flask import Flask, Response, g, redirect, render_template, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from atlas.errors import AtlasError, NeuronNameError, QueryError, TokenError
 from atlas.jsonable import dumps
+from web import urls
+from web.cors import is_data
+from web.sandbox.errors import SqlError
 
 
 class SiteError(AtlasError):
@@ -36,9 +39,17 @@ class Failure:
     code: str
     message: str
     link: str | None = None
+    position: int | None = None
+    retry_after: int | None = None
 
 
-_CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 500: "internal_error"}
+_CODES = {
+    400: "bad_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    429: "too_many_requests",
+    500: "internal_error",
+}
 
 
 def failure_of(error: Exception) -> Failure:
@@ -53,6 +64,8 @@ def failure_of(error: Exception) -> Failure:
         return Failure(404, "not_found", str(error))
     if isinstance(error, BadRequestError):
         return Failure(400, "bad_request", str(error), error.link)
+    if isinstance(error, SqlError):
+        return Failure(error.status, error.code, str(error), position=error.position, retry_after=error.retry_after)
     if isinstance(error, QueryError):
         return Failure(500, "query_failed", str(error))
     return Failure(500, "internal_error", "Something went wrong here. The server's log says what.")
@@ -60,9 +73,14 @@ def failure_of(error: Exception) -> Failure:
 
 def answer(failure: Failure) -> Response:
     """The answer that says it, as the request would have it."""
-    if request.path.endswith(".json") or request.accept_mimetypes.best == "application/json":
-        text = dumps({"error": {"code": failure.code, "message": failure.message}})
-        return Response(text, failure.status, mimetype="application/json")
+    if is_data(request.path) or request.accept_mimetypes.best == "application/json":
+        said: dict[str, str | int] = {"code": failure.code, "message": failure.message}
+        if failure.position is not None:
+            said["position"] = failure.position
+        return Response(dumps({"error": said}), failure.status, mimetype="application/json")
+    if failure.link is None and "ref" in g:
+        # Within an atlas there is somewhere to go on from.
+        failure = replace(failure, link=urls.overview(g.ref))
     titles = {400: "That is not quite right", 404: "Not here"}
     return Response(
         render_template("error.html", title=titles.get(failure.status, "Something went wrong"), failure=failure),
@@ -87,7 +105,11 @@ def register(app: Flask) -> None:
 
     @app.errorhandler(AtlasError)
     def known(error: AtlasError) -> BaseResponse:
-        return answer(failure_of(error))
+        failure = failure_of(error)
+        response = answer(failure)
+        if failure.retry_after is not None:
+            response.headers["Retry-After"] = str(failure.retry_after)
+        return response
 
     @app.errorhandler(Exception)
     def unknown(error: Exception) -> BaseResponse:

@@ -1,8 +1,9 @@
-"""How a page is made: a documented context record, shown by a template or, with `.json`, given as it is."""
+"""How a page is made: a documented record, shown by a template; `.json` gives its data, `.chart.svg` a chart."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from functools import wraps
 from typing import Any
@@ -13,6 +14,10 @@ from werkzeug.wrappers import Response as BaseResponse
 from atlas import Atlas
 from atlas.jsonable import dumps
 from web import urls
+from web.caching import not_modified, validated
+from web.cards import Card, plain_card
+from web.charts import Chart
+from web.charts.render import MIMETYPES, render
 from web.errors import BadRequestError, NotServedError
 from web.urls import AtlasRef
 
@@ -28,6 +33,22 @@ class Page:
 
     title: str = field(metadata=doc("Title of the page, for people."))
     url: str = field(metadata=doc("The page's own URL, in full; its data is at the same with '.json' after the path."))
+    description: str = field(
+        default="Every MLP neuron of a language model: what it writes, when it fires, whether one predicts the other.",
+        metadata=doc("What the page is about, in a sentence or two: for search results and cards."),
+    )
+
+    @property
+    def status(self) -> int:
+        """Of the page as HTML."""
+        return 200
+
+    def card(self) -> Card:
+        """The page's picture, to be shown beside links to it."""
+        return plain_card(self.title, self.description, self._footer())
+
+    def _footer(self) -> str:
+        return ""
 
     def as_json(self) -> dict[str, Any]:
         """The page's data: every field but those that only serve its looks."""
@@ -44,6 +65,9 @@ class AtlasPage(Page):
     slug: str = field(metadata=doc("Slug of the atlas."))
     build_id: str = field(metadata=doc("Build of the atlas that answered."))
     model_name: str = field(metadata=doc("The model."))
+
+    def _footer(self) -> str:
+        return f"{self.model_name}  ·  build {self.build_id}"
 
 
 def atlas_fields(atlas: Atlas) -> dict[str, Any]:
@@ -100,30 +124,75 @@ View = Callable[..., "Page | BaseResponse"]
 
 
 def page(blueprint: Blueprint, rule: str, template: str) -> Callable[[View], View]:
-    """Serve a view that answers with a context record (or a redirect) at a rule, and its data at the rule + '.json'.
+    """Serve a view that answers with a context record (or a redirect) at a rule, its data at the rule + '.json', its
+    picture at '.card.png', its charts at '.chart.svg', '.chart.png', '.chart.csv', '.chart.json' with `?chart=name`.
 
-    A rule with `<atlas:ref>` hands its view the Atlas instead of the reference.
+    A rule with `<atlas:ref>` hands its view the Atlas instead of the reference, and its answers have validators.
     """
 
     def decorate(view: View) -> View:
         @wraps(view)
-        def answer(**values: Any) -> BaseResponse | str:
-            if "ref" in values:
-                g.ref = values.pop("ref")
-                values["atlas"] = find_atlas(g.ref)
-            context = view(**values)
-            if not isinstance(context, Page):
-                return context
-            if wants_json():
-                return Response(dumps(context), mimetype="application/json")
-            return render_template(template, **{item.name: getattr(context, item.name) for item in fields(context)})
+        def answer(**values: Any) -> BaseResponse:
+            kind = values.pop("kind", "html")
+            if "ref" not in values:
+                return _answer(view(**values), template, kind)
+            g.ref = values.pop("ref")
+            atlas = find_atlas(g.ref)
+            held = not_modified(atlas.info.build_id)
+            if held is not None:
+                return held
+            context = view(atlas=atlas, **values)
+            response = _answer(context, template, kind)
+            if not isinstance(context, Page) or response.status_code != 200:
+                return response
+            return validated(response, atlas.info.build_id, pinned=g.ref.build_id is not None)
 
-        # The data's rule first: names in a rule may hold dots, and the first of two equal rules wins.
-        blueprint.add_url_rule(f"{rule}.json", f"{view.__name__}_json", answer)
-        blueprint.add_url_rule(rule, view.__name__, answer)
+        # The longer rules first: names in a rule may hold dots, and the first of two equal rules wins.
+        name = view.__name__
+        for kind in MIMETYPES:
+            blueprint.add_url_rule(f"{rule}.chart.{kind}", f"{name}_chart_{kind}", answer, defaults={"kind": kind})
+        blueprint.add_url_rule(f"{rule}.card.png", f"{name}_card", answer, defaults={"kind": "card"})
+        blueprint.add_url_rule(f"{rule}.json", f"{name}_json", answer, defaults={"kind": "data"})
+        blueprint.add_url_rule(rule, name, answer)
         return view
 
     return decorate
+
+
+def _answer(context: Page | BaseResponse, template: str, kind: str) -> BaseResponse:
+    if not isinstance(context, Page):
+        return context
+    if kind == "html":
+        values = {item.name: getattr(context, item.name) for item in fields(context)}
+        return Response(render_template(template, **values), context.status)
+    if kind == "data":
+        return Response(dumps(context), mimetype="application/json")
+    if kind == "card":
+        return Response(context.card().png(), mimetype="image/png")
+    chart = _chart(context)
+    response = Response(render(chart, kind), content_type=MIMETYPES[kind])
+    name = re.sub(r"[^A-Za-z0-9]+", "-", f"{context.title} {chart.name}").strip("-").lower()
+    # Drawings are shown, tables are saved.
+    how = "attachment" if kind == "csv" else "inline"
+    response.headers["Content-Disposition"] = f"{how}; filename={name}.{kind}"
+    return response
+
+
+def _chart(context: Page) -> Chart:
+    values = [getattr(context, item.name) for item in fields(context)]
+    charts = {item.name: item for value in values for item in _charts_in(value)}
+    name = request.args.get("chart", "")
+    if name not in charts:
+        expected = ", ".join(charts) or "none: this page has no charts"
+        raise NotServedError(f"This page has no chart {name!r}; it has {expected}.", context.url)
+    return charts[name]
+
+
+def _charts_in(value: Any) -> Iterable[Chart]:
+    if isinstance(value, Chart):
+        yield value
+    elif isinstance(value, tuple):
+        yield from (item for item in value if isinstance(item, Chart))
 
 
 def wants_json() -> bool:
@@ -132,7 +201,9 @@ def wants_json() -> bool:
 
 
 def like_request(url: str) -> str:
-    """A page's URL as the request would have it: its data if the request is for data, the same query string."""
-    url = urls.json(url) if wants_json() else url
-    query = request.query_string.decode("ascii", "replace")
-    return f"{url}?{query}" if query and "?" not in url else url
+    """A page's URL as the request would have it: its data or chart if the request is for that, the same query."""
+    path, mark, query = url.partition("?")
+    asked = re.search(rf"(\.chart\.({'|'.join(MIMETYPES)})|\.card\.png|\.json)$", request.path)
+    url = f"{path}{asked[0] if asked else ''}{mark}{query}"
+    given = request.query_string.decode("ascii", "replace")
+    return f"{url}?{given}" if given and not mark else url

@@ -8,43 +8,41 @@ from itertools import groupby
 
 from atlas.bins import interval_edges
 from atlas.db import Atlas
-from atlas.records import Example, IntervalExamples
+from atlas.records import Example, IntervalExamples, Token
+from atlas.texts import texts_by_id
 
-# One join over few texts; lists are cut in SQL, so that a long text costs no more to hand over than its window.
 _EXAMPLES = """
-SELECT e.kind, e."interval", e.rank, e.text_id, e.position, e.activation, e.predicted_token_id,
-       x.token_ids[e.position + 2], e.window_start, len(x.token_ids),
-       x.token_ids[e.window_start + 1:e.window_start + len(e.window_activations)],
-       e.window_activations, e.window_scale
-FROM example AS e JOIN "text" AS x USING (text_id)
-WHERE e.neuron_id = ?
-ORDER BY e.kind, e."interval", e.rank
+SELECT kind, "interval", rank, text_id, position, activation, predicted_token_id, window_start, window_activations,
+       window_scale
+FROM example WHERE neuron_id = ?
 """
 
 
 def examples(atlas: Atlas, neuron_id: int) -> list[Example]:
     """A neuron's texts: by kind ('interval', 'max', 'min'), within 'interval' by octave, then by rank."""
     tokens = atlas.tokens
-    return [
-        Example(
-            kind=kind,
-            interval=interval,
-            rank=rank,
-            text_id=text_id,
-            position=position,
-            activation=activation,
-            predicted=tokens[predicted],
-            actual=None if actual is None else tokens[actual],
-            window_start=window_start,
-            text_length=length,
-            tokens=tuple(tokens[token_id] for token_id in token_ids),
-            activations=tuple(value * scale for value in values),
+    rows = atlas.rows(_EXAMPLES, neuron_id)
+    texts = texts_by_id(atlas, (row[3] for row in rows))
+    found = []
+    for kind, interval, rank, text_id, position, activation, predicted, start, values, scale in rows:
+        text = texts[text_id]
+        found.append(
+            Example(
+                kind=kind,
+                interval=interval,
+                rank=rank,
+                text_id=text_id,
+                position=position,
+                activation=activation,
+                predicted=tokens[predicted],
+                actual=tokens[text[position + 1]] if position + 1 < len(text) else None,
+                window_start=start,
+                text_length=len(text),
+                tokens=tokens.many(text[start : start + len(values)]),
+                activations=tuple([value * scale for value in values]),
+            )
         )
-        for (
-            kind, interval, rank, text_id, position, activation, predicted, actual, window_start, length, token_ids,
-            values, scale,
-        ) in atlas.rows(_EXAMPLES, neuron_id)
-    ]  # fmt: skip
+    return sorted(found, key=lambda example: (example.kind, example.interval or 0, example.rank))
 
 
 def interval_examples(found: Iterable[Example]) -> list[IntervalExamples]:
@@ -55,3 +53,9 @@ def interval_examples(found: Iterable[Example]) -> list[IntervalExamples]:
         lower, upper = (None if math.isinf(edge) else edge for edge in interval_edges(interval))
         groups.append(IntervalExamples(interval, lower, upper, tuple(members)))
     return groups
+
+
+def whole_texts(atlas: Atlas, text_ids: Iterable[int]) -> dict[int, tuple[Token, ...]]:
+    """All tokens of some texts, BOS included, by text_id."""
+    texts = texts_by_id(atlas, text_ids)
+    return {text_id: atlas.tokens.many(token_ids) for text_id, token_ids in texts.items()}

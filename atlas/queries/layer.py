@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from atlas.db import Atlas
 from atlas.errors import NeuronNameError, QueryError
+from atlas.queries.atlas import neuron_ref
 from atlas.queries.neuron import NEURON_COLUMNS, make_neuron
 from atlas.records import LayerSummary, Listing
 
@@ -29,7 +30,9 @@ NEURON_SORTS = (
 _SUMMARIES = """
 SELECT layer, count(*), count(*) FILTER (dead), coalesce(any_value(x.n_exclusive), 0),
        avg(best_congruence), max(best_congruence), avg(token_gap), max(token_gap), avg(w_out_norm),
-       avg(activation_std), min(activation_min), max(activation_max), avg(positive_fraction)
+       avg(activation_std), min(activation_min), max(activation_max), avg(positive_fraction),
+       first(neuron.neuron_id ORDER BY best_congruence DESC, neuron.neuron_id),
+       max(activation_std), first(neuron.neuron_id ORDER BY activation_std DESC, neuron.neuron_id)
 FROM neuron
 LEFT JOIN (
     SELECT p.neuron_id // ? AS layer, count(*) AS n_exclusive
@@ -45,7 +48,12 @@ ORDER BY layer
 
 def layer_summaries(atlas: Atlas) -> list[LayerSummary]:
     """Every layer in numbers, from layer 0."""
-    return [LayerSummary(*row) for row in atlas.rows(_SUMMARIES.format(where=""), atlas.info.d_mlp)]
+    return [_summary(atlas, row) for row in atlas.rows(_SUMMARIES.format(where=""), atlas.info.d_mlp)]
+
+
+def _summary(atlas: Atlas, row: tuple) -> LayerSummary:
+    *numbers, best, greatest_std, most_active = row
+    return LayerSummary(*numbers, neuron_ref(atlas, best), greatest_std, neuron_ref(atlas, most_active))
 
 
 def layer_summary(atlas: Atlas, layer: int) -> LayerSummary:
@@ -57,7 +65,7 @@ def layer_summary(atlas: Atlas, layer: int) -> LayerSummary:
     check_layer(atlas, layer)
     first, d_mlp = layer * atlas.info.d_mlp, atlas.info.d_mlp
     where = "WHERE neuron.neuron_id >= ? AND neuron.neuron_id < ?"
-    return LayerSummary(*atlas.rows(_SUMMARIES.format(where=where), d_mlp, first, first + d_mlp)[0])
+    return _summary(atlas, atlas.rows(_SUMMARIES.format(where=where), d_mlp, first, first + d_mlp)[0])
 
 
 def check_layer(atlas: Atlas, layer: int) -> None:

@@ -1,11 +1,13 @@
 """One neuron: its row, its lists of tokens, its histogram, the exclusive pairs it is in.
 
-Every query filters on neuron_id, by which the tables are sorted: a point lookup reads one block of each column.
+Every query filters on neuron_id, by which the tables are sorted: a point lookup reads one block of each column. The
+few rows found are sorted here, which costs less than an ORDER BY.
 """
 
 from __future__ import annotations
 
 import math
+from functools import cache
 
 from atlas.bins import bin_edges
 from atlas.db import Atlas
@@ -40,22 +42,18 @@ def neuron(atlas: Atlas, neuron_id: int) -> Neuron:
 
 def neuron_tokens(atlas: Atlas, neuron_id: int) -> list[CongruentToken]:
     """The tokens a neuron is most ('top') and least ('bottom') congruent with: top first, by rank."""
-    rows = atlas.rows(
-        "SELECT direction, rank, token_id, congruence FROM neuron_token WHERE neuron_id = ? "
-        "ORDER BY direction DESC, rank",
-        neuron_id,
-    )
-    return [CongruentToken(direction, rank, atlas.tokens[t], value) for direction, rank, t, value in rows]
+    rows = atlas.rows("SELECT direction, rank, token_id, congruence FROM neuron_token WHERE neuron_id = ?", neuron_id)
+    found = [CongruentToken(direction, rank, atlas.tokens[t], value) for direction, rank, t, value in rows]
+    return sorted(found, key=lambda item: (item.direction != "top", item.rank))
 
 
 def input_tokens(atlas: Atlas, neuron_id: int) -> list[InputToken]:
     """The tokens whose embedding a neuron's input weights and gate read most and least: 'in' before 'gate'."""
     rows = atlas.rows(
-        "SELECT side, direction, rank, token_id, value FROM neuron_input_token WHERE neuron_id = ? "
-        "ORDER BY side DESC, direction DESC, rank",
-        neuron_id,
+        "SELECT side, direction, rank, token_id, value FROM neuron_input_token WHERE neuron_id = ?", neuron_id
     )
-    return [InputToken(side, direction, rank, atlas.tokens[t], value) for side, direction, rank, t, value in rows]
+    found = [InputToken(side, direction, rank, atlas.tokens[t], value) for side, direction, rank, t, value in rows]
+    return sorted(found, key=lambda item: (item.side != "in", item.direction != "top", item.rank))
 
 
 def neuron_pairs(atlas: Atlas, neuron_id: int) -> list[ExclusivePair]:
@@ -68,6 +66,7 @@ def neuron_pairs(atlas: Atlas, neuron_id: int) -> list[ExclusivePair]:
     return [make_pair(atlas, row) for row in rows]
 
 
+@cache
 def finite_edges(bin: int) -> tuple[float | None, float | None]:
     """Edges of a bin with None for an open end."""
     lower, upper = bin_edges(bin)
@@ -76,5 +75,5 @@ def finite_edges(bin: int) -> tuple[float | None, float | None]:
 
 def histogram(atlas: Atlas, neuron_id: int) -> list[HistogramBar]:
     """A neuron's activation histogram: the bins that are not empty, in order of activation."""
-    rows = atlas.rows("SELECT bin, n FROM activation_histogram WHERE neuron_id = ? ORDER BY bin", neuron_id)
-    return [HistogramBar(bin, *finite_edges(bin), n) for bin, n in rows]
+    rows = atlas.rows("SELECT bin, n FROM activation_histogram WHERE neuron_id = ?", neuron_id)
+    return [HistogramBar(bin, *finite_edges(bin), n) for bin, n in sorted(rows)]

@@ -1,11 +1,14 @@
-"""Which neurons are worth a look: those of exclusive pairs whose prediction rises most in the neuron's tail."""
+"""What is worth a look: exclusive pairs whose prediction rises most in the neuron's tail, single tokens, hubs."""
 
 from __future__ import annotations
 
 from atlas.db import Atlas
 from atlas.queries.atlas import neuron_ref
+from atlas.queries.layer import layer_summaries
+from atlas.queries.neuron import neuron
 from atlas.queries.pair import PAIR_COLUMNS
-from atlas.records import ExclusivePair, Notable
+from atlas.queries.token import token_row
+from atlas.records import ExclusivePair, Highlights, Neuron, Notable, TokenRow
 
 MIN_PREDICTED = 20
 """A token predicted less often than this says little; pairs of rarer tokens come after all others."""
@@ -60,3 +63,39 @@ def notable_neurons(atlas: Atlas, limit: int = 3) -> list[Notable]:
             pair = ExclusivePair(direction, rank, neuron_ref(atlas, neuron_id), atlas.tokens[token_id], *numbers)
             notable.append(Notable(pair, tail_n, tail_fraction, pair.n_predicted / n_positions))
     return notable[:limit]
+
+
+def single_token_neurons(atlas: Atlas, limit: int = 8) -> list[Neuron]:
+    """Neurons whose best token, an ordinary one that occurs, leads the second by most."""
+    rows = atlas.rows(
+        "SELECT n.neuron_id FROM neuron AS n JOIN token AS t ON t.token_id = n.best_token_id "
+        "WHERE NOT t.special AND t.n_actual > 0 ORDER BY n.token_gap DESC NULLS LAST, n.neuron_id LIMIT ?",
+        limit,
+    )
+    return [neuron(atlas, neuron_id) for (neuron_id,) in rows]
+
+
+def most_hub_tokens(atlas: Atlas, limit: int = 8) -> list[TokenRow]:
+    """Tokens that are the best token of most neurons."""
+    rows = atlas.rows("SELECT token_id FROM token ORDER BY hub_count DESC, token_id LIMIT ?", limit)
+    return [token_row(atlas, token_id) for (token_id,) in rows]
+
+
+def most_hub_neurons(atlas: Atlas, limit: int = 8) -> list[Neuron]:
+    """Neurons that are the best neuron of most tokens."""
+    rows = atlas.rows("SELECT neuron_id FROM neuron ORDER BY hub_count DESC, neuron_id LIMIT ?", limit)
+    return [neuron(atlas, neuron_id) for (neuron_id,) in rows]
+
+
+def highlights(atlas: Atlas) -> Highlights:
+    """What the overview points at, looked for once in a process."""
+    return atlas.remembered(
+        "highlights",
+        lambda: Highlights(
+            notable=tuple(notable_neurons(atlas)),
+            single_token=tuple(single_token_neurons(atlas)),
+            hub_tokens=tuple(most_hub_tokens(atlas)),
+            hub_neurons=tuple(most_hub_neurons(atlas)),
+            layers=tuple(layer_summaries(atlas)),
+        ),
+    )

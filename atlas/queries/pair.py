@@ -5,14 +5,21 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from atlas.db import Atlas
+from atlas.errors import QueryError
 from atlas.queries.atlas import neuron_ref
-from atlas.records import ExclusivePair, Listing, TokenExclusivity
+from atlas.records import ExclusivePair, Listing, RankingFilter, TokenExclusivity
 
 PAIR_COLUMNS = (
     "p.direction, p.rank, p.neuron_id, p.token_id, p.congruence, p.token_gap, p.neuron_gap, p.score, "
     "t.n_actual, t.n_predicted"
 )
 """What makes an ExclusivePair, from exclusive_pair AS p and token AS t."""
+
+PAIR_SORTS = ("rank", "score", "congruence", "token_gap", "neuron_gap", "n_predicted", "n_actual")
+"""Columns by which `exclusive_pairs` sorts."""
+
+EXCLUSIVITY_SORTS = ("neuron_gap", "congruence", "n_predicted", "n_actual")
+"""Columns by which `token_exclusivities` sorts."""
 
 _PAIR = sa.table(
     "exclusive_pair",
@@ -21,10 +28,13 @@ _PAIR = sa.table(
 _TOKEN = sa.table(
     "token",
     *map(
-        sa.column, ("token_id", "special", "best_neuron_id", "best_congruence", "neuron_gap", "n_actual", "n_predicted")
+        sa.column,
+        ("token_id", "text", "special", "best_neuron_id", "best_congruence", "neuron_gap", "n_actual", "n_predicted"),
     ),
 ).alias("t")
 _SECOND = sa.table("token_neuron", *map(sa.column, ("token_id", "direction", "rank", "neuron_id"))).alias("s")
+
+_ALL = RankingFilter()
 
 
 def make_pair(atlas: Atlas, row: tuple) -> ExclusivePair:
@@ -33,56 +43,103 @@ def make_pair(atlas: Atlas, row: tuple) -> ExclusivePair:
     return ExclusivePair(direction, rank, neuron_ref(atlas, neuron_id), atlas.tokens[token_id], *rest)
 
 
-def _ordinary() -> tuple[sa.ColumnElement, sa.ColumnElement]:
-    """What pages point at by default: tokens that are not special and that occur."""
-    return sa.not_(_TOKEN.c.special), _TOKEN.c.n_actual > 0
+def _conditions(
+    atlas: Atlas, where: RankingFilter, neuron_id: sa.ColumnElement, score: sa.ColumnElement
+) -> list[sa.ColumnElement]:
+    """What a filter says, of a neuron's id and of what ranks; the token is _TOKEN's."""
+    t, d_mlp = _TOKEN.c, atlas.info.d_mlp
+    conditions = [] if where.every else [sa.not_(t.special), t.n_actual > 0]
+    if where.layer_min is not None:
+        conditions.append(neuron_id >= where.layer_min * d_mlp)
+    if where.layer_max is not None:
+        conditions.append(neuron_id < (where.layer_max + 1) * d_mlp)
+    if where.token:
+        conditions.append(sa.func.contains(sa.func.lower(t.text), sa.func.lower(where.token)))
+    if where.min_predicted is not None:
+        conditions.append(t.n_predicted >= where.min_predicted)
+    if where.min_score is not None:
+        # DuckDB would compare in float32 with a parameter rounded to it.
+        conditions.append(sa.cast(score, sa.Double) >= where.min_score)
+    return conditions
+
+
+def _order(column: sa.ColumnElement, descending: bool) -> sa.ColumnElement:
+    return (column.desc() if descending else column.asc()).nulls_last()
+
+
+def _check_sort(sort: str, sorts: tuple[str, ...]) -> None:
+    if sort not in sorts:
+        raise QueryError(f"Cannot sort this ranking by {sort!r}; sort by one of {', '.join(sorts)}.")
 
 
 def exclusive_pairs(
-    atlas: Atlas, direction: str = "top", *, every: bool = False, limit: int = 50, offset: int = 0
+    atlas: Atlas,
+    direction: str = "top",
+    where: RankingFilter = _ALL,
+    *,
+    sort: str = "rank",
+    descending: bool = False,
+    limit: int = 50,
+    offset: int = 0,
 ) -> Listing:
-    """Exclusive pairs of a direction ('top' or 'bottom') by rank, as a Listing of ExclusivePair.
+    """Exclusive pairs of a direction ('top' or 'bottom'), as a Listing of ExclusivePair.
 
-    Pairs of special tokens and of tokens that never really come next are left out unless `every`.
+    `sort` is one of PAIR_SORTS; ties by rank.
+
+    Raises:
+        QueryError: `sort` is no such column.
     """
-    joined = _PAIR.join(_TOKEN, _PAIR.c.token_id == _TOKEN.c.token_id)
-    conditions = [_PAIR.c.direction == direction, *(() if every else _ordinary())]
+    _check_sort(sort, PAIR_SORTS)
     p, t = _PAIR.c, _TOKEN.c
-    columns = [
-        *(
-            p[name]
-            for name in ("direction", "rank", "neuron_id", "token_id", "congruence", "token_gap", "neuron_gap", "score")
-        ),
-        t.n_actual,
-        t.n_predicted,
-    ]
+    joined = _PAIR.join(_TOKEN, p.token_id == t.token_id)
+    conditions = [p.direction == direction, *_conditions(atlas, where, p.neuron_id, p.score)]
+    names = ("direction", "rank", "neuron_id", "token_id", "congruence", "token_gap", "neuron_gap", "score")
+    columns = [*(p[name] for name in names), t.n_actual, t.n_predicted]
+    column = t[sort] if sort in ("n_actual", "n_predicted") else p[sort]
     rows = atlas.select(
-        sa.select(*columns).select_from(joined).where(*conditions).order_by(p.rank).limit(limit).offset(offset)
+        sa.select(*columns)
+        .select_from(joined)
+        .where(*conditions)
+        .order_by(_order(column, descending), p.rank)
+        .limit(limit)
+        .offset(offset)
     )
     total = atlas.select(sa.select(sa.func.count()).select_from(joined).where(*conditions))[0][0]
     return Listing(tuple(make_pair(atlas, tuple(row)) for row in rows), total, offset, limit)
 
 
-def token_exclusivities(atlas: Atlas, *, every: bool = False, limit: int = 50, offset: int = 0) -> Listing:
+def token_exclusivities(
+    atlas: Atlas,
+    where: RankingFilter = _ALL,
+    *,
+    sort: str = "neuron_gap",
+    descending: bool = True,
+    limit: int = 50,
+    offset: int = 0,
+) -> Listing:
     """Tokens by how far their best neuron leads the second, as a Listing of TokenExclusivity.
 
-    Special tokens and tokens that never really come next are left out unless `every`.
+    `sort` is one of EXCLUSIVITY_SORTS; ties by token_id.
+
+    Raises:
+        QueryError: `sort` is no such column.
     """
+    _check_sort(sort, EXCLUSIVITY_SORTS)
     t = _TOKEN.c
-    conditions = [] if every else list(_ordinary())
+    conditions = _conditions(atlas, where, t.best_neuron_id, t.neuron_gap)
+    order = _order(t.best_congruence if sort == "congruence" else t[sort], descending)
+    place = sa.func.row_number().over(order_by=(order, t.token_id)).label("place")
     tokens = (
-        sa.select(t.token_id, t.best_neuron_id, t.best_congruence, t.neuron_gap, t.n_actual, t.n_predicted)
+        sa.select(t.token_id, t.best_neuron_id, t.best_congruence, t.neuron_gap, t.n_actual, t.n_predicted, place)
         .where(*conditions)
-        .order_by(t.neuron_gap.desc().nulls_last(), t.token_id)
+        .order_by(place)
         .limit(limit)
         .offset(offset)
         .subquery("b")
     )
     second = (_SECOND.c.token_id == tokens.c.token_id) & (_SECOND.c.direction == "top") & (_SECOND.c.rank == 2)
     rows = atlas.select(
-        sa.select(tokens, _SECOND.c.neuron_id)
-        .select_from(tokens.outerjoin(_SECOND, second))
-        .order_by(tokens.c.neuron_gap.desc().nulls_last(), tokens.c.token_id)
+        sa.select(tokens, _SECOND.c.neuron_id).select_from(tokens.outerjoin(_SECOND, second)).order_by(tokens.c.place)
     )
     total = atlas.select(sa.select(sa.func.count()).select_from(_TOKEN).where(*conditions))[0][0]
     records = tuple(
@@ -95,6 +152,6 @@ def token_exclusivities(atlas: Atlas, *, every: bool = False, limit: int = 50, o
             n_actual,
             n_predicted,
         )
-        for token_id, best, congruence, gap, n_actual, n_predicted, other in rows
+        for token_id, best, congruence, gap, n_actual, n_predicted, _, other in rows
     )
     return Listing(records, total, offset, limit)

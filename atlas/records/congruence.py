@@ -65,3 +65,57 @@ class TokenExclusivity:
     neuron_gap: float | None
     n_actual: int
     n_predicted: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankingFilter:
+    """What is left in a ranking of pairs or tokens; None does not filter.
+
+    `every` keeps special tokens and tokens that never really come next; `token` is a text that the token's contains,
+    case aside; `layer_min` and `layer_max` are of the neuron; `min_score` is of what ranks: a pair's score, a token's
+    neuron gap.
+    """
+
+    every: bool = False
+    layer_min: int | None = None
+    layer_max: int | None = None
+    token: str | None = None
+    min_predicted: int | None = None
+    min_score: float | None = None
+
+
+@dataclass(frozen=True)
+class SpreadBar:
+    """Tokens (or neurons) `n` whose congruence lies in lower <= congruence < upper; the last bar includes its end."""
+
+    lower: float
+    upper: float
+    n: int
+
+
+@dataclass(frozen=True)
+class TokenSpread:
+    """Congruence of one neuron with every token of the vocabulary: bars of equal width, extremes and moments."""
+
+    bars: tuple[SpreadBar, ...]
+    top: tuple[CongruentToken, ...]
+    bottom: tuple[CongruentToken, ...]
+    n: int
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True)
+class LayerSpread:
+    """Congruence of one token with every neuron of a layer: quantiles at 0, 1, 25, 50, 75, 99 and 100%."""
+
+    layer: int
+    quantiles: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class NeuronSpread:
+    """Congruence of one token with every neuron of the model: layers, and the outliers, best first."""
+
+    layers: tuple[LayerSpread, ...]
+    outliers: tuple[CongruentNeuron, ...]

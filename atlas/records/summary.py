@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from atlas.records.congruence import ExclusivePair
+from atlas.records.units import Neuron, NeuronRef, TokenRow
 
 
 @dataclass(frozen=True)
 class LayerSummary:
     """One layer in numbers: means and extremes over its neurons. `n_exclusive` counts its exclusive pairs ('top')
-    with ordinary tokens that occur; `activation_std` is the mean over neurons of each neuron's own."""
+    with ordinary tokens that occur; `activation_std` is the mean over neurons of each one's own, `most_active_neuron`
+    the one of the greatest. `best_neuron` has the greatest congruence."""
 
     layer: int
     n_neurons: int
@@ -26,6 +28,9 @@ class LayerSummary:
     activation_min: float
     activation_max: float
     positive_fraction: float
+    best_neuron: NeuronRef
+    activation_std_max: float
+    most_active_neuron: NeuronRef
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,17 @@ class Notable:
     tail_n: int
     tail_fraction: float
     base_fraction: float
+
+
+@dataclass(frozen=True)
+class Highlights:
+    """What an overview points at: notable neurons, those of single tokens, hubs, and every layer in numbers."""
+
+    notable: tuple[Notable, ...]
+    single_token: tuple[Neuron, ...]
+    hub_tokens: tuple[TokenRow, ...]
+    hub_neurons: tuple[Neuron, ...]
+    layers: tuple[LayerSummary, ...]
 
 
 @dataclass(frozen=True)
@@ -58,3 +74,22 @@ class QueryResult:
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
+
+
+@dataclass(frozen=True)
+class SchemaColumn:
+    """A column of a table or view: its name, its type in DuckDB's words, what the schema says of it."""
+
+    name: str
+    type: str
+    comment: str | None
+
+
+@dataclass(frozen=True)
+class SchemaTable:
+    """A table or a view (for people, ids resolved), what the schema says of it, its columns in order."""
+
+    name: str
+    comment: str | None
+    view: bool
+    columns: tuple[SchemaColumn, ...]

@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import NotRequired, TypedDict
 
 from atlas.display import show_in_text, show_token
+
+
+class TokenJson(TypedDict):
+    """A token: its id, the text it adds (null: not in the tokenizer), the text as it is shown on its own, whether it is
+    special; `bytes` in hexadecimal, only where they are not the text's UTF-8."""
+
+    token_id: int
+    text: str | None
+    shown: str
+    special: bool
+    bytes: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -17,19 +29,19 @@ class Token:
     bytes: bytes | None
     special: bool
 
-    @property
+    @cached_property
     def shown(self) -> str:
         """As it is shown on its own (see `atlas.display`)."""
         return show_token(self.token_id, self.text, self.bytes)
 
-    @property
+    @cached_property
     def in_text(self) -> str:
         """As it is shown inside running text."""
         return show_in_text(self.token_id, self.text, self.bytes)
 
-    def as_json(self) -> dict[str, Any]:
-        """For JSON: `bytes` in hexadecimal, only where they are not the text's UTF-8."""
-        data = {"token_id": self.token_id, "text": self.text, "shown": self.shown, "special": self.special}
+    def as_json(self) -> TokenJson:
+        """For JSON."""
+        data: TokenJson = {"token_id": self.token_id, "text": self.text, "shown": self.shown, "special": self.special}
         if self.bytes is not None and self.text is not None and self.bytes != self.text.encode():
             data["bytes"] = self.bytes.hex()
         return data
@@ -97,3 +109,33 @@ class TokenRow:
     worst_congruence: float
     neuron_gap_bottom: float | None
     hub_count: int
+
+
+@dataclass(frozen=True)
+class Percentile:
+    """How many neurons have less of something: fractions, 0 to 1, of the neuron's layer and of the model."""
+
+    layer: float
+    model: float
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Where to go from a neuron. `above` and `below` have the same rank by best congruence in the layer after and
+    before; None at either end of the model."""
+
+    previous: NeuronRef | None
+    following: NeuronRef | None
+    rank: int
+    below: NeuronRef | None
+    above: NeuronRef | None
+
+
+@dataclass(frozen=True)
+class SimilarNeuron:
+    """Another neuron, and the cosine of its weights with this neuron's, -1 to 1."""
+
+    neuron: NeuronRef
+    cosine: float
+    best_token: Token
+    worst_token: Token

@@ -1,7 +1,7 @@
 """What all charts share: the record that a page shows, the activation axis, and colours by name.
 
-Specifications are made once without data; a page adds its rows. Colours are names of ranges and styles that the
-browser's script fills from the style sheet, so that light and dark need one specification.
+Specifications are made once without data; a page adds its rows and its title. Colours are names of ranges and styles
+(see `theme`), so that light, dark and paper need one specification.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from atlas.bins import MAX_EXPONENT, MIN_EXPONENT
 DATA = "rows"
 """Name of the data set that a page fills."""
 
-HEIGHT = 150
+HEIGHT = 170
 
 SHORT = "format(datum.value, '~s')"
 """Expression for an axis's labels: 1k, 10k. An axis's own format would use one prefix for all of them."""
@@ -32,9 +32,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart on a page: its name in the page, what it shows, its Vega-Lite specification, its table."""
+    """A chart on a page: its name in the page, what it shows, how to read it, its specification, its table."""
 
     name: str
+    title: str
     caption: str
     spec: dict[str, Any]
     table: Table
@@ -47,9 +48,10 @@ def specification(chart: Any) -> dict[str, Any]:
     return spec
 
 
-def with_rows(spec: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The specification over rows of data."""
-    return {**spec, "datasets": {DATA: rows}}
+def filled(spec: dict[str, Any], rows: list[dict[str, Any]], title: str, **params: Any) -> dict[str, Any]:
+    """The specification over rows of data, with a title that explains a screenshot, and values of its parameters."""
+    values = [{"name": name, "value": value} for name, value in params.items()]
+    return {**spec, "title": title, "datasets": {DATA: rows}, **({"params": values} if values else {})}
 
 
 def drawn_edges(lower: float | None, upper: float | None) -> tuple[float, float]:
@@ -67,9 +69,14 @@ def drawn_centre(lower: float | None, upper: float | None) -> float:
     return 0.0 if low < 0 < high else (low * high) ** 0.5 * (1 if low > 0 else -1)
 
 
+def rounded(value: float) -> float:
+    """A value for drawing: five significant digits, which no screen shows."""
+    return float(f"{value:.5g}")
+
+
 def activation_axis(field: str) -> alt.X:
     """The activation axis: an octave is as wide as another, the zero bin is linear."""
-    powers = range(MIN_EXPONENT, MAX_EXPONENT + 2, 3)
+    powers = range(MIN_EXPONENT + 3, MAX_EXPONENT + 2, 3)
     values = [-(2.0**power) for power in powers] + [0] + [2.0**power for power in powers]
     return alt.X(
         field,

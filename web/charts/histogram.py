@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import altair as alt
 
 from atlas.records import HistogramBar
-from web.charts.chart import DATA, HEIGHT, SHORT, Chart, Table, activation_axis, drawn_edges, specification, with_rows
+from web.charts.chart import DATA, HEIGHT, SHORT, Chart, Table, activation_axis, drawn_edges, filled, specification
 
 SIGNS = ["negative", "zero", "positive"]
+
+
+def _counts_axis() -> alt.Y:
+    values = [0, 1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9]
+    axis = alt.Axis(values=values, labelExpr=SHORT, labelOverlap="greedy")
+    return alt.Y("n:Q", title="positions", scale=alt.Scale(type="symlog", constant=1), axis=axis)
 
 
 @cache
@@ -21,27 +28,59 @@ def _spec() -> dict[str, Any]:
         .encode(
             x=activation_axis("lower"),
             x2="upper:Q",
-            y=alt.Y("n:Q", title="positions", scale=alt.Scale(type="symlog", constant=1), axis=alt.Axis(
-                values=[0, 1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9], labelExpr=SHORT, labelOverlap="greedy")),
+            y=_counts_axis(),
             y2=alt.datum(0),
             color=alt.Color("sign:N", legend=None, scale=alt.Scale(domain=SIGNS, range="diverging")),
             tooltip=[alt.Tooltip("range:N", title="activation"), alt.Tooltip("n:Q", title="positions", format=",")],
         )
-    )  # fmt: skip
+    )
     return specification(bars)
 
 
-def _row(bar: HistogramBar) -> dict[str, Any]:
-    lower, upper = drawn_edges(bar.lower, bar.upper)
-    sign = "zero" if lower < 0 < upper else "positive" if lower > 0 else "negative"
-    return {"lower": lower, "upper": upper, "n": bar.n, "range": bar.range, "sign": sign}
+@cache
+def _lines_spec() -> dict[str, Any]:
+    lines = (
+        alt.Chart(alt.NamedData(DATA), width="container", height=HEIGHT)
+        .mark_line(interpolate="step", strokeWidth=1.5)
+        .encode(
+            x=activation_axis("centre"),
+            y=_counts_axis(),
+            color=alt.Color("label:N", title=None, sort=None, scale=alt.Scale(range="category"),
+                            legend=alt.Legend(orient="top", columns=3)),
+            tooltip=[alt.Tooltip("label:N", title="neuron"), alt.Tooltip("range:N", title="activation"),
+                     alt.Tooltip("n:Q", title="positions", format=",")],
+        )
+    )  # fmt: skip
+    return specification(lines)
 
 
-def histogram_chart(bars: list[HistogramBar]) -> Chart:
+def _sign(lower: float, upper: float) -> str:
+    return "zero" if lower < 0 < upper else "positive" if lower > 0 else "negative"
+
+
+def histogram_chart(bars: Sequence[HistogramBar], title: str) -> Chart:
     """How often the activation falls in each bin; counts on a logarithmic axis."""
-    return Chart(
-        "histogram",
-        "How often each activation occurs. Both axes are logarithmic away from zero; a bar is a quarter octave.",
-        with_rows(_spec(), [_row(bar) for bar in bars]),
-        Table(("activation", "positions"), tuple((bar.range, bar.n) for bar in bars)),
+    rows = []
+    for bar in bars:
+        lower, upper = drawn_edges(bar.lower, bar.upper)
+        rows.append({"lower": lower, "upper": upper, "n": bar.n, "range": bar.range, "sign": _sign(lower, upper)})
+    caption = "How often each activation occurs. Both axes are logarithmic away from zero; a bar is a quarter octave."
+    table = Table(("activation", "positions"), tuple((bar.range, bar.n) for bar in bars))
+    return Chart("histogram", title, caption, filled(_spec(), rows, title), table)
+
+
+def histograms_chart(histograms: dict[str, Sequence[HistogramBar]], title: str) -> Chart:
+    """Histograms of several neurons, by label, on shared axes."""
+    rows = []
+    for label, bars in histograms.items():
+        for bar in bars:
+            lower, upper = drawn_edges(bar.lower, bar.upper)
+            centre = 0.0 if lower < 0 < upper else (lower + upper) / 2
+            rows.append({"label": label, "centre": centre, "n": bar.n, "range": bar.range})
+    bins = sorted({(bar.bin, bar.range) for bars in histograms.values() for bar in bars})
+    counts = [{bar.bin: bar.n for bar in bars} for bars in histograms.values()]
+    table = Table(
+        ("activation", *histograms), tuple((text, *(n.get(number, 0) for n in counts)) for number, text in bins)
     )
+    caption = "How often each activation occurs. Both axes are logarithmic away from zero; a step is a quarter octave."
+    return Chart("histograms", title, caption, filled(_lines_spec(), rows, title), table)

@@ -1,46 +1,70 @@
-"""Congruence and activity by layer; every point leads to its layer."""
+"""Congruence and activity by layer; points lead to the layer, or to the neuron that is its greatest."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
 import altair as alt
 
 from atlas.display import show_number
-from atlas.records import LayerSummary
-from web.charts.chart import DATA, HEIGHT, Chart, Table, specification, with_rows
+from atlas.records import LayerSummary, NeuronRef
+from web.charts.chart import DATA, HEIGHT, Chart, Table, filled, rounded, specification
 
 WHOLE = "datum.value == floor(datum.value) ? datum.value : ''"
 """Expression for an axis's labels: only whole numbers have one."""
 
+_CHARTS = (
+    ("congruence", "best congruence", ("best_congruence_mean", "best_congruence_max", "best_neuron"), "linear"),
+    ("activity", "std of activation", ("activation_std", "activation_std_max", "most_active_neuron"), "log"),
+)
+
 
 @cache
-def _spec(title: str) -> dict[str, Any]:
-    chart = (
-        alt.Chart(alt.NamedData(DATA), width="container", height=HEIGHT)
-        .mark_line(point=alt.OverlayMarkDef(size=45, style="accent"), style="accent")
-        .encode(
-            x=alt.X("layer:Q", title="layer", axis=alt.Axis(labelExpr=WHOLE, tickMinStep=1, grid=False),
-                    scale=alt.Scale(nice=False, padding=8)),
-            y=alt.Y("value:Q", title=title, axis=alt.Axis(tickCount=4), scale=alt.Scale(zero=True)),
-            href="url:N",
-            tooltip=[alt.Tooltip("layer:Q"), alt.Tooltip("value:Q", title=title, format=".4~r")],
-        )
-    )  # fmt: skip
-    return specification(chart)
+def _spec(title: str, scale: str) -> dict[str, Any]:
+    base = alt.Chart(alt.NamedData(DATA))
+    x = alt.X("layer:Q", title="layer", axis=alt.Axis(labelExpr=WHOLE, tickMinStep=1, grid=False),
+              scale=alt.Scale(nice=False, padding=8))  # fmt: skip
+    axis = alt.Axis(tickCount=4, labelExpr="format(datum.value, '~g')")
+    tips = [
+        alt.Tooltip("layer:Q"),
+        alt.Tooltip("what:N", title="of"),
+        alt.Tooltip("value:Q", title=title, format=".4~r"),
+    ]
+
+    def y(field: str) -> alt.Y:
+        kind = alt.Scale(type="log") if scale == "log" else alt.Scale(zero=True)
+        return alt.Y(field, title=title, axis=axis, scale=kind)
+
+    mean = base.transform_filter("datum.kind == 'mean'").mark_line(
+        point=alt.OverlayMarkDef(size=45, style="accent"), style="accent"
+    )
+    greatest = base.transform_filter("datum.kind == 'greatest'").mark_point(size=30, filled=False, style="quiet")
+    layers = [mark.encode(x=x, y=y("value:Q"), href="url:N", tooltip=tips) for mark in (greatest, mean)]
+    return specification(alt.layer(*layers, width="container", height=HEIGHT))
 
 
-def layer_charts(layers: list[LayerSummary], url: Callable[[int], str]) -> tuple[Chart, Chart]:
-    """Two charts over layers: mean best congruence, and mean standard deviation of the activation."""
+def layer_charts(
+    layers: Sequence[LayerSummary], model: str, layer_url: Callable[[int], str], neuron_url: Callable[[NeuronRef], str]
+) -> tuple[Chart, Chart]:
+    """Two charts over layers: best congruence, and standard deviation of the activation: the mean over a layer's
+    neurons, and its greatest."""
     charts = []
-    for name, field, title in (
-        ("congruence", "best_congruence_mean", "mean best congruence"),
-        ("activity", "activation_std", "mean std of activation"),
-    ):
-        values = [(layer.layer, getattr(layer, field)) for layer in layers]
-        rows = [{"layer": number, "value": value, "url": url(number)} for number, value in values]
-        table = Table(("layer", title), tuple((number, show_number(value)) for number, value in values))
-        charts.append(Chart(name, f"{title[0].upper()}{title[1:]}, by layer", with_rows(_spec(title), rows), table))
+    for name, what, fields, scale in _CHARTS:
+        values = [(layer.layer, *(getattr(layer, field) for field in fields)) for layer in layers]
+        rows = [
+            {"kind": "mean", "layer": n, "value": rounded(mean), "what": "mean of the layer", "url": layer_url(n)}
+            for n, mean, _, _ in values
+        ]
+        rows += [
+            {"kind": "greatest", "layer": n, "value": rounded(most), "what": neuron.name, "url": neuron_url(neuron)}
+            for n, _, most, neuron in values
+            if most > 0 or scale == "linear"
+        ]
+        heads = ("layer", f"mean {what}", f"greatest {what}", "neuron")
+        table = tuple((n, show_number(mean), show_number(most), neuron.name) for n, mean, most, neuron in values)
+        title = f"{what[0].upper()}{what[1:]} by layer, {model}"
+        caption = "The line is the mean over a layer's neurons, circles its greatest, which lead to the neuron."
+        charts.append(Chart(name, title, caption, filled(_spec(what, scale), rows, title), Table(heads, table)))
     return charts[0], charts[1]

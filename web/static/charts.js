@@ -3,30 +3,32 @@
 (function () {
   "use strict";
 
-  function colours() {
-    const style = getComputedStyle(document.documentElement);
-    const names = ["paper", "ink", "dim", "rule", "pos", "neg", "zero", "accent", "counts"];
-    return Object.fromEntries(names.map((name) => [name, style.getPropertyValue("--" + name).trim()]));
+  // A custom property holds light-dark(...): only a property that takes a colour says which of the two it is.
+  const probe = document.createElement("span");
+  probe.hidden = true;
+  document.body.append(probe);
+  function colour(name) {
+    probe.style.color = `var(--${name})`;
+    return getComputedStyle(probe).color;
   }
 
   function config() {
-    const c = colours();
-    const font = getComputedStyle(document.body).fontFamily;
-    return {
-      background: null,
-      font: font,
-      autosize: { type: "fit-x", contains: "padding" },
-      view: { stroke: null },
-      axis: {
-        domainColor: c.rule, tickColor: c.rule, gridColor: c.rule, gridOpacity: 0.6, labelColor: c.dim, titleColor: c.dim,
-        titleFontWeight: "normal", labelFontSize: 11, titleFontSize: 11, tickSize: 3,
-      },
-      legend: { labelColor: c.dim, labelFontSize: 11, symbolType: "stroke", padding: 0, offset: 2 },
-      line: { strokeWidth: 1.6 },
-      point: { size: 18, filled: true },
-      style: { counts: { color: c.counts }, accent: { color: c.accent } },
-      range: { diverging: [c.neg, c.zero, c.pos], category: [c.accent, c.dim] },
-    };
+    const known = { "$font": getComputedStyle(document.documentElement).getPropertyValue("--sans") };
+    function fill(value) {
+      if (Array.isArray(value)) return value.map(fill);
+      if (value && typeof value === "object") {
+        return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, fill(item)]));
+      }
+      if (typeof value !== "string" || !value.startsWith("$")) return value;
+      if (!(value in known)) known[value] = colour(value.slice(1));
+      return known[value];
+    }
+    return fill(JSON.parse(document.getElementById("chart-config").textContent));
+  }
+
+  function dark() {
+    const chosen = document.documentElement.dataset.theme;
+    return chosen ? chosen === "dark" : window.matchMedia("(prefers-color-scheme: dark)").matches;
   }
 
   function draw(figure) {
@@ -41,6 +43,8 @@
         if (figure.view) figure.view.finalize();
         figure.view = result.view;
         figure.dataset.drawn = "yes";
+        figure.dataset.scheme = dark() ? "dark" : "light"; // on paper the style sheet turns dark ones round
+        if (figure.dataset.threshold) result.view.signal("threshold", Number(figure.dataset.threshold)).runAsync();
       })
       .catch(function (error) {
         figure.dataset.drawn = "no";
@@ -48,8 +52,6 @@
       });
   }
 
-  const figures = Array.from(document.querySelectorAll("figure[data-chart]"));
-  document.documentElement.classList.add("scripted");
   const waiting = new IntersectionObserver(
     function (entries) {
       entries.filter((entry) => entry.isIntersecting).forEach(function (entry) {
@@ -59,8 +61,14 @@
     },
     { rootMargin: "800px" },
   );
-  figures.forEach((figure) => waiting.observe(figure));
-  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", function () {
-    figures.filter((figure) => figure.dataset.drawn).forEach(draw);
-  });
+  function watch(place) {
+    place.querySelectorAll("figure[data-chart]").forEach((figure) => waiting.observe(figure));
+  }
+  function redraw() {
+    document.querySelectorAll("figure[data-drawn]").forEach(draw);
+  }
+  watch(document);
+  document.addEventListener("loaded", (event) => watch(event.detail));
+  document.addEventListener("themechange", redraw);
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 })();

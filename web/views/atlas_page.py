@@ -9,7 +9,8 @@ from typing import Any
 from flask import Blueprint, g
 
 from atlas import Atlas, queries
-from atlas.records import AtlasInfo, ExclusivePair, LayerSummary, Notable
+from atlas.panels import OVERVIEW_PANELS
+from atlas.records import AtlasInfo, ExclusivePair, LayerSummary, Neuron, Notable, TokenRow
 from web import urls
 from web.charts import Chart, layer_charts
 from web.page import AtlasPage, atlas_fields, doc, page
@@ -28,23 +29,43 @@ class OverviewPage(AtlasPage):
     definitions: dict[str, str] = field(metadata=doc("What the schema says of each column of `atlas`.", json=False))
     notable: tuple[Notable, ...] = field(metadata=doc("Three neurons worth a look, and why."))
     pairs: tuple[ExclusivePair, ...] = field(metadata=doc("The best exclusive pairs of ordinary tokens that occur."))
+    single_token: tuple[Neuron, ...] = field(
+        metadata=doc("Neurons that lead by most with one ordinary token that occurs: the greatest token gaps.")
+    )
+    hub_tokens: tuple[TokenRow, ...] = field(metadata=doc("Tokens that are the best of most neurons."))
+    hub_neurons: tuple[Neuron, ...] = field(metadata=doc("Neurons that are the best of most tokens."))
     layers: tuple[LayerSummary, ...] = field(metadata=doc("Every layer in numbers."))
     layer_charts: tuple[Chart, ...] = field(metadata=doc("Congruence and activity by layer.", json=False))
+    panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
 
 @page(blueprint, "/<atlas:ref>", "overview.html")
 def overview(atlas: Atlas) -> OverviewPage:
     """The overview of an atlas."""
-    layers = atlas.remembered("layers", lambda: queries.layer_summaries(atlas))
+    found = queries.highlights(atlas)
     return OverviewPage(
         title=atlas.info.model_name,
         url=urls.overview(g.ref),
         **atlas_fields(atlas),
+        description=(
+            f"{atlas.info.n_neurons:,} MLP neurons of {atlas.info.model_name} in {atlas.info.n_layers} layers, read "
+            f"over {atlas.info.n_positions:,} positions of {atlas.info.dataset}: what they write, when they fire, "
+            "and whether one predicts the other."
+        ),
         info=atlas.info,
         versions=json.loads(atlas.info.versions),
         definitions=queries.column_comments(atlas, "atlas"),
-        notable=tuple(atlas.remembered("notable", lambda: queries.notable_neurons(atlas))),
+        notable=found.notable,
         pairs=queries.exclusive_pairs(atlas, limit=_PAIRS).rows,
-        layers=tuple(layers),
-        layer_charts=layer_charts(layers, lambda number: urls.layer(g.ref, number)),
+        single_token=found.single_token,
+        hub_tokens=found.hub_tokens,
+        hub_neurons=found.hub_neurons,
+        layers=found.layers,
+        panels=OVERVIEW_PANELS,
+        layer_charts=layer_charts(
+            found.layers,
+            atlas.info.model_name,
+            lambda number: urls.layer(g.ref, number),
+            lambda neuron: urls.neuron(g.ref, neuron.layer, neuron.index),
+        ),
     )

@@ -1,26 +1,44 @@
-"""`/{slug}/exclusive`: tokens by how far their best neuron leads the second."""
+"""`/{slug}/exclusive`: tokens by how far their best neuron leads the second, filtered and sorted."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
 
-from flask import Blueprint, g
+from flask import Blueprint, Response, g
 
 from atlas import Atlas, queries
 from atlas.records import Listing
 from web import urls
-from web.page import AtlasPage, atlas_fields, doc, page, query_choice, query_int
+from web.exports import csv_answer
+from web.page import AtlasPage, atlas_fields, doc, find_atlas, page
+from web.ranking import PER_PAGE, Ranking, read_ranking
+from web.urls import AtlasRef
 
 blueprint = Blueprint("exclusive", __name__)
 
-PER_PAGE = 100
+_CHUNK = 50_000
+"""Rows a query: each sorts the whole vocabulary again."""
+_COLUMNS = (
+    "token", "token_id", "neuron", "neuron_id", "second_neuron", "neuron_gap", "congruence", "n_predicted", "n_actual",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExclusivePage(AtlasPage):
     """Tokens by neuron gap."""
 
-    every: bool = field(metadata=doc("Whether special tokens and tokens that never really come next are in the list."))
+    n_layers: int = field(metadata=doc("Layers of the model."))
+    parameters: dict[str, Any] = field(
+        metadata=doc(
+            "What is selected and how it is sorted, as in the URL: all, layer_min, layer_max (of the best neuron), "
+            "token (text it contains), min_predicted, min_gap, sort, order; those that go without saying are left out."
+        )
+    )
+    sort: str = field(metadata=doc("Column that the tokens are sorted by."))
+    order: str = field(metadata=doc("'desc' or 'asc'."))
     tokens: Listing = field(metadata=doc("A page of the tokens."))
     page: int = field(metadata=doc("Page of the list, from 1."))
     definitions: dict[str, str] = field(
@@ -28,17 +46,45 @@ class ExclusivePage(AtlasPage):
     )
 
 
+def _found(atlas: Atlas, ranking: Ranking, limit: int, offset: int) -> Listing:
+    order = {"sort": ranking.sort, "descending": ranking.descending}
+    return queries.token_exclusivities(atlas, ranking.where, **order, limit=limit, offset=offset)
+
+
 @page(blueprint, "/<atlas:ref>/exclusive", "exclusive.html")
 def exclusive(atlas: Atlas) -> ExclusivePage:
     """Tokens by neuron gap."""
-    every = query_choice("all", ("0", "1"), "0") == "1"
-    number = query_int("page", 1, least=1)
+    ranking = read_ranking(atlas, queries.EXCLUSIVITY_SORTS, "gap")
     return ExclusivePage(
         title="Exclusive tokens",
-        url=urls.exclusive(g.ref, every, number),
+        url=urls.exclusive(g.ref, **ranking.parameters, page=ranking.page),
         **atlas_fields(atlas),
-        every=every,
-        tokens=queries.token_exclusivities(atlas, every=every, limit=PER_PAGE, offset=(number - 1) * PER_PAGE),
-        page=number,
+        n_layers=atlas.info.n_layers,
+        parameters=ranking.parameters,
+        sort=ranking.sort,
+        order=ranking.order,
+        tokens=_found(atlas, ranking, PER_PAGE, ranking.offset),
+        page=ranking.page,
         definitions=queries.column_comments(atlas, "token_exclusivity"),
     )
+
+
+@blueprint.get("/<atlas:ref>/exclusive.csv")
+def exclusive_csv(ref: AtlasRef) -> Response:
+    """Every token of the selection, whatever the page, as CSV."""
+    atlas = find_atlas(ref)
+    ranking = read_ranking(atlas, queries.EXCLUSIVITY_SORTS, "gap")
+
+    def rows() -> Iterator[tuple]:
+        for offset in count(0, _CHUNK):
+            listing = _found(atlas, ranking, _CHUNK, offset)
+            for t in listing.rows:
+                yield (
+                    t.token.text, t.token.token_id, t.neuron.name, t.neuron.neuron_id,
+                    None if t.second_neuron is None else t.second_neuron.name, t.neuron_gap, t.congruence,
+                    t.n_predicted, t.n_actual,
+                )  # fmt: skip
+            if offset + _CHUNK >= listing.total:
+                return
+
+    return csv_answer(f"{atlas.info.slug}-exclusive", _COLUMNS, rows())

@@ -42,7 +42,9 @@ def home() -> HomePage:
 
 @blueprint.get("/healthz")
 def healthz() -> Response:
-    """`{"status": "ok", "atlases": {slug: build_id}}`, after a query on each atlas."""
+    """`{"status": "ok", "atlases": {slug: build_id}, "sql": …}`, after a query on each atlas; `sql` says whether
+    visitors' SQL is on, and which layers confine it (see docs/sql-console.md)."""
     served = current_app.extensions["atlases"]
     builds = {slug: atlas.rows("SELECT build_id FROM atlas")[0][0] for slug, atlas in served.items()}
-    return Response(dumps({"status": "ok", "atlases": builds}), mimetype="application/json")
+    sql = current_app.extensions["console"].status()
+    return Response(dumps({"status": "ok", "atlases": builds, "sql": sql}), mimetype="application/json")

@@ -1,7 +1,8 @@
-"""`/{slug}/L31N892`: a neuron."""
+"""`/{slug}/L31N892`: a neuron. `/{slug}/random`: some neuron."""
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, field
 
 from flask import Blueprint, g, redirect
@@ -9,28 +10,32 @@ from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
 from atlas import Atlas, queries
-from atlas.errors import NeuronNameError
+from atlas.display import show_number
 from atlas.names import NEURON_SPELLINGS, is_neuron_name, parse_neuron
+from atlas.panels import neuron_panels
 from atlas.records import (
     Candidate,
     CongruentToken,
     Curve,
-    Example,
     ExclusivePair,
     HistogramBar,
     InputToken,
-    IntervalExamples,
+    Neighbours,
     Neuron,
-    NeuronRef,
+    Percentile,
 )
 from web import urls
-from web.charts import Chart, curve_chart, histogram_chart
+from web.cards import Card, neuron_card
+from web.charts import KINDS, Chart, ceiling_of, curves_chart, histogram_chart
 from web.errors import BadRequestError
 from web.page import AtlasPage, atlas_fields, doc, like_request, page, query_int
+from web.views.curves import choose, pair_label
+from web.views.texts import Texts, read_texts, texts_of
+from web.views.threshold import Explorer, explore
 
 blueprint = Blueprint("neuron", __name__)
 
-MAX_CURVES = 6
+MAX_CURVES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +43,17 @@ class NeuronPage(AtlasPage):
     """Everything the atlas knows of a neuron."""
 
     neuron: Neuron = field(metadata=doc("Its numbers."))
+    percentiles: dict[str, Percentile] = field(
+        metadata=doc("By column: the fractions of the layer's and of the model's neurons whose value is lower.")
+    )
     gated: bool = field(
         metadata=doc("Whether the MLP is gated: activations are signed and the bottom end means as much as the top.")
     )
+    has_weights: bool = field(metadata=doc("Whether its congruence with every token can be shown.", json=False))
     definitions: dict[str, str] = field(metadata=doc("What the schema says of each column of `neuron`.", json=False))
-    previous: NeuronRef | None = field(metadata=doc("The neuron before it; null for the first."))
-    following: NeuronRef | None = field(metadata=doc("The neuron after it; null for the last."))
+    neighbours: Neighbours = field(
+        metadata=doc("The neurons before and after it, and those of its rank in the layers below and above.")
+    )
     best_tokens: tuple[CongruentToken, ...] = field(
         metadata=doc("Tokens its output weights are most congruent with, best first.")
     )
@@ -58,13 +68,18 @@ class NeuronPage(AtlasPage):
     curves: tuple[Curve, ...] = field(
         metadata=doc("Prediction curves of some of them: the one asked for, exclusive pairs, extremes.")
     )
-    curve_charts: tuple[Chart, ...] = field(metadata=doc("The curves drawn, in the same order.", json=False))
-    maximum: tuple[Example, ...] = field(metadata=doc("Texts with its greatest activations."))
-    minimum: tuple[Example, ...] = field(metadata=doc("Texts with its least activations (gated models)."))
-    intervals: tuple[IntervalExamples, ...] = field(
-        metadata=doc("Ordinary texts by octave of their greatest activation.")
+    curve_charts: tuple[Chart, ...] = field(metadata=doc("The curves drawn: predicted, and actual.", json=False))
+    explorer: Explorer | None = field(
+        metadata=doc("The threshold explorer of the first curve; null where nothing was counted.")
     )
-    scale: float = field(metadata=doc("Its greatest absolute activation: full colour in texts.", json=False))
+    texts: Texts = field(metadata=doc("Its texts, with the illusion guard."))
+    panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
+
+    def card(self) -> Card:
+        """The neuron at a glance."""
+        curve = self.curves[0] if self.curves else None
+        top = self.texts.maximum[0].shown if self.texts.maximum else None
+        return neuron_card(self.neuron, self.best_tokens, self.histogram, curve, top, self._footer())
 
 
 @page(blueprint, "/<atlas:ref>/<name>", "neuron.html")
@@ -78,8 +93,7 @@ def neuron(atlas: Atlas, name: str) -> NeuronPage | Response:
         )
     layer, index = parse_neuron(name, atlas.info.n_layers, atlas.info.d_mlp)
     neuron_id = layer * atlas.info.d_mlp + index
-    canonical = queries.neuron_ref(atlas, neuron_id).name
-    if name != canonical:
+    if name != queries.neuron_ref(atlas, neuron_id).name:
         return redirect(like_request(urls.neuron(g.ref, layer, index)), 301)
     return _neuron_page(atlas, neuron_id, query_int("token", None))
 
@@ -93,57 +107,71 @@ def slashed(atlas: Atlas, first: str, second: str) -> Response:
     return redirect(like_request(urls.neuron(g.ref, layer, index)), 301)
 
 
-def _chosen(candidates: list[Candidate], token_id: int | None) -> list[Candidate]:
-    """The candidates whose curves are shown: the one asked for, exclusive pairs, the user's, then by |congruence|,
-    tokens that are neither predicted nor come last."""
-
-    def place(candidate: Candidate) -> tuple:
-        sources = candidate.sources
-        return (
-            candidate.token.token_id != token_id,
-            "exclusive" not in sources,
-            "user" not in sources,
-            candidate.n_predicted + candidate.n_actual == 0,
-            -abs(candidate.congruence),
-            candidate.token.token_id,
-        )
-
-    return sorted(candidates, key=place)[:MAX_CURVES]
+@page(blueprint, "/<atlas:ref>/random", "neuron.html")
+def random_neuron(atlas: Atlas) -> Response:
+    """Leads to a neuron drawn anew each time, dead ones too: nothing is chosen for the reader."""
+    layer, index = divmod(secrets.randbelow(atlas.info.n_neurons), atlas.info.d_mlp)
+    response = redirect(like_request(urls.neuron(g.ref, layer, index)), 302)
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 def _neuron_page(atlas: Atlas, neuron_id: int, token_id: int | None) -> NeuronPage:
     record = queries.neuron(atlas, neuron_id)
     tokens = queries.neuron_tokens(atlas, neuron_id)
     bars = queries.histogram(atlas, neuron_id)
-    candidates = queries.neuron_candidates(atlas, neuron_id)
-    if token_id is not None and all(candidate.token.token_id != token_id for candidate in candidates):
-        raise NeuronNameError(
-            f"The pair of {record.name} and {atlas.tokens[token_id].shown} was not counted, so it has no curve; "
-            "the pairs that were are listed on the neuron's page."
-        )
-    curves = queries.neuron_curves(atlas, neuron_id, _chosen(candidates, token_id), bars)
-    found = queries.examples(atlas, neuron_id)
-    last = atlas.info.n_neurons - 1
+    cells = queries.neuron_cells(atlas, neuron_id)
+    candidates = queries.neuron_candidates(atlas, neuron_id, cells)
+    chosen = choose(record, candidates, token_id, MAX_CURVES)
+    curves = queries.neuron_curves(atlas, neuron_id, chosen, bars, cells)
+    explorer = explore(curves[0]) if curves else None
+    texts = read_texts()
+    state = {
+        "context": None if texts == "snippet" else texts,
+        "side": explorer.side if explorer and explorer.asked else None,
+        "threshold": explorer.threshold.edge if explorer and explorer.asked else None,
+    }
+    model, ceiling = atlas.info.model_name, ceiling_of(curves)
     return NeuronPage(
         title=record.name,
-        url=urls.neuron(g.ref, record.layer, record.index, token_id),
+        url=urls.neuron(g.ref, record.layer, record.index, token_id, **state),
         **atlas_fields(atlas),
+        description=_description(atlas, record, [token.token.shown for token in tokens if token.direction == "top"]),
         neuron=record,
+        percentiles=queries.percentiles(atlas, record),
         gated=atlas.info.gated,
+        has_weights=atlas.info.has_weights,
         definitions=queries.column_comments(atlas, "neuron"),
-        previous=queries.neuron_ref(atlas, neuron_id - 1) if neuron_id > 0 else None,
-        following=queries.neuron_ref(atlas, neuron_id + 1) if neuron_id < last else None,
+        neighbours=queries.neighbours(atlas, neuron_id),
         best_tokens=tuple(token for token in tokens if token.direction == "top"),
         worst_tokens=tuple(token for token in tokens if token.direction == "bottom"),
         pairs=tuple(queries.neuron_pairs(atlas, neuron_id)),
         input_tokens=tuple(queries.input_tokens(atlas, neuron_id)),
         histogram=tuple(bars),
-        histogram_chart=histogram_chart(bars),
+        histogram_chart=histogram_chart(bars, f"Activation of {record.name}, {model}"),
         candidates=tuple(candidates),
         curves=tuple(curves),
-        curve_charts=tuple(curve_chart(f"curve-{curve.candidate.token.token_id}", curve) for curve in curves),
-        maximum=tuple(example for example in found if example.kind == "max"),
-        minimum=tuple(example for example in found if example.kind == "min"),
-        intervals=tuple(queries.interval_examples(found)),
-        scale=max(abs(record.activation_min), abs(record.activation_max)),
+        curve_charts=tuple(
+            curves_chart(
+                kind,
+                curves,
+                title=f"Tokens {kind} against activation of {record.name}, {model}",
+                label=pair_label("token"),
+                kind=kind,
+                ceiling=ceiling,
+            )
+            for kind in KINDS
+            if curves
+        ),
+        explorer=explorer,
+        texts=texts_of(atlas, record, bars, texts),
+        panels=neuron_panels(neuron_id, [c.token.token_id for c in chosen], explorer and explorer.where),
+    )
+
+
+def _description(atlas: Atlas, neuron: Neuron, best: list[str]) -> str:
+    share = "never fires" if neuron.dead else f"is positive at {neuron.positive_fraction:.1%} of positions"
+    return (
+        f"Neuron {neuron.index} of layer {neuron.layer} of {atlas.info.model_name}. Its output weights are most "
+        f"congruent with {', '.join(best[:4])}. Its activation {share}, up to {show_number(neuron.activation_max)}."
     )

@@ -1,19 +1,31 @@
-"""`/{slug}/pairs`: exclusive pairs by score."""
+"""`/{slug}/pairs`: exclusive pairs, filtered and sorted, and the curves of the first five."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
 
-from flask import Blueprint, g
+from flask import Blueprint, Response, g
 
 from atlas import Atlas, queries
-from atlas.records import Listing
+from atlas.records import Curve, Listing
 from web import urls
-from web.page import AtlasPage, atlas_fields, doc, page, query_choice, query_int
+from web.charts import Chart, curves_chart
+from web.exports import csv_answer
+from web.page import AtlasPage, atlas_fields, doc, find_atlas, page, query_choice
+from web.ranking import PER_PAGE, Ranking, read_ranking
+from web.urls import AtlasRef
 
 blueprint = Blueprint("pairs", __name__)
 
-PER_PAGE = 100
+MAX_CURVES = 5
+_CHUNK = 5000
+_COLUMNS = (
+    "direction", "rank", "neuron", "neuron_id", "token", "token_id", "score", "congruence", "token_gap", "neuron_gap",
+    "n_predicted", "n_actual",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,30 +33,81 @@ class PairsPage(AtlasPage):
     """The ranking of exclusive pairs."""
 
     gated: bool = field(metadata=doc("Whether the MLP is gated; only then are there pairs at the bottom."))
+    n_layers: int = field(metadata=doc("Layers of the model."))
     direction: str = field(metadata=doc("'top': each other's best. 'bottom': each other's worst."))
-    every: bool = field(metadata=doc("Whether special tokens and tokens that never really come next are in the list."))
+    parameters: dict[str, Any] = field(
+        metadata=doc(
+            "What is selected and how it is sorted, as in the URL: all, layer_min, layer_max, token (text it "
+            "contains), min_predicted, min_score, sort, order; those that go without saying are left out."
+        )
+    )
+    sort: str = field(metadata=doc("Column that the pairs are sorted by."))
+    order: str = field(metadata=doc("'desc' or 'asc'."))
     pairs: Listing = field(metadata=doc("A page of the pairs; `rank` counts those left out too."))
     page: int = field(metadata=doc("Page of the list, from 1."))
+    curves: tuple[Curve, ...] = field(metadata=doc("Prediction curves of the first five pairs of the selection."))
+    curves_chart: Chart | None = field(metadata=doc("The curves on one chart; null: no pair is selected.", json=False))
     definitions: dict[str, str] = field(
         metadata=doc("What the schema says of each column of `exclusive_pair`.", json=False)
     )
 
 
+def _read(atlas: Atlas) -> tuple[str, Ranking, dict[str, Any]]:
+    direction = query_choice("direction", ("top", "bottom"), "top")
+    ranking = read_ranking(atlas, queries.PAIR_SORTS, "score")
+    return direction, ranking, ({"direction": direction} if direction != "top" else {}) | ranking.parameters
+
+
+def _found(atlas: Atlas, direction: str, ranking: Ranking, limit: int, offset: int) -> Listing:
+    order = {"sort": ranking.sort, "descending": ranking.descending}
+    return queries.exclusive_pairs(atlas, direction, ranking.where, **order, limit=limit, offset=offset)
+
+
+def _label(curve: Curve) -> str:
+    return f"{curve.candidate.neuron.name} {curve.candidate.token.shown}"
+
+
 @page(blueprint, "/<atlas:ref>/pairs", "pairs.html")
 def pairs(atlas: Atlas) -> PairsPage:
     """The ranking of exclusive pairs."""
-    direction = query_choice("direction", ("top", "bottom"), "top")
-    every = query_choice("all", ("0", "1"), "0") == "1"
-    number = query_int("page", 1, least=1)
-    offset = (number - 1) * PER_PAGE
+    direction, ranking, parameters = _read(atlas)
+    listing = _found(atlas, direction, ranking, PER_PAGE, ranking.offset)
+    first = listing if ranking.page == 1 else _found(atlas, direction, ranking, MAX_CURVES, 0)
+    curves = tuple(queries.pair_curves(atlas, first.rows[:MAX_CURVES]))
+    title = f"Predictions of the first {len(curves)} exclusive pairs against the neuron’s activation"
     return PairsPage(
         title="Exclusive pairs",
-        url=urls.pairs(g.ref, direction, every, number),
+        url=urls.pairs(g.ref, **parameters, page=ranking.page),
         **atlas_fields(atlas),
         gated=atlas.info.gated,
+        n_layers=atlas.info.n_layers,
         direction=direction,
-        every=every,
-        pairs=queries.exclusive_pairs(atlas, direction, every=every, limit=PER_PAGE, offset=offset),
-        page=number,
+        parameters=parameters,
+        sort=ranking.sort,
+        order=ranking.order,
+        pairs=listing,
+        page=ranking.page,
+        curves=curves,
+        curves_chart=curves_chart("pairs", curves, title=title, label=_label) if curves else None,
         definitions=queries.column_comments(atlas, "exclusive_pair"),
     )
+
+
+@blueprint.get("/<atlas:ref>/pairs.csv")
+def pairs_csv(ref: AtlasRef) -> Response:
+    """Every pair of the selection, whatever the page, as CSV."""
+    atlas = find_atlas(ref)
+    direction, ranking, _ = _read(atlas)
+
+    def rows() -> Iterator[tuple]:
+        for offset in count(0, _CHUNK):
+            listing = _found(atlas, direction, ranking, _CHUNK, offset)
+            for p in listing.rows:
+                yield (
+                    p.direction, p.rank, p.neuron.name, p.neuron.neuron_id, p.token.text, p.token.token_id, p.score,
+                    p.congruence, p.token_gap, p.neuron_gap, p.n_predicted, p.n_actual,
+                )  # fmt: skip
+            if offset + _CHUNK >= listing.total:
+                return
+
+    return csv_answer(f"{atlas.info.slug}-pairs", _COLUMNS, rows())

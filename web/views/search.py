@@ -1,4 +1,4 @@
-"""`/search?q=`: a neuron by any spelling of its name, or tokens by their text."""
+"""`/search?q=`: a neuron by any spelling of its name, tokens by their text, neurons by the texts that fire them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from werkzeug.wrappers import Response
 
 from atlas import Atlas, queries
 from atlas.display import read_shown
-from atlas.errors import NeuronNameError
-from atlas.names import parse_neuron
-from atlas.records import NeuronRef, Token
+from atlas.records import NeuronRef, TextMatches, TokenMatches
+from atlas.text_index import MIN_LETTERS
 from web import urls
 from web.errors import BadRequestError
 from web.page import Page, doc, page, wants_json
@@ -20,16 +19,17 @@ from web.urls import AtlasRef
 blueprint = Blueprint("search", __name__)
 
 MAX_QUERY = 200
+MAX_NEURONS = 30
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What one atlas has of the query."""
+    """What one atlas has of the query; `texts` is null for a query too short to be looked for in texts."""
 
     ref: AtlasRef
     neuron: NeuronRef | None
-    exact: tuple[Token, ...]
-    containing: tuple[Token, ...]
+    tokens: TokenMatches
+    texts: TextMatches | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,17 +38,21 @@ class SearchPage(Page):
 
     query: str = field(metadata=doc("What was searched for, leading space and all."))
     only: str | None = field(metadata=doc("Slug of the atlas searched; null: all of them."))
+    min_letters: int = field(metadata=doc("Shortest query that is looked for in texts, in characters.", json=False))
     found: tuple[Found, ...] = field(
         metadata=doc(
-            "By atlas: the neuron of that name; tokens of exactly that text, with or without a leading space; "
-            "tokens that contain it (at most 50)."
+            "By atlas: the neuron of that name; tokens of exactly that text, with the same letters, beginning with "
+            "them, containing it (at most 50 each); the neurons whose stored texts fire them there (at most 30)."
         )
     )
 
 
-@page(blueprint, "/search", "search.html")
-def search() -> SearchPage | Response:
-    """Search; a query that means one thing only leads there."""
+def asked() -> tuple[str, str | None, list[Atlas]]:
+    """What is searched for, the slug searched if it is one, and the atlases searched.
+
+    Raises:
+        BadRequestError: the query is too long, or no such atlas is served.
+    """
     query = request.args.get("q", "")
     if len(query) > MAX_QUERY:
         raise BadRequestError(f"The search has {len(query)} characters; expected at most {MAX_QUERY}.")
@@ -56,29 +60,40 @@ def search() -> SearchPage | Response:
     served: dict[str, Atlas] = current_app.extensions["atlases"]
     if only is not None and only not in served:
         raise BadRequestError(f"atlas={only!r} is not served here; expected one of {', '.join(served)}.")
-    chosen = [served[only]] if only else list(served.values())
-    found = tuple(_find(atlas, query) for atlas in chosen) if query else ()
+    return query, only, [served[only]] if only else list(served.values())
+
+
+@page(blueprint, "/search", "search.html")
+def search() -> SearchPage | Response:
+    """Search; a query that means one thing only leads there."""
+    query, only, atlases = asked()
+    named = [
+        (atlas, queries.named_neuron(atlas, query), queries.matching_tokens(atlas, query)) for atlas in atlases if query
+    ]
     targets = [
-        *(urls.neuron(item.ref, item.neuron.layer, item.neuron.index) for item in found if item.neuron),
-        *(urls.token(item.ref, token.token_id) for item in found for token in item.exact),
+        target
+        for atlas, neuron, tokens in named
+        for target in (
+            *([urls.neuron(AtlasRef(atlas.info.slug), neuron.layer, neuron.index)] if neuron else []),
+            *(urls.token(AtlasRef(atlas.info.slug), token.token_id) for token in tokens.exact),
+        )
     ]
     if len(targets) == 1:
         return redirect(urls.json(targets[0]) if wants_json() else targets[0])
-    return SearchPage(title="Search", url=urls.search(query, only), query=query, only=only, found=found)
-
-
-def _find(atlas: Atlas, query: str) -> Found:
-    try:
-        layer, index = parse_neuron(query, atlas.info.n_layers, atlas.info.d_mlp)
-        neuron = queries.neuron_ref(atlas, layer * atlas.info.d_mlp + index)
-    except NeuronNameError:
-        neuron = None
-    texts = dict.fromkeys([query, read_shown(query)])
-    exact = {token.token_id: token for text in texts for token in queries.tokens_by_text(atlas, text)}
-    if not query.startswith((" ", "␣")):
-        # ' an' is what most people mean by 'an'; they see both.
-        exact |= {token.token_id: token for token in queries.tokens_by_text(atlas, " " + read_shown(query))}
-    containing = [token for token in queries.containing_tokens(atlas, read_shown(query)) if token.token_id not in exact]
-    return Found(
-        ref=AtlasRef(atlas.info.slug), neuron=neuron, exact=tuple(exact.values()), containing=tuple(containing)
+    phrase = read_shown(query)
+    return SearchPage(
+        title="Search",
+        url=urls.search(query, only),
+        query=query,
+        only=only,
+        min_letters=MIN_LETTERS,
+        found=tuple(
+            Found(
+                ref=AtlasRef(atlas.info.slug),
+                neuron=neuron,
+                tokens=tokens,
+                texts=queries.text_matches(atlas, phrase, MAX_NEURONS),
+            )
+            for atlas, neuron, tokens in named
+        ),
     )

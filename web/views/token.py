@@ -10,15 +10,19 @@ from werkzeug.wrappers import Response
 
 from atlas import Atlas, queries
 from atlas.display import read_shown, visible
+from atlas.panels import token_panels
 from atlas.records import Candidate, CongruentNeuron, Curve, ExclusivePair, Token, TokenRow
 from web import urls
-from web.charts import Chart, curve_chart
+from web.cards import Card, token_card
+from web.charts import KINDS, Chart, ceiling_of, curves_chart
 from web.errors import BadRequestError, NotServedError
 from web.page import AtlasPage, atlas_fields, doc, like_request, page, wants_json
+from web.views.curves import by_promise, pair_label
 
 blueprint = Blueprint("token", __name__)
 
-MAX_CURVES = 4
+MAX_CURVES = 5
+MAX_RELATIVES = 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +36,22 @@ class TokenPage(AtlasPage):
         metadata=doc("Neurons most congruent with it over the whole model, best first.")
     )
     worst_neurons: tuple[CongruentNeuron, ...] = field(metadata=doc("Neurons least congruent with it, worst first."))
+    has_weights: bool = field(metadata=doc("Whether its congruence with every neuron can be shown.", json=False))
+    relatives: tuple[Token, ...] = field(
+        metadata=doc("Other tokens with the same letters: equal after stripping spaces and case.")
+    )
     pairs: tuple[ExclusivePair, ...] = field(metadata=doc("Exclusive pairs it is in."))
     candidates: tuple[Candidate, ...] = field(metadata=doc("Its pairs whose predictions were counted."))
     curves: tuple[Curve, ...] = field(
         metadata=doc("Prediction curves of some of them: exclusive pairs first, then by |congruence|.")
     )
-    curve_charts: tuple[Chart, ...] = field(metadata=doc("The curves drawn, in the same order.", json=False))
+    curve_charts: tuple[Chart, ...] = field(metadata=doc("The curves drawn: predicted, and actual.", json=False))
+    panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
+
+    def card(self) -> Card:
+        """The token at a glance."""
+        curve = self.curves[0] if self.curves else None
+        return token_card(self.row, self.best_neurons, self.worst_neurons, curve, self._footer())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,21 +77,39 @@ def token(atlas: Atlas, name: str) -> TokenPage | Response:
         return redirect(like_request(urls.token(g.ref, token_id)), 301)
     neurons = queries.token_neurons(atlas, token_id)
     candidates = queries.token_candidates(atlas, token_id)
-    chosen = sorted(candidates, key=lambda c: ("exclusive" not in c.sources, -abs(c.congruence), c.neuron.neuron_id))
+    chosen = sorted(candidates, key=lambda candidate: (*by_promise(candidate), candidate.neuron.neuron_id))
     curves = queries.token_curves(atlas, chosen[:MAX_CURVES])
     return TokenPage(
         title=f"Token {row.token.shown}",
         url=urls.token(g.ref, token_id),
         **atlas_fields(atlas),
+        description=(
+            f"Token {token_id} of {atlas.info.model_name}, {row.token.shown}: predicted at {row.n_predicted:,} "
+            f"positions, next after {row.n_actual:,}. Its best neuron is {row.best_neuron.name}."
+        ),
         row=row,
         n_tokens=atlas.info.d_vocab,
         definitions=queries.column_comments(atlas, "token"),
         best_neurons=tuple(item for item in neurons if item.direction == "top"),
         worst_neurons=tuple(item for item in neurons if item.direction == "bottom"),
+        has_weights=atlas.info.has_weights,
+        relatives=tuple(atlas.tokens.relatives(token_id)[:MAX_RELATIVES]),
         pairs=tuple(queries.token_pairs(atlas, token_id)),
         candidates=tuple(candidates),
+        panels=token_panels(token_id),
         curves=tuple(curves),
-        curve_charts=tuple(curve_chart(f"curve-{curve.candidate.neuron.name}", curve) for curve in curves),
+        curve_charts=tuple(
+            curves_chart(
+                kind,
+                curves,
+                title=f"{row.token.shown} {kind} against activation, {atlas.info.model_name}",
+                label=pair_label("neuron"),
+                kind=kind,
+                ceiling=ceiling_of(curves),
+            )
+            for kind in KINDS
+            if curves
+        ),
     )
 
 

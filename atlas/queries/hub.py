@@ -1,0 +1,84 @@
+"""Hubs: which neurons are best for most tokens, which tokens for most neurons, and how uneven it is."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from atlas.db import Atlas
+from atlas.queries.atlas import neuron_ref
+from atlas.records import HubNeuron, HubToken, Occurrence
+
+_LISTS = """
+SELECT {unit} AS unit, count(*)::INTEGER AS n FROM {table} WHERE direction = 'top' AND rank <= ? GROUP BY ALL
+"""
+
+
+def skewness(values: np.ndarray) -> float | None:
+    """Third standardised moment. None: the values are all the same."""
+    deviations = values - values.mean()
+    std = np.sqrt(np.mean(deviations**2))
+    return float(np.mean(deviations**3) / std**3) if std > 0 else None
+
+
+def neuron_occurrences(atlas: Atlas, k: int) -> np.ndarray:
+    """For each neuron, the tokens among whose k best neurons it is, [neuron]; k is capped at atlas.top_neurons."""
+    k = min(k, atlas.info.top_neurons)
+    return _occurrences(atlas, "token_neuron", "neuron_id", k, atlas.info.n_neurons)
+
+
+def token_occurrences(atlas: Atlas, k: int) -> np.ndarray:
+    """For each token, the neurons among whose k best tokens it is, [d_vocab]; k is capped at atlas.top_tokens."""
+    k = min(k, atlas.info.top_tokens)
+    return _occurrences(atlas, "neuron_token", "token_id", k, atlas.info.d_vocab)
+
+
+def _occurrences(atlas: Atlas, table: str, unit: str, k: int, n_units: int) -> np.ndarray:
+    def count() -> np.ndarray:
+        found = atlas.arrays(_LISTS.format(table=table, unit=unit), k)
+        counts = np.zeros(n_units, np.int64)
+        counts[found["unit"]] = found["n"]
+        return counts
+
+    return atlas.remembered(f"{table} of {k}", count)
+
+
+def neuron_occurrence(atlas: Atlas, k: int) -> Occurrence:
+    """How unevenly neurons are among the k best of tokens."""
+    return _summary(neuron_occurrences(atlas, k), min(k, atlas.info.top_neurons), atlas.info.d_vocab)
+
+
+def token_occurrence(atlas: Atlas, k: int) -> Occurrence:
+    """How unevenly tokens are among the k best of neurons."""
+    return _summary(token_occurrences(atlas, k), min(k, atlas.info.top_tokens), atlas.info.n_neurons)
+
+
+def _summary(counts: np.ndarray, k: int, n_lists: int) -> Occurrence:
+    values, units = np.unique(counts, return_counts=True)
+    return Occurrence(
+        k=k,
+        n_units=len(counts),
+        n_lists=n_lists,
+        n_never=int((counts == 0).sum()),
+        greatest=int(counts.max()),
+        mean=float(counts.mean()),
+        skewness=skewness(counts),
+        counts=tuple(zip(values.tolist(), units.tolist(), strict=True)),
+    )
+
+
+def hub_neurons(atlas: Atlas, k: int, limit: int = 50) -> list[HubNeuron]:
+    """Neurons by how many tokens they are the best neuron of, most first, ties by id."""
+    lists = neuron_occurrences(atlas, k)
+    rows = atlas.rows(
+        "SELECT neuron_id, hub_count FROM neuron WHERE hub_count > 0 ORDER BY hub_count DESC, neuron_id LIMIT ?", limit
+    )
+    return [HubNeuron(neuron_ref(atlas, n), count, count / atlas.info.d_vocab, int(lists[n])) for n, count in rows]
+
+
+def hub_tokens(atlas: Atlas, k: int, limit: int = 50) -> list[HubToken]:
+    """Tokens by how many neurons they are the best token of, most first, ties by id."""
+    lists = token_occurrences(atlas, k)
+    rows = atlas.rows(
+        "SELECT token_id, hub_count FROM token WHERE hub_count > 0 ORDER BY hub_count DESC, token_id LIMIT ?", limit
+    )
+    return [HubToken(atlas.tokens[t], count, count / atlas.info.n_neurons, int(lists[t])) for t, count in rows]

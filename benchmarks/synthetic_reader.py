@@ -1,0 +1,99 @@
+"""What the phase over texts would have found, made up from a seed: histograms, examples, texts, counts."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+
+from atlas.bins import N_BINS, ZERO_BIN
+from benchmarks.shape import CONTEXT, N_POSITIONS, TOP, WINDOW, Shape, distinct, normal
+from ingest.accumulators import ExampleLists
+from ingest.accumulators.activations import ActivationResult
+from ingest.accumulators.predictions import PredictionResult
+from ingest.pairs import CandidatePairs
+from ingest.stream import INTERVAL_EXAMPLES, N_INTERVALS
+from ingest.texts import TextStore
+from ingest.tokens import Text
+
+
+def made_up_reader(rng: np.random.Generator, shape: Shape, pairs: CandidatePairs) -> SimpleNamespace:
+    """What the phase over texts hands on."""
+    neurons, d_vocab = shape.n_neurons, shape.d_vocab
+    texts = TextStore()
+    lengths = rng.integers(WINDOW, CONTEXT + 1, shape.n_texts)
+    for text_id, length in enumerate(lengths.tolist()):
+        tokens = rng.integers(0, d_vocab, length, dtype=np.int32)
+        tokens[0] = d_vocab - 1
+        texts.add(Text(text_id, text_id, 0, tokens), rng.integers(0, d_vocab, length))
+    # Of the octaves of the positive side, and of the zero bin.
+    octaves = np.arange(neurons)[:, None] * N_INTERVALS + N_INTERVALS // 2 + np.arange(shape.octaves)
+    examples = {
+        "max": _examples(rng, np.arange(neurons), neurons, TOP, lengths),
+        "interval": _examples(rng, octaves.ravel(), neurons * N_INTERVALS, INTERVAL_EXAMPLES, lengths),
+    }
+    best = examples["max"].pool["activation"][examples["max"].slots[:, 0]]
+    zeros = torch.zeros(neurons, dtype=torch.float64)
+    statistics = ActivationResult(
+        _histogram(rng, neurons), zeros, zeros + 1, zeros, zeros, torch.full((neurons,), -0.17), best,
+        torch.full((neurons,), N_POSITIONS // 2),
+    )  # fmt: skip
+    counts = {}
+    for role in ("input", "actual", "predicted"):
+        counts[role] = torch.from_numpy(rng.multinomial(N_POSITIONS, np.full(d_vocab, 1 / d_vocab)))
+    cells = _cells(rng, pairs)
+    return SimpleNamespace(
+        statistics=SimpleNamespace(result=lambda: statistics, n_positions=N_POSITIONS),
+        tokens=SimpleNamespace(result=lambda: counts), predictions=SimpleNamespace(result=lambda: cells),
+        texts=texts, examples=examples, cited=lambda: np.arange(shape.n_texts),
+    )  # fmt: skip
+
+
+def _histogram(rng: np.random.Generator, neurons: int) -> torch.Tensor:
+    """Some 50 bins about zero, each of 1,000 and more; the zero bin takes what is left."""
+    counts = np.zeros((neurons, N_BINS), dtype=np.int64)
+    low, high = ZERO_BIN - 20, ZERO_BIN + 30
+    counts[:, low:high] = 1000 + rng.exponential(30_000, (neurons, high - low)).astype(np.int64)
+    counts[:, ZERO_BIN] = 0
+    counts[:, ZERO_BIN] = N_POSITIONS - counts.sum(1)
+    return torch.from_numpy(counts)
+
+
+def _cells(rng: np.random.Generator, pairs: CandidatePairs) -> PredictionResult:
+    """1 to 23 neighbouring bins a pair, most counts small, as real ones are."""
+    length = rng.integers(1, 24, len(pairs.neuron))
+    first = rng.integers(ZERO_BIN - 20, ZERO_BIN + 7, len(length))
+    pair = np.repeat(np.arange(len(length)), length)
+    step = np.arange(len(pair)) - np.repeat(np.cumsum(length) - length, length)
+    predicted = np.minimum(rng.geometric(0.25, len(pair)) - 1, 1000)
+    actual = np.minimum(rng.geometric(0.35, len(pair)), 1000)
+    columns = (pairs.neuron[pair], pairs.token[pair], first[pair] + step, predicted, actual)
+    return PredictionResult(*(torch.from_numpy(column) for column in columns))
+
+
+def _examples(rng: np.random.Generator, used: np.ndarray, n_lists: int, k: int, lengths: np.ndarray) -> ExampleLists:
+    """`n_lists` lists of which those `used` are full, the others empty."""
+    lists = ExampleLists(n_lists, k, WINDOW)
+    n = len(used) * k
+    lists.n_slots = n
+    lists.slots[used] = torch.from_numpy(rng.permutation(n)).view(-1, k)  # Texts came in any order.
+    lists.keys[used] = torch.arange(n, 0, -1).view(-1, k)
+    text = np.empty(n, dtype=np.int64)
+    text[lists.slots[used].ravel()] = distinct(rng, len(used), k, len(lengths)).ravel()
+    size = np.where(rng.random(n) < 0.2, rng.integers(8, WINDOW, n), WINDOW)
+    start = (rng.random(n) * (lengths[text] - size)).astype(np.int64)
+    activation = np.empty(n, dtype=np.float32)
+    activation[lists.slots[used].ravel()] = -np.sort(-rng.exponential(3.0, (len(used), k)), axis=1).ravel()
+    # A GELU's output where most inputs are negative, of a peak of 8: most tokens of a window are nearly quiet.
+    block = (torch.nn.functional.gelu(normal(rng, 50_000, WINDOW) * 1.2 - 1.5) * (32767 / 8)).numpy().astype(np.int16)
+    lists.pool = {
+        "text": torch.from_numpy(text), "position": torch.from_numpy((start + size * 3 // 4).astype(np.int32)),
+        "activation": torch.from_numpy(activation), "window_start": torch.from_numpy(start.astype(np.int32)),
+        "window_length": torch.from_numpy(size.astype(np.int32)), "scale": torch.from_numpy(activation / 32767),
+        "window": torch.from_numpy(np.resize(block, (n, WINDOW))),
+    }  # fmt: skip
+    lists.pool["window"][np.arange(n), size * 3 // 4] = 32767
+    used_columns = torch.arange(WINDOW) < lists.pool["window_length"][:, None]
+    lists.pool["window"] *= used_columns
+    return lists

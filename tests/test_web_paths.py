@@ -1,0 +1,176 @@
+"""The paths that a person takes through the site, in a real browser."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from tests.test_web_browser import DRAWN, LOADED
+
+PAGES = (
+    "/", "/tiny-llama", "/tiny-llama/neurons?dead=0", "/tiny-llama/L1", "/tiny-llama/L1N7", "/tiny-llama/token/5",
+    "/tiny-llama/token", "/tiny-llama/pairs", "/tiny-llama/exclusive", "/tiny-llama/hubs", "/tiny-llama/hubs/centring",
+    "/tiny-llama/compare?n=L1N7&n=L2N3", "/tiny-llama/L1N7/tokens", "/tiny-llama/L1N7/similar",
+    "/tiny-llama/token/5/neurons", "/search?q=the", "/tiny-llama/glossary", "/nowhere",
+)  # fmt: skip
+
+
+def settle(tab):
+    tab.wait_for_function(LOADED, timeout=60_000)
+    tab.wait_for_function(DRAWN, timeout=60_000)
+
+
+def test_from_a_search_to_the_top_text(tab, site):
+    tab.goto(f"{site}/tiny-llama")
+    tab.keyboard.press("/")
+    tab.keyboard.type(" an")
+    tab.keyboard.press("Enter")
+    tab.wait_for_url("**/token/*")
+    assert tab.locator("h1 .chip").inner_text() == "␣an"
+    best = tab.locator("section", has_text="Best neurons").locator("table a.unit").first
+    name = best.inner_text()
+    best.click()
+    tab.wait_for_url(f"{site}/tiny-llama/{name}")
+    top = tab.locator("#texts ol.texts li").first
+    assert top.locator(".peak").count() == 1
+    value = top.locator(".value").get_attribute("title")
+    data = tab.request.get(f"{site}/tiny-llama/{name}.json").json()
+    assert float(value) == data["texts"]["maximum"][0]["activation"] == data["neuron"]["activation_max"]
+    assert tab.said == []
+
+
+def test_suggestions_come_while_one_types(tab, site):
+    tab.goto(f"{site}/tiny-llama")
+    box = tab.locator("header.site input[type=search]")
+    box.click()
+    box.press_sequentially("L1N7")
+    option = tab.locator("[role=option]").first
+    option.wait_for()
+    assert "L1N7" in option.inner_text()
+    assert box.get_attribute("aria-expanded") == "true"
+    box.press("ArrowDown")
+    box.press("Enter")
+    tab.wait_for_url(f"{site}/tiny-llama/L1N7")
+
+
+def test_the_threshold_slider_reads_precision_and_recall(tab, site):
+    tab.goto(f"{site}/tiny-llama/L1N7")
+    slider = tab.locator("form.threshold input[type=range]")
+    choices = tab.request.get(f"{site}/tiny-llama/L1N7.json").json()["explorer"]["choices"]
+    slider.focus()
+    slider.press("End")
+    shown = {name: tab.locator(f"[data-out={name}]").inner_text() for name in ("n", "precision", "recall")}
+    last = choices[-1]
+    assert shown["n"] == f"{last['n']:,}"
+    assert float(shown["precision"].rstrip("%")) == pytest.approx(100 * last["precision"], abs=0.051)
+    assert shown["recall"] == ("–" if last["recall"] is None else f"{last['recall']:.1%}")
+    assert "threshold=" in tab.url
+    again = tab.url
+    tab.goto(again)
+    assert tab.locator("[data-out=n]").inner_text() == shown["n"]
+    assert tab.said == []
+
+
+def test_compare_starts_from_a_neuron(tab, site):
+    tab.goto(f"{site}/tiny-llama/L1N7")
+    tab.locator("nav.steps a", has_text="compare").click()
+    tab.locator("main form input[name=n]:not([type=hidden])").fill("2.3")
+    tab.locator("main form button").click()
+    tab.wait_for_url(f"{site}/tiny-llama/compare?n=L1N7&n=L2N3")
+    settle(tab)
+    assert tab.locator("table.side").first.locator("thead a.unit").all_inner_texts() == ["L1N7", "L2N3"]
+    assert tab.locator("#histograms svg").count() == 1
+    tab.locator("a.remove").first.click()
+    tab.wait_for_url(f"{site}/tiny-llama/compare?n=L2N3")
+    assert tab.said == []
+
+
+def test_keys(tab, site):
+    tab.goto(f"{site}/tiny-llama/L1N7")
+    for key, name in (("j", "L1N8"), ("k", "L1N7")):
+        tab.keyboard.press(key)
+        tab.wait_for_url(f"{site}/tiny-llama/{name}")
+    rank = tab.locator("h1 .dim").inner_text()
+    tab.keyboard.press("l")
+    tab.wait_for_url(re.compile(r"/L2N\d+$"))
+    assert tab.locator("h1 .dim").inner_text() == rank
+    tab.keyboard.press("h")
+    tab.wait_for_url(f"{site}/tiny-llama/L1N7")
+    tab.keyboard.press("?")
+    assert tab.locator("dialog.help").is_visible()
+    tab.keyboard.press("j")  # the list of keys is open: nothing else happens
+    tab.keyboard.press("Escape")
+    assert tab.locator("dialog.help").is_hidden()
+    assert tab.url == f"{site}/tiny-llama/L1N7"
+    tab.keyboard.press("/")
+    tab.keyboard.type("j")  # typed, not followed
+    assert tab.locator("header.site input[type=search]").input_value() == "j"
+    tab.locator("h1").click()
+    tab.keyboard.press("r")
+    tab.wait_for_url(re.compile(r"/L\d+N\d+$"))
+    assert tab.said == []
+
+
+def test_dark_by_the_switch_and_it_stays(tab, site):
+    tab.goto(f"{site}/tiny-llama/L1N7")
+    tab.locator("#histogram svg").wait_for()
+
+    def paper():
+        return tab.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    def axis():
+        return tab.evaluate("getComputedStyle(document.querySelector('#histogram svg .role-axis-title text')).fill")
+
+    light, light_axis = paper(), axis()
+    tab.locator("[data-theme-switch]").click()
+    dark = paper()
+    assert dark != light
+    tab.wait_for_function(
+        f"() => getComputedStyle(document.querySelector('#histogram svg .role-axis-title text')).fill != '{light_axis}'"
+    )
+    tab.goto(f"{site}/tiny-llama/L1")
+    assert paper() == dark
+    tab.locator("[data-theme-switch]").click()
+    assert paper() == light
+    assert tab.said == []
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_fits_a_phone_and_axe_finds_nothing_serious(chromium, site, path):
+    context = chromium.new_context(viewport={"width": 360, "height": 900}, color_scheme="light")
+    page = context.new_page()
+    try:
+        page.goto(site + path)
+        page.evaluate("document.querySelectorAll('details').forEach((d) => d.open = true)")
+        page.set_viewport_size({"width": 360, "height": 40_000})
+        settle(page)
+        page.wait_for_function("() => document.documentElement.scrollWidth <= innerWidth", timeout=10_000)
+        assert serious(page, {}) == []
+        page.emulate_media(color_scheme="dark")  # in the dark only colours differ
+        assert serious(page, {"runOnly": ["color-contrast"]}) == []
+    finally:
+        context.close()
+
+
+def serious(page, options):
+    """What axe calls serious or critical: rules, and the first elements that break them."""
+    # Of long lists and tables the first rows speak for all, and a drawing is one image: axe looks at everything often.
+    alike = [["tbody > tr:nth-child(n+5)"], ["ol.texts > li:nth-child(n+4)"], [".drawing svg"]]
+    found = Axe().run(page, context={"exclude": alike}, options=options).response["violations"]
+    return [
+        (item["id"], [node["html"][:120] for node in item["nodes"][:3]])
+        for item in found
+        if item["impact"] in ("serious", "critical")
+    ]
+
+
+def test_parts_that_come_later_do_not_shift_the_page(tab, site):
+    tab.goto(f"{site}/tiny-llama/L1N7")
+    before = tab.locator("#texts").bounding_box()["y"] + tab.evaluate("scrollY")
+    tab.set_viewport_size({"width": 1280, "height": 12_000})
+    settle(tab)
+    tab.wait_for_timeout(300)
+    after = tab.locator("#texts").bounding_box()["y"] + tab.evaluate("scrollY")
+    assert abs(after - before) <= 2

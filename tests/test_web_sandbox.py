@@ -1,0 +1,400 @@
+"""Visitors' SQL in its sandbox: what it answers, what it may not do, when it ends, and what each layer does alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from atlas.jsonable import jsonable
+from tests.hostile_sql import ALL, DATABASE, HOSTILE
+from web.sandbox.cells import cell, plain
+from web.sandbox.errors import SqlBusy, SqlError, SqlFailed, SqlRefused, SqlTimeout, SqlUnavailable
+from web.sandbox.host import Host
+from web.sandbox.limits import LATEST, Limits
+from web.sandbox.parameters import parameter_names, with_dollars
+from web.sandbox.sandbox import Sandbox
+
+SLOW = "SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b"
+LIMITS = Limits(seconds=1, running=2)
+
+
+@pytest.fixture(scope="module")
+def served(tiny_llama_atlas, tmp_path_factory) -> Path:
+    """An atlas in a folder of its own."""
+    return Path(shutil.copy(tiny_llama_atlas, tmp_path_factory.mktemp("served") / "atlas.duckdb"))
+
+
+@pytest.fixture(scope="module")
+def sandbox(served):
+    """A sandbox with a limit of one second."""
+    with closing(Sandbox(served, LIMITS)) as made:
+        yield made
+
+
+class closing:  # noqa: N801  as contextlib's
+    """A sandbox for the length of a block; skipped where this machine cannot confine one."""
+
+    def __init__(self, made: Sandbox) -> None:
+        self.made = made
+
+    def __enter__(self) -> Sandbox:
+        why_not = self.made.why_not()
+        if why_not is not None:
+            self.made.close()
+            pytest.skip(why_not)
+        return self.made
+
+    def __exit__(self, *_: object) -> None:
+        self.made.close()
+
+
+def without(path: Path, *layers: str, limits: Limits = LIMITS) -> Sandbox:
+    """A sandbox that lacks layers and is used all the same."""
+    return Sandbox(path, host=(Host([path], limits, without=layers), 0), anyway=True)
+
+
+def state(folder: Path) -> list[tuple]:
+    """What is in a folder, to the byte."""
+    return [
+        (path.name, path.stat().st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest())
+        for path in sorted(folder.iterdir())
+    ]
+
+
+def asked(sandbox: Sandbox, sql: str, database: Path) -> tuple[float, object]:
+    """How long a statement takes, and how it ends."""
+    start = time.monotonic()
+    try:
+        end = sandbox.ask(sql.replace(DATABASE, str(database)))
+    except SqlError as error:
+        end = error
+    return time.monotonic() - start, end
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_every_layer_is_on_and_nothing_can_be_done(sandbox):
+    layers = sandbox.layers()
+    assert [name for name, layer in layers.items() if not layer["on"]] == []
+    assert {"landlock", "seccomp", "limits", "no_new_privileges", "parent_death", "environment", "gate"} <= set(layers)
+    assert sandbox.why_not() is None
+
+
+def test_no_hostile_statement_writes_tells_or_outlives_its_time(sandbox, served):
+    assert len(ALL) >= 60
+    before = state(served.parent)
+    with ThreadPoolExecutor(LIMITS.running) as pool:
+        ends = list(pool.map(lambda item: asked(sandbox, item[1], served), ALL))
+    late = [(what, sql[:60], took) for (what, sql), (took, _) in zip(ALL, ends, strict=True) if took > 1 + LATEST]
+    assert late == []
+    assert state(served.parent) == before
+    for (what, sql), (_, end) in zip(ALL, ends, strict=True):
+        said = str(end) if isinstance(end, SqlError) else json.dumps(end.rows)
+        if DATABASE not in sql:  # what a visitor wrote may come back
+            assert str(served.parent) not in said, (what, sql)
+        if what in (
+            "writes",
+            "copy through other statements",
+            "other databases",
+            "several statements",
+            "what it tells",
+        ):
+            assert isinstance(end, SqlRefused | SqlFailed), (what, sql)
+    assert sandbox.ask("SELECT count(*) FROM neuron").rows == [[144]]
+
+
+@pytest.mark.parametrize("missing", [("gate",), ("gate", "landlock"), ("gate", "seccomp")])
+def test_nothing_is_written_even_without_the_gate_and_another_layer(served, missing):
+    before = state(served.parent)
+    kinds = ["files", "copy through other statements", "other databases"]
+    kinds += ["writes", "settings", "what would stay"] if missing == ("gate",) else []
+    with closing(without(served, *missing)) as bare, ThreadPoolExecutor(LIMITS.running) as pool:
+        statements = [sql for kind in kinds for sql in HOSTILE[kind]]
+        ends = list(pool.map(lambda sql: asked(bare, sql, served), statements))
+        assert max(took for took, _ in ends) <= 1 + LATEST
+        with pytest.raises(SqlFailed, match=r"not permitted|Permission denied"):
+            bare.ask(f"COPY (SELECT 'junk') TO '{served}' (FORMAT csv, USE_TMP_FILE false)")
+    assert state(served.parent) == before
+
+
+def test_the_self_test_finds_what_is_open(served):
+    with closing(without(served, "landlock", "seccomp")) as bare:
+        could = bare._probed()["could"]
+    assert {"open a socket", "start a process", "read another file"} <= set(could)
+    assert "read the server's environment" not in could
+
+
+@pytest.mark.parametrize("missing", ["landlock", "seccomp"])
+def test_without_a_layer_nothing_is_run(served, missing):
+    refusing = Sandbox(served, host=(Host([served], LIMITS, without=[missing]), 0))
+    try:
+        with pytest.raises(SqlUnavailable, match=f"cannot confine it .missing: {missing} .*--sql-anyway"):
+            refusing.ask("SELECT 1")
+        assert refusing.layers()[missing] == {"on": False, "detail": "left out by a test"}
+    finally:
+        refusing._host.close()
+
+
+HABITS = {
+    "SELECT 1;": [[1]],
+    "select 1 ;; -- the end": [[1]],
+    "-- first\n/* then /* nested */ */ SELECT 'COPY x TO y; DROP TABLE neuron' AS a": [
+        ["COPY x TO y; DROP TABLE neuron"]
+    ],
+    "FROM neuron SELECT count(*)": [[144]],
+    "VALUES (1), (2)": [[1], [2]],
+    "(SELECT 1) UNION ALL (SELECT 2) ORDER BY 1 DESC": [[2], [1]],
+    "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 3) FROM t": [[1], [2], [3]],
+    "PIVOT neuron ON layer IN (0, 1) USING count(*) GROUP BY dead": None,
+    "SELECT * FROM neuron PIVOT (count(*) FOR layer IN (0, 1))": None,
+    "UNPIVOT (SELECT 1 AS a, 2 AS b) ON a, b": [["a", 1], ["b", 2]],
+    "SHOW": None,
+    "SHOW TABLES;": None,
+    "SHOW ALL TABLES": None,
+    "SHOW neuron": None,
+    "DESCRIBE congruence": None,
+    "DESCRIBE SELECT 1 AS a": [["a", "INTEGER", "YES", None, None, None]],
+    "SUMMARIZE SELECT layer FROM neuron": None,
+    "EXPLAIN SELECT 1": None,
+    "/* plan */ explain FROM neuron;": None,
+    "SELECT 'NaN'::FLOAT, '-inf'::DOUBLE, [1, NULL], {'a': 1.5::DECIMAL(4, 2)}": [
+        ["NaN", "-Infinity", [1, None], {"a": "1.50"}]
+    ],
+    "SELECT TIMESTAMPTZ '2020-01-02 03:04:05+01', DATE '2020-01-01', 'ab'::BLOB": [
+        ["2020-01-02T02:04:05+00:00", "2020-01-01", "6162"]
+    ],
+    "SELECT table_name FROM information_schema.tables WHERE table_name = 'neuron'": [["neuron"]],
+    "SELECT $$it's$$": [["it's"]],
+}
+
+
+@pytest.mark.parametrize("sql", HABITS)
+def test_ordinary_habits_work(sandbox, sql):
+    answer = sandbox.ask(sql)
+    assert answer.rows == HABITS[sql] if HABITS[sql] is not None else answer.rows
+    assert len(answer.columns) == len(answer.types) == len(answer.rows[0])
+    assert not answer.truncated
+
+
+def test_types_and_repeated_names(sandbox):
+    answer = sandbox.ask("SELECT 1::HUGEINT AS a, [0.5::FLOAT] AS a, now() AS t WHERE false")
+    assert answer.columns == ("a", "a", "t")
+    assert answer.types == ("HUGEINT", "FLOAT[]", "TIMESTAMP WITH TIME ZONE")
+    assert answer.rows == []
+
+
+def test_parameters(sandbox):
+    sql = "SELECT count(*), ':not $this' FROM neuron WHERE layer = :layer AND name LIKE $pattern -- :nor\n"
+    assert sandbox.ask(sql, {"layer": "1", "pattern": "L1N%"}).rows == [[48, ":not $this"]]
+    hostile = sandbox.ask("SELECT :a AS a", {"a": "'; DROP TABLE neuron; --"})
+    assert hostile.rows == [["'; DROP TABLE neuron; --"]]
+    with pytest.raises(SqlFailed, match="Values were not provided for the following parameters: b"):
+        sandbox.ask("SELECT :b")
+
+
+@pytest.mark.parametrize(
+    ("sql", "names"),
+    [
+        ("SELECT :a, $b, :a::INT WHERE x=:c AND :d LIMIT :e", ["a", "b", "c", "d", "e"]),
+        ("SELECT {'k':v, k: w, j :x}, l[1:n], l[:n], a::b, f(y:=1), :z", ["z"]),
+        ("':a' \":b\" $$ :c $$ $t$ :d $t$ /* :e /* :f */ :g */ -- :h\n :i", []),
+        ("SELECT * FROM t WHERE a IN (:p, :q) OR b<:r", ["p", "q", "r"]),
+        ("SELECT 'unclosed :a", []),
+    ],
+)
+def test_names_of_parameters(sql, names):
+    assert parameter_names(sql) == names
+    assert len(with_dollars(sql)) == len(sql)
+
+
+@pytest.mark.parametrize(
+    ("sql", "kind", "text", "position"),
+    [
+        ("SELECT 'é', nope FROM neuron", SqlFailed, 'column "nope" not found', 12),
+        ("explain SELECT 'é', nope FROM neuron", SqlFailed, 'column "nope" not found', 20),
+        ("SELCT 1", SqlFailed, "syntax error at or near", 0),
+        ("DROP TABLE neuron", SqlRefused, "Only one statement that reads", None),
+        ("SELECT 1; SELECT 2", SqlRefused, "There are 2 statements", None),
+        ("EXPLAIN ANALYZE SELECT 1", SqlRefused, "EXPLAIN alone shows the plan", 0),
+        ("SELECT 1\0", SqlRefused, "NUL", 8),
+        ("SELECT error('said')", SqlFailed, "said", None),
+        ("PIVOT neuron ON layer USING count(*)", SqlRefused, r"PIVOT with its values", None),
+    ],
+)
+def test_errors_say_what_and_where(sandbox, sql, kind, text, position):
+    with pytest.raises(SqlError, match=text) as caught:
+        sandbox.ask(sql)
+    assert type(caught.value) is kind
+    assert caught.value.position == position
+
+
+def test_answers_are_bounded(served):
+    limits = Limits(seconds=2, rows=10, bytes=5000, cell=100)
+    with closing(Sandbox(served, limits)) as small:
+        rows = small.ask("FROM range(1000)")
+        assert rows.truncated
+        assert rows.rows == [[number] for number in range(10)]
+        assert not small.ask("FROM range(10)").truncated
+        long = small.ask("SELECT repeat('x', 1000), range(1000)")
+        assert long.truncated
+        assert long.rows[0][0] == "x" * 100 + "…"
+        assert long.rows[0][1].startswith("[0,1,2,")
+        wide = small.ask(
+            "SELECT " + ", ".join(f"repeat('y', 90) AS c{number}" for number in range(40)) + " FROM range(9)"
+        )
+        assert wide.truncated
+        assert len(wide.rows_json) <= 5000
+        assert len(wide.rows) == 1
+        with pytest.raises(SqlFailed, match="columns, whose names alone are too long"):
+            small.ask("SELECT " + ", ".join(f"1 AS {'c' * 200}{number}" for number in range(40)))
+
+
+def test_cells_are_said_as_everywhere_else():
+    values = [None, True, 1, 2**70, 0.5, float("nan"), float("inf"), -float("inf"), "a", b"\x00\xff", date(2020, 1, 2)]
+    values += [values.copy(), {"k": values.copy(), 3: "v"}, (1, 2)]
+    for value in values:
+        assert plain(value) == jsonable(value)
+        assert json.loads(cell(value, 10_000)[0]) == jsonable(value)
+
+
+def test_a_crash_costs_one_query(sandbox):
+    with pytest.raises(SqlFailed, match="The query ended its process"):
+        sandbox.ask("SELECT ('[' || repeat('[', 200000) || repeat(']', 200000) || ']')::JSON::VARIANT")
+    assert sandbox.ask("SELECT 1").rows == [[1]]
+
+
+def test_nothing_of_a_query_is_left_for_the_next(served):
+    with closing(without(served, "gate", limits=Limits(seconds=2, running=1))) as bare:
+        for sql in ("CREATE TEMP TABLE left_behind AS SELECT 1", "SET VARIABLE left_behind = 1"):
+            bare.ask(sql)
+        with pytest.raises(SqlFailed, match="left_behind does not exist"):
+            bare.ask("FROM left_behind")
+        assert bare.ask("SELECT getvariable('left_behind')").rows == [[None]]
+
+
+def test_turns_are_bounded_and_nobody_waits_longer_than_promised(served):
+    with closing(Sandbox(served, Limits(seconds=1, running=1, waiting=2))) as one:
+        with ThreadPoolExecutor(6) as pool:
+            ends = list(pool.map(lambda _: asked(one, SLOW, served), range(6)))
+        assert max(took for took, _ in ends) <= 1 + LATEST
+        kinds = sorted(type(end).__name__ for _, end in ends)
+        assert kinds.count("SqlTimeout") == 1
+        assert kinds.count("SqlBusy") == 5
+        assert min(took for took, end in ends if isinstance(end, SqlBusy)) < 0.5
+        assert all(end.retry_after >= 1 for _, end in ends if isinstance(end, SqlBusy))
+
+
+def test_places_for_waiting_are_bounded(served):
+    host = Host([served], LIMITS, places=1)
+    with closing(Sandbox(served, host=(host, 0))) as narrow:
+        thread = threading.Thread(target=lambda: asked(narrow, SLOW, served))
+        thread.start()
+        time.sleep(0.2)
+        with pytest.raises(SqlBusy):
+            narrow.ask("SELECT 1")
+        thread.join()
+        assert narrow.ask("SELECT 1").rows == [[1]]
+    host.close()
+
+
+def test_a_visitor_who_leaves_ends_the_query(served):
+    with closing(Sandbox(served, Limits(seconds=20, running=1))) as one:
+        ours, theirs = socket.socketpair()
+        threading.Timer(0.3, theirs.close).start()
+        start = time.monotonic()
+        with ours, pytest.raises(SqlTimeout, match="left"):
+            one.ask(SLOW, client=ours)
+        assert one.ask("SELECT 1").rows == [[1]]
+        assert time.monotonic() - start < 3
+
+
+def test_the_broker_is_small_and_clean(sandbox):
+    broker = sandbox._host._pid
+    assert len(os.listdir(f"/proc/{broker}/task")) == 1
+    assert set(Path(f"/proc/{broker}/environ").read_text().split("\0")) - {""} == {"LC_ALL=C.UTF-8"}
+    code = "import sys, web.sandbox.broker; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert {"flask", "sqlalchemy", "atlas", "altair", "numpy"}.isdisjoint(loaded)
+
+
+def test_a_broker_that_dies_takes_its_workers_and_is_replaced(served):
+    with closing(Sandbox(served, LIMITS)) as own:
+        first = own._host._pid
+        workers = children(first)
+        assert workers
+        os.kill(first, signal.SIGKILL)
+        os.waitpid(first, 0)
+        deadline = time.monotonic() + 5
+        while any(Path(f"/proc/{pid}").exists() and alive(pid) for pid in workers) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not any(alive(pid) for pid in workers)
+        assert own.ask("SELECT 1").rows == [[1]]
+        assert own._host._pid != first
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs: one that nobody has waited for yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_processes_forked_later_share_the_broker(served):
+    code = f"""
+import os
+from pathlib import Path
+from web.sandbox.limits import Limits
+from web.sandbox.sandbox import Sandbox
+sandbox = Sandbox(Path({str(served)!r}), Limits(seconds=2))
+sandbox.layers()
+broker = sandbox._host._pid
+child = os.fork()
+rows = sandbox.ask("SELECT count(*) FROM neuron").rows
+assert rows == [[144]] and sandbox._host._pid == broker
+if child == 0:
+    os._exit(7)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+sandbox.close()
+assert not Path(f"/proc/{{broker}}").exists()
+print("ended")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "ended\n", done.stderr
+
+
+def test_a_file_that_was_replaced_is_not_read(served, tmp_path, capfd):
+    copy = Path(shutil.copy(served, tmp_path / "copy.duckdb"))
+    with closing(Sandbox(copy, Limits(seconds=0.5, running=1))) as one:
+        os.replace(shutil.copy(served, tmp_path / "new.duckdb"), copy)
+        ends = [asked(one, "SELECT 1", copy)[1] for _ in range(5)]
+    assert isinstance(ends[-1], SqlUnavailable | SqlBusy)
+    assert "the file was replaced since the site was started" in capfd.readouterr().err
+
+
+def test_the_web_process_does_not_grow(sandbox):
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    sandbox.ask("SELECT 1")
+    before = resident()
+    for _ in range(8):
+        answer = sandbox.ask("SELECT repeat('x', 1000) FROM range(100000)")
+        assert len(answer.rows_json) > 1_500_000
+    assert resident() - before < 50 * 2**20

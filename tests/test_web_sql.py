@@ -1,0 +1,218 @@
+"""`/{slug}/sql.json`: answers, errors, limits, and what the operator can choose."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from urllib.parse import quote
+
+import pytest
+from click.testing import CliRunner
+
+from web import create_app, server
+from web.command import serve
+from web.sandbox.console import Console, ConsoleOptions
+from web.sandbox.errors import SqlBusy
+from web.sandbox.limits import LATEST, Limits
+
+SLOW = "SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b"
+URL = "/tiny-llama/sql.json"
+
+
+@pytest.fixture(scope="module")
+def console_app(tiny_llama_atlas, tiny_gpt2_atlas):
+    """A site over both atlases whose queries may take a second."""
+    files = {"tiny-llama": tiny_llama_atlas, "tiny-gpt2": tiny_gpt2_atlas}
+    console = Console(files, ConsoleOptions(limits=Limits(seconds=1, running=1, rows=50)))
+    reason = console.start()
+    if reason is not None:
+        console.close()
+        pytest.skip(reason)
+    app = create_app(files.values(), console=console)
+    yield app
+    console.close()
+    for atlas in app.extensions["atlases"].values():
+        atlas.close()
+
+
+@pytest.fixture
+def client(console_app):
+    return console_app.test_client()
+
+
+def error(response) -> dict:
+    """The error that a response says, which is strict JSON."""
+    assert response.mimetype == "application/json"
+    return strict(response)["error"]
+
+
+def strict(response) -> dict:
+    """The JSON of a response, without what JSON does not have."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    return json.loads(response.get_data(as_text=True), parse_constant=refuse)
+
+
+def test_an_answer(client):
+    response = client.get(URL, query_string={"sql": "SELECT layer, 'nan'::DOUBLE AS x FROM neuron LIMIT 2;"})
+    assert response.status_code == 200
+    assert response.mimetype == "application/json"
+    assert response.headers["Cache-Control"] == "no-store"
+    assert strict(response) == {
+        "columns": ["layer", "x"],
+        "types": ["INTEGER", "DOUBLE"],
+        "truncated": False,
+        "rows": [[0, "NaN"], [0, "NaN"]],
+    }
+
+
+def test_each_atlas_answers_for_itself(client):
+    sql = {"sql": "SELECT slug FROM atlas"}
+    assert strict(client.get(URL, query_string=sql))["rows"] == [["tiny-llama"]]
+    assert strict(client.get("/tiny-gpt2/sql.json", query_string=sql))["rows"] == [["tiny-gpt2"]]
+
+
+def test_a_form_and_parameters(client):
+    form = {"sql": "SELECT :a || $b AS c", "p.a": "x", "p.b": "é"}
+    assert strict(client.post(URL, data=form))["rows"] == [["xé"]]
+    assert strict(client.get(URL, query_string=form))["rows"] == [["xé"]]
+
+
+def test_a_long_answer_is_cut(client):
+    answer = strict(client.get(URL, query_string={"sql": "FROM range(1000)"}))
+    assert answer["truncated"]
+    assert len(answer["rows"]) == 50
+
+
+def test_a_pinned_build(client, console_app):
+    build = console_app.extensions["atlases"]["tiny-llama"].info.build_id
+    sql = {"sql": "SELECT build_id FROM atlas"}
+    assert strict(client.get(f"/tiny-llama@{build}/sql.json", query_string=sql))["rows"] == [[build]]
+    assert error(client.get("/tiny-llama@000000000000/sql.json", query_string=sql))["code"] == "not_found"
+    assert error(client.get("/nothing/sql.json", query_string=sql))["code"] == "not_found"
+
+
+@pytest.mark.parametrize(
+    ("sql", "status", "code"),
+    [
+        ("DROP TABLE neuron", 400, "sql_refused"),
+        ("SELECT nope", 400, "sql_failed"),
+        ("", 400, "sql_refused"),
+        ("SELECT '" + "x" * 150_000 + "'", 400, "sql_refused"),
+        (SLOW, 408, "sql_timeout"),
+        ("SELECT ('[' || repeat('[', 200000) || repeat(']', 200000) || ']')::JSON::VARIANT", 400, "sql_failed"),
+    ],
+)
+def test_errors(client, sql, status, code):
+    start = time.monotonic()
+    response = client.post(URL, data={"sql": sql})
+    assert time.monotonic() - start < 1 + LATEST
+    assert response.status_code == status
+    said = error(response)
+    assert said["code"] == code
+    assert said["message"]
+
+
+def test_an_error_says_where(client):
+    assert error(client.get(URL, query_string={"sql": "SELECT 1, nope"}))["position"] == 10
+
+
+def test_what_is_not_asked_well(client):
+    assert error(client.get(URL))["message"].startswith("There is no sql")
+    many = {"sql": "SELECT 1"} | {f"p.a{number}": "1" for number in range(60)}
+    assert "60 parameters" in error(client.get(URL, query_string=many))["message"]
+    assert client.post(URL, data={"sql": "x" * 2_000_000}).status_code == 413
+    assert client.put(URL).status_code == 405
+
+
+def test_no_room(client, console_app, monkeypatch):
+    def ask(*_, **__):
+        raise SqlBusy("Too many.", 7)
+
+    monkeypatch.setattr("web.sandbox.sandbox.Sandbox.ask", ask)
+    response = client.get(URL, query_string={"sql": "SELECT 1"})
+    assert response.status_code == 503
+    assert response.headers["Retry-After"] == "7"
+    assert error(response) == {"code": "sql_busy", "message": "Too many."}
+
+
+def test_health_says_what_is_on(client):
+    sql = client.get("/healthz").json["sql"]
+    assert sql["on"] is True
+    assert sql["reason"] is None
+    assert sql["layers"]["landlock"]["on"] is True
+    assert sql["layers"]["seccomp"]["on"] is True
+
+
+def test_no_sql(tiny_llama_atlas):
+    console = Console({"tiny-llama": tiny_llama_atlas}, ConsoleOptions(enabled=False))
+    app = create_app([tiny_llama_atlas], console=console)
+    response = app.test_client().get(URL, query_string={"sql": "SELECT 1"})
+    assert response.status_code == 503
+    assert response.headers["Retry-After"] == "60"
+    assert error(response) == {"code": "sql_unavailable", "message": "SQL is off here: the operator chose so."}
+    assert app.test_client().get("/healthz").json["sql"]["on"] is False
+    for atlas in app.extensions["atlases"].values():
+        atlas.close()
+
+
+def test_a_machine_that_cannot_confine(tiny_llama_atlas, monkeypatch):
+    report = {"layers": {"landlock": {"on": False, "detail": "Linux only"}}, "could": ["read another file"]}
+    monkeypatch.setattr("web.sandbox.sandbox.Sandbox._probed", lambda self: report)
+    for anyway in (False, True):
+        console = Console({"tiny-llama": tiny_llama_atlas}, ConsoleOptions(anyway=anyway))
+        reason = console.start()
+        status = console.status()
+        console.close()
+        assert status["on"] is anyway
+        assert (reason is None) is anyway
+        assert status["layers"] == report["layers"]
+        if not anyway:
+            assert "missing: landlock (Linux only); a query's process could read another file" in reason
+
+
+def test_the_options(monkeypatch):
+    given = {}
+    monkeypatch.setattr(server, "serve_files", lambda *arguments: given.update(options=arguments[-1]))
+    runner = CliRunner()
+    result = runner.invoke(serve, ["x.duckdb"])
+    assert result.exit_code == 0, result.output
+    assert given["options"] == ConsoleOptions()
+    options = "--sql-seconds 2.5 --sql-memory 64 --sql-rows 9 --sql-workers 3 --sql-anyway --no-sql"
+    assert runner.invoke(serve, ["x.duckdb", *options.split()]).exit_code == 0
+    limits = Limits(seconds=2.5, memory=64 * 2**20, rows=9, running=3)
+    assert given["options"] == ConsoleOptions(enabled=False, anyway=True, limits=limits)
+    assert runner.invoke(serve, ["x.duckdb", "--sql-seconds", "0"]).exit_code == 2
+
+
+def test_a_server_ends_queries_whose_visitors_leave(tiny_llama_atlas, console_app):
+    code = "from web.command import serve; serve()"
+    options = ["--port", "0", "--workers", "2", "--sql-seconds", "20", "--sql-workers", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tiny_llama_atlas), *options], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        port = int(re.search(r":(\d+)/", process.stdout.readline())[1])
+        for _ in range(6):  # each holds the one place where queries run, until its visitor is gone
+            leaver = http.client.HTTPConnection("127.0.0.1", port)
+            leaver.request("GET", f"{URL}?sql={quote(SLOW)}")
+            time.sleep(0.3)
+            leaver.close()
+        start = time.monotonic()
+        asker = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        asker.request("GET", f"{URL}?sql=SELECT%201")
+        response = asker.getresponse()
+        assert (response.status, json.load(response)["rows"]) == (200, [[1]])
+        asker.close()
+        assert time.monotonic() - start < 15  # the six alone may take 20 s each
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.stdout.close()
+        assert process.wait(timeout=60) == 0

@@ -1,0 +1,44 @@
+"""Validators of answers: an atlas never changes, so a page is stale only when the build or this program changes."""
+
+from __future__ import annotations
+
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path
+
+from flask import Response, request
+
+import atlas
+
+_PINNED_SECONDS = 3600
+"""How long a pinned page is kept without asking: its data never changes, its looks may with the program."""
+
+
+@cache
+def program_digest() -> str:
+    """Identity of the code, templates and static files that make the pages."""
+    digest = blake2b(digest_size=6)
+    for package in (Path(__file__).parent, Path(atlas.__file__).parent):
+        for path in sorted(package.rglob("*")):
+            if path.suffix in {".py", ".html", ".css", ".js"}:
+                digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _etag(build_id: str) -> str:
+    asked = blake2b(request.full_path.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+    return f"{build_id}-{program_digest()}-{asked}"
+
+
+def not_modified(build_id: str) -> Response | None:
+    """The answer 304 if the client holds this page of this build already."""
+    if request.method in ("GET", "HEAD") and request.if_none_match.contains_weak(_etag(build_id)):
+        return validated(Response(status=304), build_id, pinned=False)
+    return None
+
+
+def validated(response: Response, build_id: str, *, pinned: bool) -> Response:
+    """The answer with its validator: weak, since it may be compressed on the way."""
+    response.set_etag(_etag(build_id), weak=True)
+    response.headers["Cache-Control"] = f"public, max-age={_PINNED_SECONDS}" if pinned else "no-cache"
+    return response

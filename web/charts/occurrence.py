@@ -1,0 +1,80 @@
+"""How uneven k-occurrence is: how many neurons (and tokens) are in at least so many lists."""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import accumulate
+from typing import Any
+
+import altair as alt
+
+from atlas.display import show_number
+from atlas.records import Occurrence
+from web.charts.chart import DATA, HEIGHT, SHORT, Chart, Table, filled, rounded, specification
+
+_POINTS_PER_OCTAVE = 4
+_POWERS = [10**power for power in range(7)]
+"""Where the axes have labels: a logarithmic axis of its own would have too many."""
+
+
+@cache
+def _spec() -> dict[str, Any]:
+    log = alt.Scale(type="log", nice=False)
+    chart = (
+        alt.Chart(alt.NamedData(DATA), width="container", height=HEIGHT)
+        .mark_line(point=True)
+        .encode(
+            x=alt.X("occurrence:Q", title="lists", scale=log,
+                    axis=alt.Axis(labelExpr=SHORT, values=_POWERS, grid=False)),
+            y=alt.Y("share:Q", title="share in at least so many", scale=log,
+                    axis=alt.Axis(format="~%", values=[1 / power for power in _POWERS])),
+            color=alt.Color("what:N", title=None, legend=alt.Legend(orient="top"), scale=alt.Scale(range="category")),
+            tooltip=[
+                alt.Tooltip("what:N", title="of"),
+                alt.Tooltip("occurrence:Q", title="lists, at least", format=","),
+                alt.Tooltip("n:Q", title="how many", format=","),
+                alt.Tooltip("share:Q", format=".3~%"),
+            ],
+        )
+    )  # fmt: skip
+    return specification(chart)
+
+
+def _points(occurrence: Occurrence) -> list[tuple[int, int]]:
+    """(x, units in at least x lists) at x = 1 and up to the greatest, at most four an octave."""
+    below = dict(
+        zip([value for value, _ in occurrence.counts], accumulate(n for _, n in occurrence.counts), strict=True)
+    )
+    steps = {1, occurrence.greatest}
+    x = 1.0
+    while x < occurrence.greatest:
+        steps.add(round(x))
+        x *= 2 ** (1 / _POINTS_PER_OCTAVE)
+    points, seen, values = [], 0, iter(sorted(below))
+    value = next(values, None)
+    for step in sorted(steps):
+        while value is not None and value < step:
+            seen, value = below[value], next(values, None)
+        points.append((step, occurrence.n_units - seen))
+    return points
+
+
+def occurrence_chart(neurons: Occurrence, tokens: Occurrence) -> Chart:
+    """Both distributions, cumulative from above, both axes logarithmic; units that are in no list are not drawn."""
+    data = [
+        (what, x, n, n / occurrence.n_units)
+        for what, occurrence in ((f"neurons, k = {neurons.k}", neurons), (f"tokens, k = {tokens.k}", tokens))
+        for x, n in _points(occurrence)
+    ]
+    rows = [{"what": what, "occurrence": x, "n": n, "share": rounded(share)} for what, x, n, share in data]
+    return Chart(
+        "occurrence",
+        "How many lists of the best are they in?",
+        "Share of neurons that are among the k best of at least so many tokens, and of tokens among the k best of at "
+        "least so many neurons. Without hubs the lines would fall off a cliff just beyond the mean.",
+        filled(_spec(), rows, "k-occurrence of neurons and tokens"),
+        Table(
+            ("of", "lists, at least", "how many", "share"),
+            tuple((what, x, n, f"{show_number(100 * share)}%") for what, x, n, share in data),
+        ),
+    )

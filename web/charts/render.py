@@ -1,0 +1,51 @@
+"""Charts as files, for papers and for pages without scripts: SVG, PNG, CSV, and the Vega-Lite specification itself."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import threading
+from typing import Any
+
+import vl_convert
+
+from web.charts.chart import Chart
+from web.charts.theme import paper_config
+
+WIDTH, HEIGHT = 620, 260
+"""Size of an exported drawing, pixels."""
+
+PNG_SCALE = 2.0
+
+_converting = threading.Lock()  # vl-convert's engine answers one at a time
+
+MIMETYPES = {
+    "svg": "image/svg+xml", "png": "image/png", "csv": "text/csv; charset=utf-8", "json": "application/json",
+}  # fmt: skip
+"""Formats of an exported chart."""
+
+
+def _spec(chart: Chart) -> dict[str, Any]:
+    return {**chart.spec, "width": WIDTH, "height": HEIGHT, "config": paper_config()}
+
+
+def _table(chart: Chart) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(chart.table.heads)
+    writer.writerows(chart.table.rows)
+    return out.getvalue()
+
+
+def render(chart: Chart, kind: str) -> bytes:
+    """The chart as a file of one of the formats; 40 to 60 ms for a drawing."""
+    if kind == "csv":
+        return _table(chart).encode("utf-8")
+    if kind == "json":
+        return json.dumps(_spec(chart), ensure_ascii=False).encode("utf-8")
+    with _converting:
+        # No allowed address: a drawing never fetches anything.
+        if kind == "svg":
+            return vl_convert.vegalite_to_svg(_spec(chart), allowed_base_urls=[]).encode("utf-8")
+        return vl_convert.vegalite_to_png(_spec(chart), scale=PNG_SCALE, allowed_base_urls=[])

@@ -1,0 +1,157 @@
+"""Which statements may be run: one that reads, and nothing else. What is not known is refused.
+
+DuckDB's own parser says what a statement is (`json_serialize_sql`); every node of what it says must be one that is
+listed here. This is the first wall and not the one that holds: the process that runs the statement can change nothing
+(see `layers.py`). The gate gives clear errors, and keeps in what only tells about this machine.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+_QUERIES = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
+_TABLES = {"BASE_TABLE", "SUBQUERY", "JOIN", "TABLE_FUNCTION", "EXPRESSION_LIST", "EMPTY", "PIVOT", "SHOW_REF"}
+_MODIFIERS = {"LIMIT_MODIFIER", "LIMIT_PERCENT_MODIFIER", "ORDER_MODIFIER", "DISTINCT_MODIFIER"}
+_ORDERS = {"ORDER_DEFAULT", "ASCENDING", "DESCENDING"}
+_NODES = _QUERIES | _TABLES | _MODIFIERS | _ORDERS
+_EXPRESSIONS = {
+    "BETWEEN", "CASE", "CAST", "COLLATE", "COLUMN_REF", "COMPARISON", "CONJUNCTION", "CONSTANT", "DEFAULT", "FUNCTION",
+    "LAMBDA", "LAMBDA_REF", "OPERATOR", "PARAMETER", "POSITIONAL_REFERENCE", "STAR", "SUBQUERY", "TYPE", "WINDOW",
+}  # fmt: skip
+
+_TABLE_FUNCTIONS = {
+    "range", "generate_series", "unnest", "repeat", "json_each", "json_tree", "summary",
+    "duckdb_columns", "duckdb_constraints", "duckdb_functions", "duckdb_keywords", "duckdb_schemas", "duckdb_tables",
+    "duckdb_types", "duckdb_views", "pragma_table_info", "pragma_version",
+}  # fmt: skip
+"""They read nothing but their arguments and what the atlas holds."""
+
+_FUNCTIONS = {"current_setting", "getenv", "write_log", "pg_sleep", "parse_duckdb_log_message", "json_serialize_plan"}
+"""Functions of single values that tell about this machine or write; all others may be used."""
+
+_VIEWS = {"duckdb_columns", "duckdb_constraints", "duckdb_schemas", "duckdb_tables", "duckdb_types", "duckdb_views"}
+"""Of DuckDB's own views named duckdb_… and pragma_…; the others tell paths and settings."""
+
+_SHOWN = {"tables", "databases", "variables", "__show_tables_expanded"}
+"""What SHOW may be of, besides a table."""
+
+_ONLY = (
+    "Only one statement that reads can be run here: SELECT, FROM, WITH, VALUES, TABLE, DESCRIBE, SHOW, SUMMARIZE, "
+    "PIVOT with its values (ON … IN (…)), or EXPLAIN of one of them."
+)
+
+# Space and comments before a statement, and EXPLAIN, which json_serialize_sql does not know. Block comments nest; of
+# those that do, EXPLAIN behind them is not found, and the statement is refused.
+_EXPLAIN = re.compile(r"(?:\s|--[^\n]*(?:\n|\Z)|/\*(?:[^*/]|\*(?!/)|/(?!\*))*\*/)*(?P<word>explain)\b", re.IGNORECASE)
+
+
+class RefusedError(Exception):
+    """A statement may not be run; the text says why."""
+
+    def __init__(self, message: str, code: str = "sql_refused", position: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.position = position
+
+
+def check(sql: str, longest: int, serialize: Callable[[str], str], is_table: Callable[[str], bool]) -> str:
+    """The statement to run. `serialize` is DuckDB's `json_serialize_sql`; `is_table` tells the atlas's own tables.
+
+    Raises:
+        RefusedError: it is not one statement that reads.
+    """
+    if len(sql.encode("utf-8", "surrogatepass")) > longest:
+        raise RefusedError(f"The statement is longer than {longest:,} bytes, the most that is taken here.")
+    if "\0" in sql:
+        raise RefusedError("The statement holds a NUL character, which SQL has no use for.", position=sql.index("\0"))
+    explain = _EXPLAIN.match(sql)
+    offset = explain.end() if explain else 0
+    rest = sql[offset:]
+    if explain and re.match(r"\W*analy[sz]e\b", rest, re.IGNORECASE):
+        raise RefusedError(
+            "EXPLAIN ANALYZE runs its statement; EXPLAIN alone shows the plan.", position=explain.start("word")
+        )
+    _check_tree(_parsed(serialize(rest), rest, offset), is_table)
+    if not explain:
+        return sql
+    # What stood before it is left out, and every byte behind it stays in its place: errors say where they are.
+    return "EXPLAIN".rjust(len(sql[:offset].encode("utf-8", "surrogatepass"))) + rest
+
+
+def _parsed(text: str, sql: str, offset: int) -> dict[str, Any]:
+    """The one statement of the parser's answer."""
+    try:
+        answer = json.loads(text)
+    except RecursionError as error:
+        raise RefusedError("The statement is nested too deeply.") from error
+    if answer.get("error"):
+        if answer.get("error_type") == "parser":
+            place = character(sql, answer.get("position"))
+            message = f"Parser Error: {answer.get('error_message')}"
+            raise RefusedError(message, "sql_failed", None if place is None else place + offset)
+        raise RefusedError(_ONLY)
+    statements = answer.get("statements")
+    if not isinstance(statements, list) or not statements:
+        raise RefusedError("There is no statement. " + _ONLY)
+    if len(statements) > 1:
+        raise RefusedError(f"There are {len(statements)} statements. " + _ONLY)
+    return statements[0]
+
+
+def _check_tree(statement: dict[str, Any], is_table: Callable[[str], bool]) -> None:
+    """Every node is one that may be run, whatever holds it."""
+    if statement.get("node", {}).get("type") not in _QUERIES:
+        raise RefusedError(_ONLY)
+    pending: list[Any] = [statement]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, list):
+            pending += item
+        elif isinstance(item, dict):
+            pending += item.values()
+            _check_node(item, is_table)
+
+
+def _check_node(node: dict[str, Any], is_table: Callable[[str], bool]) -> None:
+    kind = node.get("class")
+    if kind is not None:
+        if kind not in _EXPRESSIONS:
+            raise RefusedError(f"{kind} cannot be used here. {_ONLY}")
+        name = str(node.get("function_name", "")).lower()
+        if kind == "FUNCTION" and name in _FUNCTIONS:
+            raise RefusedError(f"The function {name} cannot be used here.")
+        return
+    kind = node.get("type")
+    if kind == "BASE_TABLE":
+        _check_table(node)
+    elif kind == "TABLE_FUNCTION":
+        name = str(node["function"].get("function_name", "")).lower()
+        if name not in _TABLE_FUNCTIONS:
+            raise RefusedError(f"The table function {name} cannot be used here.")
+    elif kind == "SHOW_REF":
+        _check_show(node, is_table)
+    elif "info_type" in node or (isinstance(kind, str) and kind not in _NODES and not kind.endswith("_TYPE_INFO")):
+        raise RefusedError(_ONLY)
+
+
+def _check_table(node: dict[str, Any]) -> None:
+    name = str(node.get("table_name", "")).lower()
+    if name == "pg_settings" or (name.startswith(("duckdb_", "pragma_")) and name not in _VIEWS):
+        raise RefusedError(f"The view {name} cannot be used here: it tells about this machine.")
+
+
+def _check_show(node: dict[str, Any], is_table: Callable[[str], bool]) -> None:
+    """SHOW of a name is of a table, or else of a setting."""
+    name = str(node.get("table_name", "")).strip('"')
+    if node.get("query") is None and name.lower() not in _SHOWN and not is_table(name):
+        raise RefusedError(f"There is nothing to show under the name {name}; SHOW TABLES lists the tables.")
+
+
+def character(sql: str, position: Any) -> int | None:
+    """The character of a place that DuckDB counts in bytes; None if it says none."""
+    if not str(position).isdigit():
+        return None
+    return len(sql.encode("utf-8", "surrogatepass")[: int(position)].decode("utf-8", "ignore"))

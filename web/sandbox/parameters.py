@@ -1,0 +1,70 @@
+"""`:name` in a statement, which DuckDB does not know, written as its own `$name`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+# Text in which nothing is a parameter, and what may be one, in the order in which they must be tried.
+_TOKEN = re.compile(
+    r"""
+    (?P<skip>--[^\n]*|'(?:[^']|'')*'?|"(?:[^"]|"")*"?|\$(?P<tag>[A-Za-z_]\w*|)\$.*?(?:\$(?P=tag)\$|\Z))
+    |(?P<comment>/\*)
+    |(?P<pair>::|:=)
+    |:(?P<name>[A-Za-z_]\w*)
+    |\$(?P<own>[A-Za-z_]\w*)
+    |(?P<word>\w+)
+    |(?P<space>\s+)
+    |(?P<other>.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_COMMENT = re.compile(r"/\*|\*/")
+
+# After one of these words a value comes: there ':name' is a parameter, behind any other it is part of 'key: value'.
+_BEFORE_VALUE = frozenset(
+    """
+    select where and or not limit offset like ilike glob between in is then else when case on having by distinct any all
+    escape to similar using percent values from
+    """.split()  # noqa: SIM905  a list of forty lines says no more
+)
+
+
+def _comment_end(sql: str, start: int) -> int:
+    """Where a block comment ends: they nest."""
+    depth = 0
+    for mark in _COMMENT.finditer(sql, start):
+        depth += 1 if mark[0] == "/*" else -1
+        if depth == 0:
+            return mark.end()
+    return len(sql)
+
+
+def _found(sql: str) -> Iterator[tuple[int, str]]:
+    """Where each parameter's mark is, and the parameter's name."""
+    place, before, spaced = 0, "", False
+    while place < len(sql):
+        token = _TOKEN.match(sql, place)
+        place = _comment_end(sql, place) if token["comment"] else token.end()
+        if token["space"] or token["comment"] or token[0].startswith("--"):
+            spaced = True
+            continue
+        name = token["name"]
+        if token["own"]:
+            yield token.start(), token["own"]
+        elif name and (before in "=<>!(,+-*/%|&^~:" or (spaced and before.lower() in _BEFORE_VALUE)):
+            yield token.start(), name
+        before, spaced = ("]" if token["skip"] or name or token["own"] else token[0]), False
+
+
+def with_dollars(sql: str) -> str:
+    """The statement with `$name` for every `:name`; every character stays in its place."""
+    characters = list(sql)
+    for place, _ in _found(sql):
+        characters[place] = "$"
+    return "".join(characters)
+
+
+def parameter_names(sql: str) -> list[str]:
+    """Names of a statement's parameters, `$name` and `:name`, in the order of their first mention."""
+    return list(dict.fromkeys(name for _, name in _found(sql)))

@@ -1,0 +1,117 @@
+// What every page can do with scripts: the theme switch, keys, parts that come after the page, the threshold slider.
+(function () {
+  "use strict";
+  const root = document.documentElement;
+
+  // --- theme
+  function isDark() {
+    return root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  }
+  const button = document.querySelector("[data-theme-switch]");
+  button.hidden = false;
+  button.addEventListener("click", function () {
+    root.dataset.theme = isDark() ? "light" : "dark";
+    try { localStorage.setItem("theme", root.dataset.theme); } catch { /* it holds for this page only */ }
+    document.dispatchEvent(new Event("themechange"));
+  });
+
+  // --- keys: elements say which key follows them
+  const help = document.querySelector("dialog.help");
+  document.querySelector("[data-help]").hidden = false;
+  document.querySelector("[data-help]").addEventListener("click", () => help.showModal());
+  help.addEventListener("click", (event) => event.target === help && help.close());
+  document.addEventListener("keydown", function (event) {
+    const typing = event.target.closest("input, select, textarea, [contenteditable]");
+    if (typing || event.ctrlKey || event.metaKey || event.altKey || help.open) return;
+    if (event.key === "/") {
+      event.preventDefault();
+      document.querySelector("header.site input[type=search]").focus();
+    } else if (event.key === "?") {
+      help.showModal();
+    } else {
+      const target = document.querySelector(`a[data-key="${CSS.escape(event.key)}"]`);
+      if (target) target.click();
+    }
+  });
+
+  // --- what can be copied has a button for it
+  if (navigator.clipboard) {
+    document.querySelectorAll(".citation").forEach(function (citation) {
+      const copy = document.createElement("button");
+      copy.type = "button";
+      copy.textContent = "Copy";
+      copy.setAttribute("aria-label", "Copy: " + citation.querySelector("h3").textContent);
+      copy.addEventListener("click", function () {
+        navigator.clipboard.writeText(citation.querySelector("code").textContent).then(function () {
+          copy.textContent = "Copied";
+          setTimeout(() => (copy.textContent = "Copy"), 1500);
+        });
+      });
+      citation.querySelector("h3").append(" ", copy);
+    });
+  }
+
+  // --- parts that come after the page: the main part of another page, put in place of the link to it
+  function load(place) {
+    fetch(place.dataset.src)
+      .then((response) => (response.ok ? response.text() : Promise.reject(new Error(response.statusText))))
+      .then(function (text) {
+        const other = new DOMParser().parseFromString(text, "text/html");
+        const part = other.querySelector("main [data-part]");
+        if (!part) throw new Error("the page has no such part");
+        place.replaceChildren(document.adoptNode(part));
+        place.classList.add("loaded");
+        document.dispatchEvent(new CustomEvent("loaded", { detail: place }));
+      })
+      .catch(function () {
+        place.classList.add("failed"); // the link to the page is still there
+      });
+  }
+  const waiting = new IntersectionObserver(
+    function (entries) {
+      entries.filter((entry) => entry.isIntersecting).forEach(function (entry) {
+        waiting.unobserve(entry.target);
+        load(entry.target);
+      });
+    },
+    { rootMargin: "400px" },
+  );
+  document.querySelectorAll(".lazy[data-src]").forEach((place) => waiting.observe(place));
+
+  // --- the threshold explorer: a slider over the edges that its form offers
+  document.querySelectorAll("form.threshold").forEach(function (form) {
+    const select = form.querySelector("select");
+    const rows = JSON.parse(form.querySelector("script[type='application/json']").textContent);
+    const slider = document.createElement("input");
+    slider.type = "range";
+    slider.min = "0";
+    slider.max = String(rows.length - 1);
+    slider.value = String(select.selectedIndex);
+    slider.setAttribute("aria-label", select.getAttribute("aria-label"));
+    function show(place) {
+      const row = rows[place];
+      form.querySelectorAll("[data-out]").forEach((out) => (out.textContent = row[out.dataset.out]));
+      slider.setAttribute("aria-valuetext", row.edge);
+      document.querySelectorAll("figure[data-threshold]").forEach(function (figure) {
+        figure.dataset.threshold = row.value;
+        if (figure.view) figure.view.signal("threshold", Number(row.value)).runAsync();
+      });
+    }
+    slider.addEventListener("input", function () {
+      select.selectedIndex = Number(slider.value);
+      show(select.selectedIndex);
+    });
+    select.addEventListener("change", function () {
+      slider.value = String(select.selectedIndex);
+      show(select.selectedIndex);
+    });
+    [slider, select].forEach((control) =>
+      control.addEventListener("change", function () {
+        const query = new URLSearchParams(new FormData(form)).toString();
+        history.replaceState(null, "", form.getAttribute("action").split("?")[0] + "?" + query);
+      }),
+    );
+    select.after(slider);
+    form.querySelector("button").hidden = true;
+  });
+})();

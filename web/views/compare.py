@@ -1,0 +1,129 @@
+"""`/{slug}/compare?n=L31N892&n=L28N1921`: two to eight neurons side by side."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from flask import Blueprint, g, redirect, request
+from werkzeug.wrappers import Response
+
+from atlas import Atlas, queries
+from atlas.names import parse_neuron
+from atlas.records import Candidate, Curve, Neuron, NeuronRef, Percentile, SharedText, SharedToken, Token
+from web import urls
+from web.charts import KINDS, Chart, ceiling_of, curves_chart, histograms_chart
+from web.errors import BadRequestError
+from web.page import AtlasPage, atlas_fields, doc, like_request, page, query_int
+from web.views.curves import pair_label
+
+blueprint = Blueprint("compare", __name__)
+
+MOST = 8
+
+NUMBERS = (
+    "best_congruence", "token_gap", "worst_congruence", "token_gap_bottom", "hub_count", "mean_congruence",
+    "congruence_kurtosis", "w_in_norm", "w_out_norm", "in_out_cosine", "activation_min", "activation_mean",
+    "activation_max", "activation_std", "activation_kurtosis", "positive_fraction",
+)  # fmt: skip
+"""Numbers set side by side."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparePage(AtlasPage):
+    """Neurons side by side: numbers, tokens, activations, predictions, texts."""
+
+    neurons: tuple[Neuron, ...] = field(metadata=doc("The neurons, in the order of the URL."))
+    percentiles: tuple[dict[str, Percentile], ...] = field(metadata=doc("Their percentiles, by column."))
+    numbers: tuple[str, ...] = field(metadata=doc("Columns set side by side.", json=False))
+    definitions: dict[str, str] = field(metadata=doc("What the schema says of each column of `neuron`.", json=False))
+    most: int = field(metadata=doc("Most neurons that can be compared.", json=False))
+    cosines: tuple[tuple[float | None, ...], ...] = field(
+        metadata=doc("Cosine of every two neurons' output weights; empty if the atlas holds no weights.")
+    )
+    histogram_chart: Chart | None = field(metadata=doc("Their activation histograms on shared axes.", json=False))
+    tokens: tuple[SharedToken, ...] = field(metadata=doc("Tokens in the lists of at least two of them."))
+    token: Token | None = field(metadata=doc("Token whose curves are shown; null if no pair of theirs was counted."))
+    curve_tokens: tuple[Token, ...] = field(
+        metadata=doc("Tokens whose pairs with them were counted, those counted with most of them first.")
+    )
+    curves: tuple[Curve, ...] = field(metadata=doc("Prediction curves of the token with each that was counted."))
+    curve_charts: tuple[Chart, ...] = field(metadata=doc("The curves drawn: predicted, and actual.", json=False))
+    texts: tuple[SharedText, ...] = field(metadata=doc("Texts among the stored examples of at least two of them."))
+
+
+@page(blueprint, "/<atlas:ref>/compare", "compare.html")
+def compare(atlas: Atlas) -> ComparePage | Response:
+    """Neurons side by side; other spellings lead to the canonical address."""
+    given = [name for name in request.args.getlist("n") if name.strip()]
+    refs = [_ref(atlas, name) for name in given]
+    names = list(dict.fromkeys(ref.name for ref in refs))
+    if len(names) > MOST:
+        raise BadRequestError(f"There are {len(names)} neurons to compare; expected at most {MOST}.")
+    token_id = query_int("token", None)
+    url = urls.compare(g.ref, names, token_id)
+    if names != request.args.getlist("n"):
+        return redirect(like_request(url), 301)
+    neurons = [queries.neuron(atlas, ref.neuron_id) for ref in dict.fromkeys(refs)]
+    return _compare_page(atlas, neurons, token_id, url)
+
+
+def _ref(atlas: Atlas, name: str) -> NeuronRef:
+    layer, index = parse_neuron(name, atlas.info.n_layers, atlas.info.d_mlp)
+    return queries.neuron_ref(atlas, layer * atlas.info.d_mlp + index)
+
+
+def _compare_page(atlas: Atlas, neurons: list[Neuron], token_id: int | None, url: str) -> ComparePage:
+    ids = [neuron.neuron_id for neuron in neurons]
+    names = ", ".join(neuron.name for neuron in neurons)
+    histograms = {neuron.name: queries.histogram(atlas, neuron.neuron_id) for neuron in neurons}
+    found = [queries.neuron_candidates(atlas, neuron_id) for neuron_id in ids]
+    ordered = _tokens(found)
+    if token_id is not None and token_id not in ordered:
+        raise BadRequestError(
+            f"token={token_id} was counted with none of {names}; expected a token of their lists, on their pages."
+        )
+    chosen = token_id if token_id is not None else next(iter(ordered), None)
+    pairs = [candidate for candidates in found for candidate in candidates if candidate.token.token_id == chosen]
+    curves = queries.token_curves(atlas, pairs)
+    shown = None if chosen is None else atlas.tokens[chosen]
+    return ComparePage(
+        title=f"Compare {names}" if neurons else "Compare neurons",
+        url=url,
+        **atlas_fields(atlas),
+        description=f"Numbers, tokens, activations, predictions and texts of {names or 'neurons'} side by side.",
+        neurons=tuple(neurons),
+        percentiles=tuple(queries.percentiles(atlas, neuron) for neuron in neurons),
+        numbers=NUMBERS,
+        definitions=queries.column_comments(atlas, "neuron"),
+        most=MOST,
+        cosines=tuple(map(tuple, queries.cosines(atlas, ids))),
+        histogram_chart=histograms_chart(histograms, f"Activations, {atlas.info.model_name}") if neurons else None,
+        tokens=tuple(queries.shared_tokens(atlas, ids)),
+        token=shown,
+        curve_tokens=tuple(atlas.tokens[token] for token in list(ordered)[:24]),
+        curves=tuple(curves),
+        curve_charts=tuple(
+            curves_chart(
+                kind,
+                curves,
+                title=f"{shown.shown} {kind} against activation, {atlas.info.model_name}",
+                label=pair_label("neuron"),
+                kind=kind,
+                ceiling=ceiling_of(curves),
+            )
+            for kind in KINDS
+            if curves
+        ),
+        texts=tuple(queries.shared_texts(atlas, ids)),
+    )
+
+
+def _tokens(found: list[list[Candidate]]) -> dict[int, int]:
+    """Tokens counted with the neurons, with how many: most first, then the most predicted, then by id."""
+    n = Counter(candidate.token.token_id for candidates in found for candidate in candidates)
+    predicted: Counter[int] = Counter()
+    for candidates in found:
+        for candidate in candidates:
+            predicted[candidate.token.token_id] = max(predicted[candidate.token.token_id], candidate.n_predicted)
+    return {t: n[t] for t in sorted(n, key=lambda t: (-n[t], -predicted[t], t))}

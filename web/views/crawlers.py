@@ -1,0 +1,121 @@
+"""What programs that read sites ask for: `robots.txt`, a site map in parts, `llms.txt`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from xml.sax.saxutils import escape
+
+from flask import Blueprint, Response, abort, current_app, request
+
+from atlas import Atlas
+from atlas.names import neuron_name
+from web import urls
+from web.urls import AtlasRef
+
+blueprint = Blueprint("crawlers", __name__)
+
+PER_PART = 20_000
+"""Addresses in a part of the site map; the protocol allows 50,000."""
+
+
+def _served() -> dict[str, Atlas]:
+    return current_app.extensions["atlases"]
+
+
+def _full(url: str) -> str:
+    return request.host_url.rstrip("/") + url
+
+
+def _count(atlas: Atlas) -> int:
+    return len(_fixed(AtlasRef(atlas.info.slug), atlas)) + atlas.info.n_neurons + atlas.info.d_vocab
+
+
+def _fixed(ref: AtlasRef, atlas: Atlas) -> list[str]:
+    pages = [urls.overview(ref), urls.neurons(ref), urls.pairs(ref), urls.exclusive(ref), urls.hubs(ref),
+             urls.glossary(ref)]  # fmt: skip
+    return pages + [urls.layer(ref, number) for number in range(atlas.info.n_layers)]
+
+
+def _addresses(atlas: Atlas, start: int, stop: int) -> Iterator[str]:
+    """Canonical addresses of an atlas's pages: rankings and layers, neurons, tokens."""
+    ref, info = AtlasRef(atlas.info.slug), atlas.info
+    fixed = _fixed(ref, atlas)
+    for place in range(start, min(stop, _count(atlas))):
+        if place < len(fixed):
+            yield fixed[place]
+        elif place - len(fixed) < info.n_neurons:
+            layer, index = divmod(place - len(fixed), info.d_mlp)
+            yield urls.neuron(ref, layer, index)
+        else:
+            yield urls.token(ref, place - len(fixed) - info.n_neurons)
+
+
+@blueprint.get("/robots.txt")
+def robots() -> Response:
+    """Pages may be read by all; other forms of the same page, and what is drawn at random, need not be."""
+    other = ("/*.json", "/*.csv", "/*.chart.", "/*/random", "/*/sql", "/search", "/*@")
+    lines = ["User-agent: *", *(f"Disallow: {path}" for path in other), f"Sitemap: {_full(urls.sitemap())}", ""]
+    return Response("\n".join(lines), mimetype="text/plain")
+
+
+@blueprint.get("/sitemap.xml")
+def sitemap() -> Response:
+    """The parts of the site map."""
+    parts = [
+        f"<sitemap><loc>{escape(_full(urls.sitemap(slug, part)))}</loc></sitemap>"
+        for slug, atlas in _served().items()
+        for part in range(-(-_count(atlas) // PER_PART))
+    ]
+    return _xml("sitemapindex", "".join(parts))
+
+
+@blueprint.get("/sitemap/<slug>-<int:part>.xml")
+def sitemap_part(slug: str, part: int) -> Response:
+    """One part: the canonical addresses of some of an atlas's pages."""
+    atlas = _served().get(slug)
+    if atlas is None or part * PER_PART >= _count(atlas):
+        abort(404)
+    found = _addresses(atlas, part * PER_PART, (part + 1) * PER_PART)
+    day = atlas.info.built_at.date().isoformat()
+    entries = (f"<url><loc>{escape(_full(url))}</loc><lastmod>{day}</lastmod></url>" for url in found)
+    return _xml("urlset", "".join(entries))
+
+
+def _xml(root: str, inner: str) -> Response:
+    text = f'<?xml version="1.0" encoding="UTF-8"?>\n<{root} xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">'
+    return Response(f"{text}{inner}</{root}>\n", mimetype="application/xml")
+
+
+@blueprint.get("/llms.txt")
+def llms() -> Response:
+    """What is here and how to read it, in Markdown, for language models."""
+    lines = [
+        "# Neuron Atlas",
+        "",
+        "> Every MLP neuron of a language model: the tokens its output weights are congruent with, when it fires, "
+        "whether its firing goes with those tokens being predicted, and the texts that fire it most.",
+        "",
+        "Every page's data is JSON at its address with `.json` behind the path. A neuron is named `L31N892` (layer, "
+        "index, both from 0).",
+        "",
+        "## Atlases",
+        "",
+    ]
+    for slug, atlas in _served().items():
+        ref, info = AtlasRef(slug), atlas.info
+        page, neuron, token, terms = (
+            _full(url)
+            for url in (
+                urls.overview(ref),
+                urls.json(urls.neuron(ref, 0, 0)),
+                urls.json(urls.token(ref, 0)),
+                urls.json(urls.glossary(ref)),
+            )
+        )
+        lines.append(
+            f"- [{info.model_name}]({page}): {info.n_neurons:,} neurons in {info.n_layers} layers, "
+            f"{info.n_positions:,} positions of {info.dataset}. A neuron: {neuron} (`{neuron_name(0, 0)}`). "
+            f"A token: {token}. Terms: {terms}."
+        )
+    lines += ["", "## Interface", "", f"- [API]({_full(urls.api_page())})", ""]
+    return Response("\n".join(lines), mimetype="text/markdown")

@@ -1,0 +1,52 @@
+"""`/{slug}/glossary`, `/glossary`: what every number means, and the SQL that computes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from flask import Blueprint, g
+
+from atlas import Atlas
+from atlas.glossary import TERMS, Term
+from atlas.records import QueryResult
+from web import urls
+from web.page import AtlasPage, Page, atlas_fields, doc, page
+
+blueprint = Blueprint("glossary", __name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlossaryPage(Page):
+    """Every term."""
+
+    terms: tuple[Term, ...] = field(
+        metadata=doc("Terms: name, anchor ('#' and it is the term's place), definition, SQL, source (null: none).")
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AtlasGlossaryPage(AtlasPage):
+    """Every term, with what its SQL answers on this atlas."""
+
+    terms: tuple[Term, ...] = field(
+        metadata=doc("Terms: name, anchor ('#' and it is the term's place), definition, SQL, source (null: none).")
+    )
+    answers: dict[str, QueryResult] = field(metadata=doc("What the SQL of each term answers here, by anchor."))
+
+
+@page(blueprint, "/glossary", "glossary.html")
+def glossary() -> GlossaryPage:
+    """Every term."""
+    return GlossaryPage(title="Glossary", url=urls.glossary(), terms=TERMS)
+
+
+@page(blueprint, "/<atlas:ref>/glossary", "atlas_glossary.html")
+def atlas_glossary(atlas: Atlas) -> AtlasGlossaryPage:
+    """Every term, with this atlas's numbers."""
+    return AtlasGlossaryPage(
+        title="Glossary",
+        url=urls.glossary(g.ref),
+        **atlas_fields(atlas),
+        terms=TERMS,
+        answers=atlas.remembered("glossary", lambda: {term.anchor: atlas.query(term.sql) for term in TERMS}),
+    )

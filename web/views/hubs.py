@@ -1,0 +1,80 @@
+"""`/{slug}/hubs`: neurons and tokens that are best for many. `/{slug}/hubs/centring`: what centring does to that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from flask import Blueprint, g
+
+from atlas import Atlas, queries
+from atlas.records import Centring, HubNeuron, HubToken, Occurrence
+from web import urls
+from web.charts import Chart, occurrence_chart
+from web.page import AtlasPage, atlas_fields, doc, page, query_choice
+
+blueprint = Blueprint("hubs", __name__)
+
+_LENGTHS = (1, 5, 10, 20)
+_USUAL = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubsPage(AtlasPage):
+    """Neurons that are best for many tokens, tokens that are best for many neurons."""
+
+    k: int = field(metadata=doc("Length of the lists asked for; an atlas that keeps shorter ones counts those."))
+    lengths: tuple[int, ...] = field(metadata=doc("Lengths that can be asked for.", json=False))
+    neurons: tuple[HubNeuron, ...] = field(
+        metadata=doc(
+            "The 50 neurons that are the best neuron of most tokens: hub_count, its share of all, k-occurrence."
+        )
+    )
+    tokens: tuple[HubToken, ...] = field(
+        metadata=doc(
+            "The 50 tokens that are the best token of most neurons: hub_count, its share of all, k-occurrence."
+        )
+    )
+    neuron_occurrence: Occurrence = field(metadata=doc("How neurons' k-occurrence is distributed."))
+    token_occurrence: Occurrence = field(metadata=doc("How tokens' k-occurrence is distributed."))
+    occurrence_chart: Chart = field(metadata=doc("Both distributions.", json=False))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CentringPage(AtlasPage):
+    """What centring the readout over the vocabulary does to hubs."""
+
+    readout: str = field(metadata=doc("The atlas's readout: 'unembed' is centred, 'embed' is not."))
+    centring: Centring | None = field(
+        metadata=doc("The greatest hubs with centring and without; null: the atlas holds no weights to tell from.")
+    )
+
+
+@page(blueprint, "/<atlas:ref>/hubs", "hubs.html")
+def hubs(atlas: Atlas) -> HubsPage:
+    """Hubs."""
+    k = int(query_choice("k", tuple(map(str, _LENGTHS)), str(_USUAL)))
+    neurons, tokens = queries.neuron_occurrence(atlas, k), queries.token_occurrence(atlas, k)
+    return HubsPage(
+        title="Hubs",
+        url=urls.hubs(g.ref, k),
+        **atlas_fields(atlas),
+        k=k,
+        lengths=_LENGTHS,
+        neurons=tuple(queries.hub_neurons(atlas, k)),
+        tokens=tuple(queries.hub_tokens(atlas, k)),
+        neuron_occurrence=neurons,
+        token_occurrence=tokens,
+        occurrence_chart=occurrence_chart(neurons, tokens),
+    )
+
+
+@page(blueprint, "/<atlas:ref>/hubs/centring", "centring.html")
+def centring(atlas: Atlas) -> CentringPage:
+    """What centring does; slow the first time, since it reads all readout columns."""
+    return CentringPage(
+        title="Hubs and centring",
+        url=urls.hubs_centring(g.ref),
+        **atlas_fields(atlas),
+        readout=atlas.info.readout,
+        centring=queries.centring(atlas) if atlas.info.has_weights else None,
+    )

@@ -1,0 +1,178 @@
+"""`/{slug}/neurons`: every neuron, filtered, sorted, counted; the whole selection as `.csv` and `.json?all=1`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from flask import Blueprint, Response, g, redirect, request
+from werkzeug.wrappers import Response as BaseResponse
+
+from atlas import Atlas, queries
+from atlas.records import NeuronIndex, NeuronSelection
+from web import urls
+from web.caching import not_modified, validated
+from web.errors import BadRequestError
+from web.exports import csv_answer, json_answer
+from web.neurons_facets import ActiveFilter, FacetLinks, active_filters, facet_links
+from web.neurons_state import NeuronsState, is_typed, read_state
+from web.page import AtlasPage, atlas_fields, doc, find_atlas, page, wants_json
+from web.urls import AtlasRef
+
+blueprint = Blueprint("neurons", __name__)
+
+PER_PAGE = 100
+
+_ASCENDING_FIRST = {"neuron_id", "best_token_id", "worst_token_id", "worst_congruence", "activation_min"}
+_LABELS = {"neuron_id": "neuron", "best_token_id": "best token", "worst_token_id": "worst token"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column of the table: what the schema says of it, and where a click on its head leads."""
+
+    name: str
+    label: str
+    definition: str
+    url: str
+    sorted: str | None
+    bounded: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeuronsPage(AtlasPage):
+    """Every neuron of a selection, a page of them, and how the selection divides."""
+
+    n_layers: int = field(metadata=doc("Layers of the model."))
+    n_neurons: int = field(metadata=doc("Neurons of the model."))
+    selection: NeuronSelection = field(metadata=doc("Which neurons are selected."))
+    parameters: dict[str, str | int] = field(metadata=doc("Parameters of the URL of the list's first page."))
+    filters: tuple[ActiveFilter, ...] = field(
+        metadata=doc("What narrows the selection; `url` is the list without that filter.")
+    )
+    facets: tuple[FacetLinks, ...] = field(
+        metadata=doc(
+            "How the selection divides; `url` is the list with that value as a filter, or without it if active."
+        )
+    )
+    neurons: NeuronIndex = field(
+        metadata=doc("A page of the neurons; `offset` is the place of the first in the list, from 0.")
+    )
+    columns: tuple[Column, ...] = field(metadata=doc("Columns of the table.", json=False))
+    sort: str = field(metadata=doc("Column that the neurons are sorted by: NULLs last, ties by neuron_id."))
+    order: str = field(metadata=doc("'desc' or 'asc'."))
+    first: str = field(metadata=doc("The list's first page."))
+    previous: str | None = field(metadata=doc("The page before; null: this is the first."))
+    next: str | None = field(metadata=doc("The page after; null: this is the last."))
+    csv: str = field(metadata=doc("The whole selection as CSV, with every column of the table `neuron`."))
+    all: str = field(metadata=doc("The whole selection as JSON: `columns`, and `rows` of arrays."))
+
+
+@page(blueprint, "/<atlas:ref>/neurons", "neurons.html")
+def neurons(atlas: Atlas) -> NeuronsPage | BaseResponse:
+    """Every neuron; what a form sends leads to the canonical URL, `all=1` to the whole selection as data."""
+    arguments = request.args.copy()
+    whole = arguments.poplist("all")
+    state = read_state(atlas, arguments)
+    if whole:
+        return _whole(atlas, state, whole)
+    if is_typed(arguments) and not wants_json():
+        return redirect(state.url(g.ref))
+    return _page(atlas, state)
+
+
+def neurons_csv(ref: AtlasRef) -> Response:
+    """The whole selection as CSV."""
+    g.ref, atlas = ref, find_atlas(ref)
+    held = not_modified(atlas.info.build_id)
+    if held is not None:
+        return held
+    state = read_state(atlas, request.args)
+    _check_whole(state)
+    answer = csv_answer(f"{atlas.info.slug}-neurons", queries.EXPORT_COLUMNS, _rows(atlas, state))
+    return validated(answer, atlas.info.build_id, pinned=ref.build_id is not None)
+
+
+blueprint.add_url_rule("/<atlas:ref>/neurons.csv", "neurons_csv", neurons_csv)
+
+
+def _page(atlas: Atlas, state: NeuronsState) -> NeuronsPage:
+    facets = queries.neuron_facets(atlas, state.selection)
+    found = queries.neuron_page(
+        atlas,
+        state.selection,
+        facets.total,
+        sort=state.sort,
+        descending=state.order == "desc",
+        after=state.after,
+        before=state.before,
+        limit=PER_PAGE,
+    )
+
+    def link(other: NeuronsState) -> str:
+        return urls.json(other.url(g.ref)) if wants_json() else other.url(g.ref)
+
+    first = state.at()
+    return NeuronsPage(
+        title="Neurons",
+        url=state.url(g.ref),
+        **atlas_fields(atlas),
+        n_layers=atlas.info.n_layers,
+        n_neurons=atlas.info.n_neurons,
+        selection=state.selection,
+        parameters=first.query(),
+        filters=active_filters(atlas, state, link),
+        facets=facet_links(state, facets, link),
+        neurons=found,
+        columns=_columns(atlas, state),
+        sort=state.sort,
+        order=state.order,
+        first=link(first),
+        previous=link(state.at(before=found.previous)) if found.previous else None,
+        next=link(state.at(after=found.next)) if found.next else None,
+        csv=urls.csv(first.url(g.ref)),
+        all=urls.json(urls.neurons(g.ref, **first.query(), all=1)),
+    )
+
+
+def _columns(atlas: Atlas, state: NeuronsState) -> tuple[Column, ...]:
+    definitions = queries.column_comments(atlas, "neuron")
+    columns = []
+    for name in queries.INDEX_SORTS:
+        order = "asc" if name in _ASCENDING_FIRST else "desc"
+        if name == state.sort:
+            order = "asc" if state.order == "desc" else "desc"
+        turned = NeuronsState(selection=state.selection, sort=name, order=order)
+        columns.append(
+            Column(
+                name=name,
+                label=_LABELS.get(name, name.replace("_", " ")),
+                definition=definitions[name],
+                url=turned.url(g.ref),
+                sorted=f"{state.order}ending" if name == state.sort else None,
+                bounded=name in queries.RANGE_COLUMNS,
+            )
+        )
+    return tuple(columns)
+
+
+def _rows(atlas: Atlas, state: NeuronsState) -> Iterator[tuple]:
+    return queries.neuron_rows(atlas, state.selection, sort=state.sort, descending=state.order == "desc")
+
+
+def _check_whole(state: NeuronsState) -> None:
+    if state.after or state.before:
+        raise BadRequestError("The whole selection has no pages: expected neither 'after' nor 'before'.")
+
+
+def _whole(atlas: Atlas, state: NeuronsState, given: list[str]) -> Response:
+    if given != ["1"]:
+        raise BadRequestError(f"all={','.join(given)!r} is not right: expected 1, once.")
+    url = urls.json(urls.neurons(g.ref, **state.at().query(), all=1))
+    if not wants_json():
+        raise BadRequestError("all=1 is the whole selection as data: expected '.json' behind the path.", url)
+    _check_whole(state)
+    total = queries.neuron_facets(atlas, state.selection).total
+    info = atlas.info
+    head = {"title": "Neurons", "url": url, "slug": info.slug, "build_id": info.build_id, "total": total}
+    return json_answer(head, queries.EXPORT_COLUMNS, _rows(atlas, state))

@@ -1,0 +1,113 @@
+"""What scans all the weights, as pages of their own that others put in place when they are seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from flask import Blueprint, g, redirect
+from werkzeug.exceptions import NotFound
+from werkzeug.wrappers import Response
+
+from atlas import Atlas, queries
+from atlas.names import is_neuron_name, parse_neuron
+from atlas.records import NeuronRef, NeuronSpread, SimilarNeuron, Token, TokenSpread
+from web import urls
+from web.charts import Chart, neuron_spread_chart, token_spread_chart
+from web.page import AtlasPage, atlas_fields, doc, like_request, page, query_choice
+
+blueprint = Blueprint("spread", __name__)
+
+ALIKE = 8
+"""Neurons shown at each end of the cosine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeuronTokensPage(AtlasPage):
+    """A neuron's congruence with every token."""
+
+    neuron: NeuronRef = field(metadata=doc("The neuron."))
+    spread: TokenSpread = field(metadata=doc("The distribution, its moments and its extremes."))
+    chart: Chart = field(metadata=doc("The distribution drawn.", json=False))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimilarPage(AtlasPage):
+    """Neurons whose weights point the same way as a neuron's."""
+
+    neuron: NeuronRef = field(metadata=doc("The neuron."))
+    side: str = field(metadata=doc("Weights they are compared by: 'out', 'in', or 'gate' (gated MLPs)."))
+    sides: tuple[str, ...] = field(metadata=doc("Weights they can be compared by."))
+    similar: tuple[SimilarNeuron, ...] = field(metadata=doc("The neurons of greatest cosine, then of least."))
+    n_each: int = field(metadata=doc("Neurons at each end.", json=False))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenNeuronsPage(AtlasPage):
+    """A token's congruence with every neuron of the model, by layer."""
+
+    token: Token = field(metadata=doc("The token."))
+    spread: NeuronSpread = field(metadata=doc("Quantiles by layer, and the neurons farthest from zero."))
+    chart: Chart = field(metadata=doc("Both drawn.", json=False))
+
+
+@page(blueprint, "/<atlas:ref>/<name>/tokens", "neuron_tokens.html")
+def neuron_tokens(atlas: Atlas, name: str) -> NeuronTokensPage | Response:
+    """A neuron's congruence with every token."""
+    neuron = _neuron(atlas, name)
+    url = urls.neuron_tokens(g.ref, neuron.layer, neuron.index)
+    if name != neuron.name:
+        return redirect(like_request(url), 301)
+    spread = queries.token_spread(atlas, neuron.neuron_id)
+    title = f"Congruence of {neuron.name} with every token, {atlas.info.model_name}"
+    return NeuronTokensPage(
+        title=f"{neuron.name} and every token",
+        url=url,
+        **atlas_fields(atlas),
+        neuron=neuron,
+        spread=spread,
+        chart=token_spread_chart(spread, title, lambda token: urls.token(g.ref, token.token_id)),
+    )
+
+
+@page(blueprint, "/<atlas:ref>/<name>/similar", "similar.html")
+def similar(atlas: Atlas, name: str) -> SimilarPage | Response:
+    """Neurons whose weights point the same way as a neuron's."""
+    neuron = _neuron(atlas, name)
+    sides = ("out", "in", "gate") if atlas.info.gated else ("out", "in")
+    side = query_choice("side", sides, "out")
+    url = urls.similar(g.ref, neuron.layer, neuron.index, side)
+    if name != neuron.name:
+        return redirect(like_request(url), 301)
+    return SimilarPage(
+        title=f"Neurons like {neuron.name}",
+        url=url,
+        **atlas_fields(atlas),
+        neuron=neuron,
+        side=side,
+        sides=sides,
+        similar=tuple(queries.similar_neurons(atlas, neuron.neuron_id, side, limit=ALIKE)),
+        n_each=ALIKE,
+    )
+
+
+@page(blueprint, "/<atlas:ref>/token/<int:token_id>/neurons", "token_neurons.html")
+def token_neurons(atlas: Atlas, token_id: int) -> TokenNeuronsPage:
+    """A token's congruence with every neuron of the model, by layer."""
+    token = atlas.tokens[token_id]
+    spread = queries.neuron_spread(atlas, token_id)
+    title = f"Congruence of every neuron with {token.shown}, {atlas.info.model_name}"
+    return TokenNeuronsPage(
+        title=f"Token {token.shown} and every neuron",
+        url=urls.token_neurons(g.ref, token_id),
+        **atlas_fields(atlas),
+        token=token,
+        spread=spread,
+        chart=neuron_spread_chart(spread, title, lambda n: urls.neuron(g.ref, n.layer, n.index)),
+    )
+
+
+def _neuron(atlas: Atlas, name: str) -> NeuronRef:
+    if not is_neuron_name(name):
+        raise NotFound
+    layer, index = parse_neuron(name, atlas.info.n_layers, atlas.info.d_mlp)
+    return queries.neuron_ref(atlas, layer * atlas.info.d_mlp + index)

@@ -1,0 +1,55 @@
+"""`/search/suggest.json?q=`: what a search box suggests while one types; texts are not looked into."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from flask import Blueprint, Response
+
+from atlas import Atlas, queries
+from atlas.jsonable import dumps
+from web import urls
+from web.urls import AtlasRef
+from web.views.search import asked
+
+blueprint = Blueprint("suggest", __name__)
+
+MAX_SUGGESTIONS = 10
+_WORDS = {"exact": "", "same letters": ", same letters", "prefix": ", begins so"}
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """One line below the box: 'neuron', 'exact', 'same letters' or 'prefix'; `detail` says which unit it is."""
+
+    kind: str
+    label: str
+    url: str
+    detail: str
+
+
+@blueprint.get("/search/suggest.json")
+def suggest() -> Response:
+    """At most 10 suggestions: neurons, then tokens, the likeliest first; those of all atlases by kind."""
+    query, _, atlases = asked()
+    found = [item for atlas in atlases for item in _suggestions(atlas, query)] if query else []
+    found.sort(key=lambda item: ["neuron", *_WORDS].index(item[0].kind))  # stable: atlases stay in order
+    lines = [
+        {**vars(item), "detail": f"{item.detail} · {slug}" if len(atlases) > 1 else item.detail}
+        for item, slug in found[:MAX_SUGGESTIONS]
+    ]
+    return Response(dumps({"query": query, "suggestions": lines}), mimetype="application/json")
+
+
+def _suggestions(atlas: Atlas, query: str) -> Iterator[tuple[Suggestion, str]]:
+    slug = atlas.info.slug
+    ref = AtlasRef(slug)
+    for item in queries.suggestions(atlas, query, MAX_SUGGESTIONS):
+        token, neuron = item.token, item.neuron
+        if neuron is not None:
+            url = urls.neuron(ref, neuron.layer, neuron.index)
+            yield Suggestion(item.kind, neuron.name, url, f"neuron for {token.shown}"), slug
+        else:
+            detail = f"token {token.token_id}{_WORDS[item.kind]}"
+            yield Suggestion(item.kind, token.shown, urls.token(ref, token.token_id), detail), slug
