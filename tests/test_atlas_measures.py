@@ -90,7 +90,7 @@ def test_thresholds_count_what_lies_beyond(curve, side):
 
 
 def made_example(kind: str, texts: list[str], peak: int, rank: int = 1, interval: int | None = None) -> Example:
-    tokens = tuple(token(abs(hash(text)) % 1000, text) for text in texts)
+    tokens = tuple(token(int.from_bytes(text.encode(), "big"), text) for text in texts)
     return Example(kind, interval, rank, rank, peak, 1.0, token(3, " then"), None, 0, len(texts), tokens, (0.0,) * 9)
 
 

@@ -112,7 +112,6 @@ def create_app(files: Iterable[Path], rate: str | None = None, console: Console 
         urls=urls,
         absolute=lambda url: request.host_url.rstrip("/") + url,
         citations=cited,
-        dict=dict,
         program_version=program_version(),
         vega_url=bundle.url(),
         chart_config=CONFIG,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Generic, TypeVar, overload
@@ -15,14 +16,14 @@ from atlas.records import Curve, CurvePoint, QueryResult
 Row = TypeVar("Row")
 
 
-class Columns:
+class Columns(ABC):
     """What has columns: views for the terminal and for notebooks, and tables of other libraries."""
 
     title: str
 
+    @abstractmethod
     def columns(self) -> dict[str, list[Any]]:
         """The values by column."""
-        raise NotImplementedError
 
     def to_arrow(self) -> Any:
         """All of it as a `pyarrow.Table`."""

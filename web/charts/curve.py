@@ -160,3 +160,15 @@ def curves_chart(
     caption += ", pale bars the positions behind each point (right-hand axis)." if shared else "."
     spec = filled(_spec(kind, shared), rows, title, ceiling=top, threshold=None)
     return Chart(name, title, caption, spec, _table(curves, labels, kind, shared))
+
+
+def curve_charts(
+    curves: Sequence[Curve], title: Callable[[str], str], label: Callable[[Curve], str]
+) -> tuple[Chart, ...]:
+    """Both charts of some curves, 'predicted' and 'actual', with one scale; none without curves."""
+    ceiling = ceiling_of(curves)
+    return tuple(
+        curves_chart(kind, curves, title=title(kind), label=label, kind=kind, ceiling=ceiling)
+        for kind in KINDS
+        if curves
+    )

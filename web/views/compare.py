@@ -12,7 +12,7 @@ from atlas import Atlas, queries
 from atlas.names import parse_neuron
 from atlas.records import Candidate, Curve, Neuron, NeuronRef, Percentile, SharedText, SharedToken, Token
 from web import urls
-from web.charts import KINDS, Chart, ceiling_of, curves_chart, histograms_chart
+from web.charts import Chart, curve_charts, histograms_chart
 from web.errors import BadRequestError
 from web.page import AtlasPage, atlas_fields, doc, like_request, page, query_int
 from web.views.curves import pair_label
@@ -103,17 +103,10 @@ def _compare_page(atlas: Atlas, neurons: list[Neuron], token_id: int | None, url
         token=shown,
         curve_tokens=tuple(atlas.tokens[token] for token in list(ordered)[:24]),
         curves=tuple(curves),
-        curve_charts=tuple(
-            curves_chart(
-                kind,
-                curves,
-                title=f"{shown.shown} {kind} against activation, {atlas.info.model_name}",
-                label=pair_label("neuron"),
-                kind=kind,
-                ceiling=ceiling_of(curves),
-            )
-            for kind in KINDS
-            if curves
+        curve_charts=curve_charts(
+            curves,
+            lambda kind: f"{shown.shown} {kind} against activation, {atlas.info.model_name}",
+            pair_label("neuron"),
         ),
         texts=tuple(queries.shared_texts(atlas, ids)),
     )

@@ -26,7 +26,7 @@ from atlas.records import (
 )
 from web import urls
 from web.cards import Card, neuron_card
-from web.charts import KINDS, Chart, ceiling_of, curves_chart, histogram_chart
+from web.charts import Chart, curve_charts, histogram_chart
 from web.errors import BadRequestError
 from web.page import AtlasPage, atlas_fields, doc, like_request, page, query_int
 from web.views.curves import choose, pair_label
@@ -131,7 +131,7 @@ def _neuron_page(atlas: Atlas, neuron_id: int, token_id: int | None) -> NeuronPa
         "side": explorer.side if explorer and explorer.asked else None,
         "threshold": explorer.threshold.edge if explorer and explorer.asked else None,
     }
-    model, ceiling = atlas.info.model_name, ceiling_of(curves)
+    model = atlas.info.model_name
     return NeuronPage(
         title=record.name,
         url=urls.neuron(g.ref, record.layer, record.index, token_id, **state),
@@ -151,17 +151,8 @@ def _neuron_page(atlas: Atlas, neuron_id: int, token_id: int | None) -> NeuronPa
         histogram_chart=histogram_chart(bars, f"Activation of {record.name}, {model}"),
         candidates=tuple(candidates),
         curves=tuple(curves),
-        curve_charts=tuple(
-            curves_chart(
-                kind,
-                curves,
-                title=f"Tokens {kind} against activation of {record.name}, {model}",
-                label=pair_label("token"),
-                kind=kind,
-                ceiling=ceiling,
-            )
-            for kind in KINDS
-            if curves
+        curve_charts=curve_charts(
+            curves, lambda kind: f"Tokens {kind} against activation of {record.name}, {model}", pair_label("token")
         ),
         explorer=explorer,
         texts=texts_of(atlas, record, bars, texts),

@@ -14,7 +14,7 @@ from atlas.panels import token_panels
 from atlas.records import Candidate, CongruentNeuron, Curve, ExclusivePair, Token, TokenRow
 from web import urls
 from web.cards import Card, token_card
-from web.charts import KINDS, Chart, ceiling_of, curves_chart
+from web.charts import Chart, curve_charts
 from web.errors import BadRequestError, NotServedError
 from web.page import AtlasPage, atlas_fields, doc, like_request, page, wants_json
 from web.views.curves import by_promise, pair_label
@@ -98,17 +98,10 @@ def token(atlas: Atlas, name: str) -> TokenPage | Response:
         candidates=tuple(candidates),
         panels=token_panels(token_id),
         curves=tuple(curves),
-        curve_charts=tuple(
-            curves_chart(
-                kind,
-                curves,
-                title=f"{row.token.shown} {kind} against activation, {atlas.info.model_name}",
-                label=pair_label("neuron"),
-                kind=kind,
-                ceiling=ceiling_of(curves),
-            )
-            for kind in KINDS
-            if curves
+        curve_charts=curve_charts(
+            curves,
+            lambda kind: f"{row.token.shown} {kind} against activation, {atlas.info.model_name}",
+            pair_label("neuron"),
         ),
     )
 
