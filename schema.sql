@@ -295,6 +295,26 @@ COMMENT ON COLUMN activation_histogram.neuron_id IS 'Neuron.';
 COMMENT ON COLUMN activation_histogram.bin IS 'Bin (see histogram_bin).';
 COMMENT ON COLUMN activation_histogram.n IS 'Positions (>= 1). A neuron''s rows sum to atlas.n_positions.';
 
+CREATE TABLE sign_case (
+    neuron_id INTEGER NOT NULL,
+    gate_positive BOOLEAN NOT NULL,
+    in_positive BOOLEAN NOT NULL,
+    n BIGINT NOT NULL,
+    activation_mean DOUBLE NOT NULL,
+    activation_extreme FLOAT NOT NULL,
+    text_id BIGINT NOT NULL,
+    position INTEGER NOT NULL
+);
+COMMENT ON TABLE sign_case IS 'Gated models: a neuron''s activation is act(gate) * in; how often each of the four cases of their signs is, and how large. Only with atlas ingest --sign-cases; empty otherwise. Cases that never occur have no row. Sorted by neuron_id, gate_positive, in_positive.';
+COMMENT ON COLUMN sign_case.neuron_id IS 'Neuron.';
+COMMENT ON COLUMN sign_case.gate_positive IS 'Whether the gate''s pre-activation is above 0.';
+COMMENT ON COLUMN sign_case.in_positive IS 'Whether the input side is above 0. The activation is >= 0 where both are alike.';
+COMMENT ON COLUMN sign_case.n IS 'Counted positions (>= 1). A neuron''s rows sum to atlas.n_positions.';
+COMMENT ON COLUMN sign_case.activation_mean IS 'Mean activation over them.';
+COMMENT ON COLUMN sign_case.activation_extreme IS 'The activation of the greatest magnitude among them.';
+COMMENT ON COLUMN sign_case.text_id IS 'Text in which that is (see text).';
+COMMENT ON COLUMN sign_case.position IS 'Its position there, BOS being 0.';
+
 CREATE TABLE candidate_pair (
     neuron_id INTEGER NOT NULL,
     token_id INTEGER NOT NULL,
@@ -321,6 +341,140 @@ COMMENT ON COLUMN prediction_histogram.bin IS 'Bin of the neuron''s activation (
 COMMENT ON COLUMN prediction_histogram.n_predicted IS 'Counted positions in the bin at which the token is the model''s top prediction.';
 COMMENT ON COLUMN prediction_histogram.n_actual IS 'Counted positions in the bin after which the token really comes next.';
 
+CREATE TABLE token_family (
+    token_id INTEGER NOT NULL,
+    family_id INTEGER NOT NULL
+);
+COMMENT ON TABLE token_family IS 'Tokens that differ in spelling alone ('' an'', ''an'', '' An'', ''An''): equal after stripping space at both ends and letter case. Sorted by token_id. A token without such relatives has no row.';
+COMMENT ON COLUMN token_family.token_id IS 'Token.';
+COMMENT ON COLUMN token_family.family_id IS 'Its family, called by the lowest token_id of its members.';
+
+CREATE TABLE family_histogram (
+    neuron_id INTEGER NOT NULL,
+    family_id INTEGER NOT NULL,
+    bin SMALLINT NOT NULL,
+    n_predicted BIGINT NOT NULL,
+    n_actual BIGINT NOT NULL
+);
+COMMENT ON TABLE family_histogram IS 'As prediction_histogram, for the family of each neuron''s best token (gated models: of its worst token too): how often any member is predicted, or really next. Cells with neither have no row, and families of one token have none: prediction_histogram has their pair. Empty in files upgraded from schema versions before 3, which did not count it. Sorted by neuron_id, family_id, bin.';
+COMMENT ON COLUMN family_histogram.neuron_id IS 'Neuron.';
+COMMENT ON COLUMN family_histogram.family_id IS 'Family of its best (or worst) token (see token_family).';
+COMMENT ON COLUMN family_histogram.bin IS 'Bin of the neuron''s activation (see histogram_bin).';
+COMMENT ON COLUMN family_histogram.n_predicted IS 'Counted positions in the bin at which a member is the model''s top prediction.';
+COMMENT ON COLUMN family_histogram.n_actual IS 'Counted positions in the bin after which a member really comes next.';
+
+-- How well activation predicts, of every candidate pair: computed from activation_histogram, prediction_histogram and
+-- candidate_pair (atlas/metrics), at ingest, after a merge and by `atlas upgrade` alike.
+CREATE TABLE pair_metric (
+    neuron_id INTEGER USING COMPRESSION rle NOT NULL,
+    token_id INTEGER USING COMPRESSION bitpacking NOT NULL,
+    side VARCHAR NOT NULL,
+    n_positions BIGINT NOT NULL,
+    n_active BIGINT NOT NULL,
+    n_predicted BIGINT NOT NULL,
+    n_actual BIGINT NOT NULL,
+    top_bin SMALLINT,
+    top_bin_n BIGINT,
+    base_rate_predicted FLOAT NOT NULL,
+    auroc_predicted FLOAT,
+    auroc_predicted_error FLOAT,
+    average_precision_predicted FLOAT,
+    average_precision_predicted_lower FLOAT,
+    average_precision_predicted_upper FLOAT,
+    best_threshold_predicted FLOAT,
+    best_f1_predicted FLOAT,
+    precision_predicted FLOAT,
+    precision_predicted_low FLOAT,
+    precision_predicted_high FLOAT,
+    recall_predicted FLOAT,
+    top_bin_predicted FLOAT,
+    top_bin_predicted_low FLOAT,
+    top_bin_predicted_high FLOAT,
+    top_thousandth_predicted FLOAT,
+    top_thousandth_predicted_lower FLOAT,
+    top_thousandth_predicted_upper FLOAT,
+    lift_predicted FLOAT,
+    mutual_information_predicted FLOAT,
+    slope_predicted FLOAT,
+    monotonicity_predicted FLOAT,
+    base_rate_actual FLOAT NOT NULL,
+    auroc_actual FLOAT,
+    auroc_actual_error FLOAT,
+    average_precision_actual FLOAT,
+    average_precision_actual_lower FLOAT,
+    average_precision_actual_upper FLOAT,
+    best_threshold_actual FLOAT,
+    best_f1_actual FLOAT,
+    precision_actual FLOAT,
+    precision_actual_low FLOAT,
+    precision_actual_high FLOAT,
+    recall_actual FLOAT,
+    top_bin_actual FLOAT,
+    top_bin_actual_low FLOAT,
+    top_bin_actual_high FLOAT,
+    top_thousandth_actual FLOAT,
+    top_thousandth_actual_lower FLOAT,
+    top_thousandth_actual_upper FLOAT,
+    lift_actual FLOAT,
+    mutual_information_actual FLOAT,
+    slope_actual FLOAT,
+    monotonicity_actual FLOAT
+);
+COMMENT ON TABLE pair_metric IS 'How well a neuron''s activation predicts a token, for every candidate pair, from the histograms: sorted by neuron_id, token_id, side. All counted positions are ranked by a score, the activation (negative: minus it). In gated models, where the sign is a gauge, each side is judged by itself: positions at which the neuron does not fire on the side (activation in the zero bin or beyond it) tie as one silent level; every other bin is a level. Metrics are NULL where support is too small: fewer than 10 positions with the outcome, fewer than 10 without it, or n_active below 10. Bounds are rounded outwards.';
+COMMENT ON COLUMN pair_metric.neuron_id IS 'Neuron.';
+COMMENT ON COLUMN pair_metric.token_id IS 'Token.';
+COMMENT ON COLUMN pair_metric.side IS '''positive'': a position''s score is its activation. ''negative'' (gated models only): minus its activation.';
+COMMENT ON COLUMN pair_metric.n_positions IS 'Positions ranked: all that were counted (atlas.n_positions).';
+COMMENT ON COLUMN pair_metric.n_active IS 'Of those, positions at which the neuron fires on the side, beyond the zero bin: activation >= 2^-6; negative: < -2^-6.';
+COMMENT ON COLUMN pair_metric.n_predicted IS 'Positions at which the token is the model''s top prediction.';
+COMMENT ON COLUMN pair_metric.n_actual IS 'Positions after which the token really comes next; the last position of a text has no next token and counts as without.';
+COMMENT ON COLUMN pair_metric.top_bin IS 'The side''s outermost bin that is not empty (see histogram_bin). NULL: n_active is 0.';
+COMMENT ON COLUMN pair_metric.top_bin_n IS 'Positions in it (>= 1). NULL: n_active is 0.';
+COMMENT ON COLUMN pair_metric.base_rate_predicted IS 'n_predicted / n_positions, 0 to 1.';
+COMMENT ON COLUMN pair_metric.auroc_predicted IS 'Area under the ROC curve of the score as a predictor of positions at which the token is the model''s top prediction, 0 to 1: the probability that such a position scores above another, ties counting half; so within a bin. 0.5: the score says nothing. NULL: too little support (see the table).';
+COMMENT ON COLUMN pair_metric.auroc_predicted_error IS 'What binning leaves open: the area of the unbinned score lies within auroc_predicted plus or minus this (>= 0). NULL: too little support (see the table).';
+COMMENT ON COLUMN pair_metric.average_precision_predicted IS 'Average precision of the binned score as a predictor of positions at which the token is the model''s top prediction, 0 to 1: mean over those positions of the precision from their bin on. Chance gives base_rate_predicted. NULL: too little support (see the table).';
+COMMENT ON COLUMN pair_metric.average_precision_predicted_lower IS 'Least that the average precision of the unbinned score can be, however positions are ordered within bins (positions of equal score enter together). NULL: too little support (see the table).';
+COMMENT ON COLUMN pair_metric.average_precision_predicted_upper IS 'Most that it can be. NULL: too little support (see the table).';
+COMMENT ON COLUMN pair_metric.best_threshold_predicted IS 'The edge of a bin that parts positions best, by F1. Side ''positive'': the rule is activation >= it; ''negative'': activation < it. Of equals, the strongest. NULL: too little support (see the table), or all positions are in one level.';
+COMMENT ON COLUMN pair_metric.best_f1_predicted IS 'F1 there: harmonic mean of precision and recall, 0 to 1; exact. NULL: as best_threshold_predicted.';
+COMMENT ON COLUMN pair_metric.precision_predicted IS 'Proportion of the positions beyond best_threshold_predicted at which the token is the model''s top prediction, 0 to 1; exact. NULL: as best_threshold_predicted.';
+COMMENT ON COLUMN pair_metric.precision_predicted_low IS 'Lower end of its 95% Wilson interval. NULL: as it. Positions of one text are not independent, so that true intervals are wider; so of all intervals here.';
+COMMENT ON COLUMN pair_metric.precision_predicted_high IS 'Upper end of that interval. NULL: as it.';
+COMMENT ON COLUMN pair_metric.recall_predicted IS 'Proportion of the n_predicted positions that lie beyond best_threshold_predicted, 0 to 1; exact. NULL: as best_threshold_predicted.';
+COMMENT ON COLUMN pair_metric.top_bin_predicted IS 'Proportion of the top_bin_n positions at which the token is the model''s top prediction, 0 to 1. NULL: too little support (see the table).';
+COMMENT ON COLUMN pair_metric.top_bin_predicted_low IS 'Lower end of its 95% Wilson interval. NULL: too little support (see the table).';
+COMMENT ON COLUMN pair_metric.top_bin_predicted_high IS 'Upper end of that interval. NULL: too little support (see the table).';
+COMMENT ON COLUMN pair_metric.top_thousandth_predicted IS 'Proportion of the 0.1% of positions of highest score (n_positions / 1000, rounded up) at which the token is the model''s top prediction, 0 to 1; spread evenly over the bin that the cut falls in. NULL: too little support (see the table).';
+COMMENT ON COLUMN pair_metric.top_thousandth_predicted_lower IS 'Least that it can be, whichever positions of that bin are within. NULL: too little support (see the table).';
+COMMENT ON COLUMN pair_metric.top_thousandth_predicted_upper IS 'Most that it can be. NULL: too little support (see the table).';
+COMMENT ON COLUMN pair_metric.lift_predicted IS 'top_thousandth_predicted / base_rate_predicted (>= 0; 1: no more often than anywhere). NULL: too little support (see the table).';
+COMMENT ON COLUMN pair_metric.mutual_information_predicted IS 'Bits that the level of the score tells about whether the token is the model''s top prediction (0 to 1): at most what the score itself tells. The estimate is too high by about (levels - 1) / (1.4 n_positions). NULL: too little support (see the table).';
+COMMENT ON COLUMN pair_metric.slope_predicted IS 'Least-squares slope of the proportion of positions at which the token is the model''s top prediction against the score, bins weighted by positions and standing at their middles (outermost bins at their finite edge, the zero bin and the silent level at 0): probability per unit of activation. NULL: too little support (see the table), or all positions are in one level.';
+COMMENT ON COLUMN pair_metric.monotonicity_predicted IS 'Share of the variance between levels (weighted by positions) that the nearest never-falling curve has (isotonic regression), 0 to 1. 1: the proportion only rises with the score; 0: it only falls. NULL: too little support (see the table), or the curve is flat.';
+COMMENT ON COLUMN pair_metric.base_rate_actual IS 'n_actual / n_positions, 0 to 1.';
+COMMENT ON COLUMN pair_metric.auroc_actual IS 'Area under the ROC curve of the score as a predictor of positions at which the token really comes next, 0 to 1: the probability that such a position scores above another, ties counting half; so within a bin. 0.5: the score says nothing. NULL: too little support (see the table).';
+COMMENT ON COLUMN pair_metric.auroc_actual_error IS 'What binning leaves open: the area of the unbinned score lies within auroc_actual plus or minus this (>= 0). NULL: too little support (see the table).';
+COMMENT ON COLUMN pair_metric.average_precision_actual IS 'Average precision of the binned score as a predictor of positions at which the token really comes next, 0 to 1: mean over those positions of the precision from their bin on. Chance gives base_rate_actual. NULL: too little support (see the table).';
+COMMENT ON COLUMN pair_metric.average_precision_actual_lower IS 'Least that the average precision of the unbinned score can be, however positions are ordered within bins (positions of equal score enter together). NULL: too little support (see the table).';
+COMMENT ON COLUMN pair_metric.average_precision_actual_upper IS 'Most that it can be. NULL: too little support (see the table).';
+COMMENT ON COLUMN pair_metric.best_threshold_actual IS 'The edge of a bin that parts positions best, by F1. Side ''positive'': the rule is activation >= it; ''negative'': activation < it. Of equals, the strongest. NULL: too little support (see the table), or all positions are in one level.';
+COMMENT ON COLUMN pair_metric.best_f1_actual IS 'F1 there: harmonic mean of precision and recall, 0 to 1; exact. NULL: as best_threshold_actual.';
+COMMENT ON COLUMN pair_metric.precision_actual IS 'Proportion of the positions beyond best_threshold_actual at which the token really comes next, 0 to 1; exact. NULL: as best_threshold_actual.';
+COMMENT ON COLUMN pair_metric.precision_actual_low IS 'Lower end of its 95% Wilson interval. NULL: as it. Positions of one text are not independent, so that true intervals are wider; so of all intervals here.';
+COMMENT ON COLUMN pair_metric.precision_actual_high IS 'Upper end of that interval. NULL: as it.';
+COMMENT ON COLUMN pair_metric.recall_actual IS 'Proportion of the n_actual positions that lie beyond best_threshold_actual, 0 to 1; exact. NULL: as best_threshold_actual.';
+COMMENT ON COLUMN pair_metric.top_bin_actual IS 'Proportion of the top_bin_n positions at which the token really comes next, 0 to 1. NULL: too little support (see the table).';
+COMMENT ON COLUMN pair_metric.top_bin_actual_low IS 'Lower end of its 95% Wilson interval. NULL: too little support (see the table).';
+COMMENT ON COLUMN pair_metric.top_bin_actual_high IS 'Upper end of that interval. NULL: too little support (see the table).';
+COMMENT ON COLUMN pair_metric.top_thousandth_actual IS 'Proportion of the 0.1% of positions of highest score (n_positions / 1000, rounded up) at which the token really comes next, 0 to 1; spread evenly over the bin that the cut falls in. NULL: too little support (see the table).';
+COMMENT ON COLUMN pair_metric.top_thousandth_actual_lower IS 'Least that it can be, whichever positions of that bin are within. NULL: too little support (see the table).';
+COMMENT ON COLUMN pair_metric.top_thousandth_actual_upper IS 'Most that it can be. NULL: too little support (see the table).';
+COMMENT ON COLUMN pair_metric.lift_actual IS 'top_thousandth_actual / base_rate_actual (>= 0; 1: no more often than anywhere). NULL: too little support (see the table).';
+COMMENT ON COLUMN pair_metric.mutual_information_actual IS 'Bits that the level of the score tells about whether the token really comes next (0 to 1): at most what the score itself tells. The estimate is too high by about (levels - 1) / (1.4 n_positions). NULL: too little support (see the table).';
+COMMENT ON COLUMN pair_metric.slope_actual IS 'Least-squares slope of the proportion of positions at which the token really comes next against the score, bins weighted by positions and standing at their middles (outermost bins at their finite edge, the zero bin and the silent level at 0): probability per unit of activation. NULL: too little support (see the table), or all positions are in one level.';
+COMMENT ON COLUMN pair_metric.monotonicity_actual IS 'Share of the variance between levels (weighted by positions) that the nearest never-falling curve has (isotonic regression), 0 to 1. 1: the proportion only rises with the score; 0: it only falls. NULL: too little support (see the table), or the curve is flat.';
+
 -- ---------------------------------------------------------------------------------------------------------------
 -- Texts
 -- ---------------------------------------------------------------------------------------------------------------
@@ -332,7 +486,7 @@ CREATE TABLE "text" (
     token_ids INTEGER[] NOT NULL,
     predicted_token_ids INTEGER[] NOT NULL
 );
-COMMENT ON TABLE "text" IS 'The texts that an example cites, sorted by text_id.';
+COMMENT ON TABLE "text" IS 'The texts that an example or a sign case cites, sorted by text_id.';
 COMMENT ON COLUMN "text".text_id IS 'Text, from 0 in dataset order, one for each chunk.';
 COMMENT ON COLUMN "text".source_row IS 'Row of the dataset, from 0.';
 COMMENT ON COLUMN "text".chunk IS 'Chunk of that row, from 0; always 0 when texts are truncated.';
@@ -388,6 +542,170 @@ CREATE TABLE token_weight (
 COMMENT ON TABLE token_weight IS 'The readout column of each token, sorted by token_id. Empty with --no-weights.';
 COMMENT ON COLUMN token_weight.token_id IS 'Token.';
 COMMENT ON COLUMN token_weight.readout IS 'Readout column, [d_model] (see atlas.readout): its dot product with w_out is the congruence.';
+
+-- ---------------------------------------------------------------------------------------------------------------
+-- Studies: recorded experiments on the model (`atlas study`), in the manner of "We Found An Neuron in GPT-2"
+-- ---------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE study (
+    name VARCHAR NOT NULL,
+    made_at TIMESTAMP NOT NULL,
+    clean VARCHAR NOT NULL,
+    corrupt VARCHAR NOT NULL,
+    answer_token_id INTEGER NOT NULL,
+    other_token_id INTEGER NOT NULL,
+    clean_logit_diff FLOAT NOT NULL,
+    corrupt_logit_diff FLOAT NOT NULL,
+    p_answer_clean FLOAT NOT NULL,
+    p_answer_corrupt FLOAT NOT NULL,
+    p_other_clean FLOAT NOT NULL,
+    p_other_corrupt FLOAT NOT NULL,
+    n_prompts INTEGER NOT NULL,
+    from_end BOOLEAN NOT NULL,
+    patched_layers INTEGER[] NOT NULL,
+    found_neuron_ids INTEGER[] NOT NULL,
+    versions JSON NOT NULL,
+    command VARCHAR NOT NULL
+);
+COMMENT ON TABLE study IS 'Experiments on prompt pairs: a row each, sorted by name. Logits and probabilities are the model''s own, in float32. Empty: none was run (atlas study).';
+COMMENT ON COLUMN study.name IS 'Name in URLs: [a-z0-9-]+.';
+COMMENT ON COLUMN study.made_at IS 'When it was run, UTC.';
+COMMENT ON COLUMN study.clean IS 'The clean prompt, after which the answer is expected. Of a suite: its first pair''s.';
+COMMENT ON COLUMN study.corrupt IS 'The corrupt prompt, of as many tokens, after which the other token is expected. Of a suite: its first pair''s.';
+COMMENT ON COLUMN study.answer_token_id IS 'The answer. Of a suite: its first pair''s.';
+COMMENT ON COLUMN study.other_token_id IS 'The token it is weighed against. Of a suite: its first pair''s.';
+COMMENT ON COLUMN study.clean_logit_diff IS 'logit(answer) - logit(other) after the clean prompt. Of a suite: the mean over its pairs; so the next five.';
+COMMENT ON COLUMN study.corrupt_logit_diff IS 'The same after the corrupt prompt.';
+COMMENT ON COLUMN study.p_answer_clean IS 'Probability of the answer after the clean prompt, 0 to 1.';
+COMMENT ON COLUMN study.p_answer_corrupt IS 'Probability of the answer after the corrupt prompt.';
+COMMENT ON COLUMN study.p_other_clean IS 'Probability of the other token after the clean prompt.';
+COMMENT ON COLUMN study.p_other_corrupt IS 'Probability of the other token after the corrupt prompt.';
+COMMENT ON COLUMN study.n_prompts IS 'Prompt pairs (>= 1; more than one in a suite).';
+COMMENT ON COLUMN study.from_end IS 'Whether positions in study_step are counted back from the last token, -1 being the last: in suites whose pairs differ in length.';
+COMMENT ON COLUMN study.patched_layers IS 'Layers whose neurons were patched one by one.';
+COMMENT ON COLUMN study.found_neuron_ids IS 'The neurons that stood out in patching, most recovering first: those that were ablated. May be empty.';
+COMMENT ON COLUMN study.versions IS 'Versions of the program and libraries that ran it, JSON.';
+COMMENT ON COLUMN study.command IS 'Command line that ran it.';
+
+CREATE TABLE study_prompt (
+    study VARCHAR NOT NULL,
+    prompt INTEGER NOT NULL,
+    clean VARCHAR NOT NULL,
+    corrupt VARCHAR NOT NULL,
+    clean_token_ids INTEGER[] NOT NULL,
+    corrupt_token_ids INTEGER[] NOT NULL,
+    answer_token_id INTEGER NOT NULL,
+    other_token_id INTEGER NOT NULL,
+    clean_logit_diff FLOAT NOT NULL,
+    corrupt_logit_diff FLOAT NOT NULL,
+    p_answer_clean FLOAT NOT NULL,
+    p_answer_corrupt FLOAT NOT NULL,
+    p_other_clean FLOAT NOT NULL,
+    p_other_corrupt FLOAT NOT NULL
+);
+COMMENT ON TABLE study_prompt IS 'The prompt pairs of each study, sorted by study, prompt.';
+COMMENT ON COLUMN study_prompt.study IS 'Study (study.name).';
+COMMENT ON COLUMN study_prompt.prompt IS 'Place of the pair in its suite, from 0.';
+COMMENT ON COLUMN study_prompt.clean IS 'The clean prompt.';
+COMMENT ON COLUMN study_prompt.corrupt IS 'The corrupt prompt.';
+COMMENT ON COLUMN study_prompt.clean_token_ids IS 'The clean prompt as tokens, BOS included where the model has one.';
+COMMENT ON COLUMN study_prompt.corrupt_token_ids IS 'The corrupt prompt as tokens: as many.';
+COMMENT ON COLUMN study_prompt.answer_token_id IS 'The answer.';
+COMMENT ON COLUMN study_prompt.other_token_id IS 'The token it is weighed against.';
+COMMENT ON COLUMN study_prompt.clean_logit_diff IS 'logit(answer) - logit(other) after the clean prompt.';
+COMMENT ON COLUMN study_prompt.corrupt_logit_diff IS 'The same after the corrupt prompt.';
+COMMENT ON COLUMN study_prompt.p_answer_clean IS 'Probability of the answer after the clean prompt, 0 to 1.';
+COMMENT ON COLUMN study_prompt.p_answer_corrupt IS 'Probability of the answer after the corrupt prompt.';
+COMMENT ON COLUMN study_prompt.p_other_clean IS 'Probability of the other token after the clean prompt.';
+COMMENT ON COLUMN study_prompt.p_other_corrupt IS 'Probability of the other token after the corrupt prompt.';
+
+CREATE TABLE study_prediction (
+    study VARCHAR NOT NULL,
+    prompt INTEGER NOT NULL,
+    side VARCHAR NOT NULL,
+    rank INTEGER NOT NULL,
+    token_id INTEGER NOT NULL,
+    logit FLOAT NOT NULL,
+    probability FLOAT NOT NULL
+);
+COMMENT ON TABLE study_prediction IS 'What the model predicts after each prompt: its ten best tokens, the answer and the other token. Sorted by study, prompt, side, rank.';
+COMMENT ON COLUMN study_prediction.study IS 'Study.';
+COMMENT ON COLUMN study_prediction.prompt IS 'Pair (see study_prompt).';
+COMMENT ON COLUMN study_prediction.side IS '''clean'' or ''corrupt''.';
+COMMENT ON COLUMN study_prediction.rank IS 'Place of the token among all, from 1.';
+COMMENT ON COLUMN study_prediction.token_id IS 'Token.';
+COMMENT ON COLUMN study_prediction.logit IS 'Its logit.';
+COMMENT ON COLUMN study_prediction.probability IS 'Its probability, 0 to 1.';
+
+CREATE TABLE study_step (
+    study VARCHAR NOT NULL,
+    kind VARCHAR NOT NULL,
+    variant VARCHAR,
+    site VARCHAR,
+    layer INTEGER,
+    position INTEGER,
+    neuron_id INTEGER,
+    value FLOAT NOT NULL,
+    low FLOAT,
+    high FLOAT,
+    n_prompts INTEGER NOT NULL
+);
+COMMENT ON TABLE study_step IS 'Every number a study measured; heat maps are rows. Sorted by study, kind, variant, site, layer, position, neuron_id.';
+COMMENT ON COLUMN study_step.study IS 'Study.';
+COMMENT ON COLUMN study_step.kind IS '''logit_lens'': logit(answer) - logit(other) read from the residual stream at the last position of the clean prompt. ''patch_resid_pre'', ''patch_attn_out'', ''patch_mlp_out'': one (layer, position) of the corrupt run replaced by the clean run''s. ''patch_neuron'': one neuron replaced at all positions. ''direct_effect'': what a neuron adds to the logit difference at the last position by itself. ''ablation'': found neurons changed at all positions but BOS in the clean run.';
+COMMENT ON COLUMN study_step.variant IS 'logit_lens: ''own_norm'' (the final norm applied at the site) or ''final_norm'' (the scale that it has at the end). direct_effect: ''clean'' or ''corrupt''. ablation: ''zero'', ''mean'' (neuron.activation_mean) or ''negate''. NULL: patching has no variants.';
+COMMENT ON COLUMN study_step.site IS 'logit_lens: ''pre'' (before the block), ''mid'' (after attention) or ''post'' (after the last block). NULL: other kinds.';
+COMMENT ON COLUMN study_step.layer IS 'Block, from 0. NULL: found neurons ablated together.';
+COMMENT ON COLUMN study_step.position IS 'Position, 0 is BOS; negative: counted from the end (see study.from_end). NULL: all positions.';
+COMMENT ON COLUMN study_step.neuron_id IS 'Neuron. NULL: the step is no neuron''s, or that of all found neurons together.';
+COMMENT ON COLUMN study_step.value IS 'logit_lens, direct_effect: logits. patch_*: relative logit-difference recovery, (patched - corrupt) / (clean - corrupt): 0 as corrupt, 1 as clean; may lie outside. ablation: change in the answer''s probability, after minus before. Of a suite: the mean over its pairs.';
+COMMENT ON COLUMN study_step.low IS 'Lower end of the 95% bootstrap interval of the mean over the pairs of a suite. NULL: one pair.';
+COMMENT ON COLUMN study_step.high IS 'Upper end of that interval. NULL: one pair.';
+COMMENT ON COLUMN study_step.n_prompts IS 'Pairs the value is a mean over.';
+
+-- ---------------------------------------------------------------------------------------------------------------
+-- Effects: what neurons do where they fire (`atlas effects`)
+-- ---------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE pair_effect (
+    neuron_id INTEGER NOT NULL,
+    token_id INTEGER NOT NULL,
+    side VARCHAR NOT NULL,
+    chosen_by VARCHAR NOT NULL,
+    n_positions INTEGER NOT NULL,
+    activation_mean DOUBLE NOT NULL,
+    probability DOUBLE NOT NULL,
+    probability_change DOUBLE NOT NULL,
+    probability_change_low DOUBLE,
+    probability_change_high DOUBLE,
+    rank_median DOUBLE NOT NULL,
+    rank_change DOUBLE NOT NULL,
+    rank_change_low DOUBLE,
+    rank_change_high DOUBLE,
+    logit_change DOUBLE NOT NULL,
+    logit_change_low DOUBLE,
+    logit_change_high DOUBLE,
+    direct_effect DOUBLE NOT NULL
+);
+COMMENT ON TABLE pair_effect IS 'What becomes of a token''s prediction if a neuron that is congruent with it is mean-ablated (set to neuron.activation_mean) at a position where it fires (its activation is outside the zero bin and beyond its mean): means over positions of stored texts (up to half those of its strongest texts, the others of the intervals below), which are no random sample of the data. Changes are after minus before, at that position; earlier positions are left as they were. Only for the pairs that `atlas effects` measured; empty if it was not run. Sorted by neuron_id, token_id, side.';
+COMMENT ON COLUMN pair_effect.neuron_id IS 'Neuron.';
+COMMENT ON COLUMN pair_effect.token_id IS 'Token.';
+COMMENT ON COLUMN pair_effect.side IS 'Sign of the activations that were ablated: ''positive''; in gated models also ''negative''.';
+COMMENT ON COLUMN pair_effect.chosen_by IS 'Why the pair was measured, comma-separated: ''exclusive'' (among the best exclusive pairs), ''metric'' (among the best by pair_metric.average_precision_predicted).';
+COMMENT ON COLUMN pair_effect.n_positions IS 'Positions measured (>= 1).';
+COMMENT ON COLUMN pair_effect.activation_mean IS 'Mean activation of the neuron at them.';
+COMMENT ON COLUMN pair_effect.probability IS 'Mean probability of the token there, 0 to 1, before.';
+COMMENT ON COLUMN pair_effect.probability_change IS 'Mean change of that. Below 0: without the neuron the token is less likely.';
+COMMENT ON COLUMN pair_effect.probability_change_low IS 'Lower end of the 95% bootstrap interval over positions. NULL: one position.';
+COMMENT ON COLUMN pair_effect.probability_change_high IS 'Upper end of that interval. NULL: one position.';
+COMMENT ON COLUMN pair_effect.rank_median IS 'Median rank of the token among all by logit, from 1, before.';
+COMMENT ON COLUMN pair_effect.rank_change IS 'Mean change of the rank. Above 0: without the neuron other tokens pass it.';
+COMMENT ON COLUMN pair_effect.rank_change_low IS 'Lower end of its 95% bootstrap interval. NULL: one position.';
+COMMENT ON COLUMN pair_effect.rank_change_high IS 'Upper end of that interval. NULL: one position.';
+COMMENT ON COLUMN pair_effect.logit_change IS 'Mean change of the token''s logit less the mean over the vocabulary, which includes what later layers do about it.';
+COMMENT ON COLUMN pair_effect.logit_change_low IS 'Lower end of its 95% bootstrap interval. NULL: one position.';
+COMMENT ON COLUMN pair_effect.logit_change_high IS 'Upper end of that interval. NULL: one position.';
+COMMENT ON COLUMN pair_effect.direct_effect IS 'What the neuron adds to that logit by itself, on the mean: (activation - neuron.activation_mean) * congruence / scale of the final norm. If nothing else in the model answered, logit_change would be minus this (with readout ''unembed'').';
 
 -- ---------------------------------------------------------------------------------------------------------------
 -- Views for people: ids resolved to names
@@ -472,6 +790,189 @@ COMMENT ON COLUMN prediction_curve.neuron_id IS 'Neuron.';
 COMMENT ON COLUMN prediction_curve.token_id IS 'Token.';
 COMMENT ON COLUMN prediction_curve.bin IS 'Bin (see histogram_bin).';
 
+CREATE VIEW family_curve AS
+SELECT n.name AS neuron, t."text" AS family, b.lower, b.upper, h.n,
+       coalesce(p.n_predicted, 0) AS n_predicted, coalesce(p.n_actual, 0) AS n_actual,
+       coalesce(p.n_predicted, 0) / h.n AS predicted_fraction, coalesce(p.n_actual, 0) / h.n AS actual_fraction,
+       c.neuron_id, c.family_id, h.bin
+FROM (SELECT DISTINCT neuron_id, family_id FROM family_histogram) AS c
+JOIN activation_histogram AS h ON h.neuron_id = c.neuron_id
+JOIN histogram_bin AS b ON b.bin = h.bin
+JOIN neuron AS n ON n.neuron_id = c.neuron_id
+JOIN token AS t ON t.token_id = c.family_id
+LEFT JOIN family_histogram AS p ON p.neuron_id = c.neuron_id AND p.family_id = c.family_id AND p.bin = h.bin;
+COMMENT ON VIEW family_curve IS 'Proportion of positions at which any token of a family is predicted (and really next) against activation: the family of a neuron''s best token (gated models: of its worst token too). Families that never occur are left out.';
+COMMENT ON COLUMN family_curve.neuron IS 'Neuron name.';
+COMMENT ON COLUMN family_curve.family IS 'Text of the family''s token of lowest id.';
+COMMENT ON COLUMN family_curve.lower IS 'Least activation in the bin.';
+COMMENT ON COLUMN family_curve.upper IS 'Activations in the bin are below this.';
+COMMENT ON COLUMN family_curve.n IS 'Counted positions in the bin.';
+COMMENT ON COLUMN family_curve.n_predicted IS 'Of those, positions at which a member is the top prediction.';
+COMMENT ON COLUMN family_curve.n_actual IS 'Of those, positions after which a member really comes next.';
+COMMENT ON COLUMN family_curve.predicted_fraction IS 'n_predicted / n, 0 to 1.';
+COMMENT ON COLUMN family_curve.actual_fraction IS 'n_actual / n, 0 to 1.';
+COMMENT ON COLUMN family_curve.neuron_id IS 'Neuron.';
+COMMENT ON COLUMN family_curve.family_id IS 'Family (see token_family).';
+COMMENT ON COLUMN family_curve.bin IS 'Bin (see histogram_bin).';
+
+CREATE VIEW pair_prediction AS
+SELECT n.name AS neuron, t."text" AS token, m.side, c.congruence, c.source, e.direction, e.score,
+       m.* EXCLUDE (neuron_id, token_id, side), t.special, m.neuron_id, m.token_id
+FROM pair_metric AS m
+JOIN candidate_pair AS c ON c.neuron_id = m.neuron_id AND c.token_id = m.token_id
+JOIN neuron AS n ON n.neuron_id = m.neuron_id
+JOIN token AS t ON t.token_id = m.token_id
+LEFT JOIN exclusive_pair AS e ON e.neuron_id = m.neuron_id AND e.token_id = m.token_id;
+COMMENT ON VIEW pair_prediction IS 'Does congruence predict: every candidate pair and side with what its weights promise and how well its activation predicts the token (pair_metric, names resolved).';
+COMMENT ON COLUMN pair_prediction.neuron IS 'Neuron name.';
+COMMENT ON COLUMN pair_prediction.token IS 'Text of the token, leading space kept. NULL: the id is not in the tokenizer.';
+COMMENT ON COLUMN pair_prediction.side IS '''positive'': a position''s score is its activation. ''negative'' (gated models only): minus its activation.';
+COMMENT ON COLUMN pair_prediction.congruence IS 'Their congruence: what the weights promise.';
+COMMENT ON COLUMN pair_prediction.source IS 'Why the pair is counted (see candidate_pair.source).';
+COMMENT ON COLUMN pair_prediction.direction IS '''top'': each other''s best; ''bottom'': each other''s worst. NULL: no exclusive pair.';
+COMMENT ON COLUMN pair_prediction.score IS 'token_gap * neuron_gap of the exclusive pair. NULL: no exclusive pair.';
+COMMENT ON COLUMN pair_prediction.n_positions IS 'Positions ranked: all that were counted (atlas.n_positions).';
+COMMENT ON COLUMN pair_prediction.n_active IS 'Of those, positions at which the neuron fires on the side, beyond the zero bin: activation >= 2^-6; negative: < -2^-6.';
+COMMENT ON COLUMN pair_prediction.n_predicted IS 'Positions at which the token is the model''s top prediction.';
+COMMENT ON COLUMN pair_prediction.n_actual IS 'Positions after which the token really comes next; the last position of a text has no next token and counts as without.';
+COMMENT ON COLUMN pair_prediction.top_bin IS 'The side''s outermost bin that is not empty (see histogram_bin). NULL: n_active is 0.';
+COMMENT ON COLUMN pair_prediction.top_bin_n IS 'Positions in it (>= 1). NULL: n_active is 0.';
+COMMENT ON COLUMN pair_prediction.base_rate_predicted IS 'n_predicted / n_positions, 0 to 1.';
+COMMENT ON COLUMN pair_prediction.auroc_predicted IS 'Area under the ROC curve of the score as a predictor of positions at which the token is the model''s top prediction, 0 to 1: the probability that such a position scores above another, ties counting half; so within a bin. 0.5: the score says nothing. NULL: too little support (see pair_metric).';
+COMMENT ON COLUMN pair_prediction.auroc_predicted_error IS 'What binning leaves open: the area of the unbinned score lies within auroc_predicted plus or minus this (>= 0). NULL: too little support (see pair_metric).';
+COMMENT ON COLUMN pair_prediction.average_precision_predicted IS 'Average precision of the binned score as a predictor of positions at which the token is the model''s top prediction, 0 to 1: mean over those positions of the precision from their bin on. Chance gives base_rate_predicted. NULL: too little support (see pair_metric).';
+COMMENT ON COLUMN pair_prediction.average_precision_predicted_lower IS 'Least that the average precision of the unbinned score can be, however positions are ordered within bins (positions of equal score enter together). NULL: too little support (see pair_metric).';
+COMMENT ON COLUMN pair_prediction.average_precision_predicted_upper IS 'Most that it can be. NULL: too little support (see pair_metric).';
+COMMENT ON COLUMN pair_prediction.best_threshold_predicted IS 'The edge of a bin that parts positions best, by F1. Side ''positive'': the rule is activation >= it; ''negative'': activation < it. Of equals, the strongest. NULL: too little support (see pair_metric), or all positions are in one level.';
+COMMENT ON COLUMN pair_prediction.best_f1_predicted IS 'F1 there: harmonic mean of precision and recall, 0 to 1; exact. NULL: as best_threshold_predicted.';
+COMMENT ON COLUMN pair_prediction.precision_predicted IS 'Proportion of the positions beyond best_threshold_predicted at which the token is the model''s top prediction, 0 to 1; exact. NULL: as best_threshold_predicted.';
+COMMENT ON COLUMN pair_prediction.precision_predicted_low IS 'Lower end of its 95% Wilson interval. NULL: as it. Positions of one text are not independent, so that true intervals are wider; so of all intervals here.';
+COMMENT ON COLUMN pair_prediction.precision_predicted_high IS 'Upper end of that interval. NULL: as it.';
+COMMENT ON COLUMN pair_prediction.recall_predicted IS 'Proportion of the n_predicted positions that lie beyond best_threshold_predicted, 0 to 1; exact. NULL: as best_threshold_predicted.';
+COMMENT ON COLUMN pair_prediction.top_bin_predicted IS 'Proportion of the top_bin_n positions at which the token is the model''s top prediction, 0 to 1. NULL: too little support (see pair_metric).';
+COMMENT ON COLUMN pair_prediction.top_bin_predicted_low IS 'Lower end of its 95% Wilson interval. NULL: too little support (see pair_metric).';
+COMMENT ON COLUMN pair_prediction.top_bin_predicted_high IS 'Upper end of that interval. NULL: too little support (see pair_metric).';
+COMMENT ON COLUMN pair_prediction.top_thousandth_predicted IS 'Proportion of the 0.1% of positions of highest score (n_positions / 1000, rounded up) at which the token is the model''s top prediction, 0 to 1; spread evenly over the bin that the cut falls in. NULL: too little support (see pair_metric).';
+COMMENT ON COLUMN pair_prediction.top_thousandth_predicted_lower IS 'Least that it can be, whichever positions of that bin are within. NULL: too little support (see pair_metric).';
+COMMENT ON COLUMN pair_prediction.top_thousandth_predicted_upper IS 'Most that it can be. NULL: too little support (see pair_metric).';
+COMMENT ON COLUMN pair_prediction.lift_predicted IS 'top_thousandth_predicted / base_rate_predicted (>= 0; 1: no more often than anywhere). NULL: too little support (see pair_metric).';
+COMMENT ON COLUMN pair_prediction.mutual_information_predicted IS 'Bits that the level of the score tells about whether the token is the model''s top prediction (0 to 1): at most what the score itself tells. The estimate is too high by about (levels - 1) / (1.4 n_positions). NULL: too little support (see pair_metric).';
+COMMENT ON COLUMN pair_prediction.slope_predicted IS 'Least-squares slope of the proportion of positions at which the token is the model''s top prediction against the score, bins weighted by positions and standing at their middles (outermost bins at their finite edge, the zero bin and the silent level at 0): probability per unit of activation. NULL: too little support (see pair_metric), or all positions are in one level.';
+COMMENT ON COLUMN pair_prediction.monotonicity_predicted IS 'Share of the variance between levels (weighted by positions) that the nearest never-falling curve has (isotonic regression), 0 to 1. 1: the proportion only rises with the score; 0: it only falls. NULL: too little support (see pair_metric), or the curve is flat.';
+COMMENT ON COLUMN pair_prediction.base_rate_actual IS 'n_actual / n_positions, 0 to 1.';
+COMMENT ON COLUMN pair_prediction.auroc_actual IS 'Area under the ROC curve of the score as a predictor of positions at which the token really comes next, 0 to 1: the probability that such a position scores above another, ties counting half; so within a bin. 0.5: the score says nothing. NULL: too little support (see pair_metric).';
+COMMENT ON COLUMN pair_prediction.auroc_actual_error IS 'What binning leaves open: the area of the unbinned score lies within auroc_actual plus or minus this (>= 0). NULL: too little support (see pair_metric).';
+COMMENT ON COLUMN pair_prediction.average_precision_actual IS 'Average precision of the binned score as a predictor of positions at which the token really comes next, 0 to 1: mean over those positions of the precision from their bin on. Chance gives base_rate_actual. NULL: too little support (see pair_metric).';
+COMMENT ON COLUMN pair_prediction.average_precision_actual_lower IS 'Least that the average precision of the unbinned score can be, however positions are ordered within bins (positions of equal score enter together). NULL: too little support (see pair_metric).';
+COMMENT ON COLUMN pair_prediction.average_precision_actual_upper IS 'Most that it can be. NULL: too little support (see pair_metric).';
+COMMENT ON COLUMN pair_prediction.best_threshold_actual IS 'The edge of a bin that parts positions best, by F1. Side ''positive'': the rule is activation >= it; ''negative'': activation < it. Of equals, the strongest. NULL: too little support (see pair_metric), or all positions are in one level.';
+COMMENT ON COLUMN pair_prediction.best_f1_actual IS 'F1 there: harmonic mean of precision and recall, 0 to 1; exact. NULL: as best_threshold_actual.';
+COMMENT ON COLUMN pair_prediction.precision_actual IS 'Proportion of the positions beyond best_threshold_actual at which the token really comes next, 0 to 1; exact. NULL: as best_threshold_actual.';
+COMMENT ON COLUMN pair_prediction.precision_actual_low IS 'Lower end of its 95% Wilson interval. NULL: as it. Positions of one text are not independent, so that true intervals are wider; so of all intervals here.';
+COMMENT ON COLUMN pair_prediction.precision_actual_high IS 'Upper end of that interval. NULL: as it.';
+COMMENT ON COLUMN pair_prediction.recall_actual IS 'Proportion of the n_actual positions that lie beyond best_threshold_actual, 0 to 1; exact. NULL: as best_threshold_actual.';
+COMMENT ON COLUMN pair_prediction.top_bin_actual IS 'Proportion of the top_bin_n positions at which the token really comes next, 0 to 1. NULL: too little support (see pair_metric).';
+COMMENT ON COLUMN pair_prediction.top_bin_actual_low IS 'Lower end of its 95% Wilson interval. NULL: too little support (see pair_metric).';
+COMMENT ON COLUMN pair_prediction.top_bin_actual_high IS 'Upper end of that interval. NULL: too little support (see pair_metric).';
+COMMENT ON COLUMN pair_prediction.top_thousandth_actual IS 'Proportion of the 0.1% of positions of highest score (n_positions / 1000, rounded up) at which the token really comes next, 0 to 1; spread evenly over the bin that the cut falls in. NULL: too little support (see pair_metric).';
+COMMENT ON COLUMN pair_prediction.top_thousandth_actual_lower IS 'Least that it can be, whichever positions of that bin are within. NULL: too little support (see pair_metric).';
+COMMENT ON COLUMN pair_prediction.top_thousandth_actual_upper IS 'Most that it can be. NULL: too little support (see pair_metric).';
+COMMENT ON COLUMN pair_prediction.lift_actual IS 'top_thousandth_actual / base_rate_actual (>= 0; 1: no more often than anywhere). NULL: too little support (see pair_metric).';
+COMMENT ON COLUMN pair_prediction.mutual_information_actual IS 'Bits that the level of the score tells about whether the token really comes next (0 to 1): at most what the score itself tells. The estimate is too high by about (levels - 1) / (1.4 n_positions). NULL: too little support (see pair_metric).';
+COMMENT ON COLUMN pair_prediction.slope_actual IS 'Least-squares slope of the proportion of positions at which the token really comes next against the score, bins weighted by positions and standing at their middles (outermost bins at their finite edge, the zero bin and the silent level at 0): probability per unit of activation. NULL: too little support (see pair_metric), or all positions are in one level.';
+COMMENT ON COLUMN pair_prediction.monotonicity_actual IS 'Share of the variance between levels (weighted by positions) that the nearest never-falling curve has (isotonic regression), 0 to 1. 1: the proportion only rises with the score; 0: it only falls. NULL: too little support (see pair_metric), or the curve is flat.';
+COMMENT ON COLUMN pair_prediction.special IS 'Whether the token is special.';
+COMMENT ON COLUMN pair_prediction.neuron_id IS 'Neuron.';
+COMMENT ON COLUMN pair_prediction.token_id IS 'Token.';
+
+-- The sign of a gated neuron is a gauge (flip w_in and w_out together), so that the side of its congruence is taken
+-- with that of its activation: what it does where it fires strongly.
+CREATE VIEW neuron_kind AS
+SELECT n.name AS neuron, n.layer,
+       CASE WHEN n.congruence_kurtosis > 10 AND n.congruence_skewness * g.sign > 0 THEN 'prediction'
+            WHEN n.congruence_kurtosis > 10 AND n.congruence_skewness * g.sign < 0 THEN 'suppression'
+            WHEN n.congruence_kurtosis <= 4 AND n.congruence_std::DOUBLE / n.w_out_norm > 1.5 * y.spread THEN 'partition'
+       END AS kind,
+       n.congruence_kurtosis AS kurtosis, n.congruence_skewness * g.sign AS skewness,
+       n.congruence_std::DOUBLE / nullif(n.w_out_norm, 0) / y.spread AS spread,
+       n.hub_count > y.hub_count AS hub, n.hub_count, n.dead, n.neuron_id
+FROM neuron AS n
+JOIN (
+    SELECT neuron_id, CASE WHEN gated AND activation_skewness < 0 THEN -1 ELSE 1 END AS sign FROM neuron, atlas
+) AS g USING (neuron_id),
+(
+    SELECT avg(congruence_std::DOUBLE / nullif(w_out_norm, 0)) AS spread,
+           avg(hub_count) + 2 * stddev_pop(hub_count) AS hub_count
+    FROM neuron
+) AS y;
+COMMENT ON VIEW neuron_kind IS 'Kinds of neurons by the moments of their congruence over the vocabulary, in the manner of Gurnee et al., "Universal Neurons in GPT2 Language Models" (2024): a row a neuron. The thresholds are conventions of this atlas.';
+COMMENT ON COLUMN neuron_kind.neuron IS 'Neuron name.';
+COMMENT ON COLUMN neuron_kind.layer IS 'Block, from 0.';
+COMMENT ON COLUMN neuron_kind.kind IS '''prediction'': kurtosis above 10 and skewness above 0, so that it raises a few tokens. ''suppression'': kurtosis above 10 and skewness below 0, so that it lowers a few. ''partition'': kurtosis at most 4 and spread above 1.5, so that it raises one half of the vocabulary against the other. NULL: none of these.';
+COMMENT ON COLUMN neuron_kind.kurtosis IS 'neuron.congruence_kurtosis: 3 for a normal distribution. NULL: the standard deviation is zero.';
+COMMENT ON COLUMN neuron_kind.skewness IS 'neuron.congruence_skewness; in gated models with the opposite sign where neuron.activation_skewness is below 0: of what the neuron does on the side on which it fires strongly. NULL: the standard deviation is zero.';
+COMMENT ON COLUMN neuron_kind.spread IS 'Standard deviation of its congruence for an output norm of 1, over the mean of that over the model''s neurons (>= 0; 1: as usual). NULL: its output weights are zero.';
+COMMENT ON COLUMN neuron_kind.hub IS 'Whether hub_count is above the mean over the model''s neurons by more than two standard deviations, after Radovanović, Nanopoulos and Ivanović, "Hubs in Space" (2010).';
+COMMENT ON COLUMN neuron_kind.hub_count IS 'Tokens whose best neuron this is.';
+COMMENT ON COLUMN neuron_kind.dead IS 'Whether every counted activation lies in the zero bin (|activation| below 2^-6).';
+COMMENT ON COLUMN neuron_kind.neuron_id IS 'Neuron.';
+
+CREATE VIEW token_detector AS
+SELECT n.name AS neuron, t."text" AS token, d.side, d.direction, d.lead, n.layer, d.neuron_id, d.token_id
+FROM (
+    SELECT i.neuron_id, i.side, i.direction, max(i.token_id) FILTER (i.rank = 1) AS token_id,
+           (max(i.value) FILTER (i.rank = 1) - max(i.value) FILTER (i.rank = 2))::DOUBLE
+               / nullif(max(i.value) FILTER (i.rank = 2) - max(i.value) FILTER (i.rank = 20), 0) AS lead
+    FROM neuron_input_token AS i, atlas AS a
+    WHERE i.rank IN (1, 2, 20)
+      AND (i.side = 'gate' AND i.direction = 'top' OR i.side = 'in' AND (i.direction = 'top' OR a.gated))
+    GROUP BY i.neuron_id, i.side, i.direction
+    HAVING lead > 3
+    QUALIFY row_number() OVER (PARTITION BY i.neuron_id ORDER BY lead DESC, i.side, i.direction DESC) = 1
+) AS d
+JOIN neuron AS n USING (neuron_id)
+JOIN token AS t USING (token_id);
+COMMENT ON VIEW token_detector IS 'Neurons whose input weights read the embedding of one token far more than of any other: it leads the second by more than three times what the second leads the twentieth by. Of tokens without structure about 0.26% of lists do that by chance (exponential tails). A row a neuron; the list of greatest lead counts. Only the embedding: what attention and earlier layers add is not in it.';
+COMMENT ON COLUMN token_detector.neuron IS 'Neuron name.';
+COMMENT ON COLUMN token_detector.token IS 'Text of the token. NULL: the id is not in the tokenizer.';
+COMMENT ON COLUMN token_detector.side IS '''in'': the input weights read it. ''gate'' (gated models only): the gate''s, which it opens.';
+COMMENT ON COLUMN token_detector.direction IS '''top'': highest value. ''bottom'' (gated models, side ''in'', where the sign is a gauge): lowest.';
+COMMENT ON COLUMN token_detector.lead IS '(first - second) / (second - twentieth) of neuron_input_token.value, above 3.';
+COMMENT ON COLUMN token_detector.layer IS 'Block, from 0.';
+COMMENT ON COLUMN token_detector.neuron_id IS 'Neuron.';
+COMMENT ON COLUMN token_detector.token_id IS 'Token.';
+
+CREATE VIEW reduced_congruence AS
+WITH neuron_mean AS (
+    SELECT neuron_id, avg(congruence) AS mean FROM neuron_token WHERE direction = 'top' AND rank <= 10 GROUP BY neuron_id
+),
+token_mean AS (
+    SELECT token_id, avg(congruence) AS mean FROM token_neuron WHERE direction = 'top' AND rank <= 10 GROUP BY token_id
+),
+listed AS (
+    SELECT 'neuron' AS list, neuron_id, token_id, rank, congruence FROM neuron_token WHERE direction = 'top'
+    UNION ALL
+    SELECT 'token', neuron_id, token_id, rank, congruence FROM token_neuron WHERE direction = 'top'
+)
+SELECT n.name AS neuron, t."text" AS token, l.list, 2 * l.congruence::DOUBLE - nm.mean - tm.mean AS reduced,
+       l.congruence, l.rank, nm.mean AS neuron_mean, tm.mean AS token_mean, l.neuron_id, l.token_id
+FROM listed AS l
+JOIN neuron_mean AS nm USING (neuron_id)
+JOIN token_mean AS tm USING (token_id)
+JOIN neuron AS n USING (neuron_id)
+JOIN token AS t USING (token_id);
+COMMENT ON VIEW reduced_congruence IS 'Congruence with hubs taken off: cross-domain similarity local scaling (CSLS; Conneau et al., "Word Translation Without Parallel Data", 2018) over the stored top lists, k = 10. Of congruence, not of cosine: the lists are exact for it, and what norms add is part of what is taken off. Filter by list and by its unit (list ''neuron'' and neuron_id, or list ''token'' and token_id) and order by reduced DESC; pairs outside the lists are not looked at.';
+COMMENT ON COLUMN reduced_congruence.neuron IS 'Neuron name.';
+COMMENT ON COLUMN reduced_congruence.token IS 'Text of the token. NULL: the id is not in the tokenizer.';
+COMMENT ON COLUMN reduced_congruence.list IS 'List that the pair is in: ''neuron'', the neuron''s best tokens (neuron_token); ''token'', the token''s best neurons (token_neuron). A pair in both has two rows.';
+COMMENT ON COLUMN reduced_congruence.reduced IS '2 * congruence - neuron_mean - token_mean: how far the pair is beyond what is usual for both. Negative: either has ten that are better on average.';
+COMMENT ON COLUMN reduced_congruence.congruence IS 'Their congruence.';
+COMMENT ON COLUMN reduced_congruence.rank IS 'Place in that list by congruence, from 1.';
+COMMENT ON COLUMN reduced_congruence.neuron_mean IS 'Mean congruence of the neuron with its 10 best tokens.';
+COMMENT ON COLUMN reduced_congruence.token_mean IS 'Mean congruence of the token with its 10 best neurons.';
+COMMENT ON COLUMN reduced_congruence.neuron_id IS 'Neuron.';
+COMMENT ON COLUMN reduced_congruence.token_id IS 'Token.';
+
 -- Token ids are dense, so the vocabulary as one list turns ids into texts by position: a join of every window with
 -- `token` would take minutes for one neuron.
 CREATE VIEW max_activating_example AS
@@ -507,6 +1008,8 @@ COMMENT ON COLUMN max_activating_example.text_id IS 'Text.';
 COMMENT ON COLUMN max_activating_example.position IS 'Position of the token in the text, BOS being 0.';
 COMMENT ON COLUMN max_activating_example.window_start IS 'Position of the window''s first token.';
 
+-- Lateral, so that whatever chooses neurons, their names too, chooses before the lists are made: a list grouped over
+-- all neurons and joined afterwards takes hundreds of MiB and seconds for one row.
 CREATE VIEW neuron_page AS
 SELECT n.name AS neuron, n.layer, n."index", n.best_congruence, n.token_gap, n.worst_congruence, n.token_gap_bottom,
        n.activation_mean, n.activation_std, n.activation_min, n.activation_max, n.positive_fraction, n.dead,
@@ -514,31 +1017,31 @@ SELECT n.name AS neuron, n.layer, n."index", n.best_congruence, n.token_gap, n.w
        worst.tokens AS worst_tokens, worst.congruences AS worst_congruences,
        bars.histogram, pairs.exclusive_pairs, shown.examples, n.neuron_id
 FROM neuron AS n
-LEFT JOIN (
-    SELECT nt.neuron_id, list(t."text" ORDER BY nt.rank) AS tokens, list(nt.congruence ORDER BY nt.rank) AS congruences
-    FROM neuron_token AS nt JOIN token AS t USING (token_id) WHERE nt.direction = 'top' GROUP BY nt.neuron_id
-) AS best USING (neuron_id)
-LEFT JOIN (
-    SELECT nt.neuron_id, list(t."text" ORDER BY nt.rank) AS tokens, list(nt.congruence ORDER BY nt.rank) AS congruences
-    FROM neuron_token AS nt JOIN token AS t USING (token_id) WHERE nt.direction = 'bottom' GROUP BY nt.neuron_id
-) AS worst USING (neuron_id)
-LEFT JOIN (
-    SELECT h.neuron_id, list({'lower': b.lower, 'upper': b.upper, 'n': h.n} ORDER BY b.bin) AS histogram
-    FROM activation_histogram AS h JOIN histogram_bin AS b USING (bin) GROUP BY h.neuron_id
-) AS bars USING (neuron_id)
-LEFT JOIN (
-    SELECT p.neuron_id,
-           list({'token': t."text", 'direction': p.direction, 'rank': p.rank, 'score': p.score}
+LEFT JOIN LATERAL (
+    SELECT list(t."text" ORDER BY nt.rank) AS tokens, list(nt.congruence ORDER BY nt.rank) AS congruences
+    FROM neuron_token AS nt JOIN token AS t USING (token_id)
+    WHERE nt.neuron_id = n.neuron_id AND nt.direction = 'top'
+) AS best ON TRUE
+LEFT JOIN LATERAL (
+    SELECT list(t."text" ORDER BY nt.rank) AS tokens, list(nt.congruence ORDER BY nt.rank) AS congruences
+    FROM neuron_token AS nt JOIN token AS t USING (token_id)
+    WHERE nt.neuron_id = n.neuron_id AND nt.direction = 'bottom'
+) AS worst ON TRUE
+LEFT JOIN LATERAL (
+    SELECT list({'lower': b.lower, 'upper': b.upper, 'n': h.n} ORDER BY b.bin) AS histogram
+    FROM activation_histogram AS h JOIN histogram_bin AS b USING (bin) WHERE h.neuron_id = n.neuron_id
+) AS bars ON TRUE
+LEFT JOIN LATERAL (
+    SELECT list({'token': t."text", 'direction': p.direction, 'rank': p.rank, 'score': p.score}
                 ORDER BY p.direction DESC) AS exclusive_pairs
-    FROM exclusive_pair AS p JOIN token AS t USING (token_id) GROUP BY p.neuron_id
-) AS pairs USING (neuron_id)
-LEFT JOIN (
-    SELECT neuron_id,
-           list({'kind': kind, 'rank': rank, 'activation': activation, 'text_id': text_id, 'position': position}
-                ORDER BY kind, "interval", rank) AS examples
-    FROM example GROUP BY neuron_id
-) AS shown USING (neuron_id);
-COMMENT ON VIEW neuron_page IS 'A row a neuron, with its lists inside: what a neuron page shows. Filter by neuron_id for an answer in milliseconds; by name it takes seconds.';
+    FROM exclusive_pair AS p JOIN token AS t USING (token_id) WHERE p.neuron_id = n.neuron_id
+) AS pairs ON TRUE
+LEFT JOIN LATERAL (
+    SELECT list({'kind': e.kind, 'rank': e.rank, 'activation': e.activation, 'text_id': e.text_id,
+                 'position': e.position} ORDER BY e.kind, e."interval", e.rank) AS examples
+    FROM example AS e WHERE e.neuron_id = n.neuron_id
+) AS shown ON TRUE;
+COMMENT ON VIEW neuron_page IS 'A row a neuron, with its lists inside: what a neuron page shows. Chosen by neuron_id or by name it answers in milliseconds.';
 COMMENT ON COLUMN neuron_page.neuron IS 'Neuron name.';
 COMMENT ON COLUMN neuron_page.layer IS 'Block, from 0.';
 COMMENT ON COLUMN neuron_page."index" IS 'Hidden unit within the layer, from 0.';
@@ -560,3 +1063,39 @@ COMMENT ON COLUMN neuron_page.histogram IS 'Activation histogram: lower, upper, 
 COMMENT ON COLUMN neuron_page.exclusive_pairs IS 'Exclusive pairs it is in: token, direction, rank, score. NULL: none.';
 COMMENT ON COLUMN neuron_page.examples IS 'Texts that fire it: kind, rank, activation, text_id, position.';
 COMMENT ON COLUMN neuron_page.neuron_id IS 'Neuron.';
+
+CREATE VIEW study_neuron AS
+WITH patched AS (
+    SELECT study, neuron_id, layer, value, low, high,
+           row_number() OVER (PARTITION BY study ORDER BY abs(value) DESC, neuron_id) AS rank
+    FROM study_step WHERE kind = 'patch_neuron'
+),
+direct AS (
+    SELECT study, neuron_id, max(value) FILTER (variant = 'clean') AS clean,
+           max(value) FILTER (variant = 'corrupt') AS corrupt
+    FROM study_step WHERE kind = 'direct_effect' GROUP BY study, neuron_id
+)
+SELECT p.study, n.name AS neuron, p.rank, p.value AS recovery, p.low, p.high,
+       d.clean AS direct_effect_clean, d.corrupt AS direct_effect_corrupt,
+       list_contains(s.found_neuron_ids, p.neuron_id) AS found,
+       best."text" AS best_token, worst."text" AS worst_token, p.layer, p.neuron_id
+FROM patched AS p
+JOIN study AS s ON s.name = p.study
+JOIN neuron AS n USING (neuron_id)
+JOIN token AS best ON best.token_id = n.best_token_id
+JOIN token AS worst ON worst.token_id = n.worst_token_id
+LEFT JOIN direct AS d ON d.study = p.study AND d.neuron_id = p.neuron_id;
+COMMENT ON VIEW study_neuron IS 'The neurons that each study patched one by one: how much of the clean logit difference each brings back, and what it adds directly.';
+COMMENT ON COLUMN study_neuron.study IS 'Study.';
+COMMENT ON COLUMN study_neuron.neuron IS 'Neuron name.';
+COMMENT ON COLUMN study_neuron.rank IS 'Place by |recovery| among the study''s patched neurons, from 1; ties by lower neuron_id.';
+COMMENT ON COLUMN study_neuron.recovery IS 'Relative logit-difference recovery when its clean activation is put into the corrupt run: 0 as corrupt, 1 as clean.';
+COMMENT ON COLUMN study_neuron.low IS 'Lower end of its 95% interval over the pairs of a suite. NULL: one pair.';
+COMMENT ON COLUMN study_neuron.high IS 'Upper end of that interval. NULL: one pair.';
+COMMENT ON COLUMN study_neuron.direct_effect_clean IS 'What it adds to the logit difference by itself after the clean prompt, logits. NULL: not measured.';
+COMMENT ON COLUMN study_neuron.direct_effect_corrupt IS 'The same after the corrupt prompt. NULL: not measured.';
+COMMENT ON COLUMN study_neuron.found IS 'Whether it stood out (study.found_neuron_ids).';
+COMMENT ON COLUMN study_neuron.best_token IS 'Text of the token its output weights are most congruent with. NULL: the id is not in the tokenizer.';
+COMMENT ON COLUMN study_neuron.worst_token IS 'Text of the token they are least congruent with. NULL: the id is not in the tokenizer.';
+COMMENT ON COLUMN study_neuron.layer IS 'Block, from 0.';
+COMMENT ON COLUMN study_neuron.neuron_id IS 'Neuron.';

@@ -13,12 +13,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from atlas.db import open_atlas
+from atlas.db import open_atlas, query_together
 from atlas.display import show_number, visible
 from atlas.jsonable import dumps, jsonable
 from atlas.names import parse_neuron
 from atlas.records import AtlasInfo, QueryResult
 from atlas.schema import SCHEMA_VERSION
+from atlas.study_view import study_view
 from atlas.terminal import neuron_page
 from atlas.upgrade import upgrade_file, upgraded_name
 
@@ -51,11 +52,17 @@ def info(file: Path, as_json: bool) -> None:
 
 @click.command()
 @click.argument("file", type=FILE)
-@click.argument("neuron")
+@click.argument("neuron", required=False)
 @click.option("--texts", default=5, show_default=True, type=click.IntRange(0), help="Texts shown of each kind.")
-def show(file: Path, neuron: str, texts: int) -> None:
-    """A neuron's page in the terminal. NEURON is a name such as L12N345 (also 12.345, 12:345, 12/345)."""
+@click.option("--study", metavar="NAME", help="A recorded study instead of a neuron.")
+def show(file: Path, neuron: str | None, texts: int, study: str | None) -> None:
+    """A neuron's page in the terminal, or a study's. NEURON is a name such as L12N345 (also 12.345, 12:345, 12/345)."""
+    if (neuron is None) == (study is None):
+        raise click.UsageError("Name either a NEURON or a --study.")
     with open_atlas(file) as atlas:
+        if study is not None:
+            _console().print(study_view(atlas, study))
+            return
         layer, index = parse_neuron(neuron, atlas.info.n_layers, atlas.info.d_mlp)
         _console().print(neuron_page(atlas, layer * atlas.info.d_mlp + index, texts))
 
@@ -67,10 +74,14 @@ def show(file: Path, neuron: str, texts: int) -> None:
     "--format", "form", default="table", show_default=True, type=click.Choice(["table", "csv", "json"]),
     help="json: strict, {columns, rows, truncated}; NaN and infinities are strings.",
 )  # fmt: skip
-def sql(file: Path, statement: str, form: str) -> None:
+@click.option(
+    "--with", "others", metavar="FILE", multiple=True, type=FILE,
+    help="Another atlas that the SQL names by its slug, as in \"gpt2-small\".neuron. Any number of times.",
+)  # fmt: skip
+def sql(file: Path, statement: str, form: str, others: tuple[Path, ...]) -> None:
     """Run SQL on FILE, which cannot be changed by it."""
     with open_atlas(file) as atlas:
-        result = atlas.query(statement)
+        result = query_together([atlas, *map(open_atlas, others)], statement) if others else atlas.query(statement)
     if form == "json":
         click.echo(dumps({"columns": result.columns, "rows": result.rows, "truncated": False}))
     elif form == "csv":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -16,7 +16,8 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
-from atlas.errors import NotAnAtlasError, QueryError, SchemaVersionError
+from atlas.errors import NotAnAtlasError, QueryError, SchemaVersionError, SlugError
+from atlas.names import database_name
 from atlas.records import AtlasInfo, QueryResult, field_names
 from atlas.schema import SCHEMA_VERSION
 from atlas.tokens import Tokens
@@ -75,15 +76,17 @@ class Atlas:
         """
         return self._execute(lambda c: c.connection.driver_connection.execute(sql, parameters).fetchnumpy())
 
-    def query(self, sql: str) -> QueryResult:
+    def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> QueryResult:
         """Answer of a user's SQL: column names and rows, both empty for a statement that answers nothing.
+
+        `parameters` are the values of its `$name`.
 
         Raises:
             QueryError: DuckDB refuses the query or fails at it; nothing can be written.
         """
 
         def run(connection: sa.Connection) -> QueryResult:
-            result = connection.exec_driver_sql(sql)
+            result = connection.exec_driver_sql(sql, dict(parameters) if parameters else None)
             if not result.returns_rows:
                 return QueryResult((), ())
             return QueryResult(tuple(result.keys()), tuple(tuple(row) for row in result))
@@ -146,6 +149,33 @@ class Atlas:
             connection.rollback()  # DuckDB answers nothing more in a failed transaction
             cause = getattr(error, "orig", error)
             raise QueryError(f"The query failed on {self.path.name}: {cause}") from error
+
+
+def query_together(atlases: Sequence[Atlas], sql: str) -> QueryResult:
+    """Answer of a user's SQL over several atlases: names are of the first, `"slug".neuron` is of whichever has the
+    slug. Every file is attached read-only.
+
+    Raises:
+        SlugError: two of them have the same slug.
+        QueryError: DuckDB refuses the query or fails at it.
+    """
+    with duckdb.connect() as connection:
+        slugs: list[str] = []
+        for atlas in atlases:
+            name, path = database_name(atlas.info.slug), str(atlas.path).replace("'", "''")
+            if name in slugs:
+                raise SlugError(
+                    f"{atlas.path} has the slug {name!r}, as another of the files has; expected each its own. Ingest "
+                    "one again with another --slug."
+                )
+            slugs.append(name)
+            connection.execute(f"ATTACH '{path}' AS \"{name}\" (READ_ONLY)")
+        connection.execute(f'USE "{slugs[0]}"')
+        try:
+            answer = connection.execute(sql)
+            return QueryResult(tuple(column[0] for column in answer.description or ()), tuple(answer.fetchall()))
+        except duckdb.Error as error:
+            raise QueryError(f"The query failed on {', '.join(slugs)}: {error}") from error
 
 
 def open_atlas(path: Path | str) -> Atlas:

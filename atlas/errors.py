@@ -41,5 +41,9 @@ class PairError(AtlasError):
     """A neuron and a token whose predictions were not counted, so that they have no curve."""
 
 
+class StudyNameError(AtlasError):
+    """A name is that of no study of this atlas."""
+
+
 class RemoteError(AtlasError):
     """A served atlas could not be reached, refused, or gave an answer that cannot be read."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from atlas.names import database_name
+
 
 @dataclass(frozen=True)
 class ExampleQuery:
@@ -65,3 +67,18 @@ EXAMPLE_QUERIES = (
     ),
 )
 """The shelf."""
+
+
+def across(other: str) -> ExampleQuery:
+    """A question about this atlas and another one, of that slug, attached under it."""
+    database = f'"{database_name(other)}"'
+    return ExampleQuery(
+        f"The same tokens' best neurons here and in {other}",
+        'SELECT t."text" AS token, n.name AS neuron, t.neuron_gap, t.n_predicted,\n'
+        "       m.name AS neuron_there, u.neuron_gap AS gap_there, u.n_predicted AS predicted_there\n"
+        "FROM token AS t\nJOIN neuron AS n ON n.neuron_id = t.best_neuron_id\n"
+        f'JOIN {database}.token AS u USING ("text")\nJOIN {database}.neuron AS m ON m.neuron_id = u.best_neuron_id\n'
+        "WHERE NOT t.special AND t.n_actual > 0 AND u.n_actual > 0\n"
+        "  AND NOT contains(t.\"text\", '�')  -- part of a character: which one, its text does not say\n"
+        "ORDER BY t.neuron_gap DESC NULLS LAST\nLIMIT 50",
+    )

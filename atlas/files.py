@@ -1,8 +1,11 @@
-"""A file appears whole or not at all: refused before any work, written under another name, flushed, renamed."""
+"""A file or a folder appears whole or not at all: refused before work, written under another name, flushed, renamed."""
 
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from atlas.errors import AtlasError
@@ -45,6 +48,29 @@ def publish(temporary: Path, out: Path) -> None:
     _flush(temporary)
     os.replace(temporary, out)
     _flush(out.parent)
+
+
+@contextmanager
+def appearing_folder(folder: Path) -> Iterator[Path]:
+    """A new folder beside `folder` that takes its place at the end, and is gone if there is an error."""
+    place = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
+    old = folder.with_name(f"{folder.name}.old-{os.getpid()}")
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    try:
+        yield place
+        if folder.exists():
+            folder.rename(old)
+        try:
+            place.rename(folder)
+        except OSError:
+            with suppress(OSError):
+                old.rename(folder)
+            raise
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _flush(path: Path) -> None:

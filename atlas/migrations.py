@@ -25,6 +25,7 @@ MIGRATIONS = (
         "text_ranges says which texts were run; moments of activations in float64",
         {"atlas": "SELECT *, concat(first_text, ':', first_text + n_texts) AS text_ranges FROM {old}"},
     ),
+    Migration(3, "studies, pair metrics (computed from the histograms by atlas.upgrade), token families", {}),
 )
 """In order of version, none left out."""
 

@@ -14,6 +14,8 @@ NEURON_SPELLINGS = "L31N892, L31/N892, 31.892, 31:892, 31/892"
 """The accepted spellings, by example, for messages."""
 
 _SLUG = re.compile(r"[a-z0-9-]+")
+_RESERVED_DATABASES = frozenset({"main", "memory", "system", "temp"})
+"""Databases and schemas of DuckDB's own, which a slug may be too."""
 
 
 def neuron_name(layer: int, index: int) -> str:
@@ -54,6 +56,12 @@ def check_slug(slug: str) -> str:
     if slug in RESERVED_SLUGS:
         raise SlugError(f"The slug {slug!r} is reserved for the site's own pages. Choose another with --slug.")
     return slug
+
+
+def database_name(slug: str) -> str:
+    """What an atlas's database is called in SQL where several are attached: its slug, to be quoted. Names that DuckDB
+    keeps for itself get a '_', which is in no slug."""
+    return f"{slug}_" if slug in _RESERVED_DATABASES else slug
 
 
 def slugify(name: str) -> str:

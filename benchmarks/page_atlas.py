@@ -20,7 +20,10 @@ def made_up_atlas(path: Path, shape: Shape) -> bool:
         return False
     finished = finished_run(shape, path)
     with AtlasWriter(path, shape.d_model) as writer:
-        write_tables(finished.run, writer, finished.weights, finished.exclusive, finished.pairs, finished.reader)
+        write_tables(
+            finished.run, writer, finished.weights, finished.exclusive, finished.pairs, finished.families,
+            finished.reader,
+        )  # fmt: skip
         writer.write("atlas", atlas_columns(finished, writer.build_id()))
         writer.close()
         check_file(writer.path, writer.rows)

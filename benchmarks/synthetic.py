@@ -20,6 +20,7 @@ from atlas.schema import SCHEMA_VERSION, schema_sql
 from benchmarks.shape import CONTEXT, N_POSITIONS, TOP, WINDOW, Shape, distinct, normal
 from benchmarks.synthetic_reader import made_up_reader
 from ingest.congruence import Congruence, RankedList
+from ingest.families import NeuronFamilies, no_families
 from ingest.pairs import CandidatePairs, ExclusivePairs, candidate_pairs, exclusive_pairs
 from ingest.settings import Settings
 from ingest.vocabulary import Vocabulary
@@ -41,6 +42,7 @@ class Finished:
     weights: SimpleNamespace
     exclusive: dict[str, ExclusivePairs]
     pairs: CandidatePairs
+    families: NeuronFamilies
     reader: SimpleNamespace
 
 
@@ -67,7 +69,12 @@ def finished_run(shape: Shape, out: Path, seed: int = 0) -> Finished:
     pairs = candidate_pairs(congruence, exclusive, nobody, k=5, gated=False)
     settings = Settings(model="synthetic", dataset="synthetic", out=out)
     run = SimpleNamespace(
-        settings=settings, shape=shape, n_layers=shape.n_layers, d_mlp=shape.d_mlp, vocabulary=_vocabulary(d_vocab)
+        settings=settings,
+        shape=shape,
+        n_layers=shape.n_layers,
+        d_mlp=shape.d_mlp,
+        vocabulary=_vocabulary(d_vocab),
+        model=SimpleNamespace(gated=False),
     )
     layers = _layers(rng, shape)
     columns = {name: rng.random(neurons) for name in (
@@ -85,7 +92,7 @@ def finished_run(shape: Shape, out: Path, seed: int = 0) -> Finished:
         congruence=congruence, input_tokens={"in": by["in"]}, layers=layers, columns=columns,
         readout=Readout("unembed", readout, torch.zeros(shape.d_model)),
     )  # fmt: skip
-    return Finished(run, weights, exclusive, pairs, made_up_reader(rng, shape, pairs))
+    return Finished(run, weights, exclusive, pairs, no_families(d_vocab), made_up_reader(rng, shape, pairs))
 
 
 def atlas_columns(finished: Finished, build_id: str) -> dict[str, list]:

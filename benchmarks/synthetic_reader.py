@@ -42,11 +42,14 @@ def made_up_reader(rng: np.random.Generator, shape: Shape, pairs: CandidatePairs
     counts = {}
     for role in ("input", "actual", "predicted"):
         counts[role] = torch.from_numpy(rng.multinomial(N_POSITIONS, np.full(d_vocab, 1 / d_vocab)))
-    cells = _cells(rng, pairs)
+    cells = _cells(rng, pairs, counts)
+    none = torch.zeros(0, dtype=torch.int64)
+    no_cells = PredictionResult(*[none] * 5)
     return SimpleNamespace(
         statistics=SimpleNamespace(result=lambda: statistics, n_positions=N_POSITIONS),
         tokens=SimpleNamespace(result=lambda: counts), predictions=SimpleNamespace(result=lambda: cells),
-        texts=texts, examples=examples, cited=lambda: np.arange(shape.n_texts),
+        families=SimpleNamespace(result=lambda: no_cells), signs=None, texts=texts, examples=examples,
+        cited=lambda: np.arange(shape.n_texts),
     )  # fmt: skip
 
 
@@ -60,16 +63,30 @@ def _histogram(rng: np.random.Generator, neurons: int) -> torch.Tensor:
     return torch.from_numpy(counts)
 
 
-def _cells(rng: np.random.Generator, pairs: CandidatePairs) -> PredictionResult:
-    """1 to 23 neighbouring bins a pair, most counts small, as real ones are."""
-    length = rng.integers(1, 24, len(pairs.neuron))
-    first = rng.integers(ZERO_BIN - 20, ZERO_BIN + 7, len(length))
-    pair = np.repeat(np.arange(len(length)), length)
+def _cells(rng: np.random.Generator, pairs: CandidatePairs, counts: dict[str, torch.Tensor]) -> PredictionResult:
+    """1 to 23 neighbouring bins a pair, most counts small, as real ones are; the rest of the token's counts in the zero
+    bin."""
+    n_pairs = len(pairs.neuron)
+    length = rng.integers(1, 24, n_pairs)
+    first = rng.integers(ZERO_BIN - 20, ZERO_BIN + 7, n_pairs)
+    pair = np.repeat(np.arange(n_pairs), length)
     step = np.arange(len(pair)) - np.repeat(np.cumsum(length) - length, length)
-    predicted = np.minimum(rng.geometric(0.25, len(pair)) - 1, 1000)
-    actual = np.minimum(rng.geometric(0.35, len(pair)), 1000)
-    columns = (pairs.neuron[pair], pairs.token[pair], first[pair] + step, predicted, actual)
-    return PredictionResult(*(torch.from_numpy(column) for column in columns))
+    drawn = np.minimum(rng.geometric(0.25, len(pair)) - 1, 1000), np.minimum(rng.geometric(0.35, len(pair)), 1000)
+    cell = np.concatenate([pair * N_BINS + first[pair] + step, np.arange(n_pairs) * N_BINS + ZERO_BIN])
+    cell, place = np.unique(cell, return_inverse=True)
+    columns = []
+    for role, n in zip(("predicted", "actual"), drawn, strict=True):
+        whole = counts[role].numpy()[pairs.token]
+        sums = np.bincount(pair, n, n_pairs).astype(np.int64)
+        n = np.where(sums[pair] <= whole[pair], n, 0)
+        rest = whole - np.bincount(pair, n, n_pairs).astype(np.int64)
+        columns.append(np.bincount(place, np.concatenate([n, rest])).astype(np.int64))
+    there = np.any(columns, axis=0)
+    cell, columns = cell[there], [column[there] for column in columns]
+    pair = cell // N_BINS
+    return PredictionResult(
+        *(torch.from_numpy(column) for column in (pairs.neuron[pair], pairs.token[pair], cell % N_BINS, *columns))
+    )
 
 
 def _examples(rng: np.random.Generator, used: np.ndarray, n_lists: int, k: int, lengths: np.ndarray) -> ExampleLists:

@@ -36,6 +36,7 @@ demo.token(" an").best_neurons[0].neuron.name
 sum(1 for found in demo.neurons(layer_min=20, token_gap_gte=2.0))
 demo.search("than").tokens.exact
 demo.sql("SELECT neuron, score FROM pair ORDER BY rank LIMIT 3").rows
+demo.sql("SELECT neuron, score FROM pair WHERE token = :token", token=" an").rows
 
 try:
     neuron.curve(" zebra")
@@ -47,7 +48,12 @@ Every list, curve, neuron and token prints itself with `rich.print` and shows it
 (`neurons`, `pairs`, `exclusive`, `tokens`) are read a page at a time while one iterates over them. What goes wrong is
 an `AtlasError`, of the same class over a file and over a URL; a server that cannot be reached is a `RemoteError`.
 
-Over a URL, `sql` answers within the server's limits and in JSON's types: a date is text.
+`atlas.bridge(["demo.duckdb", "http://host:8000/other"], " an")` asks several atlases for the token of a text: one
+record for each, with its best neurons, exclusive pairs, counts and best neuron's curve.
+
+`sql` takes values for the statement's `:name` by name. A value is text in the statement, whatever it was in Python: a
+comparison reads it as what it is compared with, and elsewhere `CAST(:n AS INTEGER)` makes a number of it. Over a URL,
+`sql` answers within the server's limits and in JSON's types: a date is text.
 
 ## Over HTTP
 

@@ -55,6 +55,7 @@ def pages() -> dict[str, str]:
         "compare": urls.compare(ref, names),
         "search": urls.search("the value", ref.slug),
         "glossary": urls.glossary(ref),
+        "tables": urls.tables(ref),
         "not-found": urls.overview(ref) + "/L999N0",
     }
 

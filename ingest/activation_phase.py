@@ -10,7 +10,8 @@ import torch
 import xxhash
 
 from ingest.cursor import Cursor, TextReport
-from ingest.errors import DatasetError, OutOfMemoryError
+from ingest.errors import DatasetError, OptionError, OutOfMemoryError
+from ingest.families import NeuronFamilies
 from ingest.lean import LeanModel
 from ingest.load import Run
 from ingest.memory import is_out_of_memory
@@ -26,7 +27,9 @@ from ingest.weights import Readout
 _PREFETCHED = 3  # Batches tokenised and padded ahead of the model.
 
 
-def read_texts(run: Run, readout: Readout, pairs: CandidatePairs, session: Session) -> tuple[Reader, TextReport]:
+def read_texts(
+    run: Run, readout: Readout, pairs: CandidatePairs, families: NeuronFamilies, session: Session
+) -> tuple[Reader, TextReport]:
     """Read this rank's share of the texts, merge the ranks, and return the reader (whole on rank 0) and the report.
 
     Running out of memory halves the batch and goes on from the last checkpoint, or from the beginning.
@@ -37,14 +40,15 @@ def read_texts(run: Run, readout: Readout, pairs: CandidatePairs, session: Sessi
         ActivationError, DatasetError, TokenizerError, CheckpointError, RankError: see there.
     """
     lean = LeanModel(run.model, run.device, run.dtype, readout)
+    _check_sides(run, lean)
     start = session.checkpoints.start(run.settings.first_text, _digest(pairs))
     limit = run.settings.batch_size and run.settings.batch_size * run.context
     limit = limit or start.batch_tokens
     with session.phases.phase("Activations", total=_total(run), unit="tokens") as advance:
         while True:
-            held = bytes_of_state(lean, _stream_settings(run), len(pairs.neuron))
+            held = bytes_of_state(lean, _stream_settings(run), len(pairs.neuron) + len(families.neuron))
             limit = limit or session.budget.batch_tokens(run.context, bytes_per_token(lean), held)
-            reader = _reader(run, lean, pairs, start, session)
+            reader = _reader(run, lean, pairs, families, start)
             start = replace(start, states=[])
             try:
                 report = _read(run, reader, start, limit, session, advance)
@@ -55,8 +59,14 @@ def read_texts(run: Run, readout: Readout, pairs: CandidatePairs, session: Sessi
                 limit = _smaller(limit, run.context, session, error)
             del reader
             start = session.checkpoints.again()
-    _merge_ranks(run, lean, pairs, reader, session)
+    _merge_ranks(run, lean, pairs, families, reader, session)
     return reader, report
+
+
+def _check_sides(run: Run, lean: LeanModel) -> None:
+    if run.settings.sign_cases and not (run.model.gated and lean.has_sides):
+        why = "has gate and input in one projection" if run.model.gated else "is not gated"
+        raise OptionError(f"--sign-cases: {run.model.name!r} {why}, so its activations have no cases. Leave it out.")
 
 
 def _stream_settings(run: Run) -> StreamSettings:
@@ -64,17 +74,18 @@ def _stream_settings(run: Run) -> StreamSettings:
     return StreamSettings(
         d_vocab=len(run.vocabulary), gated=run.model.gated, count_bos=settings.count_bos, has_bos=run.bos is not None,
         top_texts=settings.top_texts, window=settings.window, fingerprint=run.dataset.fingerprint, seed=settings.seed,
+        sign_cases=settings.sign_cases,
     )  # fmt: skip
 
 
-def _reader(run: Run, lean: LeanModel, pairs: CandidatePairs, start: Start | None, session: Session) -> Reader:
+def _reader(run: Run, lean: LeanModel, pairs: CandidatePairs, families: NeuronFamilies, start: Start | None) -> Reader:
     stream = _stream_settings(run)
-    reader = Reader(lean, stream, pairs.neuron, pairs.token)
+    reader = Reader(lean, stream, pairs.neuron, pairs.token, families)
     for state in start.states if start else ():
         if reader.n_texts == 0:
             reader.load_state_dict(state)
             continue
-        part = Reader(lean, stream, pairs.neuron, pairs.token)
+        part = Reader(lean, stream, pairs.neuron, pairs.token, families)
         part.load_state_dict(state)
         reader.merge(part)
     return reader
@@ -140,9 +151,11 @@ def check_texts(run: Run) -> None:
         )
 
 
-def _merge_ranks(run: Run, lean: LeanModel, pairs: CandidatePairs, reader: Reader, session: Session) -> None:
+def _merge_ranks(
+    run: Run, lean: LeanModel, pairs: CandidatePairs, families: NeuronFamilies, reader: Reader, session: Session
+) -> None:
     def take(state: dict[str, torch.Tensor]) -> None:
-        other = _reader(run, lean, pairs, None, session)
+        other = _reader(run, lean, pairs, families, None)
         other.load_state_dict(state)
         reader.merge(other)
 

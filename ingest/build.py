@@ -20,6 +20,7 @@ from ingest.compiled import match_threads
 from ingest.cursor import TextReport
 from ingest.dataset import open_dataset
 from ingest.device import choose_device, choose_dtype
+from ingest.families import NeuronFamilies, neuron_families
 from ingest.load import Run, atlas_row, write_tables
 from ingest.lock import checkpoints_locked, output_locked
 from ingest.memory import Budget
@@ -75,8 +76,9 @@ def build(settings: Settings, console: Console, stop: Stop | None = None) -> Bui
             d: exclusive_pairs(weights.congruence, d) for d in (("top", "bottom") if run.model.gated else ("top",))
         }
         pairs = _candidates(run, weights, exclusive, chosen)
-        reader, report = read_texts(run, weights.readout, pairs, session)
-        done = ranks.on_main(lambda: _write(run, weights, exclusive, pairs, reader, report, session))
+        families = neuron_families(weights.congruence, run.vocabulary, gated=run.model.gated)
+        reader, report = read_texts(run, weights.readout, pairs, families, session)
+        done = ranks.on_main(lambda: _write(run, weights, exclusive, pairs, families, reader, report, session))
         session.checkpoints.clear()
     return done
 
@@ -165,6 +167,7 @@ def _write(
     weights: WeightResult,
     exclusive: dict[str, ExclusivePairs],
     pairs: CandidatePairs,
+    families: NeuronFamilies,
     reader: Reader,
     report: TextReport,
     session: Session,
@@ -172,7 +175,7 @@ def _write(
     settings, phases = run.settings, session.phases
     with AtlasWriter(settings.out, run.model.cfg.d_model, session.budget.for_writing()) as writer:
         with phases.phase("Writing"):
-            write_tables(run, writer, weights, exclusive, pairs, reader)
+            write_tables(run, writer, weights, exclusive, pairs, families, reader)
             build_id = writer.write_atlas(atlas_row(run, weights, reader))
             writer.close()
         with phases.phase("Checking"):

@@ -19,8 +19,16 @@ _KEYS = {
     "activation_histogram": ("neuron_id", "bin"),
     "candidate_pair": ("neuron_id", "token_id"),
     "prediction_histogram": ("neuron_id", "token_id", "bin"),
+    "pair_metric": ("neuron_id", "token_id", "side"),
+    "token_family": ("token_id",),
+    "family_histogram": ("neuron_id", "family_id", "bin"),
+    "sign_case": ("neuron_id", "gate_positive", "in_positive"),
     "text": ("text_id",),
     "example": ("neuron_id", "kind", '"interval"', "rank"),
+    "study": ("name",),
+    "study_prompt": ("study", "prompt"),
+    "study_prediction": ("study", "prompt", "side", "rank"),
+    "study_step": ("study", "kind", "variant", "site", "layer", "position", "neuron_id"),
     "neuron_weight": ("neuron_id",),
     "token_weight": ("token_id",),
 }
@@ -47,8 +55,34 @@ _LAWS = {
         WHERE a.n IS NULL OR p.n_predicted > a.n OR p.n_actual > a.n""",
     "prediction cells of pairs that are not candidates": """
         SELECT count(*) FROM prediction_histogram ANTI JOIN candidate_pair USING (neuron_id, token_id)""",
+    "pair metrics missing or of pairs that are not candidates": """
+        SELECT abs((SELECT count(*) FROM candidate_pair) * (SELECT CASE WHEN gated THEN 2 ELSE 1 END FROM atlas)
+                   - count(*)) + count(*) - count(c.neuron_id)
+        FROM pair_metric LEFT JOIN candidate_pair AS c USING (neuron_id, token_id)""",
+    "pair metrics whose counts are not the token's": """
+        SELECT count(*) FROM pair_metric AS m JOIN token AS t USING (token_id)
+        WHERE m.n_predicted <> t.n_predicted OR m.n_actual <> t.n_actual
+           OR m.n_positions <> (SELECT n_positions FROM atlas)""",
+    "pair metrics outside their bounds": """
+        SELECT count(*) FROM pair_metric
+        WHERE average_precision_predicted NOT BETWEEN average_precision_predicted_lower
+                                                  AND average_precision_predicted_upper
+           OR average_precision_actual NOT BETWEEN average_precision_actual_lower AND average_precision_actual_upper
+           OR top_thousandth_predicted NOT BETWEEN top_thousandth_predicted_lower AND top_thousandth_predicted_upper
+           OR top_thousandth_actual NOT BETWEEN top_thousandth_actual_lower AND top_thousandth_actual_upper""",
+    "family cells below those of the neuron's best token": """
+        SELECT count(*) FROM prediction_histogram AS p
+        JOIN neuron AS n ON n.neuron_id = p.neuron_id AND n.best_token_id = p.token_id
+        JOIN token_family AS m ON m.token_id = p.token_id
+        LEFT JOIN family_histogram AS f ON f.neuron_id = p.neuron_id AND f.family_id = m.family_id AND f.bin = p.bin
+        WHERE (f.n_predicted IS NULL OR f.n_predicted < p.n_predicted OR f.n_actual < p.n_actual)
+          AND EXISTS (FROM family_histogram)""",
     "exclusive pairs that are not candidates": """
         SELECT count(*) FROM exclusive_pair ANTI JOIN candidate_pair USING (neuron_id, token_id)""",
+    "sign cases that do not sum to n_positions, or whose text is missing": """
+        SELECT (SELECT count(*) FROM (SELECT sum(n) AS n FROM sign_case GROUP BY neuron_id)
+                WHERE n <> (SELECT n_positions FROM atlas))
+             + (SELECT count(*) FROM sign_case ANTI JOIN "text" USING (text_id))""",
     "examples whose text is missing": """
         SELECT count(*) FROM example ANTI JOIN "text" USING (text_id)""",
     "examples outside their text or window": """

@@ -41,6 +41,7 @@ READOUTS = ("unembed", "embed")
 @click.option("--window", type=click.IntRange(1), default=64, help="Tokens shown around an example.")
 @click.option("--count-bos", is_flag=True, help="Count the BOS position in statistics and examples.")
 @click.option("--no-weights", is_flag=True, help="Leave the weights out: a smaller file, less SQL.")
+@click.option("--sign-cases", is_flag=True, help="Gated models: count the signs of gate and input (dear on a CPU).")
 @click.option("--seed", type=int, default=0, help="Seed of the choice of interval examples.")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @click.option("--checkpoint", type=click.Path(path_type=Path), metavar="DIR",

@@ -39,3 +39,7 @@ class RankError(AtlasError):
 
 class OutOfMemoryError(AtlasError):
     """The run does not fit into the memory it may use."""
+
+
+class StudyError(AtlasError):
+    """An experiment cannot be run as it was asked for, or recorded."""

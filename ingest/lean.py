@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ _POSITION_TILE = 1024
 _VOCAB_TILE = 8192
 
 OnLayer = Callable[[int, Float[Tensor, "batch pos d_mlp"]], None]
+OnSides = Callable[[int, *[Float[Tensor, "batch pos d_mlp"]] * 3], None]
 
 
 class _Keep(nn.Module):
@@ -55,8 +57,9 @@ class LeanModel:
         self.model, self.device, self.dtype, self.d_model = model, device, dtype, model.embedding.shape[1]
         bridge = model.bridge
         self.n_layers, self.d_mlp = len(bridge.blocks), model.d_mlp
-        outputs = [_original(block.mlp.out) for block in bridge.blocks]
-        norm, unembed = _original(bridge.ln_final), _original(bridge.unembed)
+        outputs = [original(block.mlp.out) for block in bridge.blocks]
+        sides = [[block.mlp.gate, getattr(block.mlp, "in")] for block in bridge.blocks if hasattr(block.mlp, "gate")]
+        norm, unembed = original(bridge.ln_final), original(bridge.unembed)
         module = take_apart(bridge.original_model)
         expected = _logits_of(module)
         paths = {id(part): path for path, part in module.named_modules()}
@@ -64,6 +67,9 @@ class LeanModel:
             module = copy.deepcopy(module)  # The bridge keeps its float32 weights.
         self._module = module
         self._outputs = [module.get_submodule(paths[id(part)]) for part in outputs]
+        # A model that has gate and input in one projection has none.
+        found = [[paths.get(id(original(part))) for part in both] for both in sides]
+        self._sides = [[module.get_submodule(path) for path in both] for both in found if None not in both]
         self._norm = copy.deepcopy(norm).to(torch.float32)
         self._weight = unembed.weight.detach().to(torch.float32)
         bias = getattr(unembed, "bias", None)
@@ -73,15 +79,23 @@ class LeanModel:
         module.set_submodule(paths[id(unembed)], _NoLogits())
         module.eval().requires_grad_(False)
         self._check_logits(expected)  # Where nothing is rounded yet: in float32, on the CPU.
-        _move(module, device, dtype)
+        move(module, device, dtype)
         self._norm, self._weight = self._norm.to(device), self._weight.to(device)
         self._bias = None if self._bias is None else self._bias.to(device)
         self._embed = None if readout is None or readout.kind == "unembed" else readout.columns.to(device)
 
+    @property
+    def has_sides(self) -> bool:
+        """Whether `run` can tell of gate and input: both are projections of their own in every layer."""
+        return len(self._sides) == self.n_layers
+
     @torch.inference_mode()
-    def run(self, input_ids: Int[Tensor, "batch pos"], on_layer: OnLayer | None = None) -> Float[Tensor, "batch pos d"]:
+    def run(
+        self, input_ids: Int[Tensor, "batch pos"], on_layer: OnLayer | None = None, on_sides: OnSides | None = None
+    ) -> Float[Tensor, "batch pos d"]:
         """Run texts padded on the right; `on_layer(layer, activations)` is called as each layer produces them.
 
+        `on_sides(layer, activations, gate, in)` is called too, with the pre-activations of a gated MLP's two sides.
         Padding needs no mask: attention is causal, so it reaches no earlier position. Returns the final residual.
         """
         batch, pos = input_ids.shape
@@ -93,6 +107,9 @@ class LeanModel:
                     on_layer(layer, args[0].view(batch, pos, -1))
 
                 handles.append(part.register_forward_pre_hook(hook))
+        if on_sides is not None:
+            for layer, (part, both) in enumerate(zip(self._outputs, self._sides, strict=True)):
+                handles += _watch(part, both, partial(on_sides, layer))
         try:
             self._module(input_ids=input_ids, use_cache=False)
         finally:
@@ -151,7 +168,22 @@ class LeanModel:
             )
 
 
-def _move(module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+def _watch(part: nn.Module, both: list[nn.Module], tell: Callable[[Tensor, Tensor, Tensor], None]) -> list[Any]:
+    """Hooks that tell of the input of `part` together with the outputs of two modules that run before it."""
+    seen: list[Tensor | None] = [None, None]
+
+    def keep(side: int, _: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+        seen[side] = output
+
+    def hook(_: nn.Module, args: tuple[Any, ...]) -> None:
+        outputs, seen[:] = tuple(seen), (None, None)
+        tell(args[0].view_as(outputs[0]), *outputs)
+
+    watched = [module.register_forward_hook(partial(keep, side)) for side, module in enumerate(both)]
+    return [*watched, part.register_forward_pre_hook(hook)]
+
+
+def move(module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
     """Move a module, but leave rotary frequencies in float32, as `from_pretrained` does: rounded to bfloat16 they
     would turn a position a hundred tokens on by a wrong angle."""
     exact = {name: buffer.to(device) for name, buffer in module.named_buffers() if name.endswith("inv_freq")}
@@ -161,7 +193,8 @@ def _move(module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
         setattr(module.get_submodule(path), leaf, buffer)
 
 
-def _original(component: Any) -> nn.Module:
+def original(component: Any) -> nn.Module:
+    """The Hugging Face module inside a component of the bridge."""
     while hasattr(component, "original_component"):
         component = component.original_component
     return component
@@ -170,10 +203,10 @@ def _original(component: Any) -> nn.Module:
 def take_apart(module: nn.Module) -> nn.Module:
     """Put a bridge's original modules back in place, with PyTorch's own attention where the model allows it."""
     for name, child in module.named_children():
-        original = _original(child)
-        if original is not child:
-            module._modules[name] = original
-        take_apart(original)
+        bare = original(child)
+        if bare is not child:
+            module._modules[name] = bare
+        take_apart(bare)
     if hasattr(module, "set_attn_implementation"):
         try:
             module.set_attn_implementation("sdpa")

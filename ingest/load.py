@@ -16,6 +16,8 @@ from atlas.schema import SCHEMA_VERSION
 from ingest import tables
 from ingest.dataset import Dataset
 from ingest.example_table import example_rows
+from ingest.families import NeuronFamilies
+from ingest.metric_table import pair_metric_rows
 from ingest.model import LoadedModel
 from ingest.pairs import CandidatePairs, ExclusivePairs
 from ingest.settings import Settings
@@ -60,6 +62,7 @@ def write_tables(
     weights: WeightResult,
     exclusive: dict[str, ExclusivePairs],
     pairs: CandidatePairs,
+    families: NeuronFamilies,
     reader: Reader,
 ) -> None:
     settings, congruence = run.settings, weights.congruence
@@ -77,7 +80,13 @@ def write_tables(
     writer.write("histogram_bin", tables.bin_rows())
     _write(writer, "activation_histogram", tables.histogram_rows(statistics))
     _write(writer, "candidate_pair", tables.candidate_rows(pairs))
-    _write(writer, "prediction_histogram", tables.prediction_rows(reader.predictions.result()))
+    predictions = reader.predictions.result()
+    _write(writer, "prediction_histogram", tables.prediction_rows(predictions))
+    _write(writer, "pair_metric", pair_metric_rows(pairs, statistics, predictions, gated=run.model.gated))
+    writer.write("token_family", tables.family_rows(families.of_token))
+    _write(writer, "family_histogram", tables.prediction_rows(reader.families.result(), "family_id"))
+    if reader.signs is not None:
+        writer.write("sign_case", tables.sign_rows(reader.signs.result()))
     reader.texts.prune(reader.cited())
     texts = reader.texts.texts
     _write(writer, "text", tables.text_rows([texts[text_id] for text_id in sorted(texts)]))
@@ -97,7 +106,6 @@ def _write(writer: AtlasWriter, table: str, batches: Iterable[Columns]) -> None:
 
 def atlas_row(run: Run, weights: WeightResult, reader: Reader) -> Columns:
     settings, model, dataset = run.settings, run.model, run.dataset
-    installed = {name: _version(name) for name in _LIBRARIES}
     row = {
         "slug": run.slug,
         "schema_version": SCHEMA_VERSION,
@@ -137,10 +145,15 @@ def atlas_row(run: Run, weights: WeightResult, reader: Reader) -> Columns:
         "pair_candidates": settings.pair_candidates,
         "window": settings.window,
         "has_weights": settings.weights,
-        "versions": json.dumps({"python": platform.python_version(), **installed}),
+        "versions": json.dumps(library_versions()),
         "command": settings.command,
     }
     return {name: [value] for name, value in row.items()}
+
+
+def library_versions() -> dict[str, str | None]:
+    """Versions of Python, of this program and of what it computes with; None for what is not installed."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in _LIBRARIES}}
 
 
 def _version(package: str) -> str | None:

@@ -117,7 +117,7 @@ def describe(name: str, revision: str | None, bridge: Any, tokenizer: Any) -> Lo
         layers=[_raw_layer(block, bridge.cfg) for block in bridge.blocks],
         embedding=bridge.W_E.detach(),
         unembedding=bridge.W_U.detach().T,
-        final_gain=_gain(bridge.ln_final, bridge.cfg),
+        final_gain=norm_gain(bridge.ln_final, bridge.cfg),
     )
 
 
@@ -131,11 +131,11 @@ def _raw_layer(block: Any, cfg: Any) -> RawLayer:
         w_in=mlp.W_in.detach(),
         w_out=mlp.W_out.detach(),
         w_gate=None if mlp.W_gate is None else mlp.W_gate.detach(),
-        gain=None if norm is None else _gain(norm, cfg),
+        gain=None if norm is None else norm_gain(norm, cfg),
     )
 
 
-def _gain(norm: Any, cfg: Any) -> Float[Tensor, " d_model"]:
+def norm_gain(norm: Any, cfg: Any) -> Float[Tensor, " d_model"]:
     """A norm's gain, float64; some RMSNorms (Gemma) store it as an offset from one."""
     weight = norm.weight.detach().to(torch.float64)
     return 1.0 + weight if getattr(cfg, "rmsnorm_uses_offset", False) else weight

@@ -46,6 +46,7 @@ class Settings:
     window: int = 64
     count_bos: bool = False
     weights: bool = True
+    sign_cases: bool = False
     seed: int = 0
     force: bool = False
     command: str = ""

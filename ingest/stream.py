@@ -21,14 +21,15 @@ from torch import Tensor
 from atlas.bins import MAX_INTERVAL
 from atlas.names import neuron_name
 from ingest import keys
-from ingest.accumulators import ActivationStatistics, ExampleLists, PredictionHistogram, TokenCounts
+from ingest.accumulators import ActivationStatistics, ExampleLists, PredictionHistogram, SignCases, TokenCounts
 from ingest.accumulators.insertion import BatchRows, Offer
 from ingest.accumulators.staging import Stage
 from ingest.binning import bin_of, interval_table
 from ingest.device import await_copies, runs_behind
 from ingest.errors import ActivationError
+from ingest.families import NeuronFamilies, no_families
 from ingest.hashing import example_key
-from ingest.lean import LeanModel
+from ingest.lean import LeanModel, OnSides
 from ingest.prepared import PreparedBatch, Preparer
 from ingest.texts import TextStore
 from ingest.tokens import TextBatch
@@ -50,6 +51,7 @@ class StreamSettings:
     window: int
     fingerprint: str
     seed: int
+    sign_cases: bool = False
 
     @property
     def first_position(self) -> int:
@@ -60,6 +62,7 @@ class StreamSettings:
 class Reader:
     """Runs batches through a model into accumulators; the accumulators are its only lasting state.
 
+    `families`: the (neuron, family) pairs to count beside the pairs; None: none.
     `staged`: whether examples are put aside until the end of the forward pass; the device decides unless it is given.
     """
 
@@ -69,6 +72,7 @@ class Reader:
         settings: StreamSettings,
         pair_neuron: Int[np.ndarray, " pair"],
         pair_token: Int[np.ndarray, " pair"],
+        families: NeuronFamilies | None = None,
         *,
         staged: bool | None = None,
     ) -> None:
@@ -80,10 +84,18 @@ class Reader:
             torch.from_numpy(pair_neuron).to(device), torch.from_numpy(pair_token).to(device),
             settings.d_vocab, model.d_mlp,
         )  # fmt: skip
+        families = no_families(settings.d_vocab) if families is None else families
+        self.families = PredictionHistogram(
+            torch.from_numpy(families.neuron).to(device), torch.from_numpy(families.family).to(device),
+            settings.d_vocab, model.d_mlp,
+        )  # fmt: skip
+        # One more at the end, for -1: no token.
+        self._family_of = torch.from_numpy(np.append(families.of_token, -1)).to(device)
         self.examples = {"max": ExampleLists(neurons, settings.top_texts, settings.window, device, full=True)}
         if settings.gated:
             self.examples["min"] = ExampleLists(neurons, settings.top_texts, settings.window, device, full=True)
         self.examples["interval"] = ExampleLists(neurons * N_INTERVALS, INTERVAL_EXAMPLES, settings.window, device)
+        self.signs = SignCases(model.n_layers, model.d_mlp, device) if settings.sign_cases else None
         self.texts = TextStore()
         self.n_texts = 0
         self._interval = interval_table(device) + MAX_INTERVAL
@@ -104,16 +116,20 @@ class Reader:
         await_copies(ready.copied, ready.tensors())
         bins = self._bin_buffer(ready.runs.n_rows)
         with torch.inference_mode():
-            residual = self.model.run(ready.input_ids, lambda layer, x: self._layer(layer, x, ready, bins[layer]))
+            residual = self.model.run(
+                ready.input_ids, lambda layer, x: self._layer(layer, x, ready, bins[layer]), self._watcher(ready)
+            )
             predicted = self.model.predict(residual.flatten(0, 1))
             counted = predicted[ready.index]
-            totals = self.predictions.totals(ready.actual, counted)
+            by_family = self._family_of[ready.actual], self._family_of[counted]
+            totals = torch.cat([self.predictions.totals(ready.actual, counted), self.families.totals(*by_family)])
             finite, totals, offers, by_text = self._read_back(totals, predicted)
             if not finite:
                 self._name_culprit(ready)
             self._settle(ready, bins, offers)
             self.tokens.update(ready.input, ready.actual, counted)
-            self.predictions.update(bins, ready.actual, counted, totals)
+            self.predictions.update(bins, ready.actual, counted, totals[:2])
+            self.families.update(bins, *by_family, totals[2:])
         texts = ready.batch.texts
         for text, tokens in zip(texts, by_text.view(ready.input_ids.shape).numpy(), strict=True):
             self.texts.add(text, tokens[: len(text)])
@@ -122,7 +138,7 @@ class Reader:
             self.texts.prune(self.cited())
 
     def _read_back(
-        self, totals: Int[Tensor, " role"], predicted: Int[Tensor, " flat"]
+        self, totals: Int[Tensor, " total"], predicted: Int[Tensor, " flat"]
     ) -> tuple[bool, list[int], list[int], Int[Tensor, " flat"]]:
         """All that the host needs of a batch, in one copy: the one time it waits for the device."""
         offers = self._stage.counts() if self._stage else totals[:0]
@@ -155,7 +171,8 @@ class Reader:
 
     def cited(self) -> Int[np.ndarray, " text"]:
         """Ids of the texts that some example shows."""
-        return np.unique(np.concatenate([lists.cited().cpu().numpy() for lists in self.examples.values()]))
+        lists = [*self.examples.values(), *([self.signs] if self.signs else [])]
+        return np.unique(np.concatenate([part.cited().cpu().numpy() for part in lists]))
 
     @torch.inference_mode()
     def merge(self, other: Reader) -> None:
@@ -187,8 +204,8 @@ class Reader:
     def _parts(self) -> dict[str, Any]:
         lists = {f"examples.{kind}": lists for kind, lists in self.examples.items()}
         return {
-            "statistics": self.statistics, "tokens": self.tokens, "predictions": self.predictions, **lists,
-            "texts": self.texts,
+            "statistics": self.statistics, "tokens": self.tokens, "predictions": self.predictions,
+            "families": self.families, **({"signs": self.signs} if self.signs else {}), **lists, "texts": self.texts,
         }  # fmt: skip
 
     def _bin_buffer(self, n: int) -> UInt8[Tensor, "layer row d_mlp"]:
@@ -197,6 +214,18 @@ class Reader:
         if self._bins.numel() < size:
             self._bins = torch.empty(size, dtype=torch.uint8, device=self.model.device)
         return self._bins[:size].view(shape)
+
+    def _watcher(self, ready: PreparedBatch) -> OnSides | None:
+        """What takes in the signs of a gated layer's two sides."""
+        if self.signs is None:
+            return None
+        width = ready.input_ids.shape[1]
+        text_id, position = ready.text_id[ready.index // width], ready.index % width
+
+        def take(layer: int, *sides: Float[Tensor, "batch pos d_mlp"]) -> None:
+            self.signs.update(layer, *(side.flatten(0, 1)[ready.index] for side in sides), text_id, position)
+
+        return take
 
     def _layer(
         self, layer: int, x: Float[Tensor, "batch pos d_mlp"], ready: PreparedBatch, bins: UInt8[Tensor, "row d_mlp"]

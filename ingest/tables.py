@@ -16,6 +16,7 @@ from atlas.bins import N_BINS, ZERO_BIN, bin_edges, bin_interval
 from atlas.names import neuron_name
 from ingest.accumulators.activations import ActivationResult
 from ingest.accumulators.predictions import PredictionResult
+from ingest.accumulators.signs import CASES, SignResult
 from ingest.congruence import Congruence, RankedList
 from ingest.pairs import CandidatePairs, ExclusivePairs, gap, hub_count
 from ingest.texts import StoredText
@@ -191,16 +192,38 @@ def candidate_rows(pairs: CandidatePairs) -> Iterator[Columns]:
         }
 
 
-def prediction_rows(result: PredictionResult) -> Iterator[Columns]:
-    """Table `prediction_histogram`."""
+def family_rows(of_token: np.ndarray) -> Columns:
+    """Table `token_family`: the members of families of more than one."""
+    token = np.flatnonzero(np.bincount(of_token, minlength=len(of_token))[of_token] > 1)
+    return {"token_id": token.astype(np.int32), "family_id": of_token[token].astype(np.int32)}
+
+
+def prediction_rows(result: PredictionResult, token: str = "token_id") -> Iterator[Columns]:
+    """Table `prediction_histogram`, or one like it whose second column is called `token`."""
     for rows in slices(len(result.neuron)):
         yield {
             "neuron_id": result.neuron[rows].numpy().astype(np.int32),
-            "token_id": result.token[rows].numpy().astype(np.int32),
+            token: result.token[rows].numpy().astype(np.int32),
             "bin": result.bin[rows].numpy().astype(np.int16),
             "n_predicted": result.n_predicted[rows].numpy(),
             "n_actual": result.n_actual[rows].numpy(),
         }
+
+
+def sign_rows(result: SignResult) -> Columns:
+    """Table `sign_case`: cases that occur."""
+    neuron, case = (place.numpy() for place in torch.nonzero(result.n, as_tuple=True))
+    gate, read = np.array(CASES).T
+    return {
+        "neuron_id": neuron.astype(np.int32),
+        "gate_positive": gate[case],
+        "in_positive": read[case],
+        "n": result.n.numpy()[neuron, case],
+        "activation_mean": result.mean.numpy()[neuron, case],
+        "activation_extreme": result.extreme.numpy()[neuron, case],
+        "text_id": result.text_id.numpy()[neuron, case],
+        "position": result.position.numpy()[neuron, case],
+    }
 
 
 def text_rows(texts: list[StoredText]) -> Iterator[Columns]:

@@ -16,7 +16,7 @@ from jaxtyping import install_import_hook
 
 # Shapes and dtypes in annotations are checked at every call, wherever tensors pass; before any of it is imported.
 _CHECKED = "accumulators binning congruence device example_table hashing keys lean merge pairs stream tables topk"
-_CHECKED += " weight_phase weights"
+_CHECKED += " study weight_phase weights"
 install_import_hook([f"ingest.{name}" for name in _CHECKED.split()], "beartype.beartype")
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -102,16 +102,28 @@ def built_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Built:
     return Built(model, dataset, 40, "truncate", atlas)
 
 
+def with_studies(atlas: Path) -> Path:
+    """A copy of an atlas with two invented studies: 'an', of one pair of prompts, and 'suite'."""
+    from ingest.extend import extend_atlas
+    from tests.invented_study import invent
+
+    out = atlas.parent / "with_studies" / atlas.name
+    out.parent.mkdir()
+    extend_atlas(atlas, invent(atlas), out=out)
+    extend_atlas(out, invent(atlas, "suite", n_prompts=60, from_end=True, seed=1))
+    return out
+
+
 @pytest.fixture(scope="session")
 def tiny_llama_atlas(built_llama: Built) -> Path:
-    """A small gated atlas: 3 layers of 48 neurons."""
-    return built_llama.atlas
+    """A small gated atlas: 3 layers of 48 neurons, two studies."""
+    return with_studies(built_llama.atlas)
 
 
 @pytest.fixture(scope="session")
 def tiny_gpt2_atlas(built_gpt2: Built) -> Path:
-    """A small ungated atlas: 2 layers of 96 neurons."""
-    return built_gpt2.atlas
+    """A small ungated atlas: 2 layers of 96 neurons, two studies."""
+    return with_studies(built_gpt2.atlas)
 
 
 @pytest.fixture(params=["tiny_llama_atlas", "tiny_gpt2_atlas"])

@@ -5,6 +5,9 @@ from __future__ import annotations
 DATABASE = "{database}"
 """Stands for the path of the file that is served."""
 
+OTHER = "{other}"
+"""Stands for the path of another file that is served beside it, whose database is "tiny-gpt2"."""
+
 _DEEP = 20_000
 
 HOSTILE: dict[str, list[str]] = {
@@ -73,6 +76,49 @@ HOSTILE: dict[str, list[str]] = {
         "USE memory",
         f"ATTACH '{DATABASE}' AS again (READ_WRITE)",
         "COPY FROM DATABASE system TO temp",
+    ],
+    "the database beside it": [
+        'INSERT INTO "tiny-gpt2".neuron SELECT * FROM neuron',
+        'INSERT INTO "tiny-gpt2".main.neuron SELECT * FROM "tiny-gpt2".main.neuron',
+        'UPDATE "tiny-gpt2".neuron SET layer = 99',
+        'DELETE FROM "tiny-gpt2".main.neuron',
+        'DROP TABLE "tiny-gpt2".neuron',
+        'DROP SCHEMA "tiny-gpt2".main CASCADE',
+        'ALTER TABLE "tiny-gpt2".neuron ADD COLUMN evil INTEGER',
+        'CREATE TABLE "tiny-gpt2".evil AS SELECT 1',
+        'CREATE OR REPLACE VIEW "tiny-gpt2".main.congruence AS SELECT 1',
+        "COMMENT ON TABLE \"tiny-gpt2\".neuron IS 'evil'",
+        'CHECKPOINT "tiny-gpt2"',
+        'FORCE CHECKPOINT "tiny-gpt2"',
+        "FROM checkpoint('tiny-gpt2')",
+        'WITH x AS (INSERT INTO "tiny-gpt2".neuron SELECT * FROM neuron RETURNING *) SELECT * FROM x',
+        f"COPY (SELECT 'junk') TO '{OTHER}' (FORMAT csv, USE_TMP_FILE false)",
+        f"WITH x AS (COPY (SELECT 'junk') TO '{OTHER}' (FORMAT csv, USE_TMP_FILE false)) SELECT 1",
+        f"EXPLAIN ANALYZE COPY (SELECT 'junk') TO '{OTHER}' (FORMAT csv, USE_TMP_FILE false)",
+        f"COPY \"tiny-gpt2\".neuron TO '{OTHER}.evil'",
+        'COPY FROM DATABASE "tiny-gpt2" TO "tiny-llama"',
+        'COPY FROM DATABASE "tiny-llama" TO "tiny-gpt2"',
+        'COPY FROM DATABASE "tiny-gpt2" TO temp',
+        f"EXPORT DATABASE \"tiny-gpt2\" TO '{OTHER}.folder'",
+        'DETACH "tiny-gpt2"',
+        'DETACH "tiny-llama"',
+        'USE "tiny-gpt2"',
+        'USE "tiny-gpt2".main',
+        f"ATTACH '{OTHER}' AS again",
+        f"ATTACH '{OTHER}' AS again (READ_WRITE)",
+        f"ATTACH OR REPLACE '{OTHER}' AS \"tiny-gpt2\" (READ_WRITE)",
+        f"ATTACH IF NOT EXISTS '{OTHER}' AS \"tiny-gpt2\"",
+        f"SELECT * FROM read_blob('{OTHER}')",
+        f"FROM read_duckdb('{OTHER}')",
+        f"SELECT * FROM '{OTHER}'",
+        'SELECT 1; DETACH "tiny-gpt2"',
+        'SELECT * FROM "tiny-gpt2".duckdb_databases',
+        'SELECT * FROM "tiny-gpt2".main.duckdb_databases()',
+        "SELECT path FROM duckdb_databases() WHERE database_name = 'tiny-gpt2'",
+        "SELECT path FROM system.main.duckdb_databases",
+        "FROM system.main.pragma_database_list",
+        "FROM pragma_database_size()",
+        "FROM pragma_storage_info('\"tiny-gpt2\".neuron')",
     ],
     "settings": [
         "SET lock_configuration = false",

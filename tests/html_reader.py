@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 class Reader(HTMLParser):
     """What a browser would make of a page: elements, links, and that every element is closed."""
 
-    VOID = frozenset({"meta", "link", "input", "br", "img", "hr"})
+    VOID = frozenset({"base", "meta", "link", "input", "br", "img", "hr"})
 
     def __init__(self, text):
         super().__init__()

@@ -165,6 +165,18 @@ def test_sql_cannot_change_the_file(atlas, tiny_llama_atlas):
     assert "Traceback" not in result.output
 
 
+def test_sql_over_several_files(atlas, tiny_llama_atlas, tiny_gpt2_atlas):
+    sql = 'SELECT a.slug, b.slug, c.slug FROM atlas AS a, "tiny-llama".atlas AS b, "tiny-gpt2".atlas AS c'
+    result = atlas("sql", tiny_llama_atlas, sql, "--with", tiny_gpt2_atlas, "--format", "json")
+    assert json.loads(result.output)["rows"] == [["tiny-llama", "tiny-llama", "tiny-gpt2"]]
+    refused = atlas("sql", tiny_llama_atlas, 'DELETE FROM "tiny-gpt2".token', "--with", tiny_gpt2_atlas)
+    assert refused.exit_code == 1
+    assert "read-only" in refused.stderr
+    twice = atlas("sql", tiny_llama_atlas, "SELECT 1", "--with", tiny_llama_atlas)
+    assert twice.exit_code == 1
+    assert "has the slug 'tiny-llama', as another of the files has; expected each its own" in twice.stderr
+
+
 def test_sql_errors_are_duckdbs_own(atlas, tiny_llama_atlas):
     result = atlas("sql", tiny_llama_atlas, "SELECT nonsense FROM token")
     assert result.exit_code == 1

@@ -68,7 +68,7 @@ def test_every_documented_example_gives_the_same_over_both(three, name):
     neuron, token, _ = pair_of(connection)
     answers = []
     for demo in (file, served):
-        code = CALLS[name].python.format(neuron=neuron, token=token, place=demo._source.place)
+        code = CALLS[name].python.format(neuron=neuron, token=token, study="an", place=demo._source.place)
         answers.append(plain(eval(code, {"demo": demo, "atlas": atlas})))
     assert answers[0] == answers[1]
     assert answers[0] is not None
@@ -79,7 +79,7 @@ def test_every_call_gives_the_same_over_both(three, name):
     file, served, connection = three
     neuron, token, _ = pair_of(connection)
     call = CALLS[name]
-    given = {"neuron": neuron, "token": token}
+    given = {"neuron": neuron, "token": token, "study": "an"}
     arguments = {d.argument: given[d.name] for d in call.parameters if d.in_path} | dict(call.example)
     assert plain(file._source.ask(call, **arguments)) == plain(served._source.ask(call, **arguments))
 
@@ -264,6 +264,38 @@ def test_sql_is_the_same_over_both(three):
             demo.sql("SELEC 1")
 
 
+def test_sql_takes_parameters_by_name(three):
+    file, served, connection = three
+    text, layer = connection.execute("SELECT token, 1 FROM pair WHERE direction = 'top' ORDER BY rank").fetchone()
+    sql = "SELECT neuron, token, score FROM pair WHERE token = :token AND neuron_id >= :first ORDER BY rank, direction"
+    expected = connection.execute(
+        "SELECT neuron, token, score FROM pair WHERE token = ? AND neuron_id >= 1 ORDER BY rank, direction", [text]
+    ).fetchall()
+    for demo in (file, served):
+        assert list(demo.sql(sql, token=text, first=1)) == expected
+        assert list(demo.sql("SELECT count(*) FROM neuron WHERE layer = $layer", layer=layer)) == list(
+            demo.sql("SELECT count(*) FROM neuron WHERE layer = 1")
+        )
+        # Whatever they were in Python they are text; what spells a parameter inside a text or a cast is none.
+        answer = demo.sql("SELECT typeof(:a) AS a, :b AS b, ':c' AS c, '1'::INT AS d, :sql AS e", a=1, b=True, sql="'")
+        assert list(answer) == [("VARCHAR", "true", ":c", 1, "'")]
+        assert list(demo.sql("SELECT CAST(:n AS INTEGER) + 1, :x::DOUBLE", n=41, x=0.1)) == [(42, 0.1)]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "Values were not provided for the following"),
+        ({"a": 1, "b": 2}, "b"),
+        ({"a": None}, "a=None is not right: expected text or a number"),
+    ],
+)
+def test_parameters_that_do_not_fit(opened, given, said):
+    for demo in opened["tiny-llama"][:2]:
+        with pytest.raises(QueryError, match=said):
+            demo.sql("SELECT :a", **given)
+
+
 class Speaker(BaseHTTPRequestHandler):
     """Answers what the test says it should."""
 
@@ -307,6 +339,8 @@ def test_a_server_is_asked_in_sql_by_post(speaker):
     found = atlas.open(f"{speaker}/tiny").sql("SELECT '&+ é' AS a")
     assert (found.names, list(found), found.truncated) == (("a", "b"), [(1, "x"), (2, None)], True)
     assert Speaker.asked == [("/tiny/sql.json", b"sql=SELECT+%27%26%2B+%C3%A9%27+AS+a")]
+    atlas.open(f"{speaker}/tiny").sql("SELECT :a", a=" é")
+    assert Speaker.asked[1] == ("/tiny/sql.json", b"sql=SELECT+%3Aa&p.a=+%C3%A9")
     answer(408, {"error": {"code": "too_slow", "message": "It took longer than 5 s."}})
     with pytest.raises(QueryError, match="It took longer than 5 s"):
         atlas.open(f"{speaker}/tiny").sql("SELECT 1")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import sqlalchemy as sa
 
 from atlas import queries
 from atlas.measures import thresholds
 from atlas.panels import OVERVIEW_PANELS, neuron_panels, token_panels
+from atlas.panels.literal import literal, text, where
 
 
 @pytest.mark.parametrize("neuron_id", [3, 60])
@@ -22,8 +24,8 @@ def test_a_neurons_panels(both, neuron_id):
     tokens = queries.neuron_tokens(atlas, neuron_id)
     assert answers["writes"] == tuple((t.token.text, t.rank, t.congruence, t.token.token_id) for t in tokens)
     assert [row[2] for row in answers["fires"]] == [bar.n for bar in bars]
-    assert [row[2:5] for row in answers["predicts"]] == [(p.n, p.n_predicted, p.n_actual) for p in curve.points]
-    assert answers["candidates"] == tuple(
+    assert [row[4:7] for row in answers["predicts"]] == [(p.n, p.n_predicted, p.n_actual) for p in curve.points]
+    assert tuple(row[:6] for row in answers["candidates"]) == tuple(
         (c.neuron.name, c.token.text, c.congruence, ",".join(c.sources), c.n_predicted, c.n_actual) for c in candidates
     )
     n, n_predicted, precision, recall = answers["threshold"][0]
@@ -35,10 +37,12 @@ def test_a_neurons_panels(both, neuron_id):
     assert [(r[0], r[1], r[2], r[5]) for r in answers["reads"]] == [
         (i.side, i.direction, i.rank, i.token.token_id) for i in queries.input_tokens(atlas, neuron_id)
     ]
-    alike = queries.similar_neurons(atlas, neuron_id, limit=8)[:8]
+    alike = queries.similar_neurons(atlas, neuron_id, limit=8)
     assert [row[0] for row in answers["alike"]] == [item.neuron.name for item in alike]
     assert [row[1] for row in answers["alike"]] == pytest.approx([item.cosine for item in alike], abs=1e-5)
-    assert answers["numbers"][0][0] == neuron_id
+    assert [(row[0], row[2]) for row in answers["numbers"] if row[1] == "token_gap"] == [
+        (candidates[0].neuron.name, queries.neuron(atlas, neuron_id).token_gap)
+    ]
     below = thresholds(curve, "below")
     if below:
         sql = neuron_panels(neuron_id, [token_id], (token_id, "below", below[-1].edge))["threshold"]
@@ -65,5 +69,22 @@ def test_the_overviews_panels(both):
     assert [row[0] for row in rows["single"]] == [neuron.name for neuron in found.single_token]
     assert [row[0] for row in rows["hub_tokens"]] == [token.token.token_id for token in found.hub_tokens]
     assert [row[0] for row in rows["hub_neurons"]] == [neuron.name for neuron in found.hub_neurons]
-    assert [row[2] for row in rows["layers"]] == pytest.approx([layer.best_congruence_mean for layer in found.layers])
+    assert [row[3] for row in rows["layers"]] == pytest.approx([layer.best_congruence_mean for layer in found.layers])
     assert len(rows["provenance"]) == 1
+
+
+def test_values_are_written_so_that_they_read_back(both):
+    _, connection = both
+    texts = ["it's", "100%", "back\\slash", 'quo"te', "ORDER  BY\nLIMIT x FROM y", ":name $name", "é\u202e"]
+    numbers = [0.1, -2.5e-7, 1e300, 16777217.0, 5]
+    columns = [sa.literal(value).label(f"c{place}") for place, value in enumerate([*texts, *numbers])]
+    written = literal(sa.select(*columns).where(sa.literal(1) == 1).limit(1))
+    assert connection.execute(written).fetchone() == (*texts, *numbers)
+    assert written.splitlines()[-2:] == ["WHERE 1 = 1", "LIMIT 1"]
+    assert connection.execute(f"SELECT {text(texts[0])}").fetchone()[0] == texts[0]
+
+
+def test_conditions_have_a_line_each():
+    a, b = sa.column("a"), sa.column("b")
+    assert where([]) == ""
+    assert where([a > 0.5, (b == "x") | b.is_(None)], "  ") == "\n  WHERE a > 0.5e0\n    AND (b = 'x' OR b IS NULL)"

@@ -1,4 +1,4 @@
-"""A file of schema version 1 becomes one of today's: catalogue of a fresh file, the same rows, the old file kept."""
+"""A file of an older schema version becomes one of today's: catalogue of a fresh file, same rows, the old file kept."""
 
 from __future__ import annotations
 
@@ -14,15 +14,54 @@ from atlas.files import OutputFileError
 from atlas.migrations import MIGRATIONS
 from atlas.schema import SCHEMA_VERSION
 from atlas.upgrade import OLDEST, UpgradeError, upgrade_file, upgraded_name
+from tests.conftest import Built
 
 FLOATS_IN_1 = ("activation_mean", "activation_std", "activation_skewness", "activation_kurtosis")
+
+
+NEW_IN_3 = (
+    "pair_metric",
+    "token_family",
+    "family_histogram",
+    "sign_case",
+    "pair_effect",
+    "study",
+    "study_prompt",
+    "study_prediction",
+    "study_step",
+)
+UNCOUNTED = {"family_histogram"}
+"""What version 3 counts at ingest, and older files have not counted."""
+
+
+def version_2(fresh: Path, path: Path) -> Path:
+    """An atlas as version 2 had it: no pair metrics, families or studies."""
+    shutil.copy(fresh, path)
+    path.chmod(0o644)
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("DROP VIEW pair_prediction; UPDATE atlas SET schema_version = 2")
+        for table in NEW_IN_3:
+            connection.execute(f"DROP TABLE {table}")
+    path.chmod(0o444)
+    return path
+
+
+@pytest.fixture
+def tiny_llama_atlas(built_llama: Built) -> Path:
+    """Without studies, which no older file has."""
+    return built_llama.atlas
+
+
+@pytest.fixture
+def tiny_gpt2_atlas(built_gpt2: Built) -> Path:
+    """The same of an ungated model."""
+    return built_gpt2.atlas
 
 
 @pytest.fixture
 def old(tiny_llama_atlas: Path, tmp_path: Path) -> Path:
     """The tiny atlas as version 1 had it: no text_ranges, moments of activations in float32."""
-    path = tmp_path / "old.duckdb"
-    shutil.copy(tiny_llama_atlas, path)
+    path = version_2(tiny_llama_atlas, tmp_path / "old.duckdb")
     path.chmod(0o644)
     with duckdb.connect(str(path)) as connection:
         connection.execute("ALTER TABLE atlas DROP COLUMN text_ranges")
@@ -76,11 +115,27 @@ def test_rows_stay_and_keep_their_order(old: Path, tiny_llama_atlas: Path, tmp_p
     single = ", ".join(f"{column}::FLOAT AS {column}" for column in FLOATS_IN_1)
     for table in tables(tiny_llama_atlas):
         query = f'SELECT * FROM "{table}"'
+        if table in UNCOUNTED:
+            assert rows(out, query) == []
+            continue
         expected = f"SELECT * REPLACE ({single}) FROM neuron" if table == "neuron" else query
         same = rows(out, query) == rows(tiny_llama_atlas, expected)
         assert same, table
     with open_atlas(out) as atlas, open_atlas(tiny_llama_atlas) as fresh:
         assert atlas.info == fresh.info
+
+
+@pytest.mark.parametrize("name", ["tiny_llama_atlas", "tiny_gpt2_atlas"])
+def test_version_2_gets_its_pair_metrics(request: pytest.FixtureRequest, tmp_path: Path, name: str) -> None:
+    """Computed from its histograms: those of a fresh file, of gated and other models."""
+    fresh = request.getfixturevalue(name)
+    out = tmp_path / "new.duckdb"
+    assert upgrade_file(version_2(fresh, tmp_path / "old.duckdb"), out) == 2
+    metrics = "SELECT * FROM pair_metric"
+    assert rows(out, f"{metrics} WHERE auroc_predicted IS NOT NULL")
+    for table in set(tables(fresh)) - UNCOUNTED:
+        same = rows(out, f'SELECT * FROM "{table}"') == rows(fresh, f'SELECT * FROM "{table}"')
+        assert same, table
 
 
 def test_a_part_of_the_texts(old: Path, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def meta(text):
 
 @pytest.mark.parametrize(
     "url", ["/", "/tiny-llama", "/tiny-llama/L1N7", "/tiny-llama/token/5", "/tiny-llama/compare?n=L1N7&n=L2N3",
-            "/tiny-llama/pairs", "/tiny-llama/neurons?dead=0", "/tiny-gpt2/L1"]
+            "/tiny-llama/pairs", "/tiny-llama/neurons?dead=0", "/tiny-gpt2/L1", "/tiny-llama/study/suite"]
 )  # fmt: skip
 def test_every_page_has_a_picture_and_says_where(client, url):
     page = client.get(url)

@@ -13,18 +13,31 @@ from web.page import AtlasPage, Page
 from web.views import (
     api_page,
     atlas_page,
+    bridge,
+    bridge_compare,
+    candidates,
     compare,
     console,
+    embed,
     exclusive,
+    family,
     glossary,
     home,
     hubs,
     layer,
+    live,
+    live_study,
     neuron,
     neurons,
     pairs,
+    prediction,
+    predictive,
+    reduced,
+    saved,
     search,
     spread,
+    study,
+    tables,
     token,
 )
 
@@ -40,12 +53,34 @@ TEMPLATES = {
     "similar.html": spread.SimilarPage,
     "token_neurons.html": spread.TokenNeuronsPage,
     "compare.html": compare.ComparePage,
+    "bridge.html": bridge.BridgePage,
+    "bridge_token.html": bridge.BridgeTokenPage,
+    "bridge_compare.html": bridge_compare.BridgeComparePage,
     "console.html": console.ConsolePage,
+    "saved.html": saved.SavedPage,
+    "tables.html": tables.TablesPage,
+    "embed_neuron.html": embed.NeuronEmbed,
+    "embed_token.html": embed.TokenEmbed,
+    "study.html": study.StudyPage,
+    "studies.html": study.StudiesPage,
     "token.html": token.TokenPage,
     "token_choice.html": token.TokenChoicePage,
+    "live.html": live.LiveEffectsPage,
+    "live_neuron.html": live.LiveNeuronPage,
+    "live_progress.html": live_study.LiveProgressPage,
+    "live_result.html": live_study.LiveResultPage,
+    "live_study.html": live_study.LiveStudyPage,
     "pairs.html": pairs.PairsPage,
+    "prediction.html": prediction.PredictionPage,
+    "correlations.html": prediction.CorrelationsPage,
+    "predictive.html": predictive.PredictivePage,
     "exclusive.html": exclusive.ExclusivePage,
     "hubs.html": hubs.HubsPage,
+    "neuron_family.html": family.FamilyPage,
+    "neuron_candidates.html": candidates.CandidatesPage,
+    "reduced_tokens.html": reduced.ReducedTokensPage,
+    "reduced_neurons.html": reduced.ReducedNeuronsPage,
+    "reduced_hubs.html": reduced.ReducedHubsPage,
     "centring.html": hubs.CentringPage,
     "glossary.html": glossary.GlossaryPage,
     "atlas_glossary.html": glossary.AtlasGlossaryPage,
@@ -76,14 +111,17 @@ def test_a_template_uses_its_record_and_nothing_else(environment, name):
 
 def test_the_error_page_uses_what_it_is_given(environment):
     assert used(environment, "error.html") == {"title", "failure"}
+    assert used(environment, "embed_error.html") == {"title", "failure"}
 
 
 def test_macros_know_nothing_but_their_arguments(environment):
-    assert used(environment, "_macros.html") == set()
+    for name in ("_macros.html", "_answer.html", "_live.html", "_parts.html"):
+        assert used(environment, name) == set()
 
 
 def test_every_template_is_accounted_for(environment):
-    shared = {"layout.html", "page.html", "atlas.html", "_macros.html", "error.html"}
+    shared = {"layout.html", "page.html", "atlas.html", "_answer.html", "_live.html", "_macros.html", "error.html"}
+    shared |= {"_parts.html", "embed.html", "embed_error.html"}
     assert set(environment.list_templates()) == set(TEMPLATES) | shared
 
 
@@ -91,7 +129,7 @@ def test_every_page_is_accounted_for():
     def below(record):
         return {record} | {item for child in record.__subclasses__() for item in below(child)}
 
-    assert below(Page) - {Page, AtlasPage} == set(TEMPLATES.values())
+    assert below(Page) - {Page, AtlasPage, embed.EmbedPage} == set(TEMPLATES.values())
 
 
 @pytest.mark.parametrize("record", [*TEMPLATES.values()])

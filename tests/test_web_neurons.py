@@ -100,7 +100,7 @@ def test_what_a_form_sends_leads_to_the_canonical_address(client):
         "q",
         "atlas",
     }
-    assert len(fields) == 6 + 2 * 13
+    assert len(fields) == 7 + 2 * 13
     empty = "&".join(f"{name}=" for name in fields)
     assert client.get(f"{BASE}?{empty}").location == BASE
     assert data(client, f"{BASE}.json?{empty}")["url"] == BASE

@@ -13,7 +13,8 @@ PAGES = (
     "/", "/tiny-llama", "/tiny-llama/neurons?dead=0", "/tiny-llama/L1", "/tiny-llama/L1N7", "/tiny-llama/token/5",
     "/tiny-llama/token", "/tiny-llama/pairs", "/tiny-llama/exclusive", "/tiny-llama/hubs", "/tiny-llama/hubs/centring",
     "/tiny-llama/compare?n=L1N7&n=L2N3", "/tiny-llama/L1N7/tokens", "/tiny-llama/L1N7/similar",
-    "/tiny-llama/token/5/neurons", "/search?q=the", "/tiny-llama/glossary", "/nowhere",
+    "/tiny-llama/token/5/neurons", "/tiny-llama/studies", "/tiny-llama/study/an",
+    "/search?q=the", "/tiny-llama/glossary", "/nowhere",
 )  # fmt: skip
 
 

@@ -13,18 +13,20 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from atlas.jsonable import jsonable
-from tests.hostile_sql import ALL, DATABASE, HOSTILE
+from atlas.parameters import parameter_names, with_dollars
+from tests.hostile_sql import ALL, DATABASE, HOSTILE, OTHER
 from web.sandbox.cells import cell, plain
 from web.sandbox.errors import SqlBusy, SqlError, SqlFailed, SqlRefused, SqlTimeout, SqlUnavailable
 from web.sandbox.host import Host
-from web.sandbox.limits import LATEST, Limits
-from web.sandbox.parameters import parameter_names, with_dollars
+from web.sandbox.limits import LATEST, TURNED_AWAY, Limits
 from web.sandbox.sandbox import Sandbox
 
 SLOW = "SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b"
@@ -32,16 +34,20 @@ LIMITS = Limits(seconds=1, running=2)
 
 
 @pytest.fixture(scope="module")
-def served(tiny_llama_atlas, tmp_path_factory) -> Path:
-    """An atlas in a folder of its own."""
-    return Path(shutil.copy(tiny_llama_atlas, tmp_path_factory.mktemp("served") / "atlas.duckdb"))
+def served(tiny_llama_atlas, tiny_gpt2_atlas, tmp_path_factory) -> Path:
+    """An atlas in a folder of its own, another one beside it."""
+    folder = tmp_path_factory.mktemp("served")
+    shutil.copy(tiny_gpt2_atlas, folder / "beside.duckdb")
+    return Path(shutil.copy(tiny_llama_atlas, folder / "atlas.duckdb"))
 
 
 @pytest.fixture(scope="module")
 def sandbox(served):
-    """A sandbox with a limit of one second."""
-    with closing(Sandbox(served, LIMITS)) as made:
+    """A sandbox with a limit of one second, the other atlas attached."""
+    host = together(served)
+    with closing(Sandbox(served, host=(host, 0))) as made:
         yield made
+    host.close()
 
 
 class closing:  # noqa: N801  as contextlib's
@@ -61,9 +67,19 @@ class closing:  # noqa: N801  as contextlib's
         self.made.close()
 
 
+def beside(path: Path) -> Path:
+    """The other atlas."""
+    return path.with_name("beside.duckdb")
+
+
+def together(path: Path, limits: Limits = LIMITS, without: tuple[str, ...] = ()) -> Host:
+    """A host of both atlases, under their slugs."""
+    return Host([path, beside(path)], limits, names=["tiny-llama", "tiny-gpt2"], without=without)
+
+
 def without(path: Path, *layers: str, limits: Limits = LIMITS) -> Sandbox:
     """A sandbox that lacks layers and is used all the same."""
-    return Sandbox(path, host=(Host([path], limits, without=layers), 0), anyway=True)
+    return Sandbox(path, host=(together(path, limits, layers), 0), anyway=True)
 
 
 def state(folder: Path) -> list[tuple]:
@@ -78,7 +94,7 @@ def asked(sandbox: Sandbox, sql: str, database: Path) -> tuple[float, object]:
     """How long a statement takes, and how it ends."""
     start = time.monotonic()
     try:
-        end = sandbox.ask(sql.replace(DATABASE, str(database)))
+        end = sandbox.ask(sql.replace(DATABASE, str(database)).replace(OTHER, str(beside(database))))
     except SqlError as error:
         end = error
     return time.monotonic() - start, end
@@ -101,17 +117,23 @@ def test_no_hostile_statement_writes_tells_or_outlives_its_time(sandbox, served)
     before = state(served.parent)
     with ThreadPoolExecutor(LIMITS.running) as pool:
         ends = list(pool.map(lambda item: asked(sandbox, item[1], served), ALL))
+    # On a machine that others use, a place may not be free yet.
+    ends = [
+        asked(sandbox, sql, served) if isinstance(end, SqlBusy) else (took, end)
+        for (_, sql), (took, end) in zip(ALL, ends, strict=True)
+    ]
     late = [(what, sql[:60], took) for (what, sql), (took, _) in zip(ALL, ends, strict=True) if took > 1 + LATEST]
     assert late == []
     assert state(served.parent) == before
     for (what, sql), (_, end) in zip(ALL, ends, strict=True):
         said = str(end) if isinstance(end, SqlError) else json.dumps(end.rows)
-        if DATABASE not in sql:  # what a visitor wrote may come back
+        if DATABASE not in sql and OTHER not in sql:  # what a visitor wrote may come back
             assert str(served.parent) not in said, (what, sql)
         if what in (
             "writes",
             "copy through other statements",
             "other databases",
+            "the database beside it",
             "several statements",
             "what it tells",
         ):
@@ -122,15 +144,58 @@ def test_no_hostile_statement_writes_tells_or_outlives_its_time(sandbox, served)
 @pytest.mark.parametrize("missing", [("gate",), ("gate", "landlock"), ("gate", "seccomp")])
 def test_nothing_is_written_even_without_the_gate_and_another_layer(served, missing):
     before = state(served.parent)
-    kinds = ["files", "copy through other statements", "other databases"]
+    kinds = ["files", "copy through other statements", "other databases", "the database beside it"]
     kinds += ["writes", "settings", "what would stay"] if missing == ("gate",) else []
     with closing(without(served, *missing)) as bare, ThreadPoolExecutor(LIMITS.running) as pool:
         statements = [sql for kind in kinds for sql in HOSTILE[kind]]
         ends = list(pool.map(lambda sql: asked(bare, sql, served), statements))
         assert max(took for took, _ in ends) <= 1 + LATEST
-        with pytest.raises(SqlFailed, match=r"not permitted|Permission denied"):
-            bare.ask(f"COPY (SELECT 'junk') TO '{served}' (FORMAT csv, USE_TMP_FILE false)")
+        for path in (served, beside(served)):
+            with pytest.raises(SqlFailed, match=r"not permitted|Permission denied"):
+                bare.ask(f"COPY (SELECT 'junk') TO '{path}' (FORMAT csv, USE_TMP_FILE false)")
     assert state(served.parent) == before
+
+
+def test_the_atlas_beside_it_can_be_named(sandbox, tiny_llama_atlas, tiny_gpt2_atlas):
+    paths = (str(tiny_llama_atlas), str(tiny_gpt2_atlas))
+    with duckdb.connect(paths[0], read_only=True) as one, duckdb.connect(paths[1], read_only=True) as other:
+        best = 'SELECT t."text", n.name FROM token AS t JOIN neuron AS n ON n.neuron_id = t.best_neuron_id'
+        ours, theirs = dict(one.execute(best).fetchall()), dict(other.execute(best).fetchall())
+        views = [
+            name for (name,) in other.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()
+        ]
+        counts = {view: other.execute(f"SELECT count(*), sum(hash(v)) FROM {view} AS v").fetchone() for view in views}
+    asked = sandbox.ask(
+        'SELECT a."text", m.name, n.name FROM token AS a JOIN neuron AS m ON m.neuron_id = a.best_neuron_id '
+        'JOIN "tiny-gpt2".token AS b USING ("text") '
+        'JOIN "tiny-gpt2".main.neuron AS n ON n.neuron_id = b.best_neuron_id '
+        "WHERE a.\"text\" LIKE ' %'"
+    )
+    assert len(asked.rows) > 10
+    assert all((ours[text], theirs[text]) == (mine, its) for text, mine, its in asked.rows)
+    assert sandbox.ask("SELECT slug, current_database() FROM atlas").rows == [["tiny-llama", "tiny-llama"]]
+    assert sandbox.ask('SELECT a.slug, b.slug FROM "tiny-llama".atlas AS a, "tiny-gpt2".atlas AS b').rows == [
+        ["tiny-llama", "tiny-gpt2"]
+    ]
+    assert sandbox.ask("SHOW DATABASES").rows == [["tiny-gpt2"], ["tiny-llama"]]
+    # Views read the tables of their own file.
+    for view, (n, digest) in counts.items():
+        seen = sandbox.ask(f'SELECT count(*), sum(hash(v)) FROM "tiny-gpt2".{view} AS v').rows
+        assert seen == [[n, digest]], view
+    of_other = Sandbox(beside(sandbox._host._served[0].path), host=(sandbox._host, 1))
+    assert of_other.ask('SELECT a.slug, b.slug FROM atlas AS a, "tiny-llama".atlas AS b').rows == [
+        ["tiny-gpt2", "tiny-llama"]
+    ]
+
+
+def test_an_atlas_beside_it_that_was_replaced_is_still_read(served, tiny_llama_atlas, tmp_path):
+    one, other = (Path(shutil.copy(path, tmp_path)) for path in (served, beside(served)))
+    host = Host([one, other], LIMITS, names=["a", "b"])
+    with closing(Sandbox(one, host=(host, 0))) as made:
+        os.replace(shutil.copy(tiny_llama_atlas, tmp_path / "new.duckdb"), other)
+        for _ in range(6):  # more than wait in advance
+            assert made.ask('SELECT slug FROM "b".atlas').rows == [["tiny-gpt2"]]
+    host.close()
 
 
 def test_the_self_test_finds_what_is_open(served):
@@ -179,7 +244,8 @@ HABITS = {
     "SELECT TIMESTAMPTZ '2020-01-02 03:04:05+01', DATE '2020-01-01', 'ab'::BLOB": [
         ["2020-01-02T02:04:05+00:00", "2020-01-01", "6162"]
     ],
-    "SELECT table_name FROM information_schema.tables WHERE table_name = 'neuron'": [["neuron"]],
+    "SELECT table_name FROM information_schema.tables WHERE table_name = 'neuron' "
+    "AND table_catalog = current_database()": [["neuron"]],
     "SELECT $$it's$$": [["it's"]],
 }
 
@@ -296,7 +362,8 @@ def test_turns_are_bounded_and_nobody_waits_longer_than_promised(served):
         kinds = sorted(type(end).__name__ for _, end in ends)
         assert kinds.count("SqlTimeout") == 1
         assert kinds.count("SqlBusy") == 5
-        assert min(took for took, end in ends if isinstance(end, SqlBusy)) < 0.5
+        turned_away = min(took for took, end in ends if isinstance(end, SqlBusy))
+        assert TURNED_AWAY - 0.01 <= turned_away < 1  # not at once: whoever asks again at once is slowed
         assert all(end.retry_after >= 1 for _, end in ends if isinstance(end, SqlBusy))
 
 
@@ -330,7 +397,8 @@ def test_the_broker_is_small_and_clean(sandbox):
     assert set(Path(f"/proc/{broker}/environ").read_text().split("\0")) - {""} == {"LC_ALL=C.UTF-8"}
     code = "import sys, web.sandbox.broker; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert {"flask", "sqlalchemy", "atlas", "altair", "numpy"}.isdisjoint(loaded)
+    assert {"flask", "sqlalchemy", "altair", "numpy", "rich"}.isdisjoint(loaded)
+    assert {name for name in loaded if name.split(".")[0] == "atlas"} == {"atlas", "atlas.parameters"}
 
 
 def test_a_broker_that_dies_takes_its_workers_and_is_replaced(served):
@@ -379,13 +447,29 @@ print("ended")
     assert done.stdout == "ended\n", done.stderr
 
 
-def test_a_file_that_was_replaced_is_not_read(served, tmp_path, capfd):
+def test_a_file_that_was_replaced_is_still_read(served, tiny_gpt2_atlas, tmp_path):
     copy = Path(shutil.copy(served, tmp_path / "copy.duckdb"))
-    with closing(Sandbox(copy, Limits(seconds=0.5, running=1))) as one:
-        os.replace(shutil.copy(served, tmp_path / "new.duckdb"), copy)
-        ends = [asked(one, "SELECT 1", copy)[1] for _ in range(5)]
-    assert isinstance(ends[-1], SqlUnavailable | SqlBusy)
-    assert "the file was replaced since the site was started" in capfd.readouterr().err
+    with closing(Sandbox(copy, LIMITS)) as one:
+        os.replace(shutil.copy(tiny_gpt2_atlas, tmp_path / "new.duckdb"), copy)
+        # More than wait in advance, and a broker that was started after.
+        for _ in range(6):
+            assert one.ask("SELECT slug FROM atlas").rows == [["tiny-llama"]]
+        os.kill(one._host._pid, signal.SIGKILL)
+        os.waitpid(one._host._pid, 0)
+        with suppress(SqlFailed):  # a worker just forked may still hold the broker's end, and with it a request
+            one.ask("SELECT 1")
+        assert one.ask("SELECT slug, current_database() FROM atlas").rows == [["tiny-llama", "copy"]]
+        assert one.layers()["landlock"]["on"]
+
+
+def test_queries_share_the_processor_with_the_pages(sandbox):
+    # In a session of its own the broker and its workers would have a share of the processor (Linux's autogroup) that no
+    # priority within it lowers.
+    sandbox.layers()
+    broker = sandbox._host._pid
+    assert os.getsid(broker) == os.getsid(0)
+    assert os.getpgid(broker) == broker  # Ctrl-C is for the site
+    assert sandbox.layers()["priority"]["on"]
 
 
 def test_the_web_process_does_not_grow(sandbox):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import re
 from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
+import duckdb
 import pytest
 
 from tests.html_reader import Reader
@@ -21,24 +23,59 @@ def path(address):
     return parts.path + (f"?{parts.query}" if parts.query else "")
 
 
+def cited(text):
+    """The citations on a page, by name."""
+    found = re.findall(r'<div class="citation"><h3>([^<]+)</h3><pre tabindex="0"><code>(.*?)</code>', text, re.DOTALL)
+    return {name: html.unescape(citation) for name, citation in found}
+
+
 def test_citations_lead_to_the_pinned_page(client, app):
     info = app.extensions["atlases"]["tiny-llama"].info
     text = client.get("/tiny-llama/L1N7?context=window").text
     assert f"http://localhost/tiny-llama@{info.build_id}/L1N7?context=window" in text
     assert Reader(text).inline == []
-    found = {c.name: c.text for c in citations("A [b]", "It says {so}.", "http://h/a_(b)", "http://h/a.json", info)}
+    found = {c.name: c.text for c in citations("A [b]", "It *says* {so}.", "http://h", "/a_(b)", info)}
     assert found["Address"] == "http://h/a_(b)"
-    assert found["Markdown"] == rf"[A \[b\]](http://h/a_%28b%29) of {info.model_name}. It says {{so}}."
+    assert found["Markdown"] == rf"[A \[b\]](http://h/a_%28b%29) of {info.model_name}. It \*says\* {{so}}."
     assert found["BibTeX"].startswith(
         f"@misc{{tiny-llama-a-b-{info.build_id},\n  title = {{A [b], {info.model_name}}},"
     )
     assert info.model_fingerprint in found["BibTeX"]
     assert found["BibTeX"].count("{") == found["BibTeX"].count("}")
-    data = re.search(r"curl &#39;(http[^&]*)", text)[1].replace("&amp;", "&")
+    assert "Frame" not in found
+    data = re.search(r"curl '(.*)'", cited(text)["Data, from a shell"])[1]
     assert client.get(path(data)).json["neuron"]["name"] == "L1N7"
     scope = {}
     exec(found["Data, in Python"].replace("urllib.request.urlopen", "len").replace("json.load", "str"), scope)
-    assert scope["page"] == str(len("http://h/a.json"))
+    assert scope["page"] == str(len("http://h/a_(b).json"))
+
+
+@pytest.mark.parametrize(("page", "thing"), [("/tiny-llama/L1N7", "neuron"), ("/tiny-llama/token/5", "token")])
+def test_a_neuron_and_a_token_are_fetched_and_framed_as_cited(client, site, tiny_llama_atlas, page, thing):
+    data = client.get(f"{page}.json").json
+    build = data["build_id"]
+    found = cited(client.get(page).text)
+    frame = ElementTree.fromstring(found["Frame"])
+    assert path(frame.get("src")) == "/embed" + page.replace("tiny-llama", f"tiny-llama@{build}")
+    assert client.get(path(frame.get("src"))).status_code == 200
+    assert frame.get("title").startswith(data["title"])
+    assert (frame.get("loading"), frame.get("sandbox")) == ("lazy", "allow-popups allow-popups-to-escape-sandbox")
+    scope = {}
+    exec(found["Data, in Python"].replace("http://localhost", site), scope)
+    with duckdb.connect(str(tiny_llama_atlas), read_only=True) as connection:
+        answer = connection.execute(found["Data, in SQL"])
+        names, (values,) = [column[0] for column in answer.description], answer.fetchall()
+    row = dict(zip(names, values, strict=True))
+    if thing == "neuron":
+        assert scope["neuron"].best_congruence == data["neuron"]["best_congruence"]
+        assert row["neuron"] == scope["neuron"].name == "L1N7"
+        best = [token["token"]["shown"] for token in data["best_tokens"][:4]]
+        said = re.sub(r"\\(?=[^\w\s])", "", found["Markdown"])
+        assert f"[L1N7](http://localhost/tiny-llama@{build}/L1N7)" in found["Markdown"]
+        assert all(token in said for token in best)
+    else:
+        assert scope["token"].best_congruence == data["row"]["best_congruence"]
+        assert row["token_id"] == 5
 
 
 def test_the_site_map_has_every_page_once(client, app, monkeypatch):
@@ -46,7 +83,7 @@ def test_the_site_map_has_every_page_once(client, app, monkeypatch):
     parts = [item.text for item in ElementTree.fromstring(client.get("/sitemap.xml").data).iter(LOC)]
     found = [item.text for part in parts for item in ElementTree.fromstring(client.get(path(part)).data).iter(LOC)]
     expected = sum(
-        atlas.info.n_neurons + atlas.info.d_vocab + atlas.info.n_layers + 6
+        atlas.info.n_neurons + atlas.info.d_vocab + atlas.info.n_layers + 12
         for atlas in app.extensions["atlases"].values()
     )
     assert len(found) == len(set(found)) == expected

@@ -180,7 +180,7 @@ def test_a_machine_that_cannot_confine(tiny_llama_atlas, monkeypatch):
 
 def test_the_options(monkeypatch):
     given = {}
-    monkeypatch.setattr(server, "serve_files", lambda *arguments: given.update(options=arguments[-1]))
+    monkeypatch.setattr(server, "serve_files", lambda *arguments, **_: given.update(options=arguments[-1]))
     runner = CliRunner()
     result = runner.invoke(serve, ["x.duckdb"])
     assert result.exit_code == 0, result.output

@@ -10,38 +10,59 @@ from flask import Flask, request
 from flask_compress import Compress
 from werkzeug.routing import BaseConverter, ValidationError
 
-from atlas import Atlas, display, open_atlas
+from atlas import Atlas, display, open_atlas, queries
 from atlas.db import program_version
 from atlas.errors import SlugError
 from atlas.names import RESERVED_SLUGS
 from web import api, bundle, cors, errors, headers, rate_limit, urls
+from web import downloads as whole_files
+from web.charts import curves_drawing, histogram_drawing
 from web.charts.theme import CONFIG
-from web.markup import snippet, table_rows, whole, window
+from web.downloads import DOWNLOADS
+from web.live.live import Live
+from web.markup import live_text, snippet, table_rows, whole, window
 from web.page import find_atlas
 from web.sandbox.console import Console
+from web.saved import SavedQueries
 from web.sharing import Citation, citations
 from web.urls import AtlasRef
 from web.views import (
     api_page,
     atlas_page,
+    bridge,
+    bridge_compare,
+    candidates,
     compare,
     crawlers,
+    embed,
     exclusive,
+    family,
     glossary,
     home,
     hubs,
     layer,
+    live_study,
     neuron,
     neurons,
+    oembed,
     pairs,
+    prediction,
+    predictive,
+    reduced,
+    saved,
     search,
     spread,
     sql,
+    study,
     suggest,
+    tables,
     token,
 )
 from web.views import (
     console as console_view,
+)
+from web.views import (
+    live as live_view,
 )
 
 
@@ -70,8 +91,7 @@ class LayerConverter(BaseConverter):
 def cited(title: str, description: str, url: str, ref: AtlasRef) -> list[Citation]:
     """How to cite a page of an atlas, for its template."""
     info, host = find_atlas(ref).info, request.host_url.rstrip("/")
-    pinned = urls.pinned(ref, url, info.build_id)
-    return citations(title, description, host + pinned, host + urls.json(pinned), info)
+    return citations(title, description, host, urls.pinned(ref, url, info.build_id), info)
 
 
 def open_atlases(files: Iterable[Path]) -> dict[str, Atlas]:
@@ -94,11 +114,20 @@ def open_atlases(files: Iterable[Path]) -> dict[str, Atlas]:
     return atlases
 
 
-def create_app(files: Iterable[Path], rate: str | None = None, console: Console | None = None) -> Flask:
+def create_app(
+    files: Iterable[Path],
+    rate: str | None = None,
+    console: Console | None = None,
+    saved_queries: SavedQueries | None = None,
+    downloads: int = DOWNLOADS,
+    live: Live | None = None,
+) -> Flask:
     """The site of some atlas files. Each file is checked now and opened again at its first query.
 
     `rate` limits the requests for data of one address, as in '60/min'; None does not. `console` is where visitors run
-    SQL; None makes one with the limits that `atlas serve` has, started when it is first used.
+    SQL; None makes one with the limits that `atlas serve` has, started when it is first used. `saved_queries` keeps
+    short links of queries; None keeps none. `downloads` is how many whole files are sent at a time; 0: none.
+    `live` reaches the models that visitors may try; None: they may not.
 
     Raises:
         AtlasError: a file cannot be served (see `open_atlases`), or the rate cannot be read.
@@ -107,11 +136,16 @@ def create_app(files: Iterable[Path], rate: str | None = None, console: Console 
     app.url_map.converters.update(atlas=AtlasConverter, layer=LayerConverter)
     atlases = app.extensions["atlases"] = open_atlases(files)
     app.extensions["console"] = console or Console({slug: atlas.path for slug, atlas in atlases.items()})
+    app.extensions["saved"] = saved_queries
+    app.extensions["live"] = live
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals.update(
         urls=urls,
         absolute=lambda url: request.host_url.rstrip("/") + url,
         citations=cited,
+        served_together=lambda: len(atlases) > 1,
+        live_options=live and live.options,
+        has_studies=lambda ref: bool(queries.studies(find_atlas(ref))),
         program_version=program_version(),
         vega_url=bundle.url(),
         chart_config=CONFIG,
@@ -119,6 +153,9 @@ def create_app(files: Iterable[Path], rate: str | None = None, console: Console 
         window=window,
         whole=whole,
         table_rows=table_rows,
+        live_text=live_text,
+        histogram_drawing=histogram_drawing,
+        curves_drawing=curves_drawing,
     )
     app.jinja_env.filters.update(
         number=display.show_number,
@@ -131,6 +168,7 @@ def create_app(files: Iterable[Path], rate: str | None = None, console: Console 
     Compress(app)
     headers.register(app)
     cors.register(app)
+    whole_files.register(app, downloads)
     if rate is not None:
         rate_limit.register(app, rate)
     for module in (
@@ -142,7 +180,12 @@ def create_app(files: Iterable[Path], rate: str | None = None, console: Console 
         suggest,
         bundle,
         pairs,
+        prediction,
+        predictive,
+        reduced,
         exclusive,
+        candidates,
+        family,
         hubs,
         glossary,
         token,
@@ -151,8 +194,17 @@ def create_app(files: Iterable[Path], rate: str | None = None, console: Console 
         neurons,
         spread,
         sql,
+        study,
         console_view,
+        live_view,
+        live_study,
+        saved,
+        tables,
         compare,
+        bridge,
+        bridge_compare,
+        embed,
+        oembed,
         neuron,
     ):
         app.register_blueprint(module.blueprint)

@@ -6,6 +6,7 @@ import gzip
 import mimetypes
 import threading
 from functools import cache
+from hashlib import blake2b
 
 import vl_convert
 from flask import Blueprint, Response, abort, request
@@ -16,6 +17,7 @@ blueprint = Blueprint("static", __name__)
 
 _SNIPPET = "window.vegaEmbed = vegaEmbed;"
 _YEAR = 365 * 24 * 3600
+_HOUR = 3600
 _making = threading.Lock()
 
 
@@ -59,11 +61,15 @@ def _own(name: str) -> bytes | None:
 
 @blueprint.get("/static/<path:name>")
 def file(name: str) -> Response:
-    """One of the site's own files; kept for ever if the address says its content."""
+    """One of the site's own files; kept for ever if the address says its content, else for an hour."""
     content = _own(name)
     if content is None:
         abort(404)
     response = Response(content, mimetype=mimetypes.guess_type(name)[0])
     if "v" in request.args:
         response.headers["Cache-Control"] = f"public, max-age={_YEAR}, immutable"
-    return response
+        return response
+    # What other sites include has one address for ever, so that a new version must arrive by itself.
+    response.headers["Cache-Control"] = f"public, max-age={_HOUR}"
+    response.set_etag(blake2b(content, digest_size=8).hexdigest(), weak=True)
+    return response.make_conditional(request)

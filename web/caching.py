@@ -6,7 +6,7 @@ from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 
-from flask import Response, request
+from flask import Response, current_app, request
 
 import atlas
 
@@ -26,7 +26,11 @@ def program_digest() -> str:
 
 
 def _etag(build_id: str) -> str:
-    asked = blake2b(request.full_path.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+    # Pages of one atlas lead to the others that are served with it, and to live mode where it is on.
+    said = f"{request.full_path} {' '.join(current_app.extensions['atlases'])}"
+    if current_app.extensions.get("live"):
+        said += " live"
+    asked = blake2b(said.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
     return f"{build_id}-{program_digest()}-{asked}"
 
 

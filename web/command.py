@@ -14,6 +14,11 @@ import click
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="Processes that answer.")
 @click.option("--threads", default=8, show_default=True, type=click.IntRange(1), help="Threads in each.")
 @click.option(
+    "--public-url", metavar="URL",
+    help="The site's own address, as in https://atlas.example.org, which its pages give as theirs. What each request "
+    "says unless given: give it behind a proxy or a cache.",
+)  # fmt: skip
+@click.option(
     "--rate-limit", metavar="N/UNIT",
     help="Requests for data (the API, .json) of one address, as in 60/min; also s, h, d. Each process counts for "
     "itself: an address gets up to --workers times as many. Off unless given.",
@@ -45,12 +50,55 @@ import click
     "--sql-anyway", is_flag=True,
     help="Let visitors run SQL even where this machine cannot confine it: a query may then overwrite the atlas.",
 )  # fmt: skip
+@click.option(
+    "--saved",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Keep short links of visitors' queries in FILE, made if it is missing; never an atlas. None unless given.",
+)
+@click.option(
+    "--saved-most",
+    default=10_000,
+    show_default=True,
+    type=click.IntRange(1, 1_000_000),
+    help="Queries that FILE keeps.",
+)
+@click.option(
+    "--downloads/--no-downloads", default=True, show_default=True,
+    help="Let visitors download whole tables and the atlas file, or not.",
+)  # fmt: skip
+@click.option(
+    "--live", is_flag=True,
+    help="Let visitors try the models: a neuron on a text they type, the neurons behind a prediction, studies. Needs "
+    "neuron-atlas[ingest]; a model is loaded when it is first asked for.",
+)  # fmt: skip
+@click.option(
+    "--live-tokens", default=128, show_default=True, type=click.IntRange(1, 4096), help="Tokens of a typed text."
+)
+@click.option(
+    "--live-queue", default=8, show_default=True, type=click.IntRange(1, 256),
+    help="Texts that wait for their turn, and studies that do.",
+)  # fmt: skip
+@click.option(
+    "--live-seconds", default=300.0, show_default=True, type=click.FloatRange(1, 36_000),
+    help="Seconds that a study may run; an answer about a text may take as many, but no more than 30.",
+)  # fmt: skip
+@click.option(
+    "--live-models", default=1, show_default=True, type=click.IntRange(1, 64),
+    help="Models in memory at once; of more atlases the one not used for longest makes room.",
+)  # fmt: skip
+@click.option(
+    "--live-model", multiple=True, metavar="[SLUG=]MODEL",
+    help="What to load, as for `atlas ingest`, where it is not what the atlas names; its weights must be the atlas's. "
+    "May be repeated.",
+)  # fmt: skip
 def serve(
     files: tuple[Path, ...],
     host: str,
     port: int,
     workers: int,
     threads: int,
+    public_url: str | None,
     rate_limit: str | None,
     sql: bool,
     sql_seconds: float,
@@ -58,13 +106,27 @@ def serve(
     sql_rows: int,
     sql_workers: int | None,
     sql_anyway: bool,
+    downloads: bool,
+    saved: Path | None,
+    saved_most: int,
+    live: bool,
+    live_tokens: int,
+    live_queue: int,
+    live_seconds: float,
+    live_models: int,
+    live_model: tuple[str, ...],
 ) -> None:
     """Serve atlas FILEs as a site, read-only."""
     # Imported here: the help text can do without gunicorn.
+    from web.live.options import LiveOptions
     from web.sandbox.console import ConsoleOptions
     from web.sandbox.limits import Limits
     from web.server import serve_files
 
     limits = Limits(seconds=sql_seconds, memory=sql_memory << 20, rows=sql_rows, running=sql_workers or 0)
     options = ConsoleOptions(enabled=sql, anyway=sql_anyway, limits=limits)
-    serve_files(files, host, port, workers, threads, rate_limit, options)
+    serve_files(
+        files, host, port, workers, threads, rate_limit, options, downloads=downloads, saved=saved,
+        most_saved=saved_most, public_url=public_url,
+        live=LiveOptions(live_tokens, live_queue, live_seconds, live_models) if live else None, live_models=live_model,
+    )  # fmt: skip

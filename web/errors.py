@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from flask import Flask, Response, g, redirect, render_template, request
+from flask import Flask, Response, abort, g, redirect, render_template, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
-from atlas.errors import AtlasError, NeuronNameError, QueryError, TokenError
+from atlas.errors import AtlasError, NeuronNameError, QueryError, StudyNameError, TokenError
 from atlas.jsonable import dumps
 from web import urls
 from web.cors import is_data
+from web.live.errors import LiveError
 from web.sandbox.errors import SqlError
+from web.saved.errors import SavedError
 
 
 class SiteError(AtlasError):
@@ -29,6 +31,14 @@ class BadRequestError(SiteError):
 
 class NotServedError(SiteError):
     """The URL is well formed and names nothing that is served here."""
+
+
+class BusyError(SiteError):
+    """There is no room for it now; in `retry_after` seconds there may be."""
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True)
@@ -53,19 +63,23 @@ _CODES = {
 
 
 def failure_of(error: Exception) -> Failure:
-    """What is said of an error. NeuronNameError and TokenError are raised by queries for what is out of range."""
+    """What is said of an error. Queries raise NeuronNameError, TokenError and StudyNameError for what is not there."""
     if isinstance(error, HTTPException):
         status = error.code or 500
         message = "There is no such page here." if status == 404 else error.description or error.name
         return Failure(status, _CODES.get(status, error.name.lower().replace(" ", "_")), message)
     if isinstance(error, NotServedError):
         return Failure(404, "not_found", str(error), error.link)
-    if isinstance(error, NeuronNameError | TokenError):
+    if isinstance(error, NeuronNameError | TokenError | StudyNameError):
         return Failure(404, "not_found", str(error))
     if isinstance(error, BadRequestError):
         return Failure(400, "bad_request", str(error), error.link)
+    if isinstance(error, BusyError):
+        return Failure(503, "busy", str(error), retry_after=error.retry_after)
     if isinstance(error, SqlError):
         return Failure(error.status, error.code, str(error), position=error.position, retry_after=error.retry_after)
+    if isinstance(error, SavedError | LiveError):
+        return Failure(error.status, error.code, str(error), retry_after=error.retry_after)
     if isinstance(error, QueryError):
         return Failure(500, "query_failed", str(error))
     return Failure(500, "internal_error", "Something went wrong here. The server's log says what.")
@@ -81,15 +95,20 @@ def answer(failure: Failure) -> Response:
     if failure.link is None and "ref" in g:
         # Within an atlas there is somewhere to go on from.
         failure = replace(failure, link=urls.overview(g.ref))
-    titles = {400: "That is not quite right", 404: "Not here"}
-    return Response(
-        render_template("error.html", title=titles.get(failure.status, "Something went wrong"), failure=failure),
-        failure.status,
-    )
+    titles = {400: "That is not quite right", 403: "Not from there", 404: "Not here", 507: "No room"}
+    # In another site's frame an error is shown without the site around it.
+    template = "embed_error.html" if urls.may_be_framed(request.path) else "error.html"
+    title = titles.get(failure.status, "Something went wrong")
+    return Response(render_template(template, title=title, failure=failure), failure.status)
 
 
 def register(app: Flask) -> None:
     """Answer every error of the app."""
+
+    @app.before_request
+    def no_nul() -> None:
+        if "\0" in request.path:  # no page's, and the system takes no such name of a file
+            abort(404)
 
     @app.errorhandler(HTTPException)
     def http(error: HTTPException) -> BaseResponse:

@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 from atlas.display import show_number
 from atlas.records import Example, Token
 from web.charts import Table
+from web.live.placed import PlacedToken
 
 LEVELS = 8
 """Strengths of colour."""
@@ -96,6 +97,20 @@ def whole(example: Example, tokens: Sequence[Token], scale: float) -> Markup:
     after = "".join(_span(token, None, scale) for token in tokens[stop:])
     inner = _spans(example, 0, peak, scale) + _peak(example, scale) + _spans(example, peak + 1, n, scale)
     return Markup(f'<p class="text">{before}{inner}{after}</p>')
+
+
+def live_text(tokens: Sequence[PlacedToken], scale: float) -> Markup:
+    """Tokens with activations, each a link to its row in the table ('#t' and its position); pale: it does not count."""
+    parts = []
+    for item in tokens:
+        strength = 0 if item.below is None else level(item.activation, scale)
+        names = f"{'p' if item.activation > 0 else 'n'}{strength}" if strength else ""
+        kind = ' class="cut"' if item.below is None else f' class="{names}"' if names else ""
+        parts.append(
+            f'<a{kind} href="#t{item.position}" data-value="{show_number(item.activation, 3)}" '
+            f'title="{item.activation:.4g}">{_escaped(item.token.in_text)}</a>'
+        )
+    return Markup(f'<p class="text live">{"".join(parts)}</p>')
 
 
 def table_rows(table: Table) -> Markup:

@@ -13,6 +13,8 @@ from web.neurons_state import NeuronsState
 Link = Callable[[NeuronsState], str]
 """The URL of a state, as the request would have it."""
 
+_KIND_WORDS = {word: word for word in ("prediction", "suppression", "partition", "hub")}
+_KIND_WORDS |= {"other": "none of these", "detector": "token detector"}
 _EXCLUSIVE_WORDS = {"top": "in a top pair", "bottom": "in a bottom pair", "any": "in any pair", "none": "in no pair"}
 
 
@@ -63,6 +65,8 @@ def active_filters(atlas: Atlas, state: NeuronsState, link: Link) -> tuple[Activ
         add("dead" if chosen.dead else "not dead", dead=None)
     if chosen.exclusive is not None:
         add(_EXCLUSIVE_WORDS[chosen.exclusive], exclusive=None)
+    if chosen.kind is not None:
+        add("none of the kinds" if chosen.kind == "other" else _KIND_WORDS[chosen.kind], kind=None)
     for bound in chosen.bounds:
         rest = tuple(other for other in chosen.bounds if other != bound)
         sign = "≥" if bound.op == "gte" else "≤"
@@ -94,6 +98,7 @@ def facet_links(state: NeuronsState, facets: NeuronFacets, link: Link) -> tuple[
     # A word other than the active one narrows the selection only where the active one is 'any'.
     words = {None: ("top", "bottom", "any", "none"), "any": ("top", "bottom", "any")}
     exclusive = [count for count in facets.exclusive if count.value in words.get(chosen.exclusive, (chosen.exclusive,))]
+    kinds = [count for count in facets.kind if chosen.kind in (None, count.value)]
     return (
         FacetLinks(
             name="layer",
@@ -105,6 +110,7 @@ def facet_links(state: NeuronsState, facets: NeuronFacets, link: Link) -> tuple[
         FacetLinks(
             name="exclusive pair", values=values(exclusive, _EXCLUSIVE_WORDS.__getitem__, lambda v: {"exclusive": v})
         ),
+        FacetLinks(name="kind", values=values(kinds, _KIND_WORDS.__getitem__, lambda v: {"kind": v})),
         FacetLinks(
             name="best token", values=values(facets.best_token, lambda v: f"token {v}", lambda v: {"best_token_id": v})
         ),

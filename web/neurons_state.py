@@ -21,7 +21,7 @@ DEFAULT_SORT = "best_congruence"
 _TOKENS = ("best_token", "worst_token")
 _BOUNDS = {f"{column}.{op}": (column, op) for column in queries.RANGE_COLUMNS for op in ("gte", "lte")}
 _PLAIN = ("layer_min", "layer_max", "best_token", "best_token_id", "worst_token", "worst_token_id", "dead", "exclusive")
-_PARAMETERS = (*_PLAIN, "sort", "order", "after", "before")
+_PARAMETERS = (*_PLAIN, "kind", "sort", "order", "after", "before")
 _NUMBER = re.compile(r"-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _CURSOR = re.compile(r"([^~]+)~([0-9]{1,10})")
 
@@ -44,6 +44,7 @@ class NeuronsState:
         }
         query["dead"] = None if chosen.dead is None else int(chosen.dead)
         query["exclusive"] = chosen.exclusive
+        query["kind"] = chosen.kind
         query |= {f"{bound.column}.{bound.op}": _number_text(bound.value) for bound in chosen.bounds}
         query["sort"] = None if self.sort == DEFAULT_SORT else self.sort
         query["order"] = None if self.order == "desc" else self.order
@@ -90,6 +91,7 @@ def read_state(atlas: Atlas, arguments: MultiDict[str, str]) -> NeuronsState:
         **{f"{name}_id": _token_id(atlas, given, name) for name in _TOKENS},
         dead=None if dead is None else dead == "1",
         exclusive=_choice(given, "exclusive", queries.EXCLUSIVE),
+        kind=_choice(given, "kind", queries.KINDS),
         bounds=tuple(Bound(*_BOUNDS[name], _number(given, name)) for name in _BOUNDS if name in given),
     )
     order = _choice(given, "order", ("desc", "asc")) or "desc"

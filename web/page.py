@@ -123,11 +123,12 @@ def query_choice(name: str, choices: tuple[str, ...], default: str) -> str:
 View = Callable[..., "Page | BaseResponse"]
 
 
-def page(blueprint: Blueprint, rule: str, template: str) -> Callable[[View], View]:
+def page(blueprint: Blueprint, rule: str, template: str, *, kept: bool = True) -> Callable[[View], View]:
     """Serve a view that answers with a context record (or a redirect) at a rule, its data at the rule + '.json', its
     picture at '.card.png', its charts at '.chart.svg', '.chart.png', '.chart.csv', '.chart.json' with `?chart=name`.
 
-    A rule with `<atlas:ref>` hands its view the Atlas instead of the reference, and its answers have validators.
+    A rule with `<atlas:ref>` hands its view the Atlas instead of the reference, and its answers have validators;
+    `kept=False` is for a page that shows what changes while its atlas does not.
     """
 
     def decorate(view: View) -> View:
@@ -138,14 +139,19 @@ def page(blueprint: Blueprint, rule: str, template: str) -> Callable[[View], Vie
                 return _answer(view(**values), template, kind)
             g.ref = values.pop("ref")
             atlas = find_atlas(g.ref)
-            held = not_modified(atlas.info.build_id)
+            held = not_modified(atlas.info.build_id) if kept else None
             if held is not None:
                 return held
             context = view(atlas=atlas, **values)
             response = _answer(context, template, kind)
             if not isinstance(context, Page) or response.status_code != 200:
                 return response
+            if not kept:
+                response.headers["Cache-Control"] = "no-cache"
+                return response
             return validated(response, atlas.info.build_id, pinned=g.ref.build_id is not None)
+
+        answer.view = view  # what other modules ask for a page's record (see web/views/oembed.py)
 
         # The longer rules first: names in a rule may hold dots, and the first of two equal rules wins.
         name = view.__name__
@@ -198,6 +204,11 @@ def _charts_in(value: Any) -> Iterable[Chart]:
 def wants_json() -> bool:
     """Whether the request is for data."""
     return request.path.endswith(".json")
+
+
+def wants_card() -> bool:
+    """Whether the request is for the page's picture, which can do without what takes long."""
+    return request.path.endswith(".card.png")
 
 
 def like_request(url: str) -> str:

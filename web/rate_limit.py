@@ -1,4 +1,5 @@
-"""How many requests for data one address may make: off unless the operator says so. Pages are never counted.
+"""How many requests for data, forms sent and live pages one address may have: off unless the operator says so. Other
+pages are never counted.
 
 Each process counts for itself and in memory, so that an address gets up to as many times the limit as there are
 processes. Behind a proxy every request comes from the proxy's address: limit there instead.
@@ -13,6 +14,7 @@ from flask_limiter import ApplicationLimit, Limiter
 from flask_limiter.util import get_remote_address
 
 from atlas.errors import AtlasError
+from web import urls
 from web.cors import is_data
 
 _UNITS = {"s": "second", "sec": "second", "min": "minute", "h": "hour", "hour": "hour", "d": "day", "day": "day"}
@@ -56,4 +58,5 @@ def register(app: Flask, rate: str) -> None:
 
     @limiter.request_filter
     def uncounted() -> bool:
-        return request.method == "OPTIONS" or not is_data(request.path)
+        costs = is_data(request.path) or request.method == "POST" or urls.is_live(request.path)
+        return request.method == "OPTIONS" or not costs

@@ -6,7 +6,8 @@ import ctypes
 import os
 import socket
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +20,28 @@ from gunicorn.app.base import BaseApplication
 from atlas import open_atlas, queries
 from atlas.errors import AtlasError
 from web import bundle, urls
+from web import public_url as public
 from web.app import create_app, open_atlases
+from web.live.live import Live, check_installed
+from web.live.options import LiveOptions, read_models
 from web.rate_limit import read_rate
-from web.sandbox.console import Console, ConsoleOptions
+from web.sandbox.console import ConsoleOptions
+from web.saved import MOST_SAVED, open_saved
+from web.swap import Site, SwappingArbiter, forget, mark, wait
+from web.worker import Worker
+
+_TURNED_AWAY = 8
+"""Threads of each process for queries that are turned away, which takes half a second, so that saying no to those who
+ask again at once is not all that it does."""
+
+_KEPT = 15
+"""Seconds that a connection is kept for a next request: between pages a reader reads."""
+
+_DRAINING = 300
+"""Seconds that a process which is told to end has for what it was asked: a download may take minutes."""
+
+_WARMING = 15.0
+_TRIES, _MOMENT = 4, 0.2
 
 
 class ListenError(AtlasError):
@@ -48,19 +68,37 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 class _Server(BaseApplication):
-    def __init__(self, files: Sequence[Path], rate: str | None, console: Console, options: dict[str, Any]) -> None:
-        self._files, self._rate, self._console, self._options = files, rate, console, options
+    """`make` makes the app of the current generation's files."""
+
+    def __init__(self, site: Site, make: Callable[[Site], Flask], options: dict[str, Any]) -> None:
+        self.site, self._make, self._options = site, make, options
+        self.first = True
         super().__init__()
 
     def load_config(self) -> None:
         for name, value in self._options.items():
             self.cfg.set(name, value)
 
+    def run(self) -> None:
+        SwappingArbiter(self).run()
+
+    def _made(self) -> Flask:
+        # DuckDB looks up a link's file and then opens that path: a file that is replaced in between is not found, and
+        # is a moment later. A process that could not start would be the end of the site.
+        for _ in range(_TRIES - 1):
+            with suppress(AtlasError):
+                return self._make(self.site)
+            time.sleep(_MOMENT)
+        return self._make(self.site)
+
     def load(self) -> Any:
         # Called in each worker, after the fork: no DuckDB or V8 thread is ever inherited.
         _give_memory_back()
-        app = create_app(self._files, self._rate, self._console)
-        warm_up(app)
+        app = self._made()
+        warming = warm_up(app)
+        if not self.first:
+            # Others answer meanwhile.
+            warming.join(_WARMING)
         return app
 
 
@@ -74,22 +112,30 @@ def _give_memory_back() -> None:
         libc.mallopt(-3, 65_536)
 
 
-def warm_up(app: Flask) -> None:
+def warm_up(app: Flask) -> threading.Thread:
     """Make what every page needs in the background, so that no visitor waits for it: the first pages of a process
-    would else take seconds."""
+    would else take seconds. Returns the thread that does it."""
 
     def make() -> None:
         for atlas in app.extensions["atlases"].values():
             queries.warm(atlas)
         bundle.bundle()
 
-    threading.Thread(target=make, name="warm-up", daemon=True).start()
+    thread = threading.Thread(target=make, name="warm-up", daemon=True)
+    thread.start()
+    return thread
 
 
 def _leave(_server: Any, _worker: Any) -> None:
     """A worker's end: at once. Tearing the interpreter down under DuckDB's and V8's threads (the warm-up's, a chart's)
     can hang until gunicorn kills it, half a minute later; nothing here is left to be written."""
     os._exit(0)
+
+
+def _forking(server: Any, worker: Any) -> None:
+    """Before a fork: which generation the process is of, and whether it is one of those that the site starts with."""
+    mark(server, worker)
+    server.app.first = worker.age <= server.cfg.workers
 
 
 def _point_out(files: Sequence[Path], base: str) -> None:
@@ -112,39 +158,78 @@ def serve_files(
     threads: int,
     rate: str | None = None,
     sql: ConsoleOptions | None = None,
+    downloads: bool = True,
+    saved: Path | None = None,
+    most_saved: int = MOST_SAVED,
+    public_url: str | None = None,
+    live: LiveOptions | None = None,
+    live_models: Sequence[str] = (),
 ) -> None:
-    """Serve until interrupted; `rate` limits requests for data (see `web.rate_limit`), `sql` visitors' SQL.
+    """Serve until interrupted; `rate` limits requests for data (see `web.rate_limit`), `sql` visitors' SQL; `downloads`
+    lets them have whole files; `saved` is the file of their saved queries, at most so many; `public_url` is the site's
+    own address; `live` lets visitors try the models, `live_models` says what to load (see `web.live.options`). A file
+    that another replaces is served as soon as its processes are ready (see `web.swap`).
 
     Raises:
-        AtlasError: a file cannot be served, the rate cannot be read, or the address cannot be listened on.
+        AtlasError: a file cannot be served or hold saved queries, the rate or the public address cannot be read, or the
+            address cannot be listened on, or live mode's libraries are not installed.
     """
+    if live is not None:
+        check_installed()
     if rate is not None:
         read_rate(rate)
+    if public_url is not None:
+        public.read_public_url(public_url)
     atlases = open_atlases(files)
+    if live is not None:
+        live = replace(live, load=read_models(live_models, atlases))
+    kept = None if saved is None else open_saved(saved, files, most_saved)
     listening = _listen(host, port)
     shown = f"[{host}]" if ":" in host else host
     base = f"http://{shown}:{listening.getsockname()[1]}"
     click.echo(f"Serving {', '.join(atlases)} at {base}/ (Ctrl-C stops)")
-    # Half of the threads are for pages, however many wait for the answers of queries.
-    options = replace(sql or ConsoleOptions(), places=max(1, threads // 2))
-    console = Console({slug: atlas.path for slug, atlas in atlases.items()}, options)
-    reason = console.start()
-    if reason is not None:
-        click.echo(reason, err=True)
+    options = sql or ConsoleOptions()
+    # Threads that wait for answers of queries come on top: all others are for pages, however many wait.
+    waiting = options.limits.slots + options.limits.waiting + _TURNED_AWAY if options.enabled else 0
+    site = Site(files, list(atlases), replace(options, places=max(1, waiting)))
+    if site.reason is not None:
+        click.echo(site.reason, err=True)
     elif options.anyway:
         click.echo("SQL is on whether this machine can confine it or not (--sql-anyway); /healthz says.", err=True)
     _point_out(files, base)
+    trying = None if live is None else Live(live)
+    if trying is not None:
+        click.echo("Live mode is on: a model is loaded when a visitor first asks something of it.")
+        waiting += trying.places
+    # A quarter of the threads may send whole files.
+    sent = max(1, threads // 4) if downloads else 0
+
+    def make(site: Site) -> Flask:
+        app = create_app(site.files, rate, site.generation.console, kept, downloads=sent, live=trying)
+        app.extensions["status"] = site.status
+        if public_url is not None:
+            public.register(app, public_url)
+        return app
+
     settings = {
         "bind": f"fd://{listening.fileno()}",
-        "worker_class": "gthread",
+        "worker_class": Worker,
         "workers": workers,
-        "threads": threads,
+        "threads": threads + waiting,
         "loglevel": "warning",
         "proc_name": "atlas",
         "control_socket_disable": True,
+        "keepalive": _KEPT,
+        "graceful_timeout": _DRAINING,
+        "limit_request_line": 8190,
+        "pre_fork": _forking,
+        "post_fork": forget,
+        "post_worker_init": wait,
         "worker_exit": _leave,
     }
     try:
-        _Server(files, rate, console, settings).run()
+        _Server(site, make, settings).run()
     finally:
-        console.close()
+        site.close()
+        if trying is not None:
+            trying.close()

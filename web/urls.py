@@ -20,6 +20,9 @@ from atlas.names import is_neuron_name, neuron_name
 API = "/api/v1"
 """Where the API is."""
 
+OEMBED = "/oembed"
+"""Where programs ask how a page is embedded."""
+
 STATIC = Path(__file__).resolve().parent / "static"
 
 
@@ -81,6 +84,21 @@ def similar(ref: AtlasRef, layer: int, index: int, side: str | None = None) -> s
     return _with(f"/{ref}/{neuron_name(layer, index)}/similar", {"side": side})
 
 
+def neuron_candidates(ref: AtlasRef, layer: int, index: int) -> str:
+    """Every token that was counted with a neuron."""
+    return f"/{ref}/{neuron_name(layer, index)}/candidates"
+
+
+def neuron_family(ref: AtlasRef, layer: int, index: int) -> str:
+    """Predictions of a neuron's best token alone and with its other spellings."""
+    return f"/{ref}/{neuron_name(layer, index)}/family"
+
+
+def reduced_tokens(ref: AtlasRef, layer: int, index: int) -> str:
+    """A neuron's best tokens with hubs taken off."""
+    return f"/{ref}/{neuron_name(layer, index)}/reduced"
+
+
 def random_neuron(ref: AtlasRef) -> str:
     """Leads to some neuron, another each time."""
     return f"/{ref}/random"
@@ -91,6 +109,21 @@ def compare(ref: AtlasRef, names: Iterable[str] = (), token: int | None = None) 
     return _with(f"/{ref}/compare", {"n": list(names), "token": token})
 
 
+def bridge() -> str:
+    """The atlases that are served, and what they share."""
+    return "/bridge"
+
+
+def bridge_token(text: str | None = None) -> str:
+    """The same token, by its text, in every atlas that is served."""
+    return _with("/bridge/token", {"text": text})
+
+
+def bridge_compare(names: Iterable[str] = (), text: str | None = None) -> str:
+    """Neurons of several atlases side by side, each as `slug:L31N892`; `text` is the token whose curves are drawn."""
+    return _with("/bridge/compare", {"n": list(names), "text": text})
+
+
 def token(ref: AtlasRef, token_id: int) -> str:
     """A token by its id."""
     return f"/{ref}/token/{token_id}"
@@ -99,6 +132,11 @@ def token(ref: AtlasRef, token_id: int) -> str:
 def token_neurons(ref: AtlasRef, token_id: int) -> str:
     """A token's congruence with every neuron."""
     return f"/{ref}/token/{token_id}/neurons"
+
+
+def reduced_neurons(ref: AtlasRef, token_id: int) -> str:
+    """A token's best neurons with hubs taken off."""
+    return f"/{ref}/token/{token_id}/reduced"
 
 
 def find_token(ref: AtlasRef, text: str | None = None) -> str:
@@ -116,9 +154,73 @@ def exclusive(ref: AtlasRef, **state: str | float | None) -> str:
     return _with(f"/{ref}/exclusive", state)
 
 
+def prediction(ref: AtlasRef, **state: str | None) -> str:
+    """Whether congruence predicts, over all pairs; `state` is a MetricChoice's words where they are not the usual."""
+    return _with(f"/{ref}/prediction", state)
+
+
+def correlations(ref: AtlasRef, **state: str | None) -> str:
+    """Rank correlations of the same choice."""
+    return _with(f"/{ref}/prediction/correlations", state)
+
+
+def predictive(ref: AtlasRef, **state: str | float | None) -> str:
+    """Pairs ranked by how well activation predicts; `state` is what is selected and how it is sorted."""
+    return _with(f"/{ref}/predictive", state)
+
+
+def studies(ref: AtlasRef) -> str:
+    """The recorded experiments."""
+    return f"/{ref}/studies"
+
+
+def study(ref: AtlasRef, name: str) -> str:
+    """A recorded experiment by its name."""
+    return f"/{ref}/study/{quote(name, safe='')}"
+
+
+def live_neuron(ref: AtlasRef, layer: int, index: int, text: str | None = None) -> str:
+    """A neuron's activation on a text that a visitor types."""
+    return _with(f"/{ref}/{neuron_name(layer, index)}/live", {"text": text})
+
+
+def live(ref: AtlasRef, text: str | None = None, token: str | None = None, against: str | None = None) -> str:
+    """The neurons behind the next token after a typed text: the one that is predicted, or a given one, or its lead
+    over another."""
+    return _with(f"/{ref}/live", {"text": text, "token": token, "against": against})
+
+
+def live_study(ref: AtlasRef, **given: str) -> str:
+    """The form that runs a study, filled in with what is given; it is sent there too."""
+    return _with(f"/{ref}/live/study", given)
+
+
+def live_progress(ref: AtlasRef, name: str) -> str:
+    """How a study that a visitor runs is getting on."""
+    return f"/{ref}/live/study/{quote(name, safe='')}"
+
+
+def live_result(ref: AtlasRef, name: str) -> str:
+    """What it found."""
+    return f"{live_progress(ref, name)}/result"
+
+
+_LIVE = re.compile(r"/[a-z0-9@-]+/(?:[^/]+/)?live(?:[./]|$)")
+
+
+def is_live(path: str) -> bool:
+    """Whether a model is asked for what is at a path."""
+    return _LIVE.match(path) is not None
+
+
 def hubs(ref: AtlasRef, k: int | None = None) -> str:
     """Neurons and tokens that are best for many; `k` is how long the lists are that are counted."""
     return _with(f"/{ref}/hubs", {"k": k})
+
+
+def reduced_hubs(ref: AtlasRef) -> str:
+    """What taking hubs off does to them."""
+    return f"/{ref}/hubs/reduced"
 
 
 def hubs_centring(ref: AtlasRef) -> str:
@@ -166,6 +268,21 @@ def csv(url: str) -> str:
     return f"{path}.csv{mark}{query}"
 
 
+def tables(ref: AtlasRef) -> str:
+    """What is in the file: tables, views, columns."""
+    return f"/{ref}/tables"
+
+
+def table(ref: AtlasRef, name: str, form: str) -> str:
+    """A whole table as a file: 'parquet' or 'csv'."""
+    return f"/{ref}/tables/{quote(name)}.{form}"
+
+
+def atlas_file(ref: AtlasRef) -> str:
+    """The atlas's file."""
+    return f"/{ref}/atlas.duckdb"
+
+
 def sitemap(slug: str | None = None, part: int = 0) -> str:
     """The site map, or a part of it."""
     return "/sitemap.xml" if slug is None else f"/sitemap/{slug}-{part}.xml"
@@ -176,6 +293,16 @@ def sql(
 ) -> str:
     """The SQL console, with a statement, values of its parameters, and how its answer is drawn."""
     return _with(f"/{ref}/sql", {"sql": statement, **_named(parameters), **state})
+
+
+def save_query(ref: AtlasRef) -> str:
+    """Where a form is sent that saves a query."""
+    return f"/{ref}/q"
+
+
+def saved_query(ref: AtlasRef, name: str) -> str:
+    """A saved query by its name: its short link."""
+    return f"/{ref}/q/{name}"
 
 
 def answer(ref: AtlasRef, statement: str, parameters: Mapping[str, str | None], kind: str) -> str:
@@ -203,6 +330,31 @@ def card(url: str) -> str:
     return f"{path}.card.png{mark}{query}"
 
 
+_EMBEDDED = re.compile(r"/[a-z0-9@-]+/(?:L[0-9]+N[0-9]+|token/[0-9]+)(?:\?|$)")
+
+
+def has_embed(url: str) -> bool:
+    """Whether the page at a URL is of a neuron or of a token, which other sites may show in a frame."""
+    return _EMBEDDED.match(url) is not None
+
+
+def embed(url: str, panel: str | None = None, theme: str | None = None) -> str:
+    """A neuron's or a token's page for a frame of another site, or one panel of it, 'light' or 'dark'."""
+    path, mark, query = url.partition("?")
+    url = f"/embed{path}{'' if panel is None else f'/{panel}'}{mark}{query}"
+    return url if theme is None else f"{url}{'&' if mark else '?'}theme={theme}"
+
+
+def oembed(address: str, kind: str = "json") -> str:
+    """How the page at a full address is embedded, for programs."""
+    return _with(OEMBED, {"url": address, "format": kind})
+
+
+def may_be_framed(path: str) -> bool:
+    """Whether pages of other sites may show this one in a frame: embeds, and nothing else."""
+    return path.startswith("/embed/")
+
+
 def pinned(ref: AtlasRef, url: str, build_id: str) -> str:
     """A page's URL, pinned to a build (or, already pinned, to that one instead)."""
     return f"/{ref.slug}@{build_id}" + url[len(f"/{ref}") :]
@@ -210,7 +362,7 @@ def pinned(ref: AtlasRef, url: str, build_id: str) -> str:
 
 def current(ref: AtlasRef, url: str) -> str:
     """A pinned page's URL without its pin."""
-    return f"/{ref.slug}" + url[len(f"/{ref}") :]
+    return url.replace(f"/{ref}", f"/{ref.slug}", 1)
 
 
 @cache

@@ -51,8 +51,8 @@ class Declared:
 class Call:
     """A question: its name, its path below the API's address, its parameters, the type of its answer.
 
-    `python` is how it is asked of the client's `demo`, with `{neuron}` and `{token}` for those of an example; `example`
-    gives other parameters' values for one.
+    `python` is how it is asked of the client's `demo`, with `{neuron}`, `{token}` and `{study}` for those of an
+    example; `example` gives other parameters' values for one.
     """
 
     name: str

@@ -8,6 +8,7 @@ from atlas.errors import (
     PairError,
     ParameterError,
     QueryError,
+    StudyNameError,
     TokenError,
     WeightsError,
 )
@@ -17,6 +18,7 @@ CODES: dict[type[AtlasError], tuple[str, int]] = {
     NeuronNameError: ("no_such_neuron", 404),
     TokenError: ("no_such_token", 404),
     PairError: ("not_counted", 404),
+    StudyNameError: ("no_such_study", 404),
     WeightsError: ("no_weights", 404),
     QueryError: ("query_failed", 500),
 }

@@ -29,6 +29,7 @@ PairSort = Annotated[str, Choice("Column that sorts; ties by rank.", queries.PAI
 TokenSort = Annotated[str, Choice("Column that sorts; ties by token_id.", queries.EXCLUSIVITY_SORTS)]
 Dead = Annotated[bool, Flag("1: only dead neurons; 0: only the others.")]
 Exclusive = Annotated[str, Choice("In an exclusive pair of a direction, of 'any', or of 'none'.", queries.EXCLUSIVE)]
+KindOf = Annotated[str, Choice("Only neurons of this kind; 'other' is none of the first three.", queries.KINDS)]
 Least = Annotated[int, Whole("Least number of positions at which the token is predicted.")]
 LeastScore = Annotated[float, Number("Least score.")]
 LeastGap = Annotated[float, Number("Least neuron gap.")]
@@ -62,6 +63,7 @@ def neurons(
     worst_token_id: TokenId | None = None,
     dead: Dead | None = None,
     exclusive: Exclusive | None = None,
+    kind: KindOf | None = None,
     sort: Sort = "best_congruence",
     order: Order = "desc",
     after: After | None = None,
@@ -76,6 +78,7 @@ def neurons(
         worst_token_id=_token_id(atlas, "worst_token", worst_token, worst_token_id),
         dead=dead,
         exclusive=exclusive,
+        kind=kind,
         bounds=tuple(Bound(*_BOUNDS[name], value) for name, value in bounds.items()),
     )
     total = queries.neuron_facets(atlas, selection).total

@@ -4,6 +4,7 @@ from atlas.client.neuron import OpenNeuron
 from atlas.client.opened import OpenAtlas
 from atlas.client.opened import open_any as open
 from atlas.client.records import Answer, CurveRecords, Pages, Records
+from atlas.client.together import bridge
 from atlas.client.token import OpenToken
 
-__all__ = ["Answer", "CurveRecords", "OpenAtlas", "OpenNeuron", "OpenToken", "Pages", "Records", "open"]
+__all__ = ["Answer", "CurveRecords", "OpenAtlas", "OpenNeuron", "OpenToken", "Pages", "Records", "bridge", "open"]

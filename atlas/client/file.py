@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from atlas.api import Call
 from atlas.client.records import Answer
 from atlas.db import open_atlas
+from atlas.parameters import with_dollars
 
 
 class FileSource:
@@ -27,9 +29,9 @@ class FileSource:
         subject = self.atlas if call.of_atlas else {self.atlas.info.slug: self.atlas}
         return call.ask(subject, call.texts(arguments))
 
-    def sql(self, sql: str) -> Answer:
+    def sql(self, sql: str, parameters: Mapping[str, str]) -> Answer:
         """The answer of SQL, all of it, in Python's types."""
-        return Answer(self.atlas.query(sql), truncated=False)
+        return Answer(self.atlas.query(with_dollars(sql), parameters), truncated=False)
 
     def close(self) -> None:
         """Close the file."""

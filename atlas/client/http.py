@@ -52,9 +52,9 @@ class HttpSource:
                 "version of neuron-atlas. Compare `atlas --version` here and there."
             ) from error
 
-    def sql(self, sql: str) -> Answer:
+    def sql(self, sql: str, parameters: Mapping[str, str]) -> Answer:
         """The answer of SQL, as far as the server gives it, in JSON's types."""
-        form = urlencode({"sql": sql}).encode()
+        form = urlencode({"sql": sql} | {f"p.{name}": value for name, value in parameters.items()}).encode()
         body = self._read(f"{quote(self.ref, safe='@')}/sql.json", form)
         try:
             rows = tuple(tuple(row) for row in body["rows"])

@@ -18,11 +18,16 @@ from atlas.records import (
     CongruentToken,
     Example,
     ExclusivePair,
+    FamilyCurve,
     HistogramBar,
     InputToken,
     Neighbours,
     Neuron,
+    NeuronKind,
+    PairMetric,
     Percentile,
+    ReducedPair,
+    SignCase,
     SimilarNeuron,
     Threshold,
     TokenSpread,
@@ -118,6 +123,26 @@ class OpenNeuron:
             PairError: the pair was not counted.
         """
         return self._list("thresholds", "curve_thresholds", token=self._token_id(token), side=side)
+
+    def pair_metrics(self) -> Records[PairMetric]:
+        """How well its activation predicts each of its counted tokens, a row a side of zero."""
+        return self._list("how well it predicts", "neuron_pair_metrics")
+
+    def kind(self) -> NeuronKind:
+        """What kind it is, by the moments of its congruence, and the token that it detects."""
+        return self._ask("neuron_kind")
+
+    def families(self) -> Records[FamilyCurve]:
+        """Predictions of its best token (gated models: and its worst) alone and with its family."""
+        return self._list("families", "neuron_families")
+
+    def reduced(self, limit: int = 50) -> Records[ReducedPair]:
+        """Its stored best tokens by reduced congruence."""
+        return self._list("best tokens, hubs taken off", "neuron_reduced", limit=limit)
+
+    def sign_cases(self) -> Records[SignCase]:
+        """The sign cases of its gate and input; empty where the atlas was ingested without --sign-cases."""
+        return self._list("sign cases", "sign_cases")
 
     def similar(self, side: str = "out", limit: int = 10) -> Records[SimilarNeuron]:
         """Neurons whose weights ('out', 'in' or 'gate') point most the same way, then least.

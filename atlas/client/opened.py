@@ -16,18 +16,23 @@ from atlas.client.http import HttpSource
 from atlas.client.neuron import OpenNeuron
 from atlas.client.records import Answer, Pages, Records
 from atlas.client.source import Source
+from atlas.client.study import OpenStudy
 from atlas.client.table import flat, html_table, rich_table
 from atlas.client.token import OpenToken
 from atlas.display import read_shown
-from atlas.errors import NeuronNameError, TokenError
+from atlas.errors import NeuronNameError, QueryError, TokenError
 from atlas.glossary import Term
 from atlas.names import neuron_name, parse_neuron
 from atlas.records import (
     AtlasInfo,
     ExclusivePair,
+    LayerKinds,
     LayerSummary,
     Matches,
     Neuron,
+    PairEffect,
+    PairMetric,
+    Study,
     Suggestion,
     Token,
     TokenExclusivity,
@@ -99,6 +104,23 @@ class OpenAtlas:
         """
         return self._pages("pairs", limit, filters)
 
+    def pair_metrics(self, limit: int | None = None, **filters: Any) -> Pages[PairMetric]:
+        """How well activation predicts, pair by pair, the first `limit` of them or all; filters are the parameters of
+        /pair-metrics, dots as underscores: `side="positive", auroc_predicted_gte=0.9, sort="lift_predicted"`.
+
+        Raises:
+            ParameterError: there is no such filter, or its value is not right.
+        """
+        return self._pages("pair_metrics", limit, filters)
+
+    def pair_effects(self, limit: int | None = None, **filters: Any) -> Pages[PairEffect]:
+        """What became of tokens when neurons were ablated where they fire; filters are the parameters of /pair-effects.
+
+        Raises:
+            ParameterError: there is no such filter, or its value is not right.
+        """
+        return self._pages("pair_effects", limit, filters)
+
     def exclusive(self, limit: int | None = None, **filters: Any) -> Pages[TokenExclusivity]:
         """Tokens by how far their best neuron leads; filters are the parameters of /exclusive.
 
@@ -111,9 +133,25 @@ class OpenAtlas:
         """The vocabulary by id, or the tokens of exactly a text."""
         return self._pages("tokens", limit, {"text": text})
 
+    def studies(self) -> Records[Study]:
+        """The experiments that it records."""
+        return Records("studies", self._source.ask(CALLS["studies"]))
+
+    def study(self, name: str) -> OpenStudy:
+        """A recorded experiment by its name.
+
+        Raises:
+            StudyNameError: there is none of that name.
+        """
+        return OpenStudy(self._source, self._source.ask(CALLS["study"], study=name))
+
     def layers(self) -> Records[LayerSummary]:
         """Every layer in numbers."""
         return Records("layers", self._source.ask(CALLS["layers"]))
+
+    def kinds(self) -> Records[LayerKinds]:
+        """How many neurons of each layer are of each kind."""
+        return Records("kinds of neurons", self._source.ask(CALLS["kinds"]))
 
     def search(self, text: str, limit: int = 50) -> Matches:
         """The neuron of a name, tokens of a text, neurons whose texts fire them there.
@@ -135,14 +173,17 @@ class OpenAtlas:
         """What every number means."""
         return Records("glossary", self._source.ask(CALLS["glossary"]))
 
-    def sql(self, sql: str) -> Answer:
-        """The answer of SQL. A file answers with all of it, in Python's types; a server within its limits, in JSON's
-        (a date is text there, NaN the text 'NaN').
+    def sql(self, sql: str, /, **parameters: str | int | float | bool) -> Answer:
+        """The answer of SQL, its `:name` standing for the parameters: `sql("… WHERE token = :token", token=" an")`.
+
+        A value is text in the statement, as it is in the site's form: a comparison reads it as what it is compared
+        with, elsewhere a number is `CAST(:n AS INTEGER)`. A file answers with all of it, in Python's types; a server
+        within its limits, in JSON's (a date is text there, NaN the text 'NaN').
 
         Raises:
-            QueryError: the query is refused or fails.
+            QueryError: the query is refused or fails, or a value is missing, is not used or is no text or number.
         """
-        return self._source.sql(sql)
+        return self._source.sql(sql, {name: _text(name, value) for name, value in parameters.items()})
 
     def __rich__(self) -> Table:
         return rich_table(*self._row(), 0)
@@ -170,6 +211,14 @@ class OpenAtlas:
         raise TokenError(
             f"No token is exactly {text!r} (a leading space counts). `search` finds those that contain it."
         )
+
+
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, str | int | float):
+        raise QueryError(f"{name}={value!r} is not right: expected text or a number. NULL can be written in the SQL.")
+    return str(value)
 
 
 def open_any(place: Path | str, *, timeout: float = 30.0) -> OpenAtlas:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from atlas.api import Call
@@ -21,8 +22,8 @@ class Source(Protocol):
             AtlasError: an argument is not right, the atlas has no such thing, or it cannot be reached.
         """
 
-    def sql(self, sql: str) -> Answer:
-        """The answer of SQL.
+    def sql(self, sql: str, parameters: Mapping[str, str]) -> Answer:
+        """The answer of SQL, its `:name` standing for the parameters.
 
         Raises:
             AtlasError: the query is refused or fails.

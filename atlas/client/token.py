@@ -16,7 +16,11 @@ from atlas.records import (
     Candidate,
     CongruentNeuron,
     ExclusivePair,
+    FamilyMember,
+    KinToken,
     NeuronSpread,
+    PairMetric,
+    ReducedPair,
     Token,
     TokenRow,
     field_names,
@@ -80,9 +84,25 @@ class OpenToken:
         """Its pairs whose predictions were counted."""
         return self._list("counted pairs", "token_candidates")
 
+    def pair_metrics(self) -> Records[PairMetric]:
+        """How well the neurons counted with it predict it, a row a side of zero."""
+        return self._list("how well neurons predict it", "token_pair_metrics")
+
     def relatives(self) -> Records[Token]:
         """Other tokens with the same letters."""
         return self._list("relatives", "relatives")
+
+    def family(self) -> Records[FamilyMember]:
+        """The tokens that differ from it in spelling alone, itself included; empty where there are none."""
+        return self._list("family", "token_family")
+
+    def kin(self, limit: int = 20) -> Records[KinToken]:
+        """The tokens that share best neurons with it, the most alike first."""
+        return self._list("kin", "token_kin", limit=limit)
+
+    def reduced(self, limit: int = 50) -> Records[ReducedPair]:
+        """Its stored best neurons by reduced congruence."""
+        return self._list("best neurons, hubs taken off", "token_reduced", limit=limit)
 
     def spread(self, limit: int = 60) -> NeuronSpread:
         """Its congruence with every neuron of the model.

@@ -44,15 +44,16 @@ def _occurrences(atlas: Atlas, table: str, unit: str, k: int, n_units: int) -> n
 
 def neuron_occurrence(atlas: Atlas, k: int) -> Occurrence:
     """How unevenly neurons are among the k best of tokens."""
-    return _summary(neuron_occurrences(atlas, k), min(k, atlas.info.top_neurons), atlas.info.d_vocab)
+    return occurrence_of(neuron_occurrences(atlas, k), min(k, atlas.info.top_neurons), atlas.info.d_vocab)
 
 
 def token_occurrence(atlas: Atlas, k: int) -> Occurrence:
     """How unevenly tokens are among the k best of neurons."""
-    return _summary(token_occurrences(atlas, k), min(k, atlas.info.top_tokens), atlas.info.n_neurons)
+    return occurrence_of(token_occurrences(atlas, k), min(k, atlas.info.top_tokens), atlas.info.n_neurons)
 
 
-def _summary(counts: np.ndarray, k: int, n_lists: int) -> Occurrence:
+def occurrence_of(counts: np.ndarray, k: int, n_lists: int) -> Occurrence:
+    """How k-occurrence is distributed: `counts` has each unit's, [unit], over `n_lists` lists of the k best."""
     values, units = np.unique(counts, return_counts=True)
     return Occurrence(
         k=k,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from functools import lru_cache, partial
 
+import numpy as np
 import sqlalchemy as sa
 
 from atlas.db import Atlas
-from atlas.queries.neuron_index import EXCLUSIVE, NEURON_TABLE, PAIR_TABLE, neuron_conditions
+from atlas.queries.kind import count_kinds
+from atlas.queries.neuron_index import EXCLUSIVE, NEURON_TABLE, PAIR_TABLE, known_conditions
 from atlas.records import FacetCount, NeuronFacets, NeuronSelection
 
 FREQUENT_TOKENS = 10
@@ -29,7 +31,7 @@ def neuron_facets(atlas: Atlas, selection: NeuronSelection) -> NeuronFacets:
 
 def _count(atlas: Atlas, selection: NeuronSelection) -> NeuronFacets:
     n, number = NEURON_TABLE.c, sa.func.count().label("number")
-    conditions = neuron_conditions(selection)
+    conditions = known_conditions(atlas, selection)
 
     def counted(column: sa.ColumnElement) -> sa.Select:
         return sa.select(column, number).where(*conditions).group_by(column)
@@ -48,6 +50,8 @@ def _count(atlas: Atlas, selection: NeuronSelection) -> NeuronFacets:
         .select_from(PAIR_TABLE.join(NEURON_TABLE, p.neuron_id == n.neuron_id))
         .where(*conditions)
     )[0]
+    # As one list: tens of thousands of rows would take a second.
+    ids = np.array(atlas.select(sa.select(sa.func.list(n.neuron_id)).where(*conditions))[0][0] or [], np.int64)
     total = sum(count for _, count in layers)
     exclusive = zip(EXCLUSIVE, (top, bottom, either, total - either), strict=True)
     return NeuronFacets(
@@ -55,5 +59,6 @@ def _count(atlas: Atlas, selection: NeuronSelection) -> NeuronFacets:
         layer=tuple(FacetCount(layer, count) for layer, count in layers),
         dead=tuple(FacetCount(value, count) for value, count in dead),
         exclusive=tuple(FacetCount(word, count) for word, count in exclusive if count),
+        kind=tuple(FacetCount(word, count) for word, count in count_kinds(atlas, ids).items() if count),
         best_token=tuple(FacetCount(token_id, count, atlas.tokens[token_id]) for token_id, count in tokens),
     )

@@ -21,18 +21,18 @@ PAIR_SORTS = ("rank", "score", "congruence", "token_gap", "neuron_gap", "n_predi
 EXCLUSIVITY_SORTS = ("neuron_gap", "congruence", "n_predicted", "n_actual")
 """Columns by which `token_exclusivities` sorts."""
 
-_PAIR = sa.table(
+PAIR_TABLE = sa.table(
     "exclusive_pair",
     *map(sa.column, ("direction", "rank", "neuron_id", "token_id", "congruence", "token_gap", "neuron_gap", "score")),
 ).alias("p")
-_TOKEN = sa.table(
+TOKEN_TABLE = sa.table(
     "token",
     *map(
         sa.column,
         ("token_id", "text", "special", "best_neuron_id", "best_congruence", "neuron_gap", "n_actual", "n_predicted"),
     ),
 ).alias("t")
-_SECOND = sa.table("token_neuron", *map(sa.column, ("token_id", "direction", "rank", "neuron_id"))).alias("s")
+SECOND_TABLE = sa.table("token_neuron", *map(sa.column, ("token_id", "direction", "rank", "neuron_id"))).alias("s")
 
 _ALL = RankingFilter()
 
@@ -43,11 +43,11 @@ def make_pair(atlas: Atlas, row: tuple) -> ExclusivePair:
     return ExclusivePair(direction, rank, neuron_ref(atlas, neuron_id), atlas.tokens[token_id], *rest)
 
 
-def _conditions(
+def ranking_conditions(
     atlas: Atlas, where: RankingFilter, neuron_id: sa.ColumnElement, score: sa.ColumnElement
 ) -> list[sa.ColumnElement]:
-    """What a filter says, of a neuron's id and of what ranks; the token is _TOKEN's."""
-    t, d_mlp = _TOKEN.c, atlas.info.d_mlp
+    """What a filter says, of a neuron's id and of what ranks; the token is TOKEN_TABLE's."""
+    t, d_mlp = TOKEN_TABLE.c, atlas.info.d_mlp
     conditions = [] if where.every else [sa.not_(t.special), t.n_actual > 0]
     if where.layer_min is not None:
         conditions.append(neuron_id >= where.layer_min * d_mlp)
@@ -90,9 +90,9 @@ def exclusive_pairs(
         QueryError: `sort` is no such column.
     """
     _check_sort(sort, PAIR_SORTS)
-    p, t = _PAIR.c, _TOKEN.c
-    joined = _PAIR.join(_TOKEN, p.token_id == t.token_id)
-    conditions = [p.direction == direction, *_conditions(atlas, where, p.neuron_id, p.score)]
+    p, t = PAIR_TABLE.c, TOKEN_TABLE.c
+    joined = PAIR_TABLE.join(TOKEN_TABLE, p.token_id == t.token_id)
+    conditions = [p.direction == direction, *ranking_conditions(atlas, where, p.neuron_id, p.score)]
     names = ("direction", "rank", "neuron_id", "token_id", "congruence", "token_gap", "neuron_gap", "score")
     columns = [*(p[name] for name in names), t.n_actual, t.n_predicted]
     column = t[sort] if sort in ("n_actual", "n_predicted") else p[sort]
@@ -125,8 +125,8 @@ def token_exclusivities(
         QueryError: `sort` is no such column.
     """
     _check_sort(sort, EXCLUSIVITY_SORTS)
-    t = _TOKEN.c
-    conditions = _conditions(atlas, where, t.best_neuron_id, t.neuron_gap)
+    t = TOKEN_TABLE.c
+    conditions = ranking_conditions(atlas, where, t.best_neuron_id, t.neuron_gap)
     order = _order(t.best_congruence if sort == "congruence" else t[sort], descending)
     place = sa.func.row_number().over(order_by=(order, t.token_id)).label("place")
     tokens = (
@@ -137,11 +137,17 @@ def token_exclusivities(
         .offset(offset)
         .subquery("b")
     )
-    second = (_SECOND.c.token_id == tokens.c.token_id) & (_SECOND.c.direction == "top") & (_SECOND.c.rank == 2)
-    rows = atlas.select(
-        sa.select(tokens, _SECOND.c.neuron_id).select_from(tokens.outerjoin(_SECOND, second)).order_by(tokens.c.place)
+    second = (
+        (SECOND_TABLE.c.token_id == tokens.c.token_id)
+        & (SECOND_TABLE.c.direction == "top")
+        & (SECOND_TABLE.c.rank == 2)
     )
-    total = atlas.select(sa.select(sa.func.count()).select_from(_TOKEN).where(*conditions))[0][0]
+    rows = atlas.select(
+        sa.select(tokens, SECOND_TABLE.c.neuron_id)
+        .select_from(tokens.outerjoin(SECOND_TABLE, second))
+        .order_by(tokens.c.place)
+    )
+    total = atlas.select(sa.select(sa.func.count()).select_from(TOKEN_TABLE).where(*conditions))[0][0]
     records = tuple(
         TokenExclusivity(
             atlas.tokens[token_id],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from atlas.db import Atlas
-from atlas.records import SchemaColumn, SchemaTable
+from atlas.records import SchemaColumn, SchemaTable, TableSize
 
 
 def schema_tables(atlas: Atlas) -> tuple[SchemaTable, ...]:
@@ -24,3 +24,23 @@ def _read(atlas: Atlas) -> tuple[SchemaTable, ...]:
     )
     found = [SchemaTable(name, comment, view, tuple(columns[name])) for name, comment, view in described]
     return tuple(sorted(found, key=lambda table: (not table.view, table.name)))
+
+
+def table_sizes(atlas: Atlas) -> dict[str, TableSize]:
+    """Rows and bytes of every table, by name; views have none of their own."""
+    return atlas.remembered("table sizes", lambda: _sizes(atlas))
+
+
+def _sizes(atlas: Atlas) -> dict[str, TableSize]:
+    ((block,),) = atlas.rows("SELECT block_size FROM pragma_database_size()")
+    sizes = {}
+    for (name,) in atlas.rows("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'main' AND NOT internal"):
+        ((rows,),) = atlas.rows(f'SELECT count(*) FROM "{name}"')
+        ((blocks,),) = atlas.rows(
+            "SELECT count(DISTINCT block) FROM (SELECT block_id AS block FROM pragma_storage_info(?) "
+            "UNION ALL SELECT unnest(additional_block_ids) FROM pragma_storage_info(?)) WHERE block >= 0",
+            name,
+            name,
+        )
+        sizes[name] = TableSize(rows, blocks * block)
+    return sizes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from atlas.db import Atlas
 from atlas.queries.atlas import column_comments
+from atlas.queries.kind import neuron_kind
 from atlas.queries.neuron import neuron
 from atlas.queries.overview import highlights
 from atlas.queries.percentile import neighbours, percentiles
@@ -20,3 +21,4 @@ def warm(atlas: Atlas) -> None:
     for table in ("atlas", "neuron", "token", "exclusive_pair"):
         column_comments(atlas, table)
     highlights(atlas)
+    neuron_kind(atlas, 0)

@@ -20,7 +20,8 @@ class Bound:
 class NeuronSelection:
     """Which neurons: those for which everything that is not None holds, both ends of the layers included.
 
-    `exclusive` is 'top' or 'bottom' (in an exclusive pair of that direction), 'any' (of either) or 'none'.
+    `exclusive` is 'top' or 'bottom' (in an exclusive pair of that direction), 'any' (of either) or 'none'; `kind` is
+    'prediction', 'suppression', 'partition', 'other' (none of these), 'hub' or 'detector'.
     """
 
     layer_min: int | None = None
@@ -29,6 +30,7 @@ class NeuronSelection:
     worst_token_id: int | None = None
     dead: bool | None = None
     exclusive: str | None = None
+    kind: str | None = None
     bounds: tuple[Bound, ...] = ()
 
 
@@ -65,14 +67,15 @@ class FacetCount:
 
 @dataclass(frozen=True)
 class NeuronFacets:
-    """How a selection divides: by layer, dead or not, exclusive pairs, and its most frequent best tokens.
+    """How a selection divides: by layer, dead or not, exclusive pairs, kinds, and its most frequent best tokens.
 
     A value that no neuron of the selection has is left out. `exclusive` counts 'top', 'bottom', 'any' and 'none':
-    a neuron may be in a pair of each direction.
+    a neuron may be in a pair of each direction. `kind` counts those of `NeuronSelection`, which overlap too.
     """
 
     total: int
     layer: tuple[FacetCount, ...]
     dead: tuple[FacetCount, ...]
     exclusive: tuple[FacetCount, ...]
+    kind: tuple[FacetCount, ...]
     best_token: tuple[FacetCount, ...]

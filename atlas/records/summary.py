@@ -93,3 +93,13 @@ class SchemaTable:
     comment: str | None
     view: bool
     columns: tuple[SchemaColumn, ...]
+
+
+@dataclass(frozen=True)
+class TableSize:
+    """How large a table is."""
+
+    rows: int
+    """Its rows."""
+    bytes: int
+    """What it takes of the atlas's file; a block that it shares with another table counts for both."""

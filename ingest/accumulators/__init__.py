@@ -8,5 +8,6 @@ from ingest.accumulators.activations import ActivationStatistics
 from ingest.accumulators.counts import TokenCounts
 from ingest.accumulators.examples import ExampleLists
 from ingest.accumulators.predictions import PredictionHistogram
+from ingest.accumulators.signs import SignCases
 
-__all__ = ["ActivationStatistics", "ExampleLists", "PredictionHistogram", "TokenCounts"]
+__all__ = ["ActivationStatistics", "ExampleLists", "PredictionHistogram", "SignCases", "TokenCounts"]

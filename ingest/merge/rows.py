@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from atlas.metrics.arrow import NEURONS_EACH, PAIRS_SQL, metrics_of
 from ingest.merge.moments import merged_statistics
 from ingest.merge.sources import Sources, columns
 from ingest.writer import Columns, nullable
@@ -17,6 +18,7 @@ WEIGHT_TABLES = {
     "token_neuron": "token_id",
     "neuron_input_token": "neuron_id",
     "candidate_pair": "neuron_id",
+    "token_family": "token_id",
     "neuron_weight": "neuron_id",
     "token_weight": "token_id",
     "exclusive_pair": None,
@@ -60,6 +62,11 @@ _PREDICTION_HISTOGRAM = """
     FROM every_prediction_histogram WHERE neuron_id >= $low AND neuron_id < $high
     GROUP BY neuron_id, token_id, bin ORDER BY neuron_id, token_id, bin"""
 
+_FAMILY_HISTOGRAM = """
+    SELECT neuron_id, family_id, bin, sum(n_predicted)::BIGINT AS n_predicted, sum(n_actual)::BIGINT AS n_actual
+    FROM every_family_histogram WHERE neuron_id >= $low AND neuron_id < $high
+    GROUP BY neuron_id, family_id, bin ORDER BY neuron_id, family_id, bin"""
+
 
 def token_rows(sources: Sources) -> Iterator[Columns]:
     """Table `token`: counts added."""
@@ -74,6 +81,21 @@ def histogram_rows(sources: Sources) -> Iterator[Columns]:
 def prediction_rows(sources: Sources) -> Iterator[Columns]:
     """Table `prediction_histogram`: counts added."""
     return sources.read_by_range(_PREDICTION_HISTOGRAM, sources.parts[0].info.n_neurons)
+
+
+def family_rows(sources: Sources) -> Iterator[Columns]:
+    """Table `family_histogram`: counts added."""
+    return sources.read_by_range(_FAMILY_HISTOGRAM, sources.parts[0].info.n_neurons)
+
+
+def pair_metric_rows(sources: Sources) -> Iterator[Columns]:
+    """Table `pair_metric`: computed from the added counts."""
+    info = sources.parts[0].info
+    queries = (PAIRS_SQL.format(tables="p0."), _ACTIVATION_HISTOGRAM, _PREDICTION_HISTOGRAM)
+    for low in range(0, info.n_neurons, NEURONS_EACH):
+        high = min(low + NEURONS_EACH, info.n_neurons)
+        counted = (sources.read(query, low=low, high=high) for query in queries)
+        yield metrics_of(*counted, low, high, gated=info.gated)
 
 
 def neuron_rows(sources: Sources) -> Iterator[Columns]:

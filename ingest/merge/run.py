@@ -23,6 +23,7 @@ from ingest.merge.examples import CitedTexts, example_rows, text_rows
 from ingest.merge.parts import MergeError, Part, open_parts
 from ingest.merge.ranges import write_ranges
 from ingest.merge.same_rows import check_same_rows
+from ingest.merge.signs import sign_rows
 from ingest.merge.sources import Sources
 from ingest.progress import Phases
 from ingest.writer import AtlasWriter, Columns
@@ -94,7 +95,10 @@ def _tables(sources: Sources) -> dict[str, Callable[[], Iterator[Columns]]]:
         **{table: partial(rows.weight_rows, sources, table) for table in rows.WEIGHT_TABLES},
         "activation_histogram": partial(rows.histogram_rows, sources),
         "prediction_histogram": partial(rows.prediction_rows, sources),
+        "pair_metric": partial(rows.pair_metric_rows, sources),
+        "family_histogram": partial(rows.family_rows, sources),
         "example": partial(example_rows, sources, texts),
+        "sign_case": partial(sign_rows, sources, texts),
         "text": partial(text_rows, sources, texts),
     }
 

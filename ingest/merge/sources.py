@@ -11,7 +11,10 @@ import pyarrow as pa
 from ingest.merge.parts import Part
 from ingest.writer import Columns
 
-_TOGETHER = ("token", "neuron", "activation_histogram", "prediction_histogram", "text", "example")
+_TOGETHER = (
+    "token", "neuron", "activation_histogram", "prediction_histogram", "family_histogram", "sign_case", "text",
+    "example",
+)  # fmt: skip
 """Tables that follow from the texts; the others follow from the weights alone."""
 
 _ROWS = 1 << 13  # Neurons or tokens a range, all parts together: some 100 MB of examples.

@@ -152,7 +152,7 @@ def _parameter(declared: Declared) -> dict[str, Any]:
     }
 
 
-def address(call: Call, slug: str, neuron: str, token: int) -> str:
+def address(call: Call, slug: str, neuron: str, token: int, study: str = "an") -> str:
     """An example's URL, without its host."""
-    path = {"neuron": neuron, "token": str(token)}
+    path = {"neuron": neuron, "token": str(token), "study": study}
     return urls.api(call.path, urls.AtlasRef(slug), path, **call.texts(call.example))

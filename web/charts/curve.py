@@ -162,6 +162,24 @@ def curves_chart(
     return Chart(name, title, caption, spec, _table(curves, labels, kind, shared))
 
 
+def family_charts(
+    name: str, curves: Sequence[Curve], labels: Sequence[str], title: Callable[[str], str]
+) -> tuple[Chart, ...]:
+    """Both charts of a token's curve and its family's, 'predicted' and 'actual', with one scale."""
+    ceiling, names = ceiling_of(curves), {id(curve): text for curve, text in zip(curves, labels, strict=True)}
+    return tuple(
+        curves_chart(
+            f"{name}-{kind}",
+            curves,
+            title=title(kind),
+            label=lambda curve: names[id(curve)],
+            kind=kind,
+            ceiling=ceiling,
+        )
+        for kind in KINDS
+    )
+
+
 def curve_charts(
     curves: Sequence[Curve], title: Callable[[str], str], label: Callable[[Curve], str]
 ) -> tuple[Chart, ...]:

@@ -14,27 +14,32 @@ from web.charts.chart import DATA, HEIGHT, SHORT, Chart, Table, activation_axis,
 SIGNS = ["negative", "zero", "positive"]
 
 
-def _counts_axis() -> alt.Y:
+def _counts_axis(top: int = 0) -> alt.Y:
     values = [0, 1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9]
     axis = alt.Axis(values=values, labelExpr=SHORT, labelOverlap="greedy")
-    return alt.Y("n:Q", title="positions", scale=alt.Scale(type="symlog", constant=1), axis=axis)
+    scale = alt.Scale(type="symlog", constant=1, **({"rangeMax": top} if top else {}))
+    return alt.Y("n:Q", title="positions", scale=scale, axis=axis)
 
 
-@cache
-def _spec() -> dict[str, Any]:
-    bars = (
+def bars_layer(top: int = 0) -> alt.Chart:
+    """The bars, from the edges, counts and signs of the data, with so much room above them."""
+    return (
         alt.Chart(alt.NamedData(DATA), width="container", height=HEIGHT)
         .mark_bar(binSpacing=0, stroke=None)
         .encode(
             x=activation_axis("lower"),
             x2="upper:Q",
-            y=_counts_axis(),
+            y=_counts_axis(top),
             y2=alt.datum(0),
             color=alt.Color("sign:N", legend=None, scale=alt.Scale(domain=SIGNS, range="diverging")),
             tooltip=[alt.Tooltip("range:N", title="activation"), alt.Tooltip("n:Q", title="positions", format=",")],
         )
     )
-    return specification(bars)
+
+
+@cache
+def _spec() -> dict[str, Any]:
+    return specification(bars_layer())
 
 
 @cache
@@ -58,12 +63,18 @@ def _sign(lower: float, upper: float) -> str:
     return "zero" if lower < 0 < upper else "positive" if lower > 0 else "negative"
 
 
-def histogram_chart(bars: Sequence[HistogramBar], title: str) -> Chart:
-    """How often the activation falls in each bin; counts on a logarithmic axis."""
+def bar_rows(bars: Sequence[HistogramBar]) -> list[dict[str, Any]]:
+    """The data of `bars_layer`."""
     rows = []
     for bar in bars:
         lower, upper = drawn_edges(bar.lower, bar.upper)
         rows.append({"lower": lower, "upper": upper, "n": bar.n, "range": bar.range, "sign": _sign(lower, upper)})
+    return rows
+
+
+def histogram_chart(bars: Sequence[HistogramBar], title: str) -> Chart:
+    """How often the activation falls in each bin; counts on a logarithmic axis."""
+    rows = bar_rows(bars)
     caption = "How often each activation occurs. Both axes are logarithmic away from zero; a bar is a quarter octave."
     table = Table(("activation", "positions"), tuple((bar.range, bar.n) for bar in bars))
     return Chart("histogram", title, caption, filled(_spec(), rows, title), table)

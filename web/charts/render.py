@@ -14,7 +14,7 @@ from web.charts.chart import Chart
 from web.charts.theme import paper_config
 
 WIDTH, HEIGHT = 620, 260
-"""Size of an exported drawing, pixels."""
+"""Size of an exported drawing, pixels; one that is taller on its page keeps its height."""
 
 PNG_SCALE = 2.0
 
@@ -27,7 +27,7 @@ MIMETYPES = {
 
 
 def _spec(chart: Chart) -> dict[str, Any]:
-    return {**chart.spec, "width": WIDTH, "height": HEIGHT, "config": paper_config()}
+    return {**chart.spec, "width": WIDTH, "height": max(HEIGHT, chart.spec["height"]), "config": paper_config()}
 
 
 def _table(chart: Chart) -> str:

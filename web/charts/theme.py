@@ -30,7 +30,7 @@ CONFIG: dict[str, Any] = {
         "titleColor": "$dim", "titleFontWeight": "normal", "labelFontSize": 11, "titleFontSize": 11, "tickSize": 3,
     },
     "legend": {"labelColor": "$ink", "labelFontSize": 11, "symbolType": "stroke", "padding": 0, "offset": 4,
-               "labelLimit": 220},
+               "labelLimit": 220, "titleColor": "$dim", "titleFontWeight": "normal", "titleFontSize": 11},
     "text": {"fontSize": 11, "color": "$ink"},
     "line": {"strokeWidth": 1.7},
     "point": {"size": 18, "filled": True},
@@ -41,6 +41,7 @@ CONFIG: dict[str, Any] = {
     },
     "range": {
         "diverging": ["$neg", "$zero", "$pos"],
+        "heatmap": ["$neg-fill", "$wash", "$pos-fill"],
         "category": [f"$series-{number}" for number in range(1, SERIES + 1)],
     },
 }  # fmt: skip

@@ -30,8 +30,8 @@ from pathlib import Path
 import pytz  # noqa: F401
 
 from web.sandbox import layers, wire, worker
-from web.sandbox.job import Job, Served
-from web.sandbox.limits import GRACE, STARTING, Limits
+from web.sandbox.job import FIRST_FILE, Job, Served
+from web.sandbox.limits import GRACE, STARTING, TURNED_AWAY, Limits
 
 _CONTROL = 3
 _MOST_WARM = 4
@@ -40,7 +40,13 @@ _MOST_WARM = 4
 _FAIR = 0.5
 """A query that had less than this of its time, since others ran, is told to come again, not that it takes too long."""
 
+_MOST_WAITING = 200
+"""Requests that wait, those that are turned away soon included; the next one is turned away at once."""
+
 _DESCRIPTORS = 512
+_MOMENT = 5.0
+"""Seconds within which a second worker that cannot start means that none can."""
+
 _RETRY = 1.0
 """Seconds before another worker is tried where one could not start."""
 
@@ -63,6 +69,8 @@ class _Request:
     atlas: int
     connection: socket.socket
     until: float
+    patience: float
+    """When it is turned away if no worker got it."""
     had: float = 0.0
     """Seconds that were left when a worker got it."""
 
@@ -80,6 +88,7 @@ class Broker:
         """By the worker's channel."""
         self._waiting: deque[_Request] = deque()
         self._not_before = [0.0] * len(jobs)
+        self._failed = [-math.inf] * len(jobs)
 
     def serve(self) -> None:
         """Until nobody is left who could ask."""
@@ -104,7 +113,7 @@ class Broker:
         """Milliseconds until something is due."""
         now = time.monotonic()
         times = [request.until + GRACE for request in self._running.values() if request.until < math.inf]
-        times += [request.until for request in self._waiting]
+        times += [request.patience for request in self._waiting]
         times += [later for later in self._not_before if later > now]
         return max(0, math.ceil((min(times) - now) * 1000)) if times else None
 
@@ -140,13 +149,16 @@ class Broker:
             return False
         kind, atlas, descriptor = request
         seconds = self._limits.seconds if kind == wire.ASK else STARTING
-        taken = _Request(kind, atlas, socket.socket(fileno=descriptor), time.monotonic() + seconds)
+        until = time.monotonic() + seconds
+        taken = _Request(kind, atlas, socket.socket(fileno=descriptor), until, until)
         self._poll.register(taken.connection, 0)  # a hang-up is always told
         self._waiting.append(taken)
         self._start_waiting()
         if len(self._waiting) > self._limits.waiting and self._waiting[-1] is taken:
-            self._waiting.pop()
-            self._finish(taken, wire.BUSY)
+            taken.patience = min(until, time.monotonic() + TURNED_AWAY)
+            if len(self._waiting) > _MOST_WAITING:
+                self._waiting.pop()
+                self._finish(taken, wire.BUSY)
         return True
 
     def _start_waiting(self) -> None:
@@ -196,7 +208,11 @@ class Broker:
             self._finish(request, wire.CRASHED)
 
     def _cannot_start(self, atlas: int) -> None:
-        self._not_before[atlas] = time.monotonic() + _RETRY
+        now = time.monotonic()
+        before, self._failed[atlas] = self._failed[atlas], now
+        if now - before > _MOMENT:
+            return  # DuckDB was just opening a file that another replaced, say: the next one will
+        self._not_before[atlas] = now + _RETRY
         for request in [item for item in self._waiting if item.atlas == atlas]:
             self._waiting.remove(request)
             self._finish(request, wire.BROKEN)
@@ -216,7 +232,7 @@ class Broker:
     def _end_late(self) -> None:
         """End what is past its time: what still waits is told to come again, what runs is killed."""
         now = time.monotonic()
-        for request in [item for item in self._waiting if now >= item.until]:
+        for request in [item for item in self._waiting if now >= item.patience]:
             self._waiting.remove(request)
             self._finish(request, wire.BUSY)
         for key, request in list(self._running.items()):
@@ -243,15 +259,16 @@ class Broker:
 def main() -> None:
     """Serve the atlases named by the arguments, over the descriptor that the site left open."""
     told = json.loads(sys.argv[1])
-    os.closerange(_CONTROL + 1, os.sysconf("SC_OPEN_MAX"))
+    os.closerange(FIRST_FILE + len(told["files"]) + 1, os.sysconf("SC_OPEN_MAX"))
     # Workers close what they need not, number by number: let there be few.
     resource.setrlimit(resource.RLIMIT_NOFILE, (_DESCRIPTORS, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    # Ctrl-C is for the site, which then leaves, which ends this. No session of its own: Linux shares the processor
+    # among sessions first (autogroup), and workers would get as much of it as all pages, however low their priority.
     with suppress(OSError):  # it leads a session already
-        os.setsid()  # Ctrl-C is for the site, which then leaves, which ends this
-    jobs = [
-        Job(Served(Path(path), device, inode), Limits(**told["limits"]), frozenset(told["without"]))
-        for path, device, inode in told["files"]
-    ]
+        os.setpgid(0, 0)
+    files = tuple(Served(Path(path), Path(link), name) for path, link, name in told["files"])
+    limits, without = Limits(**told["limits"]), frozenset(told["without"])
+    jobs = [Job(files, Path(told["empty"]), limits, number, without) for number in range(len(files))]
     layers.prepare()
     gc.freeze()
     try:

@@ -1,7 +1,7 @@
 """Rows of an answer as strict JSON, each cell and the whole bounded.
 
-What JSON cannot say is said as in `atlas.jsonable`, whose rules these are (a test compares them): a worker does not
-import `atlas`, which would bring SQLAlchemy and NumPy into a process that needs neither.
+What JSON cannot say is said as in `atlas.jsonable`, whose rules these are (a test compares them): a worker imports
+nothing of `atlas` that needs more than the statement's text.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from atlas.names import database_name
 from web.sandbox.errors import SqlUnavailable
 from web.sandbox.host import Host
 from web.sandbox.limits import Limits
@@ -30,8 +31,11 @@ class ConsoleOptions:
 class Console:
     """Every atlas's sandbox, by slug: one broker for all, started at the first use or by `start`."""
 
-    def __init__(self, files: Mapping[str, Path], options: ConsoleOptions | None = None) -> None:
+    def __init__(
+        self, files: Mapping[str, Path], options: ConsoleOptions | None = None, folder: Path | None = None
+    ) -> None:
         self.options = options or ConsoleOptions()
+        self._folder = folder
         self._files = dict(files)
         self._lock = threading.Lock()
         self._host: Host | None = None
@@ -55,7 +59,13 @@ class Console:
             raise SqlUnavailable("SQL is off here: the operator chose so.")
         with self._lock:
             if self._host is None:
-                self._host = Host(self._files.values(), self.options.limits, places=self.options.places)
+                self._host = Host(
+                    self._files.values(),
+                    self.options.limits,
+                    names=[database_name(slug) for slug in self._files],
+                    places=self.options.places,
+                    folder=self._folder,
+                )
                 for number, name in enumerate(self._files):
                     self._sandboxes[name] = Sandbox(
                         self._files[name], host=(self._host, number), anyway=self.options.anyway
@@ -71,10 +81,10 @@ class Console:
                 layers = next(iter(self._sandboxes.values())).layers()
         return {"on": reason is None, "reason": reason, "anyway": self.options.anyway, "layers": layers}
 
-    def close(self) -> None:
-        """End the processes, unless others still use them."""
+    def close(self, *, wait: bool = True) -> None:
+        """End the processes, unless others still use them; `wait` until they are gone."""
         with self._lock:
             if self._host is not None:
-                self._host.close()
+                self._host.close(wait=wait)
                 self._host = None
                 self._sandboxes.clear()

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
 import select
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
 from web.sandbox import wire
 from web.sandbox.errors import SqlBusy, SqlError, SqlFailed, SqlTimeout, SqlUnavailable
-from web.sandbox.job import Served
+from web.sandbox.job import EMPTY, FIRST_FILE, Served, hold, link
 from web.sandbox.limits import Limits
 
 _BOOT = "import json,sys; sys.path[:] = json.loads(sys.argv.pop()); from web.sandbox.broker import main; main()"
@@ -41,18 +46,48 @@ _HEAD = 65_536
 class Host:
     """The broker of some atlas files, shared by every process forked after it was started.
 
+    A statement is about one of them and can name the others: `names` is what their databases are called, without it
+    as their files are.
     `places` is how many threads of one process may wait for answers at once, so that some are left for pages.
+    `folder` is where links to the files are made; in one of its own unless given.
     `without` is for tests: layers that workers go without.
     """
 
-    def __init__(self, files: Iterable[Path], limits: Limits, *, places: int = 64, without: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        files: Iterable[Path],
+        limits: Limits,
+        *,
+        names: Sequence[str] = (),
+        places: int = 64,
+        folder: Path | None = None,
+        without: Iterable[str] = (),
+    ) -> None:
         self.limits = limits
-        self._served = [Served.at(Path(file)) for file in files]
+        paths = [Path(file) for file in files]
+        self._held = [hold(path) for path in paths]
+        self._own_folder = None if folder else (os.getpid(), tempfile.mkdtemp(prefix="atlas-sql-"))
+        folder = folder or Path(self._own_folder[1])
+        self._served = [
+            Served(path.resolve(), link(folder / str(number), path, FIRST_FILE + number, name), name)
+            for number, (path, name) in enumerate(zip(paths, names or [path.stem for path in paths], strict=True))
+        ]
+        self._empty = self._made_empty(folder)
         self._without = sorted(without)
         self._places = threading.BoundedSemaphore(places)
         self._lock = threading.Lock()
         self._control = -1
         self._pid = self._owner = 0
+
+    def _made_empty(self, folder: Path) -> Path:
+        """A database without anything in it, which workers open read-only before they attach the atlases: the name of
+        one that is attached can be chosen, that of the one that is opened cannot."""
+        folder.mkdir(parents=True, exist_ok=True)
+        made = folder / f"{EMPTY}.duckdb"
+        if not made.exists():
+            duckdb.connect(str(made)).close()
+        self._held.append(hold(made))
+        return link(folder / "empty", made, FIRST_FILE + len(self._held) - 1)
 
     def ask(
         self, atlas: int, kind: bytes, query: Mapping[str, Any], seconds: float, client: socket.socket | None = None
@@ -72,20 +107,25 @@ class Host:
         finally:
             self._places.release()
 
-    def close(self) -> None:
-        """End the broker, unless other processes still use it."""
+    def close(self, *, wait: bool = True) -> None:
+        """End the broker, unless other processes still use it; `wait` until it is gone. Nothing can be asked again."""
         with self._lock:
-            self._close()
+            self._end(wait)
+            for descriptor in self._held:
+                os.close(descriptor)
+            self._held.clear()
+            if self._own_folder is not None and self._own_folder[0] == os.getpid():
+                shutil.rmtree(self._own_folder[1], ignore_errors=True)
 
     def __del__(self) -> None:
         with suppress(Exception):
-            self._close()
+            self.close()
 
-    def _close(self) -> None:
+    def _end(self, wait: bool = True) -> None:
         if self._control >= 0:
             os.close(self._control)
             self._control = -1
-        if self._owner == os.getpid() and self._pid:
+        if wait and self._owner == os.getpid() and self._pid:
             # It ends once its last asker is gone; those that were forked may still be leaving.
             with suppress(ChildProcessError):  # gunicorn waits for every child of its own accord
                 for _ in range(100):
@@ -106,12 +146,15 @@ class Host:
                     if attempt:
                         ours.close()
                         raise SqlUnavailable("The processes that run SQL cannot be started here now.") from error
-                    self.close()  # the broker is gone; another is started
+                    with self._lock:
+                        self._end()  # the broker is gone; another is started
         raise AssertionError
 
     def _running(self) -> int:
         """The descriptor by which the broker is asked; it is started if it is not there."""
         with self._lock:
+            if not self._held:
+                raise OSError("closed")
             if self._control < 0:
                 self._start()
             return self._control
@@ -120,22 +163,24 @@ class Host:
         """Start the broker by exec: it inherits the one descriptor, no thread, no environment."""
         ours, theirs = socket.socketpair()
         told = {
-            "files": [(str(item.path), item.device, item.inode) for item in self._served],
+            "files": [(str(item.path), str(item.link), item.name) for item in self._served],
+            "empty": str(self._empty),
             "limits": asdict(self.limits),
             "without": self._without,
         }
         arguments = [sys.executable, "-I", "-c", _BOOT, json.dumps(told), json.dumps(sys.path)]
         with ours, theirs:
-            # dup2 of a descriptor onto itself would leave it closed on exec.
-            moved = os.dup(theirs.fileno()) if theirs.fileno() == 3 else theirs.fileno()
-            nothing = os.open(os.devnull, os.O_RDWR)
-            actions = [(os.POSIX_SPAWN_DUP2, nothing, 0), (os.POSIX_SPAWN_DUP2, nothing, 1)]
-            actions.append((os.POSIX_SPAWN_DUP2, moved, 3))
+            nothing = hold(Path(os.devnull))
+            moved = fcntl.fcntl(theirs.fileno(), fcntl.F_DUPFD_CLOEXEC, nothing)
+            given = {0: nothing, 1: nothing, 3: moved}
+            given |= {FIRST_FILE + number: held for number, held in enumerate(self._held)}
+            actions = [(os.POSIX_SPAWN_DUP2, held, number) for number, held in given.items()]
             self._pid = os.posix_spawn(
                 sys.executable, arguments, {"LC_ALL": "C.UTF-8"}, file_actions=actions,
                 setsigmask=[], setsigdef=_SIGNALS,
             )  # fmt: skip
             os.close(nothing)
+            os.close(moved)
             self._owner = os.getpid()
             self._control = os.dup(ours.fileno())
 

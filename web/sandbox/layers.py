@@ -64,9 +64,9 @@ def no_new_privileges() -> str:
     return "set"
 
 
-def landlock(database: Path) -> str:
-    """Of all files only the database can be opened, and that only for reading; no TCP, no signals to others where the
-    kernel knows how."""
+def landlock(databases: Iterable[Path]) -> str:
+    """Of all files only the databases can be opened, and those only for reading; no TCP, no signals to others where
+    the kernel knows how."""
     try:
         from py_landlock import AccessFs, Landlock
         from py_landlock.errors import LandlockError
@@ -75,7 +75,8 @@ def landlock(database: Path) -> str:
     try:
         rules = Landlock(strict=False)
         version = rules.abi_version
-        rules.add_path_rule(database, access=AccessFs.READ_FILE)
+        # Not by `add_path_rule`, which resolves links: the file that a link of the system's opens may have no path.
+        rules._pending_path_rules += [(database, AccessFs.READ_FILE) for database in databases]
         for name in filter(os.path.exists, _ABOUT_THE_MACHINE):
             rules.add_path_rule(name, access=AccessFs.READ_FILE | (AccessFs.READ_DIR if os.path.isdir(name) else 0))
         rules.apply()
@@ -84,7 +85,7 @@ def landlock(database: Path) -> str:
     return f"version {version}"
 
 
-def resource_limits(limits: Limits) -> str:
+def resource_limits(limits: Limits, files: int) -> str:
     """No core file, no byte into any file, bounded processor time and memory."""
     wanted = {
         "RLIMIT_CORE": 0,
@@ -92,7 +93,7 @@ def resource_limits(limits: Limits) -> str:
         "RLIMIT_CPU": int(limits.seconds) + 2,
         "RLIMIT_DATA": limits.data,
         "RLIMIT_AS": limits.address_space,
-        "RLIMIT_NOFILE": 16,
+        "RLIMIT_NOFILE": 14 + 2 * files,  # each is held, and open in DuckDB
         "RLIMIT_MEMLOCK": 0,
         "RLIMIT_MSGQUEUE": 0,
     }

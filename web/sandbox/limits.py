@@ -14,6 +14,10 @@ GIVEN_UP = 0.3
 LATEST = 0.5
 """Seconds after the limit by which every query has ended, whatever it is."""
 
+TURNED_AWAY = 0.5
+"""Seconds that a query waits for which there is no room, before it is told so: whoever asks again at once would keep
+the site busy with saying no."""
+
 STARTING = 60.0
 """Seconds that the first worker of a site may take to start."""
 
@@ -44,7 +48,7 @@ class Limits:
     running: int = 0
     """Queries that run at once; 0: as many as there are cores, but one."""
     waiting: int = 8
-    """Queries that wait for their turn; the next one is turned away."""
+    """Queries that wait for their turn for as long as they may take; others wait for half a second."""
 
     @property
     def slots(self) -> int:

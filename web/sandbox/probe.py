@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
+
+from web.sandbox.job import Served
 
 
 def _write_database(path: Path) -> None:
@@ -46,18 +49,21 @@ def _signal(parent: int) -> None:
     os.kill(parent, 0)
 
 
-def attempts(path: Path, parent: int) -> list[str]:
+def attempts(files: Iterable[Served], parent: int) -> list[str]:
     """What could be done of all that must not be; nothing, if the sandbox holds."""
     tried: dict[str, Callable[[], None]] = {
-        "open the database for writing": lambda: _write_database(path),
-        "append to the database": lambda: _append_database(path),
-        "create a file beside the database": lambda: _create_beside(path),
         "read another file": _read_another,
         "open a socket": _open_socket,
         "start a process": _start_process,
         "run a program": _run_program,
         "send a signal": lambda: _signal(parent),
     }
+    for item in files:
+        tried |= {
+            f"open the database {item.name} for writing": partial(_write_database, item.link),
+            f"append to the database {item.name}": partial(_append_database, item.link),
+            f"create a file beside the database {item.name}": partial(_create_beside, item.path),
+        }
     could = []
     for what, attempt in tried.items():
         try:

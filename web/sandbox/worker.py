@@ -1,8 +1,8 @@
 """One query's process: confined, connected, then given one query, and gone.
 
-The order matters. What Python needs is imported before (by the broker); Landlock is on before DuckDB opens the file,
-since DuckDB's own lockdown leaves its file open to be overwritten; seccomp comes last, since connecting needs more
-calls than running.
+The order matters. What Python needs is imported before (by the broker); Landlock is on before DuckDB opens a file,
+since DuckDB's own lockdown leaves its files open to be overwritten; every atlas is attached, read-only, before DuckDB
+may open nothing more; seccomp comes last, since connecting needs more calls than running.
 """
 
 from __future__ import annotations
@@ -12,22 +12,26 @@ import json
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import duckdb
 
+from atlas.parameters import with_dollars
 from web.sandbox import gate, layers, probe, wire
 from web.sandbox.cells import dumps, rows_json
-from web.sandbox.job import Job, Served
-from web.sandbox.limits import GRACE, Limits
-from web.sandbox.parameters import with_dollars
+from web.sandbox.job import EMPTY, FIRST_FILE, Job
+from web.sandbox.limits import GRACE
 
 _CHANNEL = 3
 """The broker's descriptor in every worker; `syscalls.RECEIVING` names it."""
 
+_TRIES, _MOMENT = 4, 0.05
 _LONGEST_MESSAGE = 4000
+_TEXT = "'"
 _MIB = 2**20
 
 
@@ -35,7 +39,7 @@ def run(job: Job, channel: int, parent: int) -> None:
     """All of a worker's life, in a process just forked. Does not return."""
     try:
         os.dup2(channel, _CHANNEL)
-        os.closerange(_CHANNEL + 1, os.sysconf("SC_OPEN_MAX"))
+        os.closerange(FIRST_FILE + len(job.links), os.sysconf("SC_OPEN_MAX"))
         nowhere = os.open(os.devnull, os.O_RDWR)
         for stream in range(3):
             os.dup2(nowhere, stream)
@@ -63,7 +67,7 @@ def _serve(job: Job, connection: duckdb.DuckDBPyConnection, states: dict[str, An
     # The broker kills a little earlier; this holds even if the broker does not get to it.
     signal.setitimer(signal.ITIMER_REAL, max(seconds, 0) + GRACE + 0.1)
     if kind == wire.PROBE:
-        payload = dumps({"layers": states, "could": probe.attempts(job.served.path, os.getppid())}).encode()
+        payload = dumps({"layers": states, "could": probe.attempts(job.files, os.getppid())}).encode()
     else:
         payload = _answered(job, connection, _received(answer_to, job.limits.statement))
     frame = memoryview(wire.framed(payload))
@@ -72,28 +76,37 @@ def _serve(job: Job, connection: duckdb.DuckDBPyConnection, states: dict[str, An
 
 
 def _confined(job: Job, parent: int) -> tuple[duckdb.DuckDBPyConnection, dict[str, Any]]:
-    """Every layer on, and a connection to the file."""
-    path, limits = job.served.path, job.limits
+    """Every layer on, and a connection to the files, read-only."""
+    limits, links = job.limits, job.links
     before = (
         ("environment", layers.empty_environment),
         ("parent_death", lambda: layers.die_with(parent)),
         ("no_new_privileges", layers.no_new_privileges),
         ("priority", layers.be_nice),
-        ("landlock", lambda: layers.landlock(path)),
+        ("landlock", lambda: layers.landlock(links)),
     )
     states = layers.put_on(before, job.without)
-    connection = _connected(job.served, limits)
+    connection = _opened(job)
     after = (
-        ("limits", lambda: layers.resource_limits(limits)),
+        ("limits", lambda: layers.resource_limits(limits, len(links))),
         ("seccomp", layers.seccomp),
         ("gate", lambda: "one statement that reads"),
     )
     return connection, states | layers.put_on(after, job.without)
 
 
-def _connected(served: Served, limits: Limits) -> duckdb.DuckDBPyConnection:
-    if Served.at(served.path) != served:
-        raise RuntimeError("the file was replaced since the site was started")
+def _opened(job: Job) -> duckdb.DuckDBPyConnection:
+    # DuckDB looks up a link's file and then opens that path: a file that is replaced in between is another one, which
+    # Landlock keeps from it, and a moment later the link's is found.
+    for _ in range(_TRIES - 1):
+        with suppress(duckdb.IOException):
+            return _connected(job)
+        time.sleep(_MOMENT)
+    return _connected(job)
+
+
+def _connected(job: Job) -> duckdb.DuckDBPyConnection:
+    path, limits = str(job.empty), job.limits
     config: dict[str, Any] = {
         "threads": 1,
         "memory_limit": f"{limits.memory // _MIB}MiB",
@@ -103,7 +116,6 @@ def _connected(served: Served, limits: Limits) -> duckdb.DuckDBPyConnection:
         "autoinstall_known_extensions": False,
         "allow_persistent_secrets": False,
     }
-    path = str(served.path)
     try:
         # DuckDB 2 starts eight threads for reading, which a single thread has no use for; DuckDB 1 has no such setting.
         connection = duckdb.connect(path, read_only=True, config=config | {"async_threads": 0})
@@ -113,11 +125,19 @@ def _connected(served: Served, limits: Limits) -> duckdb.DuckDBPyConnection:
         connection = duckdb.connect(path, read_only=True, config=config)
     connection.execute("SET errors_as_json = true")
     connection.execute("SET TimeZone = 'UTC'")  # pytz knows this one without reading a file, and it tells nothing
+    for item in job.files:  # before external access is off: nothing can be attached after
+        connection.execute(f"ATTACH {_quoted(item.link, _TEXT)} AS {_quoted(item.name)} (READ_ONLY)")
+    connection.execute(f"USE {_quoted(job.served.name)}")
+    connection.execute(f'DETACH "{EMPTY}"')
     connection.execute("SET temp_directory = ''")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     connection.execute("SELECT table_name FROM duckdb_tables() LIMIT 1").fetchall()  # the catalog, read in advance
     return connection
+
+
+def _quoted(name: Path | str, mark: str = '"') -> str:
+    return mark + str(name).replace(mark, 2 * mark) + mark
 
 
 def _received(connection: int, longest: int) -> dict[str, Any]:

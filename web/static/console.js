@@ -34,6 +34,18 @@
     }
   });
 
+  // --- what is saved is what stands in the editor, asked already or not
+  const save = document.querySelector("form.save");
+  if (save) {
+    save.addEventListener("submit", function () {
+      save.elements.sql.value = area.value;
+      for (const field of form.querySelectorAll("[name^='p.']")) {
+        const hidden = save.elements[field.name];
+        if (hidden) hidden.value = field.value;
+      }
+    });
+  }
+
   // --- what was asked before
   const KEY = "asked " + form.getAttribute("action");
   function read() {

@@ -67,18 +67,20 @@ class ApiPage(Page):
 
 @dataclass(frozen=True)
 class Subject:
-    """What the examples are about: a pair that was counted."""
+    """What the examples are about: a pair that was counted, and a study."""
 
     slug: str = "smollm2-135m"
     neuron: str = "L24N917"
     token: int = 670
+    study: str = "an"
 
 
 def subject_of(atlases: dict[str, Atlas]) -> Subject:
-    """The best exclusive pair of the first atlas."""
+    """The best exclusive pair and the first study of the first atlas."""
     for atlas in atlases.values():
         for pair in queries.exclusive_pairs(atlas, limit=1).rows:
-            return Subject(atlas.info.slug, pair.neuron.name, pair.token.token_id)
+            names = [study.name for study in queries.studies(atlas)] or [Subject.study]
+            return Subject(atlas.info.slug, pair.neuron.name, pair.token.token_id, names[0])
     return Subject()
 
 
@@ -113,8 +115,8 @@ def _route(
     answer = operation["responses"]["200"]["content"]["application/json"]["schema"]
     answer = schemas.get(type_of(answer)[1], answer)  # a shape by its own fields
     if call is not None:
-        url = address(call, subject.slug, subject.neuron, subject.token)
-        python = call.python.format(neuron=subject.neuron, token=subject.token, place=place)
+        url = address(call, subject.slug, subject.neuron, subject.token, subject.study)
+        python = call.python.format(neuron=subject.neuron, token=subject.token, study=subject.study, place=place)
     elif operation["parameters"]:
         url = f"{path.format(atlas=subject.slug)}?{urlencode({'sql': _SQL}, quote_via=quote)}"
         python = f"demo.sql({_SQL!r})"

@@ -10,7 +10,7 @@ from flask import Blueprint, g
 
 from atlas import Atlas, queries
 from atlas.panels import OVERVIEW_PANELS
-from atlas.records import AtlasInfo, ExclusivePair, LayerSummary, Neuron, Notable, TokenRow
+from atlas.records import AtlasInfo, ExclusivePair, LayerKinds, LayerSummary, Neuron, Notable, Study, TokenRow
 from web import urls
 from web.charts import Chart, layer_charts
 from web.page import AtlasPage, atlas_fields, doc, page
@@ -35,7 +35,9 @@ class OverviewPage(AtlasPage):
     hub_tokens: tuple[TokenRow, ...] = field(metadata=doc("Tokens that are the best of most neurons."))
     hub_neurons: tuple[Neuron, ...] = field(metadata=doc("Neurons that are the best of most tokens."))
     layers: tuple[LayerSummary, ...] = field(metadata=doc("Every layer in numbers."))
+    kinds: tuple[LayerKinds, ...] = field(metadata=doc("How many neurons of each layer are of each kind."))
     layer_charts: tuple[Chart, ...] = field(metadata=doc("Congruence and activity by layer.", json=False))
+    studies: tuple[Study, ...] = field(metadata=doc("The experiments that are recorded."))
     panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
 
@@ -61,6 +63,8 @@ def overview(atlas: Atlas) -> OverviewPage:
         hub_tokens=found.hub_tokens,
         hub_neurons=found.hub_neurons,
         layers=found.layers,
+        kinds=tuple(queries.layer_kinds(atlas)),
+        studies=queries.studies(atlas),
         panels=OVERVIEW_PANELS,
         layer_charts=layer_charts(
             found.layers,

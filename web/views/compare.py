@@ -1,20 +1,25 @@
-"""`/{slug}/compare?n=L31N892&n=L28N1921`: two to eight neurons side by side."""
+"""`/{slug}/compare?n=L31N892&n=L28N1921`: two to eight neurons side by side.
+
+With a neuron of another atlas among them, `n=other-slug:L3N4`, it leads to `/bridge/compare`.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
 
-from flask import Blueprint, g, redirect, request
+from flask import Blueprint, current_app, g, redirect, request
 from werkzeug.wrappers import Response
 
 from atlas import Atlas, queries
-from atlas.names import parse_neuron
+from atlas.names import is_neuron_name, parse_neuron
+from atlas.panels import compare_panels
 from atlas.records import Candidate, Curve, Neuron, NeuronRef, Percentile, SharedText, SharedToken, Token
 from web import urls
 from web.charts import Chart, curve_charts, histograms_chart
 from web.errors import BadRequestError
 from web.page import AtlasPage, atlas_fields, doc, like_request, page, query_int
+from web.urls import AtlasRef
 from web.views.curves import pair_label
 
 blueprint = Blueprint("compare", __name__)
@@ -38,6 +43,10 @@ class ComparePage(AtlasPage):
     numbers: tuple[str, ...] = field(metadata=doc("Columns set side by side.", json=False))
     definitions: dict[str, str] = field(metadata=doc("What the schema says of each column of `neuron`.", json=False))
     most: int = field(metadata=doc("Most neurons that can be compared.", json=False))
+    slugs: tuple[str, ...] = field(metadata=doc("The atlases that are served.", json=False))
+    placed: tuple[str, ...] = field(
+        metadata=doc("The neurons' names with their atlas, as pages of several atlases take them.", json=False)
+    )
     cosines: tuple[tuple[float | None, ...], ...] = field(
         metadata=doc("Cosine of every two neurons' output weights; empty if the atlas holds no weights.")
     )
@@ -50,13 +59,26 @@ class ComparePage(AtlasPage):
     curves: tuple[Curve, ...] = field(metadata=doc("Prediction curves of the token with each that was counted."))
     curve_charts: tuple[Chart, ...] = field(metadata=doc("The curves drawn: predicted, and actual.", json=False))
     texts: tuple[SharedText, ...] = field(metadata=doc("Texts among the stored examples of at least two of them."))
+    panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
+
+
+def parted(name: str) -> tuple[AtlasRef | None, str]:
+    """The atlas and the neuron of `slug:L31N892` or `slug@build:L31N892`; no atlas where there is the neuron alone."""
+    name = name.strip()
+    place, colon, rest = name.partition(":")
+    if not colon or is_neuron_name(name):  # 31:892 is a neuron's name
+        return None, name
+    slug, _, build_id = place.partition("@")
+    return AtlasRef(slug, build_id or None), rest
 
 
 @page(blueprint, "/<atlas:ref>/compare", "compare.html")
 def compare(atlas: Atlas) -> ComparePage | Response:
-    """Neurons side by side; other spellings lead to the canonical address."""
-    given = [name for name in request.args.getlist("n") if name.strip()]
-    refs = [_ref(atlas, name) for name in given]
+    """Neurons side by side; other spellings lead to the canonical address, names of other atlases to their page."""
+    given = [(place or g.ref, name) for place, name in map(parted, request.args.getlist("n")) if name]
+    if any(place not in (g.ref, AtlasRef(g.ref.slug)) for place, _ in given):
+        return redirect(like_request(_among_others(atlas, [f"{place}:{name}" for place, name in given])), 302)
+    refs = [_ref(atlas, name) for _, name in given]
     names = list(dict.fromkeys(ref.name for ref in refs))
     if len(names) > MOST:
         raise BadRequestError(f"There are {len(names)} neurons to compare; expected at most {MOST}.")
@@ -66,6 +88,12 @@ def compare(atlas: Atlas) -> ComparePage | Response:
         return redirect(like_request(url), 301)
     neurons = [queries.neuron(atlas, ref.neuron_id) for ref in dict.fromkeys(refs)]
     return _compare_page(atlas, neurons, token_id, url)
+
+
+def _among_others(atlas: Atlas, names: list[str]) -> str:
+    """The same comparison on the page that takes neurons of several atlases, where a token goes by its text."""
+    token_id = query_int("token", None)
+    return urls.bridge_compare(names, None if token_id is None else atlas.tokens[token_id].text)
 
 
 def _ref(atlas: Atlas, name: str) -> NeuronRef:
@@ -97,6 +125,8 @@ def _compare_page(atlas: Atlas, neurons: list[Neuron], token_id: int | None, url
         numbers=NUMBERS,
         definitions=queries.column_comments(atlas, "neuron"),
         most=MOST,
+        slugs=tuple(current_app.extensions["atlases"]),
+        placed=tuple(f"{g.ref}:{neuron.name}" for neuron in neurons),
         cosines=tuple(map(tuple, queries.cosines(atlas, ids))),
         histogram_chart=histograms_chart(histograms, f"Activations, {atlas.info.model_name}") if neurons else None,
         tokens=tuple(queries.shared_tokens(atlas, ids)),
@@ -109,6 +139,12 @@ def _compare_page(atlas: Atlas, neurons: list[Neuron], token_id: int | None, url
             pair_label("neuron"),
         ),
         texts=tuple(queries.shared_texts(atlas, ids)),
+        panels=compare_panels(
+            ids,
+            [neuron.name for neuron in neurons],
+            NUMBERS,
+            [(pair.neuron.neuron_id, pair.token.token_id) for pair in pairs],
+        ),
     )
 
 

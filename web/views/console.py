@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,45 +14,36 @@ import pyarrow.parquet as pq
 from flask import Blueprint, Response, current_app, g, request
 
 from atlas import Atlas, queries
-from atlas.example_queries import EXAMPLE_QUERIES, ExampleQuery
+from atlas.example_queries import EXAMPLE_QUERIES, ExampleQuery, across
+from atlas.names import database_name
+from atlas.parameters import parameter_names
 from atlas.records import SchemaTable
 from web import urls
 from web.charts import Chart
-from web.charts.result import KINDS, result_chart
-from web.page import AtlasPage, atlas_fields, doc, find_atlas, page, query_choice
-from web.sandbox.console import Console
-from web.sandbox.errors import SqlError
-from web.sandbox.parameters import parameter_names
+from web.charts.result import KINDS
+from web.page import AtlasPage, atlas_fields, doc, find_atlas, page, query_choice, wants_card
 from web.sandbox.sandbox import Answer
+from web.saved import LONGEST_DESCRIPTION, LONGEST_TITLE, Drawing, Query, SavedError, SavedQueries, normal
 from web.urls import AtlasRef
+from web.views.answering import Problem, Result, answered, ask, drawn
 from web.views.sql import given_parameters
 
 blueprint = Blueprint("console", __name__)
 
-SHOWN = 1_000
-"""Rows of an answer that the page shows; files hold all of it."""
+_ACROSS = 3
+"""Other atlases that there is an example for."""
 
 
 @dataclass(frozen=True)
-class Result:
-    """An answer as the page shows it: its first rows, of `n` in all."""
+class Saving:
+    """How this very query is saved, or may be."""
 
-    columns: tuple[str, ...]
-    types: tuple[str, ...]
-    rows: tuple[tuple[Any, ...], ...]
-    n: int
-    truncated: bool
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Why there is no answer, and the statement parted where the trouble is, if that is known."""
-
-    code: str
-    message: str
-    status: int
-    before: str | None
-    after: str | None
+    link: str | None
+    """Its short link; None if it has none yet."""
+    called: str | None
+    """What its first saver called it; None if nothing."""
+    longest_title: int = LONGEST_TITLE
+    longest_description: int = LONGEST_DESCRIPTION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +60,13 @@ class ConsolePage(AtlasPage):
     kinds: tuple[str, ...] = field(metadata=doc("Ways to draw it.", json=False))
     kind: str = field(metadata=doc("The way it is drawn, or 'none'.", json=False))
     axes: tuple[str, str] = field(metadata=doc("Columns drawn along x and y.", json=False))
+    saving: Saving | None = field(
+        metadata=doc("How this query is saved, or may be; null if short links are not kept here.", json=False)
+    )
     tables: tuple[SchemaTable, ...] = field(metadata=doc("Tables and views with their columns.", json=False))
+    others: tuple[str, ...] = field(
+        metadata=doc("What the other atlases are called in SQL: each can be named in a statement.", json=False)
+    )
     examples: tuple[ExampleQuery, ...] = field(metadata=doc("Questions to start from.", json=False))
 
     @property
@@ -77,59 +75,48 @@ class ConsolePage(AtlasPage):
         return self.problem.status if self.problem else 200
 
 
-def _console() -> Console:
-    return current_app.extensions["console"]
-
-
-def _ask(atlas: Atlas, sql: str, parameters: dict[str, str]) -> Answer:
-    return _console().sandbox(atlas.info.slug).ask(sql, parameters, client=request.environ.get("gunicorn.socket"))
-
-
 # `.json` behind this address is `web.views.sql`'s: the answer alone.
-@page(blueprint, "/<atlas:ref>/sql", "console.html")
+@page(blueprint, "/<atlas:ref>/sql", "console.html", kept=False)
 def console(atlas: Atlas) -> ConsolePage:
-    """The console, with the answer of `?sql=` if it is given."""
+    """The console, with the answer of `?sql=` if it is given; a card does without the answer."""
     sql = request.args.get("sql", "")
     given = given_parameters(request.args)
-    names = parameter_names(sql)
-    missing = [name for name in names if not given.get(name)]
-    result = problem = None
-    if sql.strip() and missing:
-        text = f"The statement's parameter {missing[0]!r} has no value; write it beside its name."
-        problem = Problem("bad_request", text, 400, None, None)
-    elif sql.strip():
-        try:
-            answer = _ask(atlas, sql, given)
-            rows = tuple(map(tuple, answer.rows))
-            result = Result(answer.columns, answer.types, rows[:SHOWN], len(rows), answer.truncated)
-        except SqlError as error:
-            place = error.position
-            parts = (None, None) if place is None else (sql[:place], sql[place:])
-            problem = Problem(error.code, str(error), error.status, *parts)
+    parameters = {name: given.get(name) for name in parameter_names(sql)}
+    result, problem = (None, None) if wants_card() else answered(atlas, sql, given)
     kind = query_choice("draw", ("none", *KINDS), "none")
     columns = result.columns if result else ()
     x, y = request.args.get("x") or next(iter(columns), ""), request.args.get("y") or next(iter(columns[1:]), "")
-    chart = None
-    if result and kind != "none" and {x, y} <= set(columns):
-        chart = result_chart(kind, result.columns, result.rows, x, y, f"SQL on {atlas.info.model_name}")
-    drawn = {"draw": kind, "x": x, "y": y} if chart else {}
+    chart = drawn(atlas, result, kind, x, y)
+    others = [slug for slug in current_app.extensions["atlases"] if slug != atlas.info.slug]
     return ConsolePage(
         title="SQL",
-        url=urls.sql(g.ref, sql or None, given, **drawn),
+        url=urls.sql(g.ref, sql or None, given, **({"draw": kind, "x": x, "y": y} if chart else {})),
         **atlas_fields(atlas),
         description=f"SQL over every neuron of {atlas.info.model_name}."
         + (f" {' '.join(sql.split())[:200]}" if sql else ""),
         sql=sql,
-        parameters={name: given.get(name) for name in names},
+        parameters=parameters,
         result=result,
         problem=problem,
         chart=chart,
         kinds=KINDS,
         kind=kind if chart else "none",
         axes=(x, y),
+        saving=_saving(normal(sql, given, Drawing(kind, x, y) if chart else None)),
         tables=queries.schema_tables(atlas),
-        examples=EXAMPLE_QUERIES,
+        others=tuple(map(database_name, others)),
+        examples=EXAMPLE_QUERIES + tuple(map(across, others[:_ACROSS])),
     )
+
+
+def _saving(query: Query) -> Saving | None:
+    """How a query is saved; None if none are here, or their file cannot be read now."""
+    kept: SavedQueries | None = current_app.extensions["saved"]
+    with suppress(SavedError):
+        saved = kept.find(g.ref.slug, query) if kept and query.sql else None
+        link = saved and urls.saved_query(g.ref, saved.name)
+        return kept and Saving(link, saved and saved.title)
+    return None
 
 
 @blueprint.get("/<atlas:ref>/sql.csv")
@@ -169,7 +156,7 @@ def _array(values: tuple[Any, ...]) -> pa.Array:
 
 def _asked(ref: AtlasRef) -> Answer:
     g.ref = ref
-    return _ask(find_atlas(ref), request.args.get("sql", ""), given_parameters(request.args))
+    return ask(find_atlas(ref), request.args.get("sql", ""), given_parameters(request.args))
 
 
 def _file(content: bytes, kind: str, ending: str) -> Response:

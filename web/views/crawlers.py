@@ -7,7 +7,7 @@ from xml.sax.saxutils import escape
 
 from flask import Blueprint, Response, abort, current_app, request
 
-from atlas import Atlas
+from atlas import Atlas, queries
 from atlas.names import neuron_name
 from web import urls
 from web.urls import AtlasRef
@@ -32,12 +32,14 @@ def _count(atlas: Atlas) -> int:
 
 def _fixed(ref: AtlasRef, atlas: Atlas) -> list[str]:
     pages = [urls.overview(ref), urls.neurons(ref), urls.pairs(ref), urls.exclusive(ref), urls.hubs(ref),
-             urls.glossary(ref)]  # fmt: skip
+             urls.prediction(ref), urls.predictive(ref), urls.glossary(ref), urls.tables(ref)]  # fmt: skip
+    studies = [urls.study(ref, study.name) for study in queries.studies(atlas)]
+    pages += [urls.studies(ref), *studies] if studies else []
     return pages + [urls.layer(ref, number) for number in range(atlas.info.n_layers)]
 
 
 def _addresses(atlas: Atlas, start: int, stop: int) -> Iterator[str]:
-    """Canonical addresses of an atlas's pages: rankings and layers, neurons, tokens."""
+    """Canonical addresses of an atlas's pages: rankings, studies and layers, neurons, tokens."""
     ref, info = AtlasRef(atlas.info.slug), atlas.info
     fixed = _fixed(ref, atlas)
     for place in range(start, min(stop, _count(atlas))):
@@ -53,7 +55,7 @@ def _addresses(atlas: Atlas, start: int, stop: int) -> Iterator[str]:
 @blueprint.get("/robots.txt")
 def robots() -> Response:
     """Pages may be read by all; other forms of the same page, and what is drawn at random, need not be."""
-    other = ("/*.json", "/*.csv", "/*.chart.", "/*/random", "/*/sql", "/search", "/*@")
+    other = ("/*.json", "/*.csv", "/*.parquet", "/*.duckdb", "/*.chart.", "/*/random", "/*/sql", "/search", "/*@")
     lines = ["User-agent: *", *(f"Disallow: {path}" for path in other), f"Sitemap: {_full(urls.sitemap())}", ""]
     return Response("\n".join(lines), mimetype="text/plain")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from atlas.errors import NeuronNameError
 from atlas.records import Candidate, Curve, Neuron
@@ -46,3 +47,18 @@ def pair_label(by: str) -> Callable[[Curve], str]:
         return {"token": token, "neuron": neuron, "pair": f"{neuron} {token}"}[by]
 
     return label
+
+
+def apart(curves: Iterable[tuple[str, Curve]]) -> list[Curve]:
+    """Curves of several atlases, each with its slug, as one chart takes them: neurons named with their atlas, and told
+    apart by ids of their own, since ids of two models have nothing to do with each other."""
+    return [
+        replace(
+            curve,
+            candidate=replace(
+                curve.candidate,
+                neuron=replace(curve.candidate.neuron, neuron_id=place, name=f"{slug} {curve.candidate.neuron.name}"),
+            ),
+        )
+        for place, (slug, curve) in enumerate(curves)
+    ]

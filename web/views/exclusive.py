@@ -10,6 +10,7 @@ from typing import Any
 from flask import Blueprint, Response, g
 
 from atlas import Atlas, queries
+from atlas.panels import exclusive_panel
 from atlas.records import Listing
 from web import urls
 from web.exports import csv_answer
@@ -44,6 +45,7 @@ class ExclusivePage(AtlasPage):
     definitions: dict[str, str] = field(
         metadata=doc("What the schema says of each column of `token_exclusivity`.", json=False)
     )
+    panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
 
 def _found(atlas: Atlas, ranking: Ranking, limit: int, offset: int) -> Listing:
@@ -66,6 +68,16 @@ def exclusive(atlas: Atlas) -> ExclusivePage:
         tokens=_found(atlas, ranking, PER_PAGE, ranking.offset),
         page=ranking.page,
         definitions=queries.column_comments(atlas, "token_exclusivity"),
+        panels={
+            "tokens": exclusive_panel(
+                atlas,
+                ranking.where,
+                sort=ranking.sort,
+                descending=ranking.descending,
+                limit=PER_PAGE,
+                offset=ranking.offset,
+            )
+        },
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 
 from flask import Blueprint, Response, current_app
@@ -42,9 +43,12 @@ def home() -> HomePage:
 
 @blueprint.get("/healthz")
 def healthz() -> Response:
-    """`{"status": "ok", "atlases": {slug: build_id}, "sql": …}`, after a query on each atlas; `sql` says whether
-    visitors' SQL is on, and which layers confine it (see docs/sql-console.md)."""
+    """`{"status": "ok", "atlases": {slug: build_id}, "replaced": …, "sql": …}`, after a query on each atlas; `replaced`
+    says why a file that replaced another is not served, if one is not; `sql` whether visitors' SQL is on, and which
+    layers confine it (see docs/operating.md)."""
     served = current_app.extensions["atlases"]
     builds = {slug: atlas.rows("SELECT build_id FROM atlas")[0][0] for slug, atlas in served.items()}
-    sql = current_app.extensions["console"].status()
-    return Response(dumps({"status": "ok", "atlases": builds, "sql": sql}), mimetype="application/json")
+    status, sql = current_app.extensions.get("status"), current_app.extensions["console"].status()
+    replaced = None if status is None else json.loads(status.read_text())
+    said = {"status": "ok", "atlases": builds, "replaced": replaced, "sql": sql}
+    return Response(dumps(said), mimetype="application/json", headers={"Cache-Control": "no-store"})

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from flask import Blueprint, g
 
 from atlas import Atlas, queries
+from atlas.panels import centring_panels, hub_panels
 from atlas.records import Centring, HubNeuron, HubToken, Occurrence
 from web import urls
 from web.charts import Chart, occurrence_chart
@@ -37,6 +38,7 @@ class HubsPage(AtlasPage):
     neuron_occurrence: Occurrence = field(metadata=doc("How neurons' k-occurrence is distributed."))
     token_occurrence: Occurrence = field(metadata=doc("How tokens' k-occurrence is distributed."))
     occurrence_chart: Chart = field(metadata=doc("Both distributions.", json=False))
+    panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,7 @@ class CentringPage(AtlasPage):
     centring: Centring | None = field(
         metadata=doc("The greatest hubs with centring and without; null: the atlas holds no weights to tell from.")
     )
+    panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
 
 @page(blueprint, "/<atlas:ref>/hubs", "hubs.html")
@@ -65,6 +68,7 @@ def hubs(atlas: Atlas) -> HubsPage:
         neuron_occurrence=neurons,
         token_occurrence=tokens,
         occurrence_chart=occurrence_chart(neurons, tokens),
+        panels=hub_panels(k),
     )
 
 
@@ -77,4 +81,5 @@ def centring(atlas: Atlas) -> CentringPage:
         **atlas_fields(atlas),
         readout=atlas.info.readout,
         centring=queries.centring(atlas) if atlas.info.has_weights else None,
+        panels=centring_panels() if atlas.info.has_weights else {},
     )

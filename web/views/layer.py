@@ -9,7 +9,8 @@ from werkzeug.wrappers import Response
 
 from atlas import Atlas, queries
 from atlas.errors import NeuronNameError
-from atlas.records import LayerSummary, Listing
+from atlas.panels import layer_panels
+from atlas.records import LayerKinds, LayerSummary, Listing
 from web import urls
 from web.page import AtlasPage, atlas_fields, doc, like_request, page, query_choice, query_int
 
@@ -23,6 +24,7 @@ class LayerPage(AtlasPage):
     """A layer in numbers, and its neurons."""
 
     layer: LayerSummary = field(metadata=doc("The layer in numbers."))
+    kinds: LayerKinds = field(metadata=doc("How many of its neurons are of each kind."))
     n_layers: int = field(metadata=doc("Layers of the model."))
     definitions: dict[str, str] = field(metadata=doc("What the schema says of each column of `neuron`.", json=False))
     neurons: Listing = field(metadata=doc("A page of its neurons."))
@@ -30,6 +32,7 @@ class LayerPage(AtlasPage):
     order: str = field(metadata=doc("'desc' or 'asc'."))
     sorts: tuple[str, ...] = field(metadata=doc("Columns that they can be sorted by.", json=False))
     page: int = field(metadata=doc("Page of the list, from 1."))
+    panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
 
 @page(blueprint, "/<atlas:ref>/<layer:name>", "layer.html")
@@ -43,24 +46,24 @@ def layer(atlas: Atlas, name: str) -> LayerPage | Response:
     sort = query_choice("sort", queries.NEURON_SORTS, "best_congruence")
     order = query_choice("order", ("desc", "asc"), "desc")
     number_of_page = query_int("page", 1, least=1)
-    found = queries.layer_neurons(
-        atlas,
-        number,
-        sort=sort,
-        descending=order == "desc",
-        limit=PER_PAGE,
-        offset=(number_of_page - 1) * PER_PAGE,
-    )
+    shown = {
+        "sort": sort,
+        "descending": order == "desc",
+        "limit": PER_PAGE,
+        "offset": (number_of_page - 1) * PER_PAGE,
+    }
     return LayerPage(
         title=f"Layer {number}",
         url=urls.layer(g.ref, number, sort, order, number_of_page),
         **atlas_fields(atlas),
         layer=queries.layer_summary(atlas, number),
+        kinds=queries.layer_kinds(atlas)[number],
         n_layers=atlas.info.n_layers,
         definitions=queries.column_comments(atlas, "neuron"),
-        neurons=found,
+        neurons=queries.layer_neurons(atlas, number, **shown),
         sort=sort,
         order=order,
         sorts=queries.NEURON_SORTS,
         page=number_of_page,
+        panels=layer_panels(number, **shown),
     )

@@ -22,7 +22,10 @@ from atlas.records import (
     InputToken,
     Neighbours,
     Neuron,
+    NeuronKind,
     Percentile,
+    SignCase,
+    StandsOut,
 )
 from web import urls
 from web.cards import Card, neuron_card
@@ -54,6 +57,7 @@ class NeuronPage(AtlasPage):
     neighbours: Neighbours = field(
         metadata=doc("The neurons before and after it, and those of its rank in the layers below and above.")
     )
+    kind: NeuronKind = field(metadata=doc("What kind it is, by the moments of its congruence, and what it detects."))
     best_tokens: tuple[CongruentToken, ...] = field(
         metadata=doc("Tokens its output weights are most congruent with, best first.")
     )
@@ -72,7 +76,14 @@ class NeuronPage(AtlasPage):
     explorer: Explorer | None = field(
         metadata=doc("The threshold explorer of the first curve; null where nothing was counted.")
     )
+    has_family: bool = field(
+        metadata=doc("Whether its best (or worst) token has other spellings, and they were counted.", json=False)
+    )
+    sign_cases: tuple[SignCase, ...] = field(
+        metadata=doc("The four cases of the signs of its gate and input; none: they were not counted.")
+    )
     texts: Texts = field(metadata=doc("Its texts, with the illusion guard."))
+    studies: tuple[StandsOut, ...] = field(metadata=doc("The studies it stands out in, with its numbers there."))
     panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
     def card(self) -> Card:
@@ -95,7 +106,7 @@ def neuron(atlas: Atlas, name: str) -> NeuronPage | Response:
     neuron_id = layer * atlas.info.d_mlp + index
     if name != queries.neuron_ref(atlas, neuron_id).name:
         return redirect(like_request(urls.neuron(g.ref, layer, index)), 301)
-    return _neuron_page(atlas, neuron_id, query_int("token", None))
+    return neuron_page(atlas, neuron_id, query_int("token", None))
 
 
 @page(blueprint, "/<atlas:ref>/<first>/<second>", "neuron.html")
@@ -116,7 +127,8 @@ def random_neuron(atlas: Atlas) -> Response:
     return response
 
 
-def _neuron_page(atlas: Atlas, neuron_id: int, token_id: int | None) -> NeuronPage:
+def neuron_page(atlas: Atlas, neuron_id: int, token_id: int | None) -> NeuronPage:
+    """A neuron's page; `token_id` puts that candidate's curve first."""
     record = queries.neuron(atlas, neuron_id)
     tokens = queries.neuron_tokens(atlas, neuron_id)
     bars = queries.histogram(atlas, neuron_id)
@@ -143,6 +155,7 @@ def _neuron_page(atlas: Atlas, neuron_id: int, token_id: int | None) -> NeuronPa
         has_weights=atlas.info.has_weights,
         definitions=queries.column_comments(atlas, "neuron"),
         neighbours=queries.neighbours(atlas, neuron_id),
+        kind=queries.neuron_kind(atlas, neuron_id),
         best_tokens=tuple(token for token in tokens if token.direction == "top"),
         worst_tokens=tuple(token for token in tokens if token.direction == "bottom"),
         pairs=tuple(queries.neuron_pairs(atlas, neuron_id)),
@@ -155,9 +168,17 @@ def _neuron_page(atlas: Atlas, neuron_id: int, token_id: int | None) -> NeuronPa
             curves, lambda kind: f"Tokens {kind} against activation of {record.name}, {model}", pair_label("token")
         ),
         explorer=explorer,
+        studies=queries.stands_out(atlas, neuron_id),
+        has_family=_has_family(atlas, record),
+        sign_cases=tuple(queries.sign_cases(atlas, neuron_id)) if queries.has_sign_cases(atlas) else (),
         texts=texts_of(atlas, record, bars, texts),
         panels=neuron_panels(neuron_id, [c.token.token_id for c in chosen], explorer and explorer.where),
     )
+
+
+def _has_family(atlas: Atlas, neuron: Neuron) -> bool:
+    tokens = (neuron.best_token, neuron.worst_token) if atlas.info.gated else (neuron.best_token,)
+    return queries.counts_families(atlas) and any(queries.has_family(atlas, token.token_id) for token in tokens)
 
 
 def _description(atlas: Atlas, neuron: Neuron, best: list[str]) -> str:

@@ -9,6 +9,7 @@ from flask import Blueprint, Response, g, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from atlas import Atlas, queries
+from atlas.panels import facets_panel, neurons_panel
 from atlas.records import NeuronIndex, NeuronSelection
 from web import urls
 from web.caching import not_modified, validated
@@ -66,6 +67,7 @@ class NeuronsPage(AtlasPage):
     next: str | None = field(metadata=doc("The page after; null: this is the last."))
     csv: str = field(metadata=doc("The whole selection as CSV, with every column of the table `neuron`."))
     all: str = field(metadata=doc("The whole selection as JSON: `columns`, and `rows` of arrays."))
+    panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
 
 @page(blueprint, "/<atlas:ref>/neurons", "neurons.html")
@@ -132,6 +134,17 @@ def _page(atlas: Atlas, state: NeuronsState) -> NeuronsPage:
         next=link(state.at(after=found.next)) if found.next else None,
         csv=urls.csv(first.url(g.ref)),
         all=urls.json(urls.neurons(g.ref, **first.query(), all=1)),
+        panels={
+            "facets": facets_panel(state.selection),
+            # By place, not by key: people read it, and the rows are the same.
+            "neurons": neurons_panel(
+                state.selection,
+                sort=state.sort,
+                descending=state.order == "desc",
+                limit=len(found.rows) or PER_PAGE,
+                offset=found.offset if found.rows else found.total,
+            ),
+        },
     )
 
 

@@ -10,7 +10,9 @@ from typing import Any
 from flask import Blueprint, Response, g
 
 from atlas import Atlas, queries
-from atlas.records import Curve, Listing
+from atlas.panels import curves as curves_panel
+from atlas.panels import pairs_panel
+from atlas.records import Curve, Listing, PairFigures
 from web import urls
 from web.charts import Chart, curves_chart
 from web.exports import csv_answer
@@ -45,11 +47,17 @@ class PairsPage(AtlasPage):
     order: str = field(metadata=doc("'desc' or 'asc'."))
     pairs: Listing = field(metadata=doc("A page of the pairs; `rank` counts those left out too."))
     page: int = field(metadata=doc("Page of the list, from 1."))
+    figures: tuple[PairFigures, ...] = field(
+        metadata=doc(
+            "Of each of the pairs, how well the neuron's activation predicts the token, and what ablation did."
+        )
+    )
     curves: tuple[Curve, ...] = field(metadata=doc("Prediction curves of the first five pairs of the selection."))
     curves_chart: Chart | None = field(metadata=doc("The curves on one chart; null: no pair is selected.", json=False))
     definitions: dict[str, str] = field(
         metadata=doc("What the schema says of each column of `exclusive_pair`.", json=False)
     )
+    panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
 
 def _read(atlas: Atlas) -> tuple[str, Ranking, dict[str, Any]]:
@@ -74,6 +82,15 @@ def pairs(atlas: Atlas) -> PairsPage:
     listing = _found(atlas, direction, ranking, PER_PAGE, ranking.offset)
     first = listing if ranking.page == 1 else _found(atlas, direction, ranking, MAX_CURVES, 0)
     curves = tuple(queries.pair_curves(atlas, first.rows[:MAX_CURVES]))
+    panels = {
+        "pairs": pairs_panel(
+            atlas, direction, ranking.where, sort=ranking.sort, descending=ranking.descending,
+            limit=PER_PAGE, offset=ranking.offset,
+        )
+    }  # fmt: skip
+    if curves:
+        drawn = [(curve.candidate.neuron.neuron_id, curve.candidate.token.token_id) for curve in curves]
+        panels["curves"] = curves_panel(drawn)
     title = f"Predictions of the first {len(curves)} exclusive pairs against the neuron’s activation"
     return PairsPage(
         title="Exclusive pairs",
@@ -86,10 +103,14 @@ def pairs(atlas: Atlas) -> PairsPage:
         sort=ranking.sort,
         order=ranking.order,
         pairs=listing,
+        figures=tuple(
+            queries.pair_figures(atlas, [(p.neuron.neuron_id, p.token.token_id, p.congruence) for p in listing.rows])
+        ),
         page=ranking.page,
         curves=curves,
         curves_chart=curves_chart("pairs", curves, title=title, label=_label) if curves else None,
         definitions=queries.column_comments(atlas, "exclusive_pair"),
+        panels=panels,
     )
 
 

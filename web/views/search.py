@@ -9,6 +9,7 @@ from werkzeug.wrappers import Response
 
 from atlas import Atlas, queries
 from atlas.display import read_shown
+from atlas.panels import search_panels
 from atlas.records import NeuronRef, TextMatches, TokenMatches
 from atlas.text_index import MIN_LETTERS
 from web import urls
@@ -24,12 +25,14 @@ MAX_NEURONS = 30
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What one atlas has of the query; `texts` is null for a query too short to be looked for in texts."""
+    """What one atlas has of the query; `texts` is null for a query too short to be looked for in texts, `panels` the
+    SQL behind the rest."""
 
     ref: AtlasRef
     neuron: NeuronRef | None
     tokens: TokenMatches
     texts: TextMatches | None
+    panels: dict[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +96,7 @@ def search() -> SearchPage | Response:
                 neuron=neuron,
                 tokens=tokens,
                 texts=queries.text_matches(atlas, phrase, MAX_NEURONS),
+                panels=search_panels(query, has_bos=atlas.info.bos_token_id is not None, limit=MAX_NEURONS),
             )
             for atlas, neuron, tokens in named
         ),

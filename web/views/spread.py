@@ -10,12 +10,22 @@ from werkzeug.wrappers import Response
 
 from atlas import Atlas, queries
 from atlas.names import is_neuron_name, parse_neuron
+from atlas.panels import neuron_tokens_panels, similar_panel, token_neurons_panels
 from atlas.records import NeuronRef, NeuronSpread, SimilarNeuron, Token, TokenSpread
 from web import urls
 from web.charts import Chart, neuron_spread_chart, token_spread_chart
 from web.page import AtlasPage, atlas_fields, doc, like_request, page, query_choice
 
 blueprint = Blueprint("spread", __name__)
+
+BARS = 80
+"""Bars of a neuron's congruence with every token."""
+
+EXTREMES = 20
+"""Tokens listed at each end of it."""
+
+OUTLIERS = 60
+"""Neurons listed that are farthest from zero for a token."""
 
 ALIKE = 8
 """Neurons shown at each end of the cosine."""
@@ -28,6 +38,7 @@ class NeuronTokensPage(AtlasPage):
     neuron: NeuronRef = field(metadata=doc("The neuron."))
     spread: TokenSpread = field(metadata=doc("The distribution, its moments and its extremes."))
     chart: Chart = field(metadata=doc("The distribution drawn.", json=False))
+    panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +50,7 @@ class SimilarPage(AtlasPage):
     sides: tuple[str, ...] = field(metadata=doc("Weights they can be compared by."))
     similar: tuple[SimilarNeuron, ...] = field(metadata=doc("The neurons of greatest cosine, then of least."))
     n_each: int = field(metadata=doc("Neurons at each end.", json=False))
+    panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,16 +60,17 @@ class TokenNeuronsPage(AtlasPage):
     token: Token = field(metadata=doc("The token."))
     spread: NeuronSpread = field(metadata=doc("Quantiles by layer, and the neurons farthest from zero."))
     chart: Chart = field(metadata=doc("Both drawn.", json=False))
+    panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
 
 @page(blueprint, "/<atlas:ref>/<name>/tokens", "neuron_tokens.html")
 def neuron_tokens(atlas: Atlas, name: str) -> NeuronTokensPage | Response:
     """A neuron's congruence with every token."""
-    neuron = _neuron(atlas, name)
+    neuron = named_neuron(atlas, name)
     url = urls.neuron_tokens(g.ref, neuron.layer, neuron.index)
     if name != neuron.name:
         return redirect(like_request(url), 301)
-    spread = queries.token_spread(atlas, neuron.neuron_id)
+    spread = queries.token_spread(atlas, neuron.neuron_id, n_bars=BARS, limit=EXTREMES)
     title = f"Congruence of {neuron.name} with every token, {atlas.info.model_name}"
     return NeuronTokensPage(
         title=f"{neuron.name} and every token",
@@ -66,13 +79,14 @@ def neuron_tokens(atlas: Atlas, name: str) -> NeuronTokensPage | Response:
         neuron=neuron,
         spread=spread,
         chart=token_spread_chart(spread, title, lambda token: urls.token(g.ref, token.token_id)),
+        panels=neuron_tokens_panels(neuron.neuron_id, BARS, EXTREMES),
     )
 
 
 @page(blueprint, "/<atlas:ref>/<name>/similar", "similar.html")
 def similar(atlas: Atlas, name: str) -> SimilarPage | Response:
     """Neurons whose weights point the same way as a neuron's."""
-    neuron = _neuron(atlas, name)
+    neuron = named_neuron(atlas, name)
     sides = ("out", "in", "gate") if atlas.info.gated else ("out", "in")
     side = query_choice("side", sides, "out")
     url = urls.similar(g.ref, neuron.layer, neuron.index, side)
@@ -87,6 +101,7 @@ def similar(atlas: Atlas, name: str) -> SimilarPage | Response:
         sides=sides,
         similar=tuple(queries.similar_neurons(atlas, neuron.neuron_id, side, limit=ALIKE)),
         n_each=ALIKE,
+        panels={"similar": similar_panel(neuron.neuron_id, side, ALIKE)},
     )
 
 
@@ -94,7 +109,7 @@ def similar(atlas: Atlas, name: str) -> SimilarPage | Response:
 def token_neurons(atlas: Atlas, token_id: int) -> TokenNeuronsPage:
     """A token's congruence with every neuron of the model, by layer."""
     token = atlas.tokens[token_id]
-    spread = queries.neuron_spread(atlas, token_id)
+    spread = queries.neuron_spread(atlas, token_id, limit=OUTLIERS)
     title = f"Congruence of every neuron with {token.shown}, {atlas.info.model_name}"
     return TokenNeuronsPage(
         title=f"Token {token.shown} and every neuron",
@@ -103,10 +118,17 @@ def token_neurons(atlas: Atlas, token_id: int) -> TokenNeuronsPage:
         token=token,
         spread=spread,
         chart=neuron_spread_chart(spread, title, lambda n: urls.neuron(g.ref, n.layer, n.index)),
+        panels=token_neurons_panels(token_id, OUTLIERS),
     )
 
 
-def _neuron(atlas: Atlas, name: str) -> NeuronRef:
+def named_neuron(atlas: Atlas, name: str) -> NeuronRef:
+    """The neuron of a part of its page, in any spelling.
+
+    Raises:
+        NotFound: it is no name of a neuron.
+        NeuronNameError: this model has no such neuron.
+    """
     if not is_neuron_name(name):
         raise NotFound
     layer, index = parse_neuron(name, atlas.info.n_layers, atlas.info.d_mlp)

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import re
 
-from flask import Blueprint, Response, current_app, g, request
+from flask import Blueprint, Response, g, request
 from werkzeug.datastructures import MultiDict
 
 from atlas.jsonable import dumps
 from web.errors import BadRequestError
 from web.page import find_atlas
-from web.sandbox.console import Console
 from web.sandbox.sandbox import Answer
 from web.urls import AtlasRef
+from web.views.answering import ask
 
 blueprint = Blueprint("sql", __name__)
 
 _PARAMETER = re.compile(r"p\.([A-Za-z_]\w{0,99})", re.ASCII)
 _MOST_PARAMETERS = 50
-_LONGEST_FORM = 1_000_000
-
-
-def console() -> Console:
-    """Where the site's visitors may run SQL."""
-    return current_app.extensions["console"]
+LONGEST_FORM = 1_000_000
+"""Bytes of a form that is sent here."""
 
 
 @blueprint.route("/<atlas:ref>/sql.json", methods=["GET", "POST"])
@@ -33,12 +29,11 @@ def sql(ref: AtlasRef) -> Response:
     """
     g.ref = ref
     atlas = find_atlas(ref)
-    request.max_content_length = request.max_form_memory_size = _LONGEST_FORM
+    request.max_content_length = request.max_form_memory_size = LONGEST_FORM
     given = request.form if request.method == "POST" and "sql" in request.form else request.args
     if "sql" not in given:
         raise BadRequestError("There is no sql: expected a statement as ?sql=…, or as the form field sql of a POST.")
-    answer = console().sandbox(atlas.info.slug).ask(given["sql"], given_parameters(given), client=_client())
-    return Response(_body(answer), mimetype="application/json", headers={"Cache-Control": "no-store"})
+    return answer_json(ask(atlas, given["sql"], given_parameters(given)))
 
 
 def given_parameters(given: MultiDict[str, str]) -> dict[str, str]:
@@ -49,12 +44,9 @@ def given_parameters(given: MultiDict[str, str]) -> dict[str, str]:
     return found
 
 
-def _client() -> object | None:
-    """The visitor's socket, where the server shows it: a query ends when its visitor leaves."""
-    return request.environ.get("gunicorn.socket")
-
-
-def _body(answer: Answer) -> bytes:
-    """The answer as JSON. Its rows are JSON already, which the sandbox's limits bound: they are not read here."""
-    head = {"columns": answer.columns, "types": answer.types, "truncated": answer.truncated}
-    return dumps(head).encode()[:-1] + b', "rows": ' + answer.rows_json + b"}"
+def answer_json(answer: Answer, **more: object) -> Response:
+    """The answer as JSON, and `more` beside it. Its rows are JSON already, which the sandbox's limits bound: they are
+    not read here."""
+    head = {**more, "columns": answer.columns, "types": answer.types, "truncated": answer.truncated}
+    body = dumps(head).encode()[:-1] + b', "rows": ' + answer.rows_json + b"}"
+    return Response(body, mimetype="application/json", headers={"Cache-Control": "no-store"})

@@ -10,8 +10,19 @@ from werkzeug.wrappers import Response
 
 from atlas import Atlas, queries
 from atlas.display import read_shown, visible
-from atlas.panels import token_panels
-from atlas.records import Candidate, CongruentNeuron, Curve, ExclusivePair, Token, TokenRow
+from atlas.panels import token_choice_panel, token_panels
+from atlas.records import (
+    Candidate,
+    CongruentNeuron,
+    Curve,
+    ExclusivePair,
+    FamilyMember,
+    KinToken,
+    PairFigures,
+    Study,
+    Token,
+    TokenRow,
+)
 from web import urls
 from web.cards import Card, token_card
 from web.charts import Chart, curve_charts
@@ -21,6 +32,7 @@ from web.views.curves import by_promise, pair_label
 
 blueprint = Blueprint("token", __name__)
 
+KIN = 20
 MAX_CURVES = 5
 MAX_RELATIVES = 30
 
@@ -40,12 +52,24 @@ class TokenPage(AtlasPage):
     relatives: tuple[Token, ...] = field(
         metadata=doc("Other tokens with the same letters: equal after stripping spaces and case.")
     )
+    family: tuple[FamilyMember, ...] = field(
+        metadata=doc("Its family by id, itself included: tokens that differ in spelling alone; none: it has no others.")
+    )
+    kin: tuple[KinToken, ...] = field(
+        metadata=doc("Tokens that share at least two of their five best neurons with it, the most alike first.")
+    )
     pairs: tuple[ExclusivePair, ...] = field(metadata=doc("Exclusive pairs it is in."))
     candidates: tuple[Candidate, ...] = field(metadata=doc("Its pairs whose predictions were counted."))
+    figures: tuple[PairFigures, ...] = field(
+        metadata=doc("Of each candidate, how well its activation predicts the token, and what ablation did.")
+    )
     curves: tuple[Curve, ...] = field(
         metadata=doc("Prediction curves of some of them: exclusive pairs first, then by |congruence|.")
     )
     curve_charts: tuple[Chart, ...] = field(metadata=doc("The curves drawn: predicted, and actual.", json=False))
+    studies: tuple[Study, ...] = field(
+        metadata=doc("The studies whose answer it is, or what the answer is weighed against.")
+    )
     panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
     def card(self) -> Card:
@@ -60,6 +84,7 @@ class TokenChoicePage(AtlasPage):
 
     text: str | None = field(metadata=doc("The text asked for; null if none was."))
     tokens: tuple[Token, ...] = field(metadata=doc("The tokens that add exactly this text."))
+    panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
 
 @page(blueprint, "/<atlas:ref>/token/<name>", "token.html")
@@ -72,9 +97,17 @@ def token(atlas: Atlas, name: str) -> TokenPage | Response:
             urls.find_token(g.ref, name),
         )
     token_id = int(match[1])
+    shown = token_page(atlas, token_id)
+    return shown if name == str(token_id) else redirect(like_request(urls.token(g.ref, token_id)), 301)
+
+
+def token_page(atlas: Atlas, token_id: int) -> TokenPage:
+    """A token's page.
+
+    Raises:
+        TokenError: the vocabulary has no such token.
+    """
     row = queries.token_row(atlas, token_id)
-    if name != str(token_id):
-        return redirect(like_request(urls.token(g.ref, token_id)), 301)
     neurons = queries.token_neurons(atlas, token_id)
     candidates = queries.token_candidates(atlas, token_id)
     chosen = sorted(candidates, key=lambda candidate: (*by_promise(candidate), candidate.neuron.neuron_id))
@@ -94,9 +127,13 @@ def token(atlas: Atlas, name: str) -> TokenPage | Response:
         worst_neurons=tuple(item for item in neurons if item.direction == "bottom"),
         has_weights=atlas.info.has_weights,
         relatives=tuple(atlas.tokens.relatives(token_id)[:MAX_RELATIVES]),
+        family=tuple(queries.family(atlas, token_id)),
+        kin=tuple(queries.kin(atlas, token_id, KIN)),
         pairs=tuple(queries.token_pairs(atlas, token_id)),
         candidates=tuple(candidates),
-        panels=token_panels(token_id),
+        figures=tuple(queries.pair_figures(atlas, [(c.neuron.neuron_id, token_id, c.congruence) for c in candidates])),
+        studies=tuple(queries.token_studies(atlas, token_id)),
+        panels=token_panels(token_id, [candidate.neuron.neuron_id for candidate in chosen[:MAX_CURVES]]),
         curves=tuple(curves),
         curve_charts=curve_charts(
             curves,
@@ -127,4 +164,5 @@ def find_token(atlas: Atlas) -> TokenChoicePage | Response:
         **atlas_fields(atlas),
         text=text,
         tokens=tuple(found),
+        panels={} if text is None else {"tokens": token_choice_panel(found[0].text)},
     )

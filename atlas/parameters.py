@@ -1,4 +1,7 @@
-"""`:name` in a statement, which DuckDB does not know, written as its own `$name`."""
+"""`:name` in a statement, which DuckDB does not know, written as its own `$name`.
+
+The sandbox's processes import this too, and stay small: it needs nothing but Python.
+"""
 
 from __future__ import annotations
 

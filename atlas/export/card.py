@@ -1,0 +1,137 @@
+"""The README of an export: a card for the Hugging Face Hub, with every column's meaning from the atlas's comments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from atlas.db import Atlas, program_version
+from atlas.display import show_number, visible
+
+if TYPE_CHECKING:
+    from atlas.export.folder import Written
+
+_PROVENANCE = (
+    "model_name", "model_revision", "model_fingerprint", "n_layers", "d_model", "d_mlp", "d_vocab", "act_fn", "gated",
+    "readout", "hook", "dataset_name", "dataset_config", "dataset_split", "dataset_fingerprint", "text_column",
+    "n_texts", "n_positions", "text_ranges", "context_length", "overflow", "dtype", "device", "seed", "build_id",
+    "schema_version", "built_at", "versions",
+)  # fmt: skip
+
+
+def card(atlas: Atlas, files: tuple[Written, ...], form: str, licence: str, *, views: bool) -> str:
+    """The README's text; `views` says whether `views.sql` has the atlas's own views."""
+    parts = [_front_matter(atlas, files, form, licence), *_introduction(atlas, files, licence)]
+    parts += _loading(files, form, views)
+    parts += _provenance(atlas)
+    parts += ["## Tables\n", "| table | rows | MB | what it is |", "|---|--:|--:|---|"]
+    for item in files:
+        rows = "view" if item.rows is None else f"{item.rows:,}"
+        anchor = f"[`{item.table.name}`](#{item.table.name})"
+        parts.append(f"| {anchor} | {rows} | {item.size / 1e6:,.1f} | {_cell(item.table.comment)} |")
+    for item in files:
+        parts += [f"\n### {item.table.name}\n", f"{_prose(item.table.comment)}\n"]
+        parts += ["| column | type | meaning |", "|---|---|---|"]
+        parts += [f"| `{column.name}` | `{column.type}` | {_cell(column.comment)} |" for column in item.table.columns]
+    return "\n".join(parts) + "\n"
+
+
+_SIZES = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
+"""The Hub's steps of a data set's rows, from a thousand up, each ten times the one before."""
+
+
+def size_category(rows: int) -> str:
+    """The Hub's word for a data set of so many rows."""
+    place = max(0, len(str(rows)) - 3)
+    if place == 0:
+        return f"n<{_SIZES[0]}"
+    return f"{_SIZES[place - 1]}<n<{_SIZES[place]}" if place < len(_SIZES) else f"n>{_SIZES[-1]}"
+
+
+def _front_matter(atlas: Atlas, files: tuple[Written, ...], form: str, licence: str) -> str:
+    # A JSON string is a YAML string: nothing in a model's name is YAML's.
+    lines = ["---", f"pretty_name: {json.dumps(f'Neuron Atlas of {atlas.info.model_name}')}"]
+    lines += [f"license: {json.dumps(licence)}", "tags:"]
+    lines += [f"- {tag}" for tag in ("neuron-atlas", "interpretability", "mechanistic-interpretability", "neurons")]
+    lines += ["size_categories:", f"- {size_category(sum(item.rows or 0 for item in files))}", "configs:"]
+    default = "neuron" if any(item.table.name == "neuron" for item in files) else files[0].table.name
+    for item in files:
+        lines += [f"- config_name: {json.dumps(item.table.name)}", f"  data_files: {json.dumps(item.file)}"]
+        lines += ["  default: true"] if item.table.name == default else []
+    return "\n".join([*lines, "---", ""])
+
+
+def _introduction(atlas: Atlas, files: tuple[Written, ...], licence: str) -> Iterator[str]:
+    info = atlas.info
+    yield f"# Neuron Atlas of {_prose(info.model_name)}\n"
+    yield (
+        f"Every MLP neuron of {_prose(info.model_name)} ({info.n_neurons:,} in {info.n_layers} layers): the tokens its "
+        f"output weights are congruent with, how its activations are distributed over {info.n_positions:,} positions "
+        f"of {_prose(info.dataset)}, the texts that fire it most, and whether its firing goes with those tokens being "
+        "predicted. A neuron is named `L31N892` (layer, index, both from 0).\n"
+    )
+    if licence == "unknown":
+        yield (
+            "**Licence: to be filled in.** What may be done with these tables depends on the licences of the model and "
+            "of the texts: put an identifier of the Hub in place of `unknown` above.\n"
+        )
+    if any(item.table.name == "example" for item in files):
+        yield (
+            "In `example`, activations of a window are stored small: `window_activations[i] * window_scale`. The view "
+            "`max_activating_example` decodes them and puts the tokens' texts beside them.\n"
+        )
+    yield (
+        f"Exported by neuron-atlas {program_version()} from build `{info.build_id}`; rows are in the atlas's order, "
+        "sorted by each table's first column.\n"
+    )
+
+
+def _loading(files: tuple[Written, ...], form: str, views: bool) -> Iterator[str]:
+    name = next((item.table.name for item in files if item.table.name == "neuron"), files[0].table.name)
+    yield "## Loading\n"
+    yield (
+        "With `datasets`, a configuration a table (from this folder, or by the name of the repository on the Hub):\n\n"
+        f'```python\nfrom datasets import load_dataset\n\ntable = load_dataset(".", "{name}", split="train")\n```\n'
+    )
+    if form == "parquet":
+        yield f'With pandas:\n\n```python\nimport pandas as pd\n\ntable = pd.read_parquet("{name}.parquet")\n```\n'
+        yield (
+            "Comments of a table and its columns are in the files: `pyarrow.parquet.read_schema(file)` shows them, as "
+            "`comment`, and the atlas's own row, as `atlas`.\n"
+        )
+    else:
+        yield (
+            "With pandas, floats exactly:\n\n```python\nimport pandas as pd\n\n"
+            f'table = pd.read_csv("{name}.csv", float_precision="round_trip")\n```\n'
+        )
+        yield (
+            'Lists and structs are JSON texts, bytes hexadecimal digits. Every text is quoted: `""` is an empty text, '
+            "nothing at all is NULL (pandas takes both for missing; `views.sql` keeps them apart). Types and comments "
+            "are in `datapackage.json`.\n"
+        )
+    what = "every table with its types, and the atlas's views over them" if views else "every table here with its types"
+    yield (
+        f"With DuckDB, in this folder, {what} (`schema.sql` is the whole schema):\n\n"
+        f'```sh\nduckdb -init views.sql\n```\n\n```sql\nFROM "{name}" LIMIT 10;\n```\n'
+    )
+
+
+def _provenance(atlas: Atlas) -> Iterator[str]:
+    yield "## Provenance\n"
+    yield "| | |"
+    yield "|---|---|"
+    for name in _PROVENANCE:
+        value = getattr(atlas.info, name)
+        if isinstance(value, int) and not isinstance(value, bool) and name not in ("seed", "schema_version"):
+            value = show_number(value)
+        yield f"| {name} | {'–' if value is None else _cell(str(value))} |"
+    yield ""
+
+
+def _prose(text: str | None) -> str:
+    return visible(text or "").replace("<", "&lt;")
+
+
+def _cell(text: str | None) -> str:
+    return _prose(text).replace("|", "\\|")

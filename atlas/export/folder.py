@@ -1,0 +1,126 @@
+"""A folder of an atlas's tables: written beside its place under another name and renamed when it is whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from atlas.db import Atlas
+from atlas.errors import AtlasError
+from atlas.export.card import card
+from atlas.export.companions import datapackage, views_sql
+from atlas.export.pieces import FORMATS, pieces
+from atlas.export.source import table_names, whole_table
+from atlas.files import appearing_folder
+from atlas.queries import table_sizes
+from atlas.records import SchemaTable
+from atlas.schema import schema_sql
+
+_COMPANIONS = {"README.md", "datapackage.json", "schema.sql", "views.sql"}
+
+
+class ExportError(AtlasError):
+    """The folder cannot be written, or holds what must not be replaced."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """One table's file."""
+
+    table: SchemaTable
+    """What is in it."""
+    file: str
+    """Its name in the folder."""
+    rows: int | None
+    """Its rows. None: a view, whose rows are not counted."""
+    size: int
+    """Its bytes."""
+
+
+def export_folder(
+    atlas: Atlas,
+    folder: Path,
+    form: str = "parquet",
+    *,
+    tables: tuple[str, ...] = (),
+    views: bool = False,
+    licence: str = "unknown",
+    force: bool = False,
+    progress: Callable[[Written], None] = lambda written: None,
+) -> tuple[Written, ...]:
+    """Write tables of an atlas to a folder, a file each, with a README, `datapackage.json`, `schema.sql` and
+    `views.sql`.
+
+    Args:
+        atlas: what to write.
+        folder: where; it appears when everything is written, or not at all.
+        form: 'parquet' or 'csv'.
+        tables: which tables and views; empty: every table.
+        views: with no `tables`, every view too, computed whole.
+        licence: identifier of the Hub for the card.
+        force: replace a folder that an export wrote.
+        progress: told of each file.
+
+    Raises:
+        ExportError: the folder is not empty (unless `force`), holds what no export wrote, or cannot be written.
+        QueryError: there is no such table, or DuckDB fails at one.
+    """
+    if form not in FORMATS:
+        raise ExportError(f"{form!r} is no format to export; expected one of {', '.join(FORMATS)}.")
+    chosen = [whole_table(atlas, name) for name in tables or table_names(atlas, views=views)]
+    _check(folder, force)
+    try:
+        with appearing_folder(folder) as place:
+            spill = place / ".spill"
+            written = []
+            for table in dict.fromkeys(chosen):
+                file = f"{table.name}.{form}"
+                size = _write(place / file, pieces(atlas, table, form, spill=spill))
+                rows = None if table.view else table_sizes(atlas)[table.name].rows
+                written.append(Written(table, file, rows, size))
+                progress(written[-1])
+            shutil.rmtree(spill, ignore_errors=True)
+            whole = set(table_names(atlas)) <= {table.name for table in chosen}
+            companions = {
+                "README.md": card(atlas, tuple(written), form, licence, views=whole),
+                "datapackage.json": datapackage(atlas, tuple(written), form),
+                "schema.sql": schema_sql(atlas.info.d_model),
+                "views.sql": views_sql(atlas, tuple(item.table for item in written), form, views=whole),
+            }
+            for name, text in companions.items():
+                _write(place / name, iter([text.encode()]))
+    except OSError as error:
+        raise ExportError(
+            f"{str(folder)!r} cannot be written: {error.strerror or error}. Nothing was left there; "
+            "choose another folder, or make room."
+        ) from error
+    return tuple(written)
+
+
+def _check(folder: Path, force: bool) -> None:
+    if not folder.absolute().parent.is_dir():
+        raise ExportError(f"The folder {str(folder.absolute().parent)!r} does not exist. Create it first.")
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise ExportError(f"{str(folder)!r} is no folder; expected one that is empty or does not exist.")
+    found = sorted(item.name for item in folder.iterdir()) if folder.exists() else []
+    foreign = [name for name in found if name not in _COMPANIONS and not name.endswith((".parquet", ".csv"))]
+    if found and not force:
+        raise ExportError(f"{str(folder)!r} is not empty. Choose another folder, or replace an export with --force.")
+    if foreign:
+        raise ExportError(
+            f"{str(folder)!r} holds {foreign[0]!r}, which no export wrote: it is not replaced, even with --force. "
+            "Choose another folder."
+        )
+
+
+def _write(path: Path, parts: Iterator[bytes]) -> int:
+    size = 0
+    with path.open("wb") as out:
+        for part in parts:
+            size += out.write(part)
+        out.flush()
+        os.fsync(out.fileno())
+    return size

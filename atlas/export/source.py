@@ -1,0 +1,91 @@
+"""Whole tables of an atlas as Arrow record batches, in order, a few at a time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from atlas.db import Atlas
+from atlas.errors import QueryError
+from atlas.queries import schema_tables
+from atlas.records import SchemaColumn, SchemaTable
+
+BATCH = 2048
+"""Rows a batch: DuckDB's own vector, so that a batch of weights is some 20 MB for the widest models."""
+
+_MEMORY = "128MB"
+"""For DuckDB's buffers while a table is read: they are on the way to a file and not needed twice."""
+_VIEW_MEMORY = "2GB"
+"""The same for a view, whose joins need room; beyond it they spill to disk."""
+
+_NUMBERS = re.compile(r"(TINYINT|SMALLINT|INTEGER|BIGINT|FLOAT|DOUBLE)\[\d*\]")
+
+
+def table_names(atlas: Atlas, *, views: bool = False) -> tuple[str, ...]:
+    """Names of the tables, and of the views after them if asked for; each in alphabetical order."""
+    tables = schema_tables(atlas)
+    names = [table.name for table in tables if not table.view]
+    return tuple(names + ([table.name for table in tables if table.view] if views else []))
+
+
+def whole_table(atlas: Atlas, name: str) -> SchemaTable:
+    """A table or view of the atlas.
+
+    Raises:
+        QueryError: there is none of that name; the text lists them.
+    """
+    for table in schema_tables(atlas):
+        if table.name == name:
+            return table
+    known = ", ".join(table_names(atlas, views=True))
+    raise QueryError(f"This atlas has no table {name!r}; it has {known}.")
+
+
+@contextmanager
+def batches(
+    atlas: Atlas, table: SchemaTable, *, text: bool, spill: Path | None = None
+) -> Iterator[pa.RecordBatchReader]:
+    """A reader of the whole table in the order of the file. Views have no order, and spill into the folder `spill`.
+
+    `text` makes text of what CSV has no form for: lists and structs as JSON, bytes as hexadecimal digits. Without it
+    only JSON becomes text.
+
+    Raises:
+        QueryError: DuckDB fails at it.
+    """
+    # An instance of its own: its buffers are bounded and go with it, and those of the pages stay what they are. One
+    # thread keeps the order, and a download from holding every core.
+    config = {"memory_limit": _VIEW_MEMORY if table.view else _MEMORY, "threads": 1}
+    config["temp_directory"] = "" if spill is None else str(spill)
+    columns = ", ".join(f"{_expression(column, text)} AS {_quoted(column.name)}" for column in table.columns)
+    try:
+        with duckdb.connect(":memory:", config=config) as connection:
+            path = str(atlas.path).replace("'", "''")
+            connection.execute(f"ATTACH '{path}' AS source (READ_ONLY)")
+            connection.execute("USE source")
+            with connection.sql(f"SELECT {columns} FROM {_quoted(table.name)}").to_arrow_reader(BATCH) as reader:
+                yield reader
+    except duckdb.Error as error:
+        raise QueryError(f"The table {table.name} of {atlas.path.name} cannot be read: {error}") from error
+
+
+def _expression(column: SchemaColumn, text: bool) -> str:
+    name = _quoted(column.name)
+    if column.type == "JSON" or (text and _NUMBERS.fullmatch(column.type)):
+        # A list of numbers as text is JSON already, with the shortest digits that give the same float32 again;
+        # to_json would write each as a double.
+        return f"CAST({name} AS VARCHAR)"
+    if text and column.type == "BLOB":
+        return f"lower(hex({name}))"
+    if text and (column.type.endswith("]") or column.type.startswith("STRUCT")):
+        return f"CAST(to_json({name}) AS VARCHAR)"
+    return name
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

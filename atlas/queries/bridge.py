@@ -1,0 +1,144 @@
+"""Several atlases at once: a token by its text in each of them, and what neurons of different models have in common.
+
+Ids mean something within one atlas alone; across atlases tokens are the same if their texts are, and texts if they are
+of the same row of the same data set.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from itertools import combinations
+
+from atlas.db import Atlas
+from atlas.display import read_shown
+from atlas.queries.example import examples
+from atlas.queries.neuron import neuron_tokens
+from atlas.queries.pair_metric import token_metrics
+from atlas.queries.prediction import token_candidates, token_curves
+from atlas.queries.search import tokens_by_text
+from atlas.queries.token import token_neurons, token_pairs, token_row
+from atlas.records import AtlasPair, BridgeToken, Example, SharedRow, SharedSpelling, Token
+from atlas.token_index import token_index
+
+NEAREST = 12
+"""Tokens of the same letters that are offered where a text is no token, at most."""
+
+_PART = "�"
+"""Stands in a token's text for bytes that are no character by themselves."""
+
+Placed = tuple[Atlas, int]
+"""A neuron of an atlas, by its id."""
+
+
+def bridge_token(atlas: Atlas, text: str) -> BridgeToken:
+    """What an atlas has of a text, as it is or as someone who copied a shown token means it (`␣an`)."""
+    info = atlas.info
+    found = tokens_by_text(atlas, text) or tokens_by_text(atlas, read_shown(text))
+    if not found:
+        nearest = tuple(token_index(atlas).same_letters(text)[:NEAREST])
+        return BridgeToken(info.slug, info.build_id, info.model_name, (), None, (), (), None, (), nearest)
+    token_id = found[0].token_id
+    row = token_row(atlas, token_id)
+    best = row.best_neuron
+    counted = [candidate for candidate in token_candidates(atlas, token_id) if candidate.neuron == best]
+    return BridgeToken(
+        info.slug,
+        info.build_id,
+        info.model_name,
+        tuple(found),
+        row,
+        tuple(item for item in token_neurons(atlas, token_id) if item.direction == "top"),
+        tuple(token_pairs(atlas, token_id)),
+        next(iter(token_curves(atlas, counted)), None),
+        tuple(item for item in token_metrics(atlas, token_id) if item.neuron == best),
+        (),
+    )
+
+
+def atlas_pairs(served: Mapping[str, Atlas]) -> list[AtlasPair]:
+    """What every two atlases share, in their order."""
+    return [
+        AtlasPair(
+            first,
+            second,
+            one.info.model_fingerprint == other.info.model_fingerprint,
+            _dataset(one) == _dataset(other),
+            one.info.build_id == other.info.build_id,
+            len(_texts(one) & _texts(other)),
+        )
+        for (first, one), (second, other) in combinations(served.items(), 2)
+    ]
+
+
+def shared_spellings(neurons: Sequence[Placed], limit: int = 40) -> list[SharedSpelling]:
+    """Texts in the lists (most or least congruent) of at least two of the neurons: in most lists first, then by text.
+
+    Of several tokens of one text the most congruent counts. Congruences of different models have no common unit, so
+    they sort nothing.
+    """
+    found: dict[str, list[tuple[Token, float] | None]] = defaultdict(lambda: [None] * len(neurons))
+    for place, (atlas, neuron_id) in enumerate(neurons):
+        for item in neuron_tokens(atlas, neuron_id):
+            if not is_spelt(item.token):
+                continue
+            held = found[item.token.text][place]
+            if held is None or item.congruence > held[1]:
+                found[item.token.text][place] = (item.token, item.congruence)
+    shared = [
+        SharedSpelling(
+            text,
+            tuple(item and item[0] for item in items),
+            tuple(item and item[1] for item in items),
+        )
+        for text, items in found.items()
+        if sum(item is not None for item in items) > 1
+    ]
+    return sorted(shared, key=lambda item: (-sum(token is not None for token in item.tokens), item.text))[:limit]
+
+
+def shared_rows(neurons: Sequence[Placed], limit: int = 20) -> list[SharedRow]:
+    """Rows of a data set of which at least two of the neurons have an example: of most neurons first, then by row.
+
+    Of each neuron the example with the greatest |activation| is taken. Rows are the same only where the atlases' data
+    sets are, by their fingerprints.
+    """
+    found: dict[tuple[Hashable, int], list[Example | None]] = defaultdict(lambda: [None] * len(neurons))
+    for place, (atlas, neuron_id) in enumerate(neurons):
+        stored = examples(atlas, neuron_id)
+        rows = _source_rows(atlas, [example.text_id for example in stored])
+        for example in stored:
+            key = (_dataset(atlas), rows[example.text_id])
+            held = found[key][place]
+            if held is None or abs(example.activation) > abs(held.activation):
+                found[key][place] = example
+    shared = [SharedRow(row, tuple(held)) for (_, row), held in found.items() if sum(e is not None for e in held) > 1]
+    return sorted(shared, key=lambda item: (-sum(e is not None for e in item.examples), item.source_row))[:limit]
+
+
+def is_spelt(token: Token) -> bool:
+    """Whether a token's text says which token it is: not where it is part of a character, or none at all."""
+    return bool(token.text) and _PART not in token.text
+
+
+def same_dataset(atlases: Sequence[Atlas]) -> bool:
+    """Whether all of them read the same data set."""
+    return len({_dataset(atlas) for atlas in atlases}) == 1
+
+
+def _dataset(atlas: Atlas) -> Hashable:
+    return atlas.info.dataset_fingerprint, atlas.info.text_column
+
+
+def _texts(atlas: Atlas) -> frozenset[str]:
+    """Texts of the vocabulary."""
+    tokens = atlas.tokens
+    return atlas.remembered(
+        "token texts",
+        lambda: frozenset(text for token_id in range(len(tokens)) if (text := tokens[token_id].text) is not None),
+    )
+
+
+def _source_rows(atlas: Atlas, text_ids: Sequence[int]) -> dict[int, int]:
+    wanted = sorted(set(text_ids))
+    return dict(atlas.rows('SELECT text_id, source_row FROM "text" WHERE list_contains(?, text_id)', wanted))

@@ -1,0 +1,143 @@
+"""How well activation predicts, pair by pair: of a neuron, of a token, and ranked over the whole model."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from atlas.db import Atlas
+from atlas.errors import QueryError
+from atlas.metrics import COLUMNS, SUPPORT
+from atlas.queries.atlas import neuron_ref
+from atlas.queries.neuron_index import EXCLUSIVE
+from atlas.records import Bound, Listing, MetricFilter, PairMetric
+
+METRIC_SORTS = (*SUPPORT, *COLUMNS)
+"""Columns by which `ranked_metrics` sorts, and which it bounds."""
+
+WHOLE_METRICS = frozenset(SUPPORT)
+"""Those of them that hold whole numbers."""
+
+_METRIC = sa.table("pair_metric", *map(sa.column, ("neuron_id", "token_id", "side", *METRIC_SORTS))).alias("m")
+_TOKEN = sa.table("token", *map(sa.column, ("token_id", "text", "special", "n_actual"))).alias("t")
+_CANDIDATE = sa.table("candidate_pair", *map(sa.column, ("neuron_id", "token_id", "congruence", "source"))).alias("c")
+_EXCLUSIVE = sa.table("exclusive_pair", *map(sa.column, ("neuron_id", "token_id", "direction"))).alias("e")
+
+_ALL = MetricFilter()
+
+
+def neuron_metrics(atlas: Atlas, neuron_id: int) -> list[PairMetric]:
+    """How well a neuron predicts each of its counted tokens: most congruent first, 'positive' before 'negative'."""
+    return _of(atlas, _METRIC.c.neuron_id == neuron_id)
+
+
+def token_metrics(atlas: Atlas, token_id: int) -> list[PairMetric]:
+    """How well each neuron counted with a token predicts it: most congruent first, 'positive' before 'negative'."""
+    return _of(atlas, _METRIC.c.token_id == token_id)
+
+
+def ranked_metrics(
+    atlas: Atlas,
+    where: MetricFilter = _ALL,
+    *,
+    sort: str = "average_precision_predicted",
+    descending: bool = True,
+    limit: int = 50,
+    offset: int = 0,
+) -> Listing:
+    """Rows of `pair_metric` sorted by a column of METRIC_SORTS, as a Listing of PairMetric.
+
+    NULLs last; ties by neuron_id, token_id, side.
+
+    Raises:
+        QueryError: there is no such column to sort or to bound by, or `exclusive` is another word.
+    """
+    m, t = _METRIC.c, _TOKEN.c
+    page = ranked_statement(atlas, where, sort=sort, descending=descending, limit=limit, offset=offset).subquery("p")
+    rows = _select(atlas, page, sa.true(), _order(page, sort, descending))
+    joined, conditions = _METRIC.join(_TOKEN, m.token_id == t.token_id), _conditions(atlas, where)
+    total = atlas.select(sa.select(sa.func.count()).select_from(joined).where(*conditions))[0][0]
+    return Listing(tuple(rows), total, offset, limit)
+
+
+def ranked_statement(
+    atlas: Atlas, where: MetricFilter, *, sort: str, descending: bool, limit: int, offset: int
+) -> sa.Select:
+    """The rows of `pair_metric` that a page of the ranking shows.
+
+    Raises:
+        QueryError: there is no such column to sort or to bound by, or `exclusive` is another word.
+    """
+    _check(sort)
+    m, t = _METRIC.c, _TOKEN.c
+    return (
+        sa.select(*m)
+        .select_from(_METRIC.join(_TOKEN, m.token_id == t.token_id))
+        .where(*_conditions(atlas, where))
+        .order_by(*_order(_METRIC, sort, descending))
+        .limit(limit)
+        .offset(offset or None)
+    )
+
+
+def _conditions(atlas: Atlas, where: MetricFilter) -> list[sa.ColumnElement[bool]]:
+    m, t, d_mlp = _METRIC.c, _TOKEN.c, atlas.info.d_mlp
+    conditions = [] if where.every else [sa.not_(t.special), t.n_actual > 0]
+    if where.side is not None:
+        conditions.append(m.side == where.side)
+    if where.layer_min is not None:
+        conditions.append(m.neuron_id >= where.layer_min * d_mlp)
+    if where.layer_max is not None:
+        conditions.append(m.neuron_id < (where.layer_max + 1) * d_mlp)
+    if where.token:
+        conditions.append(sa.func.contains(sa.func.lower(t.text), sa.func.lower(where.token)))
+    if where.exclusive is not None:
+        conditions.append(_exclusive(where.exclusive))
+    return [*conditions, *map(_bounded, where.bounds)]
+
+
+def _exclusive(word: str) -> sa.ColumnElement[bool]:
+    if word not in EXCLUSIVE:
+        raise QueryError(f"Cannot select pairs by exclusive {word!r}; expected one of {', '.join(EXCLUSIVE)}.")
+    e, m = _EXCLUSIVE.c, _METRIC.c
+    same = (e.neuron_id == m.neuron_id) & (e.token_id == m.token_id)
+    found = sa.exists().where(same & (e.direction == word) if word in ("top", "bottom") else same)
+    return sa.not_(found) if word == "none" else found
+
+
+def _bounded(bound: Bound) -> sa.ColumnElement[bool]:
+    _check(bound.column)
+    # DuckDB would compare in float32 with a parameter rounded to it.
+    column = sa.cast(_METRIC.c[bound.column], sa.Double)
+    return column >= bound.value if bound.op == "gte" else column <= bound.value
+
+
+def _check(column: str) -> None:
+    if column not in METRIC_SORTS:
+        raise QueryError(f"Pair metrics have no column {column!r}; expected one of {', '.join(METRIC_SORTS)}.")
+
+
+def _order(table: sa.FromClause, sort: str, descending: bool) -> list[sa.ColumnElement]:
+    column = table.c[sort].desc() if descending else table.c[sort].asc()
+    return [column.nulls_last(), table.c.neuron_id, table.c.token_id, table.c.side]
+
+
+def _of(atlas: Atlas, condition: sa.ColumnElement[bool]) -> list[PairMetric]:
+    m, c = _METRIC.c, _CANDIDATE.c
+    return _select(atlas, _METRIC, condition, [c.congruence.desc(), m.neuron_id, m.token_id, m.side.desc()])
+
+
+def _select(
+    atlas: Atlas, metrics: sa.FromClause, condition: sa.ColumnElement[bool], order: list[sa.ColumnElement]
+) -> list[PairMetric]:
+    m, c = metrics.c, _CANDIDATE.c
+    pair = (c.neuron_id == m.neuron_id) & (c.token_id == m.token_id)
+    columns = [m.neuron_id, m.token_id, m.side, c.congruence, c.source, *(m[name] for name in METRIC_SORTS)]
+    rows = atlas.select(
+        sa.select(*columns).select_from(metrics.join(_CANDIDATE, pair)).where(condition).order_by(*order)
+    )
+    return [
+        PairMetric(
+            neuron_ref(atlas, neuron_id), atlas.tokens[token_id], side, congruence, tuple(source.split(",")), *rest
+        )
+        for neuron_id, token_id, side, congruence, source, *rest in rows
+    ]

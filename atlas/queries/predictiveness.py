@@ -1,0 +1,158 @@
+"""Does congruence predict? Every pair's criteria against its metrics: densities, contradictions, correlations."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from atlas.db import Atlas
+from atlas.errors import QueryError
+from atlas.measures.rank import RESAMPLES, bootstrap_spearman, interval, spearman
+from atlas.metrics import OUTCOMES, metric_sides
+from atlas.queries.atlas import neuron_ref
+from atlas.queries.predictiveness_sql import (
+    CRITERIA,
+    METRICS,
+    PAIRS,
+    contradictions_sql,
+    density_sql,
+    rows_sql,
+    support_sql,
+)
+from atlas.records import (
+    ComparedPair,
+    Correlation,
+    Correlations,
+    DensityCell,
+    LayerCorrelation,
+    MetricChoice,
+    MetricSupport,
+)
+
+SAMPLED = 100_000
+"""Most pairs that a bootstrap runs over."""
+
+
+def check_choice(atlas: Atlas, choice: MetricChoice) -> None:
+    """Accept a choice whose words are known.
+
+    Raises:
+        QueryError: one is not, or the model is not gated and has no negative side.
+    """
+    known = {"by": CRITERIA, "metric": METRICS, "outcome": OUTCOMES, "pairs": PAIRS,
+             "side": metric_sides(gated=atlas.info.gated)}  # fmt: skip
+    for name, words in known.items():
+        word = getattr(choice, name)
+        if word not in words:
+            raise QueryError(f"{name} {word!r} cannot be compared; expected one of {', '.join(words)}.")
+
+
+def metric_support(atlas: Atlas, choice: MetricChoice) -> MetricSupport:
+    """How many candidate pairs there are on the choice's side, and how many have its metric.
+
+    Raises:
+        QueryError: the choice has an unknown word.
+    """
+    check_choice(atlas, choice)
+    sql = support_sql(choice)
+    return atlas.remembered(f"support {choice}", lambda: MetricSupport(*atlas.rows(sql)[0]))
+
+
+def metric_density(atlas: Atlas, choice: MetricChoice) -> tuple[DensityCell, ...]:
+    """Pairs by criterion and metric, in equal steps of both (of the square root, for all metrics but areas).
+
+    Raises:
+        QueryError: the choice has an unknown word.
+    """
+    check_choice(atlas, choice)
+    sql = density_sql(choice)
+    # There are hundreds of choices: an array of each is small, records would not be.
+    cells = atlas.remembered(f"density {choice}", lambda: np.array(atlas.rows(sql), np.float64).reshape(-1, 5))
+    return tuple(DensityCell(*edges, int(n)) for *edges, n in cells.tolist())
+
+
+def contradictions(
+    atlas: Atlas, choice: MetricChoice, limit: int = 15
+) -> tuple[tuple[ComparedPair, ...], tuple[ComparedPair, ...]]:
+    """The pairs whose weights promise and whose data deny, by how far their place by criterion lies above that by
+    metric; and the reverse. Neither list holds pairs whose places agree.
+
+    Raises:
+        QueryError: the choice has an unknown word.
+    """
+    check_choice(atlas, choice)
+
+    def make() -> tuple[tuple[ComparedPair, ...], tuple[ComparedPair, ...]]:
+        found: dict[str, list[ComparedPair]] = {"denied": [], "kept": []}
+        for name, _, _, *numbers, neuron_id, token_id in atlas.rows(contradictions_sql(choice, limit)):
+            found[name].append(ComparedPair(neuron_ref(atlas, neuron_id), atlas.tokens[token_id], *numbers))
+        return tuple(found["denied"]), tuple(found["kept"])
+
+    return atlas.remembered(f"contradictions {limit} {choice}", make)
+
+
+def correlations(atlas: Atlas, choice: MetricChoice) -> Correlations:
+    """Rank correlation of every criterion with the metric, over the same pairs, and of the chosen one by layer. The
+    first time it takes seconds.
+
+    Raises:
+        QueryError: the choice has an unknown word.
+    """
+    check_choice(atlas, choice)
+    return atlas.remembered(f"correlations {choice}", lambda: _correlations(atlas, choice))
+
+
+def _correlations(atlas: Atlas, choice: MetricChoice) -> Correlations:
+    columns = atlas.arrays(rows_sql(choice))
+    neuron, outcome = np.asarray(columns["neuron_id"], np.int64), np.asarray(columns["metric"], np.float32)
+    values = [np.asarray(columns[by], np.float64) for by in CRITERIA]
+    found = spearman(values, outcome)
+    names = np.unique(neuron)
+    chosen = _sample(neuron, names)
+    drawn = bootstrap_spearman([v[chosen] for v in values], outcome[chosen], neuron[chosen])
+    order = sorted(range(len(CRITERIA)), key=lambda place: (-np.nan_to_num(found[place], nan=-2), place))
+    best = order[0]
+    criteria = tuple(
+        Correlation(
+            CRITERIA[place], _known(found[place]), *interval(drawn[:, place]),
+            _known(found[best] - found[place]), *interval(drawn[:, best] - drawn[:, place]),
+        )
+        for place in order
+    )  # fmt: skip
+    place = CRITERIA.index(choice.by)
+    return Correlations(
+        n_pairs=len(neuron),
+        n_neurons=len(names),
+        n_sampled=int(chosen.sum()),
+        n_resamples=RESAMPLES,
+        criteria=criteria,
+        layers=_layers(atlas, neuron, values[place], outcome, chosen),
+    )
+
+
+def _layers(
+    atlas: Atlas, neuron: np.ndarray, values: np.ndarray, outcome: np.ndarray, chosen: np.ndarray
+) -> tuple[LayerCorrelation, ...]:
+    layer, found = neuron // atlas.info.d_mlp, []
+    for number in range(atlas.info.n_layers):
+        here = layer == number
+        sampled = here & chosen
+        value = spearman([values[here]], outcome[here])[0]
+        drawn = bootstrap_spearman([values[sampled]], outcome[sampled], neuron[sampled])
+        found.append(LayerCorrelation(number, int(here.sum()), _known(value), *interval(drawn[:, 0])))
+    return tuple(found)
+
+
+def _sample(neuron: np.ndarray, names: np.ndarray) -> np.ndarray:
+    """Which pairs the bootstrap runs over: all, or all those of as many neurons, drawn at random, as make SAMPLED."""
+    if len(neuron) <= SAMPLED:
+        return np.ones(len(neuron), bool)
+    order = np.random.default_rng(0).permutation(len(names))
+    place = np.searchsorted(names, neuron)
+    ahead = np.cumsum(np.bincount(place, minlength=len(names))[order])
+    kept = np.zeros(len(names), bool)
+    kept[order[ahead <= SAMPLED]] = True
+    return kept[place]
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

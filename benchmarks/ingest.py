@@ -1,0 +1,112 @@
+"""What the counts and tables behind "does congruence predict" add to an ingest: time in one process, size in a file.
+
+    python -m benchmarks.ingest [--texts 64] [--atlas demo.duckdb]
+
+The activation phase over the same batches (SmolLM2, Python's language reference, float32): `limit` is the forward pass
+and its predictions alone, `plain` every statistic but these, `families` with the families of each neuron's best and
+worst token (drawn at random here, as many as there are), `signs` with `--sign-cases` too. Batches go through every
+contestant in turning order; processor seconds beside the wall's, for machines that others use. Then, of the atlas: the
+pair metrics from its histograms, and what its tables take.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import torch
+
+from atlas.computed import pair_metrics
+from atlas.families import family_ids
+from benchmarks.stream import CPU, python_docs, random_pairs
+from ingest.checks import bytes_per_table
+from ingest.families import NeuronFamilies
+from ingest.lean import LeanModel
+from ingest.model import BUILTIN, LoadedModel, load_model
+from ingest.stream import Reader, StreamSettings
+from ingest.tokens import TextBatch
+from ingest.vocabulary import read_vocabulary
+
+ADDED = ("pair_metric", "family_histogram", "token_family", "sign_case", "pair_effect", "study", "study_step")
+
+
+def random_families(model: LoadedModel) -> NeuronFamilies:
+    """The pairs that best and worst tokens drawn at random make."""
+    vocabulary = read_vocabulary(model.tokenizer, len(model.unembedding))
+    of_token = family_ids(vocabulary.text, vocabulary.special)
+    several = np.bincount(of_token, minlength=len(of_token)) > 1
+    n_neurons = len(model.layers) * model.d_mlp
+    family = of_token[np.random.default_rng(3).integers(0, len(of_token), (n_neurons, 2))]
+    neuron, place = np.nonzero(several[family])
+    cells = np.unique(neuron * len(of_token) + family[neuron, place])
+    return NeuronFamilies(cells // len(of_token), cells % len(of_token), of_token)
+
+
+def activation_phase(n_texts: int) -> None:
+    """Time every contestant over the same batches and print the table."""
+    model = load_model(BUILTIN)
+    work, families = python_docs(model, n_texts), random_families(model)
+    pairs = random_pairs(len(model.layers) * model.d_mlp, len(model.unembedding), model.gated)
+    lean = LeanModel(model, CPU, torch.float32)
+
+    def reader(families: NeuronFamilies | None, signs: bool) -> Callable[[TextBatch], object]:
+        settings = StreamSettings(
+            d_vocab=len(model.unembedding), gated=model.gated, count_bos=False, has_bos=True, top_texts=20, window=64,
+            fingerprint="benchmark", seed=0, sign_cases=signs,
+        )  # fmt: skip
+        return Reader(lean, settings, *pairs, families).read
+
+    def limit(batch: TextBatch) -> None:
+        lean.predict(lean.run(torch.from_numpy(batch.input_ids)).flatten(0, 1))
+
+    contestants = {
+        "limit": limit, "plain": reader(None, False), "families": reader(families, False),
+        "signs": reader(families, True),
+    }  # fmt: skip
+    for task in contestants.values():
+        task(work[-1])
+    times = {name: np.zeros(2) for name in contestants}
+    for number, batch in enumerate(work):
+        names = list(contestants)
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            before = np.array([time.perf_counter(), time.process_time()])
+            contestants[name](batch)
+            times[name] += np.array([time.perf_counter(), time.process_time()]) - before
+    print(f"{n_texts} texts, {len(families.neuron):,} (neuron, family) pairs, {torch.get_num_threads()} threads")
+    print(f"  {'':<10} {'wall s':>8} {'cpu s':>8} {'/ limit':>8} {'/ plain':>8}  (of processor seconds)")
+    for name, (wall, cpu) in times.items():
+        ratios = cpu / times["limit"][1], cpu / times["plain"][1]
+        print(f"  {name:<10} {wall:>8.1f} {cpu:>8.1f} {ratios[0]:>8.3f} {ratios[1]:>8.3f}")
+
+
+def tables(path: Path) -> None:
+    """Time the pair metrics of an atlas and print what the added tables take."""
+    with duckdb.connect(str(path), read_only=True) as connection:
+        wall, cpu = time.perf_counter(), time.process_time()
+        n_rows = sum(len(batch["neuron_id"]) for batch in pair_metrics(connection))
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        print(f"{path.name}: {n_rows:,} pair metrics in {wall:.1f} s, {cpu:.1f} s of the processor")
+    sizes = bytes_per_table(path)
+    whole = path.stat().st_size
+    for name in ADDED:
+        print(f"  {name:<18} {sizes.get(name, 0) / 1e6:>8.1f} MB {sizes.get(name, 0) / whole:>7.1%}")
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--texts", type=int, default=64)
+    parser.add_argument("--atlas", type=Path, default=Path("demo.duckdb"))
+    options = parser.parse_args()
+    with torch.inference_mode():
+        activation_phase(options.texts)
+    if options.atlas.exists():
+        tables(options.atlas)
+
+
+if __name__ == "__main__":
+    main()

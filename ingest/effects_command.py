@@ -1,0 +1,43 @@
+"""`atlas effects`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+FILE = click.Path(path_type=Path)
+
+
+@click.command(context_settings={"show_default": True})
+@click.argument("file", type=FILE)
+@click.option("--pairs", type=click.IntRange(1), default=50,
+              help="Measure the N best exclusive pairs and the N best by average precision.")  # fmt: skip
+@click.option("--positions", type=click.IntRange(1), default=16, help="Positions of stored texts a pair, at most.")
+@click.option("--budget", type=click.IntRange(1), default=20_000, help="Forward passes, at most: the best pairs first.")
+@click.option("--model", help="What to load, as for `atlas ingest`; the atlas's own model when left out.")
+@click.option("--revision", help="Revision of the model on the Hub; the atlas's own when left out.")
+@click.option("--device", default="auto", help="auto, cpu, cuda or cuda:N.")
+@click.option("--out", type=FILE, help="File to write; FILE itself when left out, replaced by a rename.")
+@click.option("--seed", type=int, default=0, help="Seed of the bootstrap intervals.")
+@click.option("--force", is_flag=True, help="Replace the file of --out.")
+def effects(file: Path, **options: object) -> None:
+    """Measure whether neurons cause the predictions that their weights promise: each is mean-ablated where it fires,
+    and the token's probability, rank and logit before and after are recorded in FILE, with intervals.
+
+    FILE is copied, extended, checked and renamed into place, under a new build_id; who reads it keeps the old one.
+    """
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    # torch takes seconds to import.
+    from rich.console import Console
+
+    from ingest.effects.record import EffectsRequest, record_effects
+
+    console = Console(stderr=True)
+    report = record_effects(EffectsRequest(file=file, **options), console)
+    left_out = f"; {report.n_left_out} left out by --budget" if report.n_left_out else ""
+    console.print(
+        f"{report.out}  build {report.build_id}: {report.n_pairs} pairs{left_out}, {report.forward_passes:,} forward "
+        f"passes, {report.seconds['Ablation']:.1f} s.", markup=False, soft_wrap=True,
+    )  # fmt: skip

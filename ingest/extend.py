@@ -1,0 +1,122 @@
+"""Add rows to an atlas: a copy is extended, checked and renamed into place, while readers keep the file they opened."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from atlas.db import open_atlas
+from atlas.files import publish, temporary_beside
+from atlas.schema import STORAGE_VERSION
+from ingest.checks import check_file
+from ingest.content_hash import ContentHash
+from ingest.errors import OutputError
+from ingest.lock import output_locked
+
+ORDERS = {
+    "pair_effect": "neuron_id, token_id, side",
+    "study": "name",
+    "study_prompt": "study, prompt",
+    "study_prediction": "study, prompt, side, rank",
+    "study_step": "study, kind, variant NULLS LAST, site NULLS LAST, layer NULLS LAST, position NULLS LAST, "
+    "neuron_id NULLS LAST",
+}
+"""The tables that can be extended, and how each is sorted."""
+
+_NOT_HASHED = {"made_at", "command", "versions"}
+
+
+def extend_atlas(file: Path, rows: Mapping[str, pa.Table], *, out: Path | None = None, without: str = "FALSE") -> str:
+    """Write `file` with more rows to `out` (None: over `file` itself), under a new build_id.
+
+    The new build_id is a hash over the old one and the rows: the same additions to the same build give the same.
+
+    Args:
+        file: An atlas of this schema version; it is only read, and replaced by a rename at the end.
+        rows: By table, rows with the table's columns; tables are among `ORDERS`.
+        out: Where to write; an older file there is replaced.
+        without: SQL condition of the rows in those tables that give way, over the table's first column as `key`.
+
+    Returns:
+        The new build_id.
+
+    Raises:
+        NotAnAtlasError, SchemaVersionError: `file` is no atlas of this version.
+        OptionError: another program writes to `out`.
+        OutputError: the file cannot be written (disk full) or what was written does not hold together; nothing is
+            left behind and `file` is as it was.
+    """
+    with open_atlas(file) as atlas:
+        old = atlas.info.build_id
+    content = ContentHash()
+    content.update("atlas", {"build_id": pa.array([old])})
+    for table, added in rows.items():
+        content.update(
+            table, {name: added[name].combine_chunks() for name in added.column_names if name not in _NOT_HASHED}
+        )
+    build_id = content.hexdigest()[:12]
+    out = file if out is None else out
+    temporary = temporary_beside(out)
+    with output_locked(out):
+        try:
+            _check_room(file, temporary)
+            shutil.copyfile(file, temporary)
+            temporary.chmod(0o600)
+            counts = _insert(temporary, rows, without, build_id)
+            check_file(temporary, counts)
+            publish(temporary, out)
+        except (duckdb.Error, OSError) as error:
+            raise OutputError(f"{str(file)!r} cannot be extended as {str(out)!r}: {error}. It is as it was.") from error
+        finally:
+            for leftover in (temporary, Path(f"{temporary}.wal")):
+                leftover.unlink(missing_ok=True)
+    return build_id
+
+
+def _check_room(file: Path, temporary: Path) -> None:
+    needed, free = file.stat().st_size, shutil.disk_usage(temporary.absolute().parent).free
+    if free < needed:
+        raise OSError(errno.ENOSPC, f"a copy takes {needed:,} bytes, and the disk has {free:,} left")
+
+
+def _insert(path: Path, rows: Mapping[str, pa.Table], without: str, build_id: str) -> dict[str, int]:
+    """Insert, in order; returns how many rows each table must hold now."""
+    with duckdb.connect() as connection:
+        quoted = str(path).replace("'", "''")
+        connection.execute(f"ATTACH '{quoted}' AS target (STORAGE_VERSION '{STORAGE_VERSION}')")
+        connection.execute("USE target")
+        tables = [name for (name,) in connection.execute(
+            "SELECT table_name FROM duckdb_tables() WHERE database_name = 'target'").fetchall()]  # fmt: skip
+        before = {name: _count(connection, name) for name in tables}
+        connection.execute("BEGIN TRANSACTION")
+        for table, added in rows.items():
+            before[table] = _merge(connection, table, added, without)
+        connection.execute("UPDATE atlas SET build_id = ?", [build_id])
+        connection.execute("COMMIT")
+        connection.execute("CHECKPOINT target")
+        connection.execute("USE memory")
+        connection.execute("DETACH target")
+    return before
+
+
+def _merge(connection: duckdb.DuckDBPyConnection, table: str, added: pa.Table, without: str) -> int:
+    """The table anew, old rows and new ones in order: it is small, and a file that is sorted answers at once."""
+    (first,) = connection.execute(
+        "SELECT column_name FROM duckdb_columns() WHERE database_name = 'target' AND table_name = ? "
+        "ORDER BY column_index LIMIT 1", [table]
+    ).fetchone()  # fmt: skip
+    kept = f"SELECT * EXCLUDE (key) FROM (SELECT *, {first} AS key FROM {table}) WHERE NOT ({without})"
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE merged AS {kept} UNION ALL BY NAME SELECT * FROM added")
+    connection.execute(f"DELETE FROM {table}")
+    connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM merged ORDER BY {ORDERS[table]}")
+    return _count(connection, table)
+
+
+def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
+    (count,) = connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()
+    return count

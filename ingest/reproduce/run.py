@@ -1,0 +1,181 @@
+"""`atlas reproduce` from an atlas, given or made now, to the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from atlas.db import open_atlas
+from atlas.files import check_output
+from atlas.records import AtlasInfo
+from ingest.build import build
+from ingest.dataset import open_dataset
+from ingest.device import choose_device
+from ingest.errors import DatasetError, OutputError
+from ingest.extend import extend_atlas
+from ingest.model import LoadedModel, load_model
+from ingest.progress import Phases
+from ingest.reproduce.beside import beside
+from ingest.reproduce.conventions import check_shape, shape_of
+from ingest.reproduce.curves import CurvePair, CurvePass, count_curves
+from ingest.reproduce.experiments import Experiments, run_experiments
+from ingest.reproduce.figures import Published
+from ingest.reproduce.judge import judge
+from ingest.reproduce.measured import Measured
+from ingest.reproduce.negate import check_gpt2
+from ingest.reproduce.report import Report, write_report
+from ingest.reproduce.stored import Stored
+from ingest.settings import Settings
+from ingest.stop import Stop
+from ingest.study.machine import StudyModel
+from ingest.study.record import load_own_model, study_tables
+
+
+@dataclass(frozen=True)
+class ReproduceRequest:
+    """What `atlas reproduce` was asked for (see its help for each option)."""
+
+    model: str | None
+    revision: str | None
+    atlas: Path | None
+    out: Path
+    dataset: str | None
+    max_texts: int | None
+    report: Path | None
+    device: str
+    checkpoint: Path | None
+    force: bool
+    command: str
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """What was compared, and where it was written."""
+
+    report: Report
+    atlas: Path
+    markdown: Path
+    json: Path
+
+
+def reproduce(request: ReproduceRequest, published: Published, console: Console) -> Reproduced:
+    """Measure every figure and write the report.
+
+    Raises:
+        OptionError: the model, or the atlas, is of another shape than the figures are of.
+        StudyError: the model that was loaded is not the atlas's.
+        OutputError: the report cannot be written.
+        AtlasError: any of its kinds, for model, dataset and files.
+    """
+    device, folder = choose_device(request.device), _report_folder(request)
+    atlas = request.atlas or _ingest(request, published, console)
+    with open_atlas(atlas) as opened:
+        info = opened.info
+        check_shape(str(atlas), shape_of(info), published.model)
+        means = opened.arrays("SELECT activation_mean FROM neuron ORDER BY neuron_id")["activation_mean"]
+    with Stop(), Phases(console, device) as phases:
+        experiments, model = _experiments(request, published, info, np.asarray(means, np.float64), phases)
+        with phases.phase("Writing"):
+            name = published.study["name"]
+            extend_atlas(atlas, study_tables(name, experiments.result, request.command), without=f"key = '{name}'")
+        with open_atlas(atlas) as opened:
+            stored = Stored(opened)
+            pairs = _curve_pairs(published, stored, experiments)
+            curves = _curves(request, published, opened.info, pairs, phases)
+            measured = Measured(stored, experiments, curves, published.conventions)
+            report = Report(
+                opened.info, [judge(figure, measured) for figure in published.figures],
+                beside(published, model, stored, experiments, curves), curves,
+            )  # fmt: skip
+    with _writing(folder):
+        markdown, data = write_report(report, folder, f"{atlas.stem}.{name}")
+    return Reproduced(report, atlas, markdown, data)
+
+
+def _report_folder(request: ReproduceRequest) -> Path:
+    """Where the report goes; made now, so that it is not hours later that it cannot be."""
+    if request.report is None:
+        return (request.atlas or request.out).absolute().parent
+    with _writing(request.report):
+        request.report.mkdir(parents=True, exist_ok=True)
+    return request.report
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"The report cannot be written into {str(folder)!r}: {error.strerror}. Name a folder with --report."
+        ) from error
+
+
+def _ingest(request: ReproduceRequest, published: Published, console: Console) -> Path:
+    """Make the atlas by the post's conventions. A model that is not the figures' is refused before the long phases."""
+    name, conventions = request.model or published.model["name"], published.conventions
+    check_output(request.out, force=request.force)
+    model = load_model(name, request.revision)
+    check_gpt2(model)
+    check_shape(name, _shape(model), published.model)
+    del model
+    settings = Settings(
+        model=name, revision=request.revision, dataset=request.dataset or conventions["dataset_name"], out=request.out,
+        split=conventions["dataset_split"], text_column=conventions["text_column"], max_texts=request.max_texts,
+        context_length=conventions["context_length"], overflow=conventions["overflow"], dtype=conventions["dtype"],
+        readout=conventions["readout"], count_bos=conventions["bos_counted"], device=request.device,
+        checkpoint=request.checkpoint, force=request.force, command=request.command,
+    )  # fmt: skip
+    with Stop(resumable=request.checkpoint is not None, say=console.print) as stop:
+        done = build(settings, console, stop)
+    return request.out if done is None else done.out
+
+
+def _shape(model: LoadedModel) -> dict[str, int]:
+    d_vocab, d_model = model.embedding.shape
+    return {"n_layers": len(model.layers), "d_model": d_model, "d_mlp": model.d_mlp, "d_vocab": d_vocab}
+
+
+def _experiments(
+    request: ReproduceRequest, published: Published, info: AtlasInfo, means: np.ndarray, phases: Phases
+) -> tuple[Experiments, LoadedModel]:
+    with phases.phase("Loading model"):
+        model = load_own_model(info, request.model, request.revision)
+        check_gpt2(model)
+    with phases.phase("Experiments", unit="passes") as advance:
+        return run_experiments(StudyModel(model, phases.device), published, means, advance), model
+
+
+def _curve_pairs(published: Published, stored: Stored, experiments: Experiments) -> list[CurvePair]:
+    measured = Measured(stored, experiments, "", published.conventions)
+    return [
+        measured.pair(*(figure.data[name] for name in ("neuron", "token", "width")))
+        for figure in published.of_kind("curve")
+        if figure.data["token"] in stored.token_ids
+    ]
+
+
+def _curves(
+    request: ReproduceRequest, published: Published, info: AtlasInfo, pairs: list[CurvePair], phases: Phases
+) -> CurvePass | str:
+    """The pass over the data; or, where they cannot be had, why: all other figures are then still reported."""
+    conventions = published.conventions
+    try:
+        dataset = open_dataset(
+            request.dataset or conventions["dataset_name"], split=conventions["dataset_split"],
+            text_column=conventions["text_column"], stream=request.max_texts is not None,
+        )  # fmt: skip
+        with phases.phase("Loading model again"):
+            model = load_own_model(info, request.model, request.revision)
+        with phases.phase("Curves", total=request.max_texts or dataset.n_rows, unit="tokens") as advance:
+            return count_curves(
+                model, dataset, pairs, context_length=conventions["context_length"], device=phases.device,
+                max_texts=request.max_texts, progress=advance,
+            )  # fmt: skip
+    except DatasetError as error:
+        return f"The data could not be read: {error}"

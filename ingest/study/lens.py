@@ -1,0 +1,78 @@
+"""What can be read from a recorded run: the logit lens, and each neuron's direct effect.
+
+Both are before any soft cap of the logits, and both count the biases that the model adds behind the residual stream
+(the final norm's and the unembedding's), so that the lens ends at the model's own logit difference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Float64
+from torch import Tensor
+
+from ingest.study.machine import StudyModel
+from ingest.study.norms import HeldNorm, hold
+from ingest.study.prompts import TokenPair
+from ingest.study.recorded import RecordedRun
+
+
+@dataclass(frozen=True)
+class Lens:
+    """logit(answer) - logit(other) from the residual stream at the last position, in one of the two variants."""
+
+    pre: Float32[np.ndarray, " layer"]
+    """Before every block."""
+    mid: Float32[np.ndarray, " layer"] | None
+    """After attention; None: the blocks are parallel."""
+    post: float
+    """After the last block."""
+
+
+@torch.inference_mode()
+def logit_lens(model: StudyModel, run: RecordedRun, tokens: TokenPair) -> dict[str, Lens]:
+    """'own_norm': the final norm applied to what each site holds. 'final_norm': with the scale that it has at the
+    end for every site (a LayerNorm still takes off each site's own mean)."""
+    direction, bias = model.direction(tokens.answer_id, tokens.other_id)
+    held = hold_final(model, run)
+    sites = [run.residual] if run.mid is None else [run.residual, run.mid]
+    lenses = {}
+    for variant, norm in (("own_norm", model.norm), ("final_norm", held.apply)):
+        read = [(norm(site[:, -1]).double() @ direction + bias).float().cpu().numpy() for site in sites]
+        lenses[variant] = Lens(read[0][:-1], None if run.mid is None else read[1], float(read[0][-1]))
+    return lenses
+
+
+@torch.inference_mode()
+def direct_effects(model: StudyModel, run: RecordedRun, tokens: TokenPair) -> Float32[np.ndarray, "layer d_mlp"]:
+    """What each neuron writes at the last position times what the logit difference reads of it, every norm behind it
+    held at its scale there: activation * w_out . (W_U[answer] - W_U[other]).
+
+    With the shares of embeddings, attention and all biases, an exact sum: the logit difference.
+    """
+    return effects_along(model, run, model.direction(tokens.answer_id, tokens.other_id)[0])
+
+
+@torch.inference_mode()
+def effects_along(
+    model: StudyModel, run: RecordedRun, direction: Float64[Tensor, " d_model"]
+) -> Float32[np.ndarray, "layer d_mlp"]:
+    """The same for what any direction reads of the final norm's output (see `StudyModel.direction`)."""
+    direction = hold_final(model, run).back(direction)
+    effects = []
+    for layer, block in enumerate(model.blocks):
+        back = direction
+        if block.post_norm is not None and block.post_gain is not None:
+            projected = run.projected[layer, -1]
+            back = hold(block.post_norm, block.post_gain, projected, model.model.layer_norm).back(direction)
+        w_out = model.model.layers[layer].w_out.to(model.device)
+        reads = w_out @ (back * model.factors[layer].mlp).float()
+        effects.append(run.activations[layer, -1] * reads)
+    return torch.stack(effects).cpu().numpy()
+
+
+def hold_final(model: StudyModel, run: RecordedRun) -> HeldNorm:
+    """The final norm at the last position's scale."""
+    return hold(model.norm, model.model.final_gain, run.residual[-1, -1], model.model.layer_norm)

@@ -1,0 +1,54 @@
+"""What a study is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ingest.errors import StudyError
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """Choices of a study.
+
+    Raises:
+        StudyError: a number that cannot be.
+    """
+
+    layers: tuple[int, ...] | Literal["all"] | None = None
+    """Layers whose neurons are patched one by one. None: the four whose MLP patch at the last position recovers most
+    (on the mean of a suite's pairs)."""
+    found: int = 5
+    """At most this many neurons that stand out are ablated."""
+    batch_size: int | None = None
+    """Forward passes run together. None: as many as make two thousand tokens on a CPU, sixteen thousand on a GPU."""
+    bootstrap: int = 2000
+    """Resamples behind each interval of a suite."""
+    seed: int = 0
+    """Seed of those resamples."""
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("found", self.found, 0), ("batch size", self.batch_size, 1), ("bootstrap", self.bootstrap, 1),
+            ("seed", self.seed, 0),
+        ):  # fmt: skip
+            if value is not None and value < least:
+                raise StudyError(f"{name} is {value}, expected at least {least}.")
+
+    def chosen(self, n_layers: int) -> tuple[int, ...] | None:
+        """Layers asked for, ascending; None: still to be chosen.
+
+        Raises:
+            StudyError: the model has no such layer.
+        """
+        if self.layers is None:
+            return None
+        if self.layers == "all":
+            return tuple(range(n_layers))
+        for layer in self.layers:
+            if not 0 <= layer < n_layers:
+                raise StudyError(f"There is no layer {layer}: the model's {n_layers} layers are 0 to {n_layers - 1}.")
+        if not self.layers:
+            raise StudyError("No layers were named: name some, as in 3,7, or leave the choice to the study.")
+        return tuple(sorted(set(self.layers)))

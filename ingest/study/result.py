@@ -1,0 +1,108 @@
+"""What a study measured, as columns of its tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float32, Int32
+
+from ingest.study.bootstrap import means
+
+
+@dataclass(frozen=True)
+class PromptRecord:
+    """One pair: a row of `study_prompt`, and two facts that are not stored."""
+
+    clean: str
+    corrupt: str
+    clean_token_ids: list[int]
+    """BOS included where the model has one."""
+    corrupt_token_ids: list[int]
+    answer_token_id: int
+    other_token_id: int
+    clean_logit_diff: float
+    """logit(answer) - logit(other) after the clean prompt."""
+    corrupt_logit_diff: float
+    p_answer_clean: float
+    """Probability, 0 to 1."""
+    p_answer_corrupt: float
+    p_other_clean: float
+    p_other_corrupt: float
+    first_difference: int
+    """First position at which the prompts differ."""
+    logit_bias: float
+    """What biases behind the residual stream (final norm's, unembedding's) add to the logit difference of any prompt:
+    in every value of the logit lens. The post's own lens leaves it out."""
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """A study of one pair or many. Columns are named as the schema names them, all but `study`."""
+
+    prompts: list[PromptRecord]
+    predictions: dict[str, list[int] | list[float] | list[str]]
+    """Columns of `study_prediction`, sorted."""
+    steps: dict[str, np.ndarray]
+    """Columns of `study_step`, sorted with NULLs last. NULLs: None in columns of text, masked in those of numbers."""
+    patched_layers: list[int]
+    """Ascending."""
+    found_neuron_ids: list[int]
+    """Most recovering first."""
+    from_end: bool
+    """Whether positions count back from the last token, -1."""
+    forward_passes: dict[str, int]
+    """Runs of a prompt, or of its end, by phase."""
+    seconds: dict[str, float]
+    """Wall time by phase."""
+
+
+@dataclass
+class Steps:
+    """Gathers rows of `study_step`. Add parts in their order: kind, variant, site; rows by layer, position, neuron."""
+
+    resamples: int
+    seed: int
+    parts: list[dict[str, np.ndarray]] = field(default_factory=list)
+
+    def add(
+        self,
+        kind: str,
+        values: Float32[np.ndarray, "pair row"],
+        *,
+        layer: Int32[np.ndarray, " row"],
+        position: Int32[np.ndarray, " row"] | None = None,
+        neuron_id: Int32[np.ndarray, " row"] | None = None,
+        variant: str | None = None,
+        site: str | None = None,
+    ) -> None:
+        """Add rows: the mean over pairs, with its interval. NaN: a pair has no such row. Numbers may be masked."""
+        mean = means(values, self.resamples, self.seed)
+        n = values.shape[1]
+        null = np.ma.masked_all(n, np.int32)
+        self.parts.append(
+            {
+                **{
+                    name: np.full(n, text, object)
+                    for name, text in (("kind", kind), ("variant", variant), ("site", site))
+                },
+                "layer": layer,
+                "position": null if position is None else position,
+                "neuron_id": null if neuron_id is None else neuron_id,
+                "value": mean.value.astype(np.float32),
+                "low": np.ma.masked_invalid(mean.low.astype(np.float32)),
+                "high": np.ma.masked_invalid(mean.high.astype(np.float32)),
+                "n_prompts": mean.n,
+            }
+        )
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """All rows."""
+        columns = {}
+        for name in self.parts[0]:
+            parts = [part[name] for part in self.parts]
+            if name in ("layer", "position", "neuron_id"):
+                columns[name] = np.ma.concatenate(parts).astype(np.int32)
+            else:
+                columns[name] = (np.ma.concatenate if name in ("low", "high") else np.concatenate)(parts)
+        return columns

@@ -1,0 +1,193 @@
+"""Studies read back: what the queries, the terminal, the client and the API say is what the rows say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pytest
+from click.testing import CliRunner
+
+import atlas as client
+from atlas import cli, open_atlas, queries
+from atlas.errors import ParameterError, StudyNameError
+from atlas.measures import lens_jumps
+from atlas.panels import STUDIES_PANELS, study_panels
+from atlas.records import StudyStep
+from tests.conftest import Built
+
+
+@pytest.fixture
+def opened(tiny_llama_atlas: Path):
+    with open_atlas(tiny_llama_atlas) as atlas, duckdb.connect(str(tiny_llama_atlas), read_only=True) as connection:
+        yield atlas, connection
+
+
+def values(connection, kind, study="an"):
+    sql = "SELECT neuron_id, variant, value FROM study_step WHERE study = ? AND kind = ?"
+    return connection.execute(sql, [study, kind]).fetchall()
+
+
+def test_the_list_and_a_name_that_is_not_there(opened, built_llama: Built):
+    atlas, _ = opened
+    assert [study.name for study in queries.studies(atlas)] == ["an", "suite"]
+    with pytest.raises(StudyNameError, match="There is no study 'pear' in 'tiny-llama'; there is an, suite"):
+        queries.study(atlas, "pear")
+    with open_atlas(built_llama.atlas) as bare:
+        assert queries.studies(bare) == ()
+        assert queries.stands_out(bare, 5) == ()
+        assert queries.token_studies(bare, 5) == []
+        with pytest.raises(StudyNameError, match="there is none: `atlas study` runs"):
+            queries.study(bare, "an")
+
+
+def test_prompts_and_predictions(opened):
+    atlas, connection = opened
+    found = queries.study_prompts(atlas, "suite", limit=7, offset=3)
+    rows = connection.execute(
+        "SELECT prompt, clean_token_ids, clean_logit_diff FROM study_prompt WHERE study = 'suite' ORDER BY prompt"
+    ).fetchall()
+    assert found.total == len(rows) == 60
+    assert [(p.prompt, [t.token_id for t in p.clean_tokens], p.clean_logit_diff) for p in found.rows] == rows[3:10]
+    for prompt in found.rows:
+        sql = (
+            "SELECT side, rank, token_id, logit, probability FROM study_prediction "
+            "WHERE study = 'suite' AND prompt = ? ORDER BY side, rank"
+        )
+        expected = connection.execute(sql, [prompt.prompt]).fetchall()
+        assert [(i.side, i.rank, i.token.token_id, i.logit, i.probability) for i in prompt.predictions] == expected
+
+
+def test_neurons_are_ranked_and_counted(opened):
+    atlas, connection = opened
+    study = queries.study(atlas, "an")
+    recovery = {neuron: value for neuron, _, value in values(connection, "patch_neuron")}
+    direct = {(neuron, variant): value for neuron, variant, value in values(connection, "direct_effect")}
+    ranked = sorted(recovery, key=lambda neuron: (-abs(recovery[neuron]), neuron))
+    found = queries.study_neurons(atlas, study, 9)
+    assert found.n == len(recovery) == 96
+    assert [item.neuron.neuron_id for item in found.top] == ranked[:9]
+    for item in found.top:
+        neuron_id = item.neuron.neuron_id
+        assert (item.recovery, item.rank) == (recovery[neuron_id], ranked.index(neuron_id) + 1)
+        assert item.direct_effect_clean == direct[neuron_id, "clean"]
+        assert item.direct_effect_corrupt == direct[neuron_id, "corrupt"]
+        assert item.found == (neuron_id in [neuron.neuron_id for neuron in study.found_neurons])
+    difference = study.clean_logit_diff - study.corrupt_logit_diff
+    shares = {n: (direct[n, "clean"] - direct[n, "corrupt"]) / difference for n in recovery}
+    assert [item.neuron.neuron_id for item in found.direct] == sorted(shares, key=lambda n: (-abs(shares[n]), n))[:9]
+    last = found.bars[-1].upper
+    for bar in found.bars:
+        inside = [v for v in recovery.values() if bar.lower <= v < bar.upper or (bar.upper == last == v)]
+        assert len(inside) == bar.n
+    assert sum(bar.n for bar in found.bars) == sum(cell.n for cell in found.cells) == 96
+
+
+def test_where_neurons_and_tokens_stand_out(opened):
+    atlas, connection = opened
+    study = queries.study(atlas, "an")
+    best = study.found_neurons[0]
+    first = queries.stands_out(atlas, best.neuron_id)
+    assert [(item.study.name, item.neuron.rank) for item in first] == [("an", 1), ("suite", 1)]
+    assert queries.stands_out(atlas, 0) == ()
+    assert [item.name for item in queries.token_studies(atlas, study.answer_token.token_id)] == ["an", "suite"]
+    standing = queries.pair_standing(atlas, best.neuron_id, study.answer_token.token_id)
+    (dot,) = connection.execute(
+        "SELECT list_sum(list_transform(list_zip(w_out::FLOAT[], readout::FLOAT[]), lambda x: x[1]::DOUBLE * x[2])) "
+        "FROM neuron_weight, token_weight WHERE neuron_id = ? AND token_id = ?",
+        [best.neuron_id, study.answer_token.token_id],
+    ).fetchone()
+    assert standing.congruence == pytest.approx(dot, abs=1e-4)
+    assert (standing.direction, standing.token_rank) == ("top", 1)
+
+
+def test_a_pair_in_no_list_has_its_congruence_from_the_weights(opened):
+    atlas, connection = opened
+    neuron_id, token_id = connection.execute(
+        "SELECT n.neuron_id, t.token_id FROM neuron AS n, token AS t "
+        "WHERE (n.neuron_id, t.token_id) NOT IN (SELECT (neuron_id, token_id) FROM neuron_token) "
+        "AND (n.neuron_id, t.token_id) NOT IN (SELECT (neuron_id, token_id) FROM token_neuron) ORDER BY ALL LIMIT 1"
+    ).fetchone()
+    standing = queries.pair_standing(atlas, neuron_id, token_id)
+    w_out, readout = connection.execute(
+        "SELECT w_out, readout FROM neuron_weight, token_weight WHERE neuron_id = ? AND token_id = ?",
+        [neuron_id, token_id],
+    ).fetchone()
+    assert standing.congruence == pytest.approx(sum(a * b for a, b in zip(w_out, readout, strict=True)), abs=1e-4)
+    assert standing.token_rank is standing.neuron_rank is None
+
+
+def step(layer, site, value, variant="own_norm"):
+    return StudyStep("logit_lens", variant, site, layer, None, None, value, None, None, 1)
+
+
+def test_the_jump_of_the_lens():
+    path = [step(0, "pre", 0.0), step(0, "mid", 1.0), step(1, "pre", 1.5), step(1, "mid", 1.0), step(1, "post", 4.0)]
+    (jump,) = lens_jumps(reversed(path))
+    assert (jump.layer, jump.part, jump.before, jump.after) == (1, "mlp", 1.0, 4.0)
+    (jump,) = lens_jumps(path[:-1])
+    assert (jump.layer, jump.part) == (0, "attention")
+    (jump,) = lens_jumps([step(0, "pre", 0.0), step(1, "pre", 2.0), step(1, "post", 3.0)])
+    assert (jump.layer, jump.part) == (0, "block")
+    assert lens_jumps([step(0, "pre", 1.0), step(0, "mid", 0.5)]) == ()
+    assert lens_jumps([]) == ()
+
+
+def test_the_view_says_what_the_query_says(opened):
+    atlas, connection = opened
+    rows = connection.execute(
+        "SELECT rank, neuron, recovery, direct_effect_clean, direct_effect_corrupt, found FROM study_neuron "
+        "WHERE study = 'an' ORDER BY rank"
+    ).fetchall()
+    found = queries.study_neurons(atlas, queries.study(atlas, "an"), 1000).top
+    assert rows == [
+        (i.rank, i.neuron.name, i.recovery, i.direct_effect_clean, i.direct_effect_corrupt, i.found) for i in found
+    ]
+
+
+def test_the_panels_answer(opened):
+    atlas, _ = opened
+    best = queries.study(atlas, "an").found_neurons[0].neuron_id
+    panels = study_panels("an", best, 5) | STUDIES_PANELS
+    answers = {name: atlas.query(sql).rows for name, sql in panels.items()}
+    assert [row[0] for row in answers["studies"]] == ["an", "suite"]
+    assert len(answers["patching"]) == 3 * 3 * 7
+    assert len(answers["lens"]) == len(queries.steps_of(atlas, "an", "logit_lens"))
+    assert len(answers["ablation"]) == 9
+    assert answers["direct"][0][0] == queries.study_neurons(atlas, queries.study(atlas, "an")).direct[0].neuron.name
+    assert len(answers["numbers"]) == 1
+    assert atlas.query(study_panels("it's")["numbers"]).rows == ()
+
+
+def test_the_client(opened, tiny_llama_atlas: Path):
+    _, connection = opened
+    with client.open(tiny_llama_atlas) as demo:
+        assert [study.name for study in demo.studies()] == ["an", "suite"]
+        study = demo.study("an")
+        assert study.n_prompts == 1
+        assert "p_answer_clean" in dir(study)
+        with pytest.raises(AttributeError, match="a study has no 'colour'"):
+            _ = study.colour
+        lens = list(study.steps(kind="logit_lens", variant="own_norm"))
+        expected = [value for _, variant, value in values(connection, "logit_lens") if variant == "own_norm"]
+        assert sorted(item.value for item in lens) == sorted(expected)
+        name = study.found_neurons[0].name
+        assert {item.kind for item in study.steps(neuron=name)} == {"patch_neuron", "direct_effect", "ablation"}
+        (total,) = connection.execute("SELECT count(*) FROM study_step WHERE study = 'an'").fetchone()
+        assert len(study.steps()) == len(list(study.steps())) == total
+        with pytest.raises(ParameterError, match="There is no 'colour'"):
+            study.steps(colour="red")
+        assert "answer_token" in study._repr_html_()
+
+
+def test_show_a_study_in_the_terminal(tiny_llama_atlas: Path):
+    def show(*arguments):
+        return CliRunner().invoke(cli.main, ["show", str(tiny_llama_atlas), *arguments])
+
+    found = show("--study", "an")
+    assert found.exit_code == 0, found.output
+    for said in ("I climbed up the pear tree", "L2N7", "all together", "greatest rise: mlp of layer 1", "MLP patches"):
+        assert said in found.output
+    assert show("--study", "pear").exit_code == 1
+    assert "Name either a NEURON or a --study" in show().output
+    assert show("L0N0", "--study", "an").exit_code == 2

@@ -1,0 +1,264 @@
+"""Mean ablation against one plain forward pass an ablation; planted neurons; what is chosen; the command."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from transformers import AutoModelForCausalLM, LlamaForCausalLM
+
+from atlas.cli import main
+from atlas.db import open_atlas
+from ingest.effects import ChosenPair, Firing, choose_pairs, measure_effects
+from ingest.effects.record import planned_passes, within_budget
+from ingest.model import load_model
+from ingest.study import StudyModel
+from tests import tiny
+from tests.conftest import Built, build_tiny
+
+
+def ask(path: Path, sql: str) -> list[tuple]:
+    with duckdb.connect(str(path), read_only=True) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def parts(model: torch.nn.Module) -> tuple[list[torch.nn.Module], torch.nn.Module]:
+    """Output projections, and the final norm."""
+    if isinstance(model, LlamaForCausalLM):
+        return [block.mlp.down_proj for block in model.model.layers], model.model.norm
+    return [block.mlp.c_proj for block in model.transformer.h], model.transformer.ln_f
+
+
+def plain(folder: Path, ids: list[int], neuron: int, mean: float, token: int, congruence: float) -> list[float]:
+    """One position in float64: a run, a run with a hook that sets the neuron at the last position, plain formulas."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64).eval()
+    outs, norm = parts(model)
+    d_mlp = outs[0].weight.shape[1 if isinstance(model, LlamaForCausalLM) else 0]
+    seen: dict[str, torch.Tensor] = {}
+
+    def ablate(_: torch.nn.Module, args: tuple) -> tuple:
+        (x,) = args
+        seen.setdefault("activation", x[0, -1, neuron % d_mlp].clone())
+        x = x.clone()
+        if "ablated" in seen:
+            x[0, -1, neuron % d_mlp] = mean
+        return (x,)
+
+    outs[neuron // d_mlp].register_forward_pre_hook(ablate)
+    norm.register_forward_pre_hook(lambda _, args: [None, seen.setdefault("residual", args[0][0, -1].clone())][0])
+    logits = []
+    with torch.no_grad():
+        for _ in range(2):
+            logits.append(model(input_ids=torch.tensor([ids])).logits[0, -1].numpy())
+            seen["ablated"] = torch.tensor(1)
+    residual = seen["residual"].numpy()
+    eps = 1e-6 if isinstance(model, LlamaForCausalLM) else 1e-5
+    if not isinstance(model, LlamaForCausalLM):
+        residual = residual - residual.mean()
+    scale = np.sqrt((residual**2).mean() + eps)
+    before, after = logits
+    p = [np.exp(x[token] - x.max()) / np.exp(x - x.max()).sum() for x in logits]
+    rank = [1 + int((x > x[token]).sum()) for x in logits]
+    change = (after[token] - after.mean()) - (before[token] - before.mean())
+    activation = float(seen["activation"])
+    return [activation, p[0], p[1] - p[0], rank[0], rank[1] - rank[0], change, (activation - mean) * congruence / scale]
+
+
+@pytest.mark.parametrize("name", ["built_llama", "built_gpt2"])
+def test_measures_are_those_of_a_plain_run_each(name: str, request: pytest.FixtureRequest):
+    built: Built = request.getfixturevalue(name)
+    with open_atlas(built.atlas) as atlas:
+        texts = dict(atlas.rows('SELECT text_id, token_ids FROM "text" WHERE len(token_ids) > 8'))
+        means = dict(atlas.rows("SELECT neuron_id, activation_mean FROM neuron"))
+        candidates = atlas.rows(
+            "SELECT neuron_id, token_id, congruence FROM candidate_pair ORDER BY hash(neuron_id, token_id)"
+        )
+        n_layers, d_mlp = atlas.info.n_layers, atlas.info.d_mlp
+    ids = sorted(texts)
+    rng = np.random.default_rng(0)
+    pairs = []
+    for layer in range(n_layers):
+        neuron, token, congruence = next(row for row in candidates if row[0] // d_mlp == layer)
+        firings = tuple(
+            Firing(text, int(rng.integers(1, len(texts[text]))), 1.0)
+            for text in rng.choice(ids, 3, replace=False).tolist()
+        )
+        pairs.append(ChosenPair(neuron, token, "positive", congruence, "metric", firings))
+    model = StudyModel(load_model(str(built.model)), torch.device("cpu"))
+    passes = []
+    mean = np.array([means[neuron] for neuron in range(len(means))])
+    effects = measure_effects(model, pairs, texts, mean, passes.append)
+    assert sum(passes) == planned_passes(pairs)
+    for effect in effects:
+        pair = effect.pair
+        for values, firing in zip(effect.values, pair.firings, strict=True):
+            prompt = texts[firing.text_id][: firing.position + 1]
+            expected = plain(built.model, prompt, pair.neuron_id, means[pair.neuron_id], pair.token_id, pair.congruence)
+            assert values.tolist() == pytest.approx(expected, rel=2e-3, abs=2e-4)
+        found, low, high = effect.mean("logit_change", 0)
+        assert found == pytest.approx(np.mean(effect.values[:, 5]), abs=1e-6)
+        assert low <= found <= high
+
+
+CONSTANT, WRITES, DECOY_WRITES, SLOPE, LINEAR = 10.0, 8.0, 6.0, 2.0, 10.0
+D_MLP = 96
+TEXTS = tiny.make_texts(200, 4)
+WRITER, DECOY, CANCELLER = 3, 5, D_MLP + 7
+
+
+def plant(folder: Path) -> dict[str, int]:
+    """A small GPT-2 in which L0N3 writes the direction of one token, and L0N5 that of another, which L1N7 takes back.
+
+    A large constant in the residual stream holds the scale of every norm, so that L1N7, far up the straight part of
+    its GELU, is linear in what it reads: whatever lies along the second token's direction.
+    """
+    path = tiny.save_gpt2(folder)
+    model = AutoModelForCausalLM.from_pretrained(path)
+    tokenizer = tiny.make_tokenizer()
+    counts = Counter(token for text in TEXTS for token in tokenizer(text, add_special_tokens=False)["input_ids"])
+    (pear, _), (lemon, _) = counts.most_common(2)  # As good as any others, and they occur.
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if ".ln_" in name:
+                parameter.fill_(float(name.endswith("weight")))
+        fixed = [torch.ones(24) / 24**0.5]
+
+        def free(vector: torch.Tensor) -> torch.Tensor:
+            """Of length 1, at right angles to what is fixed."""
+            for other in fixed:
+                vector = vector - (vector @ other)[..., None] * other
+            return vector / vector.norm(dim=-1, keepdim=True)
+
+        fixed.append(free(torch.randn(24, generator=generator)))
+        table = model.transformer.wte.weight
+        table.copy_(free(table) * table.norm(dim=1, keepdim=True))
+        positions = model.transformer.wpe.weight
+        positions.copy_(free(positions) * positions.norm(dim=1, keepdim=True) + CONSTANT * 24**0.5 * fixed[1])
+        down = free(table[lemon])
+        up = free(table[pear] - (table[pear] @ down) * down)
+        first, second = model.transformer.h
+        for block in (first, second):
+            block.mlp.c_proj.weight *= 0.02
+            block.attn.c_proj.weight *= 0.0
+            block.attn.c_proj.bias *= 0.0
+            block.mlp.c_proj.bias *= 0.0
+        for neuron, direction, size in ((WRITER, up, WRITES), (DECOY, down, DECOY_WRITES)):
+            first.mlp.c_fc.weight[:, neuron] = 40 * free(torch.randn(24, generator=generator))
+            first.mlp.c_fc.bias[neuron] = -2.5
+            first.mlp.c_proj.weight[neuron] = size * direction
+        place = CANCELLER - D_MLP
+        second.mlp.c_fc.weight[:, place], second.mlp.c_fc.bias[place] = SLOPE * down, LINEAR
+        second.mlp.c_proj.weight[place] = -CONSTANT / SLOPE * down
+        second.mlp.c_proj.bias += LINEAR * CONSTANT / SLOPE * down
+    model.save_pretrained(path)
+    return {"pear": pear, "lemon": lemon}
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Built, dict[str, int]]:
+    folder = tmp_path_factory.mktemp("planted")
+    tokens = plant(folder / "model")
+    dataset = tiny.save_texts(folder / "texts.jsonl", TEXTS)
+    atlas = build_tiny(folder, folder / "model", dataset, "planted", context_length=40, overflow="truncate")
+    built = Built(folder / "model", dataset, 40, "truncate", atlas)
+    result = CliRunner().invoke(main, ["effects", str(atlas), "--model", str(built.model), "--pairs", "20"])
+    assert result.exit_code == 0, result.output
+    return built, tokens
+
+
+def test_a_planted_writer_is_first_everywhere(planted: tuple[Built, dict[str, int]]):
+    built, tokens = planted
+    first = ask(
+        built.atlas, "SELECT neuron_id, token_id FROM exclusive_pair WHERE direction = 'top' ORDER BY rank LIMIT 1"
+    )
+    assert first == [(WRITER, tokens["pear"])]
+    best = ask(built.atlas, "SELECT neuron_id, token_id FROM pair_metric WHERE average_precision_predicted IS NOT NULL "
+                            "ORDER BY average_precision_predicted DESC LIMIT 1")  # fmt: skip
+    assert best == [(WRITER, tokens["pear"])]
+    effect = ask(built.atlas, "SELECT neuron_id, token_id, chosen_by, probability_change, probability_change_high, "
+                              "rank_change FROM pair_effect ORDER BY probability_change LIMIT 1")  # fmt: skip
+    ((*pair, chosen_by, change, high, rank_change),) = effect
+    assert pair == [WRITER, tokens["pear"]]
+    assert chosen_by == "exclusive,metric"
+    assert change < high < 0 < rank_change
+
+
+def test_a_decoy_that_a_later_neuron_takes_back_is_congruent_and_causally_null(planted: tuple[Built, dict[str, int]]):
+    built, tokens = planted
+    ((congruence, token_gap),) = ask(
+        built.atlas, f"SELECT congruence, token_gap FROM exclusive_pair WHERE neuron_id = {DECOY} "
+                     f"AND direction = 'top' AND token_id = {tokens['lemon']}")  # fmt: skip
+    assert congruence > 5
+    assert token_gap > 0.5
+    columns = "direct_effect, logit_change, probability_change, rank_change"
+    found = {
+        row[0]: row[1:] for row in ask(
+            built.atlas, f"SELECT neuron_id, {columns} FROM pair_effect WHERE neuron_id IN ({WRITER}, {DECOY}) "
+                         f"AND token_id IN ({tokens['pear']}, {tokens['lemon']})")
+    }  # fmt: skip
+    direct, logit, probability, _ = found[DECOY]
+    assert direct > 0.5
+    assert abs(logit) < 0.2 * direct
+    assert abs(probability) < 0.1 * abs(found[WRITER][2])
+    direct, logit, *_ = found[WRITER]
+    assert -logit == pytest.approx(direct, rel=0.2)
+
+
+def test_pairs_are_the_best_of_both_lists_and_positions_those_at_which_the_neuron_fires(tiny_llama_atlas: Path):
+    with open_atlas(tiny_llama_atlas) as atlas:
+        pairs = choose_pairs(atlas, 8, 6)
+        again = choose_pairs(atlas, 8, 6)
+    assert pairs == again
+    assert len({(pair.neuron_id, pair.token_id, pair.side) for pair in pairs}) == len(pairs)
+    exclusive = ask(tiny_llama_atlas, "SELECT neuron_id, token_id, congruence FROM exclusive_pair JOIN token USING "
+                    "(token_id) WHERE NOT special AND n_actual > 0 ORDER BY rank, direction DESC LIMIT 8")  # fmt: skip
+    chosen = [(p.neuron_id, p.token_id, p.congruence) for p in pairs if "exclusive" in p.chosen_by]
+    assert set(chosen) <= set(exclusive)
+    assert len(chosen) >= len(exclusive) - 2
+    for pair in pairs:
+        sign = 1 if pair.side == "positive" else -1
+        assert 1 <= len(pair.firings) <= 6
+        assert all(sign * firing.activation >= 2**-6 for firing in pair.firings)
+        assert len({(firing.text_id, firing.position) for firing in pair.firings}) == len(pair.firings)
+        stored = ask(tiny_llama_atlas, f"SELECT text_id, position FROM example WHERE neuron_id = {pair.neuron_id}")
+        assert {(firing.text_id, firing.position) for firing in pair.firings} <= set(stored)
+
+
+def test_a_budget_keeps_the_best(tiny_llama_atlas: Path):
+    with open_atlas(tiny_llama_atlas) as atlas:
+        pairs = choose_pairs(atlas, 8, 6)
+    whole = planned_passes(pairs)
+    assert within_budget(pairs, whole) == pairs
+    half = within_budget(pairs, whole // 2)
+    assert half == pairs[: len(half)]
+    assert 0 < planned_passes(half) <= whole // 2 < planned_passes(pairs[: len(half) + 1])
+    assert within_budget(pairs, 1) == []
+
+
+def test_the_command_measures_anew_and_refuses_other_weights(built_gpt2: Built, tiny_llama_atlas: Path, tmp_path: Path):
+    file = Path(shutil.copy(built_gpt2.atlas, tmp_path / "a.duckdb"))
+    run = ["effects", str(file), "--model", str(built_gpt2.model), "--pairs", "3", "--positions", "2"]
+    for _ in range(2):
+        result = CliRunner().invoke(main, run)
+        assert result.exit_code == 0, result.output
+        assert "forward passes" in result.output
+    rows = ask(file, "SELECT count(*), count(DISTINCT (neuron_id, token_id, side)), max(n_positions) FROM pair_effect")
+    assert rows[0][0] == rows[0][1] > 0
+    assert rows[0][2] <= 2
+    before = file.read_bytes()
+    small = CliRunner().invoke(main, [*run, "--budget", "1"])
+    assert small.exit_code == 1
+    assert "Raise --budget" in small.output
+    other = CliRunner().invoke(main, ["effects", str(tiny_llama_atlas), "--model", str(built_gpt2.model), "--out",
+                                      str(tmp_path / "b.duckdb")])  # fmt: skip
+    assert other.exit_code == 1
+    assert "have the fingerprint" in other.output
+    assert file.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["a.duckdb"]

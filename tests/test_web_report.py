@@ -1,0 +1,209 @@
+"""`atlas report`: a document that fetches nothing, whose tables and sentences are what the atlas says."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from html.parser import HTMLParser
+
+import duckdb
+import pytest
+from click.testing import CliRunner
+
+from atlas import open_atlas
+from atlas.display import show_number
+from tests.invented_effects import with_effects
+from web.report import ReportError, write_report
+from web.report.block import ROWS
+from web.report.command import report
+from web.report.markdown import report_markdown
+
+
+class Reader(HTMLParser):
+    """Statements, tables, drawings and everything that could be fetched, of the document."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.sql, self.tables, self.drawings, self.fetched, self.tags, self.anchors = [], [], [], [], set(), set()
+        self._pre = self._cell = False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.tags.add(tag)
+        self.anchors.add(attributes.get("id"))
+        for name in ("src", "href", "srcset", "action"):
+            value = attributes.get(name)
+            if value and value.startswith("data:image/svg+xml;base64,"):
+                self.drawings.append(b64decode(value.split(",", 1)[1]).decode())
+            elif value:
+                self.fetched.append(value)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+            self._cell = True
+        elif tag == "code":
+            self.sql.append("")
+            self._pre = True
+
+    def handle_data(self, data):
+        if self._pre:
+            self.sql[-1] += data
+        elif self._cell:
+            self.tables[-1][-1][-1] += data
+
+    def handle_endtag(self, tag):
+        self._pre = self._pre and tag != "code"
+        self._cell = self._cell and tag not in ("td", "th")
+
+
+@pytest.fixture(scope="module", params=["tiny_llama_atlas", "tiny_gpt2_atlas"])
+def written(request, tmp_path_factory):
+    """An atlas (with effects, if gated), the folder of its report, and the sections."""
+    path, folder = request.getfixturevalue(request.param), tmp_path_factory.mktemp("report")
+    if "llama" in request.param:
+        path = with_effects(path, folder / "effects.duckdb")
+    with open_atlas(path) as atlas:
+        sections = write_report(atlas, folder / "out")
+        yield atlas, folder / "out", sections
+
+
+def test_it_is_whole_by_itself(written):
+    _, folder, sections = written
+    assert sorted(item.name for item in folder.iterdir()) == ["figures", "index.html", "report.md"]
+    text = (folder / "index.html").read_text(encoding="utf-8")
+    reader = Reader(text)
+    assert all(url.startswith("#") and url[1:] in reader.anchors for url in reader.fetched)
+    assert not reader.tags & {"script", "link", "iframe", "object", "base"}
+    assert not re.search(r"url\(|@import|https?://", text)
+    charts = [chart for section in sections for panel in section.panels for chart in panel.charts]
+    assert len(reader.drawings) == len(charts) > 10
+    for drawing in reader.drawings:
+        assert drawing.startswith("<svg")
+        assert not re.search(r"href=\"[^#\"]|<script|<image", drawing)
+
+
+def test_every_query_runs_on_the_file_and_gives_the_table(written):
+    atlas, folder, sections = written
+    reader = Reader((folder / "index.html").read_text(encoding="utf-8"))
+    panels = [panel for section in sections for panel in section.panels]
+    assert [panel.sql for panel in panels if panel.sql] == reader.sql
+    tables = iter(reader.tables)
+    with duckdb.connect(str(atlas.path), read_only=True) as connection:
+        for panel in panels:
+            if panel.sql is None:
+                continue
+            rows = connection.execute(panel.sql).fetchall()
+            columns = [column[0] for column in connection.description]
+            if panel.answer is None:
+                assert panel.charts, panel.title
+                continue
+            shown = next(tables)[1:]
+            if len(rows) == 1 and len(columns) > 10:
+                shown, rows = [[row[1] for row in shown]], rows
+            assert len(shown) == min(ROWS, len(rows)), panel.title
+            for cells, row in zip(shown, rows, strict=False):
+                for name, cell, value in zip(columns, cells, row, strict=True):
+                    if isinstance(value, float):
+                        assert cell == show_number(value), (panel.title, name)
+    assert next(tables, None) is None
+
+
+def test_its_sentences(written):
+    atlas, folder, _ = written
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    with duckdb.connect(str(atlas.path), read_only=True) as connection:
+
+        def one(sql):
+            return connection.execute(sql).fetchone()
+
+        n_pairs, ordinary = one(
+            "SELECT count(*), count(*) FILTER (NOT t.special AND t.n_actual > 0) "
+            "FROM exclusive_pair AS p JOIN token AS t USING (token_id) WHERE direction = 'top'"
+        )
+        assert f"{n_pairs:,} neurons and tokens are each other’s best, {ordinary:,} of them" in text
+        hub, share = one("SELECT name, hub_count / (SELECT count(*) FROM token) FROM neuron "
+                         "ORDER BY hub_count DESC, neuron_id LIMIT 1")  # fmt: skip
+        assert f"{hub} is the best neuron of {100 * share:.3g}% of all tokens" in text
+        (supported,) = one(
+            "SELECT count(auroc_predicted) FROM pair_metric JOIN token USING (token_id) "
+            "WHERE side = 'positive' AND NOT special AND n_actual_ > 0".replace("n_actual_", "token.n_actual")
+        )
+        assert f"{supported:,}" in text.split("Does congruence predict")[1]
+        (n_effects,) = one("SELECT count(*) FROM pair_effect")
+        for (name,) in connection.execute("SELECT name FROM study").fetchall():
+            assert f"## Study {name}" in text
+    assert (f"{n_effects:,} pairs were measured" in text) == bool(n_effects)
+    assert ("Nothing was ablated" in text) == (not n_effects)
+    assert "no sample of all pairs" in text
+
+
+def test_the_markdown_has_its_figures(written):
+    _, folder, _ = written
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    named = re.findall(r"!\[[^\n]*\]\((figures/[a-z0-9-]+\.svg)\)", text)
+    assert sorted(named) == sorted(f"figures/{item.name}" for item in (folder / "figures").iterdir())
+    assert len(set(named)) == len(named) == text.count("![")
+    assert not re.search(r"https?://", text)
+    assert text.count("```sql") == text.count("```") / 2
+
+
+def test_what_is_missing_is_said(built_gpt2, tmp_path):
+    with open_atlas(built_gpt2.atlas) as atlas:
+        from web.report.studies import studies
+
+        sections = studies(atlas)
+        assert "records no study" in report_markdown(atlas, "x", sections)
+
+
+def test_tokens_are_no_markup(tiny_gpt2_atlas):
+    from web.report.block import Section
+
+    with open_atlas(tiny_gpt2_atlas) as atlas:
+        text = report_markdown(atlas, "a <b>", [Section("*s* | `c`", ("[x](y) _z_",))])
+    assert "# a \\<b\\>" in text
+    assert "## \\*s\\* \\| \\`c\\`" in text
+    assert "\\[x\\](y) \\_z\\_" in text
+
+
+def test_a_folder_in_use_is_kept(tiny_gpt2_atlas, tmp_path, monkeypatch):
+    monkeypatch.setattr("web.report.write.sections", lambda atlas: [])
+    out = tmp_path / "report"
+    with open_atlas(tiny_gpt2_atlas) as atlas:
+        write_report(atlas, out)
+        with pytest.raises(ReportError, match=r"is not empty. Choose another folder, or replace a report with --force"):
+            write_report(atlas, out)
+        write_report(atlas, out, force=True)
+        (out / "mine.txt").write_text("mine")
+        with pytest.raises(ReportError, match=r"'mine.txt', which no report wrote"):
+            write_report(atlas, out, force=True)
+        with pytest.raises(ReportError, match=r"does not exist. Create it first"):
+            write_report(atlas, tmp_path / "a" / "b")
+        with pytest.raises(ReportError, match="is no folder"):
+            write_report(atlas, out / "mine.txt")
+    assert (out / "mine.txt").read_text() == "mine"
+    assert [item.name for item in tmp_path.iterdir()] == ["report"]
+
+
+def test_nothing_is_left_where_it_fails(tiny_gpt2_atlas, tmp_path, monkeypatch):
+    def fails(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("web.report.write.sections", lambda atlas: [])
+    monkeypatch.setattr("web.report.write.report_markdown", fails)
+    with (
+        open_atlas(tiny_gpt2_atlas) as atlas,
+        pytest.raises(ReportError, match=r"No space left on device. Nothing was"),
+    ):
+        write_report(atlas, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command(tiny_gpt2_atlas, tmp_path, monkeypatch):
+    monkeypatch.setattr("web.report.write.sections", lambda atlas: [])
+    result = CliRunner().invoke(report, [str(tiny_gpt2_atlas), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    assert "index.html and report.md written: 0 sections, 0 findings." in result.output

@@ -1,0 +1,72 @@
+"""What becomes of the answer without the neurons that stood out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import altair as alt
+
+from atlas.display import show_number
+from atlas.records import NeuronRef, Study, StudyStep
+from web.charts.chart import DATA, Chart, Table, filled, rounded, specification
+
+VARIANTS = {"zero": "set to zero", "mean": "set to its mean", "negate": "negated"}
+"""What is done to a neuron."""
+
+TOGETHER = "all together"
+
+
+@cache
+def _spec(n_rows: int, with_intervals: bool) -> dict[str, Any]:
+    data = alt.Chart(alt.NamedData(DATA))
+    tips = [
+        alt.Tooltip("name:N", title="neuron"), alt.Tooltip("what:N", title="is"),
+        alt.Tooltip("value:Q", title="change", format="+.2%"),
+    ]  # fmt: skip
+    y = alt.Y("name:N", sort=None, title=None, axis=alt.Axis(ticks=False, domain=False, grid=True, labelLimit=90))
+    offset = alt.YOffset("what:N", sort=list(VARIANTS.values()))
+    title = "change of the answer’s probability"
+    x = alt.X("value:Q", title=title, axis=alt.Axis(format="+~%", tickCount=6), scale=alt.Scale(zero=True))
+    colour = alt.Color("what:N", title=None, sort=list(VARIANTS.values()), scale=alt.Scale(range="category"),
+                       legend=alt.Legend(orient="top", columns=3, symbolType="circle"))  # fmt: skip
+    dots = data.mark_circle(size=70, opacity=1).encode(
+        x=x, y=y, yOffset=offset, color=colour, tooltip=tips, href="url:N"
+    )
+    layers = [dots]
+    if with_intervals:
+        low = alt.X("low:Q", title=title)
+        lines = data.mark_rule(strokeWidth=1.5).encode(x=low, x2="high:Q", y=y, yOffset=offset, color=colour)
+        layers.insert(0, lines)
+    return specification(alt.layer(*layers, width="container", height=max(110, 46 * n_rows)))
+
+
+def ablation_chart(study: Study, steps: Sequence[StudyStep], model: str, url: Callable[[NeuronRef], str]) -> Chart:
+    """The change of the answer's probability after the clean prompt, by neuron and by what is done to it."""
+    order = {neuron: place for place, neuron in enumerate((*study.found_neurons, None))}
+    steps = sorted(steps, key=lambda step: (order.get(step.neuron, len(order)), list(VARIANTS).index(step.variant)))
+    rows = [
+        {
+            "name": step.neuron.name if step.neuron else TOGETHER, "what": VARIANTS[step.variant],
+            "value": rounded(step.value),
+            **({"url": url(step.neuron)} if step.neuron else {}),
+            **({"low": rounded(step.low), "high": rounded(step.high)} if step.low is not None else {}),
+        }
+        for step in steps
+    ]  # fmt: skip
+    caption = (
+        "The clean prompt with the neuron changed at every position but BOS: the answer’s probability after, minus "
+        f"before ({study.p_answer_clean:.1%})."
+    )
+    if study.is_suite:
+        caption += f" Means over {study.n_prompts:,} pairs, lines their 95% bootstrap intervals."
+    heads = ("neuron", "is", "change", *(("low", "high") if study.is_suite else ()))
+    table = tuple(
+        (row["name"], row["what"], show_number(step.value),
+         *((show_number(step.low), show_number(step.high)) if study.is_suite else ()))
+        for row, step in zip(rows, steps, strict=True)
+    )  # fmt: skip
+    title = f"Probability of {study.answer_token.shown} without the neurons, {model}"
+    spec = filled(_spec(len({row["name"] for row in rows}), study.is_suite), rows, title)
+    return Chart("ablation", title, caption, spec, Table(heads, table))

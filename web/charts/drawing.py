@@ -1,0 +1,147 @@
+"""Small charts as SVG written here, for pages that run no script: some kilobytes each, drawn within a millisecond.
+
+Their marks have classes and no colours: the style sheet's, so that one drawing does for light and dark. Nothing but
+numbers is in them; what names a line stands beside it, in HTML.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from markupsafe import Markup
+
+from atlas.bins import MAX_EXPONENT, MIN_EXPONENT
+from atlas.display import show_edge
+from atlas.measures import wilson
+from atlas.records import Curve, HistogramBar
+from web.charts.chart import drawn_centre, drawn_edges
+from web.charts.curve import ceiling_of
+from web.charts.theme import SERIES
+
+WIDTH, HEIGHT = 320, 165
+"""Size of a drawing in its own units; a page scales it."""
+
+_LEFT, _RIGHT, _TOP, _BOTTOM = 40, 6, 8, 22
+_APART = 38
+"""Least distance of two labels of the activation axis."""
+
+_SHORT = {3: "k", 6: "M", 9: "G"}
+
+
+def _bent(activation: float) -> float:
+    """The activation axis of the site's charts: an octave is as wide as another, the zero bin is linear."""
+    return math.copysign(math.log1p(abs(activation) / 2.0**MIN_EXPONENT), activation)
+
+
+class _Frame:
+    """A drawing: the activation axis between two edges, and what is put on it."""
+
+    def __init__(self, edges: Iterable[float]) -> None:
+        edges = list(edges)
+        self._low, high = _bent(min(edges)), _bent(max(edges))
+        self._scale = (WIDTH - _LEFT - _RIGHT) / (high - self._low or 1.0)
+        self._parts: list[str] = []
+        powers = [2.0**power for power in range(MIN_EXPONENT + 3, MAX_EXPONENT + 2, 3)]
+        # Zero first, then outwards: a label that would stand in another's way is left out.
+        placed: list[float] = []
+        for value in (0.0, *(sign * power for power in reversed(powers) for sign in (1, -1))):
+            x = self.x(value)
+            if not _LEFT <= x <= WIDTH - _RIGHT or any(abs(x - other) < _APART for other in placed):
+                continue
+            placed.append(x)
+            edge = "end" if x > WIDTH - _RIGHT - 12 else "middle"
+            self._parts.append(
+                f'<path class="tick" d="M{x:.1f} {HEIGHT - _BOTTOM}v3"/>'
+                f'<text x="{x:.1f}" y="{HEIGHT - 7}" text-anchor="{edge}">{show_edge(value)}</text>'
+            )
+
+    def x(self, activation: float) -> float:
+        """Where an activation is."""
+        return _LEFT + (_bent(activation) - self._low) * self._scale
+
+    @staticmethod
+    def y(fraction: float) -> float:
+        """Where a fraction of the height is."""
+        return HEIGHT - _BOTTOM - (HEIGHT - _BOTTOM - _TOP) * min(1.0, max(0.0, fraction))
+
+    def level(self, fraction: float, label: str) -> None:
+        """A line across with its label."""
+        y = self.y(fraction)
+        self._parts.append(
+            f'<path class="grid" d="M{_LEFT} {y:.1f}H{WIDTH - _RIGHT}"/>'
+            f'<text x="{_LEFT - 4}" y="{y + 3.5:.1f}" text-anchor="end">{label}</text>'
+        )
+
+    def bar(self, lower: float, upper: float, fraction: float, kind: str) -> None:
+        """A bar over a bin."""
+        x, y = self.x(lower), self.y(fraction)
+        wide = max(0.5, self.x(upper) - x)
+        self._parts.append(
+            f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{self.y(0) - y:.1f}"/>'
+        )
+
+    def path(self, kind: str, path: str) -> None:
+        """A line."""
+        self._parts.append(f'<path class="{kind}" d="{path}"/>')
+
+    def svg(self) -> Markup:
+        """The drawing; whoever shows it says what it is."""
+        inner = "".join(self._parts)
+        return Markup(f'<svg class="drawn" viewBox="0 0 {WIDTH} {HEIGHT}" aria-hidden="true">{inner}</svg>')
+
+
+def _counted(n: float) -> str:
+    thousands = max((power for power in _SHORT if n >= 10**power), default=0)
+    return f"{n / 10**thousands:g}{_SHORT.get(thousands, '')}"
+
+
+def histogram_drawing(bars: Sequence[HistogramBar]) -> Markup:
+    """How often the activation falls in each bin; counts on a logarithmic axis. Nothing for no bars."""
+    if not bars:
+        return Markup("")
+    edges = [drawn_edges(bar.lower, bar.upper) for bar in bars]
+    most = max(bar.n for bar in bars)
+    frame = _Frame(edge for pair in edges for edge in pair)
+    step = 1 + math.floor(math.log10(most)) // 4
+    for power in range(0, math.floor(math.log10(most)) + 1, step):
+        frame.level(math.log1p(10**power) / math.log1p(most), _counted(10**power))
+    for bar, (lower, upper) in zip(bars, edges, strict=True):
+        kind = "zero" if lower < 0 < upper else "pos" if lower > 0 else "neg"
+        frame.bar(lower, upper, math.log1p(bar.n) / math.log1p(most), kind)
+    return frame.svg()
+
+
+def _steps(top: float) -> list[float]:
+    """Two to four round fractions up to the top of an axis."""
+    rough = 10.0 ** math.floor(math.log10(top))
+    step = next(rough * part for part in (0.2, 0.5, 1.0, 2.0) if top / (rough * part) < 5)
+    return [step * place for place in range(1, math.floor(top / step * (1 + 1e-9)) + 1)]
+
+
+def curves_drawing(curves: Sequence[Curve], kind: str = "predicted") -> Markup:
+    """Fraction of positions at which a token is 'predicted' or 'actual' by activation, up to six curves, with 95%
+    Wilson intervals; pale bars are the positions behind the first curve's bins. Nothing for no curves."""
+    if not curves or not any(curve.points for curve in curves):
+        return Markup("")
+    frame = _Frame(edge for curve in curves for p in curve.points for edge in drawn_edges(p.lower, p.upper))
+    top = ceiling_of(curves)
+    most = max(point.n for point in curves[0].points)
+    if len({curve.candidate.neuron.neuron_id for curve in curves}) == 1:
+        for point in curves[0].points:
+            frame.bar(*drawn_edges(point.lower, point.upper), math.log1p(point.n) / math.log1p(most), "counts")
+    frame.level(0.0, "0")
+    for fraction in _steps(top):
+        frame.level(fraction / top, f"{100 * fraction:.3g}%")
+    for place, curve in reversed(list(enumerate(curves))):  # the first on top
+        series = f"s{place % SERIES + 1}"
+        points = [(frame.x(drawn_centre(p.lower, p.upper)), getattr(p, f"n_{kind}"), p.n) for p in curve.points]
+        for x, k, n in points:
+            if k:
+                low, high = wilson(k, n)
+                frame.path(f"interval {series}", f"M{x:.1f} {frame.y(low / top):.1f}V{frame.y(high / top):.1f}")
+        line = [f"{x:.1f} {frame.y(k / n / top):.1f}" for x, k, n in points]
+        frame.path(f"line {series}", "M" + "L".join(line))
+        # Points are strokes of no length with round ends: one element for all of them.
+        frame.path(f"points {series}", "".join(f"M{point}h0" for point in line))
+    return frame.svg()

@@ -1,0 +1,102 @@
+"""Activation patching as a heat map: layers by positions, the prompts' tokens along the axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import altair as alt
+
+from atlas.display import show_number
+from atlas.records import Study, StudyStep
+from web.charts.chart import DATA, Chart, Table, filled, rounded, specification
+
+KINDS = {
+    "patch_resid_pre": ("resid", "Residual stream", "the residual stream before the layer"),
+    "patch_attn_out": ("attention", "Attention output", "the layer’s attention output"),
+    "patch_mlp_out": ("mlp", "MLP output", "the layer’s MLP output"),
+}
+"""By kind of step: the chart's name, its title, what is patched."""
+
+_ROW = 12
+"""Height of a layer, pixels: a whole model of 36 layers stays in sight."""
+
+_LABEL = 120
+"""Room for a token below the map, pixels."""
+
+
+@cache
+def _spec(n_layers: int, with_intervals: bool) -> dict[str, Any]:
+    tips = [
+        alt.Tooltip("layer:O"), alt.Tooltip("label:N", title="position"), alt.Tooltip("clean:N"),
+        alt.Tooltip("corrupt:N"), alt.Tooltip("value:Q", title="recovery", format=".1%"),
+    ]  # fmt: skip
+    if with_intervals:
+        tips += [alt.Tooltip("low:Q", title="95% interval from", format=".1%"),
+                 alt.Tooltip("high:Q", title="to", format=".1%")]  # fmt: skip
+    step = max(1, -(-n_layers // 12))
+    cells = (
+        alt.Chart(alt.NamedData(DATA), width="container", height=max(120, _ROW * n_layers))
+        .mark_rect()
+        .encode(
+            x=alt.X("label:N", sort=None, title=None, scale=alt.Scale(paddingInner=0.04),
+                    axis=alt.Axis(labelAngle=-90, labelLimit=_LABEL, labelOverlap=False, ticks=False, domain=False,
+                                  labelFontSize=10.5)),
+            y=alt.Y("layer:O", sort="descending", title="layer", scale=alt.Scale(paddingInner=0.04),
+                    axis=alt.Axis(values=list(range(0, n_layers, step)), ticks=False, domain=False,
+                                  labelFontSize=10)),
+            color=alt.Color("value:Q", title="recovery", scale=alt.Scale(
+                domain=[alt.ExprRef("-reach"), 0, alt.ExprRef("reach")], range="heatmap", interpolate="rgb",
+                clamp=True),
+                legend=alt.Legend(orient="top", direction="horizontal", gradientLength=150, gradientThickness=9,
+                                  format="~%", titleOrient="left", tickCount=3)),
+            tooltip=tips,
+        )
+    )  # fmt: skip
+    return specification(cells.add_params(alt.param(name="reach", value=1)))
+
+
+def reach_of(maps: Sequence[Sequence[StudyStep]]) -> float:
+    """The end of the colours for all maps of a study, 1 or more: whole recovery is always on the scale.
+
+    A few cells far beyond would make all others pale: one in a hundred may lie outside and has the last colour.
+    """
+    values = sorted(abs(step.value) for steps in maps for step in steps)
+    return max(1.0, values[int(0.99 * (len(values) - 1))]) if values else 1.0
+
+
+def heat_chart(
+    study: Study, kind: str, steps: Sequence[StudyStep], labels: dict[int, tuple[str, str, str]], reach: float,
+    model: str, n_layers: int,
+) -> Chart:  # fmt: skip
+    """One heat map. `labels` are by position: what stands on the axis, the clean and the corrupt token."""
+    name, head, what = KINDS[kind]
+    ordered = sorted(steps, key=lambda step: (step.position, step.layer))
+    rows = [
+        {
+            "layer": step.layer, "value": rounded(step.value),
+            **dict(zip(("label", "clean", "corrupt"), labels[step.position], strict=True)),
+            **({"low": rounded(step.low), "high": rounded(step.high)} if step.low is not None else {}),
+        }
+        for step in ordered
+    ]  # fmt: skip
+    caption = (
+        f"The corrupt run with {what} at one position taken from the clean run: how much of the clean logit difference "
+        "comes back (0: none, 1: all)."
+    )
+    if study.is_suite:
+        caption += f" Means over {study.n_prompts:,} pairs."
+    outside = sum(abs(step.value) > 1.005 * reach for step in ordered)  # not by a rounding error
+    if outside:
+        caption += f" {outside:,} beyond ±{show_number(reach, 3)} have the last colour."
+    positions = sorted(labels)
+    by_cell = {(step.layer, step.position): step.value for step in ordered}
+    layers = sorted({step.layer for step in ordered}, reverse=True)
+    table = Table(
+        ("layer", *(labels[position][0] for position in positions)),
+        tuple((layer, *(show_number(by_cell.get((layer, position)), 3) for position in positions)) for layer in layers),
+    )
+    title = f"{head} patched, {model}"
+    spec = filled(_spec(n_layers, study.is_suite), rows, title, reach=rounded(reach))
+    return Chart(name, title, caption, spec, table)

@@ -1,0 +1,145 @@
+"""What the weights promise against what the data keep, over all pairs: a density, and rank correlations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import altair as alt
+
+from atlas.display import show_number
+from atlas.queries.predictiveness_sql import ROOTED
+from atlas.records import ComparedPair, Correlation, Correlations, DensityCell, MetricChoice
+from web.charts.chart import DATA, Chart, Table, filled, rounded, specification
+
+CRITERION_WORDS = {"congruence": "congruence", "token_gap": "token gap", "neuron_gap": "neuron gap", "score": "score"}
+"""The criteria as people read them."""
+
+METRIC_WORDS = {
+    "auroc": "area under ROC",
+    "average_precision": "average precision",
+    "lift": "lift of the top 0.1%",
+    "best_f1": "best F1",
+    "top_thousandth": "precision of the top 0.1%",
+    "mutual_information": "mutual information (bits)",
+    "monotonicity": "monotonicity",
+}
+"""The metrics as people read them."""
+
+
+@cache
+def _density_spec(by: str, metric: str) -> dict[str, Any]:
+    data = alt.Chart(alt.NamedData(DATA))
+    root = "sqrt" if metric in ROOTED else "linear"
+    what = METRIC_WORDS[metric]
+    x = alt.X("x:Q", title=CRITERION_WORDS[by], axis=alt.Axis(grid=False), scale=alt.Scale(nice=False, padding=8,
+                                                                                           zero=False))  # fmt: skip
+    y = alt.Y("y:Q", title=what, scale=alt.Scale(type=root, nice=False, zero=False))
+    cells = data.transform_filter("datum.kind == 'cell'").mark_rect(style="quiet").encode(
+        x=x, x2="x2:Q", y=y, y2="y2:Q",
+        opacity=alt.Opacity("n:Q", legend=None, scale=alt.Scale(type="log", range=[0.2, 1])),
+        tooltip=[alt.Tooltip("n:Q", title="pairs", format=",")],
+    )  # fmt: skip
+    dots = data.transform_filter("datum.kind != 'cell'").mark_circle(size=36, opacity=0.9).encode(
+        x=x, y=y, href="url:N",
+        color=alt.Color("kind:N", legend=None, scale=alt.Scale(domain=["denied", "cell", "kept"], range="diverging")),
+        tooltip=[alt.Tooltip("name:N", title="pair"), alt.Tooltip("x:Q", title=CRITERION_WORDS[by], format=".4~r"),
+                 alt.Tooltip("y:Q", title=what, format=".4~r"), alt.Tooltip("k:Q", title="positions", format=",")],
+    )  # fmt: skip
+    return specification(alt.layer(cells, dots, width="container", height=320))
+
+
+def pair_density_chart(
+    choice: MetricChoice, cells: Sequence[DensityCell], denied: Sequence[ComparedPair], kept: Sequence[ComparedPair],
+    model: str, url: Callable[[ComparedPair], str],
+) -> Chart:  # fmt: skip
+    """Pairs by criterion and metric, shaded; the pairs that contradict it most are points that lead to their pages."""
+    rows: list[dict[str, Any]] = [
+        {"kind": "cell", "x": rounded(cell.x_lower), "x2": rounded(cell.x_upper), "y": max(0.0, rounded(cell.y_lower)),
+         "y2": rounded(cell.y_upper), "n": cell.n}
+        for cell in cells
+    ]  # fmt: skip
+    rows += [
+        {"kind": kind, "x": rounded(pair.criterion), "y": rounded(pair.metric), "k": pair.n_outcome,
+         "name": f"{pair.neuron.name} {pair.token.shown}", "url": url(pair)}
+        for kind, pairs in (("denied", denied), ("kept", kept)) for pair in pairs
+    ]  # fmt: skip
+    by, metric = CRITERION_WORDS[choice.by], METRIC_WORDS[choice.metric]
+    title = f"{metric} ({choice.outcome}) against {by}, {model}"
+    caption = (
+        f"Shaded: how many of {sum(cell.n for cell in cells):,} pairs lie where, darker by the logarithm. Points are "
+        "the pairs of the two lists below, and lead to their neurons."
+    )
+    heads = (f"{by} from", "to", f"{metric} from", "to", "pairs")
+    table = tuple((*map(show_number, (c.x_lower, c.x_upper, c.y_lower, c.y_upper)), c.n) for c in cells)
+    return Chart("density", title[0].upper() + title[1:], caption,
+                 filled(_density_spec(choice.by, choice.metric), rows, title[0].upper() + title[1:]),
+                 Table(heads, table))  # fmt: skip
+
+
+def _tips(first: alt.Tooltip) -> list[alt.Tooltip]:
+    return [first, alt.Tooltip("value:Q", title="rank correlation", format=".3f"),
+            alt.Tooltip("low:Q", title="95% interval from", format=".3f"),
+            alt.Tooltip("high:Q", title="to", format=".3f")]  # fmt: skip
+
+
+@cache
+def _criteria_spec() -> dict[str, Any]:
+    data, tips = alt.Chart(alt.NamedData(DATA)), _tips(alt.Tooltip("name:N", title="criterion"))
+    y = alt.Y("name:N", sort=None, title=None, axis=alt.Axis(ticks=False, domain=False))
+    x = alt.X("value:Q", title="rank correlation (Spearman)", scale=alt.Scale(zero=True, nice=True))
+    rules = data.mark_rule(strokeWidth=2, style="quiet").encode(y=y, x=alt.X("low:Q"), x2="high:Q", tooltip=tips)
+    points = data.mark_circle(size=60, style="accent").encode(y=y, x=x, tooltip=tips)
+    return specification(alt.layer(rules, points, width="container", height=110))
+
+
+def criteria_chart(found: Correlations, choice: MetricChoice, model: str) -> Chart:
+    """How each criterion goes with the metric, with intervals."""
+    rows = [
+        {"name": CRITERION_WORDS[item.by], **_values(item.value, item.low, item.high)}
+        for item in found.criteria
+        if item.value is not None
+    ]
+    title = f"Criteria and {METRIC_WORDS[choice.metric]} ({choice.outcome}), {model}"
+    caption = f"Spearman’s rank correlation over the same {found.n_pairs:,} pairs; lines are 95% intervals."
+    heads = ("criterion", "rank correlation", "low", "high", "behind the best", "low", "high")
+    table = tuple((CRITERION_WORDS[item.by], *map(show_number, _cells(item))) for item in found.criteria)
+    return Chart("criteria", title, caption, filled(_criteria_spec(), rows, title), Table(heads, table))
+
+
+def _cells(item: Correlation) -> tuple[float | None, ...]:
+    return (item.value, item.low, item.high, item.behind, item.behind_low, item.behind_high)
+
+
+def _values(value: float, low: float | None, high: float | None) -> dict[str, float]:
+    known = {"value": value, "low": low, "high": high}
+    return {name: rounded(number) for name, number in known.items() if number is not None}
+
+
+@cache
+def _layers_spec() -> dict[str, Any]:
+    data = alt.Chart(alt.NamedData(DATA))
+    tips = [*_tips(alt.Tooltip("layer:O")), alt.Tooltip("n:Q", title="pairs", format=",")]
+    x = alt.X("layer:Q", title="layer", axis=alt.Axis(tickMinStep=1, grid=False, format="d"),
+              scale=alt.Scale(nice=False, padding=10))  # fmt: skip
+    y = alt.Y("value:Q", title="rank correlation (Spearman)", scale=alt.Scale(zero=True))
+    rules = data.mark_rule(strokeWidth=2, style="quiet").encode(x=x, y=alt.Y("low:Q"), y2="high:Q", tooltip=tips)
+    points = data.mark_circle(size=45, style="accent").encode(x=x, y=y, tooltip=tips)
+    return specification(alt.layer(rules, points, width="container", height=220))
+
+
+def layer_correlations_chart(found: Correlations, choice: MetricChoice, model: str) -> Chart:
+    """The chosen criterion's correlation in the pairs of each layer's neurons."""
+    rows = [
+        {"layer": item.layer, "n": item.n_pairs, **_values(item.value, item.low, item.high)}
+        for item in found.layers
+        if item.value is not None
+    ]
+    title = f"{CRITERION_WORDS[choice.by]} and {METRIC_WORDS[choice.metric]} ({choice.outcome}) by layer, {model}"
+    title = title[0].upper() + title[1:]
+    caption = "Spearman’s rank correlation over the pairs of each layer’s neurons; lines are 95% intervals."
+    table = tuple((item.layer, item.n_pairs, *map(show_number, (item.value, item.low, item.high)))
+                  for item in found.layers)  # fmt: skip
+    heads = ("layer", "pairs", "rank correlation", "low", "high")
+    return Chart("layers", title, caption, filled(_layers_spec(), rows, title), Table(heads, table))

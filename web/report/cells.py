@@ -1,0 +1,43 @@
+"""The table of a panel: the first rows of its query's answer, as people read them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from atlas.display import show_number, visible
+from atlas.records import QueryResult
+from web.report.block import ROWS
+
+
+def heads(answer: QueryResult) -> tuple[str, ...]:
+    """Names of its columns; one row is turned, and has none but these."""
+    return ("", "") if _turned(answer) else tuple(name.replace("_", " ") for name in answer.columns)
+
+
+def cells(answer: QueryResult) -> tuple[list[list[tuple[str, bool]]], str]:
+    """Rows of (text, whether it is a number), and what is said below them. An answer of one long row is turned, a line
+    for each column."""
+    if _turned(answer):
+        pairs = zip(answer.columns, answer.rows[0], strict=True)
+        return [[(name.replace("_", " "), False), _cell(name, value)] for name, value in pairs], ""
+    shown = [
+        [_cell(name, value) for name, value in zip(answer.columns, row, strict=True)] for row in answer.rows[:ROWS]
+    ]
+    n = len(answer.rows)
+    return shown, f"{ROWS} of {n:,} rows." if n > ROWS else "" if n else "No rows."
+
+
+def _turned(answer: QueryResult) -> bool:
+    return len(answer.rows) == 1 and len(answer.columns) > 10
+
+
+def _cell(name: str, value: Any) -> tuple[str, bool]:
+    if value is None:
+        return "–", False
+    if isinstance(value, bool):
+        return ("yes" if value else "no"), False
+    if isinstance(value, int | float):
+        # An id or a seed is a name, not a quantity.
+        return (str(value), True) if name.endswith("_id") or name == "seed" else (show_number(value), True)
+    text = visible(str(value))
+    return (text.replace(" ", "␣") if name == "token" or name.endswith("_token") else text), False

@@ -1,0 +1,26 @@
+"""`atlas report`: the findings of an atlas as a document."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("file", type=_FILE)
+@click.option("--out", "folder", metavar="DIR", type=_FILE, required=True, help="Folder to write: empty or new.")
+@click.option("--force", is_flag=True, help="Replace DIR if it is a report.")
+def report(file: Path, folder: Path, force: bool) -> None:
+    """Write FILE's findings to the folder DIR: index.html, which fetches nothing, and report.md with its figures; each
+    finding with its SQL."""
+    # Imported here: the help text can do without the charts.
+    from atlas import open_atlas
+    from web.report import write_report
+
+    with open_atlas(file) as atlas:
+        sections = write_report(atlas, folder, force=force)
+    n_panels = sum(len(section.panels) for section in sections)
+    click.echo(f"{folder / 'index.html'} and report.md written: {len(sections)} sections, {n_panels} findings.")

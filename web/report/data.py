@@ -1,0 +1,126 @@
+"""What the data say: curves of the best pairs, families, predictiveness, causal effects."""
+
+from __future__ import annotations
+
+from atlas import Atlas, queries
+from atlas.metrics import MIN_SUPPORT, metric_sides
+from atlas.panels import correlations_panels, curves, family_curves_panel, prediction_panels
+from atlas.queries.pair_effect import effects_sql
+from atlas.records import MetricChoice
+from web.charts import criteria_chart, curves_chart, layer_correlations_chart, pair_density_chart
+from web.report.block import Panel, Section, panel
+from web.views.prediction_words import correlation_words, effect_words, support_words
+
+LISTED = 10
+"""Pairs in lists."""
+
+_AMONG = {"all": "all pairs", "congruent": "pairs that the neuron writes", "exclusive": "each other’s best"}
+
+
+def best_curves(atlas: Atlas) -> Section:
+    """The post's figure: is the token predicted where the neuron fires?"""
+    notable = queries.notable_neurons(atlas, 5)
+    if not notable:
+        return Section("Are they predicted where their neurons fire?", ("This atlas has no pair that is predicted.",))
+    said = [
+        f"{item.pair.neuron.name} and {item.pair.token.shown}: over the {item.tail_n:,} positions where the neuron "
+        f"fires most, the token is predicted at {100 * item.tail_fraction:.3g}%; over all positions at "
+        f"{100 * item.base_fraction:.2g}%."
+        for item in notable
+    ]
+    drawn = queries.pair_curves(atlas, [item.pair for item in notable])
+    title = f"Predictions of exclusive pairs against the neuron’s activation, {atlas.info.model_name}"
+    chart = curves_chart(
+        "pairs", drawn, title=title, label=lambda c: f"{c.candidate.neuron.name} {c.candidate.token.shown}"
+    )
+    ids = [(item.pair.neuron.neuron_id, item.pair.token.token_id) for item in notable]
+    panels = [panel(atlas, "Prediction curves", curves(ids), charts=(chart,), table=False)]
+    for item in notable[:2]:
+        panels += _family(atlas, item.pair.neuron.neuron_id)
+    if not queries.counts_families(atlas):
+        said.append("Predictions of whole families of spellings were not counted in this file.")
+    return Section("Are they predicted where their neurons fire?", tuple(said), tuple(panels))
+
+
+def _family(atlas: Atlas, neuron_id: int) -> list[Panel]:
+    """Whether other spellings make the noise of a neuron's curve."""
+    found = []
+    for item in queries.family_curves(atlas, neuron_id)[:1]:
+        tail = item.tail
+        names = ", ".join(member.token.shown for member in item.members[:8])
+        said = (
+            f"At the {tail.n:,} strongest positions of {item.neuron.name}, {item.token.shown} itself is predicted at "
+            f"{tail.n_token:,}, any of its {len(item.members)} spellings ({names}) at {tail.n_family:,}."
+        )
+        found.append(
+            panel(atlas, f"{item.neuron.name} and the family of {item.token.shown}",
+                  family_curves_panel(neuron_id, item.token.token_id), said)
+        )  # fmt: skip
+    return found
+
+
+def predictiveness(atlas: Atlas) -> Section:
+    """The post's open question, over all pairs."""
+    panels, said = [], []
+    for side in reversed(metric_sides(gated=atlas.info.gated)):
+        for pairs in ("all", "congruent", "exclusive"):
+            metric = "average_precision" if pairs == "exclusive" else "auroc"
+            choice = MetricChoice(side=side, pairs=pairs, metric=metric)
+            panels += _compared(atlas, choice, whole=side == "positive" and pairs == "all")
+    choice = MetricChoice()
+    said = [support_words(queries.metric_support(atlas, choice), choice),
+            *correlation_words(queries.correlations(atlas, choice), choice)]  # fmt: skip
+    said.append(
+        f"Support: at least {MIN_SUPPORT} positions with the outcome, without it, and at which the neuron fires on the "
+        "side. Pairs are candidates because they are congruent (or anti-congruent), so that this is no sample of all "
+        "pairs. Intervals are bootstrap percentiles with the neuron as unit; pairs of one token and positions of one "
+        "text are not independent either."
+    )
+    return Section("Does congruence predict?", tuple(said), tuple(panels))
+
+
+def _compared(atlas: Atlas, choice: MetricChoice, whole: bool) -> list[Panel]:
+    found, model = queries.correlations(atlas, choice), atlas.info.model_name
+    name = f"{choice.side} side, {_AMONG[choice.pairs]}"
+    if not any(item.value is not None for item in found.criteria):
+        return [Panel(f"Rank correlations, {name}", ("Too few pairs have support.",))]
+    charts = (criteria_chart(found, choice, model), layer_correlations_chart(found, choice, model))
+    words = tuple(correlation_words(found, choice))
+    sql = correlations_panels(choice)["pairs"]
+    drawn = charts[:1] if choice.pairs == "exclusive" else charts  # too few pairs for layers
+    panels = [Panel(f"Rank correlations, {name}", words, sql, None, drawn)]
+    if not whole:
+        return panels
+    cells = queries.metric_density(atlas, choice)
+    denied, kept = queries.contradictions(atlas, choice, LISTED)
+    density = pair_density_chart(choice, cells, denied, kept, model, lambda pair: "")
+    queries_of = prediction_panels(choice, LISTED, LISTED)
+    return [
+        panel(atlas, "All pairs", queries_of["density"], charts=(density,), table=False),
+        *panels,
+        panel(atlas, "Pairs whose weights promise and whose data deny, and the reverse", queries_of["contradictions"]),
+    ]
+
+
+def effects(atlas: Atlas) -> Section:
+    """What ablation says."""
+    found = queries.pair_effects(atlas, limit=1000)
+    if not found.total:
+        return Section(
+            "What the neurons cause",
+            ("Nothing was ablated in this atlas: `atlas effects FILE` measures it. Correlation alone is not cause.",),
+        )
+    named = f"""WITH e AS (
+{effects_sql(limit=20)}
+)
+SELECT n.name AS neuron, t."text" AS token, e.side, e.n_positions, e.probability, e.probability_change,
+       e.probability_change_low AS low, e.probability_change_high AS high, e.rank_change, e.logit_change,
+       e.direct_effect, e.auroc_predicted AS auroc
+FROM e JOIN neuron AS n USING (neuron_id) JOIN token AS t USING (token_id)
+ORDER BY e.probability_change, e.neuron_id, e.token_id, e.side"""
+    return Section(
+        "What the neurons cause",
+        (effect_words(found.rows, found.total),
+         "Neurons were mean-ablated at positions of stored texts where they fire; changes are after minus before."),
+        (panel(atlas, "Tokens that lose most", named),),
+    )  # fmt: skip

@@ -1,0 +1,82 @@
+"""The studies that an atlas records."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from atlas import Atlas, queries
+from atlas.measures import lens_jumps
+from atlas.panels import study_panels
+from atlas.records import Study
+from web.charts import (
+    ablation_chart,
+    direct_chart,
+    distribution_chart,
+    heat_chart,
+    lens_chart,
+    reach_of,
+    recovery_chart,
+)
+from web.charts.heat import KINDS
+from web.report.block import Panel, Section, panel
+from web.views.study import position_labels
+from web.views.study_words import say
+
+_PATCHING = frozenset(name for name, _, _ in KINDS.values())
+
+
+def _nowhere(*_: Any) -> str:
+    """Charts of a report lead nowhere."""
+    return ""
+
+
+def studies(atlas: Atlas) -> list[Section]:
+    """A section for each study; one that says so where there is none."""
+    found = queries.studies(atlas)
+    if not found:
+        said = "This atlas records no study: `atlas study FILE` runs one (predictions, logit lens, patching, ablation)."
+        return [Section("Studies", (said,))]
+    return [_section(atlas, study) for study in found]
+
+
+def _section(atlas: Atlas, study: Study) -> Section:
+    name, model, n_layers = study.name, atlas.info.model_name, atlas.info.n_layers
+    prompts = queries.study_prompts(atlas, name).rows
+    lens = queries.steps_of(atlas, name, "logit_lens")
+    jumps = lens_jumps(lens)
+    patches = {kind: queries.steps_of(atlas, name, kind) for kind in KINDS}
+    neurons = queries.study_neurons(atlas, study, 20)
+    ablations = queries.steps_of(atlas, name, "ablation")
+    sayings = say(study, jumps, patches, neurons, ablations)
+    labels = position_labels(study, prompts, {step.position for steps in patches.values() for step in steps})
+    reach = reach_of(list(patches.values()))
+    sql = study_panels(name)
+
+    def part(title: str, query: str, said: str, *charts: Any, table: bool = False) -> Panel:
+        return panel(
+            atlas,
+            title,
+            sql[query if query not in _PATCHING else "patching"],
+            *([said] if said else []),
+            charts=charts,
+            table=table,
+        )
+
+    panels = [part("Predictions", "predictions", sayings.predictions, table=True)]
+    if lens:
+        panels.append(part("Logit lens", "lens", sayings.lens, lens_chart(study, lens, jumps, model, n_layers)))
+    panels += [
+        part(KINDS[kind][1], KINDS[kind][0], sayings.patching if kind == "patch_resid_pre" else "",
+             heat_chart(study, kind, steps, labels, reach, model, n_layers))
+        for kind, steps in patches.items() if steps
+    ]  # fmt: skip
+    if neurons.n:
+        charts = [recovery_chart(study, neurons, model, _nowhere), distribution_chart(neurons, model, _nowhere)]
+        panels.append(part("Neurons", "neurons", sayings.neurons, *charts, table=True))
+    if neurons.cells:
+        panels.append(part("Direct effect", "direct", "", direct_chart(study, neurons, model, _nowhere)))
+    if ablations:
+        chart = ablation_chart(study, ablations, model, _nowhere)
+        panels.append(part("Ablation", "ablation", sayings.ablation, chart, table=True))
+    said = f"Clean: {study.clean!r}. Corrupt: {study.corrupt!r}. Pairs of prompts: {study.n_prompts:,}."
+    return Section(f"Study {name}", (said,), tuple(panels))

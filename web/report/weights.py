@@ -1,0 +1,113 @@
+"""What the weights say: the atlas itself, exclusive pairs, hubs, kinds of neurons."""
+
+from __future__ import annotations
+
+from atlas import Atlas, queries
+from atlas.panels import OVERVIEW_PANELS, centring_panels, hub_panels, layer_kinds_panel
+from web.charts import occurrence_chart
+from web.report.block import Section, panel
+
+_COUNTS = """SELECT direction, count(*) AS pairs,
+       count(*) FILTER (NOT special AND n_actual > 0) AS of_ordinary_tokens_that_occur
+FROM pair
+GROUP BY direction
+ORDER BY direction DESC"""
+
+
+def what_it_is(atlas: Atlas) -> Section:
+    """The model, the data, the settings."""
+    info = atlas.info
+    gated = (
+        " Its MLP is gated: activations have signs, and a neuron writes its worst tokens where it is negative."
+        if info.gated
+        else ""
+    )
+    return Section(
+        "What this atlas is",
+        (
+            f"{info.model_name}: {info.n_layers:,} layers of {info.d_mlp:,} MLP neurons, {info.d_vocab:,} tokens."
+            + gated,
+            f"Read over {info.n_positions:,} counted positions of {info.n_texts:,} texts of {info.dataset}; "
+            f"readout {info.readout!r}, computed in {info.dtype} on {info.device}. Build {info.build_id}.",
+            "Every figure below is of this model over these texts, and of nothing else.",
+        ),
+        (panel(atlas, "Provenance", "SELECT * EXCLUDE (readout_mean, versions, command) FROM atlas"),),
+    )
+
+
+def exclusive_pairs(atlas: Atlas) -> Section:
+    """Neurons and tokens that are each other's best."""
+    counts = {direction: (n, ordinary) for direction, n, ordinary in atlas.rows(_COUNTS)}
+    n, ordinary = counts.get("top", (0, 0))
+    said = [
+        f"{n:,} neurons and tokens are each other’s best, {ordinary:,} of them with an ordinary token that occurs: no "
+        "token is more congruent with the neuron, and no neuron with the token."
+    ]
+    best = queries.exclusive_pairs(atlas, "top", limit=1).rows
+    if best:
+        first = best[0]
+        said.append(
+            f"By score, the product of both leads over the runner-up, the first is {first.neuron.name} with "
+            f"{first.token.shown} ({first.token_gap:.3g} × {first.neuron_gap:.3g} = {first.score:.3g})."
+        )
+    return Section(
+        "Exclusive pairs",
+        tuple(said),
+        (
+            panel(atlas, "How many", _COUNTS),
+            panel(atlas, "The best by score", OVERVIEW_PANELS["pairs"].replace("LIMIT 12", "LIMIT 20")),
+        ),
+    )
+
+
+def hubs(atlas: Atlas) -> Section:
+    """Neurons and tokens that are best for many, and what centring does about them."""
+    k = 10
+    sql = hub_panels(k, 10)
+    neurons, tokens = queries.hub_neurons(atlas, k), queries.hub_tokens(atlas, k)
+    said = []
+    if neurons and tokens:
+        said.append(
+            f"{neurons[0].neuron.name} is the best neuron of {100 * neurons[0].share:.3g}% of all tokens, "
+            f"{tokens[0].token.shown} the best token of {100 * tokens[0].share:.3g}% of all neurons. A hub is "
+            "congruent with many, so that its congruence with one says little."
+        )
+    occurrence = occurrence_chart(queries.neuron_occurrence(atlas, k), queries.token_occurrence(atlas, k))
+    panels = [
+        panel(atlas, "Neurons", sql["neurons"]),
+        panel(atlas, "Tokens", sql["tokens"]),
+        panel(atlas, f"In how many lists of the {k} best each is", sql["distribution"], charts=(occurrence,),
+              table=False),
+    ]  # fmt: skip
+    if not atlas.info.has_weights:
+        said.append("What centring the readout does to them cannot be told: this atlas holds no weights.")
+        return Section("Hubs, and what centring does", tuple(said), tuple(panels))
+    centring = queries.centring(atlas)
+    if centring.uncentred and centring.centred:
+        before, after = centring.uncentred[0], centring.centred[0]
+        said.append(
+            f"Without centring the readout over the vocabulary, {before.neuron.name} is the best neuron of "
+            f"{100 * before.n_uncentred / centring.n_tokens:.3g}% of all tokens; with it, the greatest hub is "
+            f"{after.neuron.name} with {100 * after.n_centred / centring.n_tokens:.3g}%. Softmax cannot tell the two "
+            f"apart. This atlas’s readout is {'centred' if centring.applied else 'not centred'}; the other case is "
+            f"computed, and {centring.n_uncertified:,} of {centring.n_tokens:,} tokens could have another best neuron."
+        )
+    panels += [
+        panel(atlas, f"Greatest hubs, {label}", query)
+        for label, query in zip(("centred", "not centred"), centring_panels(10).values(), strict=True)
+    ]
+    return Section("Hubs, and what centring does", tuple(said), tuple(panels))
+
+
+def kinds(atlas: Atlas) -> Section:
+    """Prediction, suppression and partition neurons, hubs, token detectors."""
+    layers, n = queries.layer_kinds(atlas), atlas.info.n_neurons
+    counts = {
+        word: sum(getattr(layer, word) for layer in layers) for word in ("prediction", "suppression", "partition")
+    }
+    said = (
+        f"Of {n:,} neurons {counts['prediction']:,} are prediction neurons (they raise a few tokens), "
+        f"{counts['suppression']:,} suppression neurons (they lower a few) and {counts['partition']:,} partition "
+        "neurons (they raise one half of the vocabulary against the other), by the moments of their congruence."
+    )
+    return Section("Kinds of neurons", (said,), (panel(atlas, "By layer", layer_kinds_panel()),))

@@ -1,0 +1,45 @@
+"""How saving a query can fail. Each has a code for programs and a text for people."""
+
+from __future__ import annotations
+
+from atlas.errors import AtlasError
+
+
+class SavedFileError(AtlasError):
+    """The file named for saved queries cannot hold them."""
+
+
+class SavedError(AtlasError):
+    """A query cannot be saved, or a saved one not be read."""
+
+    code = "bad_request"
+    status = 400
+    """Of the answer that says so."""
+    retry_after: int | None = None
+    """Seconds after which the same may be asked again."""
+
+
+class SavedRefused(SavedError):  # noqa: N818  the name is what happened, as those of web.sandbox.errors are
+    """What was sent is nothing that is saved: empty, too long, or without the value of a parameter."""
+
+
+class CrossSite(SavedError):  # noqa: N818
+    """A form on another site asked: visitors of that site would save without knowing."""
+
+    code = "cross_site"
+    status = 403
+
+
+class SavedFull(SavedError):  # noqa: N818
+    """As many queries are saved as the operator allows."""
+
+    code = "saved_full"
+    status = 507
+
+
+class SavedUnavailable(SavedError):  # noqa: N818
+    """The file cannot be read or written now."""
+
+    code = "saved_unavailable"
+    status = 503
+    retry_after = 5

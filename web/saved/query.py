@@ -1,0 +1,119 @@
+"""What a saved query is, and its name: a hash of what it asks, so that the same query has the same link."""
+
+from __future__ import annotations
+
+import json
+from base64 import b32encode
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+
+from atlas.parameters import parameter_names
+from web.saved.errors import SavedRefused
+
+LONGEST_TITLE = 120
+"""Characters of a title."""
+
+LONGEST_DESCRIPTION = 1_000
+"""Characters of a description."""
+
+_LONGEST_AXIS = 200
+"""Characters of the name of a column that is drawn."""
+
+_LENGTHS = (12, 20, 28, 52)
+"""Characters of a name: 60 bits of the hash, and more of them only where another query has these."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How an answer is drawn: one of the console's kinds, and the columns along x and y."""
+
+    kind: str
+    x: str
+    y: str
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is asked, in its normal form: the content that a name is the address of."""
+
+    sql: str
+    """The statement without space around it and semicolons behind it, its lines ended by a newline alone."""
+    parameters: tuple[tuple[str, str], ...]
+    """Values of the parameters that the statement names, by name."""
+    drawing: Drawing | None
+    """How the answer is drawn; None: as a table only."""
+
+
+@dataclass(frozen=True)
+class SavedQuery:
+    """A query as the first who saved it left it."""
+
+    name: str
+    """Its name within its atlas, as in `/{slug}/q/{name}`."""
+    query: Query
+    title: str | None
+    """What its saver called it; None if it was not called anything."""
+    description: str | None
+    """What its saver said of it, lines ended by a newline; None if nothing."""
+    saved_at: datetime
+    """When it was first saved, in UTC."""
+
+
+def normal(sql: str, parameters: Mapping[str, str], drawing: Drawing | None = None) -> Query:
+    """The normal form of a query. Parameters that the statement does not name are left out."""
+    statement = sql.replace("\r\n", "\n").replace("\r", "\n").strip()
+    while statement.endswith(";"):
+        statement = statement[:-1].rstrip()
+    values = sorted((name, parameters[name]) for name in parameter_names(statement) if name in parameters)
+    return Query(statement, tuple(values), drawing)
+
+
+def check_query(sql: str, parameters: Mapping[str, str], drawing: Drawing | None, longest: int) -> Query:
+    """The normal form of a query that may be saved; `longest` is in bytes of the statement with its parameters.
+
+    Raises:
+        SavedRefused: there is no statement, it is too long, or a parameter has no value.
+    """
+    query = normal(sql, parameters, drawing)
+    values = dict(query.parameters)
+    if not query.sql:
+        raise SavedRefused("There is no statement to save: expected one in the form field sql.")
+    if "\0" in "".join((query.sql, *values.values())):
+        raise SavedRefused("The statement holds a NUL character, which SQL has no use for; save it without.")
+    size = sum(len(text.encode("utf-8", "surrogatepass")) for text in (query.sql, *values.values()))
+    if size > longest:
+        raise SavedRefused(f"The statement has {size:,} bytes with its parameters; expected at most {longest:,}.")
+    for name in parameter_names(query.sql):
+        if not values.get(name):
+            raise SavedRefused(f"The statement's parameter {name!r} has no value; send it as the form field p.{name}.")
+    if drawing and max(len(drawing.x), len(drawing.y)) > _LONGEST_AXIS:
+        raise SavedRefused(f"The name of a column to draw is too long; expected at most {_LONGEST_AXIS} characters.")
+    return query
+
+
+def check_note(title: str, description: str) -> tuple[str | None, str | None]:
+    """A title and a description that may be saved: on one line, and in lines; None where nothing is said.
+
+    Raises:
+        SavedRefused: one of them is too long.
+    """
+    title, description = " ".join(title.split()), "\n".join(description.replace("\0", " ").strip().splitlines())
+    for what, text, most in (("title", title, LONGEST_TITLE), ("description", description, LONGEST_DESCRIPTION)):
+        if len(text) > most:
+            raise SavedRefused(f"The {what} has {len(text):,} characters; expected at most {most:,}.")
+    return title.replace("\0", " ") or None, description or None
+
+
+def digest(query: Query) -> str:
+    """52 characters of a-z and 2-7: the SHA-256 of the query's content, in base 32."""
+    drawing = query.drawing and [query.drawing.kind, query.drawing.x, query.drawing.y]
+    content = json.dumps([query.sql, dict(query.parameters), drawing], separators=(",", ":"))
+    return b32encode(sha256(content.encode("ascii")).digest()).decode("ascii").rstrip("=").lower()
+
+
+def names(query: Query) -> Iterator[str]:
+    """Names that the query may have, the shortest first: a longer one only if another query has the shorter."""
+    whole = digest(query)
+    return (whole[:length] for length in _LENGTHS)

@@ -1,0 +1,165 @@
+"""New builds into service without a request lost: the files are watched, and fresh processes take over from the old.
+
+When another file is at a path, its processes are started beside those that serve, read it, and wait at a gate. Once all
+are ready the old ones are told to end, which finish what they were asked, and the gate opens: meanwhile connections
+wait with the system, which both share. A file that cannot be served changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from gunicorn.arbiter import Arbiter
+
+from atlas.errors import AtlasError
+from web.generation import Generation, ReplacedError, Seen
+from web.sandbox.console import ConsoleOptions
+
+_STATUS = "status.json"
+_AT_ONCE = 5
+"""Seconds that processes have to end when they are not to finish what they do; what is left then is killed."""
+
+
+class Site:
+    """What is served: the current generation, and what is at the paths of its files."""
+
+    def __init__(self, paths: Sequence[Path], slugs: Sequence[str], sql: ConsoleOptions) -> None:
+        self._paths, self._slugs, self._sql = [Path(path) for path in paths], list(slugs), sql
+        self._folder = tempfile.TemporaryDirectory(prefix="atlas-serve-")
+        self._number = 0
+        self._tried: list[Seen | None] = []
+        self.generation = self._next()
+        self.generation.open()
+        self._tried = list(self.generation.seen)
+        self.reason = self.generation.start_sql(self._slugs, sql)
+        """Why there is no SQL, if there is none."""
+        self._tell(None)
+
+    @property
+    def status(self) -> Path:
+        """A file that says, for `/healthz`, why a file that replaced another is not served."""
+        return Path(self._folder.name) / _STATUS
+
+    @property
+    def files(self) -> list[Path]:
+        """What the current processes open."""
+        return self.generation.files
+
+    def look(self, *, always: bool = False) -> Generation | None:
+        """The generation before, if there is a new one now: of files that were replaced, or of the same if `always`."""
+        now = [Seen.of(path) for path in self._paths]
+        if not always and now == self._tried:
+            return None
+        self._tried = now
+        try:
+            made = self._made()
+        except OSError as error:
+            self._tell(f"{Path(error.filename or '').name}: {error.strerror}.")
+            return None
+        except AtlasError as error:
+            self._tell(str(error))
+            return None
+        before, self.generation = self.generation, made
+        self._tried = list(made.seen)
+        self._tell(None)
+        return before
+
+    def close(self) -> None:
+        """End what runs SQL and clean up; in the master, when no process is left."""
+        self.generation.release(wait=True)
+        self._folder.cleanup()
+
+    def _made(self) -> Generation:
+        made = self._next()
+        try:
+            found = made.inspected()
+            if list(found) != self._slugs:
+                raise ReplacedError(
+                    f"The files' slugs are {', '.join(found)} now; expected {', '.join(self._slugs)}, as at the start. "
+                    "Start the server again to serve others."
+                )
+            made.start_sql(self._slugs, self._sql)
+        except BaseException:
+            made.release(wait=False)
+            raise
+        click.echo(f"Taking over: {', '.join(f'{slug} build {build}' for slug, build in found.items())}", err=True)
+        return made
+
+    def _next(self) -> Generation:
+        self._number += 1
+        return Generation(self._paths, Path(self._folder.name) / str(self._number))
+
+    def _tell(self, refused: str | None) -> None:
+        """Say why a file is not served, here and to whoever asks `/healthz`."""
+        if refused is not None:
+            refused = re.sub(rf"{re.escape(self._folder.name)}/\d+/\d+/", "", refused)
+            click.echo(f"The build that was served goes on: {refused}", err=True)
+        written = self.status.with_suffix(".new")
+        written.write_text(json.dumps(refused))
+        os.replace(written, self.status)
+
+
+class SwappingArbiter(Arbiter):
+    """Gunicorn's master, which also looks at the files every second, or when it is sent SIGHUP, and lets the processes
+    of a new generation take over."""
+
+    _again = False
+    _before: Generation | None = None
+
+    def handle_hup(self) -> None:
+        """Fresh processes, of the files as they are now."""
+        self._again = True
+
+    def stop(self, graceful: bool = True) -> None:
+        """End all processes: with SIGTERM they finish what they were asked, however long; with Ctrl-C they end now."""
+        if not graceful:
+            self.cfg.set("graceful_timeout", _AT_ONCE)
+        super().stop(graceful)
+
+    def murder_workers(self) -> None:
+        """Called in every round of the master's loop, before missing processes are started."""
+        super().murder_workers()
+        site: Site = self.app.site
+        if self._before is None:
+            self._before = site.look(always=self._again)
+            self._again = False
+        else:
+            self._take_over(site.generation)
+        # Processes that still answer are extra: were they counted, one that dies of the others would not be replaced.
+        old = [worker for worker in self.WORKERS.values() if worker.generation is not site.generation]
+        self.num_workers = self.cfg.workers + len(old)
+
+    def _take_over(self, generation: Generation) -> None:
+        """Once every new process is ready: end the old ones and let the new ones answer."""
+        new = {pid for pid, worker in self.WORKERS.items() if worker.generation is generation}
+        if len(new) < self.cfg.workers or not all(generation.is_ready(self.WORKERS[pid]) for pid in new):
+            return
+        for pid in self.WORKERS.keys() - new:
+            self.kill_worker(pid, signal.SIGTERM)
+        generation.open()
+        self._before.release(wait=False)
+        self._before = None
+
+
+def mark(server: Arbiter, worker: Any) -> None:
+    """Before a fork: which generation the process is of."""
+    worker.generation = server.app.site.generation
+
+
+def forget(server: Arbiter, _worker: Any) -> None:
+    """In a process just forked: let go of what is only of the generation before, which ends with its own processes."""
+    if server._before is not None:
+        server._before.release(wait=False)
+
+
+def wait(worker: Any) -> None:
+    """In a process that could answer now: wait for its turn."""
+    worker.generation.wait(worker)

@@ -1,0 +1,81 @@
+"""A statement's answer as pages show it: its first rows, or why there is none, and the answer drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flask import current_app, request
+
+from atlas import Atlas
+from atlas.parameters import parameter_names
+from web.charts import Chart
+from web.charts.result import result_chart
+from web.sandbox.console import Console
+from web.sandbox.errors import SqlError
+from web.sandbox.sandbox import Answer
+
+SHOWN = 1_000
+"""Rows of an answer that a page shows; files hold all of it."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """An answer as the page shows it: its first rows, of `n` in all."""
+
+    columns: tuple[str, ...]
+    types: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    n: int
+    truncated: bool
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why there is no answer, and the statement parted where the trouble is, if that is known."""
+
+    code: str
+    message: str
+    status: int
+    before: str | None
+    after: str | None
+
+
+def console() -> Console:
+    """Where the site's visitors may run SQL."""
+    return current_app.extensions["console"]
+
+
+def ask(atlas: Atlas, sql: str, parameters: Mapping[str, str]) -> Answer:
+    """A statement's answer; a query ends when its visitor leaves, where the server shows the visitor's socket.
+
+    Raises:
+        SqlError: it has none.
+    """
+    return console().sandbox(atlas.info.slug).ask(sql, parameters, client=request.environ.get("gunicorn.socket"))
+
+
+def answered(atlas: Atlas, sql: str, parameters: Mapping[str, str]) -> tuple[Result | None, Problem | None]:
+    """A statement's answer, or why it has none; neither for an empty statement."""
+    if not sql.strip():
+        return None, None
+    missing = [name for name in parameter_names(sql) if not parameters.get(name)]
+    if missing:
+        text = f"The statement's parameter {missing[0]!r} has no value; write it beside its name."
+        return None, Problem("bad_request", text, 400, None, None)
+    try:
+        answer = ask(atlas, sql, parameters)
+        rows = tuple(map(tuple, answer.rows))
+    except SqlError as error:
+        place = error.position
+        parts = (None, None) if place is None else (sql[:place], sql[place:])
+        return None, Problem(error.code, str(error), error.status, *parts)
+    return Result(answer.columns, answer.types, rows[:SHOWN], len(rows), answer.truncated), None
+
+
+def drawn(atlas: Atlas, result: Result | None, kind: str, x: str, y: str) -> Chart | None:
+    """The answer drawn; None if it is not to be, or has no such columns."""
+    if result is None or kind == "none" or not {x, y} <= set(result.columns):
+        return None
+    return result_chart(kind, result.columns, result.rows, x, y, f"SQL on {atlas.info.model_name}")

@@ -1,0 +1,49 @@
+"""`/{slug}/L31N892/candidates`: every token whose predictions were counted with a neuron."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from flask import Blueprint, g, redirect
+from werkzeug.wrappers import Response
+
+from atlas import Atlas, queries
+from atlas.panels import neuron_panels
+from atlas.records import Candidate, NeuronRef, PairFigures
+from web import urls
+from web.page import AtlasPage, atlas_fields, doc, like_request, page
+from web.views.spread import named_neuron
+
+blueprint = Blueprint("candidates", __name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CandidatesPage(AtlasPage):
+    """A neuron's candidate pairs, each with how well the activation predicts its token."""
+
+    neuron: NeuronRef = field(metadata=doc("The neuron."))
+    candidates: tuple[Candidate, ...] = field(metadata=doc("Its pairs whose predictions were counted."))
+    figures: tuple[PairFigures, ...] = field(
+        metadata=doc("What is known of each of `candidates`, in their order: metrics, and effects where measured.")
+    )
+    panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
+
+
+@page(blueprint, "/<atlas:ref>/<name>/candidates", "neuron_candidates.html")
+def neuron_candidates(atlas: Atlas, name: str) -> CandidatesPage | Response:
+    """A neuron's candidate pairs."""
+    neuron = named_neuron(atlas, name)
+    url = urls.neuron_candidates(g.ref, neuron.layer, neuron.index)
+    if name != neuron.name:
+        return redirect(like_request(url), 301)
+    candidates = tuple(queries.neuron_candidates(atlas, neuron.neuron_id))
+    pairs = [(neuron.neuron_id, item.token.token_id, item.congruence) for item in candidates]
+    return CandidatesPage(
+        title=f"Tokens counted with {neuron.name}",
+        url=url,
+        **atlas_fields(atlas),
+        neuron=neuron,
+        candidates=candidates,
+        figures=tuple(queries.pair_figures(atlas, pairs)),
+        panels={"candidates": neuron_panels(neuron.neuron_id)["candidates"]},
+    )

@@ -1,0 +1,143 @@
+"""`/embed/{slug}/L31N892`: a neuron for another site's frame; `/embed/{slug}/L31N892/{panel}`: one panel of its page.
+
+The same for `/embed/{slug}/token/281`. An embed runs no script and sends no form; all its links lead out of the frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import Blueprint, g, redirect
+from werkzeug.wrappers import Response
+
+from atlas import Atlas, queries
+from atlas.names import is_neuron_name, parse_neuron
+from atlas.records import SimilarNeuron
+from web import urls
+from web.cards import Card
+from web.errors import NotServedError
+from web.page import AtlasPage, atlas_fields, doc, like_request, page, query_choice, query_int
+from web.views.neuron import NeuronPage, neuron_page
+from web.views.token import TokenPage, token_page
+
+blueprint = Blueprint("embed", __name__)
+
+THEMES = ("auto", "light", "dark")
+ALIKE = 8
+
+NEURON_PANELS = (
+    "place", "pairs", "kind", "writes", "fires", "signs", "predicts", "threshold", "candidates", "texts", "guard",
+    "reads", "alike", "studies", "numbers",
+)  # fmt: skip
+TOKEN_PANELS = ("relatives", "pairs", "neurons", "curves", "candidates", "studies", "family", "kin", "numbers")
+"""What can be embedded alone: the panels whose SQL `atlas.panels` gives, in the page's order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedPage(AtlasPage):
+    """What the template of every embed gets; `url` is the page that it shows and leads to."""
+
+    panel: str | None = field(metadata=doc("The panel that is shown; null for the thing at a glance."))
+    theme: str = field(metadata=doc("'light', 'dark', or 'auto' for the reader's setting.", json=False))
+
+    def shown(self) -> AtlasPage:
+        """The page that it shows."""
+        raise NotImplementedError
+
+    def address(self) -> str:
+        """Where the embed itself is."""
+        return urls.embed(self.url, self.panel, None if self.theme == THEMES[0] else self.theme)
+
+    def card(self) -> Card:
+        """The picture of the page that it shows."""
+        return self.shown().card()
+
+    def as_json(self) -> dict[str, Any]:
+        """The data of the page that it shows."""
+        return self.shown().as_json()
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeuronEmbed(EmbedPage):
+    """A neuron, or one panel of its page."""
+
+    page: NeuronPage = field(metadata=doc("The neuron's page: every panel is drawn from its data.", json=False))
+    alike: tuple[SimilarNeuron, ...] = field(
+        metadata=doc("For the panel 'alike': neurons whose output weights point most the same way.", json=False)
+    )
+
+    def shown(self) -> AtlasPage:
+        """The neuron's page."""
+        return self.page
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenEmbed(EmbedPage):
+    """A token, or one panel of its page."""
+
+    page: TokenPage = field(metadata=doc("The token's page: every panel is drawn from its data.", json=False))
+
+    def shown(self) -> AtlasPage:
+        """The token's page."""
+        return self.page
+
+
+@page(blueprint, "/embed/<atlas:ref>/<name>", "embed_neuron.html")
+def embedded_neuron(atlas: Atlas, name: str) -> NeuronEmbed | Response:
+    """A neuron at a glance; other spellings lead to the canonical one."""
+    return _neuron(atlas, name, None)
+
+
+@page(blueprint, "/embed/<atlas:ref>/<name>/<panel>", "embed_neuron.html")
+def embedded_neuron_panel(atlas: Atlas, name: str, panel: str) -> NeuronEmbed | Response:
+    """One panel of a neuron's page; `31/892` leads to the neuron at a glance."""
+    if is_neuron_name(f"{name}/{panel}"):
+        return _neuron(atlas, f"{name}/{panel}", None)
+    return _neuron(atlas, name, panel)
+
+
+@page(blueprint, "/embed/<atlas:ref>/token/<int:token_id>", "embed_token.html")
+def embedded_token(atlas: Atlas, token_id: int) -> TokenEmbed:
+    """A token at a glance."""
+    return _token(atlas, token_id, None)
+
+
+@page(blueprint, "/embed/<atlas:ref>/token/<int:token_id>/<panel>", "embed_token.html")
+def embedded_token_panel(atlas: Atlas, token_id: int, panel: str) -> TokenEmbed:
+    """One panel of a token's page."""
+    return _token(atlas, token_id, panel)
+
+
+def _neuron(atlas: Atlas, name: str, panel: str | None) -> NeuronEmbed | Response:
+    layer, index = parse_neuron(name, atlas.info.n_layers, atlas.info.d_mlp)
+    neuron_id = layer * atlas.info.d_mlp + index
+    if name != queries.neuron_ref(atlas, neuron_id).name:
+        return redirect(like_request(urls.embed(urls.neuron(g.ref, layer, index), panel)), 301)
+    shown = neuron_page(atlas, neuron_id, query_int("token", None))
+    kept = [name for name in NEURON_PANELS if name in shown.panels and (name != "alike" or atlas.info.has_weights)]
+    fields = _fields(atlas, shown, kept, panel)
+    alike = queries.similar_neurons(atlas, neuron_id, "out", limit=ALIKE) if panel == "alike" else []
+    # The greatest come first, then as many of the least: the panel of the page is about the greatest.
+    return NeuronEmbed(page=shown, alike=tuple(alike[:ALIKE]), **fields)
+
+
+def _token(atlas: Atlas, token_id: int, panel: str | None) -> TokenEmbed:
+    shown = token_page(atlas, token_id)
+    kept = [name for name in TOKEN_PANELS if name in shown.panels]
+    return TokenEmbed(page=shown, **_fields(atlas, shown, kept, panel))
+
+
+def _fields(atlas: Atlas, shown: AtlasPage, panels: list[str], panel: str | None) -> dict[str, Any]:
+    if panel is not None and panel not in panels:
+        raise NotServedError(
+            f"{shown.title} has no panel {panel!r} to embed; it has {', '.join(panels)}.", urls.embed(shown.url)
+        )
+    return {
+        "title": shown.title,
+        "url": shown.url,
+        "description": shown.description,
+        "panel": panel,
+        "theme": query_choice("theme", THEMES, THEMES[0]),
+        **atlas_fields(atlas),
+    }

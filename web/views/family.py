@@ -1,0 +1,64 @@
+"""`/{slug}/L31N892/family`: whether the noise of a neuron's curve goes with its token's other spellings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from flask import Blueprint, g, redirect
+from werkzeug.wrappers import Response
+
+from atlas import Atlas, queries
+from atlas.panels import family_curves_panel
+from atlas.records import Curve, FamilyCurve, NeuronRef
+from web import urls
+from web.charts import Chart, family_charts
+from web.page import AtlasPage, atlas_fields, doc, like_request, page
+from web.views.spread import named_neuron
+
+blueprint = Blueprint("family", __name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FamilyPage(AtlasPage):
+    """Predictions of a neuron's best (and worst) token alone and with its family."""
+
+    neuron: NeuronRef = field(metadata=doc("The neuron."))
+    families: tuple[FamilyCurve, ...] = field(
+        metadata=doc(
+            "Of its best token, then (gated models) of its worst: those that have other spellings; none where families "
+            "were not counted."
+        )
+    )
+    counted: bool = field(metadata=doc("Whether the atlas counts families at all."))
+    charts: tuple[Chart, ...] = field(metadata=doc("Two charts of each: predicted, and actual.", json=False))
+    panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
+
+
+@page(blueprint, "/<atlas:ref>/<name>/family", "neuron_family.html")
+def neuron_family(atlas: Atlas, name: str) -> FamilyPage | Response:
+    """A neuron's tokens and their families."""
+    neuron = named_neuron(atlas, name)
+    url = urls.neuron_family(g.ref, neuron.layer, neuron.index)
+    if name != neuron.name:
+        return redirect(like_request(url), 301)
+    families = tuple(queries.family_curves(atlas, neuron.neuron_id))
+    return FamilyPage(
+        title=f"{neuron.name} and families of tokens",
+        url=url,
+        **atlas_fields(atlas),
+        neuron=neuron,
+        families=families,
+        counted=queries.counts_families(atlas),
+        charts=tuple(chart for one in families for chart in _charts(one, atlas.info.model_name)),
+        panels={one.direction: family_curves_panel(neuron.neuron_id, one.token.token_id) for one in families},
+    )
+
+
+def _charts(one: FamilyCurve, model: str) -> tuple[Chart, ...]:
+    whole = Curve(one.alone.candidate, one.points)
+    return family_charts(
+        one.direction,
+        (one.alone, whole),
+        (one.token.shown, "any spelling of it"),
+        lambda kind: f"{one.token.shown} and its family {kind} against activation of {one.neuron.name}, {model}",
+    )

@@ -1,0 +1,256 @@
+"""`/{slug}/L31N892/live`: a neuron on a typed text. `/{slug}/live`: the neurons behind what follows a typed text."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import Blueprint, Response, current_app, g, redirect, request
+from werkzeug.wrappers import Response as BaseResponse
+
+from atlas import Atlas, queries
+from atlas.errors import NeuronNameError
+from atlas.names import is_neuron_name, parse_neuron
+from atlas.records import Neuron, NeuronRef, Token
+from atlas.records.live import Activations, ActivationsWanted, Effects, EffectsWanted, NeuronEffect
+from web import urls
+from web.charts import Chart, placed_chart
+from web.errors import NotServedError
+from web.live.errors import LiveError, LiveLoading, LiveRefused
+from web.live.live import Live
+from web.live.placed import PlacedToken, placed
+from web.page import AtlasPage, atlas_fields, doc, like_request, page, wants_card
+
+blueprint = Blueprint("live", __name__)
+
+MOST = 20
+"""Neurons listed at each end."""
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why a question has no answer."""
+
+    code: str
+    message: str
+    status: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveNeuronPage(AtlasPage):
+    """A neuron on a text that a visitor typed."""
+
+    neuron: Neuron = field(metadata=doc("The neuron's numbers over the atlas's data."))
+    text: str = field(metadata=doc("The text."))
+    tokens: tuple[PlacedToken, ...] = field(metadata=doc("Its tokens as ingest would have them, with activations."))
+    place_chart: Chart | None = field(metadata=doc("They, marked on the histogram.", json=False))
+    trouble: Trouble | None = field(metadata=doc("Why there is no answer; null if nothing went wrong.", json=False))
+
+    @property
+    def status(self) -> int:
+        """200, or what the trouble is answered with."""
+        return self.trouble.status if self.trouble else 200
+
+
+@dataclass(frozen=True)
+class PredictedToken:
+    """A token after the text: rank from 1 by logit, the model's own logit and probability."""
+
+    token: Token
+    rank: int
+    logit: float
+    probability: float
+
+
+@dataclass(frozen=True)
+class EffectRow:
+    """A neuron with what it adds directly, in logits, and the token that it writes most: its best, or its worst where
+    the activation is negative."""
+
+    neuron: NeuronRef
+    activation: float
+    effect: float
+    writes: Token
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What follows a text, and the neurons behind it.
+
+    `value` is what is explained, in logits: the token's logit less that of `against`, or less the mean over the
+    vocabulary. `total` is what all neurons together add to it directly.
+    """
+
+    tokens: tuple[Token, ...]
+    predictions: tuple[PredictedToken, ...]
+    token: Token
+    against: Token | None
+    value: float
+    total: float
+    raising: tuple[EffectRow, ...]
+    lowering: tuple[EffectRow, ...]
+
+    @property
+    def greatest(self) -> float:
+        """The greatest |effect|."""
+        return max((abs(item.effect) for item in (*self.raising[:1], *self.lowering[:1])), default=1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveEffectsPage(AtlasPage):
+    """The neurons behind what follows a text that a visitor typed."""
+
+    text: str = field(metadata=doc("The text."))
+    token: str = field(metadata=doc("Text of the token that was asked for; empty: the one that is predicted."))
+    against: str = field(metadata=doc("Text of the token it is weighed against; empty: the vocabulary's mean."))
+    explained: Explained | None = field(metadata=doc("The answer; null if nothing was asked or it has none."))
+    trouble: Trouble | None = field(metadata=doc("Why there is no answer; null if nothing went wrong.", json=False))
+
+    @property
+    def status(self) -> int:
+        """200, or what the trouble is answered with."""
+        return self.trouble.status if self.trouble else 200
+
+
+@blueprint.after_request
+def fleeting(response: Response) -> Response:
+    """What was typed is kept by nobody; a page that waits for the model comes back by itself."""
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Robots-Tag"] = "noindex"
+    error: LiveError | None = g.get("trouble")
+    if error is not None and error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
+        if isinstance(error, LiveLoading):
+            response.headers["Refresh"] = str(error.retry_after)
+    return response
+
+
+def live_of(ref: urls.AtlasRef) -> Live:
+    """The site's live mode.
+
+    Raises:
+        NotServedError: it is off.
+    """
+    live = current_app.extensions["live"]
+    if live is None:
+        raise NotServedError(
+            "Live mode is off here. Who runs a site turns it on: `atlas serve FILE --live`. It needs the model's "
+            "libraries: pip install 'neuron-atlas[ingest]'.",
+            urls.overview(ref),
+        )
+    return live
+
+
+def typed(live: Live, name: str = "text", given: Any = None) -> str:
+    """A text of the request, line ends as the model would have them.
+
+    Raises:
+        LiveRefused: it is longer than may be.
+    """
+    text = (request.args if given is None else given).get(name, "").replace("\r\n", "\n")
+    if len(text) > live.options.characters:
+        raise LiveRefused(
+            f"The text has {len(text):,} characters; expected at most {live.options.tokens:,} tokens, and no more than "
+            f"{live.options.characters:,} characters. Shorten it."
+        )
+    return text
+
+
+@page(blueprint, "/<atlas:ref>/<name>/live", "live_neuron.html", kept=False)
+def live_neuron(atlas: Atlas, name: str) -> LiveNeuronPage | BaseResponse:
+    """A neuron's activation on every token of `?text=`."""
+    if not is_neuron_name(name):
+        raise NeuronNameError(f"There is no neuron {name!r}.")
+    layer, index = parse_neuron(name, atlas.info.n_layers, atlas.info.d_mlp)
+    neuron_id = layer * atlas.info.d_mlp + index
+    if name != queries.neuron_ref(atlas, neuron_id).name:
+        return redirect(like_request(urls.live_neuron(g.ref, layer, index)), 301)
+    live, record = live_of(g.ref), queries.neuron(atlas, neuron_id)
+    text, answer, trouble = request.args.get("text", ""), None, None
+    try:
+        if typed(live) and not wants_card():
+            said = live.text(atlas, "activations", ActivationsWanted(typed(live), layer, index), _visitor())
+            answer = Activations.read(said)
+    except LiveError as error:
+        trouble = _trouble(error)
+    bars = queries.histogram(atlas, neuron_id)
+    tokens = () if answer is None else placed(atlas, record, bars, answer)
+    return LiveNeuronPage(
+        title=f"{record.name} on a text",
+        url=urls.live_neuron(g.ref, layer, index, text or None),
+        **atlas_fields(atlas),
+        description=f"The activation of neuron {record.name} of {atlas.info.model_name} on each token of a typed text.",
+        neuron=record,
+        text=text,
+        tokens=tokens,
+        place_chart=placed_chart(
+            bars,
+            [(item.position, item.token.shown, item.activation) for item in tokens if item.below is not None],
+            f"Activation of {record.name} on a text, {atlas.info.model_name}",
+        )
+        if tokens
+        else None,
+        trouble=trouble,
+    )
+
+
+@page(blueprint, "/<atlas:ref>/live", "live.html", kept=False)
+def live(atlas: Atlas) -> LiveEffectsPage:
+    """The neurons behind what follows `?text=`: behind the predicted token, `token`, or its lead over `against`."""
+    live, asked = live_of(g.ref), {name: request.args.get(name, "") for name in ("text", "token", "against")}
+    answer, trouble = None, None
+    try:
+        texts = {name: typed(live, name) for name in asked}
+        if texts["text"] and not wants_card():
+            wanted = EffectsWanted(texts["text"], texts["token"] or None, texts["against"] or None, MOST)
+            answer = Effects.read(live.text(atlas, "effects", wanted, _visitor()))
+    except LiveError as error:
+        trouble = _trouble(error)
+    return LiveEffectsPage(
+        title="Neurons behind a prediction",
+        url=urls.live(g.ref, **{name: text or None for name, text in asked.items()}),
+        **atlas_fields(atlas),
+        description=f"The neurons of {atlas.info.model_name} that add most, directly, to the token after a typed text.",
+        **asked,
+        explained=None if answer is None else _explained(atlas, answer),
+        trouble=trouble,
+    )
+
+
+def _explained(atlas: Atlas, answer: Effects) -> Explained:
+    def rows(items: tuple[NeuronEffect, ...]) -> tuple[EffectRow, ...]:
+        found = []
+        for item in items:
+            neuron = queries.neuron(atlas, item.neuron_id)
+            writes = neuron.best_token if item.activation > 0 else neuron.worst_token
+            ref = queries.neuron_ref(atlas, item.neuron_id)
+            found.append(EffectRow(ref, item.activation, item.effect, writes))
+        return tuple(found)
+
+    return Explained(
+        tokens=atlas.tokens.many(answer.token_ids),
+        predictions=tuple(
+            PredictedToken(atlas.tokens[item.token_id], item.rank, item.logit, item.probability)
+            for item in answer.predictions
+        ),
+        token=atlas.tokens[answer.token_id],
+        against=None if answer.against_id is None else atlas.tokens[answer.against_id],
+        value=answer.value,
+        total=answer.total,
+        raising=rows(answer.raising),
+        lowering=rows(answer.lowering),
+    )
+
+
+def _visitor() -> socket.socket | None:
+    """The visitor's socket, where the server shows it."""
+    return request.environ.get("gunicorn.socket")
+
+
+def _trouble(error: LiveError) -> Trouble:
+    """What a page says of an error; anything but a page of HTML is answered with the error itself."""
+    g.trouble = error
+    if request.path.endswith(".json") or ".chart." in request.path:
+        raise error
+    return Trouble(error.code, str(error), error.status)

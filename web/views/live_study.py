@@ -1,0 +1,181 @@
+"""`/{slug}/live/study`: a study that a visitor runs, from the form to what it found. Nothing of it is recorded."""
+
+from __future__ import annotations
+
+import base64
+import shlex
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from flask import Blueprint, Response, g, redirect, request
+from pyarrow import feather
+from werkzeug.wrappers import Response as BaseResponse
+
+from atlas import Atlas, queries
+from atlas.jsonable import dumps
+from atlas.overlay import Overlaid
+from atlas.records.live import StudyWanted
+from web import urls
+from web.errors import NotServedError
+from web.live.errors import LiveRefused, error_of
+from web.live.live import Live, Status
+from web.page import AtlasPage, atlas_fields, doc, find_atlas, page, wants_card, wants_json
+from web.same_site import refuse_other_sites
+from web.urls import AtlasRef
+from web.views.live import Trouble, fleeting, live_of, typed
+from web.views.study import StudyPage, study
+
+blueprint = Blueprint("live_study", __name__)
+blueprint.after_request(fleeting)
+
+FIELDS = ("clean", "corrupt", "answer", "other")
+_TABLES = ("study", "study_prompt", "study_prediction", "study_step")
+_LONGEST_FORM = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveStudyPage(AtlasPage):
+    """The form that runs a study."""
+
+    clean: str = field(metadata=doc("The prompt after which the answer is expected."))
+    corrupt: str = field(metadata=doc("The prompt of as many tokens after which the other token is expected."))
+    answer: str = field(metadata=doc("Text of the token expected after the clean prompt."))
+    other: str = field(metadata=doc("Text of the token it is weighed against."))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveProgressPage(AtlasPage):
+    """How a study that a visitor runs is getting on."""
+
+    state: str = field(metadata=doc("'waiting', 'running' or 'done'."))
+    loading: bool = field(metadata=doc("Whether the model is still being loaded."))
+    before: int = field(metadata=doc("Studies that wait before it."))
+    done: int = field(metadata=doc("Forward passes done."))
+    planned: int = field(metadata=doc("Forward passes in all; 0: not known yet."))
+    seconds: float = field(metadata=doc("Seconds since it began."))
+    asked: dict[str, str] = field(metadata=doc("The prompts, both tokens, and the command that would record it."))
+    result: str = field(metadata=doc("Where its result will be."))
+    again: str = field(metadata=doc("The form, filled in the same way.", json=False))
+    trouble: Trouble | None = field(metadata=doc("Why it has no result; null if nothing went wrong."))
+
+    @property
+    def status(self) -> int:
+        """200, or what the trouble is answered with."""
+        return self.trouble.status if self.trouble else 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveResultPage(StudyPage):
+    """What a visitor's study found: the page of a recorded one, of what is not recorded."""
+
+    again: str = field(metadata=doc("The form, filled in the same way.", json=False))
+
+
+@page(blueprint, "/<atlas:ref>/live/study", "live_study.html", kept=False)
+def live_study(atlas: Atlas) -> LiveStudyPage:
+    """The form."""
+    live_of(g.ref)
+    given = {name: request.args.get(name, "") for name in FIELDS}
+    return LiveStudyPage(
+        title="Run a study",
+        url=urls.live_study(g.ref, **{name: text for name, text in given.items() if text}),
+        **atlas_fields(atlas),
+        description=f"An experiment on {atlas.info.model_name}: two prompts, and the neurons that make the difference.",
+        **given,
+    )
+
+
+@blueprint.post("/<atlas:ref>/live/study")
+def run_study(ref: AtlasRef) -> BaseResponse:
+    """Run a study: form fields `clean`, `corrupt`, `answer`, `other`.
+
+    Answers 303 to its progress; to a client that wants JSON 202 with `{"name", "url"}`.
+    """
+    refuse_other_sites("This form is on another site: from a browser, studies are run by this site's own form only.")
+    g.ref = ref
+    atlas, live = find_atlas(ref), live_of(ref)
+    request.max_content_length = request.max_form_memory_size = _LONGEST_FORM
+    given = {name: typed(live, name, request.form) for name in FIELDS}
+    for name, text in given.items():
+        if not text:
+            raise LiveRefused(f"{name} is missing; expected all of {', '.join(FIELDS)}.")
+    means = base64.b64encode(queries.activation_means(atlas).astype("<f4").tobytes()).decode()
+    command = shlex.join(["atlas", "study", atlas.path.name, "--name", "mine"])
+    command += "".join(f" --{name} {shlex.quote(text)}" for name, text in given.items())
+    url = urls.live_progress(ref, live.study(atlas, StudyWanted(**given, means=means, command=command, folder="")))
+    if request.accept_mimetypes.best != "application/json":
+        return redirect(url, 303)
+    said = {"name": url.rpartition("/")[2], "url": url}
+    return Response(dumps(said), 202, {"Location": url}, mimetype="application/json")
+
+
+@page(blueprint, "/<atlas:ref>/live/study/<name>", "live_progress.html", kept=False)
+def live_progress(atlas: Atlas, name: str) -> LiveProgressPage | BaseResponse:
+    """How it is getting on; leads to the result when there is one."""
+    status = _status(live_of(g.ref), name)
+    if status.state == "done" and status.error is None and not (wants_json() or wants_card()):
+        return redirect(urls.live_result(g.ref, name), 303)
+    done, planned = status.progress or (0, 0)
+    error = status.error and error_of(status.error)
+    return LiveProgressPage(
+        title="Study under way",
+        url=urls.live_progress(g.ref, name),
+        **atlas_fields(atlas),
+        description=f"A study of {atlas.info.model_name} that a visitor runs.",
+        state=status.state,
+        loading=status.loading,
+        before=status.before,
+        done=done,
+        planned=planned,
+        seconds=status.seconds,
+        asked=status.shown,
+        result=urls.live_result(g.ref, name),
+        again=_again(status),
+        trouble=error and Trouble(error.code, str(error), error.status),
+    )
+
+
+@page(blueprint, "/<atlas:ref>/live/study/<name>/result", "live_result.html", kept=False)
+def live_result(atlas: Atlas, name: str) -> LiveResultPage | BaseResponse:
+    """What it found, while it is kept."""
+    status = _status(live_of(g.ref), name)
+    if status.state != "done" or status.error is not None:
+        return redirect(urls.live_progress(g.ref, name), 303)
+    with Overlaid(atlas, _tables(Path(status.folder), name)) as overlaid:
+        told = study(overlaid, "live")
+    return LiveResultPage(
+        **{item.name: getattr(told, item.name) for item in fields(told)}
+        | {
+            "title": "Study, not recorded",
+            "url": urls.live_result(g.ref, name),
+            "definitions": queries.column_comments(atlas, "study"),
+            "panels": {},  # what is not in the file cannot be asked of it
+        },
+        again=_again(status),
+    )
+
+
+def _again(status: Status) -> str:
+    return urls.live_study(g.ref, **{name: status.shown[name] for name in FIELDS})
+
+
+def _status(live: Live, name: str) -> Status:
+    status = live.status(name)
+    if status is None:
+        raise _gone(name)
+    return status
+
+
+def _tables(folder: Path, name: str) -> dict[str, Any]:
+    try:
+        return {table: feather.read_table(folder / f"{table}.arrow", memory_map=False) for table in _TABLES}
+    except FileNotFoundError as error:
+        raise _gone(name) from error
+
+
+def _gone(name: str) -> NotServedError:
+    return NotServedError(
+        f"There is no study {name!r} under way here: results are kept for an hour, and none is recorded. Run it again.",
+        urls.live_study(g.ref),
+    )

@@ -1,0 +1,81 @@
+"""What the comparison of all pairs found, in words: every figure is read from its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from atlas.display import show_number
+from atlas.records import Correlations, MetricChoice, MetricSupport, PairEffect
+from web.charts.predictiveness import CRITERION_WORDS, METRIC_WORDS
+
+OUTCOME_WORDS = {"predicted": "is the model’s top prediction", "actual": "really comes next"}
+
+
+def _coefficient(value: float | None) -> str:
+    return show_number(value, 2) if value is not None else "–"
+
+
+def support_words(support: MetricSupport, choice: MetricChoice) -> str:
+    """How many pairs can be judged."""
+    share = f" ({100 * support.n_supported / support.n_pairs:.0f}%)" if support.n_pairs else ""
+    return (
+        f"Of {support.n_pairs:,} candidate pairs with an ordinary token that occurs, {support.n_supported:,}{share} "
+        f"have support enough for a metric on the {choice.side} side; in {support.n_congruent:,} of those the neuron "
+        f"there writes the token, and {support.n_exclusive:,} are each other’s best."
+    )
+
+
+def correlation_words(found: Correlations, choice: MetricChoice) -> list[str]:
+    """Whether the chosen criterion predicts, which criterion does best, and where in the model."""
+    metric = f"{METRIC_WORDS[choice.metric]} ({choice.outcome})"
+    known = [item for item in found.criteria if item.value is not None]
+    if not known:
+        return [f"{found.n_pairs:,} pairs are too few to tell."]
+    chosen = next((item for item in known if item.by == choice.by), None)
+    said = []
+    if chosen is not None:
+        said.append(f"{_strength(chosen.value, chosen.low, chosen.high, CRITERION_WORDS[choice.by], metric)} over "
+                    f"{found.n_pairs:,} pairs of {found.n_neurons:,} neurons.")  # fmt: skip
+    best = known[0]
+    sure = [CRITERION_WORDS[i.by] for i in known[1:] if i.behind_low is not None and i.behind_low > 0]
+    open_ = [CRITERION_WORDS[i.by] for i in known[1:] if i.behind_low is None or i.behind_low <= 0]
+    text = f"Of the criteria, {CRITERION_WORDS[best.by]} goes with it best ({_coefficient(best.value)})"
+    if sure:
+        text += f", ahead of {_listed(sure)}"
+    said.append(text + (f"; its lead over {_listed(open_)} may be chance." if open_ else "."))
+    layers = [item for item in found.layers if item.low is not None and item.value is not None]
+    if layers:
+        least, most = min(layers, key=lambda i: i.value), max(layers, key=lambda i: i.value)
+        said.append(
+            f"By layer, the correlation goes from {_coefficient(least.value)} in layer {least.layer} to "
+            f"{_coefficient(most.value)} in layer {most.layer}; it is surely above 0 in "
+            f"{sum(item.low > 0 for item in layers)} of {len(layers)} layers, surely below in "
+            f"{sum(item.high < 0 for item in layers)}."
+        )
+    return said
+
+
+def _strength(value: float, low: float | None, high: float | None, by: str, metric: str) -> str:
+    interval = f", 95% interval {_coefficient(low)} to {_coefficient(high)}" if low is not None else ""
+    by = by[0].upper() + by[1:]
+    if low is None or low <= 0 <= high:
+        verdict = f"{by} cannot be told from useless for {metric}"
+    elif value < 0:
+        verdict = f"The higher the {by.lower()}, the lower the {metric}"
+    else:
+        size = "hardly" if value < 0.1 else "weakly" if value < 0.3 else "moderately" if value < 0.6 else "strongly"
+        verdict = f"{by} goes {size} with {metric}"
+    return f"{verdict}: rank correlation {_coefficient(value)}{interval},"
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def effect_words(effects: Sequence[PairEffect], total: int) -> str:
+    """What ablating neurons did to their tokens, over the rows."""
+    surely = sum(e.probability_change_high is not None and e.probability_change_high < 0 for e in effects)
+    return (
+        f"{total:,} pairs were measured; of the {len(effects):,} that lose most, {surely:,} surely lose probability "
+        "(their interval lies below 0)."
+    )

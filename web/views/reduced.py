@@ -1,0 +1,100 @@
+"""Rankings by reduced congruence, hubs taken off: of a neuron's tokens, of a token's neurons, and what hubs become."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from flask import Blueprint, g, redirect
+from werkzeug.wrappers import Response
+
+from atlas import Atlas, queries
+from atlas.panels import reduced_hubs_panels, reduced_neurons_panel, reduced_tokens_panel
+from atlas.records import NeuronRef, ReducedHubs, ReducedPair, Token
+from web import urls
+from web.page import AtlasPage, atlas_fields, doc, like_request, page
+from web.views.spread import named_neuron
+
+blueprint = Blueprint("reduced", __name__)
+
+SHOWN = 12
+"""Rows shown of a list beside which another part of a page stands."""
+
+HUBS = 20
+"""Hubs shown of each ranking."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReducedTokensPage(AtlasPage):
+    """A neuron's best tokens by reduced congruence."""
+
+    neuron: NeuronRef = field(metadata=doc("The neuron."))
+    ranked: tuple[ReducedPair, ...] = field(metadata=doc("Its stored best tokens by reduced congruence."))
+    k: int = field(metadata=doc("Best tokens and neurons whose mean is taken off."))
+    n_shown: int = field(metadata=doc("Rows that stand outside the fold.", json=False))
+    panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReducedNeuronsPage(AtlasPage):
+    """A token's best neurons by reduced congruence."""
+
+    token: Token = field(metadata=doc("The token."))
+    ranked: tuple[ReducedPair, ...] = field(metadata=doc("Its stored best neurons by reduced congruence."))
+    k: int = field(metadata=doc("Best tokens and neurons whose mean is taken off."))
+    n_shown: int = field(metadata=doc("Rows that stand outside the fold.", json=False))
+    panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReducedHubsPage(AtlasPage):
+    """What ranking neurons by reduced congruence does to hubs."""
+
+    hubs: ReducedHubs = field(metadata=doc("The greatest hubs and how k-occurrence is distributed, with and without."))
+    panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
+
+
+@page(blueprint, "/<atlas:ref>/<name>/reduced", "reduced_tokens.html")
+def reduced_tokens(atlas: Atlas, name: str) -> ReducedTokensPage | Response:
+    """A neuron's best tokens by reduced congruence."""
+    neuron = named_neuron(atlas, name)
+    url = urls.reduced_tokens(g.ref, neuron.layer, neuron.index)
+    if name != neuron.name:
+        return redirect(like_request(url), 301)
+    return ReducedTokensPage(
+        title=f"{neuron.name} with hubs taken off",
+        url=url,
+        **atlas_fields(atlas),
+        neuron=neuron,
+        ranked=tuple(queries.reduced_tokens(atlas, neuron.neuron_id)),
+        k=queries.LIST_LENGTH,
+        n_shown=SHOWN,
+        panels={"ranked": reduced_tokens_panel(neuron.neuron_id)},
+    )
+
+
+@page(blueprint, "/<atlas:ref>/token/<int:token_id>/reduced", "reduced_neurons.html")
+def reduced_neurons(atlas: Atlas, token_id: int) -> ReducedNeuronsPage:
+    """A token's best neurons by reduced congruence."""
+    token = atlas.tokens[token_id]
+    return ReducedNeuronsPage(
+        title=f"Token {token.shown} with hubs taken off",
+        url=urls.reduced_neurons(g.ref, token_id),
+        **atlas_fields(atlas),
+        token=token,
+        ranked=tuple(queries.reduced_neurons(atlas, token_id)),
+        k=queries.LIST_LENGTH,
+        n_shown=SHOWN,
+        panels={"ranked": reduced_neurons_panel(token_id)},
+    )
+
+
+@page(blueprint, "/<atlas:ref>/hubs/reduced", "reduced_hubs.html")
+def reduced_hubs(atlas: Atlas) -> ReducedHubsPage:
+    """What reduced congruence does to hubs; takes a second the first time, since it ranks every token's list."""
+    return ReducedHubsPage(
+        title="Hubs taken off",
+        url=urls.reduced_hubs(g.ref),
+        **atlas_fields(atlas),
+        hubs=queries.reduced_hubs(atlas, HUBS),
+        panels=reduced_hubs_panels(queries.LIST_LENGTH, HUBS),
+    )

@@ -1,0 +1,226 @@
+"""`/{slug}/study/{name}`: a recorded experiment. `/{slug}/studies`: all of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import Blueprint, g
+
+from atlas import Atlas, queries
+from atlas.display import show_number
+from atlas.measures import lens_jumps
+from atlas.panels import STUDIES_PANELS, study_panels
+from atlas.records import (
+    Curve,
+    LensJump,
+    Neuron,
+    NeuronRef,
+    PairStanding,
+    Study,
+    StudyNeurons,
+    StudyPrompt,
+    StudyStep,
+)
+from web import urls
+from web.cards import Card, study_card
+from web.charts import (
+    Chart,
+    ablation_chart,
+    curve_charts,
+    direct_chart,
+    distribution_chart,
+    heat_chart,
+    lens_chart,
+    reach_of,
+    recovery_chart,
+)
+from web.charts.heat import KINDS
+from web.page import AtlasPage, atlas_fields, doc, page
+from web.views.curves import pair_label
+from web.views.study_words import Sayings, say
+
+blueprint = Blueprint("study", __name__)
+
+NEURONS = 50
+"""Neurons listed, by |recovery|."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudiesPage(AtlasPage):
+    """The studies that an atlas records."""
+
+    studies: tuple[Study, ...] = field(metadata=doc("The studies, by name."))
+    definitions: dict[str, str] = field(metadata=doc("What the schema says of each column of `study`.", json=False))
+    panels: dict[str, str] = field(metadata=doc("The SQL behind the list."))
+
+
+@dataclass(frozen=True)
+class BestNeuron:
+    """The neuron that a study found first: what its weights and the data say of it and the study's two tokens."""
+
+    neuron: Neuron
+    answer: PairStanding
+    other: PairStanding
+    curves: tuple[Curve, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyPage(AtlasPage):
+    """A recorded experiment, in the order in which it is told."""
+
+    study: Study = field(metadata=doc("The row of the table `study`."))
+    versions: dict[str, Any] = field(metadata=doc("Versions of the program and the libraries that ran it."))
+    definitions: dict[str, str] = field(metadata=doc("What the schema says of each column of `study`.", json=False))
+    sayings: Sayings = field(metadata=doc("What was found, in words."))
+    prompts: tuple[StudyPrompt, ...] = field(metadata=doc("The pairs of prompts and what is predicted after each."))
+    lens: tuple[StudyStep, ...] = field(metadata=doc("The logit lens, both variants."))
+    jumps: tuple[LensJump, ...] = field(metadata=doc("The greatest single rise of each variant of the lens."))
+    lens_charts: tuple[Chart, ...] = field(metadata=doc("The lens drawn, if it was measured.", json=False))
+    patches: dict[str, tuple[StudyStep, ...]] = field(
+        metadata=doc("By kind: recovery of each (layer, position) of the residual stream, attention and MLP outputs.")
+    )
+    heat_charts: tuple[Chart, ...] = field(metadata=doc("The heat maps.", json=False))
+    neurons: StudyNeurons = field(metadata=doc("The neurons that were patched: the greatest, and all in numbers."))
+    shares: dict[str, float | None] = field(metadata=doc("By name: the direct share of each neuron listed."))
+    neuron_charts: tuple[Chart, ...] = field(metadata=doc("Recovery by neuron, and of all neurons.", json=False))
+    direct_charts: tuple[Chart, ...] = field(metadata=doc("Recovery against direct effect.", json=False))
+    ablations: tuple[StudyStep, ...] = field(metadata=doc("What became of the answer without the found neurons."))
+    ablation_charts: tuple[Chart, ...] = field(metadata=doc("The ablations drawn, if any were made.", json=False))
+    best: BestNeuron | None = field(metadata=doc("The first neuron found; null: none stood out."))
+    curve_charts: tuple[Chart, ...] = field(metadata=doc("Its prediction curves for the two tokens.", json=False))
+    panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
+
+    def card(self) -> Card:
+        """The lens and the neurons, the claim in words."""
+        return study_card(self.study, self.lens, self.jumps, self.neurons, self.sayings.claim, self._footer())
+
+
+@page(blueprint, "/<atlas:ref>/studies", "studies.html")
+def studies(atlas: Atlas) -> StudiesPage:
+    """The studies that an atlas records."""
+    found = queries.studies(atlas)
+    names = ", ".join(item.name for item in found[:8])
+    return StudiesPage(
+        title="Studies",
+        url=urls.studies(g.ref),
+        **atlas_fields(atlas),
+        description=(
+            f"Recorded experiments on {atlas.info.model_name}: predictions, logit lens, activation patching, direct "
+            f"effects and ablations. {len(found)} here{': ' + names if found else ''}."
+        ),
+        studies=found,
+        definitions=queries.column_comments(atlas, "study"),
+        panels=STUDIES_PANELS,
+    )
+
+
+@page(blueprint, "/<atlas:ref>/study/<name>", "study.html")
+def study(atlas: Atlas, name: str) -> StudyPage:
+    """A recorded experiment."""
+    found = queries.study(atlas, name)
+    prompts = queries.study_prompts(atlas, name).rows
+    lens = queries.steps_of(atlas, name, "logit_lens")
+    jumps = lens_jumps(lens)
+    patches = {kind: queries.steps_of(atlas, name, kind) for kind in KINDS}
+    neurons = queries.study_neurons(atlas, found, NEURONS)
+    ablations = queries.steps_of(atlas, name, "ablation")
+    sayings = say(found, jumps, patches, neurons, ablations)
+    best = _best(atlas, found)
+    listed = {item.neuron.name: item for item in (*neurons.top, *neurons.direct)}
+    return StudyPage(
+        title=f"Study {name}",
+        url=urls.study(g.ref, name),
+        **atlas_fields(atlas),
+        description=(
+            f"Why does {atlas.info.model_name} predict {found.answer_token.shown} rather than "
+            f"{found.other_token.shown}? {sayings.claim}"
+        ),
+        study=found,
+        versions=json.loads(found.versions),
+        definitions=queries.column_comments(atlas, "study"),
+        sayings=sayings,
+        prompts=prompts,
+        lens=lens,
+        jumps=jumps,
+        patches=patches,
+        neurons=neurons,
+        shares={
+            name: queries.direct_share(found, item.direct_effect_clean, item.direct_effect_corrupt)
+            for name, item in listed.items()
+        },
+        ablations=ablations,
+        best=best,
+        panels=study_panels(name, best and best.neuron.neuron_id, found.answer_token.token_id),
+        **_charts(atlas, found, prompts, lens, jumps, patches, neurons, ablations),
+        curve_charts=curve_charts(
+            best.curves if best else (),
+            lambda kind: f"Tokens {kind} against activation of {best.neuron.name}, {atlas.info.model_name}",
+            pair_label("token"),
+        ),
+    )
+
+
+def _url(neuron: NeuronRef) -> str:
+    return urls.neuron(g.ref, neuron.layer, neuron.index)
+
+
+def _charts(
+    atlas: Atlas, found: Study, prompts: Sequence[StudyPrompt], lens: tuple[StudyStep, ...],
+    jumps: tuple[LensJump, ...], patches: dict[str, tuple[StudyStep, ...]], neurons: StudyNeurons,
+    ablations: tuple[StudyStep, ...],
+) -> dict[str, tuple[Chart, ...]]:  # fmt: skip
+    """The charts of what was measured, by field of the page."""
+    model, n_layers = atlas.info.model_name, atlas.info.n_layers
+    labels = position_labels(found, prompts, {step.position for steps in patches.values() for step in steps})
+    reach = reach_of(list(patches.values()))
+    return {
+        "lens_charts": (lens_chart(found, lens, jumps, model, n_layers),) if lens else (),
+        "heat_charts": tuple(
+            heat_chart(found, kind, steps, labels, reach, model, n_layers) for kind, steps in patches.items() if steps
+        ),
+        "neuron_charts": (recovery_chart(found, neurons, model, _url), distribution_chart(neurons, model, _url))
+        if neurons.n
+        else (),
+        "direct_charts": (direct_chart(found, neurons, model, _url),) if neurons.cells else (),
+        "ablation_charts": (ablation_chart(found, ablations, model, _url),) if ablations else (),
+    }
+
+
+def position_labels(
+    found: Study, prompts: Sequence[StudyPrompt], positions: set[int]
+) -> dict[int, tuple[str, str, str]]:
+    """By position: what stands on an axis, the clean and the corrupt token.
+
+    A place at which the pairs of a suite have different tokens has its number alone.
+    """
+    labels = {}
+    for position in sorted(positions):
+        at = {
+            (prompt.clean_tokens[position].shown, prompt.corrupt_tokens[position].shown)
+            for prompt in prompts
+            if -len(prompt.clean_tokens) <= position < len(prompt.clean_tokens)
+        }
+        number = show_number(position)
+        if len(at) != 1:
+            labels[position] = (number, "various", "various")
+            continue
+        clean, corrupt = at.pop()
+        labels[position] = (f"{number} {clean if clean == corrupt else f'{clean} | {corrupt}'}", clean, corrupt)
+    return labels
+
+
+def _best(atlas: Atlas, found: Study) -> BestNeuron | None:
+    if not found.found_neurons:
+        return None
+    neuron_id = found.found_neurons[0].neuron_id
+    tokens = [found.answer_token, found.other_token]
+    counted = [c for c in queries.neuron_candidates(atlas, neuron_id) if c.token in tokens]
+    counted.sort(key=lambda candidate: tokens.index(candidate.token))
+    return BestNeuron(
+        queries.neuron(atlas, neuron_id),
+        *(queries.pair_standing(atlas, neuron_id, token.token_id) for token in tokens),
+        tuple(queries.token_curves(atlas, counted)),
+    )

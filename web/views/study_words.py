@@ -1,0 +1,134 @@
+"""What a study found, in words: every figure is read from its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from atlas.display import show_number
+from atlas.records import LensJump, Study, StudyNeurons, StudyStep
+from web.charts.ablation import VARIANTS
+from web.charts.lens import part_name
+
+
+@dataclass(frozen=True)
+class Sayings:
+    """Sentences of a study, by what they tell of; empty where nothing was measured."""
+
+    predictions: str
+    lens: str
+    patching: str
+    neurons: str
+    ablation: str
+
+    @property
+    def claim(self) -> str:
+        """The study in two or three sentences."""
+        return " ".join(part for part in (self.predictions, self.patching, self.neurons) if part)
+
+
+def _percent(value: float) -> str:
+    """A share for reading, minus signs as in numbers."""
+    text = f"{value:.0%}" if abs(value) >= 0.0995 else f"{value:.2g}" if value == 0 else f"{100 * value:.2g}%"
+    return text.replace("-", "−")
+
+
+def say(
+    study: Study, jumps: Sequence[LensJump], maps: Mapping[str, Sequence[StudyStep]], neurons: StudyNeurons,
+    ablations: Sequence[StudyStep],
+) -> Sayings:  # fmt: skip
+    """What a study's rows say. `maps` are the patching steps by kind."""
+    return Sayings(
+        _predictions(study), _lens(jumps), _patching(study, maps), _neurons(study, neurons), _ablation(study, ablations)
+    )
+
+
+def _predictions(study: Study) -> str:
+    answer, other = study.answer_token.shown, study.other_token.shown
+    if study.is_suite:
+        return (
+            f"Over {study.n_prompts:,} pairs of prompts, the logit of the answer less that of the other token is "
+            f"{show_number(study.clean_logit_diff, 3)} on average after the clean prompt and "
+            f"{show_number(study.corrupt_logit_diff, 3)} after the corrupt one."
+        )
+    return (
+        f"After the clean prompt {answer} has probability {_percent(study.p_answer_clean)} and {other} "
+        f"{_percent(study.p_other_clean)}; after the corrupt one {_percent(study.p_answer_corrupt)} and "
+        f"{_percent(study.p_other_corrupt)}."
+    )
+
+
+def _lens(jumps: Sequence[LensJump]) -> str:
+    if not jumps:
+        return ""
+    # The post's way first: there a step is what the part itself adds.
+    first, *others = sorted(jumps, key=lambda jump: jump.variant != "final_norm")
+    how = {
+        "final_norm": "read with the final norm’s scale everywhere",
+        "own_norm": "the final norm applied at each site",
+    }
+    text = (
+        f"The answer’s lead rises most in one step at the {part_name(first)}, from {show_number(first.before, 3)} to "
+        f"{show_number(first.after, 3)} ({how[first.variant]})."
+    )
+    for jump in others:
+        same = (jump.layer, jump.part) == (first.layer, first.part)
+        where = "the step is the same one" if same else f"it is at the {part_name(jump)}"
+        text += (
+            f" With {how[jump.variant]}, {where}, from {show_number(jump.before, 3)} to {show_number(jump.after, 3)}."
+        )
+    return text
+
+
+def _patching(study: Study, maps: Mapping[str, Sequence[StudyStep]]) -> str:
+    parts = []
+    for kind, what in (("patch_mlp_out", "MLP"), ("patch_attn_out", "attention")):
+        steps = maps.get(kind, ())
+        last = max((step.position for step in steps), default=None)
+        here = [step for step in steps if step.position == last]
+        if here:
+            best = max(here, key=lambda step: (step.value, -step.layer))
+            parts.append((best, what))
+    if not parts:
+        return ""
+    (best, what), *others = parts
+    text = (
+        f"Patching layer {best.layer}’s {what} at the last position recovers {_percent(best.value)} of the clean logit "
+        "difference, the most of any layer there"
+    )
+    for step, _ in others:
+        text += f"; of attention outputs layer {step.layer}’s recovers most, {_percent(step.value)}"
+    return text + (" (on average over the pairs)." if study.is_suite else ".")
+
+
+def _neurons(study: Study, neurons: StudyNeurons) -> str:
+    if not neurons.n:
+        return ""
+    first = neurons.top[0]
+    layers = ", ".join(map(str, study.patched_layers))
+    text = (
+        f"Of the {neurons.n:,} neurons of {'layer' if len(study.patched_layers) == 1 else 'layers'} {layers}, patched "
+        f"one at a time, {first.neuron.name} alone recovers {_percent(first.recovery)}"
+    )
+    if study.is_suite and first.low is not None:
+        text += f" (95% interval {_percent(first.low)} to {_percent(first.high)})"
+    if len(neurons.top) > 1:
+        second = neurons.top[1]
+        text += f"; the next, {second.neuron.name}, {_percent(second.recovery)}"
+    return text + "."
+
+
+def _ablation(study: Study, ablations: Sequence[StudyStep]) -> str:
+    if not study.found_neurons or not ablations:
+        return "No neuron stood out, so none was ablated." if not study.found_neurons else ""
+    best, p = study.found_neurons[0], study.p_answer_clean
+    parts = [
+        f"{VARIANTS[step.variant]} {_percent(p + step.value)}"
+        for variant in VARIANTS
+        for step in ablations
+        if step.neuron == best and step.variant == variant
+    ]
+    if not parts:
+        return ""
+    what = "the answer has, on average," if study.is_suite else f"{study.answer_token.shown} has"
+    return f"After the clean prompt {what} probability {_percent(p)}; with {best.name} {', '.join(parts)}."
