@@ -173,7 +173,8 @@ def test_every_panel_of_every_page_has_sql_that_runs(served):
         assert response.status_code == 200, path
         panels = Panels(response.text)
         assert [heading.text for heading in panels.headings if heading.bare] == SAID.get(path[-4:], []), path
-        assert panels.sql or path.endswith(("/compare", "/centring", "/family")), path
+        empty = path.endswith("/family") and not client.get(f"{path}.json").json["families"]
+        assert panels.sql or empty or path.endswith(("/compare", "/centring")), path
         statements.update(panels.sql)
     assert len(statements) > 60
     for sql in statements:
