@@ -11,10 +11,8 @@ from werkzeug.wrappers import Response as BaseResponse
 from atlas.errors import AtlasError, NeuronNameError, QueryError, StudyNameError, TokenError
 from atlas.jsonable import dumps
 from web import urls
+from web.answered import AnsweredError
 from web.cors import is_data
-from web.live.errors import LiveError
-from web.sandbox.errors import SqlError
-from web.saved.errors import SavedError
 
 
 class SiteError(AtlasError):
@@ -76,10 +74,8 @@ def failure_of(error: Exception) -> Failure:
         return Failure(400, "bad_request", str(error), error.link)
     if isinstance(error, BusyError):
         return Failure(503, "busy", str(error), retry_after=error.retry_after)
-    if isinstance(error, SqlError):
+    if isinstance(error, AnsweredError):
         return Failure(error.status, error.code, str(error), position=error.position, retry_after=error.retry_after)
-    if isinstance(error, SavedError | LiveError):
-        return Failure(error.status, error.code, str(error), retry_after=error.retry_after)
     if isinstance(error, QueryError):
         return Failure(500, "query_failed", str(error))
     return Failure(500, "internal_error", "Something went wrong here. The server's log says what.")

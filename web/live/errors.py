@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from atlas.errors import AtlasError
+from web.answered import AnsweredError
 
 
-class LiveError(AtlasError):
+class LiveError(AnsweredError):
     """A live question has no answer."""
 
     code = "live_failed"
     status = 503
-    """Of the answer that says so."""
-    retry_after: int | None = 1
-    """Seconds after which the same may be asked again."""
+    retry_after = 1
 
 
 class LiveRefused(LiveError):  # noqa: N818  the names are what happened

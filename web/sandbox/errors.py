@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from atlas.errors import AtlasError
+from web.answered import AnsweredError
 
 
-class SqlError(AtlasError):
+class SqlError(AnsweredError):
     """A visitor's query has no answer."""
 
     code = "sql_failed"
     status = 400
-    """Of the answer that says so."""
-    retry_after: int | None = None
-    """Seconds after which the same may be asked again."""
 
     def __init__(self, message: str, position: int | None = None) -> None:
         super().__init__(message)
         self.position = position
-        """Character of the statement where the trouble is, from 0, if DuckDB says."""
 
 
 class SqlRefused(SqlError):  # noqa: N818  the name is what happened, as the others are

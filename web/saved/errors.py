@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from atlas.errors import AtlasError
+from web.answered import AnsweredError
 
 
 class SavedFileError(AtlasError):
     """The file named for saved queries cannot hold them."""
 
 
-class SavedError(AtlasError):
+class SavedError(AnsweredError):
     """A query cannot be saved, or a saved one not be read."""
 
     code = "bad_request"
     status = 400
-    """Of the answer that says so."""
-    retry_after: int | None = None
-    """Seconds after which the same may be asked again."""
 
 
 class SavedRefused(SavedError):  # noqa: N818  the name is what happened, as those of web.sandbox.errors are
