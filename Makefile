@@ -14,7 +14,7 @@ PORT ?= 8000
 # Two processes, a file of tests at a time: much of the suite waits for browsers, servers and processes that are killed.
 PYTEST := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup lock demo serve test test-latest lint audit bench docs screenshots clean
+.PHONY: setup lock demo serve test test-latest test-thorough lint audit bench docs screenshots clean
 
 setup: $(STAMP)
 
@@ -54,6 +54,10 @@ serve: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest $(PYTEST)
+
+# Takes an hour: more examples of every property, more kills.
+test-thorough: $(STAMP)
+	$(BIN)/python -m pytest $(PYTEST) --hypothesis-profile=thorough
 
 # The same tests in an environment that has what the ranges of pyproject.toml allow today, whatever the lock says.
 test-latest:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 # Shapes and dtypes in annotations are checked at every call, wherever tensors pass; before any of it is imported.
@@ -24,6 +25,18 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
+
+
+# `make test-thorough` names the second: more examples of every property, more kills.
+settings.register_profile("quick", max_examples=15, deadline=None)
+settings.register_profile("thorough", max_examples=200, deadline=None)
+settings.load_profile("quick")
+
+
+@pytest.fixture(scope="session")
+def thorough(pytestconfig: pytest.Config) -> bool:
+    """Whether time is of no account."""
+    return pytestconfig.getoption("--hypothesis-profile") == "thorough"
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

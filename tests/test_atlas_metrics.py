@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import duckdb
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from atlas import queries
@@ -220,7 +220,6 @@ ACTIVATION = NEAR | st.floats(-3, 3, width=32)
 POSITION = st.tuples(ACTIVATION, st.booleans(), st.booleans())
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.lists(POSITION, min_size=1, max_size=40), st.booleans())
 def test_everything_of_any_activations(positions: list[tuple[float, bool, bool]], gated: bool) -> None:
     """With the least support there can be, so that small samples have metrics."""
@@ -297,7 +296,6 @@ def test_rows_do_not_depend_on_their_company(monkeypatch: pytest.MonkeyPatch) ->
 LEVELS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=6)
 
 
-@settings(max_examples=100, deadline=None)
 @given(LEVELS, st.booleans())
 def test_bounds_are_reached(levels: list[tuple[int, int]], tied: bool) -> None:
     """By scores that a histogram cannot tell apart: bounds are as narrow as they can be."""

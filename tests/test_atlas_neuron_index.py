@@ -149,7 +149,7 @@ def selections(draw, rows):
     )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_selection_in_any_order(index, data):
     atlas, rows, pairs, _ = index
@@ -160,7 +160,7 @@ def test_any_selection_in_any_order(index, data):
     assert [row[0] for row in exported] == ids(brute(rows, pairs, selection, sort, descending))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_cursor_may_lie_between_neurons(index, data):
     atlas, rows, _, _ = index
@@ -182,7 +182,7 @@ def test_a_cursor_may_lie_between_neurons(index, data):
             assert page.offset == expected.index(found[0])
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_facets_count_the_selection(index, data):
     atlas, rows, pairs, texts = index

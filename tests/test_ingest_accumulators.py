@@ -10,7 +10,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 
 from atlas.bins import MAX_INTERVAL
 from ingest import keys
@@ -116,7 +116,6 @@ def fed(case: str, parts: list[_Part]) -> object:
 
 @pytest.mark.parametrize("case", CASES)
 class TestLaws:
-    @settings(max_examples=25, deadline=None)
     @given(ids=st.lists(st.integers(0, 40), min_size=1, max_size=9, unique=True), data=st.data())
     def test_merged_shards_equal_one_run(self, case: str, ids: list[int], data: st.DataObject) -> None:
         cut = data.draw(st.integers(0, len(ids)))
@@ -176,7 +175,6 @@ def test_examples_equal_a_sort(case: str) -> None:
             torch.testing.assert_close(decoded, column[start : start + length], atol=0.02, rtol=0)
 
 
-@settings(max_examples=25, deadline=None)
 @given(order=st.permutations(range(12)), lowest=st.booleans())
 def test_compiled_and_torch_lists_are_equal(order: list[int], lowest: bool) -> None:
     found = []

@@ -7,7 +7,7 @@ import math
 import hypothesis.strategies as st
 import numpy as np
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 
 from atlas.bins import N_BINS, ZERO_BIN, bin_edges, bin_interval, interval_edges
 from ingest import keys
@@ -24,7 +24,6 @@ def test_edges_are_the_designs() -> None:
         assert lower <= bin_edges(bin)[0] < bin_edges(bin)[1] <= upper
 
 
-@settings(max_examples=300)
 @given(FLOATS)
 def test_a_value_lies_in_its_bin(value: float) -> None:
     bin = int(bin_of(torch.tensor([value]))[0])
@@ -51,7 +50,6 @@ def test_bfloat16_is_binned_exactly() -> None:
     assert bin_of(values).tolist() == brute.bins_of(values.double().numpy()).tolist()
 
 
-@settings(max_examples=300)
 @given(st.lists(st.tuples(FLOATS, st.integers(0, 2**31 - 1)), min_size=2, max_size=2))
 def test_keys_order_by_value_then_lower_id(items: list[tuple[float, int]]) -> None:
     (a, i), (b, j) = items

@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 
 from ingest.congruence import Congruence, CongruenceSearch, CpuSearch, certificate, cpu, merge_congruence, search
 from ingest.congruence import reference as reference_module
@@ -155,7 +155,6 @@ def hostile(rows: int, d: int, seed: int, kind: str) -> torch.Tensor:
 _HOSTILE = ("twins", "scales", "spikes", "equal", "few", "offset", "tiny")
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     sides=st.tuples(st.sampled_from(_HOSTILE), st.sampled_from(_HOSTILE)),
     shape=st.tuples(st.integers(1, 200), st.integers(1, 90), st.integers(1, 70)),
@@ -176,7 +175,6 @@ def test_the_certificate_loses_nothing(sides, shape, k, seed) -> None:
             np.testing.assert_allclose(ranked.values.numpy(), values, rtol=2e-7, atol=1e-13 * size)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     sides=st.tuples(st.sampled_from(_HOSTILE), st.sampled_from(_HOSTILE)),
     d=st.integers(1, 300),
@@ -336,7 +334,6 @@ class TestLayers:
             merge_congruence([self.run([0]), self.run([1], k_tokens=8)])
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     items=st.lists(st.tuples(st.integers(0, 3), st.integers(-100, 100)), max_size=60, unique_by=lambda item: item[1]),
     cut=st.integers(0, 60),

@@ -12,7 +12,7 @@ import duckdb
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from transformers import AutoTokenizer
@@ -200,7 +200,6 @@ def test_merged_moments_are_those_of_all_values() -> None:
     assert np.isnan(found[2]).tolist() == [False, True, False, False]
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.lists(st.integers(-50, 50), min_size=1, max_size=12), min_size=2, max_size=5))
 def test_merged_moments_of_any_parts(samples: list[list[int]]) -> None:
     parts = [np.array(part, float)[:, None] for part in samples]

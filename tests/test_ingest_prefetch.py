@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from ingest.prefetch import prefetched
 
@@ -18,7 +18,6 @@ def running() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "prefetched batches"]
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers()), st.integers(1, 5))
 def test_the_same_items_in_the_same_order(items: list[int], depth: int) -> None:
     assert list(prefetched(items, depth)) == items

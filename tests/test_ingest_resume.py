@@ -10,7 +10,7 @@ from pathlib import Path
 import hypothesis.strategies as st
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 
 from ingest.checkpoint import CheckpointFolder
 from ingest.cursor import Cursor
@@ -66,7 +66,6 @@ class Worker:
         self.saved.save_texts({"ids": torch.tensor(self.ids)}, self.cursor, 7)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=4), st.data())
 def test_any_sequence_of_kills_and_ranks_reads_every_text_once(worlds: list[int], data: st.DataObject) -> None:
     """Every session: each rank reads a while, saves perhaps, reads on, and is killed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import BertTokenizer, PreTrainedTokenizerFast
@@ -59,7 +59,6 @@ class TestByteLevel:
         spelt = step.pre_tokenize_str(text)[0][0]
         assert bytes(alphabet[char] for char in spelt) == text.encode()
 
-    @settings(deadline=None)
     @given(TEXT)
     def test_bytes_of_the_tokens_are_the_text(self, byte_level, text):
         vocabulary = read_vocabulary(byte_level, len(byte_level))
@@ -104,7 +103,6 @@ class TestByteLevel:
 
 
 class TestSentencePiece:
-    @settings(deadline=None)
     @given(TEXT.filter(lambda text: "▁" not in text))
     def test_bytes_of_the_tokens_are_the_text_behind_a_space(self, metaspace, text):
         vocabulary = read_vocabulary(metaspace, len(metaspace))
