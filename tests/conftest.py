@@ -8,10 +8,12 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
@@ -93,30 +95,51 @@ def build_tiny(folder: Path, model: Path, dataset: Path, name: str, **options: o
     return out
 
 
+def _once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that the first process to ask for it fills, for every process of this run of the suite."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"shared-{name}"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            filling = folder.with_name(f"{folder.name}.{os.getpid()}")
+            filling.mkdir()
+            make(filling)
+            filling.rename(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def built_llama(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """Gated: texts split into contexts of 24."""
-    from tests import tiny
 
-    folder = tmp_path_factory.mktemp("llama")
-    model, dataset = tiny.save_llama(folder / "model"), tiny.save_texts(folder / "texts.jsonl", tiny.make_texts(60))
-    atlas = build_tiny(folder, model, dataset, "tiny-llama", context_length=24, overflow="split")
-    return Built(model, dataset, 24, "split", atlas)
+    def make(folder: Path) -> None:
+        from tests import tiny
+
+        model = tiny.save_llama(folder / "model")
+        dataset = tiny.save_texts(folder / "texts.jsonl", tiny.make_texts(60))
+        with_studies(build_tiny(folder, model, dataset, "tiny-llama", context_length=24, overflow="split"))
+
+    folder = _once(tmp_path_factory, "llama", make)
+    return Built(folder / "model", folder / "texts.jsonl", 24, "split", folder / "tiny-llama.duckdb")
 
 
 @pytest.fixture(scope="session")
 def built_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """Ungated: texts truncated to contexts of 40."""
-    from tests import tiny
 
-    folder = tmp_path_factory.mktemp("gpt2")
-    model, dataset = tiny.save_gpt2(folder / "model"), tiny.save_texts(folder / "texts.jsonl", tiny.make_texts(50, 1))
-    atlas = build_tiny(folder, model, dataset, "tiny-gpt2", context_length=40, overflow="truncate")
-    return Built(model, dataset, 40, "truncate", atlas)
+    def make(folder: Path) -> None:
+        from tests import tiny
+
+        model = tiny.save_gpt2(folder / "model")
+        dataset = tiny.save_texts(folder / "texts.jsonl", tiny.make_texts(50, 1))
+        with_studies(build_tiny(folder, model, dataset, "tiny-gpt2", context_length=40, overflow="truncate"))
+
+    folder = _once(tmp_path_factory, "gpt2", make)
+    return Built(folder / "model", folder / "texts.jsonl", 40, "truncate", folder / "tiny-gpt2.duckdb")
 
 
-def with_studies(atlas: Path) -> Path:
-    """A copy of an atlas with two invented studies: 'an', of one pair of prompts, and 'suite'."""
+def with_studies(atlas: Path) -> None:
+    """Beside an atlas, a copy with two invented studies: 'an', of one pair of prompts, and 'suite'."""
     from ingest.extend import extend_atlas
     from tests.invented_study import invent
 
@@ -124,19 +147,18 @@ def with_studies(atlas: Path) -> Path:
     out.parent.mkdir()
     extend_atlas(atlas, invent(atlas), out=out)
     extend_atlas(out, invent(atlas, "suite", n_prompts=60, from_end=True, seed=1))
-    return out
 
 
 @pytest.fixture(scope="session")
 def tiny_llama_atlas(built_llama: Built) -> Path:
     """A small gated atlas: 3 layers of 48 neurons, two studies."""
-    return with_studies(built_llama.atlas)
+    return built_llama.atlas.parent / "with_studies" / built_llama.atlas.name
 
 
 @pytest.fixture(scope="session")
 def tiny_gpt2_atlas(built_gpt2: Built) -> Path:
     """A small ungated atlas: 2 layers of 96 neurons, two studies."""
-    return with_studies(built_gpt2.atlas)
+    return built_gpt2.atlas.parent / "with_studies" / built_gpt2.atlas.name
 
 
 @pytest.fixture(params=["tiny_llama_atlas", "tiny_gpt2_atlas"])

@@ -121,8 +121,12 @@ def test_show(atlas, request, fixture, gated):
 
 
 def test_show_never_sends_control_characters_to_the_terminal(atlas, tiny_llama_atlas):
-    for index in range(48):
-        output = atlas("show", tiny_llama_atlas, f"L0N{index}").output
+    hostile = "SELECT DISTINCT neuron FROM congruence WHERE token LIKE '%\u202e%' AND rank <= 5 ORDER BY 1 LIMIT 4"
+    with duckdb.connect(str(tiny_llama_atlas), read_only=True) as connection:
+        neurons = [name for (name,) in connection.execute(hostile).fetchall()]
+    assert neurons
+    for neuron in neurons:
+        output = atlas("show", tiny_llama_atlas, neuron).output
         assert "\u202e" not in output
         assert "\x1b" not in output
 

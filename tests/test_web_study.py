@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -26,9 +27,11 @@ def test_the_pages_are_well_formed(client, path):
     assert page.status_code == 200
     reader = Reader(page.text)
     assert reader.inline == []
-    for link in reader.links:
-        if link.startswith("/tiny") and "/sql" not in link:
-            assert client.get(link).status_code in (200, 301, 302), link
+    # One of each shape of address: a page links to every neuron that it lists.
+    links = [link for link in reader.links if link.startswith("/tiny") and "/sql" not in link]
+    shapes = {re.sub(r"\d+", "0", link): link for link in links}
+    for link in shapes.values():
+        assert client.get(link).status_code in (200, 301, 302), link
 
 
 def test_values_are_those_of_the_rows(client, tiny_llama_atlas: Path):
