@@ -239,12 +239,18 @@ def site(app):
     thread.join()
 
 
+def new_context(browser, **options):
+    """A window of its own, which waits two minutes for what it waits for: a busy machine is no fault of a page."""
+    context = browser.new_context(**options)
+    context.set_default_timeout(120_000)
+    return context
+
+
 @pytest.fixture
 def tab(chromium):
     """A page of the browser, 1280 pixels wide, its complaints in `tab.said`."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    context = new_context(chromium, viewport={"width": 1280, "height": 900})
     page = context.new_page()
-    page.set_default_timeout(20_000)
     page.said = []
     page.on("console", lambda message: page.said.append(message.text))
     page.on("pageerror", lambda error: page.said.append(str(error)))

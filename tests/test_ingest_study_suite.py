@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from pathlib import Path
 
 import numpy as np
@@ -177,6 +178,7 @@ class TestModels:
         else:
             forward = type(net).forward
 
+            @wraps(forward)
             def twisted(self, *args, **kwargs):
                 out = forward(self, *args, **kwargs)
                 out.logits = out.logits + torch.arange(out.logits.shape[-1])

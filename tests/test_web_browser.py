@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.conftest import new_context
+
 # Functions, not expressions: those would have to be evaluated in the page, which its policy forbids.
 DRAWN = "() => Array.from(document.querySelectorAll('figure[data-chart]')).every(f => f.dataset.drawn)"
 LOADED = """() => Array.from(document.querySelectorAll('.lazy')).every(
@@ -17,7 +19,7 @@ LOADED = """() => Array.from(document.querySelectorAll('.lazy')).every(
     ["/tiny-llama/L1N7", "/tiny-llama", "/tiny-llama/token/5", "/tiny-llama/compare?n=L1N7&n=L2N3", "/tiny-llama/hubs"],
 )
 def test_charts_are_drawn_and_nothing_complains(chromium, site, path, scheme):
-    context = chromium.new_context(viewport={"width": 360, "height": 20000}, color_scheme=scheme)
+    context = new_context(chromium, viewport={"width": 360, "height": 20000}, color_scheme=scheme)
     page = context.new_page()
     said, asked = [], []
     page.on("console", lambda message: said.append(message.text))
@@ -26,14 +28,14 @@ def test_charts_are_drawn_and_nothing_complains(chromium, site, path, scheme):
     page.on("request", lambda request: asked.append(request.url))
     try:
         page.goto(site + path)
-        page.wait_for_function(LOADED, timeout=60_000)
-        page.wait_for_function(DRAWN, timeout=60_000)
+        page.wait_for_function(LOADED)
+        page.wait_for_function(DRAWN)
         figures = page.locator("figure[data-chart]").count()
         assert figures >= 1
         assert page.locator("figure[data-chart][data-drawn=yes] svg").count() == figures, said
         assert page.locator(".drawing svg path").count() > 10
         # Charts take the width of their column a frame after they are drawn: the page must settle within its window.
-        page.wait_for_function("() => document.documentElement.scrollWidth <= innerWidth", timeout=10_000)
+        page.wait_for_function("() => document.documentElement.scrollWidth <= innerWidth")
         assert [url for url in asked if not url.startswith(site)] == []
         assert said == []
     finally:
@@ -44,7 +46,7 @@ def test_a_chart_shows_its_values_and_leads_to_layers_and_neurons(tab, site):
     greatest = tab.request.get(f"{site}/tiny-llama.json").json()["layers"][1]["best_neuron"]["name"]
     for nth, said, leads in ((0, greatest, greatest), (1, "mean of the layer", "L1")):
         tab.goto(f"{site}/tiny-llama")
-        tab.wait_for_function(DRAWN, timeout=60_000)
+        tab.wait_for_function(DRAWN)
         point = tab.locator("#congruence svg g.mark-symbol").nth(nth).locator("path").nth(1)
         point.hover()
         tab.locator("#vg-tooltip-element.visible").wait_for(timeout=10_000)
@@ -52,11 +54,11 @@ def test_a_chart_shows_its_values_and_leads_to_layers_and_neurons(tab, site):
         assert said in shown
         assert "best congruence" in shown
         point.click()
-        tab.wait_for_url(f"{site}/tiny-llama/{leads}", timeout=10_000)
+        tab.wait_for_url(f"{site}/tiny-llama/{leads}")
 
 
 def test_the_page_says_everything_without_scripts(chromium, site):
-    context = chromium.new_context(java_script_enabled=False)
+    context = new_context(chromium, java_script_enabled=False)
     page = context.new_page()
     try:
         page.goto(f"{site}/tiny-llama/L1N7")
@@ -85,9 +87,9 @@ def test_the_page_says_everything_without_scripts(chromium, site):
 
 def test_hostile_tokens_are_text(tab, site):
     tab.goto(f"{site}/search?atlas=tiny-llama&q=<script>alert(1)</script>")
-    tab.wait_for_url("**/token/*", timeout=10_000)
+    tab.wait_for_url("**/token/*")
     assert tab.locator("h1 .chip").inner_text() == "<script>alert(1)</script>"
     tab.set_viewport_size({"width": 1280, "height": 12_000})
-    tab.wait_for_function(LOADED, timeout=30_000)
-    tab.wait_for_function(DRAWN, timeout=30_000)
+    tab.wait_for_function(LOADED)
+    tab.wait_for_function(DRAWN)
     assert tab.said == []

@@ -6,10 +6,12 @@ import re
 
 import pytest
 
+from tests.conftest import new_context
+
 
 @pytest.fixture
 def page(chromium, site):
-    context = chromium.new_context(viewport={"width": 360, "height": 800})
+    context = new_context(chromium, viewport={"width": 360, "height": 800})
     page = context.new_page()
     page.set_default_timeout(20_000)
     page.said = []

@@ -12,7 +12,7 @@ import pytest
 from atlas import open_atlas, queries
 from atlas.measures import lens_jumps
 from ingest.extend import extend_atlas
-from tests.conftest import Built
+from tests.conftest import Built, new_context
 from tests.html_reader import Reader
 from tests.invented_study import invent
 from tests.test_web_browser import DRAWN
@@ -160,7 +160,7 @@ def test_hostile_prompts_are_text_and_a_bare_study_is_a_page(built_llama: Built,
 
 
 def test_charts_in_a_browser(chromium, site):
-    context = chromium.new_context(viewport={"width": 390, "height": 20000}, color_scheme="dark")
+    context = new_context(chromium, viewport={"width": 390, "height": 20000}, color_scheme="dark")
     page = context.new_page()
     said = []
     page.on("console", lambda message: said.append(message.text))
@@ -172,7 +172,7 @@ def test_charts_in_a_browser(chromium, site):
                 DRAWN,
                 timeout=60_000,
             )
-            page.wait_for_function("() => document.documentElement.scrollWidth <= innerWidth", timeout=10_000)
+            page.wait_for_function("() => document.documentElement.scrollWidth <= innerWidth")
             # A square of the map is wide enough to be told from its neighbours.
             box = page.locator("#mlp .mark-rect path").first.bounding_box()
             assert box["width"] > 8
