@@ -16,8 +16,7 @@ def print_report(report: BuildReport, console: Console) -> None:
     console.print(
         f"{texts.texts:,} texts, {texts.tokens:,} tokens, {report.n_positions:,} positions counted; "
         f"{texts.rows_read:,} rows read: {texts.rows_empty:,} empty, {texts.rows_one_token:,} of one token, "
-        f"{texts.rows_split:,} split, {texts.texts_truncated:,} truncated, "
-        f"{texts.rows_invalid_utf8:,} with invalid UTF-8."
+        f"{texts.rows_split:,} split, {texts.texts_truncated:,} truncated."
     )
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("phase", "seconds"):
