@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from atlas.files import check_output, free_output
+from atlas.files import check_folder, check_output, free_output
 from atlas.names import check_slug, slugify
 from atlas.schema import SCHEMA_VERSION
 from ingest.activation_phase import check_texts, read_texts
@@ -89,6 +89,7 @@ def _take_output(settings: Settings, locks: ExitStack) -> None:
     check_output(settings.out, force=settings.force)
     locks.enter_context(output_locked(settings.out))
     if settings.checkpoint is not None:
+        check_folder(settings.checkpoint)
         folder = CheckpointFolder(settings.checkpoint)
         locks.enter_context(checkpoints_locked(settings.checkpoint))
         folder.sweep()

@@ -61,8 +61,7 @@ def ingest(
     # The libraries' bars would tear ours apart; tqdm reads this when it is imported.
     os.environ.setdefault("TQDM_DISABLE", "1")
     # torch takes seconds to import: not before the options are known to be well formed.
-    from rich.console import Console
-
+    from atlas.streams import plain_console
     from ingest.build import build
     from ingest.errors import OptionError
     from ingest.report import print_report
@@ -77,7 +76,7 @@ def ingest(
         weights=not no_weights, command=shlex.join(["atlas", *sys.argv[1:]]),
         checkpoint_every=parse_duration(checkpoint_every), memory=parse_bytes(memory), **options,
     )  # fmt: skip
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     with Stop(resumable=settings.checkpoint is not None, say=console.print) as stop:
         report = build(settings, console, stop)
     if report is not None:

@@ -13,6 +13,7 @@ import io
 import itertools
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -38,7 +39,8 @@ _HEAD = 4096
 _MANY_NULS = 0.2
 """Share of NUL bytes from which on a file without a mark is UTF-16 or UTF-32: ASCII in UTF-16 has a half."""
 _SAMPLE_LINES, _SAMPLE_BYTES = 50, 1 << 16
-_ESCAPED = re.compile("[\udc80-\udcff]")
+_ESCAPED, _NULS = re.compile("[\udc80-\udcff]"), re.compile("\0")
+_NULS_SAID = "many NUL bytes"
 _NAMES = {
     "cp1252": "Windows-1252 (Latin-1)", "cp1250": "Windows-1250", "cp1251": "Windows-1251", "cp1253": "Windows-1253",
     "koi8_r": "KOI8-R", "gb18030": "GB18030", "big5": "Big5", "cp932": "CP932 (Shift-JIS)", "euc_jp": "EUC-JP",
@@ -84,7 +86,7 @@ def open_text(path: Path, *, newline: str | None = None) -> io.TextIOWrapper:
         head = stream.peek(_HEAD)
         encoding = next((name for mark, name in _MARKS.items() if head.startswith(mark)), "utf-8")
         if encoding == "utf-8" and head.count(0) > _MANY_NULS * len(head):
-            raise UnicodeDecodeError("utf-8", head, head.index(0), head.index(0) + 1, "many NUL bytes")
+            raise UnicodeDecodeError("utf-8", head, head.index(0), head.index(0) + 1, _NULS_SAID)
         return io.TextIOWrapper(stream, encoding=encoding, newline=newline)
     except BaseException:
         stream.close()
@@ -106,7 +108,7 @@ def undecodable(path: Path, error: UnicodeDecodeError) -> str:
     if error.encoding not in ("utf-8", "utf-8-sig"):  # It has a mark: it is what it says, but damaged.
         name = "-".join(re.split("[-_]", error.encoding.upper())[:2])
         return f"The file {str(path)!r} begins with the byte order mark of {name}, but is not {name} ({error.reason})."
-    number, line, sample = _first_bad(path)
+    number, line, sample = _first_bad(path, _NULS if error.reason == _NULS_SAID else _ESCAPED)
     looks = guess(sample)
     where = f"Line {number} of {str(path)!r} is not UTF-8"
     if looks is None:
@@ -140,11 +142,12 @@ def guess(raw: bytes) -> str | None:
     return None
 
 
-def _first_bad(path: Path) -> tuple[int, bytes, bytes]:
-    """Number (from 1) and bytes of the first line that is not UTF-8, or holds NUL bytes; and a sample of such lines."""
+def _first_bad(path: Path, bad: re.Pattern[str]) -> tuple[int, bytes, bytes]:
+    """Number (from 1) and bytes of the first line in which something matches, and a sample of such lines."""
     number, first, sample = 0, b"", b""
-    with io.TextIOWrapper(open_bytes(path), encoding="utf-8", errors="surrogateescape", newline="") as stream:
-        lines = ((place, line) for place, line in enumerate(stream, 1) if _ESCAPED.search(line) or "\0" in line)
+    stream = io.TextIOWrapper(open_bytes(path), encoding="utf-8", errors="surrogateescape", newline="")
+    with stream, suppress(OSError, *NOT_TEXT):  # Damage beyond that line is another story.
+        lines = ((place, line) for place, line in enumerate(stream, 1) if bad.search(line))
         for place, line in itertools.islice(lines, _SAMPLE_LINES):
             raw = line.encode("utf-8", "surrogateescape")
             if not number:

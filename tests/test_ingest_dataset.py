@@ -306,6 +306,11 @@ class TestEncodings:
         ):
             open_dataset(str(tmp_path / "d.txt"))
 
+    def test_a_nul_before_it_is_not_taken_for_it(self, tmp_path):
+        (tmp_path / "d.txt").write_bytes(b"one\0two\nthree\ncaf\xe9\n")
+        with pytest.raises(DatasetError, match=r"Line 3 of .*; it looks like Windows-1252"):
+            open_dataset(str(tmp_path / "d.txt"))
+
     def test_header_of_csv(self, tmp_path):
         (tmp_path / "d.csv").write_bytes(b"n,t\xff\n1,x\n")
         with pytest.raises(DatasetError, match=r"Line 1 of .*d.csv' is not UTF-8"):
