@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -217,6 +218,8 @@ def _connected(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             raise NotAnAtlasError(
                 f"{path} is open for writing in another program; expected a file at rest. Close that program first."
             ) from error
+        if not os.access(path, os.R_OK):
+            raise NotAnAtlasError(f"{path} cannot be read: permission denied. Ask its owner, or copy it.") from error
         raise NotAnAtlasError(
             f"{path} is not a DuckDB file; expected an atlas, which `atlas ingest` writes."
         ) from error

@@ -45,6 +45,8 @@ def find_files(name: str, *, config: str | None = None, split: str | None = "tra
         DatasetError: the name is a path, but to nothing that can be read; or a folder without that configuration or
             split.
     """
+    if not name:
+        raise DatasetError("The dataset has no name. Expected pydoc, a path or a name on the Hub after --dataset.")
     path = Path(name).expanduser()
     if path.is_dir():
         found = _in_folder(name, path, config, split)
@@ -107,7 +109,18 @@ def _matching(pattern: str, folder: Path | None = None) -> tuple[Path, ...]:
     """Files that match, in order; `*` and `**` match nothing hidden."""
     base = Path() if folder is None else folder
     found = (base / file for file in glob.glob(pattern, root_dir=folder, recursive=True))
-    return tuple(sorted(file for file in found if file.is_file()))
+    return tuple(sorted(filter(_is_there, found)))
+
+
+def _is_there(file: Path) -> bool:
+    """Whether it is a file.
+
+    Raises:
+        DatasetError: it is a link to nothing, as git-annex and cut-short downloads leave them.
+    """
+    if data_suffix(file) and file.is_symlink() and not file.exists():
+        raise DatasetError(f"The file {str(file)!r} is a link to {os.readlink(file)!r}, which is not there. Fetch it.")
+    return file.is_file()
 
 
 def _in_folder(name: str, folder: Path, config: str | None, split: str | None) -> DataFiles:
@@ -197,7 +210,7 @@ def _walk(folder: Path) -> list[Path]:
     for place, folders, files in os.walk(folder, onerror=fail):
         folders[:] = [name for name in folders if not name.startswith((".", "__"))]
         found += [Path(place, name) for name in files if not name.startswith(".")]
-    return [file for file in found if file.is_file()]
+    return [file for file in found if _is_there(file)]
 
 
 def _words(text: str) -> set[str]:

@@ -136,6 +136,19 @@ def test_what_the_hub_writes_about_data_is_no_data(tmp_path):
     assert texts(write(tmp_path, "a.json", "dataset_infos.json", "dataset_info.json")) == ["a.json"]
 
 
+@pytest.mark.parametrize("name", ["", "/*.txt"])
+def test_links_to_nothing_are_not_left_out_silently(tmp_path, name):
+    write(tmp_path, "a.txt")
+    (tmp_path / "b.txt").symlink_to(".git/annex/objects/b.txt")
+    with pytest.raises(DatasetError, match=r"b.txt' is a link to '.git/annex/objects/b.txt', which is not there"):
+        open_dataset(f"{tmp_path}{name}")
+
+
+def test_no_name():
+    with pytest.raises(DatasetError, match="The dataset has no name"):
+        open_dataset("")
+
+
 def test_capitals(tmp_path):
     write(tmp_path, "TRAIN.TXT", "Test.txt")
     assert texts(tmp_path, split="test") == ["Test.txt"]

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from atlas import cli, files, open_atlas
+from atlas.errors import NotAnAtlasError
 from atlas.files import OutputFileError, appearing_folder, check_output, write_texts
 from atlas.streams import plain_console
 from ingest.build import BuildReport
@@ -190,3 +191,10 @@ def test_reports_show_names_as_they_are(named, make):
     Phases(console, torch.device("cpu")).say(f"Saved in {str(named)!r}.")
     assert out.getvalue().count(f"{named}  build 0123456789ab") == 2
     assert f"Saved in {str(named)!r}." in out.getvalue()
+
+
+def test_an_atlas_that_may_not_be_read(tmp_path, monkeypatch):
+    (tmp_path / "x.duckdb").write_bytes(b"what only root may read here")
+    monkeypatch.setattr("atlas.db.os.access", lambda path, mode: False)
+    with pytest.raises(NotAnAtlasError, match=r"x.duckdb cannot be read: permission denied"):
+        open_atlas(tmp_path / "x.duckdb")
