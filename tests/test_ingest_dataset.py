@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from ingest.corpus import scan
 from ingest.dataset import open_dataset
 from ingest.errors import DatasetError
+from ingest.hub import HubTexts
 from ingest.text_file import zstd
 
 TEXTS = ["plain", "", "two\nlines", 'quo"ted, é 漢字 🎉', " 007 "]
@@ -352,13 +353,12 @@ class TestEncodings:
         assert texts_of(open_dataset(str(tmp_path / "d.txt"))) == ["one\0two and more"]
 
     def test_parquet(self, tmp_path):
-        raw = pa.array(["good é".encode(), None, b"caf\xe9 \xff", b"last"])
-        array = pa.Array.from_buffers(pa.string(), 4, raw.buffers(), null_count=1)
+        raw = pa.array(["good é".encode(), None] * 300 + [b"caf\xe9 \xff", b"last"])
+        array = pa.Array.from_buffers(pa.string(), 602, raw.buffers(), null_count=300)
         pq.write_table(pa.table({"text": array}), tmp_path / "d.parquet")
-        with pytest.raises(
-            DatasetError, match=r"Row 2 of 'd.parquet', counted from 0, is not UTF-8 \(at byte 3: 'caf\\xe9"
-        ):
+        with pytest.raises(DatasetError) as error:
             open_dataset(str(tmp_path / "d.parquet"))
+        assert r"Row 600 of 'd.parquet', counted from 0, is not UTF-8 (at byte 3: 'caf\xe9 \xff')" in str(error.value)
 
     @pytest.mark.parametrize("row", [r"a\ud800b", r"\udc00", r"\ude00\ud83d"])
     def test_half_characters_of_json(self, tmp_path, row):
@@ -510,13 +510,15 @@ class TestHub:
         assert texts_of(dataset, 300) == want[300:]
         assert dataset.n_rows is None
 
-    def test_invalid_utf8_in_a_streamed_parquet_file(self, hub, tmp_path):
-        raw = pa.array([b"fine", b"caf\xe9"])
-        pq.write_table(pa.table({"text": pa.Array.from_buffers(pa.string(), 2, raw.buffers())}), tmp_path / "d.parquet")
-        files = str(tmp_path / "d.parquet")
-        hub(datasets.load_dataset("parquet", data_files=files, split="train", streaming=True))
-        with pytest.raises(DatasetError, match=r"Row 1 of 'org/web', counted from 0, is not UTF-8"):
-            texts_of(open_dataset("org/web", stream=True))
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_invalid_utf8_far_down(self, hub, stream):
+        raw = pa.array([b"fine"] * 2100 + [b"caf\xe9"])
+        data = datasets.Dataset(pa.table({"text": pa.Array.from_buffers(pa.string(), 2101, raw.buffers())}))
+        hub(data.to_iterable_dataset() if stream else data)
+        with pytest.raises(DatasetError, match=r"Row 2100 of 'org/web', counted from 0, is not UTF-8"):
+            texts_of(open_dataset("org/web", stream=stream))
+        with pytest.raises(DatasetError, match=r"Row 2100 of 'org/web'"):
+            list(HubTexts("org/web", data, None, "text").arrays(500))
 
     @pytest.mark.parametrize(
         ("odd", "message"),
