@@ -40,6 +40,8 @@ _MANY_NULS = 0.2
 """Share of NUL bytes from which on a file without a mark is UTF-16 or UTF-32: ASCII in UTF-16 has a half."""
 _SAMPLE_LINES, _SAMPLE_BYTES = 50, 1 << 16
 _ESCAPED, _NULS = re.compile("[\udc80-\udcff]"), re.compile("\0")
+_DAMAGED = "ingest-damaged"
+codecs.register_error(_DAMAGED, lambda error: ("\udcff", error.end))
 _NULS_SAID = "many NUL bytes"
 _NAMES = {
     "cp1252": "Windows-1252 (Latin-1)", "cp1250": "Windows-1250", "cp1251": "Windows-1251", "cp1253": "Windows-1253",
@@ -107,7 +109,10 @@ def undecodable(path: Path, error: UnicodeDecodeError) -> str:
     """One sentence for a file that `open_text` could not decode: its line, what it looks like, what to do."""
     if error.encoding not in ("utf-8", "utf-8-sig"):  # It has a mark: it is what it says, but damaged.
         name = "-".join(re.split("[-_]", error.encoding.upper())[:2])
-        return f"The file {str(path)!r} begins with the byte order mark of {name}, but is not {name} ({error.reason})."
+        line = _first_damaged(path, error.encoding)
+        return (
+            f"Line {line} of {str(path)!r} is not {name}, as its byte order mark says ({error.reason}). Mend that line."
+        )
     number, line, sample = _first_bad(path, _NULS if error.reason == _NULS_SAID else _ESCAPED)
     looks = guess(sample)
     where = f"Line {number} of {str(path)!r} is not UTF-8"
@@ -156,6 +161,14 @@ def _first_bad(path: Path, bad: re.Pattern[str]) -> tuple[int, bytes, bytes]:
             if len(sample) > _SAMPLE_BYTES:
                 break
     return number, first, sample[:_SAMPLE_BYTES]
+
+
+def _first_damaged(path: Path, encoding: str) -> int:
+    """Number (from 1) of the first line that is not what a byte order mark says."""
+    stream = io.TextIOWrapper(open_bytes(path), encoding=encoding, errors=_DAMAGED, newline="")
+    with stream, suppress(OSError, *NOT_TEXT):
+        return next((number for number, line in enumerate(stream, 1) if _ESCAPED.search(line)), 0)
+    return 0
 
 
 def _shown(line: bytes) -> str:

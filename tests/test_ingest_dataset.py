@@ -318,9 +318,11 @@ class TestEncodings:
             open_dataset(str(tmp_path / "d.csv"))
 
     def test_damaged_utf16_is_not_taken_for_something_else(self, tmp_path):
-        (tmp_path / "d.txt").write_bytes(codecs.BOM_UTF16_LE + "abc\n".encode("utf-16-le") + b"\x00\xd8a\x00")
-        with pytest.raises(DatasetError, match=r"begins with the byte order mark of UTF-16, but is not UTF-16"):
-            open_dataset(str(tmp_path / "d.txt"))
+        good = codecs.BOM_UTF16_LE + "abc\n\u0a0a\n".encode("utf-16-le")
+        for bad in (b"\x00\xd8a\x00\n\x00", b"c"):
+            (tmp_path / "d.txt").write_bytes(good + bad)
+            with pytest.raises(DatasetError, match=r"Line 3 of .*d.txt' is not UTF-16, as its byte order mark says \("):
+                open_dataset(str(tmp_path / "d.txt"))
 
     @pytest.mark.parametrize(
         ("text", "encoding", "name"),
