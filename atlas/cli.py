@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import click
 
+from atlas import streams
 from atlas.db import program_version
+from atlas.display import visible_lines
 from atlas.errors import AtlasError
 
 _EXTRAS = {"ingest": "neuron-atlas[ingest]"}
@@ -56,12 +59,40 @@ class AtlasGroup(click.Group):
         except ImportError as error:
             return _missing(point, error)
 
+    def main(self, *args: Any, **options: Any) -> Any:
+        """The program: what it prints is written, or its status is 1."""
+        streams.settle()
+        try:
+            return super().main(*args, **options)
+        except OSError as error:  # Of click's own texts: of a command see `invoke`.
+            streams.give_up(error)
+            raise SystemExit(1) from None
+        finally:
+            streams.finish()
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse arguments that are no text: neither DuckDB nor the libraries open a file of such a name."""
+        for argument in args:
+            if not argument.isprintable() and any("\ud800" <= char <= "\udfff" for char in argument):
+                raise click.ClickException(
+                    f"The argument {argument!r} is not text in the encoding of this system "
+                    f"({sys.getfilesystemencoding()}). Rename the file, or set a locale of UTF-8 (LC_ALL=C.UTF-8)."
+                )
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; an AtlasError ends it with its text and status 1, Ctrl-C with status 130."""
+        """Run the command; an AtlasError ends it with its text and status 1, as does what the operating system
+        refuses; Ctrl-C with status 130."""
         try:
             return super().invoke(ctx)
         except AtlasError as error:
-            raise click.ClickException(str(error)) from error
+            # What stands in a file, or in its name, does not get to command the terminal.
+            raise click.ClickException(visible_lines(str(error))) from error
+        except OSError as error:
+            if error.filename == streams.STDOUT:
+                streams.give_up(error)
+                ctx.exit(1)
+            raise click.ClickException(streams.refusal(error)) from error
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             ctx.exit(130)

@@ -19,6 +19,7 @@ from atlas.jsonable import dumps, jsonable
 from atlas.names import parse_neuron
 from atlas.records import AtlasInfo, QueryResult
 from atlas.schema import SCHEMA_VERSION
+from atlas.streams import plain_console
 from atlas.study_view import study_view
 from atlas.terminal import neuron_page
 from atlas.upgrade import upgrade_file, upgraded_name
@@ -28,7 +29,7 @@ FILE = click.Path(path_type=Path)
 
 def _console() -> Console:
     # A pipe gets lines of a fixed width, whatever the terminal that started it.
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    return plain_console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
 @click.command()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
 from atlas.errors import NotAnAtlasError, QueryError, SchemaVersionError, SlugError
+from atlas.files import attached, database
 from atlas.names import database_name
 from atlas.records import AtlasInfo, QueryResult, field_names
 from atlas.schema import SCHEMA_VERSION
@@ -133,7 +136,7 @@ class Atlas:
         # DuckDB refuses to open a file twice in a process with two configurations.
         return sa.create_engine(
             "duckdb://",
-            creator=lambda: duckdb_engine.ConnectionWrapper(duckdb.connect(str(self.path), read_only=True)),
+            creator=lambda: duckdb_engine.ConnectionWrapper(duckdb.connect(database(self.path), read_only=True)),
             poolclass=NullPool,
         )
 
@@ -162,14 +165,14 @@ def query_together(atlases: Sequence[Atlas], sql: str) -> QueryResult:
     with duckdb.connect() as connection:
         slugs: list[str] = []
         for atlas in atlases:
-            name, path = database_name(atlas.info.slug), str(atlas.path).replace("'", "''")
+            name = database_name(atlas.info.slug)
             if name in slugs:
                 raise SlugError(
                     f"{atlas.path} has the slug {name!r}, as another of the files has; expected each its own. Ingest "
                     "one again with another --slug."
                 )
             slugs.append(name)
-            connection.execute(f"ATTACH '{path}' AS \"{name}\" (READ_ONLY)")
+            connection.execute(f'ATTACH {attached(atlas.path)} AS "{name}" (READ_ONLY)')
         connection.execute(f'USE "{slugs[0]}"')
         try:
             answer = connection.execute(sql)
@@ -208,13 +211,15 @@ def _connected(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         what = "is a folder" if path.is_dir() else "does not exist"
         raise NotAnAtlasError(f"{path} {what}; expected an atlas file (.duckdb). `atlas ingest` writes one.")
     try:
-        with duckdb.connect(str(path), read_only=True) as connection:
+        with duckdb.connect(database(path), read_only=True) as connection:
             yield connection
     except duckdb.IOException as error:
-        if "lock" in str(error):
+        if "Could not set lock" in str(error):
             raise NotAnAtlasError(
                 f"{path} is open for writing in another program; expected a file at rest. Close that program first."
             ) from error
+        if not os.access(path, os.R_OK):
+            raise NotAnAtlasError(f"{path} cannot be read: permission denied. Ask its owner, or copy it.") from error
         raise NotAnAtlasError(
             f"{path} is not a DuckDB file; expected an atlas, which `atlas ingest` writes."
         ) from error
@@ -247,7 +252,7 @@ def check_schema_version(path: Path, found: int) -> None:
     if found == SCHEMA_VERSION:
         return
     if found < SCHEMA_VERSION:
-        remedy = f"`atlas upgrade {path}` writes a new one."
+        remedy = f"`atlas upgrade {shlex.quote(str(path))}` writes a new one."
     else:
         remedy = "Upgrade the program: pip install --upgrade neuron-atlas."
     raise SchemaVersionError(

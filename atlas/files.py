@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from atlas.errors import AtlasError
+
+_PAGE = 4096
 
 
 class OutputFileError(AtlasError):
@@ -21,13 +23,76 @@ def check_output(out: Path, *, force: bool = False) -> None:
     Raises:
         OutputFileError: names the file and what to do.
     """
-    if out.is_dir():
-        raise OutputFileError(f"{str(out)!r} is a folder; --out names the file to write, as in atlas.duckdb.")
-    if out.exists() and not force:
-        raise OutputFileError(f"{str(out)!r} exists already. Choose another --out, or replace it with --force.")
-    folder = out.absolute().parent
-    if not folder.is_dir():
-        raise OutputFileError(f"The folder {str(folder)!r} of --out does not exist. Create it first.")
+    try:
+        if out.is_dir():
+            raise OutputFileError(f"{str(out)!r} is a folder; --out names the file to write, as in atlas.duckdb.")
+        if out.exists() and not force:
+            raise OutputFileError(f"{str(out)!r} exists already. Choose another --out, or replace it with --force.")
+        if out.exists() and not out.is_file():
+            raise OutputFileError(f"{str(out)!r} is not a plain file and is not replaced. Choose another --out.")
+        folder = out.absolute().parent
+        if not folder.is_dir():
+            raise OutputFileError(f"The folder {str(folder)!r} of --out does not exist. Create it first.")
+    except OSError as error:  # A name that is too long, a folder that may not be looked into.
+        raise _unwritable(out, error) from error
+    check_place(out)
+
+
+def check_place(out: Path) -> None:
+    """Refuse a place where nothing can be written: tried with a page under another name beside it, which is removed.
+
+    Raises:
+        OutputFileError: the disk is full, the folder is read-only or not this user's, the name is too long.
+    """
+    try:
+        _try(temporary_beside(out))
+    except OSError as error:
+        raise _unwritable(out, error) from error
+
+
+def check_folder(folder: Path) -> None:
+    """Make a folder, if there is none, in which something can be written; none is left where that fails.
+
+    Raises:
+        OutputFileError: it cannot be made, or nothing can be written in it.
+    """
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _try(temporary_beside(folder / "trial"))
+    except OSError as error:
+        for place in made:
+            with suppress(OSError):
+                place.rmdir()
+        raise _unwritable(folder, error) from error
+
+
+def _try(trial: Path) -> None:
+    try:
+        with trial.open("wb") as file:
+            file.write(bytes(_PAGE))
+            file.flush()
+            os.fsync(file.fileno())
+    finally:
+        with suppress(OSError):
+            trial.unlink(missing_ok=True)
+
+
+def _unwritable(place: Path, error: OSError) -> OutputFileError:
+    return OutputFileError(
+        f"{str(place)!r} cannot be written: {error.strerror}. Choose another place, or make this one writable."
+    )
+
+
+def database(path: Path) -> str:
+    """The name by which DuckDB opens a file: absolute, since it takes `gpt2:new.duckdb` for a file of an extension
+    `gpt2`, and `:memory:` for none."""
+    return str(path.absolute())
+
+
+def attached(path: Path) -> str:
+    """The same as a text in SQL, for ATTACH."""
+    return "'" + database(path).replace("'", "''") + "'"
 
 
 def free_output(out: Path, build_id: str, *, force: bool = False) -> Path:
@@ -50,9 +115,29 @@ def publish(temporary: Path, out: Path) -> None:
     _flush(out.parent)
 
 
+def write_texts(texts: Mapping[Path, str]) -> None:
+    """Write small files, all of them or none: older ones are replaced when every new one is on the disk.
+
+    Raises:
+        OSError: one cannot be written.
+    """
+    temporaries = {out: temporary_beside(out) for out in texts}
+    try:
+        for out, temporary in temporaries.items():
+            temporary.write_text(texts[out], encoding="utf-8")
+            _flush(temporary)
+        for out, temporary in temporaries.items():
+            os.replace(temporary, out)
+    finally:
+        for temporary in temporaries.values():
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
 @contextmanager
 def appearing_folder(folder: Path) -> Iterator[Path]:
     """A new folder beside `folder` that takes its place at the end, and is gone if there is an error."""
+    folder = Path(os.path.abspath(folder))  # Of `.` too it takes a name.
     place = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
     old = folder.with_name(f"{folder.name}.old-{os.getpid()}")
     shutil.rmtree(place, ignore_errors=True)

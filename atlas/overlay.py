@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
 from atlas.db import Atlas
+from atlas.files import database
 
 
 class Overlaid(Atlas):
@@ -27,7 +28,7 @@ class Overlaid(Atlas):
     @cached_property
     def _engine(self) -> sa.Engine:
         def connect() -> duckdb_engine.ConnectionWrapper:
-            connection = duckdb.connect(str(self.path), read_only=True)
+            connection = duckdb.connect(database(self.path), read_only=True)
             for name, table in self._tables.items():
                 # DuckDB finds a temporary table before one of the file.
                 connection.register("_overlaid", table)

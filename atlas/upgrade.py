@@ -8,7 +8,7 @@ import duckdb
 
 from atlas.db import check_schema_version, schema_version
 from atlas.errors import AtlasError
-from atlas.files import OutputFileError, check_output, publish, temporary_beside
+from atlas.files import OutputFileError, attached, check_output, publish, temporary_beside
 from atlas.migrations import migrated
 from atlas.schema import SCHEMA_VERSION, STORAGE_VERSION, schema_sql
 
@@ -69,8 +69,8 @@ def _write(file: Path, found: int, temporary: Path) -> None:
 
     temporary.unlink(missing_ok=True)
     with duckdb.connect() as connection:
-        connection.execute(f"ATTACH '{_quoted(file)}' AS old (READ_ONLY)")
-        connection.execute(f"ATTACH '{_quoted(temporary)}' AS target (STORAGE_VERSION '{STORAGE_VERSION}')")
+        connection.execute(f"ATTACH {attached(file)} AS old (READ_ONLY)")
+        connection.execute(f"ATTACH {attached(temporary)} AS target (STORAGE_VERSION '{STORAGE_VERSION}')")
         (d_model,) = connection.execute("SELECT d_model FROM old.atlas").fetchone()
         connection.execute("USE target")
         connection.execute(schema_sql(d_model))
@@ -87,7 +87,3 @@ def _write(file: Path, found: int, temporary: Path) -> None:
         connection.execute("CHECKPOINT target")
         connection.execute("USE memory")
         connection.execute("DETACH target")
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")

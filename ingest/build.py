@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from atlas.files import check_output, free_output
+from atlas.files import check_folder, check_output, free_output
 from atlas.names import check_slug, slugify
 from atlas.schema import SCHEMA_VERSION
 from ingest.activation_phase import check_texts, read_texts
@@ -25,7 +25,7 @@ from ingest.load import Run, atlas_row, write_tables
 from ingest.lock import checkpoints_locked, output_locked
 from ingest.memory import Budget
 from ingest.model import load_model
-from ingest.pairs import CandidatePairs, ExclusivePairs, candidate_pairs, exclusive_pairs, read_pairs
+from ingest.pairs import CandidatePairs, ExclusivePairs, candidate_pairs, exclusive_pairs, pairs_text, read_pairs
 from ingest.progress import Phases
 from ingest.ranks import Ranks, joined, own_device
 from ingest.resume import RunCheckpoints
@@ -62,6 +62,8 @@ def build(settings: Settings, console: Console, stop: Stop | None = None) -> Bui
             untouched.
     """
     slug = check_slug(settings.slug) if settings.slug else slugify(settings.model.removesuffix(".gguf"))
+    if settings.pairs is not None:
+        pairs_text(settings.pairs)  # Before the model is loaded.
     device = own_device(choose_device(settings.device))
     torch.manual_seed(settings.seed)
     match_threads()
@@ -87,6 +89,7 @@ def _take_output(settings: Settings, locks: ExitStack) -> None:
     check_output(settings.out, force=settings.force)
     locks.enter_context(output_locked(settings.out))
     if settings.checkpoint is not None:
+        check_folder(settings.checkpoint)
         folder = CheckpointFolder(settings.checkpoint)
         locks.enter_context(checkpoints_locked(settings.checkpoint))
         folder.sweep()
@@ -131,10 +134,10 @@ def _chosen_pairs(run: Run) -> list[tuple[int, int]]:
     """The user's pairs, read before the long phases so that a mistake in them costs seconds."""
     if run.settings.pairs is None:
         return []
-    by_text: dict[str, int] = {}
+    by_text: dict[str, list[int]] = {}
     for token_id, text in enumerate(run.vocabulary.text):
         if text is not None:
-            by_text.setdefault(text, token_id)
+            by_text.setdefault(text, []).append(token_id)
     return read_pairs(run.settings.pairs, by_text, n_layers=run.n_layers, d_mlp=run.d_mlp, d_vocab=len(run.vocabulary))
 
 

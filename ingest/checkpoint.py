@@ -61,7 +61,7 @@ class CheckpointFolder:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise CheckpointError(
-                f"The checkpoint folder {str(folder)!r} cannot be made: {error}. Choose another --checkpoint."
+                f"The checkpoint folder {str(folder)!r} cannot be made: {error.strerror}. Choose another --checkpoint."
             ) from error
 
     def save(self, stem: str, tensors: dict[str, Tensor], meta: dict[str, Any]) -> Path:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import duckdb
 
+from atlas.files import database
 from ingest.errors import OutputError
 
 _KEYS = {
@@ -111,7 +112,7 @@ def check_file(path: Path, expected_rows: dict[str, int]) -> None:
 
 
 def _check(path: Path, expected_rows: dict[str, int]) -> None:
-    with duckdb.connect(str(path), read_only=True) as connection:
+    with duckdb.connect(database(path), read_only=True) as connection:
         for table, rows in expected_rows.items():
             (found,) = connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()
             if found != rows:
@@ -150,7 +151,7 @@ def _check_key(connection: duckdb.DuckDBPyConnection, table: str, key: tuple[str
 
 def bytes_per_table(path: Path) -> dict[str, int]:
     """Bytes of the file each table occupies, largest first (blocks shared by two tables count for both)."""
-    with duckdb.connect(str(path), read_only=True) as connection:
+    with duckdb.connect(database(path), read_only=True) as connection:
         (block_size,) = connection.execute("SELECT block_size FROM pragma_database_size()").fetchone()
         sizes = {}
         for (table,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():

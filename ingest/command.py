@@ -14,12 +14,12 @@ READOUTS = ("unembed", "embed")
 
 @click.command(context_settings={"show_default": True})
 @click.option("--model", required=True, help="smollm2-135m, a GGUF file, a Hugging Face folder, or a Hub id.")
-@click.option("--dataset", default="pydoc", help="pydoc, a .parquet/.jsonl/.csv/.txt file, or a Hub id.")
+@click.option("--dataset", default="pydoc", help="pydoc, .parquet/.jsonl/.csv/.txt (file, folder, glob), or a Hub id.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="File to write, as in atlas.duckdb.")
 @click.option("--slug", help="Name in URLs, [a-z0-9-]+; made from the model's name when left out.")
 @click.option("--revision", help="Revision of the model on the Hub.")
-@click.option("--dataset-config", help="Configuration of a Hub dataset.")
-@click.option("--split", default="train", help="Split of the dataset.")
+@click.option("--dataset-config", help="Configuration of a dataset of the Hub, or of a clone of one.")
+@click.option("--split", default="train", help="Split of the dataset, or of a folder.")
 @click.option("--text-column", default="text", help="Column that holds the texts.")
 @click.option("--max-texts", type=click.IntRange(1), help="Read at most this many texts; a Hub dataset is streamed.")
 @click.option("--context-length", type=click.IntRange(1), help="Tokens a text, BOS included  [default: 1024].")
@@ -61,8 +61,7 @@ def ingest(
     # The libraries' bars would tear ours apart; tqdm reads this when it is imported.
     os.environ.setdefault("TQDM_DISABLE", "1")
     # torch takes seconds to import: not before the options are known to be well formed.
-    from rich.console import Console
-
+    from atlas.streams import plain_console
     from ingest.build import build
     from ingest.errors import OptionError
     from ingest.report import print_report
@@ -77,7 +76,7 @@ def ingest(
         weights=not no_weights, command=shlex.join(["atlas", *sys.argv[1:]]),
         checkpoint_every=parse_duration(checkpoint_every), memory=parse_bytes(memory), **options,
     )  # fmt: skip
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     with Stop(resumable=settings.checkpoint is not None, say=console.print) as stop:
         report = build(settings, console, stop)
     if report is not None:

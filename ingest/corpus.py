@@ -1,12 +1,11 @@
-"""Texts as Arrow arrays: made valid UTF-8, and fingerprinted.
+"""Texts as Arrow arrays: held to be UTF-8, and fingerprinted.
 
-Every source of texts, a file or the Hub, gives arrays of strings or raw bytes. What is below turns them into valid
-strings, and says what changed, in one place, so that no source has its own idea of a broken row.
+Every source of texts, a file or the Hub, gives arrays of strings, which Arrow does not check: what is below does, so
+that no source has its own idea of a broken row. Nothing is ever replaced: a row is text, or it is refused.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,12 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-_NOT_ESCAPED_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+from ingest.errors import DatasetError
+
 _STRINGS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 
 
 class Source(Protocol):
-    """Where texts come from: yields them in order, as arrays of strings (or of bytes, not always UTF-8)."""
+    """Where texts come from: yields them in order, as arrays of valid strings."""
 
     def arrays(self, start_row: int = 0) -> Iterator[pa.Array]:
         """Arrays of any length from `start_row` on; reading twice gives the same texts."""
@@ -36,7 +36,7 @@ class PythonTexts:
 
     def arrays(self, start_row: int = 0) -> Iterator[pa.Array]:
         """All texts from `start_row` on, as one array."""
-        yield to_arrow(list(self.texts[start_row:]))
+        yield pa.array(self.texts[start_row:], pa.large_string())
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,6 @@ class Scan:
 
     fingerprint: str
     n_rows: int
-    invalid_utf8_rows: int
 
 
 def is_string_type(type_: pa.DataType) -> bool:
@@ -55,42 +54,40 @@ def is_string_type(type_: pa.DataType) -> bool:
     return any(test(type_) for test in _STRINGS)
 
 
-def to_arrow(texts: list[str | None]) -> pa.Array:
-    """Python strings as large_string; as large_binary when one of them cannot be UTF-8.
-
-    A file decoded with `surrogateescape` gets its raw bytes back. Any other lone surrogate (JSON's "\\ud800") becomes
-    the byte 0xFF, which is never UTF-8, so that `clean` sees one broken character.
-    """
+def is_text(text: str) -> bool:
+    """Whether a Python string is text: it may hold half a character ("\\ud800" in JSON), which UTF-8 cannot say."""
     try:
-        return pa.array(texts, pa.large_string())
+        text.encode()
     except UnicodeEncodeError:
-        raw = [
-            text if text is None else _NOT_ESCAPED_BYTE.sub("\udcff", text).encode("utf-8", "surrogateescape")
-            for text in texts
-        ]
-        return pa.array(raw, pa.large_binary())
+        return False
+    return True
 
 
-def clean(array: pa.Array) -> tuple[pa.LargeStringArray, list[int]]:
-    """The same texts as valid UTF-8, and the indices of those in which bytes were replaced by U+FFFD."""
+def checked(array: pa.Array, source: str, first_row: int) -> pa.LargeStringArray:
+    """An array of strings (or a dictionary of them) as large_string, every one of which is UTF-8.
+
+    `source` and `first_row` are for the error: where the array is from, and the number of its first row there.
+
+    Raises:
+        DatasetError: a row is not UTF-8; names it.
+    """
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
-    if is_string_type(array.type):
-        array = array.cast(pa.large_string())
-        try:
-            array.validate(full=True)
-            return array, []
-        except pa.ArrowInvalid:
-            array = array.cast(pa.large_binary())
-    invalid: list[int] = []
-    texts: list[str | None] = []
-    for index, raw in enumerate(array.to_pylist()):
-        try:
-            texts.append(raw if raw is None else raw.decode("utf-8"))
-        except UnicodeDecodeError:
-            invalid.append(index)
-            texts.append(raw.decode("utf-8", "replace"))
-    return pa.array(texts, pa.large_string()), invalid
+    array = array.cast(pa.large_string())
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        for row, raw in enumerate(array.cast(pa.large_binary()).to_pylist(), first_row):
+            try:
+                (raw or b"").decode()
+            except UnicodeDecodeError as error:
+                around = raw[max(0, error.start - 12) : error.start + 12]
+                raise DatasetError(
+                    f"Row {row} of {source}, counted from 0, is not UTF-8 (at byte {error.start}: {repr(around)[1:]}). "
+                    "Write the data anew, decoded as the encoding that it is in."
+                ) from error
+        raise
+    return array
 
 
 def skip_rows(arrays: Iterable[pa.Array], n_rows: int) -> Iterator[pa.Array]:
@@ -129,16 +126,13 @@ class TextHasher:
         return xxhash.xxh3_128_hexdigest(self._lengths.digest() + self._bytes.digest())
 
 
-def scan(arrays: Iterable[pa.Array]) -> Scan:
-    """Read everything once: the fingerprint, the number of rows, the rows that are not valid UTF-8.
+def scan(arrays: Iterable[pa.LargeStringArray]) -> Scan:
+    """Read everything once: the fingerprint and the number of rows.
 
-    Texts are hashed as the model will read them, after repair, so equal texts in a Parquet and in a JSON Lines file
-    have the same fingerprint.
+    Equal texts in a Parquet and in a JSON Lines file, or in UTF-16 and UTF-8, have the same fingerprint.
     """
-    hasher, n_rows, n_invalid = TextHasher(), 0, 0
-    for array in arrays:
-        texts, invalid = clean(array)
+    hasher, n_rows = TextHasher(), 0
+    for texts in arrays:
         hasher.update(texts)
         n_rows += len(texts)
-        n_invalid += len(invalid)
-    return Scan(hasher.hexdigest(), n_rows, n_invalid)
+    return Scan(hasher.hexdigest(), n_rows)

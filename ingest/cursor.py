@@ -20,8 +20,6 @@ class TextReport:
     """Rows of exactly one token, BOS left out."""
     rows_split: int = 0
     """Rows that became several texts."""
-    rows_invalid_utf8: int = 0
-    """Rows in which bytes that are not UTF-8 became U+FFFD."""
     texts: int = 0
     texts_truncated: int = 0
     tokens: int = 0

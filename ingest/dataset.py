@@ -11,20 +11,20 @@ import pyarrow as pa
 import xxhash
 
 from ingest import hub
-from ingest.corpus import PythonTexts, Scan, Source, clean, scan
+from ingest.corpus import PythonTexts, Scan, Source, scan
+from ingest.data_files import find_files, is_saved_dataset
 from ingest.errors import DatasetError
-from ingest.local_files import READ_ROWS, LocalFiles, find_files, is_saved_dataset, missing_column
+from ingest.local_files import READ_ROWS, LocalFiles, missing_column
 
 EMBEDDED = "pydoc"
 
 
 @dataclass(frozen=True)
 class RowBatch:
-    """Consecutive rows. `texts[i]` is row `first_row + i`, NULL as the empty text; `invalid_utf8` are row numbers."""
+    """Consecutive rows. `texts[i]` is row `first_row + i`, NULL as the empty text."""
 
     first_row: int
     texts: list[str]
-    invalid_utf8: list[int]
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Dataset:
 
     `name` is the file's own name for local files, so that the same file elsewhere is the same dataset. `split` is None
     for `pydoc`. `fingerprint` (32 hex digits) is of the texts in order; for streams of name, configuration, split,
-    column and revision. `n_rows` and `invalid_utf8_rows` (rows in which bytes that are not UTF-8 became U+FFFD) are
-    None when only reading the stream to its end would tell.
+    column and revision. `n_rows` is None when
+    only reading the stream to its end would tell.
     """
 
     name: str
@@ -43,7 +43,6 @@ class Dataset:
     text_column: str
     fingerprint: str
     n_rows: int | None
-    invalid_utf8_rows: int | None
     source: Source = field(repr=False)
 
     def rows(self, start_row: int = 0) -> Iterator[tuple[int, str]]:
@@ -66,10 +65,8 @@ class Dataset:
         first_row = start_row
         for array in _guarded(self.name, self.source, start_row):
             for start in range(0, len(array), READ_ROWS):
-                texts, invalid = clean(array[start : start + READ_ROWS])
-                yield RowBatch(
-                    first_row, [text or "" for text in texts.to_pylist()], [first_row + index for index in invalid]
-                )
+                texts = array[start : start + READ_ROWS].to_pylist()
+                yield RowBatch(first_row, [text or "" for text in texts])
                 first_row += len(texts)
 
 
@@ -85,9 +82,10 @@ def open_dataset(
     """Open a dataset and check that it can be read.
 
     `name` is `pydoc` (the language reference that comes with CPython, a text a topic in order of topic), a file ending
-    in .parquet, .jsonl, .json, .csv, .tsv or .txt (one line one text), a directory or glob of such files (in order of
-    name), a folder written by `datasets`' save_to_disk(), or a name on the Hub. A dataset that is not streamed from
-    the Hub is read through once: that gives its fingerprint, and a broken row is an error now, not hours into a run.
+    in .parquet, .jsonl, .json, .csv, .tsv or .txt (one line one text), a glob of such files (in order of name), a
+    folder of them (its splits and configurations: see `ingest.data_files`), a folder written by `datasets`'
+    save_to_disk(), or a name on the Hub. A dataset that is not streamed from the Hub is read through once: that gives
+    its fingerprint, and a broken row is an error now, not hours into a run.
 
     Raises:
         DatasetError: the dataset, its split or its column is not there, the column is not text, or there are no rows.
@@ -102,11 +100,12 @@ def open_dataset(
         label = Path(name).expanduser().resolve().name
         texts = hub.load_saved_texts(label, name, split=split, text_column=text_column)
         return _scanned(label, None, texts.split, text_column, texts)
-    files = find_files(name)
-    if files is not None:
-        _refuse_hub_options(name, config, split, revision)
+    folder = Path(name).expanduser().is_dir()
+    found = find_files(name, config=config, split=split) if folder else find_files(name)
+    if found is not None:
+        _refuse_hub_options(name, None if folder else config, None if folder else split, revision)
         label = Path(name).expanduser().name or Path(name).resolve().name
-        return _scanned(label, None, "train", text_column, LocalFiles(files, text_column))
+        return _scanned(label, found.config, found.split, text_column, LocalFiles(found.files, text_column))
     texts = hub.load_texts(name, config=config, split=split, text_column=text_column, revision=revision, stream=stream)
     if not texts.streamed:
         return _scanned(name, config, texts.split, text_column, texts)
@@ -118,7 +117,6 @@ def open_dataset(
         text_column=text_column,
         fingerprint=xxhash.xxh3_128_hexdigest(json.dumps(identity).encode()),
         n_rows=texts.declared_rows,
-        invalid_utf8_rows=None,
         source=texts,
     )
 
@@ -134,7 +132,6 @@ def _scanned(name: str, config: str | None, split: str | None, text_column: str,
         text_column=text_column,
         fingerprint=found.fingerprint,
         n_rows=found.n_rows,
-        invalid_utf8_rows=found.invalid_utf8_rows,
         source=source,
     )
 

@@ -30,11 +30,10 @@ def effects(file: Path, **options: object) -> None:
     """
     os.environ.setdefault("TQDM_DISABLE", "1")
     # torch takes seconds to import.
-    from rich.console import Console
-
+    from atlas.streams import plain_console
     from ingest.effects.record import EffectsRequest, record_effects
 
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     report = record_effects(EffectsRequest(file=file, **options), console)
     left_out = f"; {report.n_left_out} left out by --budget" if report.n_left_out else ""
     console.print(

@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from atlas.db import open_atlas
-from atlas.files import publish, temporary_beside
+from atlas.files import attached, check_output, check_place, publish, temporary_beside
 from atlas.schema import STORAGE_VERSION
 from ingest.checks import check_file
 from ingest.content_hash import ContentHash
@@ -78,6 +78,24 @@ def extend_atlas(file: Path, rows: Mapping[str, pa.Table], *, out: Path | None =
     return build_id
 
 
+def check_extendable(file: Path, out: Path | None, *, force: bool = False) -> None:
+    """Refuse, before any work is done, a place where `extend_atlas` could not write.
+
+    Raises:
+        OutputFileError: `out` exists already (unless `force`), or nothing can be written there.
+        OutputError: the disk has no room for a copy.
+    """
+    if out is None or out == file:
+        check_place(file)
+    else:
+        check_output(out, force=force)
+    if file.exists():
+        try:
+            _check_room(file, temporary_beside(out or file))
+        except OSError as error:
+            raise OutputError(f"{str(file)!r} cannot be extended as {str(out or file)!r}: {error.strerror}.") from error
+
+
 def _check_room(file: Path, temporary: Path) -> None:
     needed, free = file.stat().st_size, shutil.disk_usage(temporary.absolute().parent).free
     if free < needed:
@@ -87,8 +105,7 @@ def _check_room(file: Path, temporary: Path) -> None:
 def _insert(path: Path, rows: Mapping[str, pa.Table], without: str, build_id: str) -> dict[str, int]:
     """Insert, in order; returns how many rows each table must hold now."""
     with duckdb.connect() as connection:
-        quoted = str(path).replace("'", "''")
-        connection.execute(f"ATTACH '{quoted}' AS target (STORAGE_VERSION '{STORAGE_VERSION}')")
+        connection.execute(f"ATTACH {attached(path)} AS target (STORAGE_VERSION '{STORAGE_VERSION}')")
         connection.execute("USE target")
         tables = [name for (name,) in connection.execute(
             "SELECT table_name FROM duckdb_tables() WHERE database_name = 'target'").fetchall()]  # fmt: skip

@@ -11,9 +11,10 @@ import datasets
 import huggingface_hub
 import pyarrow as pa
 
-from ingest.corpus import to_arrow
+from ingest.corpus import checked, is_text
+from ingest.data_files import split_error
 from ingest.errors import DatasetError
-from ingest.local_files import missing_column, wrong_type
+from ingest.local_files import half_character, missing_column, wrong_type
 
 _MAP_ROWS = 1000  # slices of a memory-mapped table: costs nothing but the call
 _STREAM_ROWS = 256
@@ -24,6 +25,7 @@ _SPLITS_IN_MESSAGE = re.compile(r"(?:Should be one of|Available splits:) (\[.*?\
 class HubTexts:
     """The texts of one column of one split, held by a `datasets.Dataset` or `datasets.IterableDataset`."""
 
+    name: str
     data: datasets.Dataset | datasets.IterableDataset
     split: str | None
     column: str
@@ -39,17 +41,29 @@ class HubTexts:
         declared = (self.data.info.splits or {}).get(self.split)
         return declared.num_examples or None if declared else None
 
-    def arrays(self, start_row: int = 0) -> Iterator[pa.Array]:
-        """Texts from `start_row` on."""
-        data = self.data.skip(start_row) if start_row else self.data
+    def arrays(self, start_row: int = 0) -> Iterator[pa.LargeStringArray]:
+        """Texts from `start_row` on.
+
+        Raises:
+            DatasetError: a row holds no text.
+        """
+        data, row = self.data.skip(start_row) if start_row else self.data, start_row
         if data.features is None:
             # A stream of unknown types is inferred batch by batch, and one batch of NULLs would contradict the next.
             for rows in data.iter(_STREAM_ROWS):
-                yield to_arrow(rows[self.column])
+                for place, text in enumerate(rows[self.column], row):
+                    if text is not None and not isinstance(text, str):
+                        raise wrong_type(repr(self.name), self.column, type(text).__name__, f"row {place}")
+                    if text is not None and not is_text(text):
+                        raise half_character(repr(self.name), f"Row {place}")
+                row += len(rows[self.column])
+                yield pa.array(rows[self.column], pa.large_string())
             return
         tables = data.select_columns([self.column]).with_format("arrow")
         for table in tables.iter(_STREAM_ROWS if self.streamed else _MAP_ROWS):
-            yield from table.column(self.column).chunks
+            for chunk in table.column(self.column).chunks:
+                yield checked(chunk, repr(self.name), row)
+                row += len(chunk)
 
 
 def load_texts(
@@ -99,7 +113,7 @@ def _one_split(
         split = next(iter(loaded))
     if split in loaded:
         return loaded[split], split
-    raise _split_error(name, split, str(list(loaded)))
+    raise split_error(name, split, str(list(loaded)))
 
 
 def _checked(name: str, data: datasets.Dataset | datasets.IterableDataset, split: str | None, column: str) -> HubTexts:
@@ -119,7 +133,7 @@ def _checked(name: str, data: datasets.Dataset | datasets.IterableDataset, split
             raise missing_column(source, column, list(first))
         if not isinstance(first[column], str | None):
             raise wrong_type(repr(name), column, type(first[column]).__name__)
-    return HubTexts(data, split, column)
+    return HubTexts(name, data, split, column)
 
 
 def _check_feature(name: str, features: dict[str, Any], column: str) -> None:
@@ -135,7 +149,7 @@ def _load_error(
     name: str, config: str | None, split: str | None, revision: str | None, error: Exception
 ) -> DatasetError:
     if splits := _SPLITS_IN_MESSAGE.search(str(error)):
-        return _split_error(name, split, splits.group(1))
+        return split_error(name, split, splits.group(1))
     call = ", ".join(
         [repr(name), *([repr(config)] if config else []), f"split={split!r}"]
         + ([f"revision={revision!r}"] if revision else [])
@@ -145,11 +159,6 @@ def _load_error(
         f"Tried datasets.load_dataset({call}). Check the spelling, the network (and that HF_HUB_OFFLINE is not set), "
         "and for gated or private datasets log in with `hf auth login`; `--dataset pydoc` needs no network."
     )
-
-
-def _split_error(name: str, split: str | None, splits: str) -> DatasetError:
-    wanted = "several splits" if split is None else f"no split {split!r}"
-    return DatasetError(f"The dataset {name!r} has {wanted}: expected one of {splits}. Choose it with --split.")
 
 
 def _line(error: Exception) -> str:

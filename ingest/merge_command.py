@@ -24,14 +24,13 @@ def merge(parts: tuple[Path, ...], out: Path, slug: str | None, force: bool) -> 
     precision, and are named in any order. What follows from weights alone is that of the part with the first text.
     """
     # torch takes seconds to import.
-    from rich.console import Console
-
+    from atlas.streams import plain_console
     from ingest.merge import merge
 
     # A terminated job cleans up as an interrupted one does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     command = shlex.join(["atlas", *sys.argv[1:]])
-    report = merge(parts, out, Console(stderr=True), slug=slug, force=force, command=command)
+    report = merge(parts, out, plain_console(stderr=True), slug=slug, force=force, command=command)
     click.echo(
         f"{report.out}  build {report.build_id}: {report.n_parts} parts, {report.n_texts:,} texts, "
         f"{report.n_positions:,} positions, {report.seconds:.1f} s."

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from atlas.errors import NeuronNameError
 from atlas.names import parse_neuron
 from ingest.congruence import Congruence, RankedList
 from ingest.errors import OptionError
+from ingest.text_file import NOT_TEXT, read_text, undecodable
 
 SOURCES = ("neuron_top", "neuron_bottom", "token_top", "token_bottom", "exclusive", "user")
 
@@ -114,35 +117,59 @@ def _first(ranked: RankedList, k: int) -> tuple[Int[np.ndarray, "row k"], Float[
 
 
 def read_pairs(
-    path: Path, token_id: dict[str, int], *, n_layers: int, d_mlp: int, d_vocab: int
+    path: Path, token_id: Mapping[str, Sequence[int]], *, n_layers: int, d_mlp: int, d_vocab: int
 ) -> list[tuple[int, int]]:
     """Read `--pairs`: CSV lines `neuron,token` where token is an id or a token's text (`L12N345, an` or `L12N345,354`).
 
-    A header line `neuron,token` is allowed; empty lines are skipped. Digits are an id; anything else is a token's text,
-    leading space included.
+    A header line `neuron,token` is allowed; empty lines are skipped. ASCII digits are an id; anything else is a token's
+    text, spaces and all. In quotes it may hold commas, line ends of any kind, and quotes, which are doubled.
 
     Raises:
-        OptionError: the file cannot be read, or a line names no neuron or no token (the line is given).
+        OptionError: the file cannot be read, or a line names no neuron or not one token (the line is given).
+    """
+    reader = csv.reader(io.StringIO(pairs_text(path), newline=""), strict=True)
+    pairs, line = [], 1
+    while True:
+        where = f"Line {line} of {str(path)!r}"
+        try:
+            fields = next(reader, None)
+        except csv.Error as error:
+            raise OptionError(f"{where} is not CSV: {error}. Double the quotes within quotes.") from error
+        if fields is None:
+            return pairs
+        if fields and not (line == 1 and [field.strip() for field in fields] == ["neuron", "token"]):
+            pairs.append(_pair(where, fields, token_id, n_layers, d_mlp, d_vocab))
+        line = reader.line_num + 1
+
+
+def pairs_text(path: Path) -> str:
+    """The text of a pairs file, its line ends as they are.
+
+    Raises:
+        OptionError: it cannot be read.
     """
     try:
-        lines = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"The pairs file {str(path)!r} cannot be read as UTF-8 text: {error}") from error
-    pairs = []
-    for number, line in enumerate(lines, 1):
-        if not line or (number == 1 and [part.strip() for part in line] == ["neuron", "token"]):
-            continue
-        where = f"Line {number} of {str(path)!r}"
-        if len(line) != 2:
-            raise OptionError(f"{where} has {len(line)} fields, expected two: neuron,token (as in L12N345,354).")
-        try:
-            layer, index = parse_neuron(line[0], n_layers, d_mlp)
-        except NeuronNameError as error:
-            raise OptionError(f"{where}: {error}") from error
-        token = int(line[1]) if line[1].isdecimal() else token_id.get(line[1])
-        if token is None or not 0 <= token < d_vocab:
-            raise OptionError(
-                f"{where}: {line[1]!r} is no token; write a token's text or an id from 0 to {d_vocab - 1}."
-            )
-        pairs.append((layer * d_mlp + index, token))
-    return pairs
+        return read_text(path)
+    except UnicodeDecodeError as error:
+        raise OptionError(undecodable(path, error)) from error
+    except (OSError, *NOT_TEXT) as error:
+        cause = getattr(error, "strerror", None) or error
+        raise OptionError(f"The pairs file {str(path)!r} cannot be read: {cause}. Check --pairs.") from error
+
+
+def _pair(
+    where: str, fields: list[str], token_id: Mapping[str, Sequence[int]], n_layers: int, d_mlp: int, d_vocab: int
+) -> tuple[int, int]:
+    if len(fields) != 2:
+        raise OptionError(f"{where} has {len(fields)} fields, expected two: neuron,token (as in L12N345,354).")
+    neuron, token = fields
+    try:
+        layer, index = parse_neuron(neuron, n_layers, d_mlp)
+    except NeuronNameError as error:
+        raise OptionError(f"{where}: {error}") from error
+    ids = [int(token)] if token.isascii() and token.isdecimal() else list(token_id.get(token, ()))
+    if len(ids) > 1:
+        raise OptionError(f"{where}: {token!r} is the text of tokens {', '.join(map(str, ids))}; write one's id.")
+    if not ids or ids[0] >= d_vocab:
+        raise OptionError(f"{where}: {token!r} is no token; write a token's text or an id from 0 to {d_vocab - 1}.")
+    return layer * d_mlp + index, ids[0]

@@ -62,7 +62,7 @@ class Phases:
 
     def say(self, line: str) -> None:
         """Print a line above the bar."""
-        self.console.print(f"rank {self._rank}: {line}" if self._rank else line, markup=False)
+        self.console.print(Text(f"rank {self._rank}: {line}" if self._rank else line), soft_wrap=True)
 
     @contextmanager
     def phase(self, name: str, total: float | None = None, unit: str = "") -> Iterator[Callable[..., None]]:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import duckdb
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from atlas.files import database
 from ingest.build import BuildReport
 
 
 def print_report(report: BuildReport, console: Console) -> None:
     """Print counts, time a phase, size a table, and the five best exclusive pairs."""
     texts = report.texts
-    console.print(f"\n[bold]{report.out}[/bold]  build {report.build_id}")
+    console.print(Text("\n") + Text(str(report.out), "bold") + Text(f"  build {report.build_id}"), soft_wrap=True)
     console.print(
         f"{texts.texts:,} texts, {texts.tokens:,} tokens, {report.n_positions:,} positions counted; "
         f"{texts.rows_read:,} rows read: {texts.rows_empty:,} empty, {texts.rows_one_token:,} of one token, "
-        f"{texts.rows_split:,} split, {texts.texts_truncated:,} truncated, "
-        f"{texts.rows_invalid_utf8:,} with invalid UTF-8."
+        f"{texts.rows_split:,} split, {texts.texts_truncated:,} truncated."
     )
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("phase", "seconds"):
@@ -39,11 +40,12 @@ def print_report(report: BuildReport, console: Console) -> None:
 
     console.print("\nBest exclusive pairs (special tokens and tokens that never occur left out):")
     for neuron, token, score, congruence in _best_pairs(report):
-        console.print(f"  {neuron:<10} {token!r:<20} score {score:.4g}, congruence {congruence:.3f}", markup=False)
+        line = f"  {neuron:<10} {token!r:<20} score {score:.4g}, congruence {congruence:.3f}"
+        console.print(Text(line), soft_wrap=True)
 
 
 def _best_pairs(report: BuildReport) -> list[tuple[str, str, float, float]]:
-    with duckdb.connect(str(report.out), read_only=True) as connection:
+    with duckdb.connect(database(report.out), read_only=True) as connection:
         return connection.execute(
             "SELECT neuron, token, score, congruence FROM pair "
             "WHERE direction = 'top' AND NOT special AND n_actual > 0 ORDER BY rank LIMIT 5"

@@ -42,17 +42,16 @@ def reproduce(what: str, figures: Path | None, out: Path, atlas: Path | None, **
     """
     os.environ.setdefault("TQDM_DISABLE", "1")
     # torch takes seconds to import: not before the options are known to be well formed.
-    from rich.console import Console
-
+    from atlas.streams import plain_console
     from ingest.reproduce import ReproduceRequest, read_published
     from ingest.reproduce import reproduce as run
     from ingest.reproduce.report import print_findings
 
     published = read_published() if figures is None else read_published(figures)
     request = ReproduceRequest(out=out, atlas=atlas, command=shlex.join(["atlas", *sys.argv[1:]]), **options)
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     done = run(request, published, console)
-    print_findings(done.report, Console(highlight=False, width=None if sys.stdout.isatty() else 140))
+    print_findings(done.report, plain_console(highlight=False, width=None if sys.stdout.isatty() else 140))
     console.print(f"{done.markdown}\n{done.json}", markup=False, soft_wrap=True)
     if done.report.n_differing:
         sys.exit(DIFFERS)

@@ -55,8 +55,7 @@ def study(
         raise OptionError(f"{missing[0]} is missing: give all of {', '.join(given)}, or many pairs with --suite.")
     if suite is not None and (clean is not None or corrupt is not None):
         raise OptionError("--suite brings its own prompts: leave --clean and --corrupt out.")
-    from rich.console import Console
-
+    from atlas.streams import plain_console
     from ingest.study.record import Request, record_study
     from ingest.study.report import print_study
 
@@ -64,7 +63,7 @@ def study(
         file=file, name=name, clean=clean, corrupt=corrupt, answer=answer, other=other, suite=suite,
         layers=read_layers(layers), command=shlex.join(["atlas", *sys.argv[1:]]), **options,
     )  # fmt: skip
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     recorded = record_study(request, console)
     print_study(recorded, console)
 

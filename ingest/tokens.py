@@ -129,13 +129,11 @@ def batches(
 @dataclass(frozen=True, eq=False, slots=True)
 class _Row:
     source_row: int
-    invalid_utf8: bool
     token_ids: Int32[np.ndarray, " pos"]
 
 
 def _tokenised_rows(dataset: Dataset, tokenizer: Any, d_vocab: int | None, start_row: int) -> Iterator[_Row]:
     for batch in dataset.row_batches(start_row):
-        invalid = set(batch.invalid_utf8)
         source_row = batch.first_row
         for texts in _slices(batch.texts):
             for ids in _encode(tokenizer, texts):
@@ -145,7 +143,7 @@ def _tokenised_rows(dataset: Dataset, tokenizer: Any, d_vocab: int | None, start
                         f"Row {source_row} has token {token_ids.max()} ({_piece(tokenizer, token_ids.max())}), but the "
                         f"model's vocabulary ends at {d_vocab - 1}. Use the tokenizer the model was trained with."
                     )
-                yield _Row(source_row, source_row in invalid, token_ids)
+                yield _Row(source_row, token_ids)
                 source_row += 1
 
 
@@ -197,7 +195,6 @@ def _cut(
             report.rows_empty += n_tokens == 0
             report.rows_one_token += n_tokens == 1
             report.rows_split += n_chunks > 1
-            report.rows_invalid_utf8 += row.invalid_utf8
         for chunk in range(n_chunks):
             if text_id >= first_text:
                 token_ids = np.concatenate([bos, row.token_ids[chunk * step : (chunk + 1) * step]])

@@ -16,7 +16,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from atlas.files import publish, temporary_beside
+from atlas.files import attached, publish, temporary_beside
 from atlas.schema import STORAGE_VERSION, schema_sql
 from ingest.content_hash import ContentHash
 from ingest.errors import OutputError
@@ -124,7 +124,7 @@ class AtlasWriter:
 
     def _attach(self) -> None:
         self._connection.execute(
-            f"ATTACH '{_quoted(self.path)}' AS target (STORAGE_VERSION '{STORAGE_VERSION}', "
+            f"ATTACH {attached(self.path)} AS target (STORAGE_VERSION '{STORAGE_VERSION}', "
             f"RECOVERY_MODE no_wal_writes, ROW_GROUP_SIZE {self._group_rows})"
         )
         self._connection.execute("USE target")
@@ -136,10 +136,6 @@ class AtlasWriter:
     def publish(self, out: Path) -> None:
         """Flush to disk, make read-only, and rename into place (over an older file of that name)."""
         publish(self.path, out)
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")
 
 
 def vectors(matrix: np.ndarray) -> pa.FixedSizeListArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import codecs
 import csv
 import gzip
 import itertools
@@ -20,9 +21,11 @@ from datasets.exceptions import DatasetNotFoundError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.corpus import clean, scan, to_arrow
+from ingest.corpus import scan
 from ingest.dataset import open_dataset
 from ingest.errors import DatasetError
+from ingest.hub import HubTexts
+from ingest.text_file import zstd
 
 TEXTS = ["plain", "", "two\nlines", 'quo"ted, é 漢字 🎉', " 007 "]
 
@@ -57,6 +60,10 @@ def write(path: Path, texts: list[str]) -> Path:
     return path
 
 
+def large(texts: list[str | None]) -> pa.LargeStringArray:
+    return pa.array(texts, pa.large_string())
+
+
 def texts_of(dataset, start_row: int = 0) -> list[str]:
     rows = list(dataset.rows(start_row))
     assert [row for row, _ in rows] == list(range(start_row, start_row + len(rows)))
@@ -70,7 +77,6 @@ class TestPydoc:
         assert texts_of(dataset) == [topics[topic] for topic in sorted(topics)]
         assert (dataset.name, dataset.config, dataset.split, dataset.text_column) == ("pydoc", None, None, "text")
         assert dataset.n_rows == len(topics)
-        assert dataset.invalid_utf8_rows == 0
 
     def test_the_same_each_time(self):
         assert open_dataset("pydoc") == open_dataset("pydoc", split=None)
@@ -105,8 +111,8 @@ class TestLocalFiles:
         assert texts_of(dataset) == TEXTS
         assert texts_of(dataset, 3) == TEXTS[3:]
         assert texts_of(dataset, 9) == []
-        assert (dataset.name, dataset.split, dataset.n_rows, dataset.invalid_utf8_rows) == (name, "train", 5, 0)
-        assert dataset.fingerprint == scan([to_arrow(TEXTS)]).fingerprint
+        assert (dataset.name, dataset.split, dataset.n_rows) == (name, "train", 5)
+        assert dataset.fingerprint == scan([large(TEXTS)]).fingerprint
 
     @pytest.mark.parametrize("kind", ["csv", "txt"])
     def test_compressed(self, tmp_path, kind):
@@ -178,17 +184,21 @@ class TestLocalFiles:
             ("d.json", b'[{"text": "a"}, 3]', "Element 2 of 'd.json' is 3, expected an object of columns."),
             ("d.json", b'[{"text": "a"}', "The file 'd.json' is not JSON: "),
             ("d.json", b'{\n "text": "a"\n}', "Expected one object a line, or one array."),
-            ("d.jsonl", b'{"text": 5}', "The column 'text' of 'd.jsonl' is of type number, expected string."),
-            ("d.jsonl", b'{"text": {}}', "The column 'text' of 'd.jsonl' is of type object, expected string."),
+            ("d.jsonl", b'{"text": 5}', "The column 'text' of 'd.jsonl' is of type number in line 1, expected"),
+            ("d.jsonl", b'{"text": {}}', "The column 'text' of 'd.jsonl' is of type object in line 1, expected"),
             ("d.jsonl", b'{"a": 1}\n{"b": 1}', "'d.jsonl' has no column 'text'; it has 'a', 'b'. Choose one with"),
             ("d.csv", b"a,b\n1,2\n", "The file 'd.csv' has no column 'text'; it has 'a', 'b'. Choose one with --text-"),
-            ("d.csv", b"a,text\n1,2\n1,2,3\n", "The file 'd.csv' cannot be read: CSV parse error: "),
+            ("d.csv", b"a,text\n1,2\n1,2,3\n", "Line 3 of 'd.csv' has 3 fields, expected 2 as in its"),
+            ("d.tsv", b'a\ttext\n1\t"x\ny"\n\n2\n', "Line 5 of 'd.tsv' has 1 fields, expected 2 as in its header."),
+            ("d.csv", b'text\nx\n"a\nb"c\n', "The row from line 3 of 'd.csv' on is not CSV: ',' expected after '\"'."),
+            ("d.csv", b'text\nx\n"never closed\n', "The row from line 3 of 'd.csv' on is not CSV: unexpected end of"),
+            ("d.csv", b"text,text\nx,y\n", "The file 'd.csv' has 2 columns 'text', expected one."),
             ("d.parquet", b"nothing of the sort", "The file 'd.parquet' cannot be read: Parquet magic bytes not found"),
             ("d.txt.gz", gzip.compress(b"hello" * 99, mtime=0)[:-9], "The file 'd.txt.gz' cannot be read: "),
             ("d.txt", b"", "The dataset 'd.txt' has no rows. Expected at least one text."),
             ("d.jsonl", b"\n", "The dataset 'd.jsonl' has no rows."),
             ("d.csv", b"text\n", "The dataset 'd.csv' has no rows."),
-            ("d.csv", b"", "The file 'd.csv' cannot be read: Empty CSV file. Check that it is whole."),
+            ("d.csv", b"", "The file 'd.csv' is empty: expected a line of column names, then rows."),
             ("d.docx", b"", "ends in '.docx': expected one of .parquet, .jsonl, .json, .csv, .tsv, .txt (all but .par"),
             ("d.parquet.gz", b"", "ends in '.gz': expected one of .parquet"),
         ],
@@ -256,64 +266,173 @@ class TestLocalFiles:
             next(open_dataset("pydoc").rows(-1))
 
 
-class TestInvalidUtf8:
-    BAD = b"caf\xe9 \xff"
-    MENDED = "caf\ufffd \ufffd"
+ONE, TWO = "Größe und Maße, été à côté", "漢字 🎉"
+LAYOUTS = {
+    "txt": f"{ONE}\n{TWO}\n",
+    "csv": f'text,n\n"{ONE}",1\r\n{TWO},2\n',
+    "tsv": f"n\ttext\n1\t{ONE}\n2\t{TWO}\n",
+    "jsonl": f'{{"text": "{ONE}"}}\n{{"text": "{TWO}"}}\n',
+    "json": f'[{{"text": "{ONE}"}},\n {{"text": "{TWO}"}}]',
+}
+COMPRESS = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".zst": zstd.compress}
 
-    def check(self, path: Path):
+
+class TestEncodings:
+    @pytest.mark.parametrize("mark", ["utf-8-sig", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+    @pytest.mark.parametrize("kind", LAYOUTS)
+    def test_a_byte_order_mark_decides(self, tmp_path, kind, mark):
+        raw = LAYOUTS[kind].encode(mark) if mark == "utf-8-sig" else f"\ufeff{LAYOUTS[kind]}".encode(mark)
+        packed = list(COMPRESS)[(len(mark) + len(kind)) % 4]
+        path = tmp_path / f"d.{kind}{packed}"
+        path.write_bytes(COMPRESS[packed](raw))
         dataset = open_dataset(str(path))
-        assert texts_of(dataset) == ["good é", self.MENDED, "last"]
-        assert dataset.invalid_utf8_rows == 1
-        assert [batch.invalid_utf8 for batch in dataset.row_batches()] == [[1]]
-        assert [batch.invalid_utf8 for batch in dataset.row_batches(1)] == [[1]]
-        assert dataset.fingerprint == scan([to_arrow(["good é", self.MENDED, "last"])]).fingerprint
+        assert texts_of(dataset) == [ONE, TWO]
+        assert dataset.fingerprint == scan([large([ONE, TWO])]).fingerprint
 
-    def test_text(self, tmp_path):
-        (tmp_path / "d.txt").write_bytes("good é\n".encode() + self.BAD + b"\nlast\n")
-        self.check(tmp_path / "d.txt")
+    @pytest.mark.parametrize("packed", COMPRESS)
+    @pytest.mark.parametrize(("kind", "line"), [("txt", 1), ("csv", 2), ("tsv", 2), ("jsonl", 1), ("json", 1)])
+    def test_what_cannot_be_decoded_is_refused_with_its_line(self, tmp_path, kind, line, packed):
+        path = tmp_path / f"d.{kind}{packed}"
+        path.write_bytes(COMPRESS[packed](LAYOUTS[kind].replace(TWO, "x").encode("latin-1")))
+        with pytest.raises(DatasetError) as error:
+            open_dataset(str(path))
+        assert f"Line {line} of {str(path)!r} is not UTF-8" in str(error.value)
+        assert "looks like Windows-1252 (Latin-1). Convert the file" in str(error.value)
+        assert "iconv -f WINDOWS-1252 -t UTF-8" in str(error.value)
 
-    def test_csv(self, tmp_path):
-        (tmp_path / "d.csv").write_bytes("text\ngood é\n".encode() + self.BAD + b"\nlast\n")
-        self.check(tmp_path / "d.csv")
+    def test_a_line_far_down_and_one_byte_among_good_text(self, tmp_path):
+        (tmp_path / "d.txt").write_bytes("漢字 é\n".encode() * 20_000 + "漢字 漢".encode()[:-1] + b" gone\n")
+        with pytest.raises(
+            DatasetError, match=r"Line 20001 of .* is not UTF-8 .*what is around it is: the file is dam"
+        ):
+            open_dataset(str(tmp_path / "d.txt"))
 
-    def test_csv_header(self, tmp_path):
-        (tmp_path / "d.csv").write_bytes(b"n,t\xff\n1,\xff\n")
-        with pytest.raises(DatasetError, match=r"Reading the dataset 'd.csv' failed after row 0: 'utf-8' codec can't"):
+    def test_a_nul_before_it_is_not_taken_for_it(self, tmp_path):
+        (tmp_path / "d.txt").write_bytes(b"one\0two\nthree\ncaf\xe9\n")
+        with pytest.raises(DatasetError, match=r"Line 3 of .*; it looks like Windows-1252"):
+            open_dataset(str(tmp_path / "d.txt"))
+
+    def test_header_of_csv(self, tmp_path):
+        (tmp_path / "d.csv").write_bytes(b"n,t\xff\n1,x\n")
+        with pytest.raises(DatasetError, match=r"Line 1 of .*d.csv' is not UTF-8"):
             open_dataset(str(tmp_path / "d.csv"))
 
-    @pytest.mark.parametrize("layout", ["%s\n%s\n%s\n", "[%s, %s, %s]"])
-    def test_json(self, tmp_path, layout):
-        rows = tuple(b'{"text": "' + raw + b'"}' for raw in ("good é".encode(), self.BAD, b"last"))
-        (tmp_path / "d.json").write_bytes(layout.encode() % rows)
-        self.check(tmp_path / "d.json")
+    def test_damaged_utf16_is_not_taken_for_something_else(self, tmp_path):
+        good = codecs.BOM_UTF16_LE + "abc\n\u0a0a\n".encode("utf-16-le")
+        for bad in (b"\x00\xd8a\x00\n\x00", b"c"):
+            (tmp_path / "d.txt").write_bytes(good + bad)
+            with pytest.raises(DatasetError, match=r"Line 3 of .*d.txt' is not UTF-16, as its byte order mark says \("):
+                open_dataset(str(tmp_path / "d.txt"))
+
+    @pytest.mark.parametrize(
+        ("text", "encoding", "name"),
+        [
+            ("plain ascii text\nand another line\n", "utf-16-le", "UTF-16LE"),
+            ("plain ascii text\nand another line\n", "utf-16-be", "UTF-16BE"),
+            ("plain ascii text\nand another line\n", "utf-32-le", "UTF-32LE"),
+            ("caf\xe9\n", "latin-1", "Windows-1252 (Latin-1)"),
+            ("It’s “smart” — isn’t it?\n", "cp1252", "Windows-1252 (Latin-1)"),
+            ("Příliš žluťoučký kůň úpěl ďábelské ódy\n", "cp1250", "Windows-1250"),
+            ("Привет, это простой русский текст в кодировке.\n", "cp1251", "Windows-1251"),
+            ("Привет, это простой русский текст в кодировке.\n", "koi8-r", "KOI8-R"),
+            ("这是一个简单的中文文本，用来测试编码检测。\n", "gb18030", "GB18030"),
+            ("這是一個簡單的中文文本，用來測試編碼檢測。\n", "big5", "Big5"),
+            ("これは日本語のテキストです。\n", "shift_jis", "CP932 (Shift-JIS)"),
+            ("これは日本語のテキストです。\n", "euc_jp", "EUC-JP"),
+            ("이것은 한국어 텍스트입니다.\n", "euc_kr", "EUC-KR"),
+        ],
+    )
+    def test_says_what_it_looks_like(self, tmp_path, text, encoding, name):
+        (tmp_path / "d.txt").write_bytes(text.encode(encoding))
+        with pytest.raises(DatasetError) as error:
+            open_dataset(str(tmp_path / "d.txt"))
+        assert f"; it looks like {name}. " in str(error.value)
+        said = str(error.value).split("iconv -f ")[1].split()[0]
+        assert (tmp_path / "d.txt").read_bytes().decode(said) == text
+
+    def test_a_nul_is_a_character(self, tmp_path):
+        (tmp_path / "d.txt").write_text("one\0two and more\n")
+        assert texts_of(open_dataset(str(tmp_path / "d.txt"))) == ["one\0two and more"]
 
     def test_parquet(self, tmp_path):
-        raw = pa.array(["good é".encode(), self.BAD, b"last"])
-        array = pa.Array.from_buffers(pa.string(), 3, raw.buffers())
+        raw = pa.array(["good é".encode(), None] * 300 + [b"caf\xe9 \xff", b"last"])
+        array = pa.Array.from_buffers(pa.string(), 602, raw.buffers(), null_count=300)
         pq.write_table(pa.table({"text": array}), tmp_path / "d.parquet")
-        self.check(tmp_path / "d.parquet")
+        with pytest.raises(DatasetError) as error:
+            open_dataset(str(tmp_path / "d.parquet"))
+        assert r"Row 600 of 'd.parquet', counted from 0, is not UTF-8 (at byte 3: 'caf\xe9 \xff')" in str(error.value)
 
-    def test_lone_surrogates_of_json(self, tmp_path):
-        rows = [r"a\ud800b", r"\udc00", r"\ude00\ud83d", r"\ud83d\ude00 fine"]
-        (tmp_path / "d.jsonl").write_text("".join(f'{{"text": "{row}"}}\n' for row in rows))
-        dataset = open_dataset(str(tmp_path / "d.jsonl"))
-        assert texts_of(dataset) == ["a\ufffdb", "\ufffd", "\ufffd\ufffd", "😀 fine"]
-        assert dataset.invalid_utf8_rows == 3
+    @pytest.mark.parametrize("row", [r"a\ud800b", r"\udc00", r"\ude00\ud83d"])
+    def test_half_characters_of_json(self, tmp_path, row):
+        path = tmp_path / "d.jsonl"
+        path.write_text(f'{{"text": "\\ud83d\\ude00 fine"}}\n\n{{"text": "{row}"}}\n')
+        with pytest.raises(DatasetError, match=r"Line 3 of 'd.jsonl' holds half a character \(a lone surrogate"):
+            open_dataset(str(path))
 
-    @given(st.lists(st.none() | st.binary(max_size=12), max_size=8))
-    def test_bytes_come_out_as_python_decodes_them(self, raw):
-        want = [text if text is None else text.decode("utf-8", "replace") for text in raw]
-        escaped = [text if text is None else text.decode("utf-8", "surrogateescape") for text in raw]
-        for array in (pa.array(raw, pa.large_binary()), to_arrow(escaped)):
-            texts, invalid = clean(array)
-            assert texts.to_pylist() == want
-            assert invalid == [i for i, text in enumerate(escaped) if text is not None and text != want[i]]
+
+class TestOddCells:
+    """One among a thousand, beyond the first batch."""
+
+    @pytest.mark.parametrize(
+        ("odd", "found"),
+        [
+            ("5", "number"),
+            ("0.5", "number"),
+            ("NaN", "number"),
+            ("true", "boolean"),
+            ('["a"]', "array"),
+            ("{}", "object"),
+        ],
+    )
+    @pytest.mark.parametrize("layout", ["lines", "array"])
+    def test_json(self, tmp_path, odd, found, layout):
+        rows = [f'{{"text": "row {i}"}}' for i in range(1000)]
+        rows[700] = f'{{"text": {odd}}}'
+        path = tmp_path / "d.json"
+        path.write_text("\n".join(rows) if layout == "lines" else "[" + ",".join(rows) + "]")
+        place = "line 701" if layout == "lines" else "element 701"
+        with pytest.raises(DatasetError) as error:
+            open_dataset(str(path))
+        assert f"The column 'text' of 'd.json' is of type {found} in {place}, expected string." in str(error.value)
+
+    @pytest.mark.parametrize(("odd", "n"), [("1", 1), ("1,two,three", 3)])
+    def test_csv(self, tmp_path, odd, n):
+        rows = ["1,row"] * 1000
+        rows[700], rows[3] = odd, '1,"two\nlines"'
+        (tmp_path / "d.csv").write_text("id,text\n" + "\n".join(rows))
+        with pytest.raises(DatasetError, match=rf"Line 703 of 'd.csv' has {n} fields, expected 2 as in its header"):
+            open_dataset(str(tmp_path / "d.csv"))
+
+    def test_a_field_longer_than_the_csv_modules_own_limit(self, tmp_path):
+        text = "long " * 40_000
+        assert texts_of(open_dataset(str(write(tmp_path / "d.csv", [text, "b"])))) == [text, "b"]
+
+
+class TestZstandard:
+    RAW = b"".join(b'{"text": "%d"}\n' % i for i in range(3000))
+
+    def test_long_windows_and_several_frames(self, tmp_path):
+        window = {zstd.CompressionParameter.window_log: 31, zstd.CompressionParameter.enable_long_distance_matching: 1}
+        long = zstd.ZstdCompressor(options=window)  # By parts, so that the frame cannot be sized by its content.
+        frames = long.compress(self.RAW) + long.flush() + zstd.compress(b'{"text": "last"}\n')
+        (tmp_path / "d.jsonl.zst").write_bytes(frames)
+        with pytest.raises(zstd.ZstdError, match="too much memory"):
+            zstd.decompress(frames)
+        assert texts_of(open_dataset(str(tmp_path / "d.jsonl.zst"))) == [*map(str, range(3000)), "last"]
+
+    @pytest.mark.parametrize("kind", [".gz", ".bz2", ".zst"])
+    @pytest.mark.parametrize("damage", ["cut", "not one"])
+    def test_damaged_archives_are_refused(self, tmp_path, kind, damage):
+        raw = COMPRESS[kind](self.RAW)[:-9] if damage == "cut" else self.RAW
+        (tmp_path / f"d.jsonl{kind}").write_bytes(raw)
+        with pytest.raises(DatasetError, match=rf"The file 'd.jsonl{kind}' cannot be read: .* Check that it is whole"):
+            open_dataset(str(tmp_path / f"d.jsonl{kind}"))
 
 
 class TestFingerprint:
     @given(st.lists(st.none() | st.text(max_size=9), max_size=20), st.lists(st.integers(0, 20), max_size=4))
     def test_follows_its_definition_however_the_texts_are_cut(self, texts, cuts):
-        array = to_arrow(texts)
+        array = large(texts)
         edges = sorted({0, len(texts), *(cut for cut in cuts if cut < len(texts))})
         pieces = [array[a:b] for a, b in itertools.pairwise(edges)]
         texts = array.to_pylist()
@@ -327,10 +446,10 @@ class TestFingerprint:
         valid = pa.array([True, False, True]).buffers()[1]
         hidden = pa.array(["a", "xyz", "b"], pa.large_string())
         array = pa.Array.from_buffers(pa.large_string(), 3, [valid, *hidden.buffers()[1:]])
-        assert scan([array]).fingerprint == scan([to_arrow(["a", None, "b"])]).fingerprint
+        assert scan([array]).fingerprint == scan([large(["a", None, "b"])]).fingerprint
 
     def test_tells_apart_where_texts_end(self):
-        prints = [scan([to_arrow(texts)]).fingerprint for texts in (["ab", "c"], ["a", "bc"], ["abc"], ["abc", ""])]
+        prints = [scan([large(texts)]).fingerprint for texts in (["ab", "c"], ["a", "bc"], ["abc"], ["abc", ""])]
         assert len(set(prints)) == 4
 
 
@@ -391,22 +510,26 @@ class TestHub:
         want = [text or "" for text in texts]
         assert texts_of(dataset) == want
         assert texts_of(dataset, 300) == want[300:]
-        assert (dataset.n_rows, dataset.invalid_utf8_rows) == (None, None)
+        assert dataset.n_rows is None
 
-    def test_invalid_utf8_in_a_streamed_parquet_file(self, hub, tmp_path):
-        raw = pa.array([b"fine", b"caf\xe9"])
-        pq.write_table(pa.table({"text": pa.Array.from_buffers(pa.string(), 2, raw.buffers())}), tmp_path / "d.parquet")
-        files = str(tmp_path / "d.parquet")
-        hub(datasets.load_dataset("parquet", data_files=files, split="train", streaming=True))
-        dataset = open_dataset("org/web", stream=True)
-        assert texts_of(dataset) == ["fine", "caf\ufffd"]
-        assert next(dataset.row_batches()).invalid_utf8 == [1]
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_invalid_utf8_far_down(self, hub, stream):
+        raw = pa.array([b"fine"] * 2100 + [b"caf\xe9"])
+        data = datasets.Dataset(pa.table({"text": pa.Array.from_buffers(pa.string(), 2101, raw.buffers())}))
+        hub(data.to_iterable_dataset() if stream else data)
+        with pytest.raises(DatasetError, match=r"Row 2100 of 'org/web', counted from 0, is not UTF-8"):
+            texts_of(open_dataset("org/web", stream=stream))
+        with pytest.raises(DatasetError, match=r"Row 2100 of 'org/web'"):
+            list(HubTexts("org/web", data, None, "text").arrays(500))
 
-    def test_lone_surrogates_in_a_stream(self, hub):
-        hub(datasets.IterableDataset.from_generator(lambda: iter([{"text": "a\ud800"}, {"text": "b"}])))
-        dataset = open_dataset("org/web", stream=True)
-        assert texts_of(dataset) == ["a\ufffd", "b"]
-        assert next(dataset.row_batches()).invalid_utf8 == [0]
+    @pytest.mark.parametrize(
+        ("odd", "message"),
+        [("a\ud800", "Row 300 of 'org/web' holds half a character"), (5, "is of type int in row 300, expected string")],
+    )
+    def test_odd_rows_of_an_untyped_stream(self, hub, odd, message):
+        hub(datasets.IterableDataset.from_generator(lambda: iter([{"text": "b"}] * 300 + [{"text": odd}])))
+        with pytest.raises(DatasetError, match=message):
+            texts_of(open_dataset("org/web", stream=True))
 
     def test_fingerprint_of_a_stream_is_its_identity(self, hub, monkeypatch):
         def fingerprint(**options):

@@ -196,7 +196,7 @@ def test_a_part_of_the_data_is_not_judged(case: Case, tmp_path: Path) -> None:
         (lambda case: ("--model", case.folder / "model"), "The figures are of gpt2-large (n_layers 36), and"),
         (lambda case: ("--model", tiny.save_llama(case.folder / "llama")), "is of the architecture 'llama'"),
         (lambda case: ("--figures", case.folder / "texts.jsonl"), "cannot be read (JSONDecodeError"),
-        (lambda case: ("--report", case.folder / "texts.jsonl"), "The report cannot be written into"),
+        (lambda case: ("--report", case.folder / "texts.jsonl"), "cannot be written: File exists"),
         (lambda case: ("--atlas", case.folder / "none.duckdb"), "does not exist; expected an atlas file"),
     ],
 )

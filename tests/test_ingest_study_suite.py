@@ -207,6 +207,11 @@ class TestSuiteFiles:
             ("s.jsonl", '{"clean": "a"}\n{"clean": \n', "line 2 is not JSON"),
             ("s.jsonl", '{"clean": "a"}\n', "line 1 has no 'corrupt': expected keys clean, corrupt, answer, other"),
             ("s.jsonl", "[1]\n", r"line 1 is \[1\], expected keys"),
+            (
+                "s.jsonl",
+                '{"clean": "a\\ud800", "corrupt": "b", "answer": "c", "other": "d"}',
+                "line 1: clean .* half a char",
+            ),
             ("s.yaml", "- clean: [\n", "line 2 is not YAML"),
             ("s.yaml", "clean: a\n", "holds one dict, expected a list of entries"),
             ("s.yaml", "", "is empty: expected entries"),
@@ -223,6 +228,13 @@ class TestSuiteFiles:
     def test_files_that_cannot_be_read(self, tmp_path: Path) -> None:
         with pytest.raises(StudyError, match=r"none\.yaml cannot be read: No such file"):
             read_suite(tmp_path / "none.yaml")
-        (tmp_path / "latin.yaml").write_bytes(b"- \xff")
-        with pytest.raises(StudyError, match=r"latin\.yaml is not UTF-8 \(byte 2\)"):
+        (tmp_path / "latin.yaml").write_bytes("- clean: one\n  corrupt: café\n".encode("latin-1"))
+        with pytest.raises(StudyError, match=r"Line 2 of .*latin\.yaml' is not UTF-8 .*; it looks like Windows-1252"):
             read_suite(tmp_path / "latin.yaml")
+
+    @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+    @pytest.mark.parametrize("name", ["s.yaml", "s.jsonl"])
+    def test_byte_order_marks(self, tmp_path: Path, encoding: str, name: str) -> None:
+        entry = '{"clean": "für", "corrupt": "漢\u2028", "answer": " an", "other": " a"}\n'
+        (tmp_path / name).write_bytes((entry if name == "s.jsonl" else "- " + entry).encode(encoding))
+        assert read_suite(tmp_path / name) == [PromptPair("für", "漢\u2028", " an", " a")]

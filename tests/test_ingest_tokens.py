@@ -43,7 +43,7 @@ def letter_tokenizer() -> PreTrainedTokenizerFast:
 
 def dataset_of(texts: Iterable[str | None]) -> Dataset:
     source = PythonTexts(tuple(texts))
-    return Dataset("test", None, None, "text", "0" * 32, len(source.texts), 0, source)
+    return Dataset("test", None, None, "text", "0" * 32, len(source.texts), source)
 
 
 def read(texts: Iterable[str | None], **options) -> tuple[list[Text], TextReport]:
@@ -106,7 +106,7 @@ class TestTexts:
                 while True:
                     yield from PythonTexts(("abc",) * 10).arrays()
 
-        dataset = Dataset("test", None, None, "text", "", None, None, Endless())
+        dataset = Dataset("test", None, None, "text", "", None, Endless())
         texts = iter_texts(
             dataset, letter_tokenizer(), context_length=4, overflow="truncate", bos_token_id=BOS, max_texts=10,
             report=TextReport(),
@@ -118,10 +118,6 @@ class TestTexts:
         texts, _ = read(["a</s>b"])
         assert texts[0].token_ids.tolist() == [3, 4, 2, 5]
         assert texts[0].token_ids.tolist()[1:] == tokenizer("a</s>b", add_special_tokens=False)["input_ids"]
-
-    def test_rows_with_invalid_utf8_are_counted(self):
-        _, report = read(["a", "\udcff", "b\udcffb"])
-        assert (report.rows_invalid_utf8, report.rows_read) == (2, 3)
 
     def test_long_rows_are_tokenised_in_small_groups_without_warnings(self, monkeypatch):
         monkeypatch.setattr(tokens, "_ENCODE_CHARS", 10)

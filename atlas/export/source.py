@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from atlas.db import Atlas
 from atlas.errors import QueryError
+from atlas.files import attached
 from atlas.queries import schema_tables
 from atlas.records import SchemaColumn, SchemaTable
 
@@ -65,8 +66,7 @@ def batches(
     columns = ", ".join(f"{_expression(column, text)} AS {_quoted(column.name)}" for column in table.columns)
     try:
         with duckdb.connect(":memory:", config=config) as connection:
-            path = str(atlas.path).replace("'", "''")
-            connection.execute(f"ATTACH '{path}' AS source (READ_ONLY)")
+            connection.execute(f"ATTACH {attached(atlas.path)} AS source (READ_ONLY)")
             connection.execute("USE source")
             with connection.sql(f"SELECT {columns} FROM {_quoted(table.name)}").to_arrow_reader(BATCH) as reader:
                 yield reader

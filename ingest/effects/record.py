@@ -11,12 +11,11 @@ import pyarrow as pa
 from rich.console import Console
 
 from atlas.db import Atlas, open_atlas
-from atlas.files import check_output
 from ingest.device import choose_device
 from ingest.effects.choose import ChosenPair, choose_pairs
 from ingest.effects.measure import MEASURES, PairEffect, measure_effects
 from ingest.errors import StudyError
-from ingest.extend import extend_atlas
+from ingest.extend import check_extendable, extend_atlas
 from ingest.progress import Phases
 from ingest.study.machine import StudyModel
 from ingest.study.record import load_own_model
@@ -60,8 +59,7 @@ def record_effects(request: EffectsRequest, console: Console) -> EffectsReport:
         StudyError: the model that was loaded is not the atlas's, or no pair can be measured.
         AtlasError: any of its kinds, for the file and the model. Nothing is written then.
     """
-    if request.out is not None and request.out != request.file:
-        check_output(request.out, force=request.force)
+    check_extendable(request.file, request.out, force=request.force)
     device = choose_device(request.device)
     with open_atlas(request.file) as atlas, Phases(console, device) as phases:
         pairs = choose_pairs(atlas, request.pairs, request.positions)

@@ -60,9 +60,9 @@ def merge(
         AtlasError: any other of its kinds. Nothing is left behind, and an older file of the same name is untouched.
     """
     started = time.perf_counter()
+    check_output(out, force=force)
     parts = open_parts(paths, out, slug)
     slug = parts[0].info.slug if slug is None else check_slug(slug)
-    check_output(out, force=force)
     try:
         with output_locked(out), Phases(console, torch.device("cpu")) as phases, Sources(parts) as sources:
             with phases.phase("Comparing"):

@@ -8,6 +8,7 @@ from types import TracebackType
 import duckdb
 import pyarrow as pa
 
+from atlas.files import attached
 from ingest.merge.parts import Part
 from ingest.writer import Columns
 
@@ -32,8 +33,7 @@ class Sources:
         self.parts = parts
         self._connection = duckdb.connect(config={"memory_limit": _MEMORY})
         for i, part in enumerate(parts):
-            path = str(part.path).replace("'", "''")
-            self._connection.execute(f"ATTACH '{path}' AS p{i} (READ_ONLY)")
+            self._connection.execute(f"ATTACH {attached(part.path)} AS p{i} (READ_ONLY)")
         for table in _TOGETHER:
             every = " UNION ALL ".join(
                 f'SELECT t.*, {part.info.n_positions} AS n_positions FROM p{i}."{table}" AS t'

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.errors import OptionError
+from ingest.text_file import NOT_TEXT, read_text, undecodable
 
 OWN = Path(__file__).with_name("an_neuron.json")
 """The post's."""
@@ -62,10 +63,12 @@ def read_published(path: Path = OWN) -> Published:
         OptionError: it cannot be read, or a figure is of an unknown kind; says which.
     """
     try:
-        loaded = json.loads(path.read_text(encoding="utf-8"))
+        loaded = json.loads(read_text(path))
         figures = tuple(_figure(dict(entry)) for entry in loaded["figures"])
         return Published(**{name: loaded[name] for name in ("about", "model", "conventions", "study")}, figures=figures)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except UnicodeDecodeError as error:
+        raise OptionError(undecodable(path, error)) from error
+    except (OSError, *NOT_TEXT, ValueError, KeyError, TypeError) as error:
         raise OptionError(
             f"The figures {str(path)!r} cannot be read ({type(error).__name__}: {error}). Expected a file in the form "
             f"of {OWN.name}."

@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from atlas.files import write_texts
 from atlas.records import AtlasInfo
 from ingest.reproduce.beside import Beside
 from ingest.reproduce.compare import DIFFERS, NOT_JUDGED, Comparison, Finding, Value
@@ -43,14 +44,14 @@ class Report:
 
 
 def write_report(report: Report, folder: Path, stem: str) -> tuple[Path, Path]:
-    """Write `stem.md` and `stem.json`; returns both.
+    """Write `stem.md` and `stem.json`, both or neither; returns both.
 
     Raises:
         OSError: the folder cannot be written.
     """
     markdown, data = folder / f"{stem}.md", folder / f"{stem}.json"
-    markdown.write_text(to_markdown(report), encoding="utf-8")
-    data.write_text(json.dumps(to_json(report), ensure_ascii=False, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    values = json.dumps(to_json(report), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+    write_texts({markdown: to_markdown(report), data: values})
     return markdown, data
 
 
@@ -173,7 +174,7 @@ def print_findings(report: Report, console: Console) -> None:
     console.print(table)
     for finding in report.findings:
         if finding.reason is not None and finding.verdict != NOT_JUDGED:
-            console.print(f"{finding.figure.id}: {finding.reason}", markup=False)
+            console.print(f"{finding.figure.id}: {finding.reason}", markup=False, soft_wrap=True)
     for row in report.beside:
         console.print(f"{row.what}: the post's way {_show(row.post)}, the model's own {_show(row.own)}", markup=False)
     console.print(report.summary(), style="bold")

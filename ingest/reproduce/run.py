@@ -11,13 +11,13 @@ import numpy as np
 from rich.console import Console
 
 from atlas.db import open_atlas
-from atlas.files import check_output
+from atlas.files import check_folder, check_output
 from atlas.records import AtlasInfo
 from ingest.build import build
 from ingest.dataset import open_dataset
 from ingest.device import choose_device
 from ingest.errors import DatasetError, OutputError
-from ingest.extend import extend_atlas
+from ingest.extend import check_extendable, extend_atlas
 from ingest.model import LoadedModel, load_model
 from ingest.progress import Phases
 from ingest.reproduce.beside import beside
@@ -73,6 +73,8 @@ def reproduce(request: ReproduceRequest, published: Published, console: Console)
         AtlasError: any of its kinds, for model, dataset and files.
     """
     device, folder = choose_device(request.device), _report_folder(request)
+    if request.atlas is not None:
+        check_extendable(request.atlas, None)
     atlas = request.atlas or _ingest(request, published, console)
     with open_atlas(atlas) as opened:
         info = opened.info
@@ -101,8 +103,7 @@ def _report_folder(request: ReproduceRequest) -> Path:
     """Where the report goes; made now, so that it is not hours later that it cannot be."""
     if request.report is None:
         return (request.atlas or request.out).absolute().parent
-    with _writing(request.report):
-        request.report.mkdir(parents=True, exist_ok=True)
+    check_folder(request.report)
     return request.report
 
 

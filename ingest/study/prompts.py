@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+from ingest.corpus import is_text
 from ingest.errors import StudyError
 from ingest.model import LoadedModel
 from ingest.tokens import bos_for
@@ -22,6 +23,14 @@ class PromptPair:
     """Text of one token, with its space: ' an'."""
     other: str
     """Text of the token it is weighed against."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if not is_text(getattr(self, field.name)):
+                raise StudyError(
+                    f"{field.name} {getattr(self, field.name)!r} holds half a character (a lone surrogate), which is "
+                    "no text. Write the whole character."
+                )
 
 
 @dataclass(frozen=True)

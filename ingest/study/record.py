@@ -13,11 +13,10 @@ import pyarrow as pa
 from rich.console import Console
 
 from atlas.db import open_atlas
-from atlas.files import check_output
 from atlas.records import AtlasInfo
 from ingest.device import choose_device
 from ingest.errors import StudyError
-from ingest.extend import extend_atlas
+from ingest.extend import check_extendable, extend_atlas
 from ingest.load import library_versions
 from ingest.model import LoadedModel, load_model
 from ingest.progress import Phases
@@ -80,8 +79,7 @@ def record_study(request: Request, console: Console) -> Recorded:
         info = atlas.info
         _check_name(request, atlas.rows("SELECT name FROM study"))
         means = atlas.arrays("SELECT activation_mean FROM neuron ORDER BY neuron_id")
-    if request.out is not None and request.out != request.file:
-        check_output(request.out, force=request.force)
+    check_extendable(request.file, request.out, force=request.force)
     pairs = _pairs(request)
     device = choose_device(request.device)
     with Phases(console, device) as phases:

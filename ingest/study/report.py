@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from atlas.db import open_atlas
 from ingest.study.record import Recorded
@@ -27,7 +28,7 @@ ORDER BY s.neuron_id NULLS LAST, s.variant"""
 
 def print_study(recorded: Recorded, console: Console) -> None:
     """Print the difference, the layers whose MLP recovers most, the neurons found, and their ablations."""
-    console.print(f"\n[bold]{recorded.out}[/bold]  build {recorded.build_id}")
+    console.print(Text("\n") + Text(str(recorded.out), "bold") + Text(f"  build {recorded.build_id}"), soft_wrap=True)
     with open_atlas(recorded.out) as atlas:
         ((clean, corrupt, p_clean, p_corrupt, n),) = atlas.rows(
             "SELECT clean_logit_diff, corrupt_logit_diff, p_answer_clean, p_answer_corrupt, n_prompts FROM study "
@@ -51,7 +52,7 @@ def print_study(recorded: Recorded, console: Console) -> None:
     for heading in ("neuron", "recovery", "direct effect", "best token"):
         table.add_column(heading, justify="right" if heading in ("recovery", "direct effect") else "left")
     for name, recovery, effect, token in steps:
-        table.add_row(name, f"{recovery:.1%}", "–" if effect is None else f"{effect:.3f}", repr(token))
+        table.add_row(name, f"{recovery:.1%}", "–" if effect is None else f"{effect:.3f}", Text(repr(token)))
     console.print(table)
     for name, variant, change in ablations:
         console.print(f"  {name} {variant}: probability of the answer {change:+.1%}", markup=False)

@@ -8,6 +8,7 @@ from typing import Any
 
 from ingest.errors import StudyError
 from ingest.study.prompts import PromptPair
+from ingest.text_file import NOT_TEXT, read_text, undecodable
 
 _KEYS = ("clean", "corrupt", "answer", "other")
 
@@ -21,11 +22,12 @@ def read_suite(file: Path, answer: str | None = None, other: str | None = None) 
         StudyError: the file cannot be read, or an entry is not what it should be; says which.
     """
     try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise StudyError(f"The suite {file} cannot be read: {error.strerror}.") from error
+        text = read_text(file)
     except UnicodeDecodeError as error:
-        raise StudyError(f"The suite {file} is not UTF-8 (byte {error.start}). Save it as UTF-8.") from error
+        raise StudyError(undecodable(file, error)) from error
+    except (OSError, *NOT_TEXT) as error:
+        cause = getattr(error, "strerror", None) or error
+        raise StudyError(f"The suite {file} cannot be read: {cause}.") from error
     entries = _json_lines(file, text) if file.suffix in (".jsonl", ".ndjson") else _yaml(file, text)
     if not entries:
         raise StudyError(f"The suite {file} is empty: expected entries with keys {', '.join(_KEYS)}.")
@@ -70,4 +72,7 @@ def _pair(place: str, entry: Any, given: dict[str, str | None]) -> PromptPair:
             raise StudyError(f"{place} has no {key!r}: expected keys {', '.join(_KEYS)}.")
         if not isinstance(values[key], str):
             raise StudyError(f"{place}: {key} is {values[key]!r}, expected text. Put it in quotes.")
-    return PromptPair(**values)
+    try:
+        return PromptPair(**values)
+    except StudyError as error:
+        raise StudyError(f"{place}: {error}") from error

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from atlas import Atlas
 from atlas.errors import AtlasError
-from atlas.files import appearing_folder
+from atlas.files import appearing_folder, check_place
 from web.report.block import Section
 from web.report.data import best_curves, effects, predictiveness
 from web.report.drawing import drawing
@@ -75,3 +76,4 @@ def _check(folder: Path, force: bool) -> None:
             f"{str(folder)!r} holds {foreign[0]!r}, which no report wrote: it is not replaced, even with --force. "
             "Choose another folder."
         )
+    check_place(Path(os.path.abspath(folder)))  # Before the charts are drawn.
