@@ -226,6 +226,19 @@ def test_statistics_of_a_constant_have_no_shape() -> None:
     assert torch.isnan(result.kurtosis).all()
 
 
+@pytest.mark.parametrize("reduce", [layer_reducer(torch.device("cpu")), reference.reduce_layer])
+@pytest.mark.parametrize(("size", "finite"), [(1e9, True), (1e10, False), (np.inf, False), (np.nan, False)])
+def test_powers_that_overflow_are_noticed(reduce: Callable, size: float, finite: bool) -> None:
+    """float32 ends at 3.4e38: the square of 1e10 is below that, its fourth power, 1e40, is not; that of 1e9 is."""
+    statistics, runs = ActivationStatistics(2, 2, reduce=reduce), Runs.of(np.array([0]), np.array([4]), "cpu")
+    values = torch.tensor([[0.0, size], [1.0, -size], [2.0, size], [3.0, -size]])
+    for layer, part in ((0, torch.ones(4, 2)), (1, values)):
+        statistics.update(layer, part, runs, torch.empty(4, 2, dtype=torch.uint8), *torch.empty(2, 1, 2))
+    assert bool(statistics.finite()) == finite
+    if np.isfinite(size):
+        assert statistics.moments[1, 1, 1] == pytest.approx(4 * size**2, rel=1e-6)
+
+
 def test_moments_keep_precision_far_from_zero() -> None:
     """Mean 50 times the standard deviation: a large mean must not drown the spread."""
     rng = np.random.default_rng(0)

@@ -14,7 +14,7 @@ import transformers as hf
 from rich.console import Console
 
 from atlas.errors import AtlasError, SlugError
-from atlas.files import OutputFileError
+from atlas.files import OutputFileError, publish
 from ingest.build import build
 from ingest.checks import bytes_per_table, check_file
 from ingest.errors import ActivationError, DatasetError, ModelError, OptionError, OutputError
@@ -24,6 +24,7 @@ from ingest.stream import Reader
 from ingest.writer import AtlasWriter
 from tests import tiny
 from tests.conftest import Built, build_tiny
+from tests.disk import Disk
 
 
 def rows(atlas: Path, sql: str) -> list[tuple]:
@@ -176,6 +177,34 @@ def test_a_finished_run_is_not_lost_to_a_file_that_appeared(
     assert (tmp_path / "race.duckdb").read_text() == "theirs"
     (ours,) = [path for path in tmp_path.iterdir() if path.name != "race.duckdb"]
     assert rows(ours, "SELECT 'race-' || build_id || '.duckdb' FROM atlas") == [(ours.name,)]
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name_and_its_name_before_anybody_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rename before flush, and a loss of power leaves the name over an empty file where a whole one stood."""
+    new, out = tmp_path / "new", tmp_path / "x.duckdb"
+    new.write_text("new")
+    out.write_text("old")
+    disk = Disk(monkeypatch)
+    publish(new, out)
+    assert disk.did == [
+        ("chmod", str(new), 0o444), ("fsync", str(new)), ("replace", str(new), str(out)), ("fsync", str(tmp_path)),
+    ]  # fmt: skip
+    assert out.read_text() == "new"
+
+
+def test_a_written_atlas_is_published_in_that_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "it's.duckdb"
+    with AtlasWriter(out, 4) as writer:
+        writer.close()
+        disk = Disk(monkeypatch)
+        writer.publish(out)
+    written = str(writer.path)
+    assert disk.did == [
+        ("chmod", written, 0o444), ("fsync", written), ("replace", written, str(out)), ("fsync", str(tmp_path)),
+    ]  # fmt: skip
+    assert rows(out, "SELECT count(*) FROM neuron") == [(0,)]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, RuntimeError])

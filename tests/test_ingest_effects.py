@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -17,9 +18,9 @@ from atlas.cli import main
 from atlas.db import open_atlas
 from ingest.effects import ChosenPair, Firing, choose_pairs, measure_effects
 from ingest.effects.record import planned_passes, within_budget
-from ingest.model import load_model
+from ingest.model import bridge_for, describe, load_model
 from ingest.study import StudyModel
-from tests import tiny
+from tests import study_models, tiny
 from tests.conftest import Built, build_tiny
 
 
@@ -104,6 +105,40 @@ def test_measures_are_those_of_a_plain_run_each(name: str, request: pytest.Fixtu
         found, low, high = effect.mean("logit_change", 0)
         assert found == pytest.approx(np.mean(effect.values[:, 5]), abs=1e-6)
         assert low <= found <= high
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_models_logit_scale_is_in_every_measure(tmp_path: Path):
+    """Granite divides its logits by 2: by hand, in float64, from one run and one with the neuron at its mean."""
+    net, tokenizer = study_models.make("granite"), study_models.save_tokenizer(tmp_path)
+    ids, neuron, mean, congruence, token = [0, 7, 99, 200, 31], 24 + 5, 0.25, 1.75, 17
+    model = StudyModel(
+        describe("granite", None, bridge_for("granite", copy.deepcopy(net), tokenizer), tokenizer), torch.device("cpu")
+    )
+    pair = ChosenPair(neuron, token, "positive", congruence, "metric", (Firing(3, 4, 1.0),))
+    (effect,) = measure_effects(model, [pair], {3: ids}, np.full(3 * 24, mean))
+    net, seen = net.double(), {}
+    net.model.norm.register_forward_pre_hook(lambda _, args: seen.update(final=args[0][0, -1]))
+    down = net.model.layers[1].mlp.down_proj
+    down.register_forward_pre_hook(lambda _, args: seen.update(activation=float(args[0][0, -1, 5])))
+    with torch.no_grad():
+        before = net(input_ids=torch.tensor([ids])).logits[0, -1].numpy()
+        final, activation = seen["final"].numpy(), seen["activation"]
+
+        def ablate(_: torch.nn.Module, args: tuple) -> tuple:
+            x = args[0].clone()
+            x[0, -1, 5] = mean
+            return (x,)
+
+        down.register_forward_pre_hook(ablate)
+        after = net(input_ids=torch.tensor([ids])).logits[0, -1].numpy()
+    p = [study_models.softmax(logits)[token] for logits in (before, after)]
+    changed = (after[token] - after.mean()) - (before[token] - before.mean())
+    direct = (activation - mean) * congruence / np.sqrt((final**2).mean() + net.config.rms_norm_eps) / 2
+    rank = [1 + int((logits > logits[token]).sum()) for logits in (before, after)]
+    expected = [activation, p[0], p[1] - p[0], rank[0], rank[1] - rank[0], changed, direct]
+    assert effect.values[0].tolist() == pytest.approx(expected, rel=2e-3, abs=1e-5)
+    assert abs(direct) > 1e-3
 
 
 CONSTANT, WRITES, DECOY_WRITES, SLOPE, LINEAR = 10.0, 8.0, 6.0, 2.0, 10.0

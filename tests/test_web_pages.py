@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.html_reader import Reader
+from web import caching
 from web.charts.theme import CONFIG, colours
 
 PAGES = [
@@ -319,6 +320,36 @@ def test_pages_are_validated_by_build_and_address(client):
     pinned = client.get(f"/tiny-llama@{build(client, 'tiny-llama')}/L1N7")
     assert pinned.headers["Cache-Control"] == "public, max-age=3600"
     assert "ETag" not in client.get("/tiny-llama/L9N9").headers
+
+
+def test_pages_made_by_another_program_are_fetched_anew(client, monkeypatch, tmp_path):
+    """After an upgrade the build is the same and the page is not."""
+    held = client.get("/tiny-llama/L1N7").headers["ETag"]
+    _, digest, _ = held.split("-")
+    assert re.fullmatch(r"[0-9a-f]{12}", digest)
+    monkeypatch.setattr(caching, "program_digest", lambda: "0123456789ab")
+    response = client.get("/tiny-llama/L1N7", headers={"If-None-Match": held})
+    assert response.status_code == 200
+    assert response.headers["ETag"] == held.replace(digest, "0123456789ab")
+    assert client.get("/tiny-llama/L1N7", headers={"If-None-Match": response.headers["ETag"]}).status_code == 304
+
+
+@pytest.mark.parametrize(("name", "part"), [
+    ("web/page.py", True), ("web/views/neuron.py", True), ("web/templates/a.html", True), ("web/static/a.css", True),
+    ("web/static/a.js", True), ("atlas/queries/a.py", True), ("web/static/a.png", False),
+])  # fmt: skip
+def test_whatever_makes_a_page_is_in_the_programs_digest(monkeypatch, tmp_path, name, part):
+    for package in ("web", "atlas"):
+        (tmp_path / package).mkdir()
+    monkeypatch.setattr(caching, "__file__", str(tmp_path / "web" / "caching.py"))
+    monkeypatch.setattr(caching.atlas, "__file__", str(tmp_path / "atlas" / "__init__.py"))
+    of_none = caching.program_digest.__wrapped__()
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True, parents=True)
+    file.write_text("a")
+    one = caching.program_digest.__wrapped__()
+    file.write_text("b")
+    assert (len({of_none, one, caching.program_digest.__wrapped__()}) == 3) == part
 
 
 def test_answers_are_compressed_for_those_who_can_read_them(client):

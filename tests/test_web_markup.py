@@ -1,0 +1,111 @@
+"""The HTML of texts and of tables behind charts, word for word."""
+
+from __future__ import annotations
+
+import pytest
+
+from atlas.records import Example, Token
+from web import markup
+from web.charts import Table
+from web.charts.result import result_chart
+
+
+def token(token_id, text):
+    return Token(token_id, text, text.encode(), False)
+
+
+def example(texts, activations, *, position, window_start=1, text_length=None, activation=None):
+    tokens = tuple(token(number, text) for number, text in enumerate(texts))
+    exact = activations[position - window_start] if activation is None else activation
+    length = window_start + len(texts) if text_length is None else text_length
+    return Example(
+        "max", None, 1, 9, position, exact, tokens[0], None, window_start, length, tokens, tuple(activations)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("ratio", "level"),
+    # A level is an eighth of log 16: level k ends at (16^(k/8) - 1) / 15, so 2, 4, 6 at 1/15, 1/5, 7/15.
+    [(0, 0), (0.0199, 0), (0.02, 1), (0.027, 1), (0.028, 2), (0.066, 2), (0.067, 3), (0.1, 3), (0.121, 3), (0.122, 4),
+     (0.199, 4), (0.201, 5), (0.31, 5), (0.311, 6), (0.466, 6), (0.467, 7), (0.687, 7), (0.688, 8), (1, 8), (3, 8)],
+)  # fmt: skip
+def test_levels_of_colour(ratio, level):
+    assert markup.level(ratio * 7, 7.0) == markup.level(-ratio * 7, 7.0) == level
+    assert markup.level(ratio, 0.0) == 0
+
+
+def test_a_window_marks_the_firing_token_and_the_next():
+    shown = markup.window(example(["a", " <b>", " c", "\n", "e"], [0.0, 8.0, -1.0, 0.1, 4.0], position=2), 8.0)
+    # -1 of 8: 8 log(1 + 15/8) / log 16 is 3.05, so 4; 0.1 of 8 is below 0.02; 4 of 8 is 6.2, so 7.
+    assert shown == (
+        '<p class="text"><i title="0">a</i><i class="p8 peak" title="8"> &lt;b&gt;</i><i class="n4 next" title="-1"> c'
+        '</i><i title="0.1">↵</i><i class="p7" title="4">e</i></p>'
+    )
+
+
+def test_an_unmarked_next_token_is_still_the_next_and_the_peak_is_exact():
+    shown = markup.window(example(["a", "b", "c"], [0.0, 8.0, 0.0], position=2, activation=7.98765), 8.0)
+    assert shown == (
+        '<p class="text"><i title="0">a</i><i class="p8 peak" title="7.988">b</i><i class="next" title="0">c</i></p>'
+    )
+
+
+CUT = '<span class="cut">…</span>'
+
+
+@pytest.mark.parametrize(("start", "length", "before", "after"), [
+    (0, 4, False, False), (1, 5, False, False), (2, 6, True, False), (1, 6, False, True), (3, 9, True, True),
+])  # fmt: skip
+def test_a_window_says_where_it_is_cut(start, length, before, after):
+    """BOS, at 0, is not missed."""
+    here = example(list("abcd"), [0.0, 1.0, 0.0, 0.0], position=start + 1, window_start=start, text_length=length)
+    for shown in (markup.window(here, 1.0), markup.snippet(here, 1.0)):
+        assert shown.count(CUT) == before + after
+        assert shown.index(CUT) < shown.index("peak") if before else True
+        assert shown.rindex(CUT) > shown.index("peak") if after else True
+
+
+def test_a_snippet_has_twelve_tokens_before_and_six_after():
+    texts = [chr(ord("a") + place) for place in range(26)]
+    here = example(texts, [0.0] * 26, position=15, text_length=27, activation=1.0)
+    shown = markup.snippet(here, 1.0)
+    left, right = shown.split('</span></span><span class="right">')
+    letters = [[text for text in texts if f">{text}</i>" in side] for side in (left, right)]
+    assert letters == [list("cdefghijklmn"), list("opqrstu")]
+    assert left.count(CUT) == right.count(CUT) == 1
+    assert '<i class="p8 peak" title="1">o</i><i class="next" title="0">p</i>' in right
+
+
+def test_a_whole_text_has_what_no_activation_is_known_of_without_any():
+    text = [token(number, text) for number, text in enumerate(["<bos>", "w", "<x>", "y", "z", "&"])]
+    here = example(["<x>", "y"], [0.0, 1.0], position=3, window_start=2, text_length=6)
+    assert markup.whole(here, text, 1.0) == (
+        '<p class="text">w<i title="0">&lt;x&gt;</i><i class="p8 peak" title="1">y</i>z&amp;</p>'
+    )
+    first = example(["<bos>", "w"], [1.0, 0.0], position=0, window_start=0, text_length=6)
+    assert markup.whole(first, text, 1.0).startswith('<p class="text"><i class="p8 peak" title="1">&lt;bos&gt;</i>')
+
+
+HOSTILE = "<img src=x onerror=alert(1)>\"'&amp;"
+ESCAPED = "&lt;img src=x onerror=alert(1)&gt;&#34;&#39;&amp;amp;"
+
+
+def test_cells_of_a_chart_table_are_text():
+    table = Table(("a", "b"), ((HOSTILE, 1234.567), (None, 0), (-0.25, 12)))
+    assert markup.table_rows(table) == (
+        f"<tr><td>{ESCAPED}</td><td>1,235</td></tr>\n<tr><td>–</td><td>0</td></tr>\n"
+        "<tr><td>−0.2500</td><td>12</td></tr>"
+    )
+
+
+def test_a_drawn_answer_keeps_text_text():
+    rows = [(HOSTILE, 1.5, "cut"), ([1, "<b>"], 2, None), (None, None, True)]
+    chart = result_chart("bar", ["<x>", "y", "unused"], rows, "<x>", "y", "T")
+    assert chart.table == Table(("<x>", "y"), ((HOSTILE, 1.5), ("[1, '<b>']", 2), (None, None)))
+    shown = markup.table_rows(chart.table)
+    assert f"<td>{ESCAPED}</td><td>1.500</td>" in shown
+    assert "<td>[1, &#39;&lt;b&gt;&#39;]</td><td>2</td>" in shown
+    assert (chart.title, chart.caption) == ("T: y by <x>", "3 rows.")
+    x, y = (chart.spec["encoding"][channel] for channel in "xy")
+    assert (x["type"], x["title"], y["type"], y["title"]) == ("nominal", "<x>", "quantitative", "y")
+    assert chart.spec["datasets"]["rows"][0] == {"x": HOSTILE, "y": 1.5}
