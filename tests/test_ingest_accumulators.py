@@ -210,6 +210,31 @@ def test_example_slots_are_reused(case: str) -> None:
     assert sorted(lists.slots.flatten().tolist()) == list(range(lists.n_slots))
 
 
+def test_counts_by_hand() -> None:
+    """Three positions: the last has no next token (-1), which is counted for no token, the first one or the last."""
+    counts = TokenCounts(3)
+    counts.update(torch.tensor([0, 2, 2]), torch.tensor([2, 2, -1]), torch.tensor([1, 0, 1]))
+    found = {role: values.tolist() for role, values in counts.result().items()}
+    assert found == {"input": [1, 0, 2], "actual": [0, 0, 2], "predicted": [1, 2, 0]}
+
+
+def test_prediction_cells_by_hand() -> None:
+    """Two layers of two neurons, pairs (neuron 0, token 1), (1, 0), (3, 0), (3, 2); bins differ by position."""
+    histogram = PredictionHistogram(torch.tensor([0, 1, 3, 3]), torch.tensor([1, 0, 0, 2]), 3, 2)
+    bins = torch.tensor([[[5, 6], [7, 8], [9, 10]], [[15, 16], [17, 18], [19, 20]]], dtype=torch.uint8)
+    actual, predicted = torch.tensor([0, 2, -1]), torch.tensor([1, 1, 0])
+    assert histogram.totals(actual, predicted).tolist() == [4, 3]  # of predicted tokens, and of actual ones
+    for _ in range(2):
+        histogram.update(bins, actual, predicted)
+    result = histogram.result()
+    rows = zip(*(getattr(result, name).tolist() for name in ("neuron", "token", "bin", "n_predicted", "n_actual")),
+               strict=True)  # fmt: skip
+    assert list(rows) == [
+        (0, 1, 5, 2, 0), (0, 1, 7, 2, 0), (1, 0, 6, 0, 2), (1, 0, 10, 2, 0), (3, 0, 16, 0, 2), (3, 0, 20, 2, 0),
+        (3, 2, 18, 0, 2),
+    ]  # fmt: skip
+
+
 def statistics_of(values: torch.Tensor) -> object:
     """Result of one layer over one text."""
     n, d_mlp = values.shape

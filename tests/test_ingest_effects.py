@@ -16,8 +16,8 @@ from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 from atlas.cli import main
 from atlas.db import open_atlas
-from ingest.effects import ChosenPair, Firing, choose_pairs, measure_effects
-from ingest.effects.record import planned_passes, within_budget
+from ingest.effects import ChosenPair, Firing, PairEffect, choose, choose_pairs, measure_effects
+from ingest.effects.record import effect_rows, planned_passes, within_budget
 from ingest.model import bridge_for, describe, load_model
 from ingest.study import StudyModel
 from tests import study_models, tiny
@@ -264,6 +264,38 @@ def test_pairs_are_the_best_of_both_lists_and_positions_those_at_which_the_neuro
         assert len({(firing.text_id, firing.position) for firing in pair.firings}) == len(pair.firings)
         stored = ask(tiny_llama_atlas, f"SELECT text_id, position FROM example WHERE neuron_id = {pair.neuron_id}")
         assert {(firing.text_id, firing.position) for firing in pair.firings} <= set(stored)
+
+
+def test_half_of_the_positions_are_ordinary_ones_from_every_octave():
+    def firings(start: int, n: int) -> list[Firing]:
+        return [Firing(start + place, 7, 1.0) for place in range(n)]
+
+    def texts(extreme: list[Firing], ordinary: list[Firing], positions: int) -> list[int]:
+        return [firing.text_id for firing in choose._sample(extreme, ordinary, positions)]
+
+    assert texts(firings(0, 6), firings(10, 8), 6) == [0, 1, 2, 10, 12, 15]  # every 8/3-th
+    assert texts(firings(0, 2), firings(10, 8), 6) == [0, 1, 10, 12, 14, 16]  # four, where the others are two
+    assert texts(firings(0, 9), firings(10, 1), 6) == [0, 1, 2, 3, 4, 10]
+    assert texts(firings(0, 9), [], 6) == [0, 1, 2, 3, 4, 5]
+    assert texts(firings(0, 2), firings(1, 3), 4) == [0, 1, 2, 3]  # text 1 is in both, and once in what is chosen
+
+
+def test_rows_of_effects_by_hand():
+    """Three positions: means, the median of the ranks, intervals in order; one position has no interval."""
+    values = np.array([[1.0, 0.5, -0.25, 1, 2, -1.5, 3.0], [2.0, 0.25, -0.125, 2, 7, -0.5, 1.0],
+                       [6.0, 0.0, 0.0, 9, 0, -1.0, 2.0]])  # fmt: skip
+    pair = ChosenPair(5, 17, "negative", 1.5, "metric")
+    one, other = effect_rows([PairEffect(pair, values), PairEffect(pair, values[:1])], seed=0).to_pylist()
+    assert {name: one[name] for name in ("neuron_id", "token_id", "side", "chosen_by", "n_positions")} == {
+        "neuron_id": 5, "token_id": 17, "side": "negative", "chosen_by": "metric", "n_positions": 3,
+    }  # fmt: skip
+    means = {"activation_mean": 3.0, "probability": 0.25, "rank_median": 2.0, "probability_change": -0.125,
+             "rank_change": 3.0, "logit_change": -1.0, "direct_effect": 2.0}  # fmt: skip
+    assert {name: one[name] for name in means} == pytest.approx(means)
+    for name, least, most in (("probability_change", -0.25, 0.0), ("rank_change", 0, 7), ("logit_change", -1.5, -0.5)):
+        assert least <= one[f"{name}_low"] < one[name] < one[f"{name}_high"] <= most
+        assert other[f"{name}_low"] is other[f"{name}_high"] is None
+    assert (other["rank_median"], other["rank_change"], other["logit_change"]) == (1.0, 2.0, -1.5)
 
 
 def test_a_budget_keeps_the_best(tiny_llama_atlas: Path):

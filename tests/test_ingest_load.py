@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import subprocess
 import sys
 import textwrap
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
@@ -22,6 +24,7 @@ from ingest.congruence import RankedList
 from ingest.content_hash import ContentHash
 from ingest.errors import OutputError
 from ingest.writer import AtlasWriter, joined, vectors, words
+from tests.conftest import Built
 
 COLUMNS = {
     "id": pa.array(range(12), pa.int32()),
@@ -144,6 +147,21 @@ def test_batches_change_neither_build_id_nor_rows(tmp_path: Path, d_model: int) 
     assert found[300][0] == found[7][0]
     assert found[300][1] == found[7][1]
     assert not list(tmp_path.iterdir())
+
+
+def test_when_and_by_which_command_a_file_was_written_is_not_in_its_build_id(built_gpt2: Built, tmp_path: Path) -> None:
+    with duckdb.connect(str(built_gpt2.atlas), read_only=True) as connection:
+        (row,) = connection.sql("SELECT * EXCLUDE (build_id) FROM atlas").to_arrow_table().to_pylist()
+
+    def build_id(**changes: object) -> str:
+        with AtlasWriter(tmp_path / "x.duckdb", row["d_model"]) as writer:
+            return writer.write_atlas({name: [value] for name, value in (row | changes).items()})
+
+    same = build_id()
+    assert re.fullmatch("[0-9a-f]{12}", same)
+    assert build_id(built_at=datetime(2001, 2, 3), command="atlas ingest --elsewhere") == same
+    others = {build_id(**change) for change in ({"slug": "x"}, {"seed": row["seed"] + 1}, {"device": "cuda"})}
+    assert len(others | {same}) == 4
 
 
 def test_a_file_out_of_order_is_refused(tmp_path: Path) -> None:
