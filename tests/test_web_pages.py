@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.html_reader import Reader
-from web import caching
+from web import caching, urls
 from web.charts.theme import CONFIG, colours
 
 PAGES = [
@@ -121,6 +121,44 @@ def test_other_spellings_lead_to_the_canonical_address(client, url, location):
     else:
         assert response.status_code == 301
         assert response.location == location
+
+
+def test_addresses_by_hand():
+    ref, pin = urls.AtlasRef("a-1"), urls.AtlasRef("a-1", "0123456789ab")
+    assert urls.study(ref, "x/y?z=1 #é") == "/a-1/study/x%2Fy%3Fz%3D1%20%23%C3%A9"
+    assert urls.live_progress(pin, "x/y") == "/a-1@0123456789ab/live/study/x%2Fy"
+    assert urls.search(" a&b=c", None) == "/search?q=%20a%26b%3Dc"
+    assert urls.compare(ref, []) == "/a-1/compare"
+    assert urls.compare(pin, ["L1N2", "L0N3"], 0) == "/a-1@0123456789ab/compare?n=L1N2&n=L0N3&token=0"
+    assert urls.bridge_compare(["a-1:L1N2"], "") == "/bridge/compare?n=a-1%3AL1N2&text="
+    assert urls.api("atlases/{atlas}/tokens/{token}", ref, {"token": "a/b@c"}, q="1 2") == (
+        "/api/v1/atlases/a-1/tokens/a%2Fb@c?q=1%202"
+    )
+    assert urls.sql(ref, "SELECT 1", {"a b": "'"}) == "/a-1/sql?sql=SELECT%201&p.a%20b=%27"
+    page = "/a-1/L1N2?token=5"
+    assert urls.json(page) == "/a-1/L1N2.json?token=5"
+    assert urls.card("/a-1") == "/a-1.card.png"
+    assert urls.csv(page) == "/a-1/L1N2.csv?token=5"
+    assert urls.chart(page, "a b", "svg") == "/a-1/L1N2.chart.svg?token=5&chart=a%20b"
+    assert urls.chart("/a-1", "x", "csv") == "/a-1.chart.csv?chart=x"
+    assert urls.embed(page, "writes", "dark") == "/embed/a-1/L1N2/writes?token=5&theme=dark"
+    assert urls.embed("/a-1/token/5", theme="light") == "/embed/a-1/token/5?theme=light"
+    assert urls.pinned(ref, page, "0123456789ab") == "/a-1@0123456789ab/L1N2?token=5"
+    assert urls.pinned(pin, "/a-1@0123456789ab/L1N2", "ffffffffffff") == "/a-1@ffffffffffff/L1N2"
+    # What follows the slug may hold the same words.
+    assert urls.current(pin, "/a-1@0123456789ab/study/a-1@0123456789ab") == "/a-1/study/a-1@0123456789ab"
+    assert urls.current(pin, "/embed/a-1@0123456789ab/L1N2") == "/embed/a-1/L1N2"
+
+
+@pytest.mark.parametrize(("address", "embedded", "live", "framed"), [
+    ("/a/L1N2", True, False, False), ("/a@0123/token/5?x=1", True, False, False), ("/a/L1", False, False, False),
+    ("/a/L1N2/tokens", False, False, False), ("/a/live", False, True, False), ("/a/L1N2/live.json", False, True, False),
+    ("/a/live/study/x", False, True, False), ("/a/lively", False, False, False), ("/a/study/live", False, False, False),
+    ("/embed/a/L1N2", False, False, True), ("/embedded/L1N2", True, False, False),
+])  # fmt: skip
+def test_what_kind_an_address_is_of(address, embedded, live, framed):
+    found = urls.has_embed(address), urls.is_live(address.partition("?")[0]), urls.may_be_framed(address)
+    assert found == (embedded, live, framed)
 
 
 @pytest.mark.parametrize("url", ["/", "/tiny-llama/L1N7", "/tiny-llama/L1N7.json", "/nowhere", "/static/atlas.css"])
