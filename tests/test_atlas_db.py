@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import duckdb
@@ -102,6 +103,46 @@ def test_threads_share_an_atlas(tiny_llama_atlas):
             pool.map(lambda n: atlas.rows("SELECT name FROM neuron WHERE neuron_id = ?", n % 5)[0][0], range(200))
         )
     assert names == [f"L0N{n % 5}" for n in range(200)]
+
+
+def test_what_is_remembered_is_made_once_however_many_threads_ask(tiny_llama_atlas):
+    looks, begun, go_on = threading.Semaphore(0), threading.Event(), threading.Event()
+
+    class Watched(dict):
+        def __contains__(self, name):
+            looks.release()
+            return super().__contains__(name)
+
+    made = []
+
+    def make():
+        made.append(object())
+        begun.set()
+        assert go_on.wait(60)
+        return made[-1]
+
+    with open_atlas(tiny_llama_atlas) as atlas, ThreadPoolExecutor(2) as pool:
+        atlas._remembered = Watched()
+        first = pool.submit(atlas.remembered, "it", make)
+        assert begun.wait(60)
+        second = pool.submit(atlas.remembered, "it", make)
+        for _ in range(3):  # The first looked twice; the second has looked, seen nothing, and waits for the first.
+            assert looks.acquire(timeout=60)
+        go_on.set()
+        assert first.result() is second.result() is made[0]
+        assert atlas.remembered("it", lambda: None) is made[0]
+        assert atlas.remembered("other", lambda: 5) == 5
+    assert len(made) == 1
+
+
+def test_a_closed_atlas_opens_again(tiny_llama_atlas):
+    atlas = open_atlas(tiny_llama_atlas)
+    count = atlas.rows("SELECT count(*) FROM neuron")
+    connections = list(atlas._connections)
+    atlas.close()
+    assert all(connection.closed for connection in connections)
+    assert atlas.rows("SELECT count(*) FROM neuron") == count
+    atlas.close()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

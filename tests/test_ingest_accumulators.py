@@ -264,10 +264,11 @@ def test_powers_that_overflow_are_noticed(reduce: Callable, size: float, finite:
         assert statistics.moments[1, 1, 1] == pytest.approx(4 * size**2, rel=1e-6)
 
 
-def test_moments_keep_precision_far_from_zero() -> None:
-    """Mean 50 times the standard deviation: a large mean must not drown the spread."""
+@pytest.mark.parametrize(("mean", "std"), [(5.0, 0.1), (100.0, 0.01), (-1000.0, 0.01)])
+def test_moments_keep_precision_far_from_zero(mean: float, std: float) -> None:
+    """Mean 50 to 100,000 times the standard deviation: a large mean must not drown the spread."""
     rng = np.random.default_rng(0)
-    values = rng.normal(5.0, 0.1, (4096, 1)).astype(np.float32)
+    values = rng.normal(mean, std, (4096, 1)).astype(np.float32)
     result = statistics_of(torch.from_numpy(values))
     exact = values.astype(np.float64)
     centred = exact - exact.mean()
