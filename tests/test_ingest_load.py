@@ -174,6 +174,22 @@ def test_a_file_out_of_order_is_refused(tmp_path: Path) -> None:
             check_file(writer.path, {})
 
 
+def test_rows_of_one_key_side_by_side_are_refused(tmp_path: Path) -> None:
+    """In order, and not once each: a key of one column, and one of two that differs in neither."""
+    with AtlasWriter(tmp_path / "x.duckdb", 4) as writer:
+        ids = np.array([0, 1, 1, 2], dtype=np.int32)
+        writer.write("token_weight", {"token_id": ids, "readout": vectors(np.ones((4, 4), dtype=np.float32))})
+        writer.close()
+        with pytest.raises(OutputError, match=r"'token_weight' has two rows of key \(1,\)"):
+            check_file(writer.path, {})
+    with AtlasWriter(tmp_path / "x.duckdb", 4) as writer:
+        bins = np.array([0, 3, 3, 0], dtype=np.int16)
+        writer.write("activation_histogram", {"neuron_id": ids, "bin": bins, "n": np.ones(4, dtype=np.int64)})
+        writer.close()
+        with pytest.raises(OutputError, match=r"'activation_histogram' has two rows of key \(1, 3\)"):
+            check_file(writer.path, {})
+
+
 FULL_DISK = """
     import resource, signal, sys
     from pathlib import Path

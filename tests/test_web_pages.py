@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import math
 import re
 from xml.etree import ElementTree
 
+import duckdb
 import pytest
 
 from tests.html_reader import Reader
-from web import caching, urls
+from web import caching, create_app, urls
 from web.charts.theme import CONFIG, colours
 
 PAGES = [
@@ -358,6 +360,56 @@ def test_pages_are_validated_by_build_and_address(client):
     pinned = client.get(f"/tiny-llama@{build(client, 'tiny-llama')}/L1N7")
     assert pinned.headers["Cache-Control"] == "public, max-age=3600"
     assert "ETag" not in client.get("/tiny-llama/L9N9").headers
+
+
+def test_pages_are_fetched_anew_when_another_atlas_is_served_beside(client, tiny_llama_atlas):
+    """They lead to the others."""
+    app = create_app([tiny_llama_atlas])
+    alone = app.test_client().get("/tiny-llama/token/40")
+    beside = client.get("/tiny-llama/token/40", headers={"If-None-Match": alone.headers["ETag"]})
+    assert (beside.status_code, alone.data == beside.data) == (200, False)
+    app.extensions["atlases"]["tiny-llama"].close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "how"), [("svg", "inline"), ("png", "inline"), ("json", "inline"), ("csv", "attachment")]
+)
+def test_drawings_are_shown_and_tables_are_saved(client, kind, how):
+    answer = client.get(f"/tiny-llama/L1N7.chart.{kind}?chart=histogram")
+    assert answer.status_code == 200
+    disposition = answer.headers["Content-Disposition"]
+    assert re.fullmatch(rf"{how}; filename=l1n7-[a-z0-9-]*histogram\.{kind}", disposition), disposition
+
+
+def test_full_colour_is_the_neurons_greatest_magnitude(client, tiny_llama_atlas):
+    """Of a neuron that is further below zero than above: an eighth of log 16 a level."""
+    with duckdb.connect(str(tiny_llama_atlas), read_only=True) as connection:
+        name, least = connection.execute(
+            "SELECT name, activation_min FROM neuron WHERE -activation_min > 2 * activation_max "
+            "AND activation_max > 0.1 ORDER BY neuron_id LIMIT 1"
+        ).fetchone()
+    text = client.get(f"/tiny-llama/{name}?context=window").text
+    peaks = re.findall(r'<i class="([pn])([1-8]) peak" title="([^"]+)"', text)
+    assert {("p", "8"), ("n", "8")} & {peak[:2] for peak in peaks} == {("n", "8")}
+    for sign, level, value in peaks:
+        eighths = 8 * math.log(1 + 15 * abs(float(value) / least)) / math.log(16)
+        assert sign == ("p" if float(value) > 0 else "n")
+        assert eighths - 0.01 <= int(level) < eighths + 1.01, value
+
+
+def test_an_octaves_share_is_of_all_positions(client, tiny_llama_atlas):
+    data = client.get("/tiny-llama/L1N7.json").json["texts"]["intervals"]
+    assert len(data) > 2
+    with duckdb.connect(str(tiny_llama_atlas), read_only=True) as connection:
+        (total,) = connection.execute("SELECT n_positions FROM atlas").fetchone()
+        for item in data:
+            low = -math.inf if item["lower"] is None else item["lower"]
+            high = math.inf if item["upper"] is None else item["upper"]
+            (n,) = connection.execute(
+                "SELECT sum(n)::INTEGER FROM activation_histogram JOIN histogram_bin USING (bin) "
+                "JOIN neuron USING (neuron_id) WHERE name = 'L1N7' AND lower >= ? AND upper <= ?", [low, high]
+            ).fetchone()  # fmt: skip
+            assert (item["n_positions"], item["fraction"]) == (n, n / total)
 
 
 def test_pages_made_by_another_program_are_fetched_anew(client, monkeypatch, tmp_path):
