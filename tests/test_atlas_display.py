@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atlas.display import read_shown, show_in_text, show_number, show_range, show_token, visible
+from atlas.display import read_shown, show_in_text, show_number, show_percentile, show_range, show_token, visible
 from atlas.jsonable import dumps
 from atlas.records import Token
 
@@ -90,6 +90,17 @@ def test_a_copied_token_is_read_back(text):
 )  # fmt: skip
 def test_numbers(value, shown):
     assert show_number(value) == shown
+
+
+def test_percentiles_are_rounded_down():
+    """Nothing but the whole is 100."""
+    assert [show_percentile(value) for value in (0.0, 0.12399, 0.5, 0.9999, 1.0)] == [
+        "0.0",
+        "12.3",
+        "50.0",
+        "99.9",
+        "100.0",
+    ]
 
 
 def test_ranges():
