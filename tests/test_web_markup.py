@@ -1,12 +1,15 @@
-"""The HTML of texts and of tables behind charts, word for word."""
+"""The HTML of texts and of tables behind charts, word for word; where charts draw what they draw."""
 
 from __future__ import annotations
 
 import pytest
 
-from atlas.records import Example, Token
+from atlas.records import Candidate, Curve, CurvePoint, Example, NeuronRef, StudyStep, Token
 from web import markup
 from web.charts import Table
+from web.charts.chart import drawn_centre, drawn_edges, rounded
+from web.charts.curve import ceiling_of
+from web.charts.heat import reach_of
 from web.charts.result import result_chart
 
 
@@ -109,3 +112,43 @@ def test_a_drawn_answer_keeps_text_text():
     x, y = (chart.spec["encoding"][channel] for channel in "xy")
     assert (x["type"], x["title"], y["type"], y["title"]) == ("nominal", "<x>", "quantitative", "y")
     assert chart.spec["datasets"]["rows"][0] == {"x": HOSTILE, "y": 1.5}
+
+
+def test_where_bins_are_drawn():
+    """An open end is drawn an octave wide, a point at its bin's geometric middle."""
+    edges = [(1.0, 4.0), (-4.0, -1.0), (-0.5, 0.5), (4.0, None), (None, -4.0)]
+    assert [drawn_edges(*pair) for pair in edges] == [(1, 4), (-4, -1), (-0.5, 0.5), (4, 8), (-8, -4)]
+    assert [drawn_centre(*pair) for pair in edges] == pytest.approx([2, -2, 0, 32**0.5, -(32**0.5)])
+    assert [rounded(value) for value in (0.123456789, -12345.678, 0.0)] == [0.12346, -12346.0, 0.0]
+
+
+def curve_of(*counts):
+    """A curve whose points have these (positions, predicted, actual)."""
+    points = tuple(
+        CurvePoint(bin, float(bin), bin + 1.0, n, k, a, k / n, a / n) for bin, (n, k, a) in enumerate(counts)
+    )
+    return Curve(Candidate(NeuronRef(0, 0, 0, "L0N0"), token(1, " an"), 1.0, (), 0, 0), points)
+
+
+@pytest.mark.parametrize(("counts", "top"), [
+    ([(100, 50, 0)], 0.55),  # a tenth above one half
+    ([(100, 5, 50)], 0.55),  # whichever of the two is greater
+    ([(10, 10, 0)], 1.0),
+    ([(1, 1, 0)], 1.1 * (2 / (1 + 1.959964**2) + 0.01)),  # once of once: from 0.2065 on, doubled
+    ([(1, 1, 0), (100, 50, 0)], 0.55),
+    ([(1000, 0, 0)], 0.01),
+    ([], 0.01),
+])  # fmt: skip
+def test_how_far_up_fractions_are_drawn(counts, top):
+    assert ceiling_of([curve_of(*counts)]) == pytest.approx(top, abs=1e-6)
+
+
+def test_colours_of_a_heat_map_reach_as_far_as_all_but_one_cell_in_a_hundred():
+    def cells(*values):
+        return [StudyStep("patch_mlp_out", None, None, 0, place, None, value, None, None, 1)
+                for place, value in enumerate(values)]  # fmt: skip
+
+    assert reach_of([cells(*[0.5] * 60), cells(*[-0.5] * 39, 9.0)]) == 1.0
+    assert reach_of([cells(*[0.5] * 98, -9.0, 8.0)]) == 8.0
+    assert reach_of([cells(-3.0)]) == 3.0
+    assert reach_of([[], []]) == 1.0
