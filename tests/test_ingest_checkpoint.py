@@ -144,6 +144,25 @@ def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
         CheckpointFolder(tmp_path / "file" / "inside")
 
 
+@pytest.mark.parametrize("step", ["replace", "fsync"])
+def test_a_save_that_fails_at_its_last_steps_leaves_nothing(
+    folder: CheckpointFolder, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    before = folder.save("texts", {"n": torch.tensor([1])}, {"number": 1})
+
+    def fail(*_: object) -> None:
+        raise OSError("input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, step, fail)
+        with pytest.raises(
+            CheckpointError, match=r"cannot be written: input/output error. Those before it are untouched"
+        ):
+            folder.save("texts", {"n": torch.tensor([2])}, {"number": 2})
+    assert list(folder.folder.iterdir()) == [before]
+    assert folder.load("texts").meta == {"number": 1}
+
+
 SAVE_LARGE = """
 import sys, torch
 from pathlib import Path
