@@ -11,6 +11,7 @@ from web.charts.chart import drawn_centre, drawn_edges, rounded
 from web.charts.curve import ceiling_of
 from web.charts.heat import reach_of
 from web.charts.result import result_chart
+from web.live.placed import PlacedToken
 
 
 def token(token_id, text):
@@ -87,6 +88,22 @@ def test_a_whole_text_has_what_no_activation_is_known_of_without_any():
     )
     first = example(["<bos>", "w"], [1.0, 0.0], position=0, window_start=0, text_length=6)
     assert markup.whole(first, text, 1.0).startswith('<p class="text"><i class="p8 peak" title="1">&lt;bos&gt;</i>')
+
+
+def test_a_live_text_links_each_token_to_its_row():
+    placed = [
+        PlacedToken(place, token(place, text), activation, below, below, None)
+        for place, (text, activation, below) in enumerate(
+            [("<bos>", -3.0, None), (" <b>", 8.0, 0.5), ("c", -4.0, 0.5), ("\n", 0.0, 0.0)]
+        )
+    ]
+    # BOS does not count, whatever it is; -4 of 8 is 6.2 eighths of log 16, so 7.
+    assert markup.live_text(placed, 8.0) == (
+        '<p class="text live"><a class="cut" href="#t0" data-value="−3.00" title="-3">&lt;bos&gt;</a>'
+        '<a class="p8" href="#t1" data-value="8.00" title="8"> &lt;b&gt;</a>'
+        '<a class="n7" href="#t2" data-value="−4.00" title="-4">c</a>'
+        '<a href="#t3" data-value="0" title="0">↵</a></p>'
+    )
 
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&amp;"
