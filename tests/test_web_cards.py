@@ -189,3 +189,9 @@ def test_hostile_tokens_are_text_on_a_card(tiny_llama_atlas):
             shown = row.token.shown
             assert (shown if len(shown) <= 18 else shown[:17] + "…").replace("␣", "·") in said
         assert words(plain_card("<b>&", "a < b " * 40, "x"))[2] == "<b>&"
+        # Nor does what a prompt or a title holds reorder what stands there, or end the picture.
+        assert words(plain_card("a\u202eb\x1b[1m", "c\x07", "d\u200b"))[1:] == [
+            "d\\u200b",
+            "a\\u202eb\\x1b[1m",
+            "c\\x07",
+        ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from atlas.records import Candidate, Curve, CurvePoint, Example, NeuronRef, StudyStep, Token
@@ -9,6 +11,7 @@ from web import markup
 from web.charts import Table
 from web.charts.chart import drawn_centre, drawn_edges, rounded
 from web.charts.curve import ceiling_of
+from web.charts.drawing import curves_drawing
 from web.charts.heat import reach_of
 from web.charts.result import result_chart
 from web.live.placed import PlacedToken
@@ -169,3 +172,15 @@ def test_colours_of_a_heat_map_reach_as_far_as_all_but_one_cell_in_a_hundred():
     assert reach_of([cells(*[0.5] * 98, -9.0, 8.0)]) == 8.0
     assert reach_of([cells(-3.0)]) == 3.0
     assert reach_of([[], []]) == 1.0
+
+
+def test_fractions_of_a_small_drawing_are_labelled_in_percent():
+    """Up to 0.55: 20% and 40%, of 135 units of height above a foot at 143; the label hangs 3.5 below its line."""
+    drawn = curves_drawing([curve_of((100, 50, 0))])
+    labels = re.findall(r'H314"/><text x="36" y="([\d.]+)" text-anchor="end">([^<]*)</text>', drawn)
+    assert labels == [("146.5", "0"), ("97.4", "20%"), ("48.3", "40%")]
+    small = curves_drawing([curve_of((100_000, 50, 0))])  # 0.00055
+    assert [label for _, label in re.findall(r'y="([\d.]+)" text-anchor="end">([^<]*%)</text>', small)] == [
+        "0.02%",
+        "0.04%",
+    ]
