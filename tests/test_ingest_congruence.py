@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 
+from ingest import keys
 from ingest.congruence import (
     Congruence,
     CongruenceSearch,
@@ -392,3 +393,13 @@ def test_exclusive_pairs_by_hand() -> None:
     one_token = Congruence({"top": alone}, {"top": listed([(0, 1.0), (1, 0.5)])}, None, None)
     assert exclusive_pairs(one_token, "top").neuron.size == 0
     assert hub_count(np.array([3, 0, 3, 1]), 5).tolist() == [1, 1, 0, 2, 0]
+
+
+def test_keys_take_both_zeros_for_one() -> None:
+    """So that of +0.0 and -0.0 the lower id comes first, as of any equal values."""
+    values = torch.tensor([0.0, -0.0, 1e-45, -1e-45, torch.inf, -torch.inf, 2.0, 2.0])
+    ids = torch.tensor([5, 2, 0, 0, 7, 0, 9, 8])
+    order = keys.encode(values, ids).argsort(descending=True).tolist()
+    assert order == [4, 7, 6, 2, 1, 0, 3, 5]
+    assert keys.decode_ids(keys.encode(values, ids)).tolist() == ids.tolist()
+    assert keys.decode_values(keys.encode(values, ids)).tolist() == values.tolist()

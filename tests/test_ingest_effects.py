@@ -266,6 +266,20 @@ def test_pairs_are_the_best_of_both_lists_and_positions_those_at_which_the_neuro
         assert {(firing.text_id, firing.position) for firing in pair.firings} <= set(stored)
 
 
+def test_special_tokens_and_those_that_never_occur_are_left_out(tiny_llama_atlas: Path, tmp_path: Path):
+    with open_atlas(tiny_llama_atlas) as atlas:
+        first, second = (pair.token_id for pair in choose_pairs(atlas, 2, 2)[:2])
+    for token, change in ((first, "special = TRUE"), (second, "n_actual = 0")):
+        file = Path(shutil.copy(tiny_llama_atlas, tmp_path / f"{token}.duckdb"))
+        file.chmod(0o644)
+        with duckdb.connect(str(file)) as connection:
+            connection.execute(f"UPDATE token SET {change} WHERE token_id = {token}")
+        with open_atlas(file) as atlas:
+            chosen = choose_pairs(atlas, 200, 2)
+        assert chosen
+        assert not [pair for pair in chosen if pair.token_id == token and (token == first or "excl" in pair.chosen_by)]
+
+
 def test_half_of_the_positions_are_ordinary_ones_from_every_octave():
     def firings(start: int, n: int) -> list[Firing]:
         return [Firing(start + place, 7, 1.0) for place in range(n)]

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import pytest
 
-from atlas.records import Candidate, Curve, CurvePoint, Example, NeuronRef, StudyStep, Token
+from atlas.records import (
+    Candidate,
+    Curve,
+    CurvePoint,
+    Example,
+    NeuronRef,
+    StudyNeuron,
+    StudyNeurons,
+    StudyStep,
+    Token,
+)
 from web import markup
 from web.charts import Table
 from web.charts.chart import drawn_centre, drawn_edges, rounded
 from web.charts.curve import ceiling_of
 from web.charts.drawing import curves_drawing
 from web.charts.heat import reach_of
+from web.charts.recovery import recovery_chart
 from web.charts.result import result_chart
 from web.live.placed import PlacedToken
 
@@ -184,3 +196,18 @@ def test_fractions_of_a_small_drawing_are_labelled_in_percent():
         "0.02%",
         "0.04%",
     ]
+
+
+def test_bars_of_recovery_say_more_or_less():
+    stands = tuple(
+        StudyNeuron(NeuronRef(place, 0, place, f"L0N{place}"), place + 1, value, None, None, None, None, place == 0)
+        for place, value in enumerate((0.5, -0.25))
+    )
+    study = SimpleNamespace(is_suite=False, n_prompts=1)
+    chart = recovery_chart(study, StudyNeurons(9, stands, (), (), ()), "M", lambda neuron: f"/a/{neuron.name}")
+    assert chart.spec["datasets"]["rows"] == [
+        {"name": "L0N0", "value": 0.5, "rank": 1, "found": True, "sign": "more", "url": "/a/L0N0"},
+        {"name": "L0N1", "value": -0.25, "rank": 2, "found": False, "sign": "less", "url": "/a/L0N1"},
+    ]
+    assert chart.table == Table(("neuron", "recovery"), (("L0N0", "0.5000"), ("L0N1", "−0.2500")))
+    assert chart.caption.startswith("The 2 of 9 patched neurons")
