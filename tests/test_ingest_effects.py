@@ -280,6 +280,29 @@ def test_special_tokens_and_those_that_never_occur_are_left_out(tiny_llama_atlas
         assert not [pair for pair in chosen if pair.token_id == token and (token == first or "excl" in pair.chosen_by)]
 
 
+def test_below_its_mean_a_neuron_does_not_fire(tiny_llama_atlas: Path, tmp_path: Path):
+    """There, setting it to its mean would be adding: of each side only what is beyond the mean is left."""
+    file = Path(shutil.copy(tiny_llama_atlas, tmp_path / "a.duckdb"))
+    file.chmod(0o644)
+    with duckdb.connect(str(file)) as connection:
+        connection.execute("UPDATE neuron SET activation_mean = activation_max / 2 WHERE neuron_id % 2 = 0")
+        connection.execute("UPDATE neuron SET activation_mean = activation_min / 2 WHERE neuron_id % 2 = 1")
+        means = dict(connection.execute("SELECT neuron_id, activation_mean FROM neuron").fetchall())
+    with open_atlas(tiny_llama_atlas) as atlas, open_atlas(file) as changed:
+        before, after = choose_pairs(atlas, 100, 50), choose_pairs(changed, 100, 50)
+
+    def below(pairs: list[ChosenPair]) -> set[str]:
+        return {
+            pair.side for pair in pairs for firing in pair.firings
+            if (firing.activation < means[pair.neuron_id] if pair.side == "positive"
+                else firing.activation >= means[pair.neuron_id])
+        }  # fmt: skip
+
+    assert below(before) == {"positive", "negative"}
+    assert below(after) == set()
+    assert {pair.side for pair in after} == {"positive", "negative"}
+
+
 def test_half_of_the_positions_are_ordinary_ones_from_every_octave():
     def firings(start: int, n: int) -> list[Firing]:
         return [Firing(start + place, 7, 1.0) for place in range(n)]
