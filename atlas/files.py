@@ -136,7 +136,8 @@ def write_texts(texts: Mapping[Path, str]) -> None:
 
 @contextmanager
 def appearing_folder(folder: Path) -> Iterator[Path]:
-    """A new folder beside `folder` that takes its place at the end, and is gone if there is an error."""
+    """A new folder beside `folder` that takes its place at the end, and is gone if there is an error. Everything in it
+    is on the disk before it has its name."""
     folder = Path(os.path.abspath(folder))  # Of `.` too it takes a name.
     place = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
     old = folder.with_name(f"{folder.name}.old-{os.getpid()}")
@@ -144,6 +145,8 @@ def appearing_folder(folder: Path) -> Iterator[Path]:
     place.mkdir()
     try:
         yield place
+        for path in (*place.rglob("*"), place):
+            _flush(path)
         if folder.exists():
             folder.rename(old)
         try:
@@ -152,6 +155,7 @@ def appearing_folder(folder: Path) -> Iterator[Path]:
             with suppress(OSError):
                 old.rename(folder)
             raise
+        _flush(folder.absolute().parent)
     finally:
         shutil.rmtree(place, ignore_errors=True)
         if folder.exists():

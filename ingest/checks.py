@@ -26,6 +26,7 @@ _KEYS = {
     "sign_case": ("neuron_id", "gate_positive", "in_positive"),
     "text": ("text_id",),
     "example": ("neuron_id", "kind", '"interval"', "rank"),
+    "pair_effect": ("neuron_id", "token_id", "side"),
     "study": ("name",),
     "study_prompt": ("study", "prompt"),
     "study_prediction": ("study", "prompt", "side", "rank"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import duckdb
 import pytest
 
 from atlas import open_atlas
+from atlas.db import query_together
 from atlas.errors import NotAnAtlasError, QueryError, SchemaVersionError, TokenError
 from atlas.schema import SCHEMA_VERSION, schema_sql
 
@@ -103,6 +105,46 @@ def test_threads_share_an_atlas(tiny_llama_atlas):
     assert names == [f"L0N{n % 5}" for n in range(200)]
 
 
+def test_what_is_remembered_is_made_once_however_many_threads_ask(tiny_llama_atlas):
+    looks, begun, go_on = threading.Semaphore(0), threading.Event(), threading.Event()
+
+    class Watched(dict):
+        def __contains__(self, name):
+            looks.release()
+            return super().__contains__(name)
+
+    made = []
+
+    def make():
+        made.append(object())
+        begun.set()
+        assert go_on.wait(60)
+        return made[-1]
+
+    with open_atlas(tiny_llama_atlas) as atlas, ThreadPoolExecutor(2) as pool:
+        atlas._remembered = Watched()
+        first = pool.submit(atlas.remembered, "it", make)
+        assert begun.wait(60)
+        second = pool.submit(atlas.remembered, "it", make)
+        for _ in range(3):  # The first looked twice; the second has looked, seen nothing, and waits for the first.
+            assert looks.acquire(timeout=60)
+        go_on.set()
+        assert first.result() is second.result() is made[0]
+        assert atlas.remembered("it", lambda: None) is made[0]
+        assert atlas.remembered("other", lambda: 5) == 5
+    assert len(made) == 1
+
+
+def test_a_closed_atlas_opens_again(tiny_llama_atlas):
+    atlas = open_atlas(tiny_llama_atlas)
+    count = atlas.rows("SELECT count(*) FROM neuron")
+    connections = list(atlas._connections)
+    atlas.close()
+    assert all(connection.closed for connection in connections)
+    assert atlas.rows("SELECT count(*) FROM neuron") == count
+    atlas.close()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_an_atlas_opened_before_a_fork_answers_after_it(tiny_llama_atlas):
     # In a fresh interpreter: forking one with pytest's threads would prove nothing.
@@ -130,3 +172,15 @@ def test_tokens_out_of_range(tiny_llama_atlas):
                 TokenError, match=f"There is no token {wrong}: this model's token ids go from 0 to {last}"
             ):
                 atlas.tokens[wrong]
+
+
+def test_a_quote_in_a_path_is_a_part_of_the_path(tiny_llama_atlas, tiny_gpt2_atlas, tmp_path):
+    paths = [tmp_path / name for name in ("it's; DROP.duckdb", "a \"b\" 'c'.duckdb")]
+    for path, target in zip(paths, (tiny_llama_atlas, tiny_gpt2_atlas), strict=True):
+        path.symlink_to(target)
+    opened = [open_atlas(path) for path in paths]
+    answer = query_together(opened, 'SELECT a.slug, b.slug FROM atlas AS a, "tiny-gpt2".atlas AS b')
+    assert answer.rows == (("tiny-llama", "tiny-gpt2"),)
+    assert [atlas.query("SELECT slug FROM atlas").rows for atlas in opened] == [(("tiny-llama",),), (("tiny-gpt2",),)]
+    for atlas in opened:
+        atlas.close()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atlas.display import read_shown, show_in_text, show_number, show_range, show_token, visible
+from atlas.display import read_shown, show_in_text, show_number, show_percentile, show_range, show_token, visible
 from atlas.jsonable import dumps
 from atlas.records import Token
 
@@ -85,10 +85,22 @@ def test_a_copied_token_is_read_back(text):
 @pytest.mark.parametrize(
     ("value", "shown"),
     [(None, "–"), (0.0, "0"), (0, "0"), (1234567, "1,234,567"), (-12, "−12"), (12.3456, "12.35"),
-     (-0.01234567, "−0.01235"), (1234.567, "1,235"), (1.5e-7, "1.500e−07"), (2.5e9, "2.500e+09"), (0.99999, "1.0000")],
+     (-0.01234567, "−0.01235"), (1234.567, "1,235"), (1.5e-7, "1.500e−07"), (2.5e9, "2.500e+09"), (0.99999, "1.0000"),
+     (1234567.8, "1,234,568"), (12345678.0, "1.235e+07"), (0.00012346, "0.0001235"), (0.000012346, "1.235e−05")],
 )  # fmt: skip
 def test_numbers(value, shown):
     assert show_number(value) == shown
+
+
+def test_percentiles_are_rounded_down():
+    """Nothing but the whole is 100."""
+    assert [show_percentile(value) for value in (0.0, 0.12399, 0.5, 0.9999, 1.0)] == [
+        "0.0",
+        "12.3",
+        "50.0",
+        "99.9",
+        "100.0",
+    ]
 
 
 def test_ranges():

@@ -24,6 +24,8 @@ from atlas.cli import main
 from atlas.errors import QueryError
 from atlas.export import ExportError, export_folder
 from atlas.export.card import size_category
+from atlas.files import appearing_folder
+from tests.disk import Disk
 
 COMPANIONS = {"README.md", "datapackage.json", "schema.sql", "views.sql"}
 
@@ -255,6 +257,47 @@ def test_a_killed_export_leaves_no_folder_of_that_name(tiny_llama_atlas, tmp_pat
     result = subprocess.run([sys.executable, "-c", code, str(tiny_llama_atlas), str(tmp_path / "out")])
     assert result.returncode == -signal.SIGKILL
     assert [path.name[:8] for path in tmp_path.iterdir()] == ["out.tmp-"]
+
+
+def test_what_is_in_a_folder_is_on_the_disk_before_the_folder_has_its_name(tmp_path, monkeypatch):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "old.csv").write_text("old")
+    disk = Disk(monkeypatch)
+    with appearing_folder(folder) as place:
+        (place / "deep").mkdir()
+        (place / "deep" / "b").write_text("b")
+        (place / "a").write_text("a")
+    *flushes, away, here, parent = disk.did
+    assert sorted(flushes) == sorted(
+        ("fsync", str(path)) for path in (place, place / "a", place / "deep", place / "deep/b")
+    )
+    assert (away[:2], here) == (("rename", str(folder)), ("rename", str(place), str(folder)))
+    assert parent == ("fsync", str(tmp_path))
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == [
+        "out",
+        "out/a",
+        "out/deep",
+        "out/deep/b",
+    ]
+
+
+def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(tmp_path, monkeypatch):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "old.csv").write_text("old")
+    rename = Path.rename
+
+    def refuse(path, target):
+        if ".tmp-" in path.name:
+            raise OSError("no room for a name")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(OSError, match="no room"), appearing_folder(folder) as place:
+        (place / "new.csv").write_text("new")
+    assert [(path.name, path.read_text()) for path in folder.iterdir()] == [("old.csv", "old")]
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_the_atlas_is_not_touched(tiny_llama_atlas, tmp_path):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from dataclasses import replace
 
+import duckdb
 import numpy as np
 import pytest
 
-from atlas import queries
+from atlas import open_atlas, queries
 from atlas.errors import WeightsError
 from atlas.queries import recentred
 
@@ -87,6 +89,21 @@ def test_best_neurons_the_other_way(both, readout, looked_at, monkeypatch):
     clear = abs(scores[tokens, best] - bound) > 1e-4
     assert (certain == (scores[tokens, best] > bound))[clear].all()
     assert certain.any()
+
+
+def test_of_equal_best_neurons_the_other_way_the_first_is_taken(tiny_gpt2_atlas, tmp_path):
+    """Three neurons with the same weights, which gain more than all others: whatever order they are met in."""
+    path = tmp_path / "tied.duckdb"
+    shutil.copy(tiny_gpt2_atlas, path)
+    path.chmod(0o644)
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("UPDATE neuron SET mean_congruence = 1e4 WHERE neuron_id IN (90, 7, 33)")
+        same = "(FROM (SELECT w_out FROM neuron_weight WHERE neuron_id = 33))"
+        connection.execute(f"UPDATE neuron_weight SET w_out = {same} WHERE neuron_id IN (90, 7)")
+        connection.execute("DELETE FROM token_neuron WHERE neuron_id IN (90, 7, 33)")
+    with open_atlas(path) as atlas:
+        best, _ = queries.other_best(atlas)
+    assert set(best.tolist()) == {7}
 
 
 def test_centring(both):

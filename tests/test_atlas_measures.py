@@ -116,8 +116,9 @@ def test_texts_alike_are_shown_once():
     one = made_example("max", list("abcdefghijk"), 10, 1)
     other_start = made_example("max", [*"zz", *"cdefghijk"], 10, 2)
     other_end = made_example("max", [*"abcdefghi", "x", "k"], 10, 3)
-    groups = group_alike([one, other_start, other_end])
-    assert [group.shown for group in groups] == [one, other_end]
+    eighth_before = made_example("max", [*"abz", *"defghijk"], 10, 4)
+    groups = group_alike([one, other_start, other_end, eighth_before])
+    assert [group.shown for group in groups] == [one, other_end, eighth_before]
     assert groups[0].alike == (other_start,)
 
 

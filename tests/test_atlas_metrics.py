@@ -448,3 +448,17 @@ def test_filters_of_the_ranking(both) -> None:
         queries.ranked_metrics(atlas, MetricFilter(bounds=(Bound("score", "gte", 1),)))
     with pytest.raises(QueryError, match="Cannot select pairs by exclusive 'both'; expected one of top, bottom"):
         queries.ranked_metrics(atlas, MetricFilter(exclusive="both"))
+
+
+def test_ends_of_wilsons_interval_are_exact_at_none_and_all():
+    n = np.arange(1.0, 3000.0)
+    low, high = wilson_interval(np.zeros_like(n), n)
+    assert not low.any()
+    assert (high < 1).all()
+    low, high = wilson_interval(n, n)
+    assert (high == 1).all()
+    assert (low > 0).all()
+    # Of 10: none, half and all. z is 1.959964, z squared 3.841459; (5 + 1.920729) / 13.841459 is 0.5.
+    low, high = wilson_interval(np.array([0.0, 5.0, 10.0]), np.full(3, 10.0))
+    assert low == pytest.approx([0, 0.236593, 0.722467], abs=1e-6)
+    assert high == pytest.approx([0.277533, 0.763407, 1], abs=1e-6)

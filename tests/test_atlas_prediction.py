@@ -230,3 +230,13 @@ def test_effects_beside_metrics(tiny_llama_atlas, tmp_path):
 def test_no_effects(both):
     assert queries.pair_effects(both[0]).total == 0
     assert queries.pair_figures(both[0], []) == []
+
+
+def test_an_interval_needs_nine_resamples_in_ten():
+    """Of 10 to 99, which are 89 steps, 2.5% is 2.225 steps from either end."""
+    values = np.arange(100.0)
+    values[:10] = np.nan
+    assert interval(values) == pytest.approx((12.225, 96.775))
+    values[10] = np.nan
+    assert interval(values) == (None, None)
+    assert interval(np.array([])) == (None, None)

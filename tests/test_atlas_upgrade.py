@@ -129,8 +129,8 @@ def test_rows_stay_and_keep_their_order(old: Path, tiny_llama_atlas: Path, tmp_p
 def test_version_2_gets_its_pair_metrics(request: pytest.FixtureRequest, tmp_path: Path, name: str) -> None:
     """Computed from its histograms: those of a fresh file, of gated and other models."""
     fresh = request.getfixturevalue(name)
-    out = tmp_path / "new.duckdb"
-    assert upgrade_file(version_2(fresh, tmp_path / "old.duckdb"), out) == 2
+    out = tmp_path / "it's new.duckdb"
+    assert upgrade_file(version_2(fresh, tmp_path / "what's old.duckdb"), out) == 2
     metrics = "SELECT * FROM pair_metric"
     assert rows(out, f"{metrics} WHERE auroc_predicted IS NOT NULL")
     for table in set(tables(fresh)) - UNCOUNTED:

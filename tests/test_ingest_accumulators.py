@@ -208,6 +208,31 @@ def test_example_slots_are_reused(case: str) -> None:
     assert sorted(lists.slots.flatten().tolist()) == list(range(lists.n_slots))
 
 
+def test_counts_by_hand() -> None:
+    """Three positions: the last has no next token (-1), which is counted for no token, the first one or the last."""
+    counts = TokenCounts(3)
+    counts.update(torch.tensor([0, 2, 2]), torch.tensor([2, 2, -1]), torch.tensor([1, 0, 1]))
+    found = {role: values.tolist() for role, values in counts.result().items()}
+    assert found == {"input": [1, 0, 2], "actual": [0, 0, 2], "predicted": [1, 2, 0]}
+
+
+def test_prediction_cells_by_hand() -> None:
+    """Two layers of two neurons, pairs (neuron 0, token 1), (1, 0), (3, 0), (3, 2); bins differ by position."""
+    histogram = PredictionHistogram(torch.tensor([0, 1, 3, 3]), torch.tensor([1, 0, 0, 2]), 3, 2)
+    bins = torch.tensor([[[5, 6], [7, 8], [9, 10]], [[15, 16], [17, 18], [19, 20]]], dtype=torch.uint8)
+    actual, predicted = torch.tensor([0, 2, -1]), torch.tensor([1, 1, 0])
+    assert histogram.totals(actual, predicted).tolist() == [4, 3]  # of predicted tokens, and of actual ones
+    for _ in range(2):
+        histogram.update(bins, actual, predicted)
+    result = histogram.result()
+    rows = zip(*(getattr(result, name).tolist() for name in ("neuron", "token", "bin", "n_predicted", "n_actual")),
+               strict=True)  # fmt: skip
+    assert list(rows) == [
+        (0, 1, 5, 2, 0), (0, 1, 7, 2, 0), (1, 0, 6, 0, 2), (1, 0, 10, 2, 0), (3, 0, 16, 0, 2), (3, 0, 20, 2, 0),
+        (3, 2, 18, 0, 2),
+    ]  # fmt: skip
+
+
 def statistics_of(values: torch.Tensor) -> object:
     """Result of one layer over one text."""
     n, d_mlp = values.shape
@@ -224,10 +249,24 @@ def test_statistics_of_a_constant_have_no_shape() -> None:
     assert torch.isnan(result.kurtosis).all()
 
 
-def test_moments_keep_precision_far_from_zero() -> None:
-    """Mean 50 times the standard deviation: a large mean must not drown the spread."""
+@pytest.mark.parametrize("reduce", [layer_reducer(torch.device("cpu")), reference.reduce_layer])
+@pytest.mark.parametrize(("size", "finite"), [(1e9, True), (1e10, False), (np.inf, False), (np.nan, False)])
+def test_powers_that_overflow_are_noticed(reduce: Callable, size: float, finite: bool) -> None:
+    """float32 ends at 3.4e38: the square of 1e10 is below that, its fourth power, 1e40, is not; that of 1e9 is."""
+    statistics, runs = ActivationStatistics(2, 2, reduce=reduce), Runs.of(np.array([0]), np.array([4]), "cpu")
+    values = torch.tensor([[0.0, size], [1.0, -size], [2.0, size], [3.0, -size]])
+    for layer, part in ((0, torch.ones(4, 2)), (1, values)):
+        statistics.update(layer, part, runs, torch.empty(4, 2, dtype=torch.uint8), *torch.empty(2, 1, 2))
+    assert bool(statistics.finite()) == finite
+    if np.isfinite(size):
+        assert statistics.moments[1, 1, 1] == pytest.approx(4 * size**2, rel=1e-6)
+
+
+@pytest.mark.parametrize(("mean", "std"), [(5.0, 0.1), (100.0, 0.01), (-1000.0, 0.01)])
+def test_moments_keep_precision_far_from_zero(mean: float, std: float) -> None:
+    """Mean 50 to 100,000 times the standard deviation: a large mean must not drown the spread."""
     rng = np.random.default_rng(0)
-    values = rng.normal(5.0, 0.1, (4096, 1)).astype(np.float32)
+    values = rng.normal(mean, std, (4096, 1)).astype(np.float32)
     result = statistics_of(torch.from_numpy(values))
     exact = values.astype(np.float64)
     centred = exact - exact.mean()

@@ -14,7 +14,8 @@ import transformers as hf
 from rich.console import Console
 
 from atlas.errors import AtlasError, SlugError
-from atlas.files import OutputFileError
+from atlas.files import OutputFileError, publish
+from ingest import checks
 from ingest.build import build
 from ingest.checks import bytes_per_table, check_file
 from ingest.errors import ActivationError, DatasetError, ModelError, OptionError, OutputError
@@ -24,6 +25,7 @@ from ingest.stream import Reader
 from ingest.writer import AtlasWriter
 from tests import tiny
 from tests.conftest import Built, build_tiny
+from tests.disk import Disk
 
 
 def rows(atlas: Path, sql: str) -> list[tuple]:
@@ -178,6 +180,34 @@ def test_a_finished_run_is_not_lost_to_a_file_that_appeared(
     assert rows(ours, "SELECT 'race-' || build_id || '.duckdb' FROM atlas") == [(ours.name,)]
 
 
+def test_a_file_is_on_the_disk_before_it_has_its_name_and_its_name_before_anybody_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rename before flush, and a loss of power leaves the name over an empty file where a whole one stood."""
+    new, out = tmp_path / "new", tmp_path / "x.duckdb"
+    new.write_text("new")
+    out.write_text("old")
+    disk = Disk(monkeypatch)
+    publish(new, out)
+    assert disk.did == [
+        ("chmod", str(new), 0o444), ("fsync", str(new)), ("replace", str(new), str(out)), ("fsync", str(tmp_path)),
+    ]  # fmt: skip
+    assert out.read_text() == "new"
+
+
+def test_a_written_atlas_is_published_in_that_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "it's.duckdb"
+    with AtlasWriter(out, 4) as writer:
+        writer.close()
+        disk = Disk(monkeypatch)
+        writer.publish(out)
+    written = str(writer.path)
+    assert disk.did == [
+        ("chmod", written, 0o444), ("fsync", written), ("replace", written, str(out)), ("fsync", str(tmp_path)),
+    ]  # fmt: skip
+    assert rows(out, "SELECT count(*) FROM neuron") == [(0,)]
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, RuntimeError])
 def test_an_interrupted_run_leaves_nothing(
     built_gpt2: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
@@ -259,6 +289,46 @@ BREAKAGES = {
     "text": ('DELETE FROM "text" WHERE text_id = (SELECT min(text_id) FROM example)', "text is missing"),
     "window": ("UPDATE example SET position = 1000 WHERE neuron_id = 3", "outside their text"),
     "extreme": ("UPDATE neuron SET activation_max = 1e9 WHERE neuron_id = 3", "extreme example"),
+    "lowest": ("UPDATE neuron SET activation_min = -1e9 WHERE neuron_id = 3", "extreme example"),
+    "token": ("DELETE FROM token WHERE token_id = 3", "tokens missing or out of range"),
+    "not a candidate": (
+        "; ".join(
+            f"DELETE FROM {table} AS t USING (FROM exclusive_pair LIMIT 1) AS e "
+            "WHERE (t.neuron_id, t.token_id) = (e.neuron_id, e.token_id)"
+            for table in ("candidate_pair", "prediction_histogram", "pair_metric")
+        ),
+        "exclusive pairs that are not candidates",
+    ),
+    "no metric": ("DELETE FROM pair_metric WHERE neuron_id = 3", "pair metrics missing"),
+    "metric's counts": ("UPDATE pair_metric SET n_actual = n_actual + 1 WHERE neuron_id = 3", "are not the token's"),
+    "metric's positions": ("UPDATE pair_metric SET n_positions = 1 WHERE neuron_id = 3", "are not the token's"),
+    **{
+        f"bounds of {metric}_{end}": (
+            f"UPDATE pair_metric SET {metric}_{end} = {value} WHERE {metric} IS NOT NULL",
+            "outside their bounds",
+        )
+        for metric in (
+            "average_precision_predicted",
+            "average_precision_actual",
+            "top_thousandth_predicted",
+            "top_thousandth_actual",
+        )
+        for end, value in (("lower", 1.5), ("upper", -0.5))
+    },
+    "family": ("UPDATE family_histogram SET n_predicted = 0, n_actual = 0", "family cells below"),
+    "example's window": ("UPDATE example SET window_start = position + 1 WHERE neuron_id = 3", "outside their text"),
+    "effects": (
+        "INSERT INTO pair_effect BY NAME SELECT neuron_id, token_id, 'positive' AS side, 'metric' AS chosen_by, "
+        "1 AS n_positions, 0 AS activation_mean, 0 AS probability, 1 AS rank_median, 0 AS probability_change, "
+        "0 AS rank_change, 0 AS logit_change, 0 AS direct_effect FROM candidate_pair "
+        "WHERE neuron_id IN (3, 4) ORDER BY neuron_id DESC",
+        "'pair_effect' is not sorted by neuron_id, token_id, side: see row",
+    ),
+    "order": (
+        "CREATE TEMP TABLE t AS SELECT * FROM exclusive_pair ORDER BY rank; DELETE FROM exclusive_pair; "
+        "INSERT INTO exclusive_pair SELECT * FROM t",
+        "'exclusive_pair' is not sorted by direction, rank: see row",
+    ),
 }
 
 
@@ -272,6 +342,10 @@ def test_what_does_not_hold_together_is_not_published(tiny_llama_atlas: Path, tm
         connection.execute(statement)
     with pytest.raises(OutputError, match=message):
         check_file(broken, {})
+
+
+def test_every_table_has_a_key_that_is_checked(tiny_llama_atlas: Path) -> None:
+    assert {*checks._KEYS, "atlas"} == set(tables(tiny_llama_atlas))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 0.999])

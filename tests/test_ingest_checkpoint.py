@@ -13,6 +13,7 @@ import torch
 
 from ingest.checkpoint import CheckpointFolder
 from ingest.errors import CheckpointError
+from tests.disk import Disk
 
 TENSORS = {
     "counts": torch.arange(6).view(2, 3),
@@ -46,6 +47,23 @@ def test_what_is_saved_is_loaded(folder: CheckpointFolder) -> None:
     assert same(found.tensors, TENSORS)
     assert found.meta == meta
     assert folder.load("other") is None
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(
+    folder: CheckpointFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the one before it goes only when the names are on the disk too."""
+    folder.save("texts", TENSORS, {})
+    folder.save("texts", TENSORS, {})
+    disk = Disk(monkeypatch)
+    unlink = Path.unlink
+    monkeypatch.setattr(Path, "unlink", lambda path, **k: (disk.did.append(("unlink", path.name)), unlink(path, **k)))
+    (oldest,) = [path.name for path in folder.folder.iterdir() if "-000001-" in path.name]
+    new = folder.save("texts", TENSORS, {})
+    unfinished = str(folder.folder / "texts.unfinished")
+    assert disk.did == [
+        ("fsync", unfinished), ("replace", unfinished, str(new)), ("fsync", str(folder.folder)), ("unlink", oldest),
+    ]  # fmt: skip
 
 
 def test_transposed_and_shared_memory(folder: CheckpointFolder) -> None:
@@ -124,6 +142,25 @@ def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
         CheckpointError, match=r"checkpoint folder .*file/inside.* cannot be made.*another --checkpoint"
     ):
         CheckpointFolder(tmp_path / "file" / "inside")
+
+
+@pytest.mark.parametrize("step", ["replace", "fsync"])
+def test_a_save_that_fails_at_its_last_steps_leaves_nothing(
+    folder: CheckpointFolder, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    before = folder.save("texts", {"n": torch.tensor([1])}, {"number": 1})
+
+    def fail(*_: object) -> None:
+        raise OSError("input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, step, fail)
+        with pytest.raises(
+            CheckpointError, match=r"cannot be written: input/output error. Those before it are untouched"
+        ):
+            folder.save("texts", {"n": torch.tensor([2])}, {"number": 2})
+    assert list(folder.folder.iterdir()) == [before]
+    assert folder.load("texts").meta == {"number": 1}
 
 
 SAVE_LARGE = """

@@ -8,9 +8,20 @@ import pytest
 import torch
 from hypothesis import given
 
-from ingest.congruence import Congruence, CongruenceSearch, CpuSearch, certificate, cpu, merge_congruence, search
+from ingest import keys
+from ingest.congruence import (
+    Congruence,
+    CongruenceSearch,
+    CpuSearch,
+    RankedList,
+    certificate,
+    cpu,
+    merge_congruence,
+    search,
+)
 from ingest.congruence import reference as reference_module
 from ingest.errors import CheckpointError, RankError
+from ingest.pairs import exclusive_pairs, gap, hub_count
 from ingest.topk import TopLists
 
 SIDES = (("top", 1), ("bottom", -1))
@@ -349,3 +360,43 @@ def test_top_lists_do_not_depend_on_the_split(items: list[tuple[int, int]], cut:
     for row in range(4):
         best = sorted((key for r, key in items if r == row), reverse=True)[:k]
         assert whole.keys[row][: len(best)].tolist() == best
+
+
+def listed(*rows: list[tuple[int, float]]) -> RankedList:
+    return RankedList(*(torch.tensor([[pair[side] for pair in row] for row in rows]) for side in (0, 1)))
+
+
+def test_exclusive_pairs_by_hand() -> None:
+    """Neurons 0 to 4, tokens 0 to 4. 0 and 3, 1 and 4, 2 and 0 are each other's best; 3 and 4 want tokens that prefer
+    others. Gaps are 2 x 1.5, 1 x 3 and 4 x 0.5: a tie of 3 goes to the lower neuron, whatever the gaps."""
+    neurons = listed(
+        [(3, 9.0), (1, 7.0)], [(4, 5.0), (3, 4.0)], [(0, 8.0), (2, 4.0)], [(3, 7.5), (0, 1.0)], [(0, 7.5), (4, 2.0)]
+    )
+    tokens = listed(
+        [(2, 8.0), (4, 7.5)], [(0, 7.0), (2, 1.0)], [(2, 4.0), (0, 3.5)], [(0, 9.0), (3, 7.5)], [(1, 5.0), (4, 2.0)]
+    )
+    for direction in ("top", "bottom"):
+        sign = 1 if direction == "top" else -1
+        lists = [{direction: RankedList(part.ids, sign * part.values)} for part in (neurons, tokens)]
+        found = exclusive_pairs(Congruence(*lists, None, None), direction)
+        assert found.neuron.tolist() == [0, 1, 2]
+        assert found.token.tolist() == [3, 4, 0]
+        assert found.congruence.tolist() == [9.0 * sign, 5.0 * sign, 8.0 * sign]
+        assert found.token_gap.tolist() == [2.0, 1.0, 4.0]
+        assert found.neuron_gap.tolist() == [1.5, 3.0, 0.5]
+        assert found.score.tolist() == [3.0, 3.0, 2.0]
+    alone = listed([(0, 1.0)], [(0, 0.5)])
+    assert np.isnan(gap(alone)).tolist() == [True, True]
+    one_token = Congruence({"top": alone}, {"top": listed([(0, 1.0), (1, 0.5)])}, None, None)
+    assert exclusive_pairs(one_token, "top").neuron.size == 0
+    assert hub_count(np.array([3, 0, 3, 1]), 5).tolist() == [1, 1, 0, 2, 0]
+
+
+def test_keys_take_both_zeros_for_one() -> None:
+    """So that of +0.0 and -0.0 the lower id comes first, as of any equal values."""
+    values = torch.tensor([0.0, -0.0, 1e-45, -1e-45, torch.inf, -torch.inf, 2.0, 2.0])
+    ids = torch.tensor([5, 2, 0, 0, 7, 0, 9, 8])
+    order = keys.encode(values, ids).argsort(descending=True).tolist()
+    assert order == [4, 7, 6, 2, 1, 0, 3, 5]
+    assert keys.decode_ids(keys.encode(values, ids)).tolist() == ids.tolist()
+    assert keys.decode_values(keys.encode(values, ids)).tolist() == values.tolist()

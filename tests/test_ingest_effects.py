@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -15,11 +16,11 @@ from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 from atlas.cli import main
 from atlas.db import open_atlas
-from ingest.effects import ChosenPair, Firing, choose_pairs, measure_effects
-from ingest.effects.record import planned_passes, within_budget
-from ingest.model import load_model
+from ingest.effects import ChosenPair, Firing, PairEffect, choose, choose_pairs, measure_effects
+from ingest.effects.record import effect_rows, planned_passes, within_budget
+from ingest.model import bridge_for, describe, load_model
 from ingest.study import StudyModel
-from tests import tiny
+from tests import study_models, tiny
 from tests.conftest import Built, build_tiny
 
 
@@ -104,6 +105,40 @@ def test_measures_are_those_of_a_plain_run_each(name: str, request: pytest.Fixtu
         found, low, high = effect.mean("logit_change", 0)
         assert found == pytest.approx(np.mean(effect.values[:, 5]), abs=1e-6)
         assert low <= found <= high
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_models_logit_scale_is_in_every_measure(tmp_path: Path):
+    """Granite divides its logits by 2: by hand, in float64, from one run and one with the neuron at its mean."""
+    net, tokenizer = study_models.make("granite"), study_models.save_tokenizer(tmp_path)
+    ids, neuron, mean, congruence, token = [0, 7, 99, 200, 31], 24 + 5, 0.25, 1.75, 17
+    model = StudyModel(
+        describe("granite", None, bridge_for("granite", copy.deepcopy(net), tokenizer), tokenizer), torch.device("cpu")
+    )
+    pair = ChosenPair(neuron, token, "positive", congruence, "metric", (Firing(3, 4, 1.0),))
+    (effect,) = measure_effects(model, [pair], {3: ids}, np.full(3 * 24, mean))
+    net, seen = net.double(), {}
+    net.model.norm.register_forward_pre_hook(lambda _, args: seen.update(final=args[0][0, -1]))
+    down = net.model.layers[1].mlp.down_proj
+    down.register_forward_pre_hook(lambda _, args: seen.update(activation=float(args[0][0, -1, 5])))
+    with torch.no_grad():
+        before = net(input_ids=torch.tensor([ids])).logits[0, -1].numpy()
+        final, activation = seen["final"].numpy(), seen["activation"]
+
+        def ablate(_: torch.nn.Module, args: tuple) -> tuple:
+            x = args[0].clone()
+            x[0, -1, 5] = mean
+            return (x,)
+
+        down.register_forward_pre_hook(ablate)
+        after = net(input_ids=torch.tensor([ids])).logits[0, -1].numpy()
+    p = [study_models.softmax(logits)[token] for logits in (before, after)]
+    changed = (after[token] - after.mean()) - (before[token] - before.mean())
+    direct = (activation - mean) * congruence / np.sqrt((final**2).mean() + net.config.rms_norm_eps) / 2
+    rank = [1 + int((logits > logits[token]).sum()) for logits in (before, after)]
+    expected = [activation, p[0], p[1] - p[0], rank[0], rank[1] - rank[0], changed, direct]
+    assert effect.values[0].tolist() == pytest.approx(expected, rel=2e-3, abs=1e-5)
+    assert abs(direct) > 1e-3
 
 
 CONSTANT, WRITES, DECOY_WRITES, SLOPE, LINEAR = 10.0, 8.0, 6.0, 2.0, 10.0
@@ -229,6 +264,75 @@ def test_pairs_are_the_best_of_both_lists_and_positions_those_at_which_the_neuro
         assert len({(firing.text_id, firing.position) for firing in pair.firings}) == len(pair.firings)
         stored = ask(tiny_llama_atlas, f"SELECT text_id, position FROM example WHERE neuron_id = {pair.neuron_id}")
         assert {(firing.text_id, firing.position) for firing in pair.firings} <= set(stored)
+
+
+def test_special_tokens_and_those_that_never_occur_are_left_out(tiny_llama_atlas: Path, tmp_path: Path):
+    with open_atlas(tiny_llama_atlas) as atlas:
+        first, second = (pair.token_id for pair in choose_pairs(atlas, 2, 2)[:2])
+    for token, change in ((first, "special = TRUE"), (second, "n_actual = 0")):
+        file = Path(shutil.copy(tiny_llama_atlas, tmp_path / f"{token}.duckdb"))
+        file.chmod(0o644)
+        with duckdb.connect(str(file)) as connection:
+            connection.execute(f"UPDATE token SET {change} WHERE token_id = {token}")
+        with open_atlas(file) as atlas:
+            chosen = choose_pairs(atlas, 200, 2)
+        assert chosen
+        assert not [pair for pair in chosen if pair.token_id == token and (token == first or "excl" in pair.chosen_by)]
+
+
+def test_below_its_mean_a_neuron_does_not_fire(tiny_llama_atlas: Path, tmp_path: Path):
+    """There, setting it to its mean would be adding: of each side only what is beyond the mean is left."""
+    file = Path(shutil.copy(tiny_llama_atlas, tmp_path / "a.duckdb"))
+    file.chmod(0o644)
+    with duckdb.connect(str(file)) as connection:
+        connection.execute("UPDATE neuron SET activation_mean = activation_max / 2 WHERE neuron_id % 2 = 0")
+        connection.execute("UPDATE neuron SET activation_mean = activation_min / 2 WHERE neuron_id % 2 = 1")
+        means = dict(connection.execute("SELECT neuron_id, activation_mean FROM neuron").fetchall())
+    with open_atlas(tiny_llama_atlas) as atlas, open_atlas(file) as changed:
+        before, after = choose_pairs(atlas, 100, 50), choose_pairs(changed, 100, 50)
+
+    def below(pairs: list[ChosenPair]) -> set[str]:
+        return {
+            pair.side for pair in pairs for firing in pair.firings
+            if (firing.activation < means[pair.neuron_id] if pair.side == "positive"
+                else firing.activation >= means[pair.neuron_id])
+        }  # fmt: skip
+
+    assert below(before) == {"positive", "negative"}
+    assert below(after) == set()
+    assert {pair.side for pair in after} == {"positive", "negative"}
+
+
+def test_half_of_the_positions_are_ordinary_ones_from_every_octave():
+    def firings(start: int, n: int) -> list[Firing]:
+        return [Firing(start + place, 7, 1.0) for place in range(n)]
+
+    def texts(extreme: list[Firing], ordinary: list[Firing], positions: int) -> list[int]:
+        return [firing.text_id for firing in choose._sample(extreme, ordinary, positions)]
+
+    assert texts(firings(0, 6), firings(10, 8), 6) == [0, 1, 2, 10, 12, 15]  # every 8/3-th
+    assert texts(firings(0, 2), firings(10, 8), 6) == [0, 1, 10, 12, 14, 16]  # four, where the others are two
+    assert texts(firings(0, 9), firings(10, 1), 6) == [0, 1, 2, 3, 4, 10]
+    assert texts(firings(0, 9), [], 6) == [0, 1, 2, 3, 4, 5]
+    assert texts(firings(0, 2), firings(1, 3), 4) == [0, 1, 2, 3]  # text 1 is in both, and once in what is chosen
+
+
+def test_rows_of_effects_by_hand():
+    """Three positions: means, the median of the ranks, intervals in order; one position has no interval."""
+    values = np.array([[1.0, 0.5, -0.25, 1, 2, -1.5, 3.0], [2.0, 0.25, -0.125, 2, 7, -0.5, 1.0],
+                       [6.0, 0.0, 0.0, 9, 0, -1.0, 2.0]])  # fmt: skip
+    pair = ChosenPair(5, 17, "negative", 1.5, "metric")
+    one, other = effect_rows([PairEffect(pair, values), PairEffect(pair, values[:1])], seed=0).to_pylist()
+    assert {name: one[name] for name in ("neuron_id", "token_id", "side", "chosen_by", "n_positions")} == {
+        "neuron_id": 5, "token_id": 17, "side": "negative", "chosen_by": "metric", "n_positions": 3,
+    }  # fmt: skip
+    means = {"activation_mean": 3.0, "probability": 0.25, "rank_median": 2.0, "probability_change": -0.125,
+             "rank_change": 3.0, "logit_change": -1.0, "direct_effect": 2.0}  # fmt: skip
+    assert {name: one[name] for name in means} == pytest.approx(means)
+    for name, least, most in (("probability_change", -0.25, 0.0), ("rank_change", 0, 7), ("logit_change", -1.5, -0.5)):
+        assert least <= one[f"{name}_low"] < one[name] < one[f"{name}_high"] <= most
+        assert other[f"{name}_low"] is other[f"{name}_high"] is None
+    assert (other["rank_median"], other["rank_change"], other["logit_change"]) == (1.0, 2.0, -1.5)
 
 
 def test_a_budget_keeps_the_best(tiny_llama_atlas: Path):

@@ -19,6 +19,7 @@ from ingest.errors import OptionError, OutputError
 from ingest.extend import extend_atlas
 from ingest.lock import output_locked
 from tests.conftest import Built
+from tests.disk import Disk
 
 STEP = {"variant": None, "site": None, "neuron_id": None, "low": None, "high": None, "n_prompts": 1}
 
@@ -41,7 +42,9 @@ def dump(path: Path) -> dict[str, list]:
 
 @pytest.fixture
 def file(built_gpt2: Built, tmp_path: Path) -> Path:
-    return Path(shutil.copy(built_gpt2.atlas, tmp_path / "a.duckdb"))
+    folder = tmp_path / "O'Neil's"
+    folder.mkdir()
+    return Path(shutil.copy(built_gpt2.atlas, folder / "a.duckdb"))
 
 
 def test_only_the_named_tables_and_the_build_change(file: Path):
@@ -58,6 +61,15 @@ def test_only_the_named_tables_and_the_build_change(file: Path):
     assert after["atlas"] != before["atlas"]
     assert stat.S_IMODE(file.stat().st_mode) == 0o444
     assert [path.name for path in file.parent.iterdir()] == ["a.duckdb"]
+
+
+def test_what_was_extended_is_flushed_before_it_takes_the_files_place(file: Path, monkeypatch: pytest.MonkeyPatch):
+    disk = Disk(monkeypatch)
+    extend_atlas(file, steps("b", 0.125))
+    *_, chmod, flush, replace, flush_folder = disk.did
+    (_, copy, mode), (_, _, name) = chmod, replace
+    assert (mode, name) == (0o444, str(file))
+    assert [flush, replace, flush_folder] == [("fsync", copy), ("replace", copy, name), ("fsync", str(file.parent))]
 
 
 def test_rows_are_kept_in_order_whatever_order_they_come_in(file: Path):

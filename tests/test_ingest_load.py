@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import subprocess
 import sys
 import textwrap
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
@@ -22,6 +24,7 @@ from ingest.congruence import RankedList
 from ingest.content_hash import ContentHash
 from ingest.errors import OutputError
 from ingest.writer import AtlasWriter, joined, vectors, words
+from tests.conftest import Built
 
 COLUMNS = {
     "id": pa.array(range(12), pa.int32()),
@@ -145,6 +148,21 @@ def test_batches_change_neither_build_id_nor_rows(tmp_path: Path, d_model: int) 
     assert not list(tmp_path.iterdir())
 
 
+def test_when_and_by_which_command_a_file_was_written_is_not_in_its_build_id(built_gpt2: Built, tmp_path: Path) -> None:
+    with duckdb.connect(str(built_gpt2.atlas), read_only=True) as connection:
+        (row,) = connection.sql("SELECT * EXCLUDE (build_id) FROM atlas").to_arrow_table().to_pylist()
+
+    def build_id(**changes: object) -> str:
+        with AtlasWriter(tmp_path / "x.duckdb", row["d_model"]) as writer:
+            return writer.write_atlas({name: [value] for name, value in (row | changes).items()})
+
+    same = build_id()
+    assert re.fullmatch("[0-9a-f]{12}", same)
+    assert build_id(built_at=datetime(2001, 2, 3), command="atlas ingest --elsewhere") == same
+    others = {build_id(**change) for change in ({"slug": "x"}, {"seed": row["seed"] + 1}, {"device": "cuda"})}
+    assert len(others | {same}) == 4
+
+
 def test_a_file_out_of_order_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.duckdb"
     with AtlasWriter(path, 4) as writer:
@@ -152,6 +170,22 @@ def test_a_file_out_of_order_is_refused(tmp_path: Path) -> None:
         writer.write("token_weight", {"token_id": ids, "readout": vectors(np.ones((4, 4), dtype=np.float32))})
         writer.close()
         with pytest.raises(OutputError, match=r"'token_weight' is not sorted by token_id: see row \(2,\)"):
+            check_file(writer.path, {})
+
+
+def test_rows_of_one_key_side_by_side_are_refused(tmp_path: Path) -> None:
+    """In order, and not once each: a key of one column, and one of two that differs in neither."""
+    with AtlasWriter(tmp_path / "x.duckdb", 4) as writer:
+        ids = np.array([0, 1, 1, 2], dtype=np.int32)
+        writer.write("token_weight", {"token_id": ids, "readout": vectors(np.ones((4, 4), dtype=np.float32))})
+        writer.close()
+        with pytest.raises(OutputError, match=r"'token_weight' has two rows of key \(1,\)"):
+            check_file(writer.path, {})
+    with AtlasWriter(tmp_path / "x.duckdb", 4) as writer:
+        bins = np.array([0, 3, 3, 0], dtype=np.int16)
+        writer.write("activation_histogram", {"neuron_id": ids, "bin": bins, "n": np.ones(4, dtype=np.int64)})
+        writer.close()
+        with pytest.raises(OutputError, match=r"'activation_histogram' has two rows of key \(1, 3\)"):
             check_file(writer.path, {})
 
 

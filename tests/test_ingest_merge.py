@@ -121,7 +121,7 @@ def test_parts_merge_into_the_run_over_everything(request: pytest.FixtureRequest
 def test_merges_merge(llama: Split, tmp_path: Path) -> None:
     """However they are grouped; also with a gap that a later merge fills."""
     a, b, c = llama.parts
-    left = merged(tmp_path / "left.duckdb", merged(tmp_path / "ab.duckdb", a, b), c)
+    left = merged(tmp_path / "left.duckdb", merged(tmp_path / "a's b.duckdb", a, b), c)
     right = merged(tmp_path / "right.duckdb", a, merged(tmp_path / "bc.duckdb", b, c))
     gap = merged(tmp_path / "ac.duckdb", a, c)
     filled = merged(tmp_path / "filled.duckdb", b, gap)

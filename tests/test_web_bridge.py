@@ -282,8 +282,6 @@ def test_a_comparison_is_what_each_file_holds(client, plain):
         text: (lists[0][text], lists[1][text]) for text in shared
     }
     assert page["text"] in counted[0] | counted[1]
-    if {text for text in counted[0] & counted[1] if text and "�" not in text}:
-        assert len(page["curves"]) == 2
     assert page["rows"] == []
     said = " ".join(page["left_out"])
     assert "Cosines of weights" in said
@@ -295,11 +293,61 @@ def test_a_comparison_is_what_each_file_holds(client, plain):
     assert all(f'href="/{slug}/{name}"' in text for slug, name in names)
 
 
-def test_curves_of_neurons_of_one_id_stay_apart(client, plain):
-    page = client.get("/bridge/compare.json?n=tiny-llama:L0N5&n=tiny-gpt2:L0N5", follow_redirects=True).json
+def curve_of(connection, neuron_id, text):
+    """The counts of a neuron's bins, with those of a token by its text, or None if the two were not counted."""
+    tokens = connection.execute(
+        'SELECT token_id FROM candidate_pair JOIN token USING (token_id) WHERE neuron_id = ? AND "text" = ?',
+        [neuron_id, text],
+    ).fetchall()
+    if not tokens:
+        return None
+    return connection.execute(
+        "SELECT h.n, coalesce(p.n_predicted, 0), coalesce(p.n_actual, 0) FROM activation_histogram AS h "
+        "LEFT JOIN prediction_histogram AS p ON p.neuron_id = h.neuron_id AND p.bin = h.bin AND p.token_id = ? "
+        "WHERE h.neuron_id = ? ORDER BY h.bin",
+        [*tokens[0], neuron_id],
+    ).fetchall()
+
+
+def shared_pairs(plain, *, same_id):
+    """A neuron of each atlas and a text with which both were counted, of one id or of two."""
+    counted = [
+        connection.execute(
+            'SELECT "text", neuron_id FROM candidate_pair JOIN token USING (token_id) WHERE "text" IN '
+            '(SELECT "text" FROM token GROUP BY ALL HAVING count(*) = 1) AND "text" <> \'\' ORDER BY ALL'
+        ).fetchall()
+        for connection in plain.values()
+    ]
+    of = [{text: [neuron for word, neuron in found if word == text] for text, _ in found} for found in counted]
+    for text in sorted(of[0].keys() & of[1].keys()):
+        for one in of[0][text]:
+            for other in of[1][text]:
+                if (one == other) == same_id and "�" not in text:
+                    yield text, one, other
+
+
+@pytest.mark.parametrize("same_id", [True, False])
+def test_a_text_counted_with_both_has_both_curves(client, plain, same_id):
+    """Neurons of one id stay apart, and each has its own atlas's counts."""
+    text, *ids = next(shared_pairs(plain, same_id=same_id))
+    names = {slug: connection.execute("SELECT name FROM neuron WHERE neuron_id = ?", [neuron]).fetchone()[0]
+             for (slug, connection), neuron in zip(plain.items(), ids, strict=True)}  # fmt: skip
+    asked = "&".join(f"n={slug}%3A{name}" for slug, name in names.items())
+    page = client.get(f"/bridge/compare.json?{asked}&text={quote(text)}").json
+    assert page["text"] == text
     labels = [curve["candidate"]["neuron"]["name"] for curve in page["curves"]]
-    assert len(labels) == len(set(labels))
-    assert all(label.startswith(SLUGS) for label in labels)
+    assert len(set(labels)) == 2
+    for label, curve, (slug, name), neuron in zip(labels, page["curves"], names.items(), ids, strict=True):
+        assert label.startswith(slug)
+        assert name in label
+        points = [(point["n"], point["n_predicted"], point["n_actual"]) for point in curve["points"]]
+        assert points == curve_of(plain[slug], neuron, text)
+    # Without a text, one that both were counted with comes before any other.
+    chosen = client.get(f"/bridge/compare.json?{asked}").json
+    assert len(chosen["curves"]) == 2
+    for curve, (slug, connection), neuron in zip(chosen["curves"], plain.items(), ids, strict=True):
+        points = [(point["n"], point["n_predicted"], point["n_actual"]) for point in curve["points"]]
+        assert points == curve_of(connection, neuron, chosen["text"]), slug
 
 
 @pytest.fixture(scope="module")

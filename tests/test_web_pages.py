@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import math
 import re
 from xml.etree import ElementTree
 
+import duckdb
 import pytest
 
 from tests.html_reader import Reader
+from web import caching, create_app, urls
 from web.charts.theme import CONFIG, colours
 
 PAGES = [
@@ -120,6 +123,44 @@ def test_other_spellings_lead_to_the_canonical_address(client, url, location):
     else:
         assert response.status_code == 301
         assert response.location == location
+
+
+def test_addresses_by_hand():
+    ref, pin = urls.AtlasRef("a-1"), urls.AtlasRef("a-1", "0123456789ab")
+    assert urls.study(ref, "x/y?z=1 #é") == "/a-1/study/x%2Fy%3Fz%3D1%20%23%C3%A9"
+    assert urls.live_progress(pin, "x/y") == "/a-1@0123456789ab/live/study/x%2Fy"
+    assert urls.search(" a&b=c", None) == "/search?q=%20a%26b%3Dc"
+    assert urls.compare(ref, []) == "/a-1/compare"
+    assert urls.compare(pin, ["L1N2", "L0N3"], 0) == "/a-1@0123456789ab/compare?n=L1N2&n=L0N3&token=0"
+    assert urls.bridge_compare(["a-1:L1N2"], "") == "/bridge/compare?n=a-1%3AL1N2&text="
+    assert urls.api("atlases/{atlas}/tokens/{token}", ref, {"token": "a/b@c"}, q="1 2") == (
+        "/api/v1/atlases/a-1/tokens/a%2Fb@c?q=1%202"
+    )
+    assert urls.sql(ref, "SELECT 1", {"a b": "'"}) == "/a-1/sql?sql=SELECT%201&p.a%20b=%27"
+    page = "/a-1/L1N2?token=5"
+    assert urls.json(page) == "/a-1/L1N2.json?token=5"
+    assert urls.card("/a-1") == "/a-1.card.png"
+    assert urls.csv(page) == "/a-1/L1N2.csv?token=5"
+    assert urls.chart(page, "a b", "svg") == "/a-1/L1N2.chart.svg?token=5&chart=a%20b"
+    assert urls.chart("/a-1", "x", "csv") == "/a-1.chart.csv?chart=x"
+    assert urls.embed(page, "writes", "dark") == "/embed/a-1/L1N2/writes?token=5&theme=dark"
+    assert urls.embed("/a-1/token/5", theme="light") == "/embed/a-1/token/5?theme=light"
+    assert urls.pinned(ref, page, "0123456789ab") == "/a-1@0123456789ab/L1N2?token=5"
+    assert urls.pinned(pin, "/a-1@0123456789ab/L1N2", "ffffffffffff") == "/a-1@ffffffffffff/L1N2"
+    # What follows the slug may hold the same words.
+    assert urls.current(pin, "/a-1@0123456789ab/study/a-1@0123456789ab") == "/a-1/study/a-1@0123456789ab"
+    assert urls.current(pin, "/embed/a-1@0123456789ab/L1N2") == "/embed/a-1/L1N2"
+
+
+@pytest.mark.parametrize(("address", "embedded", "live", "framed"), [
+    ("/a/L1N2", True, False, False), ("/a@0123/token/5?x=1", True, False, False), ("/a/L1", False, False, False),
+    ("/a/L1N2/tokens", False, False, False), ("/a/live", False, True, False), ("/a/L1N2/live.json", False, True, False),
+    ("/a/live/study/x", False, True, False), ("/a/lively", False, False, False), ("/a/study/live", False, False, False),
+    ("/embed/a/L1N2", False, False, True), ("/embedded/L1N2", True, False, False),
+])  # fmt: skip
+def test_what_kind_an_address_is_of(address, embedded, live, framed):
+    found = urls.has_embed(address), urls.is_live(address.partition("?")[0]), urls.may_be_framed(address)
+    assert found == (embedded, live, framed)
 
 
 @pytest.mark.parametrize("url", ["/", "/tiny-llama/L1N7", "/tiny-llama/L1N7.json", "/nowhere", "/static/atlas.css"])
@@ -319,6 +360,86 @@ def test_pages_are_validated_by_build_and_address(client):
     pinned = client.get(f"/tiny-llama@{build(client, 'tiny-llama')}/L1N7")
     assert pinned.headers["Cache-Control"] == "public, max-age=3600"
     assert "ETag" not in client.get("/tiny-llama/L9N9").headers
+
+
+def test_pages_are_fetched_anew_when_another_atlas_is_served_beside(client, tiny_llama_atlas):
+    """They lead to the others."""
+    app = create_app([tiny_llama_atlas])
+    alone = app.test_client().get("/tiny-llama/token/40")
+    beside = client.get("/tiny-llama/token/40", headers={"If-None-Match": alone.headers["ETag"]})
+    assert (beside.status_code, alone.data == beside.data) == (200, False)
+    app.extensions["atlases"]["tiny-llama"].close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "how"), [("svg", "inline"), ("png", "inline"), ("json", "inline"), ("csv", "attachment")]
+)
+def test_drawings_are_shown_and_tables_are_saved(client, kind, how):
+    answer = client.get(f"/tiny-llama/L1N7.chart.{kind}?chart=histogram")
+    assert answer.status_code == 200
+    disposition = answer.headers["Content-Disposition"]
+    assert re.fullmatch(rf"{how}; filename=l1n7-[a-z0-9-]*histogram\.{kind}", disposition), disposition
+
+
+def test_full_colour_is_the_neurons_greatest_magnitude(client, tiny_llama_atlas):
+    """Of a neuron that is further below zero than above: an eighth of log 16 a level."""
+    with duckdb.connect(str(tiny_llama_atlas), read_only=True) as connection:
+        name, least = connection.execute(
+            "SELECT name, activation_min FROM neuron WHERE -activation_min > 2 * activation_max "
+            "AND activation_max > 0.1 ORDER BY neuron_id LIMIT 1"
+        ).fetchone()
+    text = client.get(f"/tiny-llama/{name}?context=window").text
+    peaks = re.findall(r'<i class="([pn])([1-8]) peak" title="([^"]+)"', text)
+    assert {("p", "8"), ("n", "8")} & {peak[:2] for peak in peaks} == {("n", "8")}
+    for sign, level, value in peaks:
+        eighths = 8 * math.log(1 + 15 * abs(float(value) / least)) / math.log(16)
+        assert sign == ("p" if float(value) > 0 else "n")
+        assert eighths - 0.01 <= int(level) < eighths + 1.01, value
+
+
+def test_an_octaves_share_is_of_all_positions(client, tiny_llama_atlas):
+    data = client.get("/tiny-llama/L1N7.json").json["texts"]["intervals"]
+    assert len(data) > 2
+    with duckdb.connect(str(tiny_llama_atlas), read_only=True) as connection:
+        (total,) = connection.execute("SELECT n_positions FROM atlas").fetchone()
+        for item in data:
+            low = -math.inf if item["lower"] is None else item["lower"]
+            high = math.inf if item["upper"] is None else item["upper"]
+            (n,) = connection.execute(
+                "SELECT sum(n)::INTEGER FROM activation_histogram JOIN histogram_bin USING (bin) "
+                "JOIN neuron USING (neuron_id) WHERE name = 'L1N7' AND lower >= ? AND upper <= ?", [low, high]
+            ).fetchone()  # fmt: skip
+            assert (item["n_positions"], item["fraction"]) == (n, n / total)
+
+
+def test_pages_made_by_another_program_are_fetched_anew(client, monkeypatch, tmp_path):
+    """After an upgrade the build is the same and the page is not."""
+    held = client.get("/tiny-llama/L1N7").headers["ETag"]
+    _, digest, _ = held.split("-")
+    assert re.fullmatch(r"[0-9a-f]{12}", digest)
+    monkeypatch.setattr(caching, "program_digest", lambda: "0123456789ab")
+    response = client.get("/tiny-llama/L1N7", headers={"If-None-Match": held})
+    assert response.status_code == 200
+    assert response.headers["ETag"] == held.replace(digest, "0123456789ab")
+    assert client.get("/tiny-llama/L1N7", headers={"If-None-Match": response.headers["ETag"]}).status_code == 304
+
+
+@pytest.mark.parametrize(("name", "part"), [
+    ("web/page.py", True), ("web/views/neuron.py", True), ("web/templates/a.html", True), ("web/static/a.css", True),
+    ("web/static/a.js", True), ("atlas/queries/a.py", True), ("web/static/a.png", False),
+])  # fmt: skip
+def test_whatever_makes_a_page_is_in_the_programs_digest(monkeypatch, tmp_path, name, part):
+    for package in ("web", "atlas"):
+        (tmp_path / package).mkdir()
+    monkeypatch.setattr(caching, "__file__", str(tmp_path / "web" / "caching.py"))
+    monkeypatch.setattr(caching.atlas, "__file__", str(tmp_path / "atlas" / "__init__.py"))
+    of_none = caching.program_digest.__wrapped__()
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True, parents=True)
+    file.write_text("a")
+    one = caching.program_digest.__wrapped__()
+    file.write_text("b")
+    assert (len({of_none, one, caching.program_digest.__wrapped__()}) == 3) == part
 
 
 def test_answers_are_compressed_for_those_who_can_read_them(client):

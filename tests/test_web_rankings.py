@@ -8,6 +8,7 @@ import json
 import re
 from dataclasses import replace
 
+import duckdb
 import pytest
 
 from atlas.glossary import TERMS
@@ -34,6 +35,22 @@ def test_filters_of_pairs(client):
     assert token == [
         p for p in every["pairs"]["rows"] if "a" in (p["token"]["text"] or "").lower() and p["n_predicted"]
     ]
+
+
+def test_pages_of_a_ranking_have_every_row_once(client, tiny_llama_atlas):
+    """A hundred to a page; what follows the last is empty."""
+    with duckdb.connect(str(tiny_llama_atlas), read_only=True) as connection:
+        expected = connection.execute(
+            "SELECT token_id FROM token ORDER BY neuron_gap DESC NULLS LAST, token_id"
+        ).fetchall()
+    pages = [client.get(f"/tiny-llama/exclusive.json?all=1&page={page}").json["tokens"] for page in range(1, 6)]
+    found = [[row["token"]["token_id"] for row in page["rows"]] for page in pages]
+    n = len(expected)
+    assert 300 < n < 400
+    assert [len(page) for page in found] == [100, 100, 100, n - 300, 0]
+    assert [(token_id,) for page in found for token_id in page] == expected
+    assert {page["total"] for page in pages} == {n}
+    assert [page["offset"] for page in pages] == [0, 100, 200, 300, 400]
 
 
 def test_an_empty_form_says_nothing(client):

@@ -276,6 +276,14 @@ def test_what_may_be_saved():
         check_note("", "x" * (LONGEST_DESCRIPTION + 1))
 
 
+def test_what_is_just_not_too_long_is_saved():
+    assert (LONGEST_TITLE, LONGEST_DESCRIPTION) == (120, 1000)
+    assert check_note("x" * 120, "y" * 1000) == ("x" * 120, "y" * 1000)
+    assert check_query("SELECT 'é'", {}, Drawing("bar", "x" * 200, "y"), 11).sql == "SELECT 'é'"
+    with pytest.raises(SavedRefused, match="has 11 bytes with its parameters; expected at most 10"):
+        check_query("SELECT 'é'", {}, None, 10)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from tests.html_reader import Reader
-from web.sharing import citations
+from web.sharing import citations, query_citations
 from web.views import crawlers
 
 LOC = "{http://www.sitemaps.org/schemas/sitemap/0.9}loc"
@@ -107,3 +107,25 @@ def test_addresses_for_programs_lead_somewhere(client, url):
     assert addresses
     for address in addresses:
         assert client.get(path(address)).status_code == 200, address
+
+
+@pytest.mark.parametrize(
+    ("sql", "parameters", "rows"),
+    [
+        ("SELECT name FROM neuron WHERE name = :name -- one's own", {"name": "L1N7"}, [("L1N7",)]),
+        ("SELECT :a AS a, :b AS b", {"a": "it's '' \"so\"", "b": "'; DROP TABLE neuron; --"}, None),
+        ("SELECT '\\' AS a, '\"\"\"' AS b", {}, [("\\", '"""')]),
+        ('SELECT 1 AS "a"', {}, [(1,)]),
+    ],
+)
+def test_a_cited_query_asks_the_file_itself_the_same(tiny_llama_atlas, monkeypatch, sql, parameters, rows):
+    """In SQL and in Python, whatever is quoted in the statement and in what is typed."""
+    expected = rows or [tuple(parameters.values())]
+    in_sql, in_python = (citation.text for citation in query_citations("tiny-llama", sql, parameters))
+    with duckdb.connect(str(tiny_llama_atlas), read_only=True) as connection:
+        assert connection.execute(in_sql).fetchall() == expected
+    monkeypatch.chdir(tiny_llama_atlas.parent)
+    scope = {}
+    exec(in_python, scope)
+    scope["file"].close()
+    assert scope["rows"] == expected

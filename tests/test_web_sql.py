@@ -11,11 +11,13 @@ import sys
 import time
 from urllib.parse import quote
 
+import duckdb
 import pytest
 from click.testing import CliRunner
 
 from web import create_app, server
 from web.command import serve
+from web.sandbox import gate
 from web.sandbox.console import Console, ConsoleOptions
 from web.sandbox.errors import SqlBusy
 from web.sandbox.limits import LATEST, Limits
@@ -216,3 +218,57 @@ def test_a_server_ends_queries_whose_visitors_leave(tiny_llama_atlas, console_ap
         process.send_signal(signal.SIGINT)
         process.stdout.close()
         assert process.wait(timeout=60) == 0
+
+
+@pytest.fixture(scope="module")
+def gated():
+    """The gate with DuckDB's own parser, before a file whose one table is `token`."""
+    with duckdb.connect() as connection:
+
+        def serialize(sql):
+            return connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()[0]
+
+        yield lambda sql, longest=1000: gate.check(sql, longest, serialize, lambda name: name == "token")
+
+
+@pytest.mark.parametrize("sql", ["SELECT 1", "FROM token", "SHOW token", "SHOW TABLES", "WITH a AS (SELECT 1) FROM a"])
+def test_the_gate_lets_through_what_reads_as_it_is(gated, sql):
+    assert gated(sql) == sql
+
+
+def test_behind_explain_every_byte_stays_in_its_place(gated):
+    assert gated("EXPLAIN SELECT 1") == "EXPLAIN SELECT 1"
+    assert gated("/* é */ explain  SELECT 1") == "         EXPLAIN  SELECT 1"  # é has two bytes
+    assert gated("--x\nEXPLAIN FROM token") == "    EXPLAIN FROM token"
+
+
+@pytest.mark.parametrize(("sql", "code", "position", "said"), [
+    ("SELECT 1 FROM FROM", "sql_failed", 14, "Parser Error"),
+    ("EXPLAIN SELECT 1 FROM FROM", "sql_failed", 22, "Parser Error"),
+    ("SELECT 'é' FROM FROM", "sql_failed", 16, "Parser Error"),
+    ("SELECT 1; SELECT 2", "sql_refused", None, "There are 2 statements"),
+    ("", "sql_refused", None, "There is no statement"),
+    ("SELECT 1\0", "sql_refused", 8, "NUL"),
+    ("EXPLAIN ANALYZE SELECT 1", "sql_refused", 0, "EXPLAIN ANALYZE runs"),
+    (" explain (analyse) SELECT 1", "sql_refused", 1, "EXPLAIN ANALYZE runs"),
+    ("SELECT getenv('HOME')", "sql_refused", None, "The function getenv cannot"),
+    ("SELECT 1 WHERE Current_Setting('threads') > 1", "sql_refused", None, "The function current_setting cannot"),
+    ("FROM read_csv('/etc/passwd')", "sql_refused", None, "The table function read_csv cannot"),
+    ("FROM duckdb_settings()", "sql_refused", None, "The table function duckdb_settings cannot"),
+    ("FROM duckdb_databases", "sql_refused", None, "The view duckdb_databases cannot"),
+    ("SHOW threads", "sql_refused", None, "nothing to show under the name threads"),
+    ("DELETE FROM token", "sql_refused", None, "Only one statement that reads"),
+    ("COPY token TO 'x'", "sql_refused", None, "Only one statement that reads"),
+])  # fmt: skip
+def test_the_gate_says_what_is_wrong_and_where(gated, sql, code, position, said):
+    with pytest.raises(gate.RefusedError) as caught:
+        gated(sql)
+    assert said in str(caught.value)
+    assert (caught.value.code, caught.value.position) == (code, position)
+
+
+def test_the_gate_counts_bytes(gated):
+    sql = "SELECT 'é'"
+    assert gated(sql, 11) == sql
+    with pytest.raises(gate.RefusedError, match="longer than 10 bytes"):
+        gated(sql, 10)

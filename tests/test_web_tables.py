@@ -179,11 +179,12 @@ def test_another_file_in_its_place_is_not_sent(tiny_llama_atlas, tiny_gpt2_atlas
     app = create_app([place])
     client = app.test_client()
     assert client.get("/tiny-llama/tables/atlas.csv", buffered=True).status_code == 200
-    Path(shutil.copy(tiny_gpt2_atlas, tmp_path / "next.duckdb")).replace(place)
-    for url in ("/tiny-llama/tables/atlas.csv", "/tiny-llama/atlas.duckdb"):
-        response = client.get(url, buffered=True)
-        assert response.status_code == 503
-        assert "has been replaced and is not served yet" in response.text
+    for other in (tiny_llama_atlas, tiny_gpt2_atlas):  # of the same size, and of another
+        Path(shutil.copy(other, tmp_path / "next.duckdb")).replace(place)
+        for url in ("/tiny-llama/tables/atlas.csv", "/tiny-llama/atlas.duckdb"):
+            response = client.get(url, buffered=True)
+            assert response.status_code == 503
+            assert "has been replaced and is not served yet" in response.text
     assert taken(app) == 0
 
 

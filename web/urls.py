@@ -205,7 +205,8 @@ def live_result(ref: AtlasRef, name: str) -> str:
     return f"{live_progress(ref, name)}/result"
 
 
-_LIVE = re.compile(r"/[a-z0-9@-]+/(?:[^/]+/)?live(?:[./]|$)")
+# A study may be called 'live', and is recorded.
+_LIVE = re.compile(r"/[a-z0-9@-]+/(?:(?!study/)[^/]+/)?live(?:[./]|$)")
 
 
 def is_live(path: str) -> bool:

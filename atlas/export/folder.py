@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -121,6 +120,4 @@ def _write(path: Path, parts: Iterator[bytes]) -> int:
     with path.open("wb") as out:
         for part in parts:
             size += out.write(part)
-        out.flush()
-        os.fsync(out.fileno())
     return size

@@ -1,0 +1,213 @@
+"""The HTML of texts and of tables behind charts, word for word; where charts draw what they draw."""
+
+from __future__ import annotations
+
+import re
+from types import SimpleNamespace
+
+import pytest
+
+from atlas.records import (
+    Candidate,
+    Curve,
+    CurvePoint,
+    Example,
+    NeuronRef,
+    StudyNeuron,
+    StudyNeurons,
+    StudyStep,
+    Token,
+)
+from web import markup
+from web.charts import Table
+from web.charts.chart import drawn_centre, drawn_edges, rounded
+from web.charts.curve import ceiling_of
+from web.charts.drawing import curves_drawing
+from web.charts.heat import reach_of
+from web.charts.recovery import recovery_chart
+from web.charts.result import result_chart
+from web.live.placed import PlacedToken
+
+
+def token(token_id, text):
+    return Token(token_id, text, text.encode(), False)
+
+
+def example(texts, activations, *, position, window_start=1, text_length=None, activation=None):
+    tokens = tuple(token(number, text) for number, text in enumerate(texts))
+    exact = activations[position - window_start] if activation is None else activation
+    length = window_start + len(texts) if text_length is None else text_length
+    return Example(
+        "max", None, 1, 9, position, exact, tokens[0], None, window_start, length, tokens, tuple(activations)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("ratio", "level"),
+    # A level is an eighth of log 16: level k ends at (16^(k/8) - 1) / 15, so 2, 4, 6 at 1/15, 1/5, 7/15.
+    [(0, 0), (0.0199, 0), (0.02, 1), (0.027, 1), (0.028, 2), (0.066, 2), (0.067, 3), (0.1, 3), (0.121, 3), (0.122, 4),
+     (0.199, 4), (0.201, 5), (0.31, 5), (0.311, 6), (0.466, 6), (0.467, 7), (0.687, 7), (0.688, 8), (1, 8), (3, 8)],
+)  # fmt: skip
+def test_levels_of_colour(ratio, level):
+    assert markup.level(ratio * 7, 7.0) == markup.level(-ratio * 7, 7.0) == level
+    assert markup.level(ratio, 0.0) == 0
+
+
+def test_a_window_marks_the_firing_token_and_the_next():
+    shown = markup.window(example(["a", " <b>", " c", "\n", "e"], [0.0, 8.0, -1.0, 0.1, 4.0], position=2), 8.0)
+    # -1 of 8: 8 log(1 + 15/8) / log 16 is 3.05, so 4; 0.1 of 8 is below 0.02; 4 of 8 is 6.2, so 7.
+    assert shown == (
+        '<p class="text"><i title="0">a</i><i class="p8 peak" title="8"> &lt;b&gt;</i><i class="n4 next" title="-1"> c'
+        '</i><i title="0.1">↵</i><i class="p7" title="4">e</i></p>'
+    )
+
+
+def test_an_unmarked_next_token_is_still_the_next_and_the_peak_is_exact():
+    shown = markup.window(example(["a", "b", "c"], [0.0, 8.0, 0.0], position=2, activation=7.98765), 8.0)
+    assert shown == (
+        '<p class="text"><i title="0">a</i><i class="p8 peak" title="7.988">b</i><i class="next" title="0">c</i></p>'
+    )
+
+
+CUT = '<span class="cut">…</span>'
+
+
+@pytest.mark.parametrize(("start", "length", "before", "after"), [
+    (0, 4, False, False), (1, 5, False, False), (2, 6, True, False), (1, 6, False, True), (3, 9, True, True),
+])  # fmt: skip
+def test_a_window_says_where_it_is_cut(start, length, before, after):
+    """BOS, at 0, is not missed."""
+    here = example(list("abcd"), [0.0, 1.0, 0.0, 0.0], position=start + 1, window_start=start, text_length=length)
+    for shown in (markup.window(here, 1.0), markup.snippet(here, 1.0)):
+        assert shown.count(CUT) == before + after
+        assert shown.index(CUT) < shown.index("peak") if before else True
+        assert shown.rindex(CUT) > shown.index("peak") if after else True
+
+
+def test_a_snippet_has_twelve_tokens_before_and_six_after():
+    texts = [chr(ord("a") + place) for place in range(26)]
+    here = example(texts, [0.0] * 26, position=15, text_length=27, activation=1.0)
+    shown = markup.snippet(here, 1.0)
+    left, right = shown.split('</span></span><span class="right">')
+    letters = [[text for text in texts if f">{text}</i>" in side] for side in (left, right)]
+    assert letters == [list("cdefghijklmn"), list("opqrstu")]
+    assert left.count(CUT) == right.count(CUT) == 1
+    assert '<i class="p8 peak" title="1">o</i><i class="next" title="0">p</i>' in right
+
+
+def test_a_whole_text_has_what_no_activation_is_known_of_without_any():
+    text = [token(number, text) for number, text in enumerate(["<bos>", "w", "<x>", "y", "z", "&"])]
+    here = example(["<x>", "y"], [0.0, 1.0], position=3, window_start=2, text_length=6)
+    assert markup.whole(here, text, 1.0) == (
+        '<p class="text">w<i title="0">&lt;x&gt;</i><i class="p8 peak" title="1">y</i>z&amp;</p>'
+    )
+    first = example(["<bos>", "w"], [1.0, 0.0], position=0, window_start=0, text_length=6)
+    assert markup.whole(first, text, 1.0).startswith('<p class="text"><i class="p8 peak" title="1">&lt;bos&gt;</i>')
+
+
+def test_a_live_text_links_each_token_to_its_row():
+    placed = [
+        PlacedToken(place, token(place, text), activation, below, below, None)
+        for place, (text, activation, below) in enumerate(
+            [("<bos>", -3.0, None), (" <b>", 8.0, 0.5), ("c", -4.0, 0.5), ("\n", 0.0, 0.0)]
+        )
+    ]
+    # BOS does not count, whatever it is; -4 of 8 is 6.2 eighths of log 16, so 7.
+    assert markup.live_text(placed, 8.0) == (
+        '<p class="text live"><a class="cut" href="#t0" data-value="−3.00" title="-3">&lt;bos&gt;</a>'
+        '<a class="p8" href="#t1" data-value="8.00" title="8"> &lt;b&gt;</a>'
+        '<a class="n7" href="#t2" data-value="−4.00" title="-4">c</a>'
+        '<a href="#t3" data-value="0" title="0">↵</a></p>'
+    )
+
+
+HOSTILE = "<img src=x onerror=alert(1)>\"'&amp;"
+ESCAPED = "&lt;img src=x onerror=alert(1)&gt;&#34;&#39;&amp;amp;"
+
+
+def test_cells_of_a_chart_table_are_text():
+    table = Table(("a", "b"), ((HOSTILE, 1234.567), (None, 0), (-0.25, 12)))
+    assert markup.table_rows(table) == (
+        f"<tr><td>{ESCAPED}</td><td>1,235</td></tr>\n<tr><td>–</td><td>0</td></tr>\n"
+        "<tr><td>−0.2500</td><td>12</td></tr>"
+    )
+
+
+def test_a_drawn_answer_keeps_text_text():
+    rows = [(HOSTILE, 1.5, "cut"), ([1, "<b>"], 2, None), (None, None, True)]
+    chart = result_chart("bar", ["<x>", "y", "unused"], rows, "<x>", "y", "T")
+    assert chart.table == Table(("<x>", "y"), ((HOSTILE, 1.5), ("[1, '<b>']", 2), (None, None)))
+    shown = markup.table_rows(chart.table)
+    assert f"<td>{ESCAPED}</td><td>1.500</td>" in shown
+    assert "<td>[1, &#39;&lt;b&gt;&#39;]</td><td>2</td>" in shown
+    assert (chart.title, chart.caption) == ("T: y by <x>", "3 rows.")
+    x, y = (chart.spec["encoding"][channel] for channel in "xy")
+    assert (x["type"], x["title"], y["type"], y["title"]) == ("nominal", "<x>", "quantitative", "y")
+    assert chart.spec["datasets"]["rows"][0] == {"x": HOSTILE, "y": 1.5}
+
+
+def test_where_bins_are_drawn():
+    """An open end is drawn an octave wide, a point at its bin's geometric middle."""
+    edges = [(1.0, 4.0), (-4.0, -1.0), (-0.5, 0.5), (4.0, None), (None, -4.0)]
+    assert [drawn_edges(*pair) for pair in edges] == [(1, 4), (-4, -1), (-0.5, 0.5), (4, 8), (-8, -4)]
+    assert [drawn_centre(*pair) for pair in edges] == pytest.approx([2, -2, 0, 32**0.5, -(32**0.5)])
+    assert [rounded(value) for value in (0.123456789, -12345.678, 0.0)] == [0.12346, -12346.0, 0.0]
+
+
+def curve_of(*counts):
+    """A curve whose points have these (positions, predicted, actual)."""
+    points = tuple(
+        CurvePoint(bin, float(bin), bin + 1.0, n, k, a, k / n, a / n) for bin, (n, k, a) in enumerate(counts)
+    )
+    return Curve(Candidate(NeuronRef(0, 0, 0, "L0N0"), token(1, " an"), 1.0, (), 0, 0), points)
+
+
+@pytest.mark.parametrize(("counts", "top"), [
+    ([(100, 50, 0)], 0.55),  # a tenth above one half
+    ([(100, 5, 50)], 0.55),  # whichever of the two is greater
+    ([(10, 10, 0)], 1.0),
+    ([(1, 1, 0)], 1.1 * (2 / (1 + 1.959964**2) + 0.01)),  # once of once: from 0.2065 on, doubled
+    ([(1, 1, 0), (100, 50, 0)], 0.55),
+    ([(1000, 0, 0)], 0.01),
+    ([], 0.01),
+])  # fmt: skip
+def test_how_far_up_fractions_are_drawn(counts, top):
+    assert ceiling_of([curve_of(*counts)]) == pytest.approx(top, abs=1e-6)
+
+
+def test_colours_of_a_heat_map_reach_as_far_as_all_but_one_cell_in_a_hundred():
+    def cells(*values):
+        return [StudyStep("patch_mlp_out", None, None, 0, place, None, value, None, None, 1)
+                for place, value in enumerate(values)]  # fmt: skip
+
+    assert reach_of([cells(*[0.5] * 60), cells(*[-0.5] * 39, 9.0)]) == 1.0
+    assert reach_of([cells(*[0.5] * 98, -9.0, 8.0)]) == 8.0
+    assert reach_of([cells(-3.0)]) == 3.0
+    assert reach_of([[], []]) == 1.0
+
+
+def test_fractions_of_a_small_drawing_are_labelled_in_percent():
+    """Up to 0.55: 20% and 40%, of 135 units of height above a foot at 143; the label hangs 3.5 below its line."""
+    drawn = curves_drawing([curve_of((100, 50, 0))])
+    labels = re.findall(r'H314"/><text x="36" y="([\d.]+)" text-anchor="end">([^<]*)</text>', drawn)
+    assert labels == [("146.5", "0"), ("97.4", "20%"), ("48.3", "40%")]
+    small = curves_drawing([curve_of((100_000, 50, 0))])  # 0.00055
+    assert [label for _, label in re.findall(r'y="([\d.]+)" text-anchor="end">([^<]*%)</text>', small)] == [
+        "0.02%",
+        "0.04%",
+    ]
+
+
+def test_bars_of_recovery_say_more_or_less():
+    stands = tuple(
+        StudyNeuron(NeuronRef(place, 0, place, f"L0N{place}"), place + 1, value, None, None, None, None, place == 0)
+        for place, value in enumerate((0.5, -0.25))
+    )
+    study = SimpleNamespace(is_suite=False, n_prompts=1)
+    chart = recovery_chart(study, StudyNeurons(9, stands, (), (), ()), "M", lambda neuron: f"/a/{neuron.name}")
+    assert chart.spec["datasets"]["rows"] == [
+        {"name": "L0N0", "value": 0.5, "rank": 1, "found": True, "sign": "more", "url": "/a/L0N0"},
+        {"name": "L0N1", "value": -0.25, "rank": 2, "found": False, "sign": "less", "url": "/a/L0N1"},
+    ]
+    assert chart.table == Table(("neuron", "recovery"), (("L0N0", "0.5000"), ("L0N1", "−0.2500")))
+    assert chart.caption.startswith("The 2 of 9 patched neurons")
