@@ -315,6 +315,14 @@ COMMENT ON COLUMN sign_case.activation_extreme IS 'The activation of the greates
 COMMENT ON COLUMN sign_case.text_id IS 'Text in which that is (see text).';
 COMMENT ON COLUMN sign_case.position IS 'Its position there, BOS being 0.';
 
+CREATE TABLE activation_sum (
+    neuron_id INTEGER NOT NULL,
+    limbs BIGINT[] NOT NULL
+);
+COMMENT ON TABLE activation_sum IS 'Exact sums of the 1st to 4th powers of each neuron''s activations over counted positions, from which neuron.activation_mean, _std, _skewness and _kurtosis follow. They are in fixed point, so that parts add up to the bit in any order: what atlas merge adds. Empty in files upgraded from schema versions that did not have it; those cannot be merged. Sorted by neuron_id.';
+COMMENT ON COLUMN activation_sum.neuron_id IS 'Neuron.';
+COMMENT ON COLUMN activation_sum.limbs IS 'Sixteen numbers: four for each power, the lowest first. The sum of power k is 2^-72 * (limbs[4k - 3] + 2^36 * limbs[4k - 2] + 2^72 * limbs[4k - 1] + 2^108 * limbs[4k]).';
+
 CREATE TABLE candidate_pair (
     neuron_id INTEGER NOT NULL,
     token_id INTEGER NOT NULL,

@@ -50,7 +50,6 @@ FAMILIES: dict[str, tuple[str, dict]] = {
     "llama": ("LlamaConfig", _GATED),
     "mistral": ("MistralConfig", {**_GATED, "sliding_window": 4}),
     "mpt": ("MptConfig", {"d_model": D_MODEL, "n_layers": N_LAYERS, "n_heads": 4, "vocab_size": D_VOCAB, **_IDS}),
-    "nanochat": ("NanoChatConfig", _GATED),  # Norms without parameters.
     "nemotron": ("NemotronConfig", _GATED),
     "olmo": ("OlmoConfig", _GATED),  # Norms without parameters.
     "olmo2": ("Olmo2Config", _GATED),

@@ -100,10 +100,7 @@ def assert_same(one: object, other: object) -> None:
     one, other = plain(one), plain(other)
     assert one.keys() == other.keys()
     for name, values in one.items():
-        if values.dtype.kind == "f" and name in ("mean", "std", "skewness", "kurtosis"):
-            np.testing.assert_allclose(values, other[name], rtol=1e-9, err_msg=name)
-        else:
-            np.testing.assert_array_equal(values, other[name], err_msg=name)
+        np.testing.assert_array_equal(values, other[name], err_msg=name)
 
 
 def fed(case: str, parts: list[_Part]) -> object:
@@ -224,6 +221,28 @@ def test_statistics_of_a_constant_have_no_shape() -> None:
     assert result.std.tolist() == [0.0, 0.0]
     assert torch.isnan(result.skewness).all()
     assert torch.isnan(result.kurtosis).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.lists(st.integers(-50, 50), min_size=1, max_size=12), min_size=2, max_size=5))
+def test_moments_of_any_parts_are_those_of_all_values(samples: list[list[int]]) -> None:
+    """By their definitions, in float64; whatever the values, and however they are divided."""
+    total = ActivationStatistics(1, 1)
+    for sample in samples:
+        part = ActivationStatistics(1, 1)
+        n, values = len(sample), torch.tensor(sample, dtype=torch.float32)[:, None]
+        runs = Runs.of(np.array([0]), np.array([n]), "cpu")
+        part.update(0, values, runs, torch.empty(n, 1, dtype=torch.uint8), *torch.empty(2, 1, 1))
+        total.merge(part)
+    found, values = total.result(), np.concatenate(samples).astype(float)
+    std = values.std()
+    assert [float(found.mean[0]), float(found.std[0])] == pytest.approx([values.mean(), std], rel=1e-6, abs=1e-9)
+    if std > 0:
+        scaled = (values - values.mean()) / std
+        shape = [float(found.skewness[0]), float(found.kurtosis[0])]
+        assert shape == pytest.approx([(scaled**3).mean(), (scaled**4).mean()], rel=1e-5, abs=1e-5)
+    else:
+        assert torch.isnan(found.kurtosis[0])
 
 
 def test_moments_keep_precision_far_from_zero() -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ingest.effects import ChosenPair, Firing, measure_effects
 from ingest.effects.measure import MEASURES
 from ingest.errors import ModelError
+from ingest.lean import LeanModel
 from ingest.model import LoadedModel, bridge_for, describe
 from ingest.study import StudyModel
 from ingest.weights import layer_weights, read_readout
@@ -152,6 +153,33 @@ def test_the_readout_is_what_final_norm_and_unembedding_make_of_it(pair: tuple[F
     found = torch.linalg.lstsq(basis, scores[:, :1]).solution
     assert (basis @ found - scores[:, :1]).norm() < 1e-5 * scores[:, 0].norm()
     assert found[0] > 0
+
+
+def test_padding_and_the_texts_beside_it_change_nothing(pair: tuple[Family, LoadedModel], tokenizer) -> None:
+    """Texts of three lengths in one batch, padded with tokens that mean something, against each alone in float64."""
+    family, _ = pair
+    lean = LeanModel(load(copy.deepcopy(family.net).float(), tokenizer), CPU, torch.float32)
+    lengths = [13, 8, 3]  # Longer than a sliding window, and shorter.
+    ids = torch.randint(1, families.D_VOCAB, (3, 13), generator=torch.Generator().manual_seed(5))
+    seen: dict[int, Tensor] = {}
+    residual = lean.run(ids, lambda layer, x: seen.update({layer: x.clone()}))
+    predicted = lean.predict(residual.flatten(0, 1)).view(ids.shape)
+    for text, length in enumerate(lengths):
+        alone: list[Tensor] = []
+
+        def take(_: nn.Module, args: tuple[Tensor], alone: list[Tensor] = alone) -> None:
+            alone.append(args[0])
+
+        handles = [out.register_forward_pre_hook(take) for out in family.out]
+        with torch.no_grad(), in_float64():
+            logits = family.net(input_ids=ids[text : text + 1, :length], use_cache=False).logits[0]
+        for handle in handles:
+            handle.remove()
+        for layer, expected in enumerate(alone):
+            expected = expected.view(length, -1).float()
+            torch.testing.assert_close(seen[layer][text, :length], expected, rtol=1e-4, atol=1e-4)
+        best = logits.gather(1, predicted[text, :length, None])[:, 0]
+        assert (best >= logits.amax(1) - 1e-4).all()
 
 
 @pytest.mark.parametrize("name", UNSUPPORTED)
