@@ -176,7 +176,7 @@ COMMENT ON COLUMN neuron."index" IS 'Hidden unit within the layer''s MLP, from 0
 COMMENT ON COLUMN neuron.name IS 'L{layer}N{index}, as in L31N892.';
 COMMENT ON COLUMN neuron.w_in_norm IS 'Euclidean norm of its input weights (norm gain folded; centred for LayerNorm).';
 COMMENT ON COLUMN neuron.w_gate_norm IS 'Euclidean norm of its gate weights (norm gain folded). NULL: the MLP is not gated.';
-COMMENT ON COLUMN neuron.w_out_norm IS 'Euclidean norm of its output weights (centred for LayerNorm).';
+COMMENT ON COLUMN neuron.w_out_norm IS 'Euclidean norm of its output weights (neuron_weight.w_out).';
 COMMENT ON COLUMN neuron.in_out_cosine IS 'Cosine between input and output weights, -1 to 1. NULL: one of them is zero.';
 COMMENT ON COLUMN neuron.gate_out_cosine IS 'Cosine between gate and output weights, -1 to 1. NULL: the MLP is not gated, or one of them is zero.';
 COMMENT ON COLUMN neuron.best_token_id IS 'Token its output weights are most congruent with.';
@@ -314,6 +314,14 @@ COMMENT ON COLUMN sign_case.activation_mean IS 'Mean activation over them.';
 COMMENT ON COLUMN sign_case.activation_extreme IS 'The activation of the greatest magnitude among them.';
 COMMENT ON COLUMN sign_case.text_id IS 'Text in which that is (see text).';
 COMMENT ON COLUMN sign_case.position IS 'Its position there, BOS being 0.';
+
+CREATE TABLE activation_sum (
+    neuron_id INTEGER NOT NULL,
+    limbs BIGINT[] NOT NULL
+);
+COMMENT ON TABLE activation_sum IS 'Exact sums of the 1st to 4th powers of each neuron''s activations over counted positions, from which neuron.activation_mean, _std, _skewness and _kurtosis follow. They are in fixed point, so that parts add up to the bit in any order: what atlas merge adds. Empty in files upgraded from schema versions that did not have it; those cannot be merged. Sorted by neuron_id.';
+COMMENT ON COLUMN activation_sum.neuron_id IS 'Neuron.';
+COMMENT ON COLUMN activation_sum.limbs IS 'Sixteen numbers: four for each power, the lowest first. The sum of power k is 2^-72 * (limbs[4k - 3] + 2^36 * limbs[4k - 2] + 2^72 * limbs[4k - 1] + 2^108 * limbs[4k]).';
 
 CREATE TABLE candidate_pair (
     neuron_id INTEGER NOT NULL,
@@ -532,7 +540,7 @@ CREATE TABLE neuron_weight (
 COMMENT ON TABLE neuron_weight IS 'The weights of each neuron as TransformerLens'' enable_compatibility_mode() leaves them, sorted by neuron_id. Empty with --no-weights.';
 COMMENT ON COLUMN neuron_weight.neuron_id IS 'Neuron.';
 COMMENT ON COLUMN neuron_weight.w_in IS 'Input weights, [d_model]: norm gain folded; centred for LayerNorm.';
-COMMENT ON COLUMN neuron_weight.w_out IS 'Output weights (row of W_out), [d_model]: centred for LayerNorm.';
+COMMENT ON COLUMN neuron_weight.w_out IS 'Output weights, [d_model]: what one unit of activation adds to the residual stream, up to a positive scale that differs by position. The row of W_out; where a norm stands behind the MLP (Gemma 2 and 3, OLMo 2, GLM-4), times that norm''s gain; times a factor that the block puts on its MLP (Granite''s residual multiplier). Centred for LayerNorm.';
 COMMENT ON COLUMN neuron_weight.w_gate IS 'Gate weights, [d_model]: norm gain folded. NULL: the MLP is not gated.';
 
 CREATE TABLE token_weight (
@@ -705,7 +713,7 @@ COMMENT ON COLUMN pair_effect.rank_change_high IS 'Upper end of that interval. N
 COMMENT ON COLUMN pair_effect.logit_change IS 'Mean change of the token''s logit less the mean over the vocabulary, which includes what later layers do about it.';
 COMMENT ON COLUMN pair_effect.logit_change_low IS 'Lower end of its 95% bootstrap interval. NULL: one position.';
 COMMENT ON COLUMN pair_effect.logit_change_high IS 'Upper end of that interval. NULL: one position.';
-COMMENT ON COLUMN pair_effect.direct_effect IS 'What the neuron adds to that logit by itself, on the mean: (activation - neuron.activation_mean) * congruence / scale of the final norm. If nothing else in the model answered, logit_change would be minus this (with readout ''unembed'').';
+COMMENT ON COLUMN pair_effect.direct_effect IS 'What the neuron adds to that logit by itself, on the mean: (activation - neuron.activation_mean) * congruence / scale of the final norm (and of the norm behind the MLP, where the model has one). If nothing else in the model answered, logit_change would be minus this (with readout ''unembed'').';
 
 -- ---------------------------------------------------------------------------------------------------------------
 -- Views for people: ids resolved to names

@@ -30,6 +30,7 @@ from ingest.model import LoadedModel, load_model
 from ingest.pairs import candidate_pairs, exclusive_pairs
 from ingest.prefetch import prefetched
 from ingest.reduction import LayerSums, Runs, layer_reducer
+from ingest.reduction.exact import LIMBS
 from ingest.session import alone
 from ingest.stream import Reader, StreamSettings
 from ingest.tokens import TextBatch, TextReport, batches, bos_for, iter_texts
@@ -89,7 +90,7 @@ def reduction(lean: LeanModel, batch: TextBatch, dtype: torch.dtype, device: tor
     runs = Runs.of(np.arange(texts) * pos, batch.lengths, device)
     sums = LayerSums(
         torch.zeros(lean.d_mlp * N_BINS, dtype=torch.int64, device=device),
-        torch.zeros(4, lean.d_mlp, dtype=torch.float64, device=device),
+        torch.zeros(4, LIMBS, lean.d_mlp, dtype=torch.int64, device=device),
         torch.zeros(lean.d_mlp, dtype=torch.int64, device=device),
         torch.full((lean.d_mlp,), torch.inf, device=device), torch.full((lean.d_mlp,), -torch.inf, device=device),
     )  # fmt: skip
@@ -98,7 +99,7 @@ def reduction(lean: LeanModel, batch: TextBatch, dtype: torch.dtype, device: tor
     reduce_layer = layer_reducer(device)
 
     def once() -> None:
-        reduce_layer(x, runs, 0, sums, bins, high, low)
+        reduce_layer(x, runs, sums, bins, high, low)
 
     once()
     took = statistics.median(seconds(once, device) for _ in range(5))

@@ -18,6 +18,7 @@ _KEYS = {
     "neuron_input_token": ("neuron_id", "side", "direction", "rank"),
     "histogram_bin": ("bin",),
     "activation_histogram": ("neuron_id", "bin"),
+    "activation_sum": ("neuron_id",),
     "candidate_pair": ("neuron_id", "token_id"),
     "prediction_histogram": ("neuron_id", "token_id", "bin"),
     "pair_metric": ("neuron_id", "token_id", "side"),

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ingest.errors import ModelError
 from ingest.model import LoadedModel
+from ingest.probe import original
 from ingest.weights import Readout
 
 _POSITION_TILE = 1024
@@ -191,13 +192,6 @@ def move(module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
     for name, buffer in exact.items():
         path, _, leaf = name.rpartition(".")
         setattr(module.get_submodule(path), leaf, buffer)
-
-
-def original(component: Any) -> nn.Module:
-    """The Hugging Face module inside a component of the bridge."""
-    while hasattr(component, "original_component"):
-        component = component.original_component
-    return component
 
 
 def take_apart(module: nn.Module) -> nn.Module:

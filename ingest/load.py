@@ -79,6 +79,7 @@ def write_tables(
     _write(writer, "neuron_input_token", tables.input_rows(weights.input_tokens))
     writer.write("histogram_bin", tables.bin_rows())
     _write(writer, "activation_histogram", tables.histogram_rows(statistics))
+    writer.write("activation_sum", tables.sum_rows(statistics.powers.numpy()))
     _write(writer, "candidate_pair", tables.candidate_rows(pairs))
     predictions = reader.predictions.result()
     _write(writer, "prediction_histogram", tables.prediction_rows(predictions))

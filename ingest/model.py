@@ -21,6 +21,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ingest.errors import ModelError
+from ingest.probe import NOTHING, Behind, norm_gain, what_is_behind
 
 BUILTIN = "smollm2-135m"
 _MOE_FIELDS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
@@ -38,6 +39,8 @@ class RawLayer:
     w_out: Float[Tensor, "d_mlp d_model"]
     w_gate: Float[Tensor, "d_model d_mlp"] | None
     gain: Float[Tensor, " d_model"] | None
+    behind: Behind = NOTHING
+    """What the output passes on its way to the final norm."""
 
 
 @dataclass(frozen=True)
@@ -105,40 +108,37 @@ def describe(name: str, revision: str | None, bridge: Any, tokenizer: Any) -> Lo
     """Check a bridge and take hold of its weights.
 
     Raises:
-        ModelError: it has no dense MLP neurons.
+        ModelError: it has no dense MLP neurons, or they are not read and added as neurons are.
     """
     check_mlp(name, bridge)
+    behind = what_is_behind(name, bridge)
     return LoadedModel(
         name=name,
         revision=revision,
         fingerprint=_fingerprint(bridge.original_model),
         bridge=bridge,
         tokenizer=tokenizer,
-        layers=[_raw_layer(block, bridge.cfg) for block in bridge.blocks],
+        layers=[_raw_layer(name, i, block, behind[i], bridge.cfg) for i, block in enumerate(bridge.blocks)],
         embedding=bridge.W_E.detach(),
         unembedding=bridge.W_U.detach().T,
-        final_gain=norm_gain(bridge.ln_final, bridge.cfg),
+        final_gain=norm_gain(bridge.ln_final, bridge.cfg.d_model),
     )
 
 
-def _raw_layer(block: Any, cfg: Any) -> RawLayer:
+def _raw_layer(name: str, layer: int, block: Any, behind: Behind, cfg: Any) -> RawLayer:
     mlp, norm = block.mlp, None
+    w_in, w_out, w_gate = mlp.W_in.detach(), mlp.W_out.detach(), mlp.W_gate
+    if any(side is not None and side.shape != w_out.T.shape for side in (w_in, w_gate)):
+        raise ModelError(
+            f"Layer {layer} of {name!r} has input weights of shape {tuple(w_in.shape)} for output weights of shape "
+            f"{tuple(w_out.shape)}: how this architecture stores its MLP is not supported."
+        )
     if "ln2" in block.submodules:
         norm = block.ln2
     elif cfg.parallel_attn_mlp and "ln1" in block.submodules:
         norm = block.ln1
-    return RawLayer(
-        w_in=mlp.W_in.detach(),
-        w_out=mlp.W_out.detach(),
-        w_gate=None if mlp.W_gate is None else mlp.W_gate.detach(),
-        gain=None if norm is None else norm_gain(norm, cfg),
-    )
-
-
-def norm_gain(norm: Any, cfg: Any) -> Float[Tensor, " d_model"]:
-    """A norm's gain, float64; some RMSNorms (Gemma) store it as an offset from one."""
-    weight = norm.weight.detach().to(torch.float64)
-    return 1.0 + weight if getattr(cfg, "rmsnorm_uses_offset", False) else weight
+    gain = None if norm is None else norm_gain(norm, cfg.d_model)
+    return RawLayer(w_in, w_out, None if w_gate is None else w_gate.detach(), gain, behind)
 
 
 def _builtin_gguf() -> tuple[Path, str]:

@@ -27,4 +27,4 @@ def bytes_of_state(model: LeanModel, settings: StreamSettings, n_pairs: int) -> 
     keys = 16  # And the slot.
     extremes = (2 if settings.gated else 1) * settings.top_texts * (keys + place)
     octaves = INTERVAL_EXAMPLES * (N_INTERVALS * keys + _OCTAVES * place)
-    return neurons * (8 * N_BINS + 48 + extremes + octaves) + n_pairs * (24 + 24 * _CELLS)
+    return neurons * (8 * N_BINS + 144 + extremes + octaves) + n_pairs * (24 + 24 * _CELLS)

@@ -181,6 +181,15 @@ def histogram_rows(statistics: ActivationResult) -> Iterator[Columns]:
         }
 
 
+def sum_rows(powers: np.ndarray, first: int = 0) -> Columns:
+    """Table `activation_sum`, from [power, limb, neuron], for neurons from `first` on."""
+    limbs = np.ascontiguousarray(powers.reshape(-1, powers.shape[-1]).T)
+    return {
+        "neuron_id": np.arange(first, first + len(limbs), dtype=np.int32),
+        "limbs": joined(list(limbs)),
+    }
+
+
 def candidate_rows(pairs: CandidatePairs) -> Iterator[Columns]:
     """Table `candidate_pair`."""
     for rows in slices(len(pairs.neuron)):

@@ -2,7 +2,8 @@
 
 Folding a norm's gain into the weights that read it, and centring what writes to a LayerNorm, changes no output of the
 model; it puts weights where a dot product means what it says. Source of the method: TransformerLens' "Further
-comments" on folding LayerNorm and centring writing weights.
+comments" on folding LayerNorm and centring writing weights. What stands behind the MLP (a norm, a factor) is folded
+into the output weights too, which compatibility mode leaves to its hooks.
 """
 
 from __future__ import annotations
@@ -47,6 +48,10 @@ def layer_weights(model: LoadedModel, layer: int) -> LayerWeights:
     gain = 1.0 if raw.gain is None else raw.gain
     w_in = raw.w_in.to(torch.float64).T * gain
     w_out = raw.w_out.to(torch.float64)
+    if raw.behind.centred:
+        w_out = w_out - w_out.mean(1, keepdim=True)
+    if raw.behind.gain is not None:
+        w_out = w_out * raw.behind.gain
     if model.layer_norm:
         w_in = w_in - w_in.mean(1, keepdim=True)
         if not getattr(model.cfg, "final_rms", False):

@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 def run(case: dict) -> dict[str, torch.Tensor]:
     """Feed a case's batches to the kernel; returns the sums, and the last batch's bins and extremes."""
     triton_kernel.SLAB = case["slab"]
-    sums, n_before, batch = LayerSums(**case["sums"]), 0, {}
+    sums, batch = LayerSums(**case["sums"]), {}
     for x, first, length in case["batches"]:
         runs = Runs.of(first, length, CPU)
         shape = len(length), x.shape[1]
@@ -30,8 +30,7 @@ def run(case: dict) -> dict[str, torch.Tensor]:
             "highest": torch.full(shape, torch.nan),
             "lowest": torch.full(shape, torch.nan),
         }
-        triton_kernel.reduce_layer(x, runs, n_before, sums, *batch.values())
-        n_before += runs.n_rows
+        triton_kernel.reduce_layer(x, runs, sums, *batch.values())
     return {**vars(sums), **batch}
 
 

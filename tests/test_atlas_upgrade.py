@@ -20,6 +20,7 @@ FLOATS_IN_1 = ("activation_mean", "activation_std", "activation_skewness", "acti
 
 
 NEW_IN_3 = (
+    "activation_sum",
     "pair_metric",
     "token_family",
     "family_histogram",
@@ -30,7 +31,7 @@ NEW_IN_3 = (
     "study_prediction",
     "study_step",
 )
-UNCOUNTED = {"family_histogram"}
+UNCOUNTED = {"family_histogram", "activation_sum"}
 """What version 3 counts at ingest, and older files have not counted."""
 
 

@@ -13,6 +13,7 @@ import torch
 
 from atlas.bins import N_BINS
 from ingest.reduction import reference, trust
+from ingest.reduction.exact import LIMBS, central_moments
 from tests import brute
 
 CPU = torch.device("cpu")
@@ -41,7 +42,7 @@ def make_batch(seed: int, lengths: list[int], d_mlp: int, dtype: torch.dtype) ->
 def make_case(dtype: torch.dtype, d_mlp: int, slab: int, *lengths: list[int]) -> dict:
     sums = {
         "counts": torch.zeros(d_mlp * N_BINS, dtype=torch.int64),
-        "moments": torch.zeros(4, d_mlp, dtype=torch.float64),
+        "powers": torch.zeros(4, LIMBS, d_mlp, dtype=torch.int64),
         "positive": torch.zeros(d_mlp, dtype=torch.int64),
         "minimum": torch.full((d_mlp,), torch.inf),
         "maximum": torch.full((d_mlp,), -torch.inf),
@@ -88,11 +89,12 @@ def test_the_kernel_gives_what_float64_loops_give(name: str, interpreted: dict) 
     np.testing.assert_array_equal(found["positive"], (rows > 0).sum(0))
     np.testing.assert_array_equal(found["maximum"], rows.max(0))
     np.testing.assert_array_equal(found["minimum"], rows.min(0))
-    mean, spread, n = rows.mean(0), rows.std(0), len(rows)
-    np.testing.assert_allclose(found["moments"][0], mean, atol=1e-6 * spread.max(), rtol=1e-6)
+    mean, spread = rows.mean(0), rows.std(0)
+    moments = central_moments(len(rows), found["powers"].numpy())
+    np.testing.assert_allclose(moments[0], mean, atol=1e-6 * spread.max(), rtol=1e-6)
     for power in (2, 3, 4):
-        error = np.abs(found["moments"][power - 1].numpy() - ((rows - mean) ** power).sum(0))
-        assert (error <= 3e-6 * ((np.abs(rows - mean) ** power).sum(0) + n * spread**power)).all()
+        error = np.abs(moments[power - 1] - ((rows - mean) ** power).mean(0))
+        assert (error <= 3e-6 * ((np.abs(rows - mean) ** power).mean(0) + spread**power)).all()
 
 
 def test_the_kernel_passes_its_start_up_check(interpreted: dict) -> None:
@@ -109,10 +111,10 @@ def test_the_kernels_compile_for_cuda(capability: int, tmp_path: Path, monkeypat
     from ingest.reduction import triton_kernel as kernels
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    integers = {"n_texts", "texts_each", "d_mlp", "stride", "n_parts", "n_rows", "n_before"}
+    integers = {"n_texts", "texts_each", "d_mlp", "stride", "n_parts", "n_rows"}
     pointers = {
         "x": "*bf16", "first": "*i64", "length": "*i64", "out": "*i64", "bins": "*u8", "by_neuron": "*u8",
-        "high": "*fp32", "low": "*fp32", "parts": "*fp64", "counts": "*i64", "moments": "*fp64", "positive": "*i64",
+        "high": "*fp32", "low": "*fp32", "parts": "*fp64", "counts": "*i64", "powers": "*i64", "positive": "*i64",
     }  # fmt: skip
     constants = {
         kernels._reduce_runs: {name: getattr(kernels, name) for name in ("SLAB", "ROWS", "NEURONS", "STAGES")},
@@ -131,9 +133,10 @@ def test_the_kernels_compile_for_cuda(capability: int, tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize("quantity", ["counts", "moments", "positive", "maximum"])
 def test_a_kernel_that_is_wrong_is_not_used(quantity: str, caplog: pytest.LogCaptureFixture) -> None:
-    def wrong(x, runs, n_before, sums, *batch) -> None:
-        reference.reduce_layer(x, runs, n_before, sums, *batch)
-        getattr(sums, quantity).view(-1)[-1] *= 1.01 if quantity in ("moments", "maximum") else 0
+    def wrong(x, runs, sums, *batch) -> None:
+        reference.reduce_layer(x, runs, sums, *batch)
+        name = "powers" if quantity == "moments" else quantity
+        getattr(sums, name).view(-1)[-1] *= 1.01 if quantity == "maximum" else 0
 
     with caplog.at_level(logging.WARNING):
         assert trust.checked(wrong, CPU) is reference.reduce_layer

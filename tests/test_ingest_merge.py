@@ -20,7 +20,7 @@ from transformers import AutoTokenizer
 from ingest.hashing import example_key
 from ingest.merge import merge
 from ingest.merge.examples import interval_keys
-from ingest.merge.moments import merged_statistics
+from ingest.merge.parts import MergeError
 from ingest.merge.ranges import overlap, parse_ranges, write_ranges
 from tests import tiny
 from tests.conftest import Built, build_tiny
@@ -28,8 +28,6 @@ from tests.conftest import Built, build_tiny
 BATCH = 8
 CUTS = ((0, 16), (16, 24), (24, None))
 """At whole batches: together or apart, every text is in the same batch, so that its activations are the same floats."""
-
-MOMENTS = ("activation_mean", "activation_std", "activation_skewness", "activation_kurtosis")
 
 
 @dataclass(frozen=True)
@@ -88,17 +86,14 @@ def rows(atlas: Path, sql: str) -> list[tuple]:
 
 
 def assert_same(one: Path, other: Path) -> None:
-    """Every table equal, in the same order; moments to rounding; what says when and how the file was made apart."""
-    apart = {"atlas": "EXCLUDE (build_id, built_at, command)", "neuron": f"EXCLUDE ({', '.join(MOMENTS)})"}
+    """Every table equal, in the same order, to the bit, and so the build_id; what says when and how the file was made
+    apart."""
     for (table,) in rows(one, "SELECT table_name FROM duckdb_tables() ORDER BY 1"):
-        query = f'SELECT * {apart.get(table, "")} FROM "{table}"'
+        query = f'SELECT * {"EXCLUDE (built_at, command)" if table == "atlas" else ""} FROM "{table}"'
         found, expected = rows(one, query), rows(other, query)
         assert len(found) == len(expected), table
         differing = [pair for pair in zip(found, expected, strict=True) if pair[0] != pair[1]]
         assert not differing, (table, differing[0])
-    query = f"SELECT {', '.join(MOMENTS)} FROM neuron"
-    found, expected = (np.array(rows(atlas, query), float) for atlas in (one, other))
-    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2"])
@@ -148,19 +143,14 @@ def test_a_part_whose_texts_nobody_cites(llama: Split, tmp_path: Path) -> None:
     assert rows(out, counted)[0][0] == sum(rows(part, counted)[0][0] for part in (llama.parts[0], dull))
 
 
-def test_a_neuron_that_never_moves(llama: Split, tmp_path: Path) -> None:
-    """Its skewness and kurtosis are NULL in the parts and in the whole."""
-    parts = []
-    for part in llama.parts[:2]:
-        parts.append(tmp_path / part.name)
-        parts[-1].write_bytes(part.read_bytes())
-        with duckdb.connect(str(parts[-1])) as connection:
-            connection.execute(
-                "UPDATE neuron SET activation_mean = 0.1, activation_std = 0, activation_skewness = NULL, "
-                "activation_kurtosis = NULL WHERE neuron_id = 7"
-            )
-    out = merged(tmp_path / "out.duckdb", *parts)
-    assert rows(out, f"SELECT {', '.join(MOMENTS)} FROM neuron WHERE neuron_id = 7") == [(0.1, 0.0, None, None)]
+def test_a_part_without_exact_sums_is_refused(llama: Split, tmp_path: Path) -> None:
+    old = tmp_path / "old.duckdb"
+    old.write_bytes(llama.parts[1].read_bytes())
+    with duckdb.connect(str(old)) as connection:
+        connection.execute("DELETE FROM activation_sum")
+    with pytest.raises(MergeError, match=r"old.duckdb' has no exact sums of activations .* Write it again with"):
+        merged(tmp_path / "out.duckdb", llama.parts[0], old)
+    assert not (tmp_path / "out.duckdb").exists()
 
 
 def test_devices_and_versions_are_listed_where_they_differ(gpt2: Split, tmp_path: Path) -> None:
@@ -172,39 +162,6 @@ def test_devices_and_versions_are_listed_where_they_differ(gpt2: Split, tmp_path
     out = merged(tmp_path / "out.duckdb", merged(tmp_path / "first.duckdb", other, a), c)
     said = "SELECT device, versions->>'torch', versions->>'numpy', model_name FROM atlas"
     assert rows(out, said) == [("cpu,cuda", f"{version('torch')},9.9", np.__version__, "model")]
-
-
-def statistics(values: np.ndarray) -> list[float]:
-    """Mean, standard deviation, skewness and kurtosis by their definitions, in float64."""
-    mean, std = values.mean(), values.std()
-    if std**2 <= 1e-12 * mean**2:
-        return [mean, 0, np.nan, np.nan]
-    scaled = (values - mean) / std
-    return [mean, std, (scaled**3).mean(), (scaled**4).mean()]
-
-
-def merged_by_column(*parts: np.ndarray) -> np.ndarray:
-    """What the program makes of [position, neuron] parts: [statistic, neuron]."""
-    apart = [(len(part), torch.tensor([statistics(column) for column in part.T]).T.contiguous()) for part in parts]
-    return merged_statistics(apart).numpy()
-
-
-def test_merged_moments_are_those_of_all_values() -> None:
-    """Also of a neuron that never moves, of one that does not in one part, and of a large mean."""
-    values = np.random.default_rng(3).normal(size=(700, 4))
-    values[:, 1] = 0.3
-    values[:200, 2] = 2.0
-    values[:, 3] += 1000
-    found = merged_by_column(values[:200], values[200:201], values[201:])
-    np.testing.assert_allclose(found.T, [statistics(column) for column in values.T], rtol=1e-9, atol=1e-9)
-    assert np.isnan(found[2]).tolist() == [False, True, False, False]
-
-
-@given(st.lists(st.lists(st.integers(-50, 50), min_size=1, max_size=12), min_size=2, max_size=5))
-def test_merged_moments_of_any_parts(samples: list[list[int]]) -> None:
-    parts = [np.array(part, float)[:, None] for part in samples]
-    found = merged_by_column(*parts)[:, 0]
-    np.testing.assert_allclose(found, statistics(np.concatenate(parts)[:, 0]), rtol=1e-9, atol=1e-9)
 
 
 def test_the_hash_of_each_pair_is_that_of_every_pair() -> None:

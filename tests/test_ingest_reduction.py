@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import numba
@@ -15,6 +16,7 @@ import torch
 from atlas.bins import N_BINS, ZERO_BIN, bin_edges
 from ingest.compiled import compiled
 from ingest.reduction import LayerSums, Runs, cpu, layer_reducer, reference
+from ingest.reduction.exact import LIMBS, added, central_moments, overflown
 
 VERSIONS = {"compiled": cpu.reduce_layer, "torch": reference.reduce_layer}
 DTYPES = [torch.float32, torch.bfloat16]
@@ -25,7 +27,7 @@ class Outcome:
 
     def __init__(self, d_mlp: int) -> None:
         self.sums = LayerSums(
-            torch.zeros(d_mlp * N_BINS, dtype=torch.int64), torch.zeros(4, d_mlp, dtype=torch.float64),
+            torch.zeros(d_mlp * N_BINS, dtype=torch.int64), torch.zeros(4, LIMBS, d_mlp, dtype=torch.int64),
             torch.zeros(d_mlp, dtype=torch.int64), torch.full((d_mlp,), torch.inf), torch.full((d_mlp,), -torch.inf),
         )  # fmt: skip
         self.seen = 0
@@ -34,9 +36,15 @@ class Outcome:
         n_texts, d_mlp = len(runs.first), x.shape[1]
         self.bins = torch.full((runs.n_rows, d_mlp), 255, dtype=torch.uint8)
         self.highest, self.lowest = torch.full((n_texts, d_mlp), 1e30), torch.full((n_texts, d_mlp), -1e30)
-        VERSIONS[version](x, runs, self.seen, self.sums, self.bins, self.highest, self.lowest)
+        VERSIONS[version](x, runs, self.sums, self.bins, self.highest, self.lowest)
         self.seen += runs.n_rows
         return self
+
+    @property
+    def moments(self) -> torch.Tensor:
+        """Mean, and sums of the 2nd to 4th powers of what differs from it."""
+        mean, *central = torch.from_numpy(central_moments(self.seen, self.sums.powers.numpy()))
+        return torch.stack([mean, *(self.seen * moment for moment in central)])
 
 
 def ragged(lengths: list[int], d_mlp: int, dtype: torch.dtype, seed: int = 0) -> tuple[torch.Tensor, Runs]:
@@ -71,14 +79,14 @@ def test_equals_float64_loops(version: str, dtype: torch.dtype) -> None:
         assert found.bins.tolist() == [[bin_by_edges(float(value)) for value in row] for row in rows]
         texts += here
     values = np.concatenate(texts)
-    sums, mean = found.sums, values.mean(0)
+    sums, moments, mean = found.sums, found.moments, values.mean(0)
     np.testing.assert_array_equal(sums.positive.numpy(), (values > 0).sum(0))
     np.testing.assert_array_equal(sums.maximum.numpy(), values.max(0))
     np.testing.assert_array_equal(sums.minimum.numpy(), values.min(0))
-    assert (np.abs(sums.moments[0].numpy() - mean) / values.std(0)).max() < 1e-6
+    assert (np.abs(moments[0].numpy() - mean) / values.std(0)).max() < 1e-6
     for power in (2, 3, 4):
         size = (np.abs(values - mean) ** power).sum(0)
-        error = np.abs(sums.moments[power - 1].numpy() - ((values - mean) ** power).sum(0))
+        error = np.abs(moments[power - 1].numpy() - ((values - mean) ** power).sum(0))
         assert (error / size).max() < 1e-6, power
     for neuron in range(d_mlp):
         expected = np.bincount([bin_by_edges(value) for value in values[:, neuron].tolist()], minlength=N_BINS)
@@ -94,7 +102,7 @@ def test_compiled_and_torch_are_equal_at_any_width(d_mlp: int, dtype: torch.dtyp
         assert torch.equal(getattr(one, name), getattr(other, name)), name
     for name in ("counts", "positive", "minimum", "maximum"):
         assert torch.equal(getattr(one.sums, name), getattr(other.sums, name)), name
-    ours, theirs = one.sums.moments, other.sums.moments
+    ours, theirs = one.moments, other.moments
     torch.testing.assert_close(ours[[1, 3]], theirs[[1, 3]], rtol=1e-5, atol=0)
     spread = (theirs[3] / one.seen) ** 0.25
     assert ((ours[0] - theirs[0]).abs() <= 1e-6 * spread).all()
@@ -121,7 +129,7 @@ def test_what_is_not_finite_shows_for_ever(version: str, dtype: torch.dtype, bad
     clean = x.clone()
     x[int(runs.first[0]) + 66, 2] = bad
     found = Outcome(4).add(version, x, runs).add(version, clean, runs)
-    assert torch.isfinite(found.sums.moments[3]).tolist() == [True, True, False, True]
+    assert torch.isfinite(found.moments[3]).tolist() == [True, True, False, True]
 
 
 def test_threads_and_repetition_change_no_bit() -> None:
@@ -134,7 +142,7 @@ def test_threads_and_repetition_change_no_bit() -> None:
     finally:
         numba.set_num_threads(threads)
     for other in outcomes[1:]:
-        assert torch.equal(outcomes[0].sums.moments, other.sums.moments)
+        assert torch.equal(outcomes[0].sums.powers, other.sums.powers)
         assert torch.equal(outcomes[0].sums.counts, other.sums.counts)
 
 
@@ -146,12 +154,50 @@ def test_an_outlier_text_first_does_not_drown_the_rest() -> None:
     runs = Runs.of(np.array([0, 1]), np.array([1, 2000]), "cpu")
     values = x.double().numpy()
     for version in VERSIONS:
-        moments = Outcome(2).add(version, x, runs).sums.moments
+        moments = Outcome(2).add(version, x, runs).moments
         np.testing.assert_allclose(moments[3], ((values - values.mean(0)) ** 4).sum(0), rtol=1e-6)
         second = Outcome(2)
         second.add(version, x[:1], Runs.of(np.array([0]), np.array([1]), "cpu"))
         second.add(version, x[1:], Runs.of(np.array([0]), np.array([2000]), "cpu"))
-        np.testing.assert_allclose(second.sums.moments[1], ((values - values.mean(0)) ** 2).sum(0), rtol=1e-6)
+        np.testing.assert_allclose(second.moments[1], ((values - values.mean(0)) ** 2).sum(0), rtol=1e-6)
+
+
+def test_no_order_of_texts_and_no_batches_change_a_bit_of_the_sums() -> None:
+    """A text's activations decide what it adds: not its neighbours, nor when it comes, nor who else adds."""
+    lengths = [90, 64, 3, 1, 200, 17]
+    x, runs = ragged(lengths, 130, torch.float32)
+    x = x * torch.logspace(-4, 4, 130)
+    whole = Outcome(130).add("compiled", x, runs).sums.powers
+    rng = np.random.default_rng(0)
+    for _ in range(4):
+        order = rng.permutation(len(lengths))
+        parts = []
+        for some in np.split(order, sorted(rng.choice(range(1, 6), 2, replace=False))):
+            part = Outcome(130)
+            part.add("compiled", x, Runs.of(runs.first.numpy()[some], runs.length.numpy()[some], "cpu"))
+            parts.append(part.sums.powers)
+        assert torch.equal(added(parts[2], added(parts[0], parts[1])), whole)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_sums_are_right_to_their_last_bits(version: str) -> None:
+    """Numbers whose powers no step has to round: what is stored is the sum itself, in units of 2^-72."""
+    values = [[1.5, -0.25], [2.0, 0.0], [-3.0, 0.125], [512.0, -(2.0**-6)]]
+    powers = Outcome(2).add(version, torch.tensor(values), Runs.of(np.array([0]), np.array([4]), "cpu")).sums.powers
+    for power in range(1, 5):
+        for neuron in range(2):
+            found = sum(int(limb) << (36 * place) for place, limb in enumerate(powers[power - 1, :, neuron]))
+            expected = sum(Fraction(row[neuron]) ** power for row in values)
+            assert abs(Fraction(found, 2**72) - expected) <= abs(expected) * Fraction(1, 2**20), (power, neuron)
+            assert all(0 <= int(limb) < 2**36 for limb in powers[power - 1, :3, neuron]), "carries are done"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_activations_whose_fourth_powers_are_too_large_show(version: str) -> None:
+    x = torch.tensor([[2.0**19, 1e7, 1e12, 3e38, 1.0]])
+    found = Outcome(5).add(version, x, Runs.of(np.array([0]), np.array([1]), "cpu"))
+    assert overflown(found.sums.powers).any(0).tolist() == [False, True, True, True, False]
+    assert found.moments[0, 0] == 2.0**19
 
 
 def test_each_device_has_a_version() -> None:

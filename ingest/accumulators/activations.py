@@ -10,9 +10,9 @@ from torch import Tensor
 
 from atlas.bins import N_BINS
 from ingest.reduction import LayerSums, Reduce, Runs, layer_reducer
-from ingest.reduction.reference import merged
+from ingest.reduction.exact import LIMBS, added, central_moments, overflown
 
-_STATE = ("counts", "moments", "positive", "minimum", "maximum")
+_STATE = ("counts", "powers", "positive", "minimum", "maximum")
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,14 @@ class ActivationResult:
     minimum: Float[Tensor, " neuron"]
     maximum: Float[Tensor, " neuron"]
     positive: Int[Tensor, " neuron"]
+    powers: Int[Tensor, "power limb neuron"]
 
 
 class ActivationStatistics:
     """Accumulates layer by layer: `update(layer, activations, ...)` for the counted positions of one batch.
 
-    Moments are kept central and in float64 (mean, and sums of the 2nd to 4th powers of what differs from it), and
-    tiles are merged into them by the formulas of Pébay, "Formulas for robust, one-pass parallel computation of
-    covariances and arbitrary-order statistical moments" (2008): raw powers would drown a small spread in a large mean.
+    Powers are summed in fixed point (`ingest.reduction.exact`), so that their sums, and the moments that follow, do not
+    depend on the order of texts, on batches, or on how many processes share them.
     `reduce` is the work of one layer (`ingest.reduction`); the device chooses it unless it is given.
     """
 
@@ -45,10 +45,10 @@ class ActivationStatistics:
         self.n_layers, self.d_mlp, self.device = n_layers, d_mlp, torch.device(device)
         neurons = n_layers * d_mlp
         self.counts: Int[Tensor, "layer cell"] = torch.zeros(n_layers, d_mlp * N_BINS, dtype=torch.int64, device=device)
-        self.moments: Float[Tensor, "layer moment d_mlp"] = torch.zeros(
-            n_layers, 4, d_mlp, dtype=torch.float64, device=device
+        self.powers: Int[Tensor, "layer power limb d_mlp"] = torch.zeros(
+            n_layers, 4, LIMBS, d_mlp, dtype=torch.int64, device=device
         )
-        """Mean, then sums of (activation - mean)^2, ^3, ^4."""
+        """Sums of the 1st to 4th powers, in limbs."""
         self.counted = [0] * n_layers
         self.positive: Int[Tensor, "layer d_mlp"] = torch.zeros(n_layers, d_mlp, dtype=torch.int64, device=device)
         self.minimum: Float[Tensor, " neuron"] = torch.full((neurons,), torch.inf, device=device)
@@ -68,19 +68,19 @@ class ActivationStatistics:
 
         `bins` receives the bin of each activation by compacted row; `highest` and `lowest` each text's extremes.
         """
-        self._reduce(activations, runs, self.counted[layer], self.sums(layer), bins, highest, lowest)
+        self._reduce(activations, runs, self.sums(layer), bins, highest, lowest)
         self.counted[layer] += runs.n_rows
 
     def sums(self, layer: int) -> LayerSums:
         """One layer's part, as views."""
         part = slice(layer * self.d_mlp, (layer + 1) * self.d_mlp)
         return LayerSums(
-            self.counts[layer], self.moments[layer], self.positive[layer], self.minimum[part], self.maximum[part]
+            self.counts[layer], self.powers[layer], self.positive[layer], self.minimum[part], self.maximum[part]
         )
 
     def finite(self) -> Bool[Tensor, ""]:
-        """Whether every activation so far was finite (and its fourth power), on the device."""
-        return torch.isfinite(self.moments[:, 3]).all()
+        """Whether every activation so far was finite (and its fourth power in bounds), on the device."""
+        return ~overflown(self.powers).any()
 
     @property
     def n_positions(self) -> int:
@@ -89,11 +89,8 @@ class ActivationStatistics:
 
     def merge(self, other: ActivationStatistics) -> None:
         """Add another accumulator over other positions."""
-        for layer in range(self.n_layers):
-            self.moments[layer] = merged(
-                self.counted[layer], self.moments[layer], other.counted[layer], other.moments[layer]
-            )
-            self.counted[layer] += other.counted[layer]
+        self.powers = added(self.powers, other.powers)
+        self.counted = [ours + theirs for ours, theirs in zip(self.counted, other.counted, strict=True)]
         self.counts += other.counts
         self.positive += other.positive
         self.minimum = torch.minimum(self.minimum, other.minimum)
@@ -111,14 +108,20 @@ class ActivationStatistics:
 
     def result(self) -> ActivationResult:
         """Statistics so far, a row a neuron, on the CPU."""
-        mean, *sums = self.moments.transpose(0, 1).reshape(4, -1).cpu()
-        variance, third, fourth = (total / max(self.n_positions, 1) for total in sums)
-        # A constant rounds to a tiny spread; below a millionth of the mean, float32 cannot tell it from none.
-        variance = torch.where(variance > 1e-12 * mean**2, variance, torch.zeros_like(variance))
+        limbs = self.powers.permute(1, 2, 0, 3).reshape(4, LIMBS, -1).cpu()
         return ActivationResult(
-            self.counts.view(-1, N_BINS).cpu(), mean, variance.sqrt(), *standardise(variance, third, fourth),
-            self.minimum.cpu(), self.maximum.cpu(), self.positive.view(-1).cpu(),
+            self.counts.view(-1, N_BINS).cpu(), *statistics_of(self.n_positions, limbs),
+            self.minimum.cpu(), self.maximum.cpu(), self.positive.view(-1).cpu(), limbs,
         )  # fmt: skip
+
+
+def statistics_of(n: int, powers: Int[Tensor, "power limb neuron"]) -> Float[Tensor, "4 neuron"]:
+    """Mean, standard deviation, skewness and kurtosis of n activations. By operations that every processor rounds
+    alike, so that they are the same bits in whatever company a neuron is computed."""
+    mean, variance, third, fourth = torch.from_numpy(central_moments(n, powers.numpy()))
+    # A constant rounds to a tiny spread; below a millionth of the mean, float32 cannot tell it from none.
+    variance = torch.where(variance > 1e-12 * mean * mean, variance, torch.zeros_like(variance))
+    return torch.stack([mean, variance.sqrt(), *standardise(variance, third, fourth)])
 
 
 def standardise(
@@ -127,5 +130,5 @@ def standardise(
     """Skewness and kurtosis from central moments; NaN where the variance is zero."""
     nan = torch.full_like(variance, torch.nan)
     spread = variance > 0
-    skewness = torch.where(spread, third / variance**1.5, nan)
-    return skewness, torch.where(spread, fourth / variance**2, nan)
+    skewness = torch.where(spread, third / (variance * variance.sqrt()), nan)
+    return skewness, torch.where(spread, fourth / (variance * variance), nan)

@@ -21,6 +21,7 @@ from ingest.errors import ModelError
 from ingest.memory import is_out_of_memory
 from ingest.study.bootstrap import means
 from ingest.study.machine import StudyModel, Tokens
+from ingest.study.norms import hold
 from ingest.study.prefix import first_tokens, share
 from ingest.study.recorded import RecordedRun
 
@@ -139,7 +140,7 @@ def _measure(
     rank = 1 + (logits > own[:, None]).sum(-1)
     centred = own - logits.mean(-1)
     before, after = zip(probability.tolist(), rank.tolist(), centred.tolist(), strict=True)
-    direct = excess * pair.congruence / _scale(model, final[0]) * model.scale
+    direct = excess * pair.congruence * _scale(model, text.run, layer, position) * model.scale
     return [
         activation, before[0], after[0] - before[0], before[1], after[1] - before[1], after[2] - before[2], direct,
     ]  # fmt: skip
@@ -158,9 +159,11 @@ def _written(
     return factor * (both[1] - both[0])
 
 
-def _scale(model: StudyModel, final: Float[Tensor, " d_model"]) -> float:
-    """What the final norm divides by."""
-    x = final.double()
-    if model.model.layer_norm:
-        x = x - x.mean()
-    return float((x.pow(2).mean() + model.model.cfg.eps).sqrt())
+def _scale(model: StudyModel, run: RecordedRun, layer: int, position: int) -> float:
+    """What the norms between a neuron and the logits multiply by at a position, besides their gains: the final norm,
+    and the one behind the MLP where there is one."""
+    final, block = run.residual[-1, position], model.blocks[layer]
+    scale = hold(model.norm, model.model.final_gain, final, model.model.layer_norm).scale
+    if block.post_norm is None or block.post_gain is None:
+        return scale
+    return scale * hold(block.post_norm, block.post_gain, run.projected[layer, position], model.model.layer_norm).scale

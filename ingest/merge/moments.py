@@ -1,45 +1,36 @@
-"""Moments of activations over all parts, from the mean, standard deviation, skewness and kurtosis over each."""
+"""Moments of activations over all parts, from the exact sums of powers that every part holds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from functools import reduce
 
+import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Int64
 from torch import Tensor
 
-from ingest.accumulators.activations import standardise
-from ingest.reduction.reference import merged
+from ingest.merge.parts import MergeError
+from ingest.merge.sources import Sources
+from ingest.reduction.exact import LIMBS, added
+
+_LIMBS = """
+    SELECT limbs FROM p{}.activation_sum WHERE neuron_id >= $low AND neuron_id < $high ORDER BY neuron_id"""
 
 
-def central_sums(n: int, statistics: Float64[Tensor, "4 neuron"]) -> Float64[Tensor, "moment neuron"]:
-    """Mean, and sums over `n` positions of the 2nd to 4th powers of what differs from it.
+def sums_of(sources: Sources, low: int, high: int) -> Int64[Tensor, "power limb neuron"]:
+    """The sums over all parts of neurons from `low` to `high`: the same bits as one run's.
 
-    Args:
-        n: Positions counted.
-        statistics: Mean, standard deviation (population), skewness and kurtosis; the last two NaN where the standard
-            deviation is zero.
+    Raises:
+        MergeError: a part does not have them.
     """
-    mean, std, skewness, kurtosis = statistics
-    third, fourth = (torch.where(std > 0, shape, 0.0) for shape in (skewness, kurtosis))
-    return torch.stack([mean, n * std**2, n * third * std**3, n * fourth * std**4])
+    return reduce(added, (_of_part(sources, part, low, high) for part in range(len(sources.parts))))
 
 
-def merged_statistics(parts: Iterable[tuple[int, Float64[Tensor, "4 neuron"]]]) -> Float64[Tensor, "4 neuron"]:
-    """Statistics (as `central_sums` takes them) over all positions, by the formulas of Pébay (2008).
-
-    Equal to those of one run but for rounding in float64. A part in which a neuron hardly moves is the exception: its
-    spread was written as zero, at most a millionth of its mean.
-
-    Args:
-        parts: Positions counted and statistics of each part.
-    """
-    (total, first), *others = parts
-    moments = central_sums(total, first)
-    for n, statistics in others:
-        moments = merged(total, moments, n, central_sums(n, statistics))
-        total += n
-    mean, variance, third, fourth = moments[0], *(moments[1:] / total)
-    # As one run does: below a millionth of the mean, float32 cannot tell a spread from none.
-    variance = torch.where(variance > 1e-12 * mean**2, variance, 0.0)
-    return torch.stack([mean, variance.sqrt(), *standardise(variance, third, fourth)])
+def _of_part(sources: Sources, part: int, low: int, high: int) -> Int64[Tensor, "power limb neuron"]:
+    limbs = sources.read(_LIMBS.format(part), low=low, high=high)["limbs"].combine_chunks().flatten().to_numpy()
+    if len(limbs) != 4 * LIMBS * (high - low):
+        raise MergeError(
+            f"{str(sources.parts[part].path)!r} has no exact sums of activations (table activation_sum), because an "
+            "older version of this program wrote it. Write it again with `atlas ingest`."
+        )
+    return torch.from_numpy(np.ascontiguousarray(limbs.reshape(-1, 4, LIMBS).transpose(1, 2, 0)))

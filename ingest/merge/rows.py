@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
-from jaxtyping import Float64
-from torch import Tensor
-
 from atlas.metrics.arrow import NEURONS_EACH, PAIRS_SQL, metrics_of
-from ingest.merge.moments import merged_statistics
+from ingest import tables
+from ingest.accumulators.activations import statistics_of
+from ingest.merge.moments import sums_of
 from ingest.merge.sources import Sources, columns
 from ingest.writer import Columns, nullable
 
@@ -47,10 +45,6 @@ _NEURON = """
           FROM every_neuron WHERE neuron_id >= $low AND neuron_id < $high GROUP BY neuron_id) AS s USING (neuron_id)
     WHERE neuron_id >= $low AND neuron_id < $high
     ORDER BY neuron_id"""
-
-_STATISTICS_OF = f"""
-    SELECT {", ".join(_STATISTICS)} FROM p{{}}.neuron
-    WHERE neuron_id >= $low AND neuron_id < $high ORDER BY neuron_id"""
 
 _ACTIVATION_HISTOGRAM = """
     SELECT neuron_id, bin, sum(n)::BIGINT AS n
@@ -102,18 +96,17 @@ def neuron_rows(sources: Sources) -> Iterator[Columns]:
     """Table `neuron`: statistics of activations over all parts, the rest as in the first."""
     for low, high in sources.spans(sources.parts[0].info.n_neurons):
         rows = columns(sources.read(_NEURON, low=low, high=high))
-        statistics = merged_statistics(
-            (part.info.n_positions, _statistics(sources, i, low, high)) for i, part in enumerate(sources.parts)
-        )
+        n_positions = sum(part.info.n_positions for part in sources.parts)
+        statistics = statistics_of(n_positions, sums_of(sources, low, high))
         for name, values in zip(_STATISTICS, statistics.numpy(), strict=True):
             rows[name] = nullable(values, values.dtype)
         yield rows
 
 
-def _statistics(sources: Sources, part: int, low: int, high: int) -> Float64[Tensor, "4 neuron"]:
-    table = sources.read(_STATISTICS_OF.format(part), low=low, high=high)
-    # NULL becomes NaN.
-    return torch.stack([torch.from_numpy(table[name].to_numpy(zero_copy_only=False).copy()) for name in _STATISTICS])
+def sum_rows(sources: Sources) -> Iterator[Columns]:
+    """Table `activation_sum`: added without rounding."""
+    for low, high in sources.spans(sources.parts[0].info.n_neurons):
+        yield tables.sum_rows(sums_of(sources, low, high).numpy(), low)
 
 
 def weight_rows(sources: Sources, table: str) -> Iterator[Columns]:

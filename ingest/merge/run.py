@@ -52,8 +52,8 @@ def merge(
 ) -> MergeReport:
     """Write to `out` the atlas that one run over the texts of all parts would have written.
 
-    Counts and examples are those of one run over the same activations; moments are to rounding in float64. What
-    follows from weights alone, and names, are of the part with the first text, so the order of `paths` says nothing.
+    Counts, examples and moments are those of one run over the same activations, to the bit. What follows from weights
+    alone, and names, are of the part with the first text, so the order of `paths` says nothing.
 
     Raises:
         MergeError: the parts do not belong together, or cannot be read.
@@ -94,6 +94,7 @@ def _tables(sources: Sources) -> dict[str, Callable[[], Iterator[Columns]]]:
         "neuron": partial(rows.neuron_rows, sources),
         **{table: partial(rows.weight_rows, sources, table) for table in rows.WEIGHT_TABLES},
         "activation_histogram": partial(rows.histogram_rows, sources),
+        "activation_sum": partial(rows.sum_rows, sources),
         "prediction_histogram": partial(rows.prediction_rows, sources),
         "pair_metric": partial(rows.pair_metric_rows, sources),
         "family_histogram": partial(rows.family_rows, sources),

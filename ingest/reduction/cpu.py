@@ -15,6 +15,7 @@ from torch import Tensor
 
 from atlas.bins import BINS_PER_OCTAVE, MAX_EXPONENT, MIN_EXPONENT, N_BINS, ZERO_BIN
 from ingest.compiled import compiled
+from ingest.reduction.exact import CUTS, LIMB_BITS, LIMBS, LIMIT, OVERFLOWN, SHIFT_MASK, UNITS
 from ingest.reduction.reference import LayerSums, Runs
 
 WIDTH = 64
@@ -27,6 +28,11 @@ _INT_MIN = np.int32(-(2**31))
 _SHIFT = np.int32(21)
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
+_SHIFT_MASK = np.int32(SHIFT_MASK)
+_UNITS = np.array(UNITS)
+_CUT0, _CUT1, _CUT2, _CUT3 = CUTS
+_TOO_LARGE = 2.0**52 * UNITS[-1]
+_TEXTS = 1 << 15  # A limb's multiples of so many texts are less than 2^52 of its units.
 
 assert N_BINS <= _CELLS
 
@@ -34,7 +40,6 @@ assert N_BINS <= _CELLS
 def reduce_layer(
     x: Float[Tensor, "flat d_mlp"],
     runs: Runs,
-    n_before: int,
     sums: LayerSums,
     bins: UInt8[Tensor, "row d_mlp"],
     highest: Float32[Tensor, "text d_mlp"],
@@ -43,8 +48,8 @@ def reduce_layer(
     """The contract of `ingest.reduction.reference.reduce_layer`, for tensors on the CPU."""
     bits, shift = float_bits(x)
     _reduce(
-        bits, shift, runs.first.numpy(), runs.length.numpy(), runs.out.numpy(), n_before,
-        sums.counts.view(-1, N_BINS).numpy(), sums.moments.numpy(), sums.positive.numpy(), sums.minimum.numpy(),
+        bits, shift, runs.first.numpy(), runs.length.numpy(), runs.out.numpy(),
+        sums.counts.view(-1, N_BINS).numpy(), sums.powers.numpy(), sums.positive.numpy(), sums.minimum.numpy(),
         sums.maximum.numpy(), bins.numpy(), highest.numpy(), lowest.numpy(),
     )  # fmt: skip
 
@@ -57,9 +62,9 @@ def float_bits(x: Float[Tensor, "flat d_mlp"]) -> tuple[np.ndarray, np.int32]:
 
 
 @compiled(parallel=True, nogil=True)
-def _reduce(x, shift, first, length, out, n_before, counts, moments, positive, minimum, maximum, bins, highest, lowest):
+def _reduce(x, shift, first, length, out, counts, powers, positive, minimum, maximum, bins, highest, lowest):
     """x [flat, d_mlp] int32 or int16 bits; first, length, out [text] int64; counts [d_mlp, bin], positive [d_mlp]
-    int64; moments [4, d_mlp] float64; minimum, maximum [d_mlp] float32 (all updated); bins [row, d_mlp] uint8,
+    int64; powers [4, LIMBS, d_mlp] int64; minimum, maximum [d_mlp] float32 (all updated); bins [row, d_mlp] uint8,
     highest, lowest [text, d_mlp] float32 (out)."""
     d_mlp = x.shape[1]
     for block in prange((d_mlp + WIDTH - 1) // WIDTH):
@@ -68,30 +73,38 @@ def _reduce(x, shift, first, length, out, n_before, counts, moments, positive, m
         tile_bits = np.empty(_ROWS * WIDTH, dtype=np.int32)
         tile = tile_bits.view(np.float32)
         cells = np.zeros(WIDTH * _CELLS, dtype=np.int32)
-        sums = np.empty(6 * WIDTH, dtype=np.float32)  # Mean, positive, powers 1 to 4.
+        sums = np.empty(6 * WIDTH, dtype=np.float32)  # Of a tile: values, positive, powers 1 to 4 about the shift.
+        near_bits = np.empty(WIDTH, dtype=np.int32)
+        near = near_bits.view(np.float32)
+        shift_of, whole = np.empty(WIDTH, dtype=np.float64), np.empty(4 * WIDTH, dtype=np.float64)
         extremes = np.empty(2 * WIDTH, dtype=np.float32)
-        mine = np.empty((4, WIDTH), dtype=np.float64)
-        mine[:, :width] = moments[:, start : start + width]
-        n_seen = n_before
+        cut = np.zeros(4 * LIMBS * WIDTH, dtype=np.float64)
         for text in range(first.shape[0]):
             extremes[:WIDTH] = -np.inf
             extremes[WIDTH:] = np.inf
+            whole[:] = 0.0
             for begin in range(0, length[text], _ROWS):
                 n = min(_ROWS, length[text] - begin)
                 _copy(x, shift, first[text] + begin, start, n, width, tile_bits)
                 _count(tile_bits, start, n, width, bins, out[text] + begin, cells)
                 _sum(tile, n, width, sums, extremes)
-                _powers(tile, n, width, sums)
-                _merge(mine, n_seen, sums, n, width)
-                n_seen += n
+                if begin == 0:
+                    _choose_shift(sums, n, width, near, near_bits, shift_of)
+                _powers(tile, n, width, near, sums)
+                for j in range(4 * WIDTH):
+                    whole[j] += sums[2 * WIDTH + j]
                 for j in range(width):
                     positive[start + j] += np.int64(sums[WIDTH + j])
+            _take(cut, shift_of, whole, length[text], width)
+            if text % _TEXTS == _TEXTS - 1:
+                _carry(cut, powers, start, width)
+                cut[:] = 0.0
             for j in range(width):
                 highest[text, start + j] = extremes[j]
                 lowest[text, start + j] = extremes[WIDTH + j]
                 maximum[start + j] = max(maximum[start + j], extremes[j])
                 minimum[start + j] = min(minimum[start + j], extremes[WIDTH + j])
-        moments[:, start : start + width] = mine[:, :width]
+        _carry(cut, powers, start, width)
         for j in range(width):
             for bin in range(N_BINS):
                 counts[start + j, bin] += cells[j * _CELLS + bin]
@@ -161,17 +174,26 @@ def _min(a, b):
 
 
 @njit(fastmath={"contract"})
-def _powers(tile, n, width, sums):
-    """Make the sum a mean, and sum the powers of what differs from it."""
+def _choose_shift(sums, n, width, near, near_bits, shift):
+    """A number of few bits near the mean of a text's first tile."""
     scale = _ONE / np.float32(n)
     for j in range(width):
-        sums[j] *= scale
+        near[j] = sums[j] * scale
+    for j in range(width):
+        near_bits[j] &= _SHIFT_MASK
+    for j in range(width):
+        shift[j] = near[j]
+
+
+@njit(fastmath={"contract"})
+def _powers(tile, n, width, near, sums):
+    """Sum the powers of what differs from the shift."""
     whole = n - n % 4
     for i in range(0, whole, 4):
         at = i * WIDTH
         for j in range(width):
-            a, b = tile[at + j] - sums[j], tile[at + WIDTH + j] - sums[j]
-            c, d = tile[at + 2 * WIDTH + j] - sums[j], tile[at + 3 * WIDTH + j] - sums[j]
+            a, b = tile[at + j] - near[j], tile[at + WIDTH + j] - near[j]
+            c, d = tile[at + 2 * WIDTH + j] - near[j], tile[at + 3 * WIDTH + j] - near[j]
             a2, b2, c2, d2 = a * a, b * b, c * c, d * d
             sums[2 * WIDTH + j] += (a + b) + (c + d)
             sums[3 * WIDTH + j] += (a2 + b2) + (c2 + d2)
@@ -179,7 +201,7 @@ def _powers(tile, n, width, sums):
             sums[5 * WIDTH + j] += (a2 * a2 + b2 * b2) + (c2 * c2 + d2 * d2)
     for i in range(whole, n):
         for j in range(width):
-            a = tile[i * WIDTH + j] - sums[j]
+            a = tile[i * WIDTH + j] - near[j]
             a2 = a * a
             sums[2 * WIDTH + j] += a
             sums[3 * WIDTH + j] += a2
@@ -188,25 +210,59 @@ def _powers(tile, n, width, sums):
 
 
 @njit
-def _merge(mine, n_a, sums, n_b, width):
-    """Merge the tile's moments into the block's (Pébay 2008, equations 2.1 and 3.1), in float64."""
-    a, b = float(n_a), float(n_b)
-    n = a + b
-    share, both = b / n, a * b / n
-    third, fourth = both * (a - b) / n, both * (a * a - a * b + b * b) / (n * n)
+def _take(cut, shift, sums, n, width):
+    """What `ingest.reduction.exact.add` does, but for the carries: cut a text's sums into the limbs' multiples."""
+    rows = np.float64(n)
     for j in range(width):
-        # e1 is the rounding of the tile's mean; take it out of the other powers.
-        e1, e2 = sums[2 * WIDTH + j] / b, sums[3 * WIDTH + j] / b
-        e3, e4 = sums[4 * WIDTH + j] / b, sums[5 * WIDTH + j] / b
-        b2 = b * (e2 - e1 * e1)
-        b3 = b * (e3 - 3 * e1 * e2 + 2 * e1 * e1 * e1)
-        b4 = b * (e4 - 4 * e1 * e3 + 6 * e1 * e1 * e2 - 3 * e1 * e1 * e1 * e1)
-        d = sums[j] + e1 - mine[0, j]
-        a2, a3, a4 = mine[1, j], mine[2, j], mine[3, j]
-        d2 = d * d
-        mine[0, j] += d * share
-        mine[1, j] = a2 + b2 + d2 * both
-        mine[2, j] = a3 + b3 + d2 * d * third + 3 * d * (a * b2 - b * a2) / n
-        mine[3, j] = (
-            a4 + b4 + d2 * d2 * fourth + 6 * d2 * (a * a * b2 + b * b * a2) / (n * n) + 4 * d * (a * b3 - b * a3) / n
-        )
+        _cut(cut, 0, j, rows * shift[j], sums[j])
+    for j in range(width):
+        s = shift[j]
+        _cut(cut, 4 * WIDTH, j, rows * (s * s), 2 * s * sums[j] + sums[WIDTH + j])
+    for j in range(width):
+        s = shift[j]
+        s2 = s * s
+        rest = 3 * s2 * sums[j] + 3 * s * sums[WIDTH + j] + sums[2 * WIDTH + j]
+        _cut(cut, 8 * WIDTH, j, rows * (s2 * s), rest)
+    for j in range(width):
+        s = shift[j]
+        s2 = s * s
+        rest = 4 * s2 * s * sums[j] + 6 * s2 * sums[WIDTH + j] + 4 * s * sums[2 * WIDTH + j] + sums[3 * WIDTH + j]
+        _cut(cut, 12 * WIDTH, j, rows * (s2 * s2), rest)
+
+
+@njit(inline="always")
+def _cut(cut, power, j, one, other):
+    """No `fastmath` here: every step is exact as it stands."""
+    a, b = (one + _CUT3) - _CUT3, (other + _CUT3) - _CUT3
+    one, other = one - a, other - b
+    cut[power + 3 * WIDTH + j] += a + b
+    a, b = (one + _CUT2) - _CUT2, (other + _CUT2) - _CUT2
+    one, other = one - a, other - b
+    cut[power + 2 * WIDTH + j] += a + b
+    a, b = (one + _CUT1) - _CUT1, (other + _CUT1) - _CUT1
+    one, other = one - a, other - b
+    cut[power + WIDTH + j] += a + b
+    cut[power + j] += ((one + _CUT0) - _CUT0) + ((other + _CUT0) - _CUT0)
+
+
+@njit
+def _carry(cut, powers, start, width):
+    """Add what was cut to the sums, and do the carries."""
+    for power in range(4):
+        for j in range(width):
+            top = cut[(power * LIMBS + 3) * WIDTH + j]
+            highest = powers[power, 3, start + j]
+            if not abs(top) < _TOO_LARGE or highest >= LIMIT or highest <= -LIMIT:
+                powers[power, :, start + j] = 0
+                powers[power, 3, start + j] = OVERFLOWN
+                continue
+            carry = np.int64(0)
+            for limb in range(LIMBS - 1):
+                value = (
+                    powers[power, limb, start + j]
+                    + np.int64(cut[(power * LIMBS + limb) * WIDTH + j] / _UNITS[limb])
+                    + carry
+                )
+                carry = value >> LIMB_BITS
+                powers[power, limb, start + j] = value - (carry << LIMB_BITS)
+            powers[power, 3, start + j] = highest + np.int64(top / _UNITS[3]) + carry

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Float64, Int, Int64, UInt8
+from jaxtyping import Float, Float32, Int, Int64, UInt8
 from torch import Tensor
 
 from atlas.bins import N_BINS
 from ingest.binning import bin_of
 from ingest.device import to_device
+from ingest.reduction.exact import add, few_bits
 
 ROW_TILE = 256  # Positions a tile: 256 x 1536 float32 stays in a core's cache while it is read several times.
 
@@ -48,12 +49,11 @@ class Runs:
 class LayerSums:
     """One layer's part of the accumulator, as views that are updated in place.
 
-    `counts` has N_BINS cells a neuron; `moments` are the mean and the sums of the 2nd to 4th powers of what differs
-    from it.
+    `counts` has N_BINS cells a neuron; `powers` are the sums of the 1st to 4th powers (`ingest.reduction.exact`).
     """
 
     counts: Int64[Tensor, " cell"]
-    moments: Float64[Tensor, "moment d_mlp"]
+    powers: Int64[Tensor, "power limb d_mlp"]
     positive: Int64[Tensor, " d_mlp"]
     minimum: Float32[Tensor, " d_mlp"]
     maximum: Float32[Tensor, " d_mlp"]
@@ -62,16 +62,16 @@ class LayerSums:
 def reduce_layer(
     x: Float[Tensor, "flat d_mlp"],
     runs: Runs,
-    n_before: int,
     sums: LayerSums,
     bins: UInt8[Tensor, "row d_mlp"],
     highest: Float32[Tensor, "text d_mlp"],
     lowest: Float32[Tensor, "text d_mlp"],
 ) -> None:
-    """Add the counted rows of `x` to `sums`, over `n_before` positions counted before.
+    """Add the counted rows of `x` to `sums`.
 
     `x` is float32 or bfloat16, contiguous. `bins` receives the bin of each activation by compacted row, `highest` and
-    `lowest` each text's extremes. An activation that is not finite makes its neuron's fourth moment not finite.
+    `lowest` each text's extremes. An activation that is not finite (or is above about 2^20) makes its neuron's
+    sums overflown.
     """
     text = torch.repeat_interleave(runs.length, output_size=runs.n_rows)
     row = torch.arange(runs.n_rows, device=x.device) + (runs.first - runs.out)[text]
@@ -86,7 +86,7 @@ def reduce_layer(
         bins[part] = bin
         cells = (bin + offset).view(-1)
         sums.counts.scatter_add_(0, cells, one.expand(len(cells)))  # bincount would wait for the device.
-        sums.moments.copy_(merged(n_before + start, sums.moments, len(tile), tile_moments(tile)))
+        add_tile(sums.powers, tile)
         sums.positive.add_((tile > 0).sum(0))
         owner = text[part, None].expand_as(tile)
         highest.scatter_reduce_(0, owner, tile, "amax")
@@ -95,33 +95,10 @@ def reduce_layer(
     torch.minimum(sums.minimum, lowest.amin(0), out=sums.minimum)
 
 
-def tile_moments(tile: Float32[Tensor, "row d_mlp"]) -> Float64[Tensor, "moment d_mlp"]:
-    """Mean and central sums of one tile: powers in float32 about the tile's own mean, where nothing cancels."""
-    n = len(tile)
-    shift = tile.mean(0)
+def add_tile(powers: Int64[Tensor, "power limb d_mlp"], tile: Float32[Tensor, "row d_mlp"]) -> None:
+    """Add one tile's powers: in float32 about a shift near the tile's own mean, where nothing cancels."""
+    shift = few_bits(tile.mean(0))
     part = tile - shift
     square = part * part
     sums = torch.stack([part.sum(0), square.sum(0), (square * part).sum(0), square.square_().sum(0)])
-    e1, e2, e3, e4 = sums.to(torch.float64) / n
-    # e1 is the rounding of `shift`; take it out of the other powers.
-    m2, m3, m4 = e2 - e1**2, e3 - 3 * e1 * e2 + 2 * e1**3, e4 - 4 * e1 * e3 + 6 * e1**2 * e2 - 3 * e1**4
-    return torch.stack([shift + e1, n * m2, n * m3, n * m4])
-
-
-def merged(
-    n_a: int, a: Float64[Tensor, "moment d_mlp"], n_b: int, b: Float64[Tensor, "moment d_mlp"]
-) -> Float64[Tensor, "moment d_mlp"]:
-    """Moments of two samples together (Pébay 2008, equations 2.1 and 3.1)."""
-    n = n_a + n_b
-    if n_a == 0 or n_b == 0:
-        return b.clone() if n_a == 0 else a.clone()
-    mean_a, a2, a3, a4 = a
-    mean_b, b2, b3, b4 = b
-    d = mean_b - mean_a
-    m2 = a2 + b2 + d**2 * (n_a * n_b / n)
-    m3 = a3 + b3 + d**3 * (n_a * n_b * (n_a - n_b) / n**2) + 3 * d * (n_a * b2 - n_b * a2) / n
-    m4 = (
-        a4 + b4 + d**4 * (n_a * n_b * (n_a**2 - n_a * n_b + n_b**2) / n**3)
-        + 6 * d**2 * (n_a**2 * b2 + n_b**2 * a2) / n**2 + 4 * d * (n_a * b3 - n_b * a3) / n
-    )  # fmt: skip
-    return torch.stack([mean_a + d * (n_b / n), m2, m3, m4])
+    add(powers, len(tile), shift, sums.to(torch.float64))

@@ -6,7 +6,7 @@ here makes the host wait, and nothing is summed by atomics: the same batch gives
 1. `_reduce_runs`: a program takes some texts and a block of neurons; it writes the bins (where they were asked for, and
    once more neuron by neuron for the second kernel), each text's extremes, and the moments of its rows.
 2. `_count_bins`: a program takes one neuron's bins and adds their histogram to its counts.
-3. `_fold_moments`: a program takes a block of neurons and merges the moments of the first kernel, in order.
+3. `_fold_moments`: a program takes a block of neurons and adds the moments of the first kernel to the exact sums.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from atlas.bins import BINS_PER_OCTAVE, MAX_EXPONENT, MIN_EXPONENT, N_BINS, ZERO_BIN
+from ingest.reduction.exact import CUTS, LIMB_BITS, LIMIT, OVERFLOWN, UNITS
 from ingest.reduction.reference import LayerSums, Runs
 
 ROWS, NEURONS, STAGES = 16, 64, 3  # A tile, and how many are on their way: 64 bfloat16 are a line of memory.
@@ -36,7 +37,13 @@ _ZERO_BIN = tl.constexpr(ZERO_BIN)
 _SHIFT = tl.constexpr(21)
 _FIRST = tl.constexpr((MIN_EXPONENT + 127) * BINS_PER_OCTAVE)
 _LAST = tl.constexpr((MAX_EXPONENT + 127) * BINS_PER_OCTAVE)
-_UNSPECIALISED = ["n_texts", "texts_each", "n_parts", "n_rows", "n_before"]
+# As in `ingest.reduction.exact`; the mask leaves 10 bits of a float64.
+_SHIFT_MASK = tl.constexpr(~((1 << 43) - 1))
+_CUT0, _CUT1, _CUT2, _CUT3 = (tl.constexpr(cut) for cut in CUTS)
+_UNIT0, _UNIT1, _UNIT2, _UNIT3 = (tl.constexpr(unit) for unit in UNITS)
+_TOO_LARGE = tl.constexpr(2.0**52 * UNITS[-1])
+_LIMB_BITS, _LIMIT, _OVERFLOWN = (tl.constexpr(value) for value in (LIMB_BITS, LIMIT, OVERFLOWN))
+_UNSPECIALISED = ["n_texts", "texts_each", "n_parts", "n_rows"]
 """Sizes that differ from batch to batch: no variant is compiled for one that happens to be 1 or a multiple of 16."""
 
 assert _PLACES.value > N_BINS
@@ -45,7 +52,6 @@ assert _PLACES.value > N_BINS
 def reduce_layer(
     x: Float[Tensor, "flat d_mlp"],
     runs: Runs,
-    n_before: int,
     sums: LayerSums,
     bins: UInt8[Tensor, "row d_mlp"],
     highest: Float[Tensor, "text d_mlp"],
@@ -70,8 +76,8 @@ def reduce_layer(
         )  # fmt: skip
         _count_bins[(d_mlp,)](by_neuron, stride, runs.n_rows, sums.counts, ROWS=COUNT_ROWS, enable_fp_fusion=True)
         _fold_moments[(triton.cdiv(d_mlp, FOLD_NEURONS),)](
-            parts, n_slabs * n_shares, n_before, sums.moments, sums.positive, d_mlp, NEURONS=FOLD_NEURONS,
-            num_warps=1, enable_fp_fusion=True,
+            parts, n_slabs * n_shares, sums.powers, sums.positive, d_mlp, NEURONS=FOLD_NEURONS,
+            num_warps=1, enable_fp_fusion=False,
         )  # fmt: skip
     if n_slabs > 1:
         torch.amax(high, 0, out=highest)
@@ -171,40 +177,55 @@ def _count_bins(by_neuron, stride, n_rows, counts, ROWS: tl.constexpr):
 
 
 @triton.jit(do_not_specialize=_UNSPECIALISED)
-def _fold_moments(parts, n_parts, n_before, moments, positive, d_mlp, NEURONS: tl.constexpr):
-    """parts [n_parts, 6, d_mlp] float64; moments [4, d_mlp] float64 of n_before rows and positive [d_mlp] int64 (both
-    updated): Pébay (2008), equations 2.1 and 3.1."""
+def _fold_moments(parts, n_parts, powers, positive, d_mlp, NEURONS: tl.constexpr):
+    """parts [n_parts, 6, d_mlp] float64; powers [4, 4, d_mlp] int64 and positive [d_mlp] int64 (both updated): what
+    `ingest.reduction.exact.add` does, with a program's mean cut to a shift of few bits."""
     neuron = tl.program_id(0) * NEURONS + tl.arange(0, NEURONS)
     real = neuron < d_mlp
-    n = tl.zeros([NEURONS], tl.float64) + n_before.to(tl.float64)
-    mean = tl.load(moments + neuron, mask=real, other=0.0)
-    m2 = tl.load(moments + d_mlp + neuron, mask=real, other=0.0)
-    m3 = tl.load(moments + 2 * d_mlp + neuron, mask=real, other=0.0)
-    m4 = tl.load(moments + 3 * d_mlp + neuron, mask=real, other=0.0)
     above = tl.zeros([NEURONS], tl.float64)
     part = parts + neuron
     for _ in range(n_parts):
-        k = tl.load(part, mask=real, other=0.0)
-        d = tl.load(part + d_mlp, mask=real, other=0.0) - mean
+        n = tl.load(part, mask=real, other=0.0)
+        mean = tl.load(part + d_mlp, mask=real, other=0.0)
         k2 = tl.load(part + 2 * d_mlp, mask=real, other=0.0)
         k3 = tl.load(part + 3 * d_mlp, mask=real, other=0.0)
         k4 = tl.load(part + 4 * d_mlp, mask=real, other=0.0)
         above += tl.load(part + 5 * d_mlp, mask=real, other=0.0)
-        # Shares of either side; a part without rows has none. n, k and their products stay below 2^53 or are shares.
-        whole = tl.maximum(n + k, 1.0)
-        a, b = n / whole, k / whole
-        m4 += (
-            k4 + d * d * d * d * (n * b) * (a * a - a * b + b * b)
-            + 6 * d * d * (a * a * k2 + b * b * m2) + 4 * d * (a * k3 - b * m3)
-        )  # fmt: skip
-        m3 += k3 + d * d * d * (n * b) * (a - b) + 3 * d * (a * k2 - b * m2)
-        m2 += k2 + d * d * (n * b)
-        mean += d * b
-        n += k
+        s = (mean.to(tl.int64, bitcast=True) & _SHIFT_MASK).to(tl.float64, bitcast=True)
+        d = mean - s
+        a1, a2 = n * d, k2 + n * d * d
+        a3, a4 = k3 + 3 * d * k2 + n * d * d * d, k4 + 4 * d * k3 + 6 * d * d * k2 + n * d * d * d * d
+        s2 = s * s
+        _add(powers, d_mlp, neuron, real, n * s, a1)
+        _add(powers + 4 * d_mlp, d_mlp, neuron, real, n * s2, 2 * s * a1 + a2)
+        _add(powers + 8 * d_mlp, d_mlp, neuron, real, n * (s2 * s), 3 * s2 * a1 + 3 * s * a2 + a3)
+        _add(powers + 12 * d_mlp, d_mlp, neuron, real, n * (s2 * s2), 4 * s2 * s * a1 + 6 * s2 * a2 + 4 * s * a3 + a4)
         part += _PARTS * d_mlp
-    tl.store(moments + neuron, mean, mask=real)
-    tl.store(moments + d_mlp + neuron, m2, mask=real)
-    tl.store(moments + 2 * d_mlp + neuron, m3, mask=real)
-    tl.store(moments + 3 * d_mlp + neuron, m4, mask=real)
     before = tl.load(positive + neuron, mask=real, other=0)
     tl.store(positive + neuron, before + above.to(tl.int64), mask=real)
+
+
+@triton.jit
+def _add(limbs, d_mlp, neuron, real, one, other):
+    """Add two float64 numbers to a sum of four limbs, [4, d_mlp] int64, with carries. Nothing here may be fused."""
+    at = limbs + neuron
+    a, b = (one + _CUT3) - _CUT3, (other + _CUT3) - _CUT3
+    one, other, top = one - a, other - b, a + b
+    a, b = (one + _CUT2) - _CUT2, (other + _CUT2) - _CUT2
+    one, other, third = one - a, other - b, a + b
+    a, b = (one + _CUT1) - _CUT1, (other + _CUT1) - _CUT1
+    one, other, second = one - a, other - b, a + b
+    first = ((one + _CUT0) - _CUT0) + ((other + _CUT0) - _CUT0)
+    highest = tl.load(at + 3 * d_mlp, mask=real, other=0)
+    fits = (tl.abs(top) < _TOO_LARGE) & (highest < _LIMIT) & (highest > -_LIMIT)
+    value = tl.load(at, mask=real, other=0) + tl.where(fits, first / _UNIT0, 0.0).to(tl.int64)
+    carry = value >> _LIMB_BITS
+    tl.store(at, tl.where(fits, value - (carry << _LIMB_BITS), 0), mask=real)
+    value = tl.load(at + d_mlp, mask=real, other=0) + tl.where(fits, second / _UNIT1, 0.0).to(tl.int64) + carry
+    carry = value >> _LIMB_BITS
+    tl.store(at + d_mlp, tl.where(fits, value - (carry << _LIMB_BITS), 0), mask=real)
+    value = tl.load(at + 2 * d_mlp, mask=real, other=0) + tl.where(fits, third / _UNIT2, 0.0).to(tl.int64) + carry
+    carry = value >> _LIMB_BITS
+    tl.store(at + 2 * d_mlp, tl.where(fits, value - (carry << _LIMB_BITS), 0), mask=real)
+    value = highest + tl.where(fits, top / _UNIT3, 0.0).to(tl.int64) + carry
+    tl.store(at + 3 * d_mlp, tl.where(fits, value, _OVERFLOWN), mask=real)

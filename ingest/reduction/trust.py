@@ -12,6 +12,7 @@ from torch import Tensor
 
 from atlas.bins import N_BINS
 from ingest.reduction import reference
+from ingest.reduction.exact import LIMBS, central_moments
 from ingest.reduction.reference import LayerSums, Runs
 
 Reduce = Callable[..., None]
@@ -55,9 +56,8 @@ def first_difference(reduce_layer: Reduce, device: torch.device) -> str | None:
     """
     for dtype in (torch.bfloat16, torch.float32):
         found, expected = (_probe(function, dtype, device) for function in (reduce_layer, reference.reduce_layer))
-        n = 2 * sum(_LENGTHS)
-        spread = (expected["moments"][1] / n).sqrt()
-        unit = torch.stack([spread, n * spread**2, n * spread**3, n * spread**4])
+        spread = expected["moments"][1].sqrt()
+        unit = torch.stack([spread, spread**2, spread**3, spread**4])
         for name, plain in expected.items():
             slack = _TOLERANCE * unit if name == "moments" else torch.zeros_like(plain)
             if not bool(((found[name] == plain) | ((found[name] - plain).abs() <= slack)).all()):
@@ -81,11 +81,13 @@ def _probe(reduce_layer: Reduce, dtype: torch.dtype, device: torch.device) -> di
     }
     sums = LayerSums(
         counts=torch.zeros(_WIDTH * N_BINS, dtype=torch.int64, device=device),
-        moments=torch.zeros(4, _WIDTH, dtype=torch.float64, device=device),
+        powers=torch.zeros(4, LIMBS, _WIDTH, dtype=torch.int64, device=device),
         positive=torch.zeros(_WIDTH, dtype=torch.int64, device=device),
         minimum=torch.full((_WIDTH,), torch.inf, device=device),
         maximum=torch.full((_WIDTH,), -torch.inf, device=device),
     )
-    for part, scale in enumerate((1.0, 3.0)):
-        reduce_layer((x * scale).to(device, dtype), runs, part * runs.n_rows, sums, *batch.values())
-    return {**batch, **vars(sums)}
+    for scale in (1.0, 3.0):
+        reduce_layer((x * scale).to(device, dtype), runs, sums, *batch.values())
+    found = {**batch, **vars(sums)}
+    moments = central_moments(2 * runs.n_rows, found.pop("powers").cpu().numpy())
+    return {**found, "moments": torch.from_numpy(moments).to(device)}

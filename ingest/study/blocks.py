@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ingest.errors import ModelError
-from ingest.lean import original
-from ingest.model import norm_gain
+from ingest.probe import norm_gain, original
 from ingest.study.recorded import RecordedRun
 
 
@@ -59,7 +58,7 @@ def _read_block(block: Any, cfg: Any) -> Block:
         projection=projection,
         mlp_norm=original(block.ln2) if "ln2" in has else None,
         post_norm=post_norm,
-        post_gain=None if post_norm is None else norm_gain(block.ln2_post, cfg),
+        post_gain=None if post_norm is None else norm_gain(block.ln2_post, cfg.d_model),
         parallel=bool(getattr(cfg, "parallel_attn_mlp", False)),
     )
 

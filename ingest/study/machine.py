@@ -20,10 +20,11 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from ingest.errors import ModelError
-from ingest.lean import move, original, take_apart
+from ingest.hooks import Change, after, before, instead, shaped, skip
+from ingest.lean import move, take_apart
 from ingest.model import LoadedModel
+from ingest.probe import original
 from ingest.study.blocks import Block, read_blocks, read_factors
-from ingest.study.hooks import Change, after, before, instead, shaped, skip
 from ingest.study.prefix import share
 from ingest.study.recorded import RecordedRun, Recorder
 from ingest.weights import soft_capped

@@ -20,6 +20,8 @@ class HeldNorm:
     centred: bool
     """Whether the mean is taken off first (LayerNorm)."""
     bias: Float[Tensor, " d_model"]
+    scale: float
+    """What the norm multiplies by besides its gain, at that vector."""
 
     def apply(self, x: Float[Tensor, "*row d_model"]) -> Float[Tensor, "*row d_model"]:
         """The map."""
@@ -50,5 +52,5 @@ def hold(norm: nn.Module, gain: Float[Tensor, " d_model"], x: Float[Tensor, " d_
         plain = gain * (x - x.mean()) if centred else gain * x
         scale = (plain @ y) / (plain @ plain)
         if (scale * plain - y).norm() <= 1e-4 * y.norm():
-            return HeldNorm(scale * gain, centred, bias)
+            return HeldNorm(scale * gain, centred, bias, float(scale))
     raise ModelError(f"The norm {type(norm).__name__} is neither LayerNorm nor RMSNorm: studies need one of them.")

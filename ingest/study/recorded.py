@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ingest.study.hooks import after, before
+from ingest.hooks import after, before
 
 if TYPE_CHECKING:
     from ingest.study.blocks import Block
