@@ -15,7 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
@@ -23,6 +23,7 @@ import pytest
 
 from atlas import open_atlas
 from web.generation import Generation, _inspect
+from web.sandbox.room import Room
 
 NEW = "0123456789ab"
 SQL = "/tiny-llama/sql.json?sql=SELECT+build_id+FROM+atlas"
@@ -219,7 +220,8 @@ def test_no_part_of_a_file_passes_for_an_atlas(tiny_llama_atlas, tmp_path):
 
 
 def test_a_file_that_crashes_its_reader_or_holds_it_up_is_refused(tiny_llama_atlas, tmp_path, monkeypatch):
-    generation = Generation([tiny_llama_atlas], tmp_path / "links")
+    room = Room()
+    generation = Generation([tiny_llama_atlas], room)
     try:
         with open_atlas(tiny_llama_atlas) as atlas:
             assert generation.inspected() == {"tiny-llama": atlas.info.build_id}
@@ -231,5 +233,5 @@ def test_a_file_that_crashes_its_reader_or_holds_it_up_is_refused(tiny_llama_atl
         with pytest.raises(Exception, match=r"A file could not be read in 0\.2 s"):
             generation.inspected()
     finally:
-        with suppress(OSError):
-            generation.release(wait=True)
+        generation.release(wait=True)
+        room.close()
