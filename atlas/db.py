@@ -163,8 +163,10 @@ def _answer(connection: duckdb.DuckDBPyConnection, sql: str) -> Answer:
     found = connection.extract_statements(sql)
     # Of a PIVOT without its values DuckDB 1 makes several, which have no text.
     n = len([item for item in found if item.query.strip()]) or min(1, len(found))
-    if n != 1:
-        raise QueryError(f"There are {n} statements; expected one. Run them one at a time." if n else "There is no statement.")
+    if n == 0:
+        raise QueryError("There is no statement; expected one, such as SELECT count(*) FROM neuron.")
+    if n > 1:
+        raise QueryError(f"There are {n} statements; expected one. Run them one at a time.")
     return answer(connection, sql)
 
 

@@ -19,7 +19,7 @@ from atlas.answer.parquet import parquet
 from atlas.answer.shapes import iso
 from atlas.answer.texts import csv
 from atlas.parameters import statements
-from tests.answer_types import NESTED, SPECIAL, TYPES, Told
+from tests.answer_types import known
 
 
 @pytest.fixture(scope="module")
@@ -30,20 +30,12 @@ def connection():
         yield made
 
 
-def known(connection: duckdb.DuckDBPyConnection, told: Told) -> bool:
-    """Whether this DuckDB has the type."""
-    names = "SELECT upper(logical_type) FROM duckdb_types() UNION SELECT upper(type_name) FROM duckdb_types()"
-    return told.kind in {name for (name,) in connection.execute(names).fetchall()}
-
-
 def table_of(asked: Answer) -> pa.Table:
     return pq.read_table(io.BytesIO(parquet(asked.columns, asked.types, asked.shapes, asked.rows)))
 
 
-@pytest.mark.parametrize("told", [*TYPES, *NESTED, *SPECIAL], ids=lambda told: told.sql[:40])
+@pytest.mark.parametrize("told", known(), ids=lambda told: told.sql[:40])
 def test_a_value_in_every_form(told, connection):
-    if not known(connection, told):
-        pytest.skip(f"this DuckDB has no {told.kind}")
     asked = answer(connection, f"SELECT {told.sql} AS a, NULL AS b, '' AS c")
     assert json.loads(json.dumps(asked.rows[0][0], allow_nan=False)) == told.json
     if isinstance(told.json, int):
@@ -64,12 +56,9 @@ def test_a_value_in_every_form(told, connection):
 def test_every_type_is_here(connection):
     described = connection.execute("FROM test_all_types()").description
     seen = {kind.id for _, kind, *_ in described} - {"list", "array", "struct", "tuple", "map", "union"}
-    seen |= {name.lower() for name in ("VARIANT", "JSON")}
-    have = {connection.execute(f"SELECT {told.sql}").description[0][1].id for told in TYPES if known(connection, told)}
-    assert seen - have <= {"json"}  # a VARCHAR to Python
-    assert {"list", "array", "struct", "map", "union"} <= {
-        connection.execute(f"SELECT {told.sql}").description[0][1].id for told in NESTED if known(connection, told)
-    }
+    have = {connection.execute(f"SELECT {told.sql}").description[0][1].id for told in known()}
+    missing = (seen | {"variant", "list", "array", "struct", "map", "union"}) - have
+    assert missing <= ({"geometry"} if duckdb.__version__ < "2" else set())
 
 
 def test_what_duckdb_calls_all_types_is_written_and_read(connection):
@@ -129,6 +118,14 @@ def test_parameters_and_names_are_kept_when_asked_in_texts(connection):
     asked = answer(connection, "SELECT $a::DATE AS d, $b AS d, INTERVAL ($b) MONTH AS i", {"a": "2020-01-31", "b": 3})
     assert (asked.columns, asked.rows) == (("d", "d", "i"), (["2020-01-31", 3, "3 months"],))
     assert asked.types[0] == "DATE"
+
+
+def test_a_visitors_own_words_in_a_type(connection):
+    """Names of fields and values of an ENUM, beside times, for which the statement is written anew."""
+    enum = """'x''"y'::ENUM('a'') AS VARCHAR) -- ', 'x''"y')"""
+    fields = f"""'d': DATE 'infinity', 'say "no"); --': {enum}, 'j': '[1]'::JSON, 'n': NULL, 'h': 2::HUGEINT"""
+    asked = answer(connection, f"SELECT {{{fields}}} AS a")
+    assert asked.rows == ([{"d": "infinity", 'say "no"); --': "x'\"y", "j": "[1]", "n": None, "h": 2}],)
 
 
 def test_what_cannot_stand_in_another_statement(connection):

@@ -178,8 +178,8 @@ def test_sql_keeps_types(atlas, tiny_llama_atlas):
     ("sql", "said"),
     [
         ("SELECT 1; SELECT 2", "There are 2 statements; expected one. Run them one at a time."),
-        ("-- nothing here\n", "There is no statement."),
-        ("", "There is no statement."),
+        ("-- nothing here\n", "There is no statement; expected one, such as SELECT count(*) FROM neuron."),
+        ("", "There is no statement; expected one, such as SELECT count(*) FROM neuron."),
     ],
 )
 def test_sql_takes_one_statement(atlas, tiny_llama_atlas, sql, said):

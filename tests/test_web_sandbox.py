@@ -23,7 +23,7 @@ import pytest
 
 from atlas.answer.parquet import parquet
 from atlas.parameters import parameter_names, with_dollars
-from tests.answer_types import NESTED, SPECIAL, TYPES
+from tests.answer_types import known
 from tests.hostile_sql import ALL, DATABASE, HOSTILE, OTHER
 from web.sandbox.errors import SqlBusy, SqlError, SqlFailed, SqlRefused, SqlTimeout, SqlUnavailable
 from web.sandbox.host import Host
@@ -334,9 +334,7 @@ def test_answers_are_bounded(served):
 
 def test_values_of_every_type(sandbox):
     """Whatever a type's values need on their way to Python is there, and they are what they are outside."""
-    names = "SELECT upper(logical_type) FROM duckdb_types() UNION SELECT upper(type_name) FROM duckdb_types()"
-    known = {name for (name,) in sandbox.ask(names).rows}
-    told = [item for item in (*TYPES, *NESTED, *SPECIAL) if item.kind in known]
+    told = known()
     assert len(told) > 50
     answer = sandbox.ask("SELECT " + ", ".join(f"{item.sql} AS c{place}" for place, item in enumerate(told)))
     for item, said in zip(told, answer.rows[0], strict=True):
@@ -346,11 +344,26 @@ def test_values_of_every_type(sandbox):
     assert kinds == [item.arrow.rstrip(">") for item in told]
 
 
-def test_times_are_asked_in_their_own_types_where_texts_cannot_be(sandbox, monkeypatch):
-    """The way that is left for what cannot stand in another statement: Python's own types, with their zones."""
-    monkeypatch.setattr("atlas.answer.asking.in_texts", lambda kind: (str(kind), False))
-    with closing(Sandbox(sandbox._host._served[0].path, LIMITS)) as own:
-        assert own.ask("SELECT TIMESTAMPTZ '2020-01-02 03:04:05+01' AS a").rows == [["2020-01-02T02:04:05+00:00"]]
+def test_what_values_need_is_loaded_before():
+    """A worker can read no library and no zone's file: what any type needs on its way to Python, the broker has."""
+    code = """
+import sys, duckdb, web.sandbox.broker
+connection = duckdb.connect()
+connection.execute("SET TimeZone = 'UTC'")
+described = connection.execute("FROM test_all_types()").description
+columns = [name for name, kind, *_ in described if kind.id != "geometry"]
+def refuse(event, arguments):
+    if event in ("open", "import"):
+        raise RuntimeError(f"{event} {arguments[0]}")
+sys.addaudithook(refuse)
+for name in columns:
+    connection.execute(f'SELECT "{name}" FROM test_all_types()').fetchall()
+moment = connection.execute("SELECT TIMESTAMPTZ '2020-01-02 03:04:05+01'").fetchone()[0]
+assert str(moment) == "2020-01-02 02:04:05+00:00"
+connection.execute("SELECT {'a': 1.5::DECIMAL(4, 2)}::VARIANT, uuid(), now()").fetchall()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_crash_costs_one_query(sandbox):

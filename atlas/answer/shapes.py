@@ -26,6 +26,7 @@ TIMES = {
 }  # fmt: skip
 """Types of which Python's own lose something: nanoseconds, infinity, months, years before 1 and after 9999."""
 
+_LEAVES = {"enum": "VARCHAR", "null": "INTEGER", '"null"': "INTEGER"}
 _SPECIAL = {*map(str.upper, TIMES), "VARIANT", "STRUCT", "TUPLE", "MAP"}
 _MOMENT = re.compile(
     r"(?P<date>\d{4}-\d\d-\d\d)?(?: ?(?P<time>\d\d:\d\d:\d\d)(?P<part>\.\d{1,9})?(?P<zone>[+-]\d\d(?::\d\d){0,2})?)?"
@@ -48,7 +49,7 @@ def shape_of(kind: DuckDBPyType) -> Shape:
         return ["DECIMAL", *(number for _, number in kind.children)]
     if name == "union":
         return ["UNION"]
-    return {"enum": "VARCHAR", "null": "INTEGER", '"null"': "INTEGER"}.get(name, name.upper())
+    return _LEAVES.get(name, name.upper())
 
 
 def in_texts(kind: DuckDBPyType) -> tuple[str, bool]:
@@ -63,14 +64,20 @@ def in_texts(kind: DuckDBPyType) -> tuple[str, bool]:
         (_, child), *size = kind.children
         text, changed = in_texts(child)
         return f"{text}[{size[0][1] if size else ''}]", changed
+    if name == "decimal":
+        (_, width), (_, scale) = kind.children
+        return f"DECIMAL({width}, {scale})", False
     if name not in ("struct", "tuple", "map", "union"):
-        return str(kind), False
+        # Never the type as DuckDB prints it: the values of an ENUM, say, are a visitor's own words.
+        return _LEAVES.get(name, name.upper()), False
     fields = [(called, *in_texts(child)) for called, child in kind.children]
     if name == "union":
         fields = fields[1:]  # the first is the tag
-    named = name == "union" or (name == "struct" and fields and fields[0][0])
-    parts = [f"{_quoted(called)} {text}" if named else text for called, text, _ in fields]
-    return f"{name.upper()}({', '.join(parts)})", any(changed for *_, changed in fields)
+    if name == "map":
+        parts = [text for _, text, _ in fields]
+    else:  # a tuple has no names, and is cast by places to a struct with any
+        parts = [f"{_quoted(called or f'element{place}')} {text}" for place, (called, text, _) in enumerate(fields, 1)]
+    return f"{name.upper().replace('TUPLE', 'STRUCT')}({', '.join(parts)})", any(changed for *_, changed in fields)
 
 
 def _quoted(name: str) -> str:
@@ -98,7 +105,8 @@ def _told(value: Any, shape: Shape) -> Any:
     if kind == "STRUCT":
         return {name: _told(value[name], child) for name, child in shape[1]}
     if kind == "TUPLE":
-        return [_told(item, child) for item, child in zip(value, shape[1], strict=True)]
+        items = value.values() if isinstance(value, dict) else value
+        return [_told(item, child) for item, child in zip(items, shape[1], strict=True)]
     if kind == "MAP":
         if is_nested(shape[1]):  # Python has no keys such as these, and DuckDB gives two lists
             return {name: [_told(item, child) for item in value[name]] for name, child in _lists(shape)}
