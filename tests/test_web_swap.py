@@ -23,7 +23,9 @@ import pytest
 
 from atlas import open_atlas
 from web.generation import Generation, _inspect
+from web.sandbox.console import ConsoleOptions
 from web.sandbox.room import Room
+from web.swap import Site
 
 NEW = "0123456789ab"
 SQL = "/tiny-llama/sql.json?sql=SELECT+build_id+FROM+atlas"
@@ -217,6 +219,41 @@ def test_no_part_of_a_file_passes_for_an_atlas(tiny_llama_atlas, tmp_path):
     for share in (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99):
         part.write_bytes(whole[: int(share * len(whole))])
         assert set(_inspect([part])) == {"error"}
+
+
+def test_a_file_that_can_have_no_link_is_served_all_the_same(tiny_llama_atlas, monkeypatch, capsys):
+    monkeypatch.setattr(Room, "link", lambda self, path, place: path)
+    site = Site([tiny_llama_atlas], ["tiny-llama"], ConsoleOptions(enabled=False))
+    try:
+        with open_atlas(tiny_llama_atlas) as atlas:
+            assert site.generation.inspected() == {"tiny-llama": atlas.info.build_id}
+        assert f"{tiny_llama_atlas} can have no hard link, neither in" in capsys.readouterr().err
+    finally:
+        site.close()
+
+
+def test_what_generations_before_opened_by_goes_with_their_last_process(tiny_llama_atlas, tmp_path):
+    path = Path(shutil.copy(tiny_llama_atlas, tmp_path / "served.duckdb"))
+    site = Site([path], ["tiny-llama"], ConsoleOptions(enabled=False))
+    try:
+        first = site.generation
+        os.replace(another_build(tiny_llama_atlas, tmp_path), path)
+        assert site.look() is first
+        first.release(wait=True)
+        site.clean([first])  # a process of it still answers
+        folder = site.status.parent
+        with open_atlas(folder / "1" / "file0" / "served.duckdb") as before:
+            assert before.info.build_id != NEW
+        assert site.generation.inspected() == {"tiny-llama": NEW}
+        assert sorted(item.name for item in folder.iterdir() if item.is_dir()) == ["1", "2"]
+        site.clean([])
+        assert [item.name for item in folder.iterdir() if item.is_dir()] == ["2"]
+        put(path, b"no atlas")
+        assert site.look() is None
+        assert [item.name for item in folder.iterdir() if item.is_dir()] == ["2"]
+    finally:
+        site.close()
+    assert not folder.exists()
 
 
 def test_a_file_that_crashes_its_reader_or_holds_it_up_is_refused(tiny_llama_atlas, tmp_path, monkeypatch):

@@ -69,6 +69,8 @@ class Generation:
         self._room, self._place = room, str(number)
         self._folder = folder = room.folder / self._place
         linked = [room.link(path, f"{self._place}/file{place}") for place, path in enumerate(paths)]
+        self.unlinked = [path for path, made in zip(paths, linked, strict=True) if path == made]
+        """Files without a link: once they are replaced, DuckDB 2 finds them no more."""
         self._held = [hold(path) for path in linked]
         self.seen = [Seen.of(descriptor) for descriptor in self._held]
         self.files = [

@@ -40,6 +40,12 @@ class Site:
         self._tried: list[Seen | None] = []
         self.generation = self._next()
         self.generation.open()
+        for path in self.generation.unlinked:
+            click.echo(
+                f"{path} can have no hard link, neither in {self._room.folder.parent} nor beside it: when it is "
+                "replaced, SQL may answer 503 until the new build has taken over. docs/operating.md says why.",
+                err=True,
+            )
         self._tried = list(self.generation.seen)
         self.reason = self.generation.start_sql(self._slugs, sql)
         """Why there is no SQL, if there is none."""
