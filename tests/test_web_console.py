@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import re
 from datetime import UTC, date, datetime
@@ -108,8 +109,9 @@ def test_files_have_the_answers_own_types(asking):
             "i": {"i": [1, None]}, "j": None, "k": "",
         }
     ]  # fmt: skip
-    page = asking.get(address(sql)).text
-    assert all(said in page for said in ("18446744073709551615", "1 month", "infinity", "2020-01-02T02:04:05+00:00"))
+    page = html.unescape(asking.get(address(sql)).text)
+    for said in ("18446744073709551615", "1 month", "infinity", "2020-01-02T02:04:05+00:00", '{"i": [1, null]}'):
+        assert said in page
 
 
 def test_an_answer_is_drawn(asking):
@@ -120,6 +122,9 @@ def test_an_answer_is_drawn(asking):
     assert table.splitlines()[0] == "layer,c"
     assert len(table.splitlines()) == 4
     assert asking.get(address(sql) + "&draw=pie").status_code == 400
+    sql = "SELECT * FROM (VALUES (1.50::DECIMAL(4, 2), 2.5), (2, 'nan'::DOUBLE)) AS t(x, y)"
+    table = asking.get(address(sql).replace("/sql?", "/sql.chart.csv?") + "&draw=point&chart=result&x=x&y=y").text
+    assert table.splitlines() == ["x,y", "1.5,2.5", "2.0,"]  # numbers, and nothing where there is none to draw
 
 
 @pytest.mark.parametrize("example", EXAMPLE_QUERIES, ids=lambda example: example.title)
