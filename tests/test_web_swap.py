@@ -110,7 +110,7 @@ def another_build(atlas: Path, folder: Path, build: str = NEW, slug: str = "tiny
 
 
 _KEPT = 1.0
-"""Seconds: a process that ends waits two for what comes on a kept connection; a client on a busy machine may be late."""
+"""Seconds: a process that ends waits two for what comes on a kept connection; a client may be late where it is busy."""
 
 
 class Visitors:
