@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import json
+import re
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -13,11 +13,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from atlas.db import open_atlas, query_together
+from atlas.answer import texts
+from atlas.answer.asking import Answer
+from atlas.db import answer_together, open_atlas
 from atlas.display import show_number, visible
 from atlas.jsonable import dumps, jsonable
 from atlas.names import parse_neuron
-from atlas.records import AtlasInfo, QueryResult
+from atlas.records import AtlasInfo
 from atlas.schema import SCHEMA_VERSION
 from atlas.streams import plain_console
 from atlas.study_view import study_view
@@ -68,46 +70,56 @@ def show(file: Path, neuron: str | None, texts: int, study: str | None) -> None:
         _console().print(neuron_page(atlas, layer * atlas.info.d_mlp + index, texts))
 
 
-@click.command()
+class _Asking(click.Command):
+    """A command whose argument may begin with a comment of SQL, which is no option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments; one with space in it that begins with `--` and no option's name is a statement."""
+        known = {name for parameter in self.params for name in parameter.opts}
+
+        def is_statement(arg: str) -> bool:
+            return arg.startswith("--") and bool(re.search(r"\s", arg)) and re.split(r"[\s=]", arg)[0] not in known
+
+        return super().parse_args(ctx, [f" {arg}" if is_statement(arg) else arg for arg in args])
+
+
+@click.command(cls=_Asking)
 @click.argument("file", type=FILE)
 @click.argument("statement", metavar="SQL")
 @click.option(
-    "--format", "form", default="table", show_default=True, type=click.Choice(["table", "csv", "json"]),
-    help="json: strict, {columns, rows, truncated}; NaN and infinities are strings.",
+    "--format", "form", default="table", show_default=True, type=click.Choice(["table", "csv", "json", "parquet"]),
+    help="json: strict, {columns, types, rows, truncated}; NaN and infinities are strings. parquet: not to a terminal.",
 )  # fmt: skip
 @click.option(
     "--with", "others", metavar="FILE", multiple=True, type=FILE,
     help="Another atlas that the SQL names by its slug, as in \"gpt2-small\".neuron. Any number of times.",
 )  # fmt: skip
 def sql(file: Path, statement: str, form: str, others: tuple[Path, ...]) -> None:
-    """Run SQL on FILE, which cannot be changed by it."""
+    """Run SQL, one statement, on FILE, which cannot be changed by it."""
+    if form == "parquet" and sys.stdout.isatty():
+        raise click.UsageError("Parquet is not for a terminal: send it to a file, as in `> answer.parquet`.")
     with open_atlas(file) as atlas:
-        result = query_together([atlas, *map(open_atlas, others)], statement) if others else atlas.query(statement)
+        answer = answer_together([atlas, *map(open_atlas, others)], statement) if others else atlas.answer(statement)
     if form == "json":
-        click.echo(dumps({"columns": result.columns, "rows": result.rows, "truncated": False}))
+        said = {"columns": answer.columns, "types": answer.types, "rows": answer.rows, "truncated": False}
+        click.echo(json.dumps(said, allow_nan=False, ensure_ascii=False))
     elif form == "csv":
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(result.columns)
-        writer.writerows(["" if value is None else _plain(value) for value in row] for row in result.rows)
+        click.echo("".join(texts.csv(answer.columns, answer.rows)), nl=False)
+    elif form == "parquet":
+        from atlas.answer.parquet import parquet  # the others can do without pyarrow
+
+        click.echo(parquet(answer.columns, answer.types, answer.shapes, answer.rows), nl=False)
     else:
-        _console().print(_table(result))
+        _console().print(_table(answer))
 
 
-def _plain(value: object) -> str:
-    value = jsonable(value)
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _table(result: QueryResult) -> Table:
+def _table(answer: Answer) -> Table:
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for place, name in enumerate(result.columns):
-        values = [row[place] for row in result.rows]
-        numbers = any(value is not None for value in values) and all(
-            value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in values
-        )
-        table.add_column(Text(visible(name)), justify="right" if numbers else "left", overflow="fold")
-    for row in result.rows:
-        table.add_row(*(Text("NULL", "dim") if value is None else Text(visible(_plain(value))) for value in row))
+    for name, shape in zip(answer.columns, answer.shapes, strict=True):
+        justify = "right" if texts.is_number(shape) else "left"
+        table.add_column(Text(visible(name)), justify=justify, overflow="fold")
+    for row in answer.rows:
+        table.add_row(*(Text("NULL", "dim") if value is None else Text(visible(texts.text(value))) for value in row))
     return table
 
 

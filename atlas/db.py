@@ -18,6 +18,7 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
+from atlas.answer.asking import Answer, answer
 from atlas.errors import NotAnAtlasError, QueryError, SchemaVersionError, SlugError
 from atlas.files import attached, database
 from atlas.names import database_name
@@ -25,7 +26,7 @@ from atlas.records import AtlasInfo, QueryResult, field_names
 from atlas.schema import SCHEMA_VERSION
 from atlas.tokens import Tokens
 
-Answer = TypeVar("Answer")
+Made = TypeVar("Made")
 
 
 def program_version() -> str:
@@ -89,12 +90,19 @@ class Atlas:
         """
 
         def run(connection: sa.Connection) -> QueryResult:
-            result = connection.exec_driver_sql(sql, dict(parameters) if parameters else None)
-            if not result.returns_rows:
-                return QueryResult((), ())
-            return QueryResult(tuple(result.keys()), tuple(tuple(row) for row in result))
+            asked = connection.connection.driver_connection.execute(sql, dict(parameters) if parameters else None)
+            columns = tuple(name for name, *_ in asked.description or ())
+            return QueryResult(columns, tuple(asked.fetchall()) if columns else ())
 
         return self._execute(run)
+
+    def answer(self, sql: str) -> Answer:
+        """Answer of a user's one statement with its types, values in terms of JSON that lose nothing.
+
+        Raises:
+            QueryError: there is not one statement, or DuckDB refuses it or fails at it; nothing can be written.
+        """
+        return self._execute(lambda connection: _answer(connection.connection.driver_connection, sql))
 
     def select(self, statement: sa.Select) -> Sequence[tuple]:
         """Rows of a query composed with SQLAlchemy Core.
@@ -114,7 +122,7 @@ class Atlas:
             )
         )
 
-    def remembered(self, name: str, make: Callable[[], Answer]) -> Answer:
+    def remembered(self, name: str, make: Callable[[], Made]) -> Made:
         """What `make` answers, made once under its name, however many threads ask: an atlas never changes."""
         if name not in self._remembered:
             with self._making.setdefault(name, threading.Lock()):
@@ -140,7 +148,7 @@ class Atlas:
             poolclass=NullPool,
         )
 
-    def _execute(self, run: Callable[[sa.Connection], Answer]) -> Answer:
+    def _execute(self, run: Callable[[sa.Connection], Made]) -> Made:
         connection = getattr(self._local, "connection", None)
         if connection is None:
             with self._lock:
@@ -154,13 +162,24 @@ class Atlas:
             raise QueryError(f"The query failed on {self.path.name}: {cause}") from error
 
 
-def query_together(atlases: Sequence[Atlas], sql: str) -> QueryResult:
-    """Answer of a user's SQL over several atlases: names are of the first, `"slug".neuron` is of whichever has the
-    slug. Every file is attached read-only.
+def _answer(connection: duckdb.DuckDBPyConnection, sql: str) -> Answer:
+    found = connection.extract_statements(sql)
+    # Of a PIVOT without its values DuckDB 1 makes several, which have no text.
+    n = len([item for item in found if item.query.strip()]) or min(1, len(found))
+    if n == 0:
+        raise QueryError("There is no statement; expected one, such as SELECT count(*) FROM neuron.")
+    if n > 1:
+        raise QueryError(f"There are {n} statements; expected one. Run them one at a time.")
+    return answer(connection, sql)
+
+
+def answer_together(atlases: Sequence[Atlas], sql: str) -> Answer:
+    """Answer of a user's one statement over several atlases: names are of the first, `"slug".neuron` is of whichever
+    has the slug. Every file is attached read-only.
 
     Raises:
         SlugError: two of them have the same slug.
-        QueryError: DuckDB refuses the query or fails at it.
+        QueryError: there is not one statement, or DuckDB refuses it or fails at it.
     """
     with duckdb.connect() as connection:
         slugs: list[str] = []
@@ -175,8 +194,7 @@ def query_together(atlases: Sequence[Atlas], sql: str) -> QueryResult:
             connection.execute(f'ATTACH {attached(atlas.path)} AS "{name}" (READ_ONLY)')
         connection.execute(f'USE "{slugs[0]}"')
         try:
-            answer = connection.execute(sql)
-            return QueryResult(tuple(column[0] for column in answer.description or ()), tuple(answer.fetchall()))
+            return _answer(connection, sql)
         except duckdb.Error as error:
             raise QueryError(f"The query failed on {', '.join(slugs)}: {error}") from error
 

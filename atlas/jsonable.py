@@ -25,7 +25,7 @@ def jsonable(value: Any) -> Any:
     if is_dataclass(value):
         return {field.name: jsonable(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): jsonable(item) for key, item in value.items()}
+        return {key_text(jsonable(key)): jsonable(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [jsonable(item) for item in value]
     if isinstance(value, bytes | bytearray | memoryview):
@@ -33,6 +33,11 @@ def jsonable(value: Any) -> Any:
     if isinstance(value, date | time):
         return value.isoformat()
     return str(value)
+
+
+def key_text(key: Any) -> str:
+    """A key in terms of JSON as JSON's objects have them: a text as it is, anything else its JSON."""
+    return key if isinstance(key, str) else json.dumps(key, allow_nan=False, ensure_ascii=False)
 
 
 def dumps(value: Any, indent: int | None = None) -> str:

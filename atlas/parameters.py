@@ -11,7 +11,7 @@ from collections.abc import Iterator
 # Text in which nothing is a parameter, and what may be one, in the order in which they must be tried.
 _TOKEN = re.compile(
     r"""
-    (?P<skip>--[^\n]*|'(?:[^']|'')*'?|"(?:[^"]|"")*"?|\$(?P<tag>[A-Za-z_]\w*|)\$.*?(?:\$(?P=tag)\$|\Z))
+    (?P<skip>--[^\n]*|[eE]'(?:[^'\\]|\\.|'')*'?|'(?:[^']|'')*'?|"(?:[^"]|"")*"?|\$(?P<tag>[A-Za-z_]\w*|)\$.*?(?:\$(?P=tag)\$|\Z))
     |(?P<comment>/\*)
     |(?P<pair>::|:=)
     |:(?P<name>[A-Za-z_]\w*)
@@ -43,13 +43,20 @@ def _comment_end(sql: str, start: int) -> int:
     return len(sql)
 
 
-def _found(sql: str) -> Iterator[tuple[int, str]]:
-    """Where each parameter's mark is, and the parameter's name."""
-    place, before, spaced = 0, "", False
+def _tokens(sql: str) -> Iterator[tuple[re.Match, int, bool]]:
+    """Each token, where it ends, and whether it is nothing but space or a comment."""
+    place = 0
     while place < len(sql):
         token = _TOKEN.match(sql, place)
         place = _comment_end(sql, place) if token["comment"] else token.end()
-        if token["space"] or token["comment"] or token[0].startswith("--"):
+        yield token, place, bool(token["space"] or token["comment"] or token[0].startswith("--"))
+
+
+def _found(sql: str) -> Iterator[tuple[int, str]]:
+    """Where each parameter's mark is, and the parameter's name."""
+    before, spaced = "", False
+    for token, _, nothing in _tokens(sql):
+        if nothing:
             spaced = True
             continue
         name = token["name"]
@@ -71,3 +78,17 @@ def with_dollars(sql: str) -> str:
 def parameter_names(sql: str) -> list[str]:
     """Names of a statement's parameters, `$name` and `:name`, in the order of their first mention."""
     return list(dict.fromkeys(name for _, name in _found(sql)))
+
+
+def statements(sql: str) -> list[str]:
+    """The statements between semicolons, without the space and the comments around them; empty ones are none."""
+    found: list[str] = []
+    first = last = 0
+    for token, end, nothing in _tokens(sql):
+        if token[0] == ";":
+            found += [sql[first:last]] if last > first else []
+            first = last = end
+        elif not nothing:
+            first = token.start() if last <= first else first
+            last = end
+    return [*found, sql[first:last]] if last > first else found

@@ -6,10 +6,12 @@ import csv
 import io
 import json
 import shutil
+from decimal import Decimal
 from importlib.metadata import EntryPoint
 
 import click
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
@@ -155,6 +157,46 @@ def test_sql_as_csv(atlas, tiny_llama_atlas):
         ["L0N0", "0", ""],
         ["L0N1", "0", ""],
     ]
+
+
+def test_sql_keeps_types(atlas, tiny_llama_atlas):
+    sql = "-- a note\n\nSELECT 1.50::DECIMAL(4, 2) AS a, INTERVAL 1 MONTH AS a, '' AS b, NULL AS c, {'d': 1} AS d; --\n"
+    assert atlas("sql", tiny_llama_atlas, sql, "--format", "csv").output == 'a,a,b,c,d\n1.50,1 month,"",,"{""d"": 1}"\n'
+    assert json.loads(atlas("sql", tiny_llama_atlas, sql, "--format", "json").output) == {
+        "columns": ["a", "a", "b", "c", "d"],
+        "types": ["DECIMAL(4,2)", "INTERVAL", "VARCHAR", "INTEGER" if duckdb.__version__ < "2" else '"NULL"',
+                  "STRUCT(d INTEGER)"],
+        "rows": [["1.50", "1 month", "", None, {"d": 1}]],
+        "truncated": False,
+    }  # fmt: skip
+    made = atlas("sql", tiny_llama_atlas, sql, "--format", "parquet", "--with", tiny_llama_atlas.with_name("x"))
+    assert made.exit_code == 1
+    made = atlas("sql", tiny_llama_atlas, sql, "--format", "parquet").stdout_bytes
+    assert pq.read_table(io.BytesIO(made)).to_pylist() == [
+        {"a": Decimal("1.50"), "a_1": "1 month", "b": "", "c": None, "d": {"d": 1}}
+    ]
+    assert "1 month" in atlas("sql", tiny_llama_atlas, sql).output
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("SELECT 1; SELECT 2", "There are 2 statements; expected one. Run them one at a time."),
+        ("-- nothing here\n", "There is no statement; expected one, such as SELECT count(*) FROM neuron."),
+        ("", "There is no statement; expected one, such as SELECT count(*) FROM neuron."),
+    ],
+)
+def test_sql_takes_one_statement(atlas, tiny_llama_atlas, sql, said):
+    result = atlas("sql", tiny_llama_atlas, sql)
+    assert (result.exit_code, result.stderr) == (1, f"Error: {said}\n")
+
+
+def test_sql_that_begins_with_a_comment_is_no_option(atlas, tiny_llama_atlas):
+    for sql in ("--note\nSELECT 7 AS n", "-- format=csv\nSELECT 7 AS n", "SELECT E'a\\';b', 7 AS n", "SELECT 7 AS n;;"):
+        assert atlas("sql", "--format", "csv", tiny_llama_atlas, sql).output.endswith("7\n"), sql
+    assert atlas("sql", tiny_llama_atlas, "SELECT 1", "--formt", "csv").exit_code == 2
+    pivot = atlas("sql", tiny_llama_atlas, "PIVOT (FROM (VALUES (1), (1)) t(a)) ON a USING count(*)", "--format", "csv")
+    assert pivot.output == "1\n2\n"
 
 
 def test_sql_as_a_table_shows_what_is_invisible(atlas, tiny_llama_atlas):

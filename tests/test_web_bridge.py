@@ -18,6 +18,7 @@ from tests.test_web_swap import NEW, another_build
 from web import create_app
 from web.generation import Generation
 from web.sandbox.console import ConsoleOptions
+from web.sandbox.room import Room
 
 SLUGS = ("tiny-llama", "tiny-gpt2")
 BOTH = "/bridge/compare?n=tiny-llama%3AL1N2&n=tiny-gpt2%3AL0N3"
@@ -441,7 +442,8 @@ def test_the_client_over_files_and_over_a_site(site, files, texts, plain):
 def test_a_new_generation_attaches_the_new_builds(files, tmp_path):
     one, other = (Path(shutil.copy(files[slug], tmp_path / f"{slug}.duckdb")) for slug in SLUGS)
     asked = 'SELECT a.build_id, b.build_id FROM atlas AS a, "tiny-gpt2".atlas AS b'
-    first = Generation([one, other], tmp_path / "1")
+    room = Room()
+    first = Generation([one, other], room)
     reason = first.start_sql(SLUGS, ConsoleOptions())
     if reason is not None:
         first.release(wait=True)
@@ -449,9 +451,10 @@ def test_a_new_generation_attaches_the_new_builds(files, tmp_path):
     before = first.console.sandbox("tiny-llama").ask(asked).rows[0]
     changed = another_build(files["tiny-gpt2"], tmp_path, slug="tiny-gpt2")
     os.replace(changed, other)
-    second = Generation([one, other], tmp_path / "2")
+    second = Generation([one, other], room, 2)
     second.start_sql(SLUGS, ConsoleOptions())
     assert second.console.sandbox("tiny-llama").ask(asked).rows == [[before[0], NEW]]
     assert first.console.sandbox("tiny-llama").ask(asked).rows == [before]
     first.release(wait=True)
     second.release(wait=True)
+    room.close()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import re
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from urllib.parse import quote
 
 import pyarrow.parquet as pq
@@ -78,12 +81,37 @@ def test_answers_as_files(asking):
     rows = asking.get(address(sql).replace("/sql?", "/sql.json?")).json["rows"]
     table = list(csv.reader(io.StringIO(asking.get(address(sql).replace("/sql?", "/sql.csv?")).text)))
     assert table[0] == ["neuron_id", "name", "dead", "best_congruence"]
-    assert [[str(cell) for cell in row] for row in rows] == table[1:]
+    assert [[str(cell).replace("False", "false") for cell in row] for row in rows] == table[1:]
     response = asking.get(address(sql).replace("/sql?", "/sql.parquet?"))
     assert "attachment" in response.headers["Content-Disposition"]
     assert [list(row.values()) for row in pq.read_table(io.BytesIO(response.data)).to_pylist()] == rows
     twice = asking.get(address("SELECT 1 AS a, 'x' AS a, NULL AS b").replace("/sql?", "/sql.parquet?"))
     assert pq.read_table(io.BytesIO(twice.data)).to_pylist() == [{"a": 1, "a_1": "x", "b": None}]
+
+
+def test_files_have_the_answers_own_types(asking):
+    sql = (
+        "SELECT 18446744073709551615::UBIGINT AS a, '-170141183460469231731687303715884105728'::HUGEINT AS b, "
+        "1.50::DECIMAL(4, 2) AS c, DATE '2020-02-29' AS d, TIMESTAMPTZ '2020-01-02 03:04:05+01' AS e, "
+        "INTERVAL 1 MONTH AS f, DATE 'infinity' AS g, MAP {1: 'x'} AS h, {'i': [1, NULL]} AS i, NULL AS j, '' AS k"
+    )
+    response = asking.get(address(sql).replace("/sql?", "/sql.csv?"))
+    assert response.text == (
+        "a,b,c,d,e,f,g,h,i,j,k\n"
+        "18446744073709551615,-170141183460469231731687303715884105728,1.50,2020-02-29,2020-01-02T02:04:05+00:00,"
+        '1 month,infinity,"{""1"": ""x""}","{""i"": [1, null]}",,""\n'
+    )
+    table = pq.read_table(io.BytesIO(asking.get(address(sql).replace("/sql?", "/sql.parquet?")).data))
+    assert table.to_pylist() == [
+        {
+            "a": 2**64 - 1, "b": Decimal(-(2**127)), "c": Decimal("1.50"), "d": date(2020, 2, 29),
+            "e": datetime(2020, 1, 2, 2, 4, 5, tzinfo=UTC), "f": "1 month", "g": "infinity", "h": [(1, "x")],
+            "i": {"i": [1, None]}, "j": None, "k": "",
+        }
+    ]  # fmt: skip
+    page = html.unescape(asking.get(address(sql)).text)
+    for said in ("18446744073709551615", "1 month", "infinity", "2020-01-02T02:04:05+00:00", '{"i": [1, null]}'):
+        assert said in page
 
 
 def test_an_answer_is_drawn(asking):
@@ -94,6 +122,9 @@ def test_an_answer_is_drawn(asking):
     assert table.splitlines()[0] == "layer,c"
     assert len(table.splitlines()) == 4
     assert asking.get(address(sql) + "&draw=pie").status_code == 400
+    sql = "SELECT * FROM (VALUES (1.50::DECIMAL(4, 2), 2.5), (2, 'nan'::DOUBLE)) AS t(x, y)"
+    table = asking.get(address(sql).replace("/sql?", "/sql.chart.csv?") + "&draw=point&chart=result&x=x&y=y").text
+    assert table.splitlines() == ["x,y", "1.5,2.5", "2.0,"]  # numbers, and nothing where there is none to draw
 
 
 @pytest.mark.parametrize("example", EXAMPLE_QUERIES, ids=lambda example: example.title)

@@ -11,6 +11,7 @@ from flask_compress import Compress
 from werkzeug.routing import BaseConverter, ValidationError
 
 from atlas import Atlas, display, open_atlas, queries
+from atlas.answer import texts
 from atlas.db import program_version
 from atlas.errors import SlugError
 from atlas.names import RESERVED_SLUGS
@@ -162,6 +163,7 @@ def create_app(
         visible=display.visible,
         running=display.show_running,
         percentile=display.show_percentile,
+        plain=texts.text,
         visible_lines=display.visible_lines,
     )
     errors.register(app)

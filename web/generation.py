@@ -23,6 +23,7 @@ from atlas.errors import AtlasError, NotAnAtlasError
 from web.app import open_atlases
 from web.sandbox.console import Console, ConsoleOptions
 from web.sandbox.job import hold, link
+from web.sandbox.room import Room
 
 _INSPECTING = 30.0
 """Seconds that reading a new file may take before it is refused."""
@@ -58,17 +59,23 @@ class Seen:
 class Generation:
     """The files as they are now, and the gate that its processes wait at until those before them are told to end.
 
+    `number` tells it from the others whose files have links in the same room.
+
     Raises:
         OSError: a file cannot be opened.
     """
 
-    def __init__(self, paths: Sequence[Path], folder: Path) -> None:
-        self._folder = folder
-        self._held = [hold(path) for path in paths]
+    def __init__(self, paths: Sequence[Path], room: Room, number: int = 1) -> None:
+        self._room, self._place = room, str(number)
+        self._folder = folder = room.folder / self._place
+        linked = [room.link(path, f"{self._place}/file{place}") for place, path in enumerate(paths)]
+        self.unlinked = [path for path, made in zip(paths, linked, strict=True) if path == made]
+        """Files without a link: once they are replaced, DuckDB 2 finds them no more."""
+        self._held = [hold(path) for path in linked]
         self.seen = [Seen.of(descriptor) for descriptor in self._held]
         self.files = [
             link(folder / str(number), path, descriptor)
-            for number, (path, descriptor) in enumerate(zip(paths, self._held, strict=True))
+            for number, (path, descriptor) in enumerate(zip(linked, self._held, strict=True))
         ]
         """Paths that open the held files, in this process and those forked from it."""
         self.console: Console | None = None
@@ -108,6 +115,10 @@ class Generation:
         for descriptor in self._held:
             os.close(descriptor)
         self._held.clear()
+
+    def remove(self) -> None:
+        """Remove what its processes opened the files by; in the master, when none of them is left."""
+        self._room.remove(self._place)
 
     def inspected(self) -> dict[str, str]:
         """Build by slug, after reading the files in a process of its own: whatever is in a file that somebody put

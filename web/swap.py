@@ -11,8 +11,7 @@ import json
 import os
 import re
 import signal
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from gunicorn.arbiter import Arbiter
 from atlas.errors import AtlasError
 from web.generation import Generation, ReplacedError, Seen
 from web.sandbox.console import ConsoleOptions
+from web.sandbox.room import Room
 
 _STATUS = "status.json"
 _AT_ONCE = 5
@@ -33,11 +33,19 @@ class Site:
 
     def __init__(self, paths: Sequence[Path], slugs: Sequence[str], sql: ConsoleOptions) -> None:
         self._paths, self._slugs, self._sql = [Path(path) for path in paths], list(slugs), sql
-        self._folder = tempfile.TemporaryDirectory(prefix="atlas-serve-")
+        self._room = Room()
         self._number = 0
+        self._left: list[Generation] = []
+        """Generations that were served before, whose processes may still be answering."""
         self._tried: list[Seen | None] = []
         self.generation = self._next()
         self.generation.open()
+        for path in self.generation.unlinked:
+            click.echo(
+                f"{path} can have no hard link, neither in {self._room.folder.parent} nor beside it: when it is "
+                "replaced, SQL may answer 503 until the new build has taken over. docs/operating.md says why.",
+                err=True,
+            )
         self._tried = list(self.generation.seen)
         self.reason = self.generation.start_sql(self._slugs, sql)
         """Why there is no SQL, if there is none."""
@@ -46,7 +54,7 @@ class Site:
     @property
     def status(self) -> Path:
         """A file that says, for `/healthz`, why a file that replaced another is not served."""
-        return Path(self._folder.name) / _STATUS
+        return self._room.folder / _STATUS
 
     @property
     def files(self) -> list[Path]:
@@ -68,14 +76,21 @@ class Site:
             self._tell(str(error))
             return None
         before, self.generation = self.generation, made
+        self._left.append(before)
         self._tried = list(made.seen)
         self._tell(None)
         return before
 
+    def clean(self, used: Collection[Generation]) -> None:
+        """Remove what is left of generations before that no process uses any more."""
+        for generation in [item for item in self._left if item not in used]:
+            generation.remove()
+            self._left.remove(generation)
+
     def close(self) -> None:
         """End what runs SQL and clean up; in the master, when no process is left."""
         self.generation.release(wait=True)
-        self._folder.cleanup()
+        self._room.close()
 
     def _made(self) -> Generation:
         made = self._next()
@@ -89,18 +104,24 @@ class Site:
             made.start_sql(self._slugs, self._sql)
         except BaseException:
             made.release(wait=False)
+            made.remove()
             raise
         click.echo(f"Taking over: {', '.join(f'{slug} build {build}' for slug, build in found.items())}", err=True)
         return made
 
     def _next(self) -> Generation:
         self._number += 1
-        return Generation(self._paths, Path(self._folder.name) / str(self._number))
+        try:
+            return Generation(self._paths, self._room, self._number)
+        except OSError:
+            self._room.remove(str(self._number))
+            raise
 
     def _tell(self, refused: str | None) -> None:
         """Say why a file is not served, here and to whoever asks `/healthz`."""
         if refused is not None:
-            refused = re.sub(rf"{re.escape(self._folder.name)}/\d+/\d+/", "", refused)
+            for folder in self._room.folders:
+                refused = re.sub(rf"{re.escape(str(folder))}/\d+/\w+/", "", refused)
             click.echo(f"The build that was served goes on: {refused}", err=True)
         written = self.status.with_suffix(".new")
         written.write_text(json.dumps(refused))
@@ -134,8 +155,9 @@ class SwappingArbiter(Arbiter):
         else:
             self._take_over(site.generation)
         # Processes that still answer are extra: were they counted, one that dies of the others would not be replaced.
-        old = [worker for worker in self.WORKERS.values() if worker.generation is not site.generation]
+        old = [worker.generation for worker in self.WORKERS.values() if worker.generation is not site.generation]
         self.num_workers = self.cfg.workers + len(old)
+        site.clean([*old, self._before])
 
     def _take_over(self, generation: Generation) -> None:
         """Once every new process is ready: end the old ones and let the new ones answer."""

@@ -22,18 +22,22 @@ import socket
 import sys
 import time
 import uuid  # noqa: F401
+import zoneinfo
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytz  # noqa: F401
+import pytz  # noqa: F401  DuckDB 1 gives times their zone by it, DuckDB 2 by zoneinfo
 
 from web.sandbox import layers, wire, worker
 from web.sandbox.job import FIRST_FILE, Job, Served
 from web.sandbox.limits import GRACE, STARTING, TURNED_AWAY, Limits
 
 _CONTROL = 3
+_UTC = zoneinfo.ZoneInfo("UTC")
+"""The one zone that workers need: read here, since they can read no file, and kept, so that `zoneinfo` finds it."""
+
 _MOST_WARM = 4
 """Workers of one atlas that wait for a query, at most: each holds some 20 MB."""
 

@@ -7,11 +7,9 @@ import json
 import math
 import os
 import select
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +24,7 @@ from web.sandbox import wire
 from web.sandbox.errors import SqlBusy, SqlError, SqlFailed, SqlTimeout, SqlUnavailable
 from web.sandbox.job import EMPTY, FIRST_FILE, Served, hold, link
 from web.sandbox.limits import Limits
+from web.sandbox.room import Room
 
 _BOOT = "import json,sys; sys.path[:] = json.loads(sys.argv.pop()); from web.sandbox.broker import main; main()"
 _SIGNALS = [
@@ -49,7 +48,7 @@ class Host:
     A statement is about one of them and can name the others: `names` is what their databases are called, without it
     as their files are.
     `places` is how many threads of one process may wait for answers at once, so that some are left for pages.
-    `folder` is where links to the files are made; in one of its own unless given.
+    `folder` is where links to the files are made; unless given, in a room of its own, which keeps the files openable.
     `without` is for tests: layers that workers go without.
     """
 
@@ -65,12 +64,13 @@ class Host:
     ) -> None:
         self.limits = limits
         paths = [Path(file) for file in files]
-        self._held = [hold(path) for path in paths]
-        self._own_folder = None if folder else (os.getpid(), tempfile.mkdtemp(prefix="atlas-sql-"))
-        folder = folder or Path(self._own_folder[1])
+        self._room = None if folder else Room()
+        opened = [self._room.link(path, f"file{number}") for number, path in enumerate(paths)] if self._room else paths
+        self._held = [hold(path) for path in opened]
+        folder = folder or self._room.folder
         self._served = [
             Served(path.resolve(), link(folder / str(number), path, FIRST_FILE + number, name), name)
-            for number, (path, name) in enumerate(zip(paths, names or [path.stem for path in paths], strict=True))
+            for number, (path, name) in enumerate(zip(opened, names or [path.stem for path in paths], strict=True))
         ]
         self._empty = self._made_empty(folder)
         self._without = sorted(without)
@@ -114,8 +114,8 @@ class Host:
             for descriptor in self._held:
                 os.close(descriptor)
             self._held.clear()
-            if self._own_folder is not None and self._own_folder[0] == os.getpid():
-                shutil.rmtree(self._own_folder[1], ignore_errors=True)
+            if self._room is not None:
+                self._room.close()
 
     def __del__(self) -> None:
         with suppress(Exception):

@@ -23,14 +23,26 @@ class Answer:
 
     columns: tuple[str, ...]
     types: tuple[str, ...]
+    shapes: tuple[Any, ...]
+    """What its values are, for `atlas.answer.files`."""
     truncated: bool
     """Whether rows, or parts of cells, were left out."""
     rows_json: bytes
 
     @cached_property
     def rows(self) -> list[list[Any]]:
-        """The rows, cells in terms of JSON (see `atlas.jsonable`)."""
-        return json.loads(self.rows_json)
+        """The rows, cells in terms of JSON (see `atlas.answer.shapes`).
+
+        Raises:
+            SqlFailed: they are no rows: a query took its worker over.
+        """
+        try:
+            rows = json.loads(self.rows_json)
+            if all(len(row) == len(self.columns) for row in rows):
+                return [list(row) for row in rows]
+        except (ValueError, TypeError, RecursionError) as error:
+            raise SqlFailed("The query ended its process.") from error
+        raise SqlFailed("The query ended its process.")
 
 
 class Sandbox:
@@ -122,6 +134,9 @@ def _answer(frame: bytes) -> Answer:
             kind = SqlRefused if error["code"] == SqlRefused.code else SqlFailed
             raise kind(str(error["message"]), error["position"])
         columns, types = tuple(map(str, said["columns"])), tuple(map(str, said["types"]))
-        return Answer(columns, types, bool(said["truncated"]), rows)
+        shapes = tuple(said["shapes"])
+        if not len(columns) == len(types) == len(shapes):
+            raise ValueError("columns without types")
+        return Answer(columns, types, shapes, bool(said["truncated"]), rows)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SqlFailed("The query ended its process.") from error

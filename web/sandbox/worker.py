@@ -20,6 +20,7 @@ from typing import Any
 
 import duckdb
 
+from atlas.answer.asking import ask
 from atlas.parameters import with_dollars
 from web.sandbox import gate, layers, probe, wire
 from web.sandbox.cells import dumps, rows_json
@@ -168,18 +169,13 @@ def _run(job: Job, connection: duckdb.DuckDBPyConnection, query: dict[str, Any])
     sql = with_dollars(query["sql"])
     if "gate" not in job.without:
         sql = gate.check(sql, limits.statement, _serializer(connection), _tables(connection))
-    connection.execute(sql, query["parameters"] or None)
-    described = connection.description or []
-    rows, truncated = rows_json(connection.fetchmany, limits.rows, limits.bytes, limits.cell)
+    asked = ask(connection, sql, query["parameters"])
+    rows, truncated = rows_json(asked, limits.rows, limits.bytes, limits.cell)
     head = dumps(
-        {
-            "columns": [column[0] for column in described],
-            "types": [str(column[1]) for column in described],
-            "truncated": truncated,
-        }
+        {"columns": asked.columns, "types": asked.types, "shapes": asked.shapes, "truncated": truncated}
     ).encode()
     if len(head) > limits.bytes:
-        return _error("sql_failed", f"The answer has {len(described):,} columns, whose names alone are too long.")
+        return _error("sql_failed", f"The answer has {len(asked.columns):,} columns, whose names alone are too long.")
     return head + b"\n" + rows
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from flask import current_app, request
 
 from atlas import Atlas
+from atlas.answer.texts import is_number
 from atlas.parameters import parameter_names
 from web.charts import Chart
 from web.charts.result import result_chart
@@ -29,6 +32,8 @@ class Result:
     rows: tuple[tuple[Any, ...], ...]
     n: int
     truncated: bool
+    numbers: tuple[bool, ...]
+    """Of each column, whether it is of numbers."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +76,23 @@ def answered(atlas: Atlas, sql: str, parameters: Mapping[str, str]) -> tuple[Res
         place = error.position
         parts = (None, None) if place is None else (sql[:place], sql[place:])
         return None, Problem(error.code, str(error), error.status, *parts)
-    return Result(answer.columns, answer.types, rows[:SHOWN], len(rows), answer.truncated), None
+    numbers = tuple(map(is_number, answer.shapes))
+    return Result(answer.columns, answer.types, rows[:SHOWN], len(rows), answer.truncated, numbers), None
 
 
 def drawn(atlas: Atlas, result: Result | None, kind: str, x: str, y: str) -> Chart | None:
     """The answer drawn; None if it is not to be, or has no such columns."""
     if result is None or kind == "none" or not {x, y} <= set(result.columns):
         return None
-    return result_chart(kind, result.columns, result.rows, x, y, f"SQL on {atlas.info.model_name}")
+    rows = [tuple(map(_drawable, row, result.numbers)) for row in result.rows]
+    return result_chart(kind, result.columns, rows, x, y, f"SQL on {atlas.info.model_name}")
+
+
+def _drawable(value: Any, number: bool) -> Any:
+    """A value for a chart: decimals and NaN, which are texts in JSON, are numbers and nothing there."""
+    if not (number and isinstance(value, str)):
+        return value
+    with suppress(ValueError):  # its end may be cut
+        found = float(value)
+        return found if math.isfinite(found) else None
+    return value

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from flask import Blueprint, Response, current_app, g, request
 
 from atlas import Atlas, queries
+from atlas.answer.parquet import parquet
+from atlas.answer.texts import csv
 from atlas.example_queries import EXAMPLE_QUERIES, ExampleQuery, across
 from atlas.names import database_name
 from atlas.parameters import parameter_names
@@ -123,35 +119,15 @@ def _saving(query: Query) -> Saving | None:
 def as_csv(ref: AtlasRef) -> Response:
     """The whole answer as CSV."""
     answer = _asked(ref)
-
-    def lines() -> Iterator[str]:
-        for row in (answer.columns, *answer.rows):
-            line = io.StringIO()
-            csv.writer(line).writerow(row)
-            yield line.getvalue()
-
-    return _file("".join(lines()).encode(), "text/csv; charset=utf-8", "csv")
+    return _file("".join(csv(answer.columns, answer.rows)).encode("utf-8", "replace"), "text/csv; charset=utf-8", "csv")
 
 
 @blueprint.get("/<atlas:ref>/sql.parquet")
 def as_parquet(ref: AtlasRef) -> Response:
-    """The whole answer as Parquet; what JSON cannot tell apart is text."""
+    """The whole answer as Parquet, in the types of its columns."""
     answer = _asked(ref)
-    columns = list(zip(*answer.rows, strict=True)) or [()] * len(answer.columns)
-    arrays = [_array(values) for values in columns]
-    names = [
-        name if answer.columns.index(name) == place else f"{name}_{place}" for place, name in enumerate(answer.columns)
-    ]
-    out = io.BytesIO()
-    pq.write_table(pa.Table.from_arrays(arrays, names=names), out)
-    return _file(out.getvalue(), "application/vnd.apache.parquet", "parquet")
-
-
-def _array(values: tuple[Any, ...]) -> pa.Array:
-    try:
-        return pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        return pa.array([None if value is None else str(value) for value in values])
+    content = parquet(answer.columns, answer.types, answer.shapes, answer.rows)
+    return _file(content, "application/vnd.apache.parquet", "parquet")
 
 
 def _asked(ref: AtlasRef) -> Answer:

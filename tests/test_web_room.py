@@ -1,0 +1,124 @@
+"""The second names of served files: made where they can be, kept while they are used, gone when nobody uses them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from web.sandbox import room as module
+from web.sandbox.room import Room
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch) -> Path:
+    """A temporary folder of the test's own."""
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(folder))
+    return folder
+
+
+@pytest.fixture
+def file(tmp_path) -> Path:
+    """A file in a folder of its own."""
+    made = tmp_path / "served" / "a.duckdb"
+    made.parent.mkdir()
+    made.write_text("first")
+    return made
+
+
+@pytest.fixture
+def room(temporary):
+    """A room, closed after the test."""
+    made = Room()
+    yield made
+    made.close()
+
+
+def refuse_links(monkeypatch, *folders: Path) -> None:
+    """Let no link be made in these folders, as if they were on another file system."""
+    link = os.link
+
+    def refusing(source, target):
+        if any(Path(target).is_relative_to(folder) for folder in folders):
+            raise OSError(18, "Invalid cross-device link")
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", refusing)
+
+
+def test_a_replaced_file_keeps_its_second_name(room, temporary, file):
+    kept = room.link(file, "1/file0")
+    assert kept == room.folder / "1" / "file0" / "a.duckdb"
+    assert room.folder.parent == temporary
+    file.with_name("new").write_text("second")
+    os.replace(file.with_name("new"), file)
+    assert (kept.read_text(), room.link(file, "2/file0").read_text()) == ("first", "second")
+    assert os.listdir(file.parent) == ["a.duckdb"]
+    room.remove("1")
+    assert os.listdir(room.folder) == ["2"]
+    room.close()
+    assert os.listdir(temporary) == []
+
+
+def test_a_symbolic_link_is_followed(room, file, tmp_path):
+    current = tmp_path / "current.duckdb"
+    current.symlink_to(file)
+    kept = room.link(current, "1")
+    assert kept.name == "current.duckdb"
+    assert not kept.is_symlink()
+    assert kept.samefile(file)
+
+
+def test_another_file_system_has_the_links_beside_the_file(room, file, monkeypatch):
+    refuse_links(monkeypatch, room.folder)
+    first, second = room.link(file, "1/file0"), room.link(file, "2/file0")
+    assert first.samefile(file)
+    assert first.parents[2] == second.parents[2]
+    assert first.parents[2].parent == file.parent
+    assert first.parents[2].name.startswith(".")
+    assert set(room.folders) == {room.folder, first.parents[2]}
+    room.close()
+    assert os.listdir(file.parent) == ["a.duckdb"]
+
+
+def test_where_no_link_can_be_made_the_file_is_its_own(room, file, monkeypatch):
+    refuse_links(monkeypatch, room.folder, file.parent)
+    assert room.link(file, "1") == file
+    monkeypatch.setattr(module.Room, "_made", lambda *_: os.listdir("/nothing/there"))  # as in a read-only folder
+    assert room.link(file, "1") == file
+
+
+def test_what_a_killed_server_left_is_removed_and_nothing_else(temporary, file, monkeypatch):
+    code = "import os, sys, tempfile; tempfile.gettempdir = lambda: sys.argv[1]\n"
+    code += "from pathlib import Path; from web.sandbox.room import Room\n"
+    code += "room = Room(); room.link(Path(sys.argv[2]), '1'); os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", code, str(temporary), str(file)], check=False)
+    (left,) = temporary.iterdir()
+    (temporary / "atlas-served-notes.txt").write_text("somebody's")
+    (temporary / "other").mkdir()
+    live = Room()
+    assert left.exists()  # it may be one that is just being made
+    monkeypatch.setattr(module, "_YOUNG", -1.0)
+    after = Room()
+    assert not left.exists()
+    assert live.folder.exists()
+    assert file.stat().st_nlink == 1
+    assert {item.name for item in temporary.iterdir()} == {
+        "atlas-served-notes.txt", "other", live.folder.name, after.folder.name
+    }  # fmt: skip
+    live.close()
+    after.close()
+
+
+def test_a_forked_process_removes_nothing_and_keeps_the_room_locked(room, monkeypatch):
+    child = os.fork()
+    if child == 0:
+        room.close()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert room.folder.exists()
