@@ -1,0 +1,3 @@
+def read_cached(source):
+    from ingest.gguf_file import read_gguf
+    return read_gguf(source)
