@@ -6,6 +6,7 @@ it is taken apart again after it has told us which module is which. A test holds
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,8 +18,16 @@ from torch import Tensor, nn
 from atlas.errors import AtlasError
 from ingest.errors import ModelError
 from ingest.gguf_file import read_gguf
-from ingest.model_cache import read_cached
-from ingest.model_checks import check_causal, check_config, check_finite, check_mlp, check_shapes, first_line
+from ingest.model_cache import read_cached, to_stderr
+from ingest.model_checks import (
+    check_causal,
+    check_config,
+    check_finite,
+    check_mlp,
+    check_shapes,
+    first_line,
+    unsupported_layout,
+)
 from ingest.pretrained import read_pretrained
 from ingest.quiet import quiet
 from ingest.saved_tokenizer import check_bos
@@ -74,11 +83,14 @@ class LoadedModel:
         return str(self.cfg.normalization_type).startswith("LN")
 
 
-def load_model(name: str, revision: str | None = None, *, cache: bool = True) -> LoadedModel:
+def load_model(
+    name: str, revision: str | None = None, *, cache: bool = True, say: Callable[[str], None] = to_stderr
+) -> LoadedModel:
     """Load `smollm2-135m`, a GGUF file, a folder of either kind, a Hub id, or a TransformerLens name.
 
     Args:
         cache: keep what a GGUF file holds as a folder of safetensors, and read that the next time.
+        say: is told where that lies, or why it is not kept.
 
     Raises:
         ModelError: the model cannot be found or read, its files are not the whole model, or it is one that an atlas
@@ -91,7 +103,7 @@ def load_model(name: str, revision: str | None = None, *, cache: bool = True) ->
             net, tokenizer, commit = read_pretrained(source, revision)
             revision = commit or revision
         else:
-            net, tokenizer = read_cached(source) if cache else read_gguf(source)
+            net, tokenizer = read_cached(source, say) if cache else read_gguf(source)
             revision = source.revision or revision
         return describe(source.label, revision, bridge_for(source.label, net), tokenizer)
     except AtlasError:
@@ -111,18 +123,25 @@ def describe(name: str, revision: str | None, bridge: Any, tokenizer: Any) -> Lo
         TokenizerError: the model has no row for the tokenizer's BOS.
     """
     check_mlp(name, bridge)
-    model = LoadedModel(
-        name=name,
-        revision=revision,
-        fingerprint=_fingerprint(bridge.original_model),
-        bridge=bridge,
-        tokenizer=tokenizer,
-        layers=[_raw_layer(block, bridge.cfg) for block in bridge.blocks],
-        embedding=bridge.W_E.detach(),
-        unembedding=bridge.W_U.detach().T,
-        final_gain=norm_gain(bridge.ln_final, bridge.cfg),
-    )
-    check_shapes(model)
+    if getattr(getattr(bridge, "ln_final", None), "original_component", None) is None:
+        raise unsupported_layout(name, bridge.original_model, "it has no final norm")
+    try:
+        model = LoadedModel(
+            name=name,
+            revision=revision,
+            fingerprint=_fingerprint(bridge.original_model),
+            bridge=bridge,
+            tokenizer=tokenizer,
+            layers=[_raw_layer(block, bridge.cfg) for block in bridge.blocks],
+            embedding=bridge.W_E.detach(),
+            unembedding=bridge.W_U.detach().T,
+            final_gain=norm_gain(bridge.ln_final, bridge.cfg),
+        )
+        check_shapes(model)
+    except AtlasError:
+        raise
+    except Exception as error:
+        raise unsupported_layout(name, bridge.original_model, first_line(error)) from error
     check_bos(name, tokenizer, min(len(model.embedding), len(model.unembedding)))
     return model
 
@@ -164,10 +183,13 @@ def bridge_for(name: str, model: nn.Module, tokenizer: Any = None) -> Any:
     check_finite(name, model)
     check_causal(name, model)
     model.config.architectures = [type(model).__name__]
-    with quiet():
-        bridge = TransformerBridge.boot_transformers(
-            name, hf_model=model, tokenizer=_no_tokenizer(), device="cpu", dtype=torch.float32
-        )
+    try:
+        with quiet():
+            bridge = TransformerBridge.boot_transformers(
+                model.name_or_path or name, hf_model=model, tokenizer=_no_tokenizer(), device="cpu", dtype=torch.float32
+            )
+    except Exception as error:
+        raise unsupported_layout(name, model, first_line(error)) from error
     bridge.eval()
     return bridge
 

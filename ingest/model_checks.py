@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ingest.errors import ModelError
 
 _MOE_FIELDS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+_JUDGES = ("Classification", "QuestionAnswering", "MultipleChoice", "RewardModel")
 _LARGEST = float(torch.finfo(torch.bfloat16).max)
 """What the blocks can hold in either of their types; a little less than float32's largest number."""
 
@@ -29,7 +30,14 @@ def check_config(name: str, config: Any) -> None:
     found = mapping.get(type(config), None)
     if (why := _not_causal(config, architectures, found is not None)) is not None:
         raise ModelError(f"The model {name!r} ({', '.join(architectures) or config.model_type}) {why}; {_CAUSAL}")
-    text_config = config.get_text_config() if hasattr(config, "get_text_config") else config
+    text_config = config.get_text_config()
+    if text_config is not config:
+        # TransformerLens would install packages to read their images, the environment's torch among them.
+        raise ModelError(
+            f"The model {name!r} ({', '.join(architectures) or config.model_type}) reads more than text (images or "
+            f"sound), which is not supported. Use a text model of its family, or save the text part alone "
+            "(model.language_model with its head) as one."
+        )
     for attribute in _MOE_FIELDS:
         experts = getattr(text_config, attribute, None)
         if isinstance(experts, int) and experts > 1:
@@ -47,9 +55,9 @@ def check_config(name: str, config: Any) -> None:
     classes = found if isinstance(found, tuple) else (found,)
     if not any(each.__name__ in SUPPORTED_ARCHITECTURES for each in classes):
         raise ModelError(
-            f"The model {name!r} is a {classes[0].__name__}, an architecture that TransformerLens cannot take apart, "
-            "so its neurons cannot be read. Use a model of another family, such as Llama, Qwen, Gemma, GPT-2 or "
-            "Pythia."
+            f"The model {name!r} is of the architecture {classes[0].__name__}, which TransformerLens cannot take "
+            "apart, so its neurons cannot be read. Use a model of another family: Llama, Qwen, Gemma, GPT-2, Pythia, "
+            "and many more."
         )
 
 
@@ -58,6 +66,8 @@ def _not_causal(config: Any, architectures: list[str], has_causal_class: bool) -
         return "has an encoder and a decoder"
     if any(architecture.endswith("MaskedLM") for architecture in architectures):
         return "predicts masked tokens from both sides"
+    if any(architecture.endswith(_JUDGES) for architecture in architectures):
+        return "judges texts and predicts no tokens"
     return None if has_causal_class else "is of a kind that transformers has no causal language model for"
 
 
@@ -78,13 +88,14 @@ def check_finite(name: str, net: nn.Module) -> None:
     Raises:
         ModelError: names the tensor and the place in it.
     """
-    for tensor_name, tensor in net.named_parameters():
+    for tensor_name, parameter in net.named_parameters():
+        tensor = parameter.detach()
         if not tensor.numel():
             continue
-        low, high = torch.aminmax(tensor.detach())
+        low, high = torch.aminmax(tensor)
         if low >= -_LARGEST and high <= _LARGEST:  # False for NaN, which aminmax hands on.
             continue
-        bad = ~(tensor.detach().abs() <= _LARGEST)
+        bad = ~(tensor.abs() <= _LARGEST)
         place = bad.nonzero()[0].tolist()
         raise ModelError(
             f"The weights of {name!r} are not all finite: {tensor_name} is {float(tensor[tuple(place)])} at {place} "
@@ -170,6 +181,15 @@ def check_shapes(model: Any) -> None:
                 f"of width {d_model}: models laid out in this way (with projections between the two, say) are not "
                 "supported. Use a model of another family."
             )
+
+
+def unsupported_layout(name: str, net: nn.Module, why: str) -> ModelError:
+    """What to say of a model whose parts could not be told apart."""
+    return ModelError(
+        f"The model {name!r} ({type(net).__name__}) is laid out in a way that is not supported: an atlas needs an "
+        "embedding, blocks with one dense MLP each, a final norm and an unembedding. Use a model of another family. "
+        f"({why.rstrip('.')}.)"
+    )
 
 
 def first_line(error: Exception) -> str:

@@ -46,6 +46,11 @@ def read_pretrained(source: Source, revision: str | None) -> tuple[nn.Module, An
     if folder is not None:
         check_against_files(source.label, net, folder)
         tokenizer = without(tokenizer, invented_tokens(tokenizer, saved_in(folder)))
+    if not tokenizer.get_vocab():
+        raise ModelError(
+            f"The model {source.label!r} comes without a tokenizer: expected tokenizer.json, or the vocabulary files "
+            "of its tokenizer's class, beside config.json."
+        )
     return net, tokenizer, getattr(net.config, "_commit_hash", None)
 
 
@@ -105,8 +110,7 @@ def check_against_files(name: str, net: nn.Module, folder: Path) -> None:
     """Hold some numbers of every tensor of a folder's safetensors against those of the model with the same name.
 
     Raises:
-        ModelError: they differ (an unembedding of its own that config.json calls tied, say), or the model has more
-            parameters than the files have numbers.
+        ModelError: they differ, or the model has more parameters than the files have numbers.
     """
     from safetensors import safe_open
 
@@ -125,9 +129,8 @@ def check_against_files(name: str, net: nn.Module, folder: Path) -> None:
                 found.add(ours.data_ptr())
                 if not _same(ours, saved):
                     raise ModelError(
-                        f"The model {name!r} was not loaded as it was saved: {key} differs from what {path.name} "
-                        "holds. If config.json ties the unembedding to the embedding (tie_word_embeddings) and the "
-                        "file has one of its own, correct config.json."
+                        f"The model {name!r} was not loaded as it was saved: transformers made {key} differ from what "
+                        f"{path.name} holds. Another version of transformers may read it rightly."
                     )
     lost = {key: each for key, each in net.named_parameters() if each.numel() and each.data_ptr() not in found}
     if found and sum(each.numel() for each in lost.values()) > unnamed:
