@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gguf
 import numpy as np
 import torch
 from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from ingest.errors import ModelError
 from ingest.model_checks import check_config, first_line
@@ -27,9 +29,6 @@ def read_gguf(source: Source) -> tuple[nn.Module, Any]:
     Raises:
         ModelError: the file is damaged, in parts, of a kind that transformers does not read, or not a whole model.
     """
-    import gguf
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-
     try:
         with tempfile.TemporaryDirectory() as alone, _parsed_once(), quiet():
             # By itself: what lies beside the file is not the file's, and transformers wants the name in small letters.
@@ -74,7 +73,6 @@ def _parsed_once() -> Iterator[None]:
     """Within it, `gguf` parses a file once, however often transformers asks (thrice, and for the names of tensors
     once a module): 5 s a time for a vocabulary of 49,152 tokens. Where transformers reads in another way, nothing
     changes but the time."""
-    import gguf
 
     class Reader(gguf.GGUFReader):
         """Indexes plain memory: a `memmap` makes an object of 300 bytes for each number taken from it."""
@@ -133,8 +131,6 @@ def _check_tensors(source: Source, reader: Any, net: nn.Module) -> None:
 
 def _left(sizes: dict[str, int], net: nn.Module, reader: Any) -> str:
     """Which tensors no parameter was found for, as far as `gguf` knows their names."""
-    import gguf
-
     architecture = _field(reader, "general.architecture")
     kind = next((each for each, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture), None)
     if kind is None:

@@ -6,19 +6,20 @@ it is taken apart again after it has told us which module is which. A test holds
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 import xxhash
 from jaxtyping import Float
+from tokenizers import Tokenizer, models
 from torch import Tensor, nn
+from transformer_lens.model_bridge import TransformerBridge
+from transformers import PreTrainedTokenizerFast
 
 from atlas.errors import AtlasError
 from ingest.errors import ModelError
-from ingest.gguf_file import read_gguf
-from ingest.model_cache import read_cached, to_stderr
+from ingest.model_cache import read_cached
 from ingest.model_checks import (
     check_causal,
     check_config,
@@ -83,14 +84,10 @@ class LoadedModel:
         return str(self.cfg.normalization_type).startswith("LN")
 
 
-def load_model(
-    name: str, revision: str | None = None, *, cache: bool = True, say: Callable[[str], None] = to_stderr
-) -> LoadedModel:
+def load_model(name: str, revision: str | None = None) -> LoadedModel:
     """Load `smollm2-135m`, a GGUF file, a folder of either kind, a Hub id, or a TransformerLens name.
 
-    Args:
-        cache: keep what a GGUF file holds as a folder of safetensors, and read that the next time.
-        say: is told where that lies, or why it is not kept.
+    What a GGUF file holds is kept in the cache directory, dequantised, for the next time (`ingest.model_cache`).
 
     Raises:
         ModelError: the model cannot be found or read, its files are not the whole model, or it is one that an atlas
@@ -103,7 +100,7 @@ def load_model(
             net, tokenizer, commit = read_pretrained(source, revision)
             revision = commit or revision
         else:
-            net, tokenizer = read_cached(source, say) if cache else read_gguf(source)
+            net, tokenizer = read_cached(source)
             revision = source.revision or revision
         return describe(source.label, revision, bridge_for(source.label, net), tokenizer)
     except AtlasError:
@@ -177,8 +174,6 @@ def bridge_for(name: str, model: nn.Module, tokenizer: Any = None) -> Any:
     Raises:
         ModelError: the model is none that an atlas can describe, or its weights are not finite.
     """
-    from transformer_lens.model_bridge import TransformerBridge
-
     check_config(name, model.config)
     check_finite(name, model)
     check_causal(name, model)
@@ -195,9 +190,6 @@ def bridge_for(name: str, model: nn.Module, tokenizer: Any = None) -> Any:
 
 
 def _no_tokenizer() -> Any:
-    from tokenizers import Tokenizer, models
-    from transformers import PreTrainedTokenizerFast
-
     return PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"?": 0}, unk_token="?")))
 
 

@@ -12,7 +12,6 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,15 +19,16 @@ from typing import Any
 import platformdirs
 import xxhash
 from filelock import FileLock, Timeout
+from safetensors.torch import save_file
 from torch import nn
+from transformers import AutoConfig, AutoTokenizer
 
+from atlas.cache_option import OFF, VARIABLE
 from ingest.errors import ModelError
 from ingest.gguf_file import read_gguf
 from ingest.pretrained import read_pretrained
 from ingest.source import Source
 
-VARIABLE = "NEURON_ATLAS_CACHE"
-"""Environment variable: another folder for the cache."""
 _LAYOUT = 1
 _DECIDES = ("gguf", "numpy", "safetensors", "tokenizers", "transformers")
 """Libraries whose version may change what is made of a file."""
@@ -37,19 +37,24 @@ _WAIT = 900.0
 """Seconds that a process waits for another one that is making the same entry."""
 
 
-def cache_folder() -> Path:
-    """Where dequantised models lie: `$NEURON_ATLAS_CACHE`, or the user's cache directory (`$XDG_CACHE_HOME`)."""
+def cache_folder() -> Path | None:
+    """Where dequantised models lie: `$NEURON_ATLAS_CACHE` (None: it says 'off'), or the user's cache directory."""
     chosen = os.environ.get(VARIABLE)
+    if chosen == OFF:
+        return None
     return Path(chosen) if chosen else platformdirs.user_cache_path("neuron-atlas", appauthor=False) / "models"
 
 
-def read_cached(source: Source, say: Callable[[str], None]) -> tuple[nn.Module, Any]:
+def read_cached(source: Source) -> tuple[nn.Module, Any]:
     """Model and tokenizer of a GGUF file, from the cache, or read from the file and kept there for the next time.
 
     Raises:
         ModelError: as `read_gguf`.
     """
-    entry = cache_folder() / _key(source.gguf)
+    folder = cache_folder()
+    if folder is None:
+        return read_gguf(source)
+    entry = folder / _key(source.gguf)
     found = _read(source, entry)
     if found is not None:
         return found
@@ -58,22 +63,21 @@ def read_cached(source: Source, say: Callable[[str], None]) -> tuple[nn.Module, 
         lock = FileLock(entry.with_name(f"{entry.name}.lock"), timeout=_WAIT)
         lock.acquire()
     except (OSError, Timeout, NotImplementedError) as error:
-        say(f"The dequantised model is not kept in {entry.parent}: {_reason(error)}")
+        _say(f"The dequantised model is not kept in {entry.parent}: {_reason(error)}")
         return read_gguf(source)
     try:
         found = _read(source, entry)
         if found is not None:
             return found
         net, tokenizer = read_gguf(source)
-        _keep(entry, net, tokenizer, say)
+        _keep(entry, net, tokenizer)
         return net, tokenizer
     finally:
         lock.release()
 
 
-def to_stderr(text: str) -> None:
-    """How things are said where there is no console."""
-    print(text, file=sys.stderr)
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)  # A progress bar of rich lets such lines through above it.
 
 
 def _key(path: Path) -> str:
@@ -101,7 +105,7 @@ def _read(source: Source, entry: Path) -> tuple[nn.Module, Any] | None:
     return net, tokenizer
 
 
-def _keep(entry: Path, net: nn.Module, tokenizer: Any, say: Callable[[str], None]) -> None:
+def _keep(entry: Path, net: nn.Module, tokenizer: Any) -> None:
     n_bytes = sum(each.numel() * each.element_size() for each in net.parameters())
     folder, part = entry.parent, None
     try:
@@ -115,17 +119,14 @@ def _keep(entry: Path, net: nn.Module, tokenizer: Any, say: Callable[[str], None
         _write(part, net, tokenizer)
         part.rename(entry)
     except Exception as error:
-        say(f"The dequantised model is not kept in {folder}: {_reason(error)}")
+        _say(f"The dequantised model is not kept in {folder}: {_reason(error)}")
         if part is not None:
             shutil.rmtree(part, ignore_errors=True)
         return
-    say(f"Kept the dequantised model in {entry} ({n_bytes / 1e9:.1f} GB): the next run reads that.")
+    _say(f"Kept the dequantised model in {entry} ({n_bytes / 1e9:.1f} GB): the next run reads that.")
 
 
 def _write(part: Path, net: nn.Module, tokenizer: Any) -> None:
-    from safetensors.torch import save_file
-    from transformers import AutoConfig, AutoTokenizer
-
     names = dict(net.named_parameters())  # A tensor that is shared (tied) once, under its first name.
     state = {name: each for name, each in net.state_dict().items() if name in names or name in _buffers(net)}
     save_file({name: each.detach().contiguous() for name, each in state.items()}, part / "model.safetensors",

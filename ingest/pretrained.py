@@ -13,11 +13,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from ingest.errors import ModelError
 from ingest.model_checks import check_config
 from ingest.quiet import quiet
-from ingest.saved_tokenizer import invented_tokens, saved_in, without
+from ingest.saved_tokenizer import invented_tokens, without
 from ingest.source import Source
 
 _BUFFERS = re.compile(r"(^|\.)(inv_freq|masked_bias|(attn|attention)\.bias|position_ids|embed_positions\.weights)$")
@@ -30,8 +31,6 @@ def read_pretrained(source: Source, revision: str | None) -> tuple[nn.Module, An
     Raises:
         ModelError: the model is not supported, or its files lack what its configuration says, or hold more.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-
     where = {"pretrained_model_name_or_path": _official(source.where), "revision": revision, "trust_remote_code": False}
     with quiet():
         # The configuration first: a model we cannot serve is refused before its weights are downloaded.
@@ -45,7 +44,7 @@ def read_pretrained(source: Source, revision: str | None) -> tuple[nn.Module, An
     refuse_incomplete(source.label, net, report)
     if folder is not None:
         check_against_files(source.label, net, folder)
-        tokenizer = without(tokenizer, invented_tokens(tokenizer, saved_in(folder)))
+        tokenizer = without(tokenizer, invented_tokens(tokenizer, folder))
     if not tokenizer.get_vocab():
         raise ModelError(
             f"The model {source.label!r} comes without a tokenizer: expected tokenizer.json, or the vocabulary files "

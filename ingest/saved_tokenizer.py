@@ -18,8 +18,16 @@ _FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json
 _SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
-def saved_in(folder: Path) -> set[str]:
-    """Every token that a folder's tokenizer files name beside the vocabulary itself: added ones and special ones."""
+def invented_tokens(tokenizer: Any, folder: Path) -> set[str]:
+    """Tokens that were added to a tokenizer's vocabulary when it was loaded: none of the folder's files has them."""
+    added = {str(token) for token in tokenizer.added_tokens_decoder.values()}
+    if tokenizer.is_fast:
+        added -= set(tokenizer.backend_tokenizer.get_vocab(with_added_tokens=False))
+    return added - _saved(folder) if added else added
+
+
+def _saved(folder: Path) -> set[str]:
+    """Every token that the files name beside the vocabulary itself: added ones and special ones."""
     found: set[str] = set()
     for name in _FILES:
         if (folder / name).is_file():
@@ -41,14 +49,6 @@ def _named(part: Any) -> Iterable[str]:
     elif isinstance(part, list):
         for value in part:
             yield from _named(value)
-
-
-def invented_tokens(tokenizer: Any, saved: set[str]) -> set[str]:
-    """Tokens that were added to a tokenizer's vocabulary when it was loaded: of no saved file."""
-    added = {str(token) for token in tokenizer.added_tokens_decoder.values()} - saved
-    if not added or not tokenizer.is_fast:
-        return added
-    return added - set(tokenizer.backend_tokenizer.get_vocab(with_added_tokens=False))
 
 
 def without(tokenizer: Any, invented: set[str]) -> Any:

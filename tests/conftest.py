@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
+_OWN_CACHE = None if "NEURON_ATLAS_CACHE" in os.environ else tempfile.mkdtemp(prefix="neuron-atlas-tests-")
+if _OWN_CACHE is not None:
+    # One for all processes of a run, and not the user's own: the demo's model is dequantised once.
+    os.environ["NEURON_ATLAS_CACHE"] = _OWN_CACHE
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -45,6 +50,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     report that as a hundred lines of leaks below the summary."""
     sys.stdout.flush()
     sys.stderr.flush()
+    if _OWN_CACHE is not None:
+        shutil.rmtree(_OWN_CACHE, ignore_errors=True)
     if hasattr(config, "workerinput"):
         atexit.register(os._exit, 0)  # one of several workers, which has still to report
     elif _STATUS in config.stash:
