@@ -14,10 +14,12 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from ingest.errors import ModelError, TokenizerError
+from ingest.lean import LeanModel
 from ingest.model import load_model
 from ingest.source import find_source, label_of
 from ingest.tokens import bos_for
 from ingest.vocabulary import read_vocabulary
+from ingest.weights import layer_weights, read_readout
 from tests import tiny
 
 Tensors = dict[str, torch.Tensor]
@@ -191,6 +193,63 @@ def test_a_model_that_sees_what_comes_later_is_refused(tmp_path: Path) -> None:
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="is not causal: what it predicts at a position changes when later tokens do"):
         load_model(str(tmp_path))
+
+
+_SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 320}
+_IDS = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
+_OPT = {**_SIZE, **_IDS, "ffn_dim": 48, "max_position_embeddings": 64}
+_VISION = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+LAYOUTS = {
+    "OPT-350m": (hf.OPTConfig(**_OPT, word_embed_proj_dim=16, do_layer_norm_before=False), "no final norm"),
+    "OPT, post-norm": (hf.OPTConfig(**_OPT, word_embed_proj_dim=32, do_layer_norm_before=False), "no final norm"),
+    "Falcon's new decoder": (
+        hf.FalconConfig(**_SIZE, **_IDS, new_decoder_architecture=True, num_kv_heads=2), "laid out in a way"),
+    "GPT": (hf.OpenAIGPTConfig(n_embd=32, n_layer=2, n_head=4, vocab_size=320), "no final norm"),
+    "gate and input in one": (
+        hf.ModernBertDecoderConfig(**_SIZE, **_IDS, intermediate_size=48), r"w_in of layer 0 .*\(32, 96\)"),
+    "recurrent": (hf.RwkvConfig(vocab_size=320, hidden_size=32, num_hidden_layers=2), "no dense MLP"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LAYOUTS)
+def test_layouts_that_cannot_be_read_are_refused_in_a_sentence(case: str, tmp_path: Path) -> None:
+    config, words = LAYOUTS[case]
+    hf.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    tiny.make_tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=words) as caught:
+        load_model(str(tmp_path))
+    assert "Use a model" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_models_that_read_images_are_refused_before_anything_is_installed(tmp_path: Path) -> None:
+    """TransformerLens runs pip for torchvision, which brings a torch of its own choice."""
+    text = {**_SIZE, "intermediate_size": 48, "num_key_value_heads": 2, "head_dim": 8}
+    hf.Gemma3Config(text_config=text, vision_config=_VISION).save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(ModelError, match="reads more than text"):
+        load_model(str(tmp_path))
+
+
+def test_a_norm_without_parameters_has_a_gain_of_one(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = hf.OlmoForCausalLM(hf.OlmoConfig(**_SIZE, **_IDS, intermediate_size=48))
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    net.eval().save_pretrained(tmp_path)
+    tiny.make_tokenizer().save_pretrained(tmp_path)
+    model = load_model(str(tmp_path))
+    assert torch.equal(model.final_gain, torch.ones(32, dtype=torch.float64))
+    head, layer = net.lm_head.weight.detach().double(), net.model.layers[1].mlp
+    head = head - head.mean(1, keepdim=True)
+    torch.testing.assert_close(read_readout(model, "unembed").columns.double(), head - head.mean(0), atol=2e-6, rtol=0)
+    w_in = layer.up_proj.weight.detach().double()
+    ours = layer_weights(model, 1)
+    torch.testing.assert_close(ours.w_in.double(), w_in - w_in.mean(1, keepdim=True), atol=2e-6, rtol=0)
+    ids = torch.arange(3, 20)[None]
+    lean = LeanModel(model, torch.device("cpu"), torch.float32)
+    assert lean.predict(lean.run(ids)[0]).tolist() == net(input_ids=ids).logits[0].argmax(-1).tolist()
 
 
 class TestFolders:
