@@ -107,8 +107,8 @@ def load_model(name: str, revision: str | None = None) -> LoadedModel:
         raise
     except Exception as error:  # Whatever a library makes of files by strangers.
         raise ModelError(
-            f"The model {name!r} cannot be loaded: {first_line(error)} {EXPECTED[:-1]} (check the spelling, the files, "
-            "the network, and for gated models your Hub login)."
+            f"The model {name!r} cannot be loaded: {first_line(error)} {EXPECTED[:-1]} (check the spelling, the "
+            "network, the files, and for gated models your Hub login)."
         ) from error
 
 

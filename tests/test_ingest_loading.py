@@ -13,6 +13,7 @@ import transformers as hf
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
+from ingest import pretrained
 from ingest.errors import ModelError, TokenizerError
 from ingest.lean import LeanModel
 from ingest.model import load_model
@@ -120,6 +121,39 @@ def test_whole_models_load_with_the_same_weights(case: str, change, saved) -> No
 def test_a_head_of_its_own_stays_its_own_whatever_the_configuration_says(change, saved) -> None:
     loaded = load_model(str(change("llama", tie_word_embeddings=True)))
     assert torch.equal(loaded.unembedding, load_file(saved["llama"] / "model.safetensors")["lm_head.weight"])
+
+
+def test_a_library_that_changes_what_it_loads_is_not_believed(change, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = pretrained.AutoModelForCausalLM.from_pretrained
+
+    def spoilt(*args: object, **options: object):
+        net, report = read(*args, **options)
+        with torch.no_grad():
+            net.model.layers[1].mlp.up_proj.weight[0] = 0
+        return net, report
+
+    monkeypatch.setattr(pretrained.AutoModelForCausalLM, "from_pretrained", spoilt)
+    with pytest.raises(ModelError, match=f"not loaded as it was saved: transformers made {UP} differ"):
+        load_model(str(change("llama")))
+
+
+def test_hub_names_are_asked_for_with_their_revision(saved, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    for kind in (pretrained.AutoConfig, pretrained.AutoModelForCausalLM, pretrained.AutoTokenizer):
+        read = kind.from_pretrained
+
+        def local(pretrained_model_name_or_path: str, revision: str, trust_remote_code: bool, read=read, **options):
+            if pretrained_model_name_or_path != saved["gpt2"]:  # The tokenizer asks for the configuration again.
+                asked.append((pretrained_model_name_or_path, revision, trust_remote_code))
+            found = read(saved["gpt2"], **options)
+            if isinstance(found, tuple):
+                found[0].config._commit_hash = "abc123"
+            return found
+
+        monkeypatch.setattr(kind, "from_pretrained", local)
+    loaded = load_model("pythia-70m", revision="step1000")
+    assert asked == [("EleutherAI/pythia-70m", "step1000", False)] * 3
+    assert (loaded.name, loaded.revision) == ("pythia-70m", "abc123")
 
 
 def test_pickles_and_parts_load_and_are_looked_at(change, tmp_path: Path, saved) -> None:
