@@ -27,7 +27,8 @@ import torch
 
 from ingest.congruence import CpuSearch, RankedList
 from ingest.congruence.cpu import TOKEN_TILE
-from ingest.model import BUILTIN, load_model
+from ingest.model import load_model
+from ingest.source import BUILTIN
 from ingest.weights import layer_weights, read_readout
 
 TOPK_ROWS, SORT_ROWS = 768, 64

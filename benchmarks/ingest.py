@@ -26,7 +26,8 @@ from benchmarks.stream import CPU, python_docs, random_pairs
 from ingest.checks import bytes_per_table
 from ingest.families import NeuronFamilies
 from ingest.lean import LeanModel
-from ingest.model import BUILTIN, LoadedModel, load_model
+from ingest.model import LoadedModel, load_model
+from ingest.source import BUILTIN
 from ingest.stream import Reader, StreamSettings
 from ingest.tokens import TextBatch
 from ingest.vocabulary import read_vocabulary

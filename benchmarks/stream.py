@@ -35,8 +35,9 @@ from ingest.cursor import Cursor
 from ingest.dataset import open_dataset
 from ingest.device import DTYPES
 from ingest.lean import LeanModel
-from ingest.model import BUILTIN, LoadedModel, bridge_for, describe, load_model
+from ingest.model import LoadedModel, bridge_for, describe, load_model
 from ingest.reduction.exact import central_moments
+from ingest.source import BUILTIN
 from ingest.stream import Reader, StreamSettings
 from ingest.tokens import Text, TextBatch, TextReport, batches, bos_for, iter_texts
 

@@ -26,7 +26,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ingest.model import BUILTIN, load_model
+from ingest.model import load_model
+from ingest.source import BUILTIN
 from ingest.study import PromptPair, StudyModel, tokenise_pair
 from ingest.study.patching import patch_neurons
 from ingest.study.runs import Batches, PairRuns

@@ -31,6 +31,7 @@ from ingest.ranks import Ranks, joined, own_device
 from ingest.resume import RunCheckpoints
 from ingest.session import Session
 from ingest.settings import Settings
+from ingest.source import label_of
 from ingest.stop import Stop
 from ingest.stream import Reader
 from ingest.tokens import bos_for
@@ -61,7 +62,7 @@ def build(settings: Settings, console: Console, stop: Stop | None = None) -> Bui
         AtlasError: any of its kinds; nothing is left behind but checkpoints, and an older file of the same name is
             untouched.
     """
-    slug = check_slug(settings.slug) if settings.slug else slugify(settings.model.removesuffix(".gguf"))
+    slug = check_slug(settings.slug) if settings.slug else slugify(_without_suffix(label_of(settings.model)))
     if settings.pairs is not None:
         pairs_text(settings.pairs)  # Before the model is loaded.
     device = own_device(choose_device(settings.device))
@@ -83,6 +84,10 @@ def build(settings: Settings, console: Console, stop: Stop | None = None) -> Bui
         done = ranks.on_main(lambda: _write(run, weights, exclusive, pairs, families, reader, report, session))
         session.checkpoints.clear()
     return done
+
+
+def _without_suffix(name: str) -> str:
+    return name[: -len(".gguf")] if name.lower().endswith(".gguf") else name
 
 
 def _take_output(settings: Settings, locks: ExitStack) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from atlas.cache_option import no_cache
+
 READOUTS = ("unembed", "embed")
 
 
@@ -18,6 +20,7 @@ READOUTS = ("unembed", "embed")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="File to write, as in atlas.duckdb.")
 @click.option("--slug", help="Name in URLs, [a-z0-9-]+; made from the model's name when left out.")
 @click.option("--revision", help="Revision of the model on the Hub.")
+@no_cache()
 @click.option("--dataset-config", help="Configuration of a dataset of the Hub, or of a clone of one.")
 @click.option("--split", default="train", help="Split of the dataset, or of a folder.")
 @click.option("--text-column", default="text", help="Column that holds the texts.")

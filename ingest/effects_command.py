@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from atlas.cache_option import no_cache
+
 FILE = click.Path(path_type=Path)
 
 
@@ -18,6 +20,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--budget", type=click.IntRange(1), default=20_000, help="Forward passes, at most: the best pairs first.")
 @click.option("--model", help="What to load, as for `atlas ingest`; the atlas's own model when left out.")
 @click.option("--revision", help="Revision of the model on the Hub; the atlas's own when left out.")
+@no_cache()
 @click.option("--device", default="auto", help="auto, cpu, cuda or cuda:N.")
 @click.option("--out", type=FILE, help="File to write; FILE itself when left out, replaced by a rename.")
 @click.option("--seed", type=int, default=0, help="Seed of the bootstrap intervals.")

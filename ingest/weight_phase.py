@@ -47,8 +47,10 @@ def run_weight_phase(
     """Everything weights alone say; `progress` is told how many rows of weights have met the vocabulary.
 
     Raises:
-        ModelError: a weight is NaN or infinite.
+        ModelError: weights that are finite are so no longer when the norms' gains are folded in.
     """
+    if not torch.isfinite(readout.columns).all():
+        raise ModelError(f"The readout of {model.name!r} is not finite once the final norm's gain is folded in.")
     d_mlp, n_layers = model.d_mlp, len(model.layers)
     columns: dict[str, list[np.ndarray]] = {}
     strength = []
@@ -110,7 +112,10 @@ def _check_finite(weights: LayerWeights, layer: int, name: str) -> None:
         matrix = getattr(weights, part)
         if matrix is not None and not torch.isfinite(matrix).all():
             index = int((~torch.isfinite(matrix)).any(1).nonzero()[0])
-            raise ModelError(f"The weights {part} of {neuron_name(layer, index)} in {name!r} are not all finite.")
+            raise ModelError(
+                f"The weights {part} of {neuron_name(layer, index)} in {name!r} are not finite once norms are folded "
+                "in."
+            )
 
 
 def _dot(rows: Float[Tensor, "row d_model"], vector: Float[Tensor, " d_model"]) -> Float[np.ndarray, " row"]:

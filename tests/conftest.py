@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +28,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
+_OWN_CACHE = None if "NEURON_ATLAS_CACHE" in os.environ else tempfile.mkdtemp(prefix="neuron-atlas-tests-")
+if _OWN_CACHE is not None:
+    # One for all processes of a run, and not the user's own: the demo's model is dequantised once.
+    os.environ["NEURON_ATLAS_CACHE"] = _OWN_CACHE
 
 
 # `make test-thorough` names the second: more examples of every property, more kills.
@@ -60,6 +65,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     report that as a hundred lines of leaks below the summary."""
     sys.stdout.flush()
     sys.stderr.flush()
+    if _OWN_CACHE is not None:
+        shutil.rmtree(_OWN_CACHE, ignore_errors=True)
     if hasattr(config, "workerinput"):
         atexit.register(os._exit, 0)  # one of several workers, which has still to report
     elif _STATUS in config.stash:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from atlas.cache_option import no_cache
+
 
 @click.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -92,6 +94,7 @@ import click
     help="What to load, as for `atlas ingest`, where it is not what the atlas names; its weights must be the atlas's. "
     "May be repeated.",
 )  # fmt: skip
+@no_cache("--live-no-cache")
 def serve(
     files: tuple[Path, ...],
     host: str,

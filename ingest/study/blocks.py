@@ -41,7 +41,17 @@ class Block:
 
 
 def read_blocks(bridge: Any) -> list[Block]:
-    """Find the parts by the bridge's names; call before it is taken apart."""
+    """Find the parts by the bridge's names; call before it is taken apart.
+
+    Raises:
+        ModelError: a block has no attention of its own (hybrids with recurrent blocks).
+    """
+    for layer, block in enumerate(bridge.blocks):
+        if not hasattr(block, "attn"):
+            raise ModelError(
+                f"Block {layer} of this {type(bridge.original_model).__name__} has no attention: studies of this "
+                "architecture are not supported."
+            )
     return [_read_block(block, bridge.cfg) for block in bridge.blocks]
 
 
