@@ -71,6 +71,8 @@ class Generation:
             for number, (path, descriptor) in enumerate(zip(paths, self._held, strict=True))
         ]
         """Paths that open the held files, in this process and those forked from it."""
+        self.shared = folder / "shared"
+        """A folder for what its processes share and spill."""
         self.console: Console | None = None
         # Shared with the processes forked later: whether the gate is open, then which of them are ready.
         self._flags = mmap.mmap(-1, 1 + _WORKERS)
