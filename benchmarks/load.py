@@ -175,13 +175,15 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=15)
-    parser.add_argument("--hostile", type=int, default=16)
+    parser.add_argument("--hostile", type=int, help="hostile clients: 16, or with --browse none, unless given")
     parser.add_argument("--pause", type=float, default=0.25, help="seconds between a client's requests, on average")
     parser.add_argument("--browse", type=int, metavar="N", help="only ask for N random pages, and print the memory")
     parser.add_argument("--longest", type=float, default=1800, help="seconds that --browse may take")
     parser.add_argument("--memory", help="as for `atlas serve`")
     parser.add_argument("--skip", default="", help="runs to leave out, of 'busy,calm,hostile,accidents'")
     arguments, options = parser.parse_known_args()  # the others are for `atlas serve`
+    if arguments.hostile is None:
+        arguments.hostile = 0 if arguments.browse else 16
     if arguments.memory is not None:
         options += ["--memory", arguments.memory]
     if arguments.browse:
@@ -215,9 +217,10 @@ def browse(arguments: argparse.Namespace, options: list[str]) -> bool:
     bound = read_memory(arguments.memory) / 2**20
     with serving(arguments.file, options) as (server, target), open_atlas(arguments.file) as atlas:
         pages = load_memory.Pages(arguments.file, atlas)
-        return load_memory.browse(
-            server.pid, target, pages, arguments.browse, arguments.clients, arguments.longest, bound
-        )
+        with clients(attack, target, arguments.hostile):
+            return load_memory.browse(
+                server.pid, target, pages, arguments.browse, arguments.clients, arguments.longest, bound
+            )
 
 
 def promised(good: Asked, bad: Asked, growth: float) -> None:

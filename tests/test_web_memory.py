@@ -159,6 +159,7 @@ def test_a_query_without_room_is_asked_again_alone(tiny_llama_atlas, tmp_path, m
 def pieces(made: list):
     """Three arrays in pieces, one of them without a number."""
     made.append(1)
+    time.sleep(0.05)  # long enough for whoever does not wait
     yield "a", np.arange(3)
     yield "b", np.array([1.5, 2.5], np.float32)
     yield "a", np.arange(3, 8)
@@ -227,16 +228,20 @@ def test_texts_in_parts_are_the_same(tiny_llama_atlas, tmp_path, in_small_parts,
         stored = dict(atlas.rows('SELECT text_id, token_ids FROM "text"'))
         assert texts.texts_by_id(atlas, stored) == {text_id: list(ids) for text_id, ids in stored.items()}
         index, bos = text_index.text_index(atlas), atlas.info.bos_token_id
-        parts = []
-        for _, ids in sorted(stored.items()):
-            ids = ids[1:] if bos is not None and ids[0] == bos else ids
-            parts.append(b"".join(atlas.tokens[i].bytes or b"" for i in ids))
-        whole = b"\xff".join(parts) + b"\xff"
+        whole, owners = b"", []  # of every byte: its text and position
+        for text_id, ids in sorted(stored.items()):
+            for position, token_id in enumerate(ids):
+                raw = b"" if position == 0 and token_id == bos else atlas.tokens[token_id].bytes or b""
+                whole, owners = whole + raw, owners + [(text_id, position)] * len(raw)
+            whole, owners = whole + b"\xff", [*owners, None]
         assert index._raw.tobytes() == whole
         for phrase in ("the", "in the", whole[40:60].decode("utf-8", "ignore"), "no such phrase"):
             wanted, folded = fold(phrase.encode()), fold(whole)
             places = [i for i in range(len(folded)) if folded[i : i + len(wanted)] == wanted]
-            assert index.find(phrase).starts.tolist() == places, phrase
+            found = index.find(phrase)
+            assert found.starts.tolist() == places, phrase
+            touched = {owner for place in places for owner in owners[place : place + len(wanted)]}
+            assert sorted(zip(found.text_ids.tolist(), found.positions.tolist(), strict=True)) == sorted(touched)
         assert (tmp_path / "text-index" / "raw").exists() == shared
 
 
@@ -256,9 +261,9 @@ def test_tokens_by_letters_are_those_of_a_search_through_all(both):
         relatives = [other for other in every if letters(other.text or "") == wanted and other != token]
         assert atlas.tokens.relatives(token.token_id) == (relatives if wanted else [])
         assert token in index.exact(token.text)
-    for start in ("a", "th", "é", "zz"):
+    for start in ("a", "th", "é", "zz", "s", "e"):
         longer = [t for t in known if letters(t.text).startswith(start) and letters(t.text) != start]
-        assert index.beginning(start, 5) == sorted(longer, key=order)[:5]
+        assert index.beginning(start, 300) == sorted(longer, key=order)[:300]
 
 
 def test_records_of_tokens_are_kept_up_to_a_number(both, monkeypatch):

@@ -140,8 +140,8 @@ def _leave(_server: Any, _worker: Any) -> None:
 
 
 def _forking(server: Any, worker: Any) -> None:
-    """Before a fork: which generation the process is of, and whether visitors wait for it: the site starts with it, or it
-    takes the place of one that outgrew its share."""
+    """Before a fork: which generation the process is of, and whether visitors wait for it: the site starts with it, or
+    it takes the place of one that outgrew its share."""
     mark(server, worker)
     server.app.first = worker.age <= server.cfg.workers or server.replaces_one
 
