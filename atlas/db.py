@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,10 +24,17 @@ from atlas.errors import NotAnAtlasError, QueryError, SchemaVersionError, SlugEr
 from atlas.files import attached, database
 from atlas.names import database_name
 from atlas.records import AtlasInfo, QueryResult, field_names
+from atlas.room import Pieces, Room, shared_arrays
 from atlas.schema import SCHEMA_VERSION
 from atlas.tokens import Tokens
 
 Made = TypeVar("Made")
+
+_AGAIN = (0.05, 0.1, 0.2, 0.5, *[1.0] * 30)
+"""Seconds before a query that found no memory is tried again, one at a time: others take seconds."""
+
+_one_at_a_time = threading.RLock()
+"""Of all that this process makes to remember and that takes tens of MB while it is made."""
 
 
 def program_version() -> str:
@@ -44,13 +52,15 @@ class Atlas:
     own connection: checking one out of a pool costs as much as a point lookup.
     """
 
-    def __init__(self, path: Path, info: AtlasInfo) -> None:
+    def __init__(self, path: Path, info: AtlasInfo, room: Room | None = None) -> None:
         self.path = path
         self.info = info
+        self.room = room or Room()
         self._remembered: dict[str, Any] = {}
         self._making: dict[str, threading.Lock] = {}
         self._local = threading.local()
         self._lock = threading.Lock()
+        self._alone = threading.Lock()
         self._connections: list[sa.Connection] = []
 
     def __repr__(self) -> str:
@@ -130,6 +140,17 @@ class Atlas:
                     self._remembered[name] = make()
         return self._remembered[name]
 
+    def remembered_large(self, name: str, make: Callable[[], Answer]) -> Answer:
+        """The same for what takes much memory while it is made: no two such things at once in a process."""
+        if name not in self._remembered:
+            with _one_at_a_time:
+                return self.remembered(name, make)
+        return self._remembered[name]
+
+    def shared(self, name: str, make: Callable[[], Pieces]) -> dict[str, np.ndarray]:
+        """Arrays that are made once, of pieces, and are one for all processes where the atlas has a folder."""
+        return self.remembered_large(name, lambda: shared_arrays(self.room, name, make))
+
     def close(self) -> None:
         """Close the connections of every thread. The Atlas opens the file again if it is queried again."""
         with self._lock:
@@ -153,13 +174,34 @@ class Atlas:
         if connection is None:
             with self._lock:
                 connection = self._local.connection = self._engine.connect()
+                if not self._connections:  # they share what they are told
+                    if self.room.folder is not None:
+                        with suppress(OSError):  # the disk is full, say: nothing is spilled then
+                            self.room.folder.mkdir(parents=True, exist_ok=True)
+                    for name, value in self.room.settings():
+                        connection.connection.driver_connection.execute(f"SET {name} = '{value}'")
                 self._connections.append(connection)
         try:
             return run(connection)
         except (sa.exc.DBAPIError, duckdb.Error) as error:
             connection.rollback()  # DuckDB answers nothing more in a failed transaction
             cause = getattr(error, "orig", error)
+            if self.room.memory is not None and isinstance(cause, duckdb.OutOfMemoryException):
+                return self._executed_alone(run, connection)
             raise QueryError(f"The query failed on {self.path.name}: {cause}") from error
+
+    def _executed_alone(self, run: Callable[[sa.Connection], Answer], connection: sa.Connection) -> Answer:
+        """Run once more what other queries left no room for: no two such at once, and when those are done."""
+        with self._alone:
+            for pause in _AGAIN:
+                time.sleep(pause)
+                try:
+                    return run(connection)
+                except (sa.exc.DBAPIError, duckdb.Error) as error:
+                    connection.rollback()
+                    failed = error
+            cause = getattr(failed, "orig", failed)
+            raise QueryError(f"The query failed on {self.path.name}: {cause}") from failed
 
 
 def _answer(connection: duckdb.DuckDBPyConnection, sql: str) -> Answer:
@@ -199,8 +241,8 @@ def answer_together(atlases: Sequence[Atlas], sql: str) -> Answer:
             raise QueryError(f"The query failed on {', '.join(slugs)}: {error}") from error
 
 
-def open_atlas(path: Path | str) -> Atlas:
-    """Open an atlas file after checking that it is one and that this program can read it.
+def open_atlas(path: Path | str, room: Room | None = None) -> Atlas:
+    """Open an atlas file after checking that it is one and that this program can read it. `room`: what it may use.
 
     Raises:
         NotAnAtlasError: there is no such file, it is not DuckDB, is being written, or has no `atlas` row.
@@ -210,7 +252,7 @@ def open_atlas(path: Path | str) -> Atlas:
     with _connected(path) as connection:
         check_schema_version(path, _read_version(connection, path))
         columns = ", ".join(f'"{name}"' for name in field_names(AtlasInfo))
-        return Atlas(path, AtlasInfo(*connection.execute(f"SELECT {columns} FROM atlas").fetchone()))
+        return Atlas(path, AtlasInfo(*connection.execute(f"SELECT {columns} FROM atlas").fetchone()), room)
 
 
 def schema_version(path: Path) -> int:

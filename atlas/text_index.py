@@ -1,21 +1,25 @@
-"""Find a phrase in the texts an atlas stores: all of them as one string of bytes, made once in a process.
+"""Find a phrase in the texts an atlas stores: all of them as one string of bytes, made once.
 
-At the scale of GPT-2 Large (10M tokens, 42 MB of text) the index holds 204 MB, twice that while it is made, in 2 s; a
-phrase is then found in 30 ms (`bytes.find`), one of half a million occurrences in 600. Case is folded byte for byte,
-so that places in the folded bytes are places in the text.
+At the scale of GPT-2 Large (10M tokens, 42 MB of text) the index has 204 MB, which a site keeps in files that its
+processes share; it is made in 2 s. A phrase is then found in 30 ms (`bytes.find`), one of half a million occurrences in
+600. Case is folded byte for byte, so that places in the folded bytes are places in the text.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from atlas.db import Atlas
-from atlas.texts import flat_texts
+from atlas.texts import flat_texts, parts
 
 MIN_LETTERS = 3
 """Shorter phrases are everywhere and say nothing."""
+
+_AT_ONCE = 1 << 22
+"""Bytes searched at once."""
 
 _BETWEEN = b"\xff"  # no UTF-8 holds this byte, so no phrase is found across two texts
 
@@ -69,35 +73,16 @@ class TextIndex:
     def __init__(self, atlas: Atlas) -> None:
         texts = flat_texts(atlas)
         # Positions of all texts in a row; that of text j's position p is _first[j] + p.
-        self._text_ids, self._first, token_ids = texts.text_ids, texts.first, texts.token_ids
-        lengths = np.diff(self._first)
-        pieces = [atlas.tokens[token_id].bytes or b"" for token_id in range(len(atlas.tokens))]
-        # One more "token", of no bytes, in place of every BOS; and one that parts two texts.
-        skipped, between = len(pieces), len(pieces) + 1
-        pieces += [b"", _BETWEEN]
-        token_ids = token_ids.copy()
-        if atlas.info.bos_token_id is not None:
-            begins = self._first[:-1][lengths > 0]
-            token_ids[begins[token_ids[begins] == atlas.info.bos_token_id]] = skipped
-        parted = np.insert(token_ids, self._first[1:], between)
-        sizes = np.array([len(piece) for piece in pieces], np.int32)[parted]
-        # In parts: ten million ids as Python objects would take more memory than all the rest.
-        parts = (parted[start : start + 2**20].tolist() for start in range(0, len(parted), 2**20))
-        self._raw = b"".join(b"".join([pieces[token_id] for token_id in part]) for part in parts)
-        self._folded = fold(self._raw)
-        starts = np.cumsum(sizes, dtype=np.int64) - sizes
-        inside = parted != between
-        self._starts, self._sizes = starts[inside], sizes[inside]
-        self._ends = starts[~inside]  # of each text, before what parts it from the next
+        self._text_ids, self._first = texts.text_ids, texts.first
+        made = atlas.shared("text index", lambda: _pieces(atlas))
+        self._raw, self._folded = made["raw"], made["folded"]
+        self._starts, self._sizes = made["starts"], made["sizes"]
+        self._ends = made["ends"]  # of each text, before what parts it from the next
 
     def find(self, phrase: str) -> Occurrences:
         """Every occurrence of a phrase, upper and lower case alike; overlapping ones too."""
         wanted = fold(phrase.encode("utf-8", "replace"))
-        found, place = [], self._folded.find(wanted) if wanted else -1
-        while place >= 0:
-            found.append(place)
-            place = self._folded.find(wanted, place + 1)
-        starts = np.array(found, np.int64)
+        starts = np.array(list(self._places(wanted)) if wanted else [], np.int64)
         # From the position that has the first byte to the one that has the last. Positions without bytes start where
         # the next one does: the last of those that start at or before a byte is the one that has it.
         first = np.searchsorted(self._starts, starts, side="right") - 1
@@ -109,6 +94,15 @@ class TextIndex:
         texts = np.searchsorted(self._first, places, side="right") - 1
         return Occurrences(len(wanted), starts, self._text_ids[texts], places - self._first[texts])
 
+    def _places(self, wanted: bytes) -> Iterator[int]:
+        """Where the bytes are: looked for in copies of parts, since only bytes can be searched fast."""
+        for begin in range(0, len(self._folded), _AT_ONCE):
+            part = self._folded[begin : begin + _AT_ONCE + len(wanted) - 1].tobytes()
+            place = part.find(wanted)
+            while place >= 0:
+                yield begin + place
+                place = part.find(wanted, place + 1)
+
     def snippet(self, found: Occurrences, text_id: int, position: int, around: int = 80) -> Snippet:
         """The first occurrence that shares a byte with a position, and about `around` bytes on either side."""
         text = int(np.searchsorted(self._text_ids, text_id))
@@ -118,9 +112,9 @@ class TextIndex:
         text_start, text_end = int(self._starts[self._first[text]]), int(self._ends[text])
         left, right = self._whole(max(text_start, start - around)), self._whole(min(text_end, end + around))
         return Snippet(
-            before=self._raw[left:start].decode("utf-8", "replace"),
-            match=self._raw[start:end].decode("utf-8", "replace"),
-            after=self._raw[end:right].decode("utf-8", "replace"),
+            before=self._raw[left:start].tobytes().decode("utf-8", "replace"),
+            match=self._raw[start:end].tobytes().decode("utf-8", "replace"),
+            after=self._raw[end:right].tobytes().decode("utf-8", "replace"),
             cut_before=left > text_start,
             cut_after=right < text_end,
         )
@@ -132,6 +126,37 @@ class TextIndex:
         return place
 
 
+def _pieces(atlas: Atlas) -> Iterator[tuple[str, np.ndarray]]:
+    """Bytes of the texts, as they are and folded; where each position's begin, and how many; where each text ends."""
+    texts = flat_texts(atlas)
+    pieces = [atlas.tokens.bytes_of(token_id) for token_id in range(len(atlas.tokens))]
+    # One more "token", of no bytes, in place of every BOS; and one that parts two texts.
+    skipped, between = len(pieces), len(pieces) + 1
+    pieces += [b"", _BETWEEN]
+    lengths = np.array([len(piece) for piece in pieces], np.int32)
+    before = 0
+    for name, dtype in (("raw", np.uint8), ("folded", np.uint8), ("starts", np.int64), ("sizes", np.int32),
+                        ("ends", np.int64)):  # fmt: skip
+        yield name, np.empty(0, dtype)
+    for low, high in parts(texts.first):
+        first = texts.first[low : high + 1] - texts.first[low]
+        token_ids = texts.token_ids[texts.first[low] : texts.first[high]].copy()
+        if atlas.info.bos_token_id is not None:
+            begins = first[:-1][np.diff(first) > 0]
+            token_ids[begins[token_ids[begins] == atlas.info.bos_token_id]] = skipped
+        parted = np.insert(token_ids, first[1:], between)
+        raw = b"".join([pieces[token_id] for token_id in parted.tolist()])
+        sizes = lengths[parted]
+        starts = before + np.cumsum(sizes, dtype=np.int64) - sizes
+        inside = parted != between
+        yield "raw", np.frombuffer(raw, np.uint8)
+        yield "folded", np.frombuffer(fold(raw), np.uint8)
+        yield "starts", starts[inside]
+        yield "sizes", sizes[inside]
+        yield "ends", starts[~inside]
+        before += len(raw)
+
+
 def text_index(atlas: Atlas) -> TextIndex:
     """The index of an atlas, made at the first search."""
-    return atlas.remembered("text index", lambda: TextIndex(atlas))
+    return atlas.remembered_large("texts as bytes", lambda: TextIndex(atlas))

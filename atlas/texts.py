@@ -6,25 +6,27 @@ A page shows some sixty texts of one neuron, scattered over all of them; DuckDB 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
 from atlas.db import Atlas
 
 MAX_TOKENS_IN_MEMORY = 32_000_000
-"""Tokens kept in memory at most, 4 bytes each in every process that serves the atlas."""
+"""Tokens kept in memory at most, 4 bytes each: of a site, in a file that all its processes map."""
+
+_AT_ONCE = 1 << 20
+"""Tokens read at once."""
 
 
 class FlatTexts:
     """All texts in one array of token ids: `token_ids[first[j] : first[j + 1]]` is the text of `text_ids[j]`."""
 
     def __init__(self, atlas: Atlas) -> None:
-        texts = atlas.arrays('SELECT text_id, len(token_ids) AS n FROM "text" ORDER BY text_id')
-        flat = 'SELECT unnest(token_ids) AS token_id FROM (SELECT token_ids FROM "text" ORDER BY text_id)'
-        self.text_ids: np.ndarray = np.asarray(texts["text_id"])
-        self.token_ids: np.ndarray = np.asarray(atlas.arrays(flat)["token_id"])
-        self.first: np.ndarray = np.concatenate(([0], np.cumsum(texts["n"].astype(np.int64))))
+        arrays = atlas.shared("flat texts", lambda: _pieces(atlas))
+        self.text_ids: np.ndarray = arrays["text_ids"]
+        self.token_ids: np.ndarray = arrays["token_ids"]
+        self.first: np.ndarray = arrays["first"]
 
     def __getitem__(self, text_id: int) -> list[int]:
         """Token ids of a text.
@@ -38,9 +40,33 @@ class FlatTexts:
         return self.token_ids[self.first[place] : self.first[place + 1]].tolist()
 
 
+def _pieces(atlas: Atlas) -> Iterator[tuple[str, np.ndarray]]:
+    texts = atlas.arrays('SELECT text_id, len(token_ids) AS n FROM "text" ORDER BY text_id')
+    text_ids = np.asarray(texts["text_id"])
+    first = np.concatenate(([0], np.cumsum(texts["n"].astype(np.int64))))
+    yield "text_ids", text_ids
+    yield "first", first
+    yield "token_ids", np.empty(0, np.int32)
+    flat = """SELECT unnest(token_ids) AS token_id
+        FROM (SELECT token_ids FROM "text" WHERE text_id BETWEEN ? AND ? ORDER BY text_id)"""
+    for low, high in parts(first):
+        found = atlas.arrays(flat, int(text_ids[low]), int(text_ids[high - 1]))
+        yield "token_ids", np.asarray(found["token_id"], np.int32)
+
+
+def parts(first: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Texts from a first up to a last that is not one of them, a million tokens or so at once; `first` has the place of
+    each text's first token, [text + 1]."""
+    low, n_texts = 0, len(first) - 1
+    while low < n_texts:
+        high = max(low + 1, int(np.searchsorted(first, first[low] + _AT_ONCE, side="right")) - 1)
+        yield low, high
+        low = high
+
+
 def flat_texts(atlas: Atlas) -> FlatTexts:
-    """All texts in memory, read once, however many there are."""
-    return atlas.remembered("flat texts", lambda: FlatTexts(atlas))
+    """All texts, read once, however many there are."""
+    return atlas.remembered_large("texts", lambda: FlatTexts(atlas))
 
 
 def texts_by_id(atlas: Atlas, text_ids: Iterable[int]) -> Mapping[int, list[int]]:

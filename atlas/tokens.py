@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from bisect import bisect_left
 from collections.abc import Iterable
 from functools import cached_property
 
+import numpy as np
+
 from atlas.errors import TokenError
 from atlas.records import Token
+
+_MOST_MADE = 16_384
+"""Records of tokens that are kept, some 300 bytes each."""
+
+
+def letters(text: str) -> str:
+    """What is the same in `an`, ` an` and `AN`: the text without spaces around it and without case."""
+    return text.strip().casefold()
 
 
 class Tokens:
@@ -44,8 +54,19 @@ class Tokens:
         raw = self._bytes.get(token_id)
         if raw is None and text is not None:
             raw = text.encode("utf-8")
+        if len(self._made) >= _MOST_MADE:
+            self._made.clear()
         made = self._made[token_id] = Token(token_id, text, raw, token_id in self._special)
         return made
+
+    def text(self, token_id: int) -> str | None:
+        """A token's text alone."""
+        return self._texts[token_id]
+
+    def bytes_of(self, token_id: int) -> bytes:
+        """A token's bytes alone; none where they are not known."""
+        raw = self._bytes.get(token_id)
+        return (self._texts[token_id] or "").encode("utf-8") if raw is None else raw
 
     def many(self, token_ids: Iterable[int]) -> tuple[Token, ...]:
         """The tokens of some ids, in their order.
@@ -62,12 +83,18 @@ class Tokens:
         Raises:
             TokenError: the id is out of range.
         """
-        letters = (self[token_id].text or "").strip().casefold()
-        return [self[other] for other in self._by_letters.get(letters, ()) if other != token_id] if letters else []
+        wanted, order, found = letters(self[token_id].text or ""), self._by_letters, []
+        if wanted:
+            place = bisect_left(order, wanted, key=self._letters)
+            while place < len(order) and self._letters(order[place]) == wanted:
+                found.append(int(order[place]))
+                place += 1
+        return [self[other] for other in found if other != token_id]
+
+    def _letters(self, token_id: int) -> str:
+        return letters(self._texts[token_id] or "")
 
     @cached_property
-    def _by_letters(self) -> dict[str, list[int]]:
-        found = defaultdict(list)
-        for token_id, text in enumerate(self._texts):
-            found[(text or "").strip().casefold()].append(token_id)
-        return dict(found)
+    def _by_letters(self) -> np.ndarray:
+        """Every id, in order of letters, then of id: the letters themselves would take more than all the rest."""
+        return np.array(sorted(range(len(self)), key=self._letters), np.int32)

@@ -1,12 +1,17 @@
 """The site under load, on loopback: pages, API and SQL from many clients, alone and beside hostile ones.
 
     python -m benchmarks.load FILE [--clients 8] [--seconds 15] [--hostile 16] [--pause 0.25]
+    python -m benchmarks.load FILE --browse 10000 [--memory 512MiB] [--clients 4] [--longest 1800]
 
 Starts `atlas serve` on a copy of FILE and prints, for each of four runs, requests a second, latencies by kind and every
 error: clients that never pause (what the server can do); clients that pause between requests, as people do; the same
 beside hostile clients, who never pause; the same again while a process of the site is told to end, one is killed, and
 the file is replaced by another build and by junk. Then what the promises of docs/operating.md came to. The clients are
-processes of their own, but on the same cores: a server alone on its machine does better.
+processes of their own, but on the same cores: a server alone on its machine does better. What is not an option here
+is one of `atlas serve`.
+
+With --browse it asks for so many random pages of every kind instead, and prints the memory of all processes of the site
+against what --memory promises (see benchmarks/load_memory.py); it exits with 1 if they held more.
 """
 
 from __future__ import annotations
@@ -30,7 +35,9 @@ from pathlib import Path
 import duckdb
 
 from atlas import open_atlas
+from benchmarks import load_memory
 from benchmarks.load_clients import Asked, Target, attack, clients, visit
+from web.memory import read_memory
 from web.sandbox.limits import LATEST
 
 PAGE_P95, GROWTH = 0.3, 50
@@ -168,10 +175,19 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=15)
-    parser.add_argument("--hostile", type=int, default=16)
+    parser.add_argument("--hostile", type=int, help="hostile clients: 16, or with --browse none, unless given")
     parser.add_argument("--pause", type=float, default=0.25, help="seconds between a client's requests, on average")
+    parser.add_argument("--browse", type=int, metavar="N", help="only ask for N random pages, and print the memory")
+    parser.add_argument("--longest", type=float, default=1800, help="seconds that --browse may take")
+    parser.add_argument("--memory", help="as for `atlas serve`")
     parser.add_argument("--skip", default="", help="runs to leave out, of 'busy,calm,hostile,accidents'")
     arguments, options = parser.parse_known_args()  # the others are for `atlas serve`
+    if arguments.hostile is None:
+        arguments.hostile = 0 if arguments.browse else 16
+    if arguments.memory is not None:
+        options += ["--memory", arguments.memory]
+    if arguments.browse:
+        sys.exit(0 if browse(arguments, options) else 1)
     skipped = arguments.skip.split(",")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "served.duckdb"
@@ -194,6 +210,17 @@ def main() -> None:
             if another is not None:
                 happen = accidents(server, target, path, another, arguments.seconds)
                 show("with accidents", *run(*shape, arguments.pause, meanwhile=happen))
+
+
+def browse(arguments: argparse.Namespace, options: list[str]) -> bool:
+    """Random pages of the file where it lies; whether the bound held."""
+    bound = read_memory(arguments.memory) / 2**20
+    with serving(arguments.file, options) as (server, target), open_atlas(arguments.file) as atlas:
+        pages = load_memory.Pages(arguments.file, atlas)
+        with clients(attack, target, arguments.hostile):
+            return load_memory.browse(
+                server.pid, target, pages, arguments.browse, arguments.clients, arguments.longest, bound
+            )
 
 
 def promised(good: Asked, bad: Asked, growth: float) -> None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import xxhash
 
+from atlas.quantity import BYTES, SECONDS, read_quantity
 from ingest.errors import OptionError
 
 # These change where and how fast, not what: a run may go on with others.
 _INDIFFERENT = {"out", "batch_size", "device", "force", "command", "checkpoint", "checkpoint_every", "resume", "memory"}
-_SECONDS = {"": 1, "s": 1, "sec": 1, "min": 60, "m": 60, "h": 3600}
-_BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ def parse_duration(text: str) -> float:
     Raises:
         OptionError: it is not of that form, or zero.
     """
-    seconds = _quantity(text, _SECONDS)
+    seconds = read_quantity(text, SECONDS)
     if not seconds:
         raise OptionError(f"--checkpoint-every {text!r} is not a length of time: expected one like 90s, 5min or 1h.")
     return seconds
@@ -110,12 +108,7 @@ def parse_bytes(text: str | None) -> int | None:
     """
     if text is None:
         return None
-    size = _quantity(text, _BYTES)
+    size = read_quantity(text, BYTES)
     if not size:
         raise OptionError(f"--memory {text!r} is not an amount of memory: expected one like 8GB or 512MiB.")
     return int(size)
-
-
-def _quantity(text: str, units: dict[str, int]) -> float | None:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip().lower())
-    return float(match[1]) * units[match[2]] if match and match[2] in units else None

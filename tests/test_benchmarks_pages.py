@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -10,7 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from benchmarks import page_datasette, pages
+from benchmarks import load_memory, page_datasette, pages
 from benchmarks.page_atlas import made_up_atlas
 from benchmarks.page_timing import before_charts, line, measure, percentile, query_clock
 from benchmarks.shape import Shape
@@ -129,3 +130,19 @@ def test_datasette_beside(opened, made_up: Path, tmp_path: Path) -> None:
     app, _ = opened
     lines = pages.datasette_beside(app, made_up, tmp_path, SHAPE, sample=8, n=1)
     assert "all of them / our one page" in lines
+
+
+def test_random_pages_of_every_kind_answer(opened, made_up: Path) -> None:
+    app, _ = opened
+    (atlas,) = app.extensions["atlases"].values()
+    drawn, chance, client = load_memory.Pages(made_up, atlas), random.Random(0), app.test_client()
+    statuses = []
+    for _ in range(60):
+        kind, path = drawn.next(chance)
+        answer = client.get(path)
+        statuses.append(answer.status_code)
+        assert answer.status_code < 500, path
+        drawn.learn(kind, answer.data)
+    assert statuses.count(200) > 30
+    served = {rule for rule in load_memory.kinds(made_up) if "<" in rule}
+    assert {"/<atlas:ref>/<name>", "/<atlas:ref>/<name>.chart.svg", "/api/v1/atlases/<atlas:ref>/search"} <= served

@@ -18,7 +18,7 @@ from tests.test_web_swap import NEW, another_build
 from web import create_app
 from web.generation import Generation
 from web.sandbox.console import ConsoleOptions
-from web.sandbox.room import Room
+from web.sandbox.hard_links import HardLinks
 
 SLUGS = ("tiny-llama", "tiny-gpt2")
 BOTH = "/bridge/compare?n=tiny-llama%3AL1N2&n=tiny-gpt2%3AL0N3"
@@ -442,7 +442,7 @@ def test_the_client_over_files_and_over_a_site(site, files, texts, plain):
 def test_a_new_generation_attaches_the_new_builds(files, tmp_path):
     one, other = (Path(shutil.copy(files[slug], tmp_path / f"{slug}.duckdb")) for slug in SLUGS)
     asked = 'SELECT a.build_id, b.build_id FROM atlas AS a, "tiny-gpt2".atlas AS b'
-    room = Room()
+    room = HardLinks()
     first = Generation([one, other], room)
     reason = first.start_sql(SLUGS, ConsoleOptions())
     if reason is not None:

@@ -24,7 +24,7 @@ import pytest
 from atlas import open_atlas
 from web.generation import Generation, _inspect
 from web.sandbox.console import ConsoleOptions
-from web.sandbox.room import Room
+from web.sandbox.hard_links import HardLinks
 from web.swap import Site
 
 NEW = "0123456789ab"
@@ -273,7 +273,7 @@ def test_what_generations_before_opened_by_goes_with_their_last_process(tiny_lla
 
 
 def test_a_file_that_crashes_its_reader_or_holds_it_up_is_refused(tiny_llama_atlas, tmp_path, monkeypatch):
-    room = Room()
+    room = HardLinks()
     generation = Generation([tiny_llama_atlas], room)
     try:
         with open_atlas(tiny_llama_atlas) as atlas:

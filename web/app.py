@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from flask import Flask, request
@@ -15,6 +15,7 @@ from atlas.answer import texts
 from atlas.db import program_version
 from atlas.errors import SlugError
 from atlas.names import RESERVED_SLUGS
+from atlas.room import Room
 from web import api, bundle, cors, errors, headers, rate_limit, urls
 from web import downloads as whole_files
 from web.charts import curves_drawing, histogram_drawing
@@ -95,8 +96,8 @@ def cited(title: str, description: str, url: str, ref: AtlasRef) -> list[Citatio
     return citations(title, description, host, urls.pinned(ref, url, info.build_id), info)
 
 
-def open_atlases(files: Iterable[Path]) -> dict[str, Atlas]:
-    """Open atlas files, by slug.
+def open_atlases(files: Iterable[Path], room: Callable[[str], Room] | None = None) -> dict[str, Atlas]:
+    """Open atlas files, by slug; `room`: what each may use, by slug.
 
     Raises:
         SlugError: two files have the same slug.
@@ -106,6 +107,8 @@ def open_atlases(files: Iterable[Path]) -> dict[str, Atlas]:
     for file in files:
         atlas = open_atlas(file)
         slug = atlas.info.slug
+        if room is not None:
+            atlas.room = room(slug)
         if slug in atlases:
             raise SlugError(
                 f"{atlases[slug].path} and {file} both have the slug {slug!r}; each atlas needs its own. "
@@ -122,20 +125,21 @@ def create_app(
     saved_queries: SavedQueries | None = None,
     downloads: int = DOWNLOADS,
     live: Live | None = None,
+    room: Callable[[str], Room] | None = None,
 ) -> Flask:
     """The site of some atlas files. Each file is checked now and opened again at its first query.
 
     `rate` limits the requests for data of one address, as in '60/min'; None does not. `console` is where visitors run
     SQL; None makes one with the limits that `atlas serve` has, started when it is first used. `saved_queries` keeps
     short links of queries; None keeps none. `downloads` is how many whole files are sent at a time; 0: none.
-    `live` reaches the models that visitors may try; None: they may not.
+    `live` reaches the models that visitors may try; None: they may not. `room` says what each atlas, by slug, may use.
 
     Raises:
         AtlasError: a file cannot be served (see `open_atlases`), or the rate cannot be read.
     """
     app = Flask("web", static_folder=None)
     app.url_map.converters.update(atlas=AtlasConverter, layer=LayerConverter)
-    atlases = app.extensions["atlases"] = open_atlases(files)
+    atlases = app.extensions["atlases"] = open_atlases(files, room)
     app.extensions["console"] = console or Console({slug: atlas.path for slug, atlas in atlases.items()})
     app.extensions["saved"] = saved_queries
     app.extensions["live"] = live

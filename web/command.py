@@ -13,8 +13,16 @@ from atlas.cache_option import no_cache
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0: any free port.")
-@click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="Processes that answer.")
+@click.option(
+    "--workers", type=click.IntRange(1),
+    help="Processes that answer. Two, or one where --memory has no room for two, unless given.",
+)  # fmt: skip
 @click.option("--threads", default=8, show_default=True, type=click.IntRange(1), help="Threads in each.")
+@click.option(
+    "--memory", metavar="SIZE",
+    help="Memory of all processes together, as in 512MiB, 1GB or 25%: what the machine must have besides the system's "
+    "cache of the files, and besides models of --live. A quarter of the machine, at least 512MiB, unless given.",
+)  # fmt: skip
 @click.option(
     "--public-url", metavar="URL",
     help="The site's own address, as in https://atlas.example.org, which its pages give as theirs. What each request "
@@ -34,8 +42,9 @@ from atlas.cache_option import no_cache
     help="Seconds from a query to its answer, waiting for its turn included.",
 )
 @click.option(
-    "--sql-memory", default=256, show_default=True, type=click.IntRange(64, 1 << 20), help="MiB for a query's buffers."
-)
+    "--sql-memory", type=click.IntRange(64, 1 << 20),
+    help="MiB for a query's buffers. 256, or less where --memory has no room for it, unless given.",
+)  # fmt: skip
 @click.option(
     "--sql-rows",
     default=10_000,
@@ -99,13 +108,14 @@ def serve(
     files: tuple[Path, ...],
     host: str,
     port: int,
-    workers: int,
+    workers: int | None,
     threads: int,
+    memory: str | None,
     public_url: str | None,
     rate_limit: str | None,
     sql: bool,
     sql_seconds: float,
-    sql_memory: int,
+    sql_memory: int | None,
     sql_rows: int,
     sql_workers: int | None,
     sql_anyway: bool,
@@ -126,10 +136,11 @@ def serve(
     from web.sandbox.limits import Limits
     from web.server import serve_files
 
-    limits = Limits(seconds=sql_seconds, memory=sql_memory << 20, rows=sql_rows, running=sql_workers or 0)
+    limits = Limits(seconds=sql_seconds, memory=(sql_memory or 256) << 20, rows=sql_rows, running=sql_workers or 0)
     options = ConsoleOptions(enabled=sql, anyway=sql_anyway, limits=limits)
     serve_files(
         files, host, port, workers, threads, rate_limit, options, downloads=downloads, saved=saved,
         most_saved=saved_most, public_url=public_url,
         live=LiveOptions(live_tokens, live_queue, live_seconds, live_models) if live else None, live_models=live_model,
+        memory=memory, sql_memory=sql_memory is not None,
     )  # fmt: skip

@@ -22,8 +22,8 @@ from typing import Any
 from atlas.errors import AtlasError, NotAnAtlasError
 from web.app import open_atlases
 from web.sandbox.console import Console, ConsoleOptions
+from web.sandbox.hard_links import HardLinks
 from web.sandbox.job import hold, link
-from web.sandbox.room import Room
 
 _INSPECTING = 30.0
 """Seconds that reading a new file may take before it is refused."""
@@ -59,16 +59,16 @@ class Seen:
 class Generation:
     """The files as they are now, and the gate that its processes wait at until those before them are told to end.
 
-    `number` tells it from the others whose files have links in the same room.
+    `number` tells it from the others whose files have links in the same folders.
 
     Raises:
         OSError: a file cannot be opened.
     """
 
-    def __init__(self, paths: Sequence[Path], room: Room, number: int = 1) -> None:
-        self._room, self._place = room, str(number)
-        self._folder = folder = room.folder / self._place
-        linked = [room.link(path, f"{self._place}/file{place}") for place, path in enumerate(paths)]
+    def __init__(self, paths: Sequence[Path], links: HardLinks, number: int = 1) -> None:
+        self._links, self._place = links, str(number)
+        self._folder = folder = links.folder / self._place
+        linked = [links.link(path, f"{self._place}/file{place}") for place, path in enumerate(paths)]
         self.unlinked = [path for path, made in zip(paths, linked, strict=True) if path == made]
         """Files without a link: once they are replaced, DuckDB 2 finds them no more."""
         self._held = [hold(path) for path in linked]
@@ -78,6 +78,8 @@ class Generation:
             for number, (path, descriptor) in enumerate(zip(linked, self._held, strict=True))
         ]
         """Paths that open the held files, in this process and those forked from it."""
+        self.shared = folder / "shared"
+        """A folder for what its processes share and spill."""
         self.console: Console | None = None
         # Shared with the processes forked later: whether the gate is open, then which of them are ready.
         self._flags = mmap.mmap(-1, 1 + _WORKERS)
@@ -118,7 +120,7 @@ class Generation:
 
     def remove(self) -> None:
         """Remove what its processes opened the files by; in the master, when none of them is left."""
-        self._room.remove(self._place)
+        self._links.remove(self._place)
 
     def inspected(self) -> dict[str, str]:
         """Build by slug, after reading the files in a process of its own: whatever is in a file that somebody put

@@ -35,7 +35,7 @@ def level(activation: float, scale: float) -> int:
     return max(1, min(LEVELS, math.ceil(_LOG * math.log1p(15 * min(1.0, ratio)))))
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=16_384)
 def _escaped(text: str) -> str:
     return str(escape(text))
 

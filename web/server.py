@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import socket
 import threading
@@ -24,6 +25,7 @@ from web import public_url as public
 from web.app import create_app, open_atlases
 from web.live.live import Live, check_installed
 from web.live.options import LiveOptions, read_models
+from web.memory import divide, read_memory
 from web.rate_limit import read_rate
 from web.sandbox.console import ConsoleOptions
 from web.saved import MOST_SAVED, open_saved
@@ -68,11 +70,12 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 class _Server(BaseApplication):
-    """`make` makes the app of the current generation's files."""
+    """`make` makes the app of the current generation's files; `share` is how many bytes a process of it may hold."""
 
-    def __init__(self, site: Site, make: Callable[[Site], Flask], options: dict[str, Any]) -> None:
-        self.site, self._make, self._options = site, make, options
+    def __init__(self, site: Site, make: Callable[[Site], Flask], options: dict[str, Any], share: int) -> None:
+        self.site, self._make, self._options, self.share = site, make, options, share
         self.first = True
+        """Whether a process answers at once, not when it is warm."""
         super().__init__()
 
     def load_config(self) -> None:
@@ -80,6 +83,10 @@ class _Server(BaseApplication):
             self.cfg.set(name, value)
 
     def run(self) -> None:
+        # What is there now is there for good: a collector that looks at it in every process would have the system copy
+        # it for each.
+        gc.collect()
+        gc.freeze()
         SwappingArbiter(self).run()
 
     def _made(self) -> Flask:
@@ -133,9 +140,10 @@ def _leave(_server: Any, _worker: Any) -> None:
 
 
 def _forking(server: Any, worker: Any) -> None:
-    """Before a fork: which generation the process is of, and whether it is one of those that the site starts with."""
+    """Before a fork: which generation the process is of, and whether visitors wait for it: the site starts with it, or
+    it takes the place of one that outgrew its share."""
     mark(server, worker)
-    server.app.first = worker.age <= server.cfg.workers
+    server.app.first = worker.age <= server.cfg.workers or server.replaces_one
 
 
 def _point_out(files: Sequence[Path], base: str) -> None:
@@ -154,7 +162,7 @@ def serve_files(
     files: Sequence[Path],
     host: str,
     port: int,
-    workers: int,
+    workers: int | None,
     threads: int,
     rate: str | None = None,
     sql: ConsoleOptions | None = None,
@@ -164,15 +172,19 @@ def serve_files(
     public_url: str | None = None,
     live: LiveOptions | None = None,
     live_models: Sequence[str] = (),
+    memory: str | None = None,
+    sql_memory: bool = False,
 ) -> None:
     """Serve until interrupted; `rate` limits requests for data (see `web.rate_limit`), `sql` visitors' SQL; `downloads`
     lets them have whole files; `saved` is the file of their saved queries, at most so many; `public_url` is the site's
-    own address; `live` lets visitors try the models, `live_models` says what to load (see `web.live.options`). A file
-    that another replaces is served as soon as its processes are ready (see `web.swap`).
+    own address; `live` lets visitors try the models, `live_models` says what to load (see `web.live.options`). `memory`
+    bounds all processes (see `web.memory`): how many `workers` there are follows from it if that is None, and so does
+    the memory of a query unless `sql_memory`. A file that another replaces is served as soon as its processes are ready
+    (see `web.swap`).
 
     Raises:
-        AtlasError: a file cannot be served or hold saved queries, the rate or the public address cannot be read, or the
-            address cannot be listened on, or live mode's libraries are not installed.
+        AtlasError: a file cannot be served or hold saved queries, the rate, the public address or the memory cannot be
+            read or is not enough, or the address cannot be listened on, or live mode's libraries are not installed.
     """
     if live is not None:
         check_installed()
@@ -180,7 +192,15 @@ def serve_files(
         read_rate(rate)
     if public_url is not None:
         public.read_public_url(public_url)
+    total = read_memory(memory)
     atlases = open_atlases(files)
+    options = sql or ConsoleOptions()
+    budget = divide(
+        total, list(atlases.values()), workers=workers, downloads=max(1, threads // 4) if downloads else 0,
+        limits=options.limits if options.enabled else None, sql_memory=sql_memory,
+    )  # fmt: skip
+    if budget.limits is not None:
+        options = replace(options, limits=budget.limits)
     if live is not None:
         live = replace(live, load=read_models(live_models, atlases))
     kept = None if saved is None else open_saved(saved, files, most_saved)
@@ -188,7 +208,6 @@ def serve_files(
     shown = f"[{host}]" if ":" in host else host
     base = f"http://{shown}:{listening.getsockname()[1]}"
     click.echo(f"Serving {', '.join(atlases)} at {base}/ (Ctrl-C stops)")
-    options = sql or ConsoleOptions()
     # Threads that wait for answers of queries come on top: all others are for pages, however many wait.
     waiting = options.limits.slots + options.limits.waiting + _TURNED_AWAY if options.enabled else 0
     site = Site(files, list(atlases), replace(options, places=max(1, waiting)))
@@ -201,11 +220,12 @@ def serve_files(
     if trying is not None:
         click.echo("Live mode is on: a model is loaded when a visitor first asks something of it.")
         waiting += trying.places
-    # A quarter of the threads may send whole files.
-    sent = max(1, threads // 4) if downloads else 0
 
     def make(site: Site) -> Flask:
-        app = create_app(site.files, rate, site.generation.console, kept, downloads=sent, live=trying)
+        app = create_app(
+            site.files, rate, site.generation.console, kept, downloads=budget.downloads, live=trying,
+            room=lambda slug: budget.room(site.shared / slug),
+        )  # fmt: skip
         app.extensions["status"] = site.status
         if public_url is not None:
             public.register(app, public_url)
@@ -214,7 +234,7 @@ def serve_files(
     settings = {
         "bind": f"fd://{listening.fileno()}",
         "worker_class": Worker,
-        "workers": workers,
+        "workers": budget.workers,
         "threads": threads + waiting,
         "loglevel": "warning",
         "proc_name": "atlas",
@@ -228,7 +248,7 @@ def serve_files(
         "worker_exit": _leave,
     }
     try:
-        _Server(site, make, settings).run()
+        _Server(site, make, settings, budget.share).run()
     finally:
         site.close()
         if trying is not None:

@@ -10,7 +10,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
+import tempfile
+import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,11 +24,24 @@ from gunicorn.arbiter import Arbiter
 from atlas.errors import AtlasError
 from web.generation import Generation, ReplacedError, Seen
 from web.sandbox.console import ConsoleOptions
-from web.sandbox.room import Room
+from web.sandbox.hard_links import HardLinks
 
 _STATUS = "status.json"
+_EVERY = 5
+"""Rounds of the master's loop, of a second each, between two looks at what its processes hold."""
+
+_PATIENCE = 60.0
+"""Seconds that a process answers, at least, whatever it holds."""
+
 _AT_ONCE = 5
 """Seconds that processes have to end when they are not to finish what they do; what is left then is killed."""
+
+
+def _on_disk() -> Path:
+    """Where files may lie that are larger than what should be in memory, as all of /tmp is on some systems."""
+    disk = Path("/var/tmp")
+    chosen = any(name in os.environ for name in ("TMPDIR", "TEMP", "TMP"))
+    return disk if not chosen and os.access(disk, os.W_OK) else Path(tempfile.gettempdir())
 
 
 class Site:
@@ -33,7 +49,7 @@ class Site:
 
     def __init__(self, paths: Sequence[Path], slugs: Sequence[str], sql: ConsoleOptions) -> None:
         self._paths, self._slugs, self._sql = [Path(path) for path in paths], list(slugs), sql
-        self._room = Room()
+        self._links = HardLinks(_on_disk())
         self._number = 0
         self._left: list[Generation] = []
         """Generations that were served before, whose processes may still be answering."""
@@ -42,7 +58,7 @@ class Site:
         self.generation.open()
         for path in self.generation.unlinked:
             click.echo(
-                f"{path} can have no hard link, neither in {self._room.folder.parent} nor beside it: when it is "
+                f"{path} can have no hard link, neither in {self._links.folder.parent} nor beside it: when it is "
                 "replaced, SQL may answer 503 until the new build has taken over. docs/operating.md says why.",
                 err=True,
             )
@@ -54,7 +70,12 @@ class Site:
     @property
     def status(self) -> Path:
         """A file that says, for `/healthz`, why a file that replaced another is not served."""
-        return self._room.folder / _STATUS
+        return self._links.folder / _STATUS
+
+    @property
+    def shared(self) -> Path:
+        """A folder for what the current processes share and spill."""
+        return self.generation.shared
 
     @property
     def files(self) -> list[Path]:
@@ -90,7 +111,7 @@ class Site:
     def close(self) -> None:
         """End what runs SQL and clean up; in the master, when no process is left."""
         self.generation.release(wait=True)
-        self._room.close()
+        self._links.close()
 
     def _made(self) -> Generation:
         made = self._next()
@@ -112,20 +133,29 @@ class Site:
     def _next(self) -> Generation:
         self._number += 1
         try:
-            return Generation(self._paths, self._room, self._number)
+            return Generation(self._paths, self._links, self._number)
         except OSError:
-            self._room.remove(str(self._number))
+            self._links.remove(str(self._number))
             raise
 
     def _tell(self, refused: str | None) -> None:
         """Say why a file is not served, here and to whoever asks `/healthz`."""
         if refused is not None:
-            for folder in self._room.folders:
+            for folder in self._links.folders:
                 refused = re.sub(rf"{re.escape(str(folder))}/\d+/\w+/", "", refused)
             click.echo(f"The build that was served goes on: {refused}", err=True)
         written = self.status.with_suffix(".new")
         written.write_text(json.dumps(refused))
         os.replace(written, self.status)
+
+
+def held(pid: int) -> int:
+    """Bytes of anonymous memory of a process, what it shares divided among those who share it; 0: not known here."""
+    try:
+        found = re.search(r"Pss_Anon: +(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text())
+    except OSError:  # it is gone, or this is not Linux
+        return 0
+    return int(found[1]) * 1024 if found else 0
 
 
 class SwappingArbiter(Arbiter):
@@ -134,6 +164,11 @@ class SwappingArbiter(Arbiter):
 
     _again = False
     _before: Generation | None = None
+    _rounds = 0
+
+    def __init__(self, app: Any) -> None:
+        super().__init__(app)
+        self._grown: set[int] = set()
 
     def handle_hup(self) -> None:
         """Fresh processes, of the files as they are now."""
@@ -154,10 +189,36 @@ class SwappingArbiter(Arbiter):
             self._again = False
         else:
             self._take_over(site.generation)
+        self._rounds += 1
+        if self._rounds % _EVERY == 0:
+            self._end_grown()
         # Processes that still answer are extra: were they counted, one that dies of the others would not be replaced.
-        old = [worker.generation for worker in self.WORKERS.values() if worker.generation is not site.generation]
+        old = [
+            worker
+            for worker in self.WORKERS.values()
+            if worker.generation is not site.generation or worker.pid in self._grown
+        ]
         self.num_workers = self.cfg.workers + len(old)
-        site.clean([*old, self._before])
+        site.clean([*(worker.generation for worker in old), self._before])
+
+    def _end_grown(self) -> None:
+        """Tell a process that holds more than its share to end once it has answered; another is started at once. One
+        at a time, and only as a last resort: all that a process keeps is bounded."""
+        self._grown &= self.WORKERS.keys()
+        if self._grown or not self.app.share:
+            return
+        for pid in self.WORKERS:
+            old = time.monotonic() - self.WORKERS[pid].began > _PATIENCE
+            if old and (size := held(pid)) > self.app.share:
+                self.log.warning(f"Process {pid} holds {size >> 20} MiB, more than its share: another takes its place.")
+                self._grown.add(pid)
+                self.kill_worker(pid, signal.SIGTERM)
+                return
+
+    @property
+    def replaces_one(self) -> bool:
+        """Whether a process is to take the place of one that outgrew its share."""
+        return bool(self._grown)
 
     def _take_over(self, generation: Generation) -> None:
         """Once every new process is ready: end the old ones and let the new ones answer."""
@@ -168,12 +229,13 @@ class SwappingArbiter(Arbiter):
             self.kill_worker(pid, signal.SIGTERM)
         generation.open()
         self._before.release(wait=False)
+        shutil.rmtree(self._before.shared, ignore_errors=True)  # who has mapped its files keeps them
         self._before = None
 
 
 def mark(server: Arbiter, worker: Any) -> None:
-    """Before a fork: which generation the process is of."""
-    worker.generation = server.app.site.generation
+    """Before a fork: which generation the process is of, and when it began."""
+    worker.generation, worker.began = server.app.site.generation, time.monotonic()
 
 
 def forget(server: Arbiter, _worker: Any) -> None:

@@ -112,7 +112,7 @@ def kin(atlas: Atlas, token_id: int, limit: int = 20) -> list[KinToken]:
         TokenError: the id is out of range.
     """
     atlas.tokens[token_id]  # raises
-    lists, weights, totals = atlas.remembered("best neurons of tokens", lambda: _best(atlas))
+    lists, weights, totals = atlas.remembered_large("best neurons of tokens", lambda: _best(atlas))
     own = lists[token_id]
     shared = np.any([lists == one for one in own], axis=0)
     common = (weights[lists] * shared).sum(axis=1)

@@ -53,7 +53,7 @@ def count_kinds(atlas: Atlas, neuron_ids: np.ndarray) -> dict[str, int]:
 
 
 def _kinds(atlas: Atlas) -> _Kinds:
-    return atlas.remembered("kinds of neurons", lambda: _read(atlas))
+    return atlas.remembered_large("kinds of neurons", lambda: _read(atlas))
 
 
 def _read(atlas: Atlas) -> _Kinds:

@@ -1,11 +1,12 @@
 """Where a neuron stands among the others: percentiles of its numbers, its rank in its layer, its neighbours.
 
-Every numeric column of `neuron` is read once and kept sorted, by model and by layer (35 MB for GPT-2 Large), so that a
-page's two dozen percentiles are binary searches.
+Every numeric column of `neuron` is read once and kept sorted, by model and by layer (35 MB for GPT-2 Large, which the
+processes of a site share), so that a page's two dozen percentiles are binary searches.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,25 +48,38 @@ class _Standing:
     rank: np.ndarray
 
 
+def _pieces(atlas: Atlas) -> Iterator[tuple[str, np.ndarray]]:
+    """Of each column that has values: them, sorted; sorted by layer, one behind the other; where each layer begins."""
+    shape = (atlas.info.n_layers, atlas.info.d_mlp)
+    for name in PERCENTILE_COLUMNS:
+        values = atlas.arrays(f'SELECT "{name}" FROM neuron ORDER BY neuron_id')[name]
+        known, plain = ~np.ma.getmaskarray(values), np.ma.getdata(values)
+        if known.any():
+            known, plain = known.reshape(shape), plain.reshape(shape)
+            yield f"model {name}", np.sort(plain[known])
+            yield f"first {name}", np.concatenate(([0], np.cumsum(known.sum(axis=1))))
+            for row, mask in zip(plain, known, strict=True):
+                yield f"layers {name}", np.sort(row[mask])
+    # A stable sort of the negated values keeps equal ones in order of index: the atlas's rule for ties.
+    best = atlas.arrays("SELECT best_congruence FROM neuron ORDER BY neuron_id")["best_congruence"]
+    order = np.argsort(-np.asarray(best).reshape(shape), axis=1, kind="stable").astype(np.int32)
+    yield "order", order.ravel()
+    yield "rank", np.argsort(order, axis=1).astype(np.int32).ravel()
+
+
 def _read(atlas: Atlas) -> _Standing:
     shape = (atlas.info.n_layers, atlas.info.d_mlp)
-    names = ", ".join(f'"{name}"' for name in PERCENTILE_COLUMNS)
-    arrays = atlas.arrays(f"SELECT {names} FROM neuron ORDER BY neuron_id")
+    arrays = atlas.shared("sorted columns", lambda: _pieces(atlas))
     columns = {}
-    for name, values in arrays.items():
-        known = ~np.ma.getmaskarray(values)
-        plain = np.ma.getdata(values)
-        if known.any():
-            by_layer = zip(plain.reshape(shape), known.reshape(shape), strict=True)
-            layers = tuple(np.sort(row[mask]) for row, mask in by_layer)
-            columns[name] = _Sorted(np.sort(plain[known]), layers)
-    # A stable sort of the negated values keeps equal ones in order of index: the atlas's rule for ties.
-    order = np.argsort(-np.asarray(arrays["best_congruence"]).reshape(shape), axis=1, kind="stable")
-    return _Standing(columns, order, np.argsort(order, axis=1))
+    for name in PERCENTILE_COLUMNS:
+        if f"model {name}" in arrays:
+            layers = np.split(arrays[f"layers {name}"], arrays[f"first {name}"][1:-1])
+            columns[name] = _Sorted(arrays[f"model {name}"], tuple(layers))
+    return _Standing(columns, arrays["order"].reshape(shape), arrays["rank"].reshape(shape))
 
 
 def _standing(atlas: Atlas) -> _Standing:
-    return atlas.remembered("standing", lambda: _read(atlas))
+    return atlas.remembered_large("standing", lambda: _read(atlas))
 
 
 def percentiles(atlas: Atlas, neuron: Neuron) -> dict[str, Percentile]:

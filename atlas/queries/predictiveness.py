@@ -66,7 +66,7 @@ def metric_density(atlas: Atlas, choice: MetricChoice) -> tuple[DensityCell, ...
     check_choice(atlas, choice)
     sql = density_sql(choice)
     # There are hundreds of choices: an array of each is small, records would not be.
-    cells = atlas.remembered(f"density {choice}", lambda: np.array(atlas.rows(sql), np.float64).reshape(-1, 5))
+    cells = atlas.remembered_large(f"density {choice}", lambda: np.array(atlas.rows(sql), np.float64).reshape(-1, 5))
     return tuple(DensityCell(*edges, int(n)) for *edges, n in cells.tolist())
 
 
@@ -87,7 +87,7 @@ def contradictions(
             found[name].append(ComparedPair(neuron_ref(atlas, neuron_id), atlas.tokens[token_id], *numbers))
         return tuple(found["denied"]), tuple(found["kept"])
 
-    return atlas.remembered(f"contradictions {limit} {choice}", make)
+    return atlas.remembered_large(f"contradictions {limit} {choice}", make)
 
 
 def correlations(atlas: Atlas, choice: MetricChoice) -> Correlations:
@@ -98,13 +98,13 @@ def correlations(atlas: Atlas, choice: MetricChoice) -> Correlations:
         QueryError: the choice has an unknown word.
     """
     check_choice(atlas, choice)
-    return atlas.remembered(f"correlations {choice}", lambda: _correlations(atlas, choice))
+    return atlas.remembered_large(f"correlations {choice}", lambda: _correlations(atlas, choice))
 
 
 def _correlations(atlas: Atlas, choice: MetricChoice) -> Correlations:
     columns = atlas.arrays(rows_sql(choice))
-    neuron, outcome = np.asarray(columns["neuron_id"], np.int64), np.asarray(columns["metric"], np.float32)
-    values = [np.asarray(columns[by], np.float64) for by in CRITERIA]
+    neuron, outcome = np.asarray(columns["neuron_id"]), np.asarray(columns["metric"], np.float32)
+    values = [np.asarray(columns[by]) for by in CRITERIA]
     found = spearman(values, outcome)
     names = np.unique(neuron)
     chosen = _sample(neuron, names)

@@ -19,30 +19,15 @@ from atlas.records import Centring, CentringRow
 LOOKED_AT = 16
 
 # `sign` is 1 where the atlas's congruence is centred (the mean is put back) and -1 where it is not (it is taken off).
-_BEST = """
-WITH shifted AS MATERIALIZED (SELECT neuron_id, ?::FLOAT * mean_congruence AS gain FROM neuron),
-gaining AS MATERIALIZED (
-    SELECT neuron_id, gain, w_out
-    FROM (SELECT * FROM shifted ORDER BY gain DESC, neuron_id LIMIT {looked_at})
-    JOIN neuron_weight USING (neuron_id)
-),
-offer AS (
-    SELECT w.token_id, g.neuron_id, array_inner_product(w.readout, g.w_out) + g.gain AS value
-    FROM token_weight AS w CROSS JOIN gaining AS g
-    UNION ALL
-    SELECT l.token_id, l.neuron_id, l.congruence + s.gain
-    FROM token_neuron AS l JOIN shifted AS s USING (neuron_id) WHERE l.direction = 'top'
-),
-best AS (
-    SELECT token_id, max(value) AS value, arg_max(neuron_id, (value, -neuron_id)) AS neuron_id FROM offer GROUP BY 1
-),
-last AS (SELECT token_id, min(congruence) AS congruence FROM token_neuron WHERE direction = 'top' GROUP BY 1)
-SELECT best.token_id, best.neuron_id,
-       coalesce(value > last.congruence + (
-           SELECT gain FROM shifted ORDER BY gain DESC, neuron_id LIMIT 1 OFFSET {looked_at}
-       ), TRUE) AS certain
-FROM best JOIN last USING (token_id)
-ORDER BY best.token_id
+_GAIN = "?::FLOAT * mean_congruence AS gain FROM neuron"
+
+_LISTED = f"""
+SELECT token_id, max(value) AS value, arg_max(neuron_id, (value, -neuron_id)) AS neuron_id, min(congruence) AS last
+FROM (
+    SELECT l.token_id, l.neuron_id, l.congruence, l.congruence + s.gain AS value
+    FROM token_neuron AS l JOIN (SELECT neuron_id, {_GAIN}) AS s USING (neuron_id) WHERE l.direction = 'top'
+)
+GROUP BY 1 ORDER BY 1
 """
 
 
@@ -55,9 +40,23 @@ def other_best(atlas: Atlas) -> tuple[np.ndarray, np.ndarray]:
     """
     check_weights(atlas)
     sign = 1 if atlas.info.readout == "unembed" else -1
-    found = atlas.arrays(_BEST.format(looked_at=LOOKED_AT), sign)
-    every_neuron_is_listed = atlas.info.top_neurons >= atlas.info.n_neurons
-    return found["neuron_id"], found["certain"].astype(bool) | every_neuron_is_listed
+    gains = atlas.rows(f"SELECT neuron_id, {_GAIN} ORDER BY gain DESC, neuron_id LIMIT ?", sign, LOOKED_AT + 1)
+    gaining = sorted(gains[:LOOKED_AT])  # by id: of equal values the first counts
+    ids = [neuron_id for neuron_id, _ in gaining]
+    # Found by id, not joined: a join holds vectors of all the neurons' weights.
+    weights = dict(atlas.rows("SELECT neuron_id, w_out FROM neuron_weight WHERE list_contains(?, neuron_id)", ids))
+    products = ", ".join(f"array_inner_product(readout, ?::FLOAT[{atlas.info.d_model}]) AS v{place}"
+                         for place in range(len(ids)))  # fmt: skip
+    columns = atlas.arrays(f"SELECT {products} FROM token_weight ORDER BY token_id", *(weights[i] for i in ids))
+    offers = np.stack([column + np.float32(gain) for column, (_, gain) in zip(columns.values(), gaining, strict=True)])
+    place = offers.argmax(axis=0)
+    best, value = np.array(ids)[place], offers.max(axis=0)
+    listed = atlas.arrays(_LISTED, sign)
+    better = (listed["value"] > value) | ((listed["value"] == value) & (listed["neuron_id"] < best))
+    best, value = np.where(better, listed["neuron_id"], best), np.maximum(value, listed["value"])
+    if len(gains) <= LOOKED_AT or atlas.info.top_neurons >= atlas.info.n_neurons:
+        return best, np.ones(len(best), bool)
+    return best, value > listed["last"] + np.float32(gains[LOOKED_AT][1])
 
 
 def centring(atlas: Atlas, limit: int = 20) -> Centring:
@@ -66,7 +65,7 @@ def centring(atlas: Atlas, limit: int = 20) -> Centring:
     Raises:
         WeightsError: the atlas holds no weights.
     """
-    return atlas.remembered(f"centring {limit}", lambda: _centring(atlas, limit))
+    return atlas.remembered_large(f"centring {limit}", lambda: _centring(atlas, limit))
 
 
 def _centring(atlas: Atlas, limit: int) -> Centring:

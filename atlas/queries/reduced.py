@@ -19,6 +19,9 @@ from atlas.records import HubChange, ReducedHubs, ReducedPair
 LIST_LENGTH = 10
 """k: best tokens (neurons) whose mean congruence is what is usual for a neuron (token)."""
 
+_AT_ONCE = 4096
+"""Tokens whose lists are in memory at once."""
+
 _MEANS = """
 SELECT {unit} AS unit, avg(congruence) AS mean FROM {table} WHERE direction = 'top' AND rank <= ? GROUP BY {unit}
 """
@@ -50,7 +53,7 @@ def reduced_neurons(atlas: Atlas, token_id: int) -> list[ReducedPair]:
 
 def reduced_hubs(atlas: Atlas, limit: int = 20) -> ReducedHubs:
     """What ranking every token's stored neurons by reduced congruence does to hubs; looked for once in a process."""
-    return atlas.remembered(f"reduced hubs of {limit}", lambda: _hubs(atlas, limit))
+    return atlas.remembered_large(f"reduced hubs of {limit}", lambda: _hubs(atlas, limit))
 
 
 def _ranked(pairs: Iterable[ReducedPair]) -> list[ReducedPair]:
@@ -80,17 +83,21 @@ def _means(atlas: Atlas, table: str, unit: str, n_units: int) -> np.ndarray:
 
 
 def _hubs(atlas: Atlas, limit: int) -> ReducedHubs:
-    lists = atlas.arrays(
-        "SELECT neuron_id, congruence FROM token_neuron WHERE direction = 'top' ORDER BY token_id, neuron_id"
-    )
-    n_neurons, shape = atlas.info.n_neurons, (atlas.info.d_vocab, -1)
-    neuron = np.asarray(lists["neuron_id"]).reshape(shape)
-    # What is usual for the token is the same for its whole list, and changes no order in it.
-    score = 2 * np.asarray(lists["congruence"], np.float64).reshape(shape) - _neuron_means(atlas)[neuron]
-    order = np.argsort(-score, axis=1, kind="stable")[:, :LIST_LENGTH]
-    chosen = np.take_along_axis(neuron, order, axis=1)
-    counts = np.bincount(chosen.ravel(), minlength=n_neurons)
-    best = np.bincount(chosen[:, 0], minlength=n_neurons)
+    n_neurons, means = atlas.info.n_neurons, _neuron_means(atlas)
+    counts, best = np.zeros(n_neurons, np.int64), np.zeros(n_neurons, np.int64)
+    for first in range(0, atlas.info.d_vocab, _AT_ONCE):
+        lists = atlas.arrays(
+            "SELECT neuron_id, congruence FROM token_neuron WHERE direction = 'top' AND token_id BETWEEN ? AND ? "
+            "ORDER BY token_id, neuron_id",
+            first, first + _AT_ONCE - 1,
+        )  # fmt: skip
+        neuron = np.asarray(lists["neuron_id"]).reshape(min(_AT_ONCE, atlas.info.d_vocab - first), -1)
+        # What is usual for the token is the same for its whole list, and changes no order in it.
+        score = 2 * np.asarray(lists["congruence"], np.float64).reshape(neuron.shape) - means[neuron]
+        order = np.argsort(-score, axis=1, kind="stable")[:, :LIST_LENGTH]
+        chosen = np.take_along_axis(neuron, order, axis=1)
+        counts += np.bincount(chosen.ravel(), minlength=n_neurons)
+        best += np.bincount(chosen[:, 0], minlength=n_neurons)
     plain = np.asarray(atlas.arrays("SELECT hub_count FROM neuron ORDER BY neuron_id")["hub_count"], np.int64)
 
     def greatest(by: np.ndarray) -> tuple[HubChange, ...]:

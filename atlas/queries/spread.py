@@ -27,16 +27,10 @@ QUANTILES = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
 SIDES = ("out", "in", "gate")
 """Weights that neurons can be compared by."""
 
-_TOKENS = """
-SELECT token_id, array_inner_product(w.readout, (SELECT w_out FROM neuron_weight WHERE neuron_id = ?)) AS value
-FROM token_weight AS w ORDER BY token_id
-"""
-_NEURONS = """
-SELECT neuron_id, array_inner_product(w.w_out, (SELECT readout FROM token_weight WHERE token_id = ?)) AS value
-FROM neuron_weight AS w ORDER BY neuron_id
-"""
-# One bare scan, in order of neuron_id: a join with `neuron` for the norms would carry every vector along (3 x slower).
-_PRODUCTS = "SELECT array_inner_product(w_{side}, ?::FLOAT[{d_model}]) AS value FROM neuron_weight ORDER BY neuron_id"
+# Bare scans, in order of id. A join with `neuron` for the norms would carry every vector along (3 x slower), and a
+# vector that the query itself looks up takes several times the memory of one that it is given.
+_TOKENS = "SELECT array_inner_product(readout, ?::FLOAT[{d_model}]) AS value FROM token_weight ORDER BY token_id"
+_NEURONS = "SELECT array_inner_product(w_{side}, ?::FLOAT[{d_model}]) AS value FROM neuron_weight ORDER BY neuron_id"
 
 
 def check_weights(atlas: Atlas) -> None:
@@ -60,7 +54,9 @@ def token_spread(atlas: Atlas, neuron_id: int, *, n_bars: int = 80, limit: int =
         NeuronNameError: the id is out of range.
     """
     check_weights(atlas)
-    values = np.asarray(atlas.arrays(_TOKENS, neuron_id)["value"], dtype=np.float32)
+    vector = atlas.rows("SELECT w_out FROM neuron_weight WHERE neuron_id = ?", neuron_id)[0][0]
+    sql = _TOKENS.format(d_model=atlas.info.d_model)
+    values = np.asarray(atlas.arrays(sql, vector)["value"], dtype=np.float32)
     counts, edges = np.histogram(values, bins=n_bars)
     bars = tuple(
         SpreadBar(float(low), float(high), int(n)) for low, high, n in zip(edges[:-1], edges[1:], counts, strict=True)
@@ -84,8 +80,10 @@ def neuron_spread(atlas: Atlas, token_id: int, *, limit: int = 60) -> NeuronSpre
         TokenError: the id is out of range.
     """
     check_weights(atlas)
-    atlas.tokens[token_id]
-    values = np.asarray(atlas.arrays(_NEURONS, token_id)["value"], dtype=np.float32)
+    atlas.tokens[token_id]  # raises
+    vector = atlas.rows("SELECT readout FROM token_weight WHERE token_id = ?", token_id)[0][0]
+    sql = _NEURONS.format(side="out", d_model=atlas.info.d_model)
+    values = np.asarray(atlas.arrays(sql, vector)["value"], dtype=np.float32)
     by_layer = np.quantile(values.reshape(atlas.info.n_layers, atlas.info.d_mlp), QUANTILES, axis=1).T
     layers = tuple(LayerSpread(layer, tuple(map(float, row))) for layer, row in enumerate(by_layer))
     farthest = np.argsort(-np.abs(values), kind="stable")[:limit]
@@ -112,7 +110,7 @@ def similar_neurons(atlas: Atlas, neuron_id: int, side: str = "out", *, limit: i
     if not norms[neuron_id]:
         return []
     vector = atlas.rows(f"SELECT w_{side} FROM neuron_weight WHERE neuron_id = ?", neuron_id)[0][0]
-    sql = _PRODUCTS.format(side=side, d_model=atlas.info.d_model)
+    sql = _NEURONS.format(side=side, d_model=atlas.info.d_model)
     products = np.asarray(atlas.arrays(sql, vector)["value"], dtype=np.float64)
     others = np.flatnonzero(norms)
     others = others[others != neuron_id]

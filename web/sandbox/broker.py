@@ -38,9 +38,6 @@ _CONTROL = 3
 _UTC = zoneinfo.ZoneInfo("UTC")
 """The one zone that workers need: read here, since they can read no file, and kept, so that `zoneinfo` finds it."""
 
-_MOST_WARM = 4
-"""Workers of one atlas that wait for a query, at most: each holds some 20 MB."""
-
 _FAIR = 0.5
 """A query that had less than this of its time, since others ran, is told to come again, not that it takes too long."""
 
@@ -123,7 +120,7 @@ class Broker:
 
     def _keep_warm(self) -> None:
         """Workers enough, of every atlas, that a query need not wait for one."""
-        wanted = min(self._limits.slots + 1, _MOST_WARM)
+        wanted = self._limits.ready
         for atlas, later in enumerate(self._not_before):
             idle = sum(item.atlas == atlas for key, item in self._workers.items() if key not in self._running)
             if time.monotonic() >= later:

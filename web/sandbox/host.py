@@ -22,9 +22,9 @@ import duckdb
 
 from web.sandbox import wire
 from web.sandbox.errors import SqlBusy, SqlError, SqlFailed, SqlTimeout, SqlUnavailable
+from web.sandbox.hard_links import HardLinks
 from web.sandbox.job import EMPTY, FIRST_FILE, Served, hold, link
 from web.sandbox.limits import Limits
-from web.sandbox.room import Room
 
 _BOOT = "import json,sys; sys.path[:] = json.loads(sys.argv.pop()); from web.sandbox.broker import main; main()"
 _SIGNALS = [
@@ -48,7 +48,8 @@ class Host:
     A statement is about one of them and can name the others: `names` is what their databases are called, without it
     as their files are.
     `places` is how many threads of one process may wait for answers at once, so that some are left for pages.
-    `folder` is where links to the files are made; unless given, in a room of its own, which keeps the files openable.
+    `folder` is where links to the files are made; unless given, one of its own, with hard links that keep the files
+    openable.
     `without` is for tests: layers that workers go without.
     """
 
@@ -64,10 +65,12 @@ class Host:
     ) -> None:
         self.limits = limits
         paths = [Path(file) for file in files]
-        self._room = None if folder else Room()
-        opened = [self._room.link(path, f"file{number}") for number, path in enumerate(paths)] if self._room else paths
+        self._links = None if folder else HardLinks()
+        opened = paths
+        if self._links is not None:
+            opened = [self._links.link(path, f"file{number}") for number, path in enumerate(paths)]
         self._held = [hold(path) for path in opened]
-        folder = folder or self._room.folder
+        folder = folder or self._links.folder
         self._served = [
             Served(path.resolve(), link(folder / str(number), path, FIRST_FILE + number, name), name)
             for number, (path, name) in enumerate(zip(opened, names or [path.stem for path in paths], strict=True))
@@ -114,8 +117,8 @@ class Host:
             for descriptor in self._held:
                 os.close(descriptor)
             self._held.clear()
-            if self._room is not None:
-                self._room.close()
+            if self._links is not None:
+                self._links.close()
 
     def __del__(self) -> None:
         with suppress(Exception):

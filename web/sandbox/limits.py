@@ -18,6 +18,9 @@ TURNED_AWAY = 0.5
 """Seconds that a query waits for which there is no room, before it is told so: whoever asks again at once would keep
 the site busy with saying no."""
 
+MOST_WARM = 4
+"""Workers of one atlas that wait for a query, at most: each holds some 20 MB."""
+
 STARTING = 60.0
 """Seconds that the first worker of a site may take to start."""
 
@@ -36,7 +39,9 @@ class Limits:
     seconds: float = 5.0
     """From the request to its answer; waiting for a turn is part of it."""
     memory: int = 256 * _MIB
-    """Bytes for DuckDB's buffers; the process may hold a little more (see `data` and `address_space`)."""
+    """Bytes for DuckDB's buffers; the process may hold more (see `data` and `address_space`)."""
+    beyond: int = 350 * _MIB
+    """Bytes that it may hold beyond them: what DuckDB does not count (parsing, functions, the answer), and Python."""
     rows: int = 10_000
     """Rows of an answer."""
     bytes: int = 2 * _MIB
@@ -50,6 +55,14 @@ class Limits:
     waiting: int = 8
     """Queries that wait for their turn for as long as they may take; others wait for half a second."""
 
+    warm: int = MOST_WARM
+    """Workers of one atlas that wait for a query, at most."""
+
+    @property
+    def ready(self) -> int:
+        """Workers of one atlas that wait for a query."""
+        return min(self.slots + 1, self.warm)
+
     @property
     def slots(self) -> int:
         """Queries that run at once."""
@@ -57,11 +70,10 @@ class Limits:
 
     @property
     def data(self) -> int:
-        """Bytes of private memory at which the system refuses a worker more: what DuckDB does not count (parsing,
-        scalar functions, the answer) and Python itself come on top of the buffers."""
-        return self.memory + 350 * _MIB
+        """Bytes of private memory at which the system refuses a worker more."""
+        return self.memory + self.beyond
 
     @property
     def address_space(self) -> int:
         """Bytes of address space, shared libraries and unused reservations included."""
-        return 2 * self.data
+        return self.data + 600 * _MIB

@@ -23,14 +23,14 @@ _YOUNG = 60.0
 """Seconds: a folder younger than this may not be locked yet."""
 
 
-class Room:
+class HardLinks:
     """Folders with hard links of served files; `folder` is the one in the temporary folder, for other small things."""
 
-    def __init__(self) -> None:
+    def __init__(self, temporary: Path | None = None) -> None:
         self._folders: list[Path] = []
         self._locks: list[int] = []
         self._end = weakref.finalize(self, _remove, self._folders, self._locks, os.getpid())
-        temporary = Path(tempfile.gettempdir())
+        temporary = temporary or Path(tempfile.gettempdir())
         _sweep(temporary, _PREFIX)
         self.folder = self._made(temporary, _PREFIX)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from web.sandbox import room as module
-from web.sandbox.room import Room
+from web.sandbox.hard_links import HardLinks
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def file(tmp_path) -> Path:
 @pytest.fixture
 def room(temporary):
     """A room, closed after the test."""
-    made = Room()
+    made = HardLinks()
     yield made
     made.close()
 
@@ -89,22 +89,22 @@ def test_another_file_system_has_the_links_beside_the_file(room, file, monkeypat
 def test_where_no_link_can_be_made_the_file_is_its_own(room, file, monkeypatch):
     refuse_links(monkeypatch, room.folder, file.parent)
     assert room.link(file, "1") == file
-    monkeypatch.setattr(module.Room, "_made", lambda *_: os.listdir("/nothing/there"))  # as in a read-only folder
+    monkeypatch.setattr(module.HardLinks, "_made", lambda *_: os.listdir("/nothing/there"))  # as in a read-only folder
     assert room.link(file, "1") == file
 
 
 def test_what_a_killed_server_left_is_removed_and_nothing_else(temporary, file, monkeypatch):
     code = "import os, sys, tempfile; tempfile.gettempdir = lambda: sys.argv[1]\n"
-    code += "from pathlib import Path; from web.sandbox.room import Room\n"
-    code += "room = Room(); room.link(Path(sys.argv[2]), '1'); os.kill(os.getpid(), 9)"
+    code += "from pathlib import Path; from web.sandbox.hard_links import HardLinks\n"
+    code += "room = HardLinks(); room.link(Path(sys.argv[2]), '1'); os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", code, str(temporary), str(file)], check=False)
     (left,) = temporary.iterdir()
     (temporary / "atlas-served-notes.txt").write_text("somebody's")
     (temporary / "other").mkdir()
-    live = Room()
+    live = HardLinks()
     assert left.exists()  # it may be one that is just being made
     monkeypatch.setattr(module, "_YOUNG", -1.0)
-    after = Room()
+    after = HardLinks()
     assert not left.exists()
     assert live.folder.exists()
     assert file.stat().st_nlink == 1
