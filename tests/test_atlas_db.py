@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from atlas import open_atlas
-from atlas.db import query_together
+from atlas.db import answer_together
 from atlas.errors import NotAnAtlasError, QueryError, SchemaVersionError, TokenError
 from atlas.schema import SCHEMA_VERSION, schema_sql
 
@@ -179,8 +179,8 @@ def test_a_quote_in_a_path_is_a_part_of_the_path(tiny_llama_atlas, tiny_gpt2_atl
     for path, target in zip(paths, (tiny_llama_atlas, tiny_gpt2_atlas), strict=True):
         path.symlink_to(target)
     opened = [open_atlas(path) for path in paths]
-    answer = query_together(opened, 'SELECT a.slug, b.slug FROM atlas AS a, "tiny-gpt2".atlas AS b')
-    assert answer.rows == (("tiny-llama", "tiny-gpt2"),)
+    answer = answer_together(opened, 'SELECT a.slug, b.slug FROM atlas AS a, "tiny-gpt2".atlas AS b')
+    assert answer.rows == (["tiny-llama", "tiny-gpt2"],)
     assert [atlas.query("SELECT slug FROM atlas").rows for atlas in opened] == [(("tiny-llama",),), (("tiny-gpt2",),)]
     for atlas in opened:
         atlas.close()

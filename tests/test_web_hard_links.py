@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from web.sandbox import room as module
+from web.sandbox import hard_links as module
 from web.sandbox.hard_links import HardLinks
 
 
@@ -32,8 +32,8 @@ def file(tmp_path) -> Path:
 
 
 @pytest.fixture
-def room(temporary):
-    """A room, closed after the test."""
+def links(temporary):
+    """A server's links, removed after the test."""
     made = HardLinks()
     yield made
     made.close()
@@ -51,52 +51,52 @@ def refuse_links(monkeypatch, *folders: Path) -> None:
     monkeypatch.setattr(os, "link", refusing)
 
 
-def test_a_replaced_file_keeps_its_second_name(room, temporary, file):
-    kept = room.link(file, "1/file0")
-    assert kept == room.folder / "1" / "file0" / "a.duckdb"
-    assert room.folder.parent == temporary
+def test_a_replaced_file_keeps_its_second_name(links, temporary, file):
+    kept = links.link(file, "1/file0")
+    assert kept == links.folder / "1" / "file0" / "a.duckdb"
+    assert links.folder.parent == temporary
     file.with_name("new").write_text("second")
     os.replace(file.with_name("new"), file)
-    assert (kept.read_text(), room.link(file, "2/file0").read_text()) == ("first", "second")
+    assert (kept.read_text(), links.link(file, "2/file0").read_text()) == ("first", "second")
     assert os.listdir(file.parent) == ["a.duckdb"]
-    room.remove("1")
-    assert os.listdir(room.folder) == ["2"]
-    room.close()
+    links.remove("1")
+    assert os.listdir(links.folder) == ["2"]
+    links.close()
     assert os.listdir(temporary) == []
 
 
-def test_a_symbolic_link_is_followed(room, file, tmp_path):
+def test_a_symbolic_link_is_followed(links, file, tmp_path):
     current = tmp_path / "current.duckdb"
     current.symlink_to(file)
-    kept = room.link(current, "1")
+    kept = links.link(current, "1")
     assert kept.name == "current.duckdb"
     assert not kept.is_symlink()
     assert kept.samefile(file)
 
 
-def test_another_file_system_has_the_links_beside_the_file(room, file, monkeypatch):
-    refuse_links(monkeypatch, room.folder)
-    first, second = room.link(file, "1/file0"), room.link(file, "2/file0")
+def test_another_file_system_has_the_links_beside_the_file(links, file, monkeypatch):
+    refuse_links(monkeypatch, links.folder)
+    first, second = links.link(file, "1/file0"), links.link(file, "2/file0")
     assert first.samefile(file)
     assert first.parents[2] == second.parents[2]
     assert first.parents[2].parent == file.parent
     assert first.parents[2].name.startswith(".")
-    assert set(room.folders) == {room.folder, first.parents[2]}
-    room.close()
+    assert set(links.folders) == {links.folder, first.parents[2]}
+    links.close()
     assert os.listdir(file.parent) == ["a.duckdb"]
 
 
-def test_where_no_link_can_be_made_the_file_is_its_own(room, file, monkeypatch):
-    refuse_links(monkeypatch, room.folder, file.parent)
-    assert room.link(file, "1") == file
+def test_where_no_link_can_be_made_the_file_is_its_own(links, file, monkeypatch):
+    refuse_links(monkeypatch, links.folder, file.parent)
+    assert links.link(file, "1") == file
     monkeypatch.setattr(module.HardLinks, "_made", lambda *_: os.listdir("/nothing/there"))  # as in a read-only folder
-    assert room.link(file, "1") == file
+    assert links.link(file, "1") == file
 
 
 def test_what_a_killed_server_left_is_removed_and_nothing_else(temporary, file, monkeypatch):
     code = "import os, sys, tempfile; tempfile.gettempdir = lambda: sys.argv[1]\n"
     code += "from pathlib import Path; from web.sandbox.hard_links import HardLinks\n"
-    code += "room = HardLinks(); room.link(Path(sys.argv[2]), '1'); os.kill(os.getpid(), 9)"
+    code += "links = HardLinks(); links.link(Path(sys.argv[2]), '1'); os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", code, str(temporary), str(file)], check=False)
     (left,) = temporary.iterdir()
     (temporary / "atlas-served-notes.txt").write_text("somebody's")
@@ -115,10 +115,10 @@ def test_what_a_killed_server_left_is_removed_and_nothing_else(temporary, file, 
     after.close()
 
 
-def test_a_forked_process_removes_nothing_and_keeps_the_room_locked(room, monkeypatch):
+def test_a_forked_process_removes_nothing_and_keeps_the_folder_locked(links, monkeypatch):
     child = os.fork()
     if child == 0:
-        room.close()
+        links.close()
         os._exit(0)
     os.waitpid(child, 0)
-    assert room.folder.exists()
+    assert links.folder.exists()

@@ -27,13 +27,15 @@ from tests.answer_types import known
 from tests.hostile_sql import ALL, DATABASE, HOSTILE, OTHER
 from web.sandbox.errors import SqlBusy, SqlError, SqlFailed, SqlRefused, SqlTimeout, SqlUnavailable
 from web.sandbox.host import Host
-from web.sandbox.limits import LATEST, TURNED_AWAY, Limits
+from web.sandbox.limits import TURNED_AWAY, Limits
 from web.sandbox.sandbox import Sandbox
 
 SLOW = "SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b"
 LIMITS = Limits(seconds=1, running=2)
 PATIENT = Limits(seconds=60, running=2)
 """Where time is not what is tested."""
+AT_LAST = 20
+"""Seconds by which a query with a limit of one has ended, on whatever machine; most of those here never would."""
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +48,8 @@ def served(tiny_llama_atlas, tiny_gpt2_atlas, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def sandbox(served):
-    """A sandbox with a limit of one second, the other atlas attached."""
-    host = together(served)
+    """A sandbox with time enough, the other atlas attached."""
+    host = together(served, PATIENT)
     with closing(Sandbox(served, host=(host, 0))) as made:
         yield made
     host.close()
@@ -115,31 +117,26 @@ def test_every_layer_is_on_and_nothing_can_be_done(sandbox):
     assert sandbox.why_not() is None
 
 
+REFUSED = {
+    "writes", "copy through other statements", "other databases", "the database beside it", "several statements",
+    "what it tells",
+}  # fmt: skip
+
+
 def test_no_hostile_statement_writes_tells_or_outlives_its_time(sandbox, served):
     assert len(ALL) >= 60
     before = state(served.parent)
-    with ThreadPoolExecutor(LIMITS.running) as pool:
-        ends = list(pool.map(lambda item: asked(sandbox, item[1], served), ALL))
-    # On a machine that others use, a place may not be free yet.
-    ends = [
-        asked(sandbox, sql, served) if isinstance(end, SqlBusy) else (took, end)
-        for (_, sql), (took, end) in zip(ALL, ends, strict=True)
-    ]
-    late = [(what, sql[:60], took) for (what, sql), (took, _) in zip(ALL, ends, strict=True) if took > 1 + LATEST]
+    with closing(Sandbox(served, host=(together(served), 0))) as hasty, ThreadPoolExecutor(LIMITS.running) as pool:
+        ends = list(pool.map(lambda item: asked(sandbox if item[0] in REFUSED else hasty, item[1], served), ALL))
+        hasty._host.close()
+    late = [(what, sql[:60], took) for (what, sql), (took, _) in zip(ALL, ends, strict=True) if took > AT_LAST]
     assert late == []
     assert state(served.parent) == before
     for (what, sql), (_, end) in zip(ALL, ends, strict=True):
         said = str(end) if isinstance(end, SqlError) else json.dumps(end.rows)
         if DATABASE not in sql and OTHER not in sql:  # what a visitor wrote may come back
             assert str(served.parent) not in said, (what, sql)
-        if what in (
-            "writes",
-            "copy through other statements",
-            "other databases",
-            "the database beside it",
-            "several statements",
-            "what it tells",
-        ):
+        if what in REFUSED:
             assert isinstance(end, SqlRefused | SqlFailed), (what, sql)
     assert sandbox.ask("SELECT count(*) FROM neuron").rows == [[144]]
 
@@ -152,7 +149,8 @@ def test_nothing_is_written_even_without_the_gate_and_another_layer(served, miss
     with closing(without(served, *missing)) as bare, ThreadPoolExecutor(LIMITS.running) as pool:
         statements = [sql for kind in kinds for sql in HOSTILE[kind]]
         ends = list(pool.map(lambda sql: asked(bare, sql, served), statements))
-        assert max(took for took, _ in ends) <= 1 + LATEST
+        assert max(took for took, _ in ends) <= AT_LAST
+    with closing(without(served, *missing, limits=PATIENT)) as bare:
         for path in (served, beside(served)):
             with pytest.raises(SqlFailed):
                 bare.ask(f"COPY (SELECT 'junk') TO '{path}' (FORMAT csv, USE_TMP_FILE false)")
@@ -314,7 +312,7 @@ def test_errors_say_what_and_where(sandbox, sql, kind, text, position):
 
 
 def test_answers_are_bounded(served):
-    limits = Limits(seconds=2, rows=10, bytes=5000, cell=100)
+    limits = Limits(seconds=60, rows=10, bytes=5000, cell=100)
     with closing(Sandbox(served, limits)) as small:
         rows = small.ask("FROM range(1000)")
         assert rows.truncated
@@ -376,7 +374,7 @@ def test_a_crash_costs_one_query(sandbox):
 
 
 def test_nothing_of_a_query_is_left_for_the_next(served):
-    with closing(without(served, "gate", limits=Limits(seconds=2, running=1))) as bare:
+    with closing(without(served, "gate", limits=PATIENT)) as bare:
         for sql in ("CREATE TEMP TABLE left_behind AS SELECT 1", "SET VARIABLE left_behind = 1"):
             bare.ask(sql)
         with pytest.raises(SqlFailed, match="left_behind does not exist"):
@@ -385,40 +383,44 @@ def test_nothing_of_a_query_is_left_for_the_next(served):
 
 
 def test_turns_are_bounded_and_nobody_waits_longer_than_promised(served):
-    with closing(Sandbox(served, Limits(seconds=1, running=1, waiting=2))) as one:
+    with closing(Sandbox(served, Limits(seconds=3, running=1, waiting=2))) as one:
         with ThreadPoolExecutor(6) as pool:
             ends = list(pool.map(lambda _: asked(one, SLOW, served), range(6)))
-        assert max(took for took, _ in ends) <= 1 + LATEST
+        assert max(took for took, _ in ends) <= AT_LAST
         kinds = sorted(type(end).__name__ for _, end in ends)
         assert kinds.count("SqlTimeout") == 1
         assert kinds.count("SqlBusy") == 5
         turned_away = min(took for took, end in ends if isinstance(end, SqlBusy))
-        assert TURNED_AWAY - 0.01 <= turned_away < 1  # not at once: whoever asks again at once is slowed
+        assert TURNED_AWAY - 0.01 <= turned_away < 3  # not at once: whoever asks again at once is slowed
         assert all(end.retry_after >= 1 for _, end in ends if isinstance(end, SqlBusy))
 
 
 def test_places_for_waiting_are_bounded(served):
-    host = Host([served], LIMITS, places=1)
+    host = Host([served], Limits(seconds=5, running=2), places=1)
     with closing(Sandbox(served, host=(host, 0))) as narrow:
         thread = threading.Thread(target=lambda: asked(narrow, SLOW, served))
         thread.start()
-        time.sleep(0.2)
-        with pytest.raises(SqlBusy):
-            narrow.ask("SELECT 1")
+        busy = False
+        while thread.is_alive() and not busy:
+            try:
+                narrow.ask("SELECT 1")  # until the other query has the only place
+            except SqlBusy:
+                busy = True
         thread.join()
+        assert busy
         assert narrow.ask("SELECT 1").rows == [[1]]
     host.close()
 
 
 def test_a_visitor_who_leaves_ends_the_query(served):
-    with closing(Sandbox(served, Limits(seconds=20, running=1))) as one:
+    with closing(Sandbox(served, PATIENT)) as one:
         ours, theirs = socket.socketpair()
         threading.Timer(0.3, theirs.close).start()
         start = time.monotonic()
         with ours, pytest.raises(SqlTimeout, match="left"):
             one.ask(SLOW, client=ours)
         assert one.ask("SELECT 1").rows == [[1]]
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < 40  # it alone would take a minute
 
 
 def test_the_broker_is_small_and_clean(sandbox):
@@ -462,7 +464,7 @@ import os
 from pathlib import Path
 from web.sandbox.limits import Limits
 from web.sandbox.sandbox import Sandbox
-sandbox = Sandbox(Path({str(served)!r}), Limits(seconds=2))
+sandbox = Sandbox(Path({str(served)!r}), Limits(seconds=60))
 sandbox.layers()
 broker = sandbox._host._pid
 child = os.fork()
