@@ -13,6 +13,7 @@ from ingest.accumulators import ExampleLists
 from ingest.accumulators.activations import ActivationResult
 from ingest.accumulators.predictions import PredictionResult
 from ingest.pairs import CandidatePairs
+from ingest.reduction.exact import LIMB_BITS, LIMBS
 from ingest.stream import INTERVAL_EXAMPLES, N_INTERVALS
 from ingest.texts import TextStore
 from ingest.tokens import Text
@@ -38,6 +39,7 @@ def made_up_reader(rng: np.random.Generator, shape: Shape, pairs: CandidatePairs
     statistics = ActivationResult(
         _histogram(rng, neurons), zeros, zeros + 1, zeros, zeros, torch.full((neurons,), -0.17), best,
         torch.full((neurons,), N_POSITIONS // 2),
+        torch.from_numpy(rng.integers(0, 1 << LIMB_BITS, (4, LIMBS, neurons))),
     )  # fmt: skip
     counts = {}
     for role in ("input", "actual", "predicted"):

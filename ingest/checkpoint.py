@@ -119,7 +119,8 @@ class CheckpointFolder:
 
     def sweep(self) -> None:
         """Remove what processes that were killed while writing left, while no other is writing."""
-        for pattern in ("*.unfinished", ".tmp*"):  # Ours, and safetensors' own.
+        # Ours, safetensors' own, and a page that tried whether the folder can be written.
+        for pattern in ("*.unfinished", ".tmp*", "trial.tmp-*"):
             for leftover in self.folder.glob(pattern):
                 leftover.unlink(missing_ok=True)
 

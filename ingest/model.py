@@ -134,7 +134,7 @@ def describe(name: str, revision: str | None, bridge: Any, tokenizer: Any) -> Lo
             fingerprint=_fingerprint(bridge.original_model),
             bridge=bridge,
             tokenizer=tokenizer,
-            layers=[_raw_layer(name, i, block, behind[i], bridge.cfg) for i, block in enumerate(bridge.blocks)],
+            layers=[_raw_layer(block, behind[i], bridge.cfg) for i, block in enumerate(bridge.blocks)],
             embedding=bridge.W_E.detach(),
             unembedding=bridge.W_U.detach().T,
             final_gain=norm_gain(bridge.ln_final, bridge.cfg.d_model),
@@ -148,14 +148,9 @@ def describe(name: str, revision: str | None, bridge: Any, tokenizer: Any) -> Lo
     return model
 
 
-def _raw_layer(name: str, layer: int, block: Any, behind: Behind, cfg: Any) -> RawLayer:
+def _raw_layer(block: Any, behind: Behind, cfg: Any) -> RawLayer:
     mlp, norm = block.mlp, None
     w_in, w_out, w_gate = mlp.W_in.detach(), mlp.W_out.detach(), mlp.W_gate
-    if any(side is not None and side.shape != w_out.T.shape for side in (w_in, w_gate)):
-        raise ModelError(
-            f"Layer {layer} of {name!r} has input weights of shape {tuple(w_in.shape)} for output weights of shape "
-            f"{tuple(w_out.shape)}: how this architecture stores its MLP is not supported."
-        )
     if "ln2" in block.submodules:
         norm = block.ln2
     elif cfg.parallel_attn_mlp and "ln1" in block.submodules:

@@ -238,7 +238,7 @@ def test_no_part_of_a_file_passes_for_an_atlas(tiny_llama_atlas, tmp_path):
 
 
 def test_a_file_that_can_have_no_link_is_served_all_the_same(tiny_llama_atlas, monkeypatch, capsys):
-    monkeypatch.setattr(Room, "link", lambda self, path, place: path)
+    monkeypatch.setattr(HardLinks, "link", lambda self, path, place: path)
     site = Site([tiny_llama_atlas], ["tiny-llama"], ConsoleOptions(enabled=False))
     try:
         with open_atlas(tiny_llama_atlas) as atlas:

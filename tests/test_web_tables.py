@@ -105,7 +105,7 @@ def test_an_unknown_table_is_not_found(client, name):
         )
         assert response.status_code == 404
         if "%2F" not in name.upper():
-            assert "there is activation_histogram, atlas, " in response.json["error"]["message"]
+            assert "there is activation_histogram, activation_sum, atlas, " in response.json["error"]["message"]
 
 
 def test_a_view_is_not_sent_whole(client):
