@@ -13,10 +13,16 @@ LOADED = """() => Array.from(document.querySelectorAll('.lazy')).every(
 """Every part that comes later is there, but those in details that are closed."""
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(
-    "path",
-    ["/tiny-llama/L1N7", "/tiny-llama", "/tiny-llama/token/5", "/tiny-llama/compare?n=L1N7&n=L2N3", "/tiny-llama/hubs"],
+    ("path", "scheme"),
+    [
+        ("/tiny-llama/L1N7", "light"),
+        ("/tiny-llama/L1N7", "dark"),
+        ("/tiny-llama", "dark"),
+        ("/tiny-llama/token/5", "light"),
+        ("/tiny-llama/compare?n=L1N7&n=L2N3", "dark"),
+        ("/tiny-llama/hubs", "light"),
+    ],
 )
 def test_charts_are_drawn_and_nothing_complains(chromium, site, path, scheme):
     context = new_context(chromium, viewport={"width": 360, "height": 20000}, color_scheme=scheme)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import duckdb
@@ -117,8 +119,15 @@ def test_too_little_is_refused_by_the_command(tiny_llama_atlas):
     assert "serve tiny-llama: expected" in str(result.exception)
 
 
-def test_every_thread_of_an_app_keeps_to_the_room(tiny_llama_atlas, tiny_gpt2_atlas, tmp_path):
-    app = create_app([tiny_llama_atlas, tiny_gpt2_atlas], room=lambda slug: Room(64 * MIB, 1, tmp_path / slug))
+@pytest.fixture
+def own_atlas(tiny_llama_atlas, tmp_path):
+    """A file that nobody else has open: in one process a file has one set of DuckDB's limits."""
+    (tmp_path / "own").mkdir()
+    return Path(shutil.copy(tiny_llama_atlas, tmp_path / "own"))
+
+
+def test_every_thread_of_an_app_keeps_to_the_room(own_atlas, tiny_gpt2_atlas, tmp_path):
+    app = create_app([own_atlas, tiny_gpt2_atlas], room=lambda slug: Room(64 * MIB, 1, tmp_path / slug))
     sql = "SELECT current_setting('memory_limit'), current_setting('threads'), current_setting('temp_directory')"
     found = []
     for slug, atlas in app.extensions["atlases"].items():
@@ -130,17 +139,17 @@ def test_every_thread_of_an_app_keeps_to_the_room(tiny_llama_atlas, tiny_gpt2_at
             assert found[-2:] == [("64.0 MiB", 1, str(tmp_path / slug / "spilled"))] * 2
 
 
-def test_what_does_not_fit_is_spilled(tiny_llama_atlas, tmp_path):
-    with open_atlas(tiny_llama_atlas, Room(32 * MIB, 1, tmp_path)) as atlas:
+def test_what_does_not_fit_is_spilled(own_atlas, tmp_path):
+    with open_atlas(own_atlas, Room(32 * MIB, 1, tmp_path)) as atlas:
         ((n,),) = atlas.rows("SELECT count(*) FROM (SELECT range AS i FROM range(6000000) ORDER BY hash(i))")
     assert n == 6_000_000
-    with open_atlas(tiny_llama_atlas) as atlas:
+    with open_atlas(own_atlas) as atlas:
         assert atlas.rows("SELECT current_setting('memory_limit')") != [("32.0 MiB",)]
 
 
-def test_a_query_without_room_is_asked_again_alone(tiny_llama_atlas, tmp_path, monkeypatch):
+def test_a_query_without_room_is_asked_again_alone(own_atlas, tmp_path, monkeypatch):
     monkeypatch.setattr("atlas.db._AGAIN", (0, 0))
-    with open_atlas(tiny_llama_atlas, Room(64 * MIB, 1, tmp_path)) as atlas:
+    with open_atlas(own_atlas, Room(64 * MIB, 1, tmp_path)) as atlas:
         failing = [duckdb.OutOfMemoryException("full")] * 2
 
         def run(_connection):
@@ -223,8 +232,8 @@ def in_small_parts(monkeypatch):
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_texts_in_parts_are_the_same(tiny_llama_atlas, tmp_path, in_small_parts, shared):
-    with open_atlas(tiny_llama_atlas, Room(folder=tmp_path if shared else None)) as atlas:
+def test_texts_in_parts_are_the_same(own_atlas, tmp_path, in_small_parts, shared):
+    with open_atlas(own_atlas, Room(folder=tmp_path if shared else None)) as atlas:
         stored = dict(atlas.rows('SELECT text_id, token_ids FROM "text"'))
         assert texts.texts_by_id(atlas, stored) == {text_id: list(ids) for text_id, ids in stored.items()}
         index, bos = text_index.text_index(atlas), atlas.info.bos_token_id
