@@ -169,7 +169,8 @@ class Atlas:
             poolclass=NullPool,
         )
 
-    def _execute(self, run: Callable[[sa.Connection], Made]) -> Made:
+    def _connected(self) -> sa.Connection:
+        """This thread's connection."""
         connection = getattr(self._local, "connection", None)
         if connection is None:
             with self._lock:
@@ -181,27 +182,44 @@ class Atlas:
                     for name, value in self.room.settings():
                         connection.connection.driver_connection.execute(f"SET {name} = '{value}'")
                 self._connections.append(connection)
+        return connection
+
+    def _execute(self, run: Callable[[sa.Connection], Made]) -> Made:
         try:
-            return run(connection)
+            return run(self._connected())
         except (sa.exc.DBAPIError, duckdb.Error) as error:
-            connection.rollback()  # DuckDB answers nothing more in a failed transaction
+            self._roll_back()
             cause = getattr(error, "orig", error)
             if self.room.memory is not None and isinstance(cause, duckdb.OutOfMemoryException):
-                return self._executed_alone(run, connection)
+                return self._executed_alone(run)
             raise QueryError(f"The query failed on {self.path.name}: {cause}") from error
 
-    def _executed_alone(self, run: Callable[[sa.Connection], Answer], connection: sa.Connection) -> Answer:
+    def _executed_alone(self, run: Callable[[sa.Connection], Made]) -> Made:
         """Run once more what other queries left no room for: no two such at once, and when those are done."""
         with self._alone:
             for pause in _AGAIN:
                 time.sleep(pause)
                 try:
-                    return run(connection)
+                    return run(self._connected())
                 except (sa.exc.DBAPIError, duckdb.Error) as error:
-                    connection.rollback()
+                    self._roll_back()
                     failed = error
             cause = getattr(failed, "orig", failed)
             raise QueryError(f"The query failed on {self.path.name}: {cause}") from failed
+
+    def _roll_back(self) -> None:
+        """Leave a failed transaction, in which DuckDB answers nothing more; the connection, too, where there is no
+        memory left even for that: the next query of this thread opens another."""
+        connection = self._connected()
+        try:
+            connection.rollback()
+        except (sa.exc.DBAPIError, duckdb.Error):
+            self._local.connection = None
+            with self._lock:
+                self._connections.remove(connection)
+            with suppress(sa.exc.SQLAlchemyError, duckdb.Error):
+                connection.invalidate()
+                connection.close()
 
 
 def _answer(connection: duckdb.DuckDBPyConnection, sql: str) -> Answer:

@@ -165,6 +165,22 @@ def test_a_query_without_room_is_asked_again_alone(own_atlas, tmp_path, monkeypa
         assert not atlas._alone.locked()
 
 
+def test_a_rollback_without_memory_costs_the_connection_not_the_page(own_atlas, tmp_path, monkeypatch):
+    monkeypatch.setattr("atlas.db._AGAIN", (0, 0))
+    with open_atlas(own_atlas, Room(64 * MIB, 1, tmp_path)) as atlas:
+        first, failing = atlas._connected(), [duckdb.OutOfMemoryException("full")]
+        monkeypatch.setattr(first, "rollback", lambda: (_ for _ in ()).throw(duckdb.OutOfMemoryException("full")))
+
+        def run(connection):
+            if failing:
+                raise failing.pop()
+            return connection
+
+        assert atlas._execute(run) is not first
+        assert atlas._connections == [atlas._connected()]
+        assert atlas.rows("SELECT current_setting('memory_limit')") == [("64.0 MiB",)]
+
+
 def pieces(made: list):
     """Three arrays in pieces, one of them without a number."""
     made.append(1)
