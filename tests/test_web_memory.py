@@ -308,21 +308,33 @@ def test_a_process_that_outgrew_its_share_is_replaced_one_at_a_time(monkeypatch)
     arbiter.log = SimpleNamespace(warning=lambda _text: None)
     arbiter.kill_worker = lambda pid, _signal: told.append(pid)
     arbiter._grown = set()
-    arbiter.WORKERS = {pid: SimpleNamespace(pid=pid, generation=generation, began=time.monotonic()) for pid in sizes}
-    arbiter._end_grown()
+    arbiter.WORKERS = {
+        pid: SimpleNamespace(pid=pid, generation=generation, began=time.monotonic(), over=0) for pid in sizes
+    }
+
+    def look(times: int) -> None:
+        for _ in range(times):
+            arbiter._end_grown()
+
+    look(9)
     assert told == []  # each has a minute at least
     monkeypatch.setattr(swap, "_PATIENCE", -1)
     assert not arbiter.replaces_one
-    arbiter._end_grown()
-    arbiter._end_grown()
+    look(2)
+    sizes[2] = sizes[3] = 100 * MIB  # it was the need of a moment
+    look(1)
+    sizes[2], sizes[3] = 300 * MIB, 400 * MIB
+    look(2)
+    assert told == []
+    look(9)
     assert told == [2]  # and no other before it is gone
     assert arbiter.replaces_one
     del arbiter.WORKERS[2]
-    arbiter._end_grown()
+    look(3)
     assert told == [2, 3]
     arbiter.app.share = 0
     del arbiter.WORKERS[3]
-    arbiter._end_grown()
+    look(3)
     assert told == [2, 3]
 
 

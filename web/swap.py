@@ -30,6 +30,10 @@ _STATUS = "status.json"
 _EVERY = 5
 """Rounds of the master's loop, of a second each, between two looks at what its processes hold."""
 
+_LOOKS = 3
+"""Looks in a row at which a process holds more than its share before another takes its place: what a moment's requests
+need together is given back, and the two would hold more for as long as both are there."""
+
 _PATIENCE = 60.0
 """Seconds that a process answers, at least, whatever it holds."""
 
@@ -208,8 +212,10 @@ class SwappingArbiter(Arbiter):
         if self._grown or not self.app.share:
             return
         for pid in self.WORKERS:
-            old = time.monotonic() - self.WORKERS[pid].began > _PATIENCE
-            if old and (size := held(pid)) > self.app.share:
+            worker = self.WORKERS[pid]
+            size = held(pid) if time.monotonic() - worker.began > _PATIENCE else 0
+            worker.over = worker.over + 1 if size > self.app.share else 0
+            if worker.over >= _LOOKS:
                 self.log.warning(f"Process {pid} holds {size >> 20} MiB, more than its share: another takes its place.")
                 self._grown.add(pid)
                 self.kill_worker(pid, signal.SIGTERM)
@@ -234,8 +240,8 @@ class SwappingArbiter(Arbiter):
 
 
 def mark(server: Arbiter, worker: Any) -> None:
-    """Before a fork: which generation the process is of, and when it began."""
-    worker.generation, worker.began = server.app.site.generation, time.monotonic()
+    """Before a fork: which generation the process is of, when it began, and how often in a row it held too much."""
+    worker.generation, worker.began, worker.over = server.app.site.generation, time.monotonic(), 0
 
 
 def forget(server: Arbiter, _worker: Any) -> None:
