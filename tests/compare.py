@@ -6,14 +6,13 @@ from pathlib import Path
 
 import duckdb
 
-MOMENTS = ("activation_mean", "activation_std", "activation_skewness", "activation_kurtosis")
 _OF_THE_RUN = ("built_at", "command", "build_id")
 
 
-def differences(one: Path, other: Path, *, moments: bool = True) -> list[str]:
-    """What differs: row counts of the symmetric difference by table. `moments` False leaves the four activation
-    moments to `moments_differ`; when and by which command a file was written is never compared."""
-    left_out = {"atlas": _OF_THE_RUN, "neuron": () if moments else MOMENTS}
+def differences(one: Path, other: Path) -> list[str]:
+    """What differs: row counts of the symmetric difference by table. When and by which command a file was written is
+    never compared."""
+    left_out = {"atlas": _OF_THE_RUN}
     found = []
     with duckdb.connect() as connection:
         for name, path in (("a", one), ("b", other)):
@@ -30,17 +29,6 @@ def differences(one: Path, other: Path, *, moments: bool = True) -> list[str]:
             if n:
                 found.append(f"{table}: {n} rows")
     return found
-
-
-def greatest_moment_difference(one: Path, other: Path) -> float:
-    """Greatest relative difference of any activation moment."""
-    with duckdb.connect() as connection:
-        for name, path in (("a", one), ("b", other)):
-            connection.execute(f"ATTACH '{path}' AS {name} (READ_ONLY)")
-        terms = ", ".join(f"max(abs(a.{m} - b.{m}) / greatest(abs(a.{m}), 1e-3))" for m in MOMENTS)
-        return max(
-            connection.execute(f"SELECT {terms} FROM a.neuron AS a JOIN b.neuron AS b USING (neuron_id)").fetchone()
-        )
 
 
 def build_id(path: Path) -> str:
