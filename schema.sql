@@ -35,6 +35,7 @@ CREATE TABLE atlas (
     dataset_fingerprint VARCHAR NOT NULL,
     text_column VARCHAR NOT NULL,
     n_texts BIGINT NOT NULL,
+    n_texts_planned BIGINT,
     n_positions BIGINT NOT NULL,
     first_text BIGINT NOT NULL,
     text_ranges VARCHAR NOT NULL,
@@ -57,7 +58,7 @@ CREATE TABLE atlas (
 );
 COMMENT ON TABLE atlas IS 'What this file is: one row. Model, data, settings and versions, enough to rebuild it.';
 COMMENT ON COLUMN atlas.slug IS 'Name of the atlas in URLs: [a-z0-9-]+.';
-COMMENT ON COLUMN atlas.build_id IS 'Identity of the content: 12 hex digits of a hash over every row of every table; built_at and command are left out, so the same inputs give the same build_id.';
+COMMENT ON COLUMN atlas.build_id IS 'Identity of the content: 12 hex digits of a hash over every row of every table; built_at and command are left out, so the same inputs give the same build_id. While n_texts_planned is not NULL, the first 6 digits are those of the run, the same in every file that it writes before it is complete.';
 COMMENT ON COLUMN atlas.schema_version IS 'Version of this schema. Readers refuse other versions; `atlas upgrade` writes a new file.';
 COMMENT ON COLUMN atlas.built_at IS 'When the file was written, UTC.';
 COMMENT ON COLUMN atlas.model_name IS 'The model as it was asked for (hub id, folder name, GGUF file name or built-in name).';
@@ -78,9 +79,10 @@ COMMENT ON COLUMN atlas.dataset_split IS 'Split of the dataset. NULL: the source
 COMMENT ON COLUMN atlas.dataset_fingerprint IS 'Hash of the dataset''s texts in order (xxh3-128, 32 hex digits); for a streamed dataset, of its name, configuration, split, text column and revision.';
 COMMENT ON COLUMN atlas.text_column IS 'Column of the dataset that was read.';
 COMMENT ON COLUMN atlas.n_texts IS 'Texts run through the model (chunks count one each).';
+COMMENT ON COLUMN atlas.n_texts_planned IS 'Texts of the whole run, in a file written before all were read (`atlas ingest --publish-every`): its counts will grow. Estimated from the rows read so far where the number of texts is not known beforehand. NULL: the run is complete.';
 COMMENT ON COLUMN atlas.n_positions IS 'Positions counted: every neuron''s activation histogram sums to this.';
 COMMENT ON COLUMN atlas.first_text IS 'text_id of the first text run: 0 unless --texts chose a part of the dataset.';
-COMMENT ON COLUMN atlas.text_ranges IS 'Which texts of the dataset were run: A:B for text_id A up to but not including B; several, comma-separated and ascending, where parts that do not adjoin were merged.';
+COMMENT ON COLUMN atlas.text_ranges IS 'Which texts of the dataset were run: A:B for text_id A up to but not including B; several, comma-separated and ascending, where parts that do not adjoin were merged. While n_texts_planned is not NULL: the range that the run reads, of which n_texts are done.';
 COMMENT ON COLUMN atlas.context_length IS 'Most tokens in a text, BOS included.';
 COMMENT ON COLUMN atlas.bos_token_id IS 'Token put before every text (EOS where the tokenizer has no BOS). NULL: the tokenizer has neither, and position 0 is an ordinary position.';
 COMMENT ON COLUMN atlas.bos_counted IS 'Whether the BOS position is counted in statistics and examples.';

@@ -26,6 +26,7 @@ MIGRATIONS = (
         {"atlas": "SELECT *, concat(first_text, ':', first_text + n_texts) AS text_ranges FROM {old}"},
     ),
     Migration(3, "studies, pair metrics (computed from the histograms by atlas.upgrade), token families", {}),
+    Migration(4, "n_texts_planned says whether a run is complete", {}),
 )
 """In order of version, none left out."""
 

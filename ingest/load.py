@@ -129,6 +129,7 @@ def atlas_row(run: Run, weights: WeightResult, reader: Reader) -> Columns:
         "dataset_fingerprint": dataset.fingerprint,
         "text_column": dataset.text_column,
         "n_texts": reader.n_texts,
+        "n_texts_planned": None,
         "n_positions": reader.statistics.n_positions,
         "first_text": settings.first_text,
         "text_ranges": f"{settings.first_text}:{settings.first_text + reader.n_texts}",

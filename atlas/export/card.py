@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 _PROVENANCE = (
     "model_name", "model_revision", "model_fingerprint", "n_layers", "d_model", "d_mlp", "d_vocab", "act_fn", "gated",
     "readout", "hook", "dataset_name", "dataset_config", "dataset_split", "dataset_fingerprint", "text_column",
-    "n_texts", "n_positions", "text_ranges", "context_length", "overflow", "dtype", "device", "seed", "build_id",
-    "schema_version", "built_at", "versions",
+    "n_texts", "n_texts_planned", "n_positions", "text_ranges", "context_length", "overflow", "dtype", "device", "seed",
+    "build_id", "schema_version", "built_at", "versions",
 )  # fmt: skip
 
 

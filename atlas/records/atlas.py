@@ -31,6 +31,7 @@ class AtlasInfo:
     dataset_fingerprint: str
     text_column: str
     n_texts: int
+    n_texts_planned: int | None
     n_positions: int
     first_text: int
     text_ranges: str
@@ -55,6 +56,11 @@ class AtlasInfo:
     def n_neurons(self) -> int:
         """Neurons of the whole model."""
         return self.n_layers * self.d_mlp
+
+    @property
+    def share_read(self) -> float | None:
+        """Share of the run's texts that were read when the file was written; None: all, the run is complete."""
+        return None if self.n_texts_planned is None else min(1.0, self.n_texts / self.n_texts_planned)
 
     @property
     def dataset(self) -> str:

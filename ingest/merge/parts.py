@@ -14,7 +14,7 @@ from ingest.merge.ranges import overlap, parse_ranges
 
 MAY_DIFFER = {
     # What each file has of its own, and what the merge works out.
-    "slug", "build_id", "built_at", "command", "n_texts", "n_positions", "first_text", "text_ranges",
+    "slug", "build_id", "built_at", "command", "n_texts", "n_texts_planned", "n_positions", "first_text", "text_ranges",
     # Names depend on where a machine keeps things; the fingerprints say that the weights and the texts are the same.
     "model_name", "model_revision", "dataset_name", "dataset_config", "dataset_split",
     # One result in one precision, wherever it was computed: recorded, all of them.

@@ -1,0 +1,87 @@
+"""Files of a run that goes on: how they are told from complete ones, and how the run says how far it is.
+
+`atlas ingest --publish-every` writes a whole atlas of the texts read so far again and again. Links that were made to
+one of them must lead somewhere once another has taken its place, though nothing is left of it; so the first digits of
+such a file's build_id are those of its run, which every later file of the run, the complete one too, can work out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from atlas.records import AtlasInfo
+
+_RUN = (
+    "slug", "model_fingerprint", "readout", "dataset_fingerprint", "first_text", "context_length", "bos_counted",
+    "overflow", "dtype", "seed", "top_tokens", "top_neurons", "top_texts", "pair_candidates", "window", "has_weights",
+)  # fmt: skip
+"""Columns of `atlas` that are known when a run begins and decide what it writes."""
+
+
+def run_prefix(row: Mapping[str, Any]) -> str:
+    """6 hex digits of a run, from the columns of its row of `atlas`."""
+    return sha256(json.dumps([row[name] for name in _RUN]).encode()).hexdigest()[:6]
+
+
+def unfinished_build_id(row: Mapping[str, Any], content: str) -> str:
+    """The build_id of a file that is not complete: the run's digits, then those of the content's hash."""
+    return run_prefix(row) + content[:6]
+
+
+def came_before(build_id: str, info: AtlasInfo) -> bool:
+    """Whether a build_id is that of a file which the run of `info` wrote before it had read as many texts."""
+    return build_id != info.build_id and build_id.startswith(run_prefix(asdict(info)))
+
+
+@dataclass(frozen=True)
+class RunProgress:
+    """How far a run is that writes a file, as it says beside that file while it goes on."""
+
+    phase: str
+    """What it does now, as in 'Activations'."""
+    share: float | None
+    """Of the phase, from 0 to 1; None: not known."""
+    rate: str
+    """As in '2,310 tokens/s'; empty where nothing is counted."""
+    seconds_left: float | None
+    """Of the phase; None: not known."""
+    memory: int
+    """Bytes held."""
+    written_at: float
+    """When it said so, in seconds since 1970."""
+    done: dict[str, float] = field(default_factory=dict)
+    """Seconds of the phases before, by name, in order."""
+
+    @staticmethod
+    def path(out: Path) -> Path:
+        """The file in which the run that writes `out` says it."""
+        return out.with_name(f"{out.name}.progress")
+
+    def write(self, out: Path) -> None:
+        """Say it; a disk that is full is no reason to stop."""
+        place = self.path(out)
+        unfinished = place.with_name(f"{place.name}.new")
+        with suppress(OSError):
+            unfinished.write_text(json.dumps(asdict(self)), encoding="utf-8")
+            os.replace(unfinished, place)
+
+    @classmethod
+    def read(cls, out: Path) -> RunProgress | None:
+        """What the run that writes `out` said last; None: none does. A run that was killed says nothing new."""
+        try:
+            return cls(**json.loads(cls.path(out).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    @classmethod
+    def forget(cls, out: Path) -> None:
+        """At the end of the run, or of one that was killed."""
+        with suppress(OSError):
+            cls.path(out).unlink(missing_ok=True)
