@@ -18,7 +18,7 @@ from typing import Any
 
 from atlas.records import AtlasInfo
 
-_RUN = (
+RUN_COLUMNS = (
     "slug", "model_fingerprint", "readout", "dataset_fingerprint", "first_text", "context_length", "bos_counted",
     "overflow", "dtype", "seed", "top_tokens", "top_neurons", "top_texts", "pair_candidates", "window", "has_weights",
 )  # fmt: skip
@@ -27,7 +27,7 @@ _RUN = (
 
 def run_prefix(row: Mapping[str, Any]) -> str:
     """6 hex digits of a run, from the columns of its row of `atlas`."""
-    return sha256(json.dumps([row[name] for name in _RUN]).encode()).hexdigest()[:6]
+    return sha256(json.dumps([row[name] for name in RUN_COLUMNS]).encode()).hexdigest()[:6]
 
 
 def unfinished_build_id(row: Mapping[str, Any], content: str) -> str:

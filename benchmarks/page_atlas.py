@@ -10,7 +10,7 @@ from atlas.schema import SCHEMA_VERSION
 from benchmarks.shape import Shape
 from benchmarks.synthetic import atlas_columns, finished_run
 from ingest.checks import check_file
-from ingest.load import write_tables
+from ingest.load import write_texts, write_weights
 from ingest.writer import AtlasWriter
 
 
@@ -20,10 +20,8 @@ def made_up_atlas(path: Path, shape: Shape) -> bool:
         return False
     finished = finished_run(shape, path)
     with AtlasWriter(path, shape.d_model) as writer:
-        write_tables(
-            finished.run, writer, finished.weights, finished.exclusive, finished.pairs, finished.families,
-            finished.reader,
-        )  # fmt: skip
+        write_weights(finished.run, writer, finished)
+        write_texts(finished.run, writer, finished, finished.reader)
         writer.write("atlas", atlas_columns(finished, writer.build_id()))
         writer.close()
         check_file(writer.path, writer.rows)

@@ -36,7 +36,7 @@ _SYLLABLES = [consonant + vowel for consonant in "bdfghjklmnprst" for vowel in "
 
 @dataclass(frozen=True)
 class Finished:
-    """The arguments of `ingest.load.write_tables`."""
+    """The run, what its weights say (an `ingest.load.Found`), and what its reader has read."""
 
     run: SimpleNamespace
     weights: SimpleNamespace

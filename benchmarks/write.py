@@ -27,7 +27,7 @@ from atlas.schema import STORAGE_VERSION, schema_sql
 from benchmarks.shape import Shape
 from benchmarks.synthetic import Finished, atlas_columns, finished_run, middle_neuron
 from ingest.checks import bytes_per_table, check_file
-from ingest.load import write_tables
+from ingest.load import write_texts, write_weights
 from ingest.writer import AtlasWriter, Columns
 
 NARROW = ("neuron_token", "token_neuron", "neuron_input_token", "activation_histogram", "candidate_pair")
@@ -96,10 +96,8 @@ def load(finished: Finished, folder: Path, threads: int) -> tuple[Path, float]:
     out = folder / "synthetic.duckdb"
     with plain_file(folder / "plain.duckdb", threads) as plain, TimedWriter(out, threads, plain) as writer:
         finished.weights.layers = writer.leave_out(finished.weights.layers)
-        write_tables(
-            finished.run, writer, finished.weights, finished.exclusive, finished.pairs, finished.families,
-            finished.reader,
-        )  # fmt: skip
+        write_weights(finished.run, writer, finished)
+        write_texts(finished.run, writer, finished, finished.reader)
         build_id = writer.build_id()
         writer.write("atlas", atlas_columns(finished, build_id))
         writer.close()

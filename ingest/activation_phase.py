@@ -2,44 +2,50 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 import xxhash
 
 from ingest.cursor import Cursor, TextReport
-from ingest.errors import DatasetError, OptionError, OutOfMemoryError
+from ingest.errors import DatasetError, OptionError, OutOfMemoryError, RankError
 from ingest.families import NeuronFamilies
 from ingest.lean import LeanModel
-from ingest.load import Run
+from ingest.load import Found, Run
 from ingest.memory import is_out_of_memory
 from ingest.pairs import CandidatePairs
 from ingest.prefetch import prefetched
+from ingest.publish import Publisher
 from ingest.resume import Start
 from ingest.session import Session
 from ingest.sizes import bytes_of_state, bytes_per_token
 from ingest.stream import Reader, StreamSettings
 from ingest.tokens import Text, TextBatch, batches, iter_texts
-from ingest.weights import Readout
 
 _PREFETCHED = 3  # Batches tokenised and padded ahead of the model.
 
 
 def read_texts(
-    run: Run, readout: Readout, pairs: CandidatePairs, families: NeuronFamilies, session: Session
+    run: Run, found: Found, session: Session, publisher: Publisher, first_row: int
 ) -> tuple[Reader, TextReport]:
     """Read this rank's share of the texts, merge the ranks, and return the reader (whole on rank 0) and the report.
 
     Running out of memory halves the batch and goes on from the last checkpoint, or from the beginning.
+
+    Args:
+        publisher: writes atlases of the texts read so far, when one is due.
+        first_row: the dataset's row that the first text is of.
 
     Raises:
         OutOfMemoryError: a batch of one text does not fit.
         SystemExit: a signal asked to stop, and a checkpoint was saved.
         ActivationError, DatasetError, TokenizerError, CheckpointError, RankError: see there.
     """
-    lean = LeanModel(run.model, run.device, run.dtype, readout)
+    pairs, families = found.pairs, found.families
+    lean = LeanModel(run.model, run.device, run.dtype, found.weights.readout)
     _check_sides(run, lean)
     start = session.checkpoints.start(run.settings.first_text, _digest(pairs))
     limit = run.settings.batch_size and run.settings.batch_size * run.context
@@ -50,8 +56,9 @@ def read_texts(
             limit = limit or session.budget.batch_tokens(run.context, bytes_per_token(lean), held)
             reader = _reader(run, lean, pairs, families, start)
             start = replace(start, states=[])
+            atlases = _Atlases(run, session, publisher, lambda: _reader(run, lean, pairs, families, None))
             try:
-                report = _read(run, reader, start, limit, session, advance)
+                report = _read(run, reader, start, limit, session, advance, atlases, first_row)
                 break
             except Exception as error:
                 if not is_out_of_memory(error):
@@ -92,12 +99,25 @@ def _reader(run: Run, lean: LeanModel, pairs: CandidatePairs, families: NeuronFa
 
 
 def _read(
-    run: Run, reader: Reader, start: Start, limit: int, session: Session, advance: Callable[[float, float], None]
-) -> TextReport:
+    run: Run, reader: Reader, start: Start, limit: int, session: Session, advance: Callable[[float, float], None],
+    atlases: _Atlases, first_row: int,
+) -> TextReport:  # fmt: skip
     checkpoints, report = session.checkpoints, replace(start.cursor.report)
 
     def save(cursor: Cursor) -> None:
         session.try_to_save(lambda: checkpoints.save_texts(reader.state_dict(), cursor, limit))
+
+    def leave(cursor: Cursor) -> None:
+        checkpoints.save_texts(reader.state_dict(), cursor, limit)
+        session.stop.leave()
+
+    def meet(cursor: Cursor, *, reading: bool) -> bool:
+        try:
+            return atlases.meet(reader, planned_texts(run, report, first_row), reading=reading)
+        except RankError:
+            if session.stop.requested:  # The others were told to stop, too, and have left.
+                leave(cursor)
+            raise
 
     cursor, progress = start.cursor, _Progress(run, advance)
     progress.reached(cursor)
@@ -111,12 +131,15 @@ def _read(
             cursor = ready.batch.cursor
             progress.read(ready.batch)
             if session.stop.requested:
-                checkpoints.save_texts(reader.state_dict(), cursor, limit)
-                session.stop.leave()
+                leave(cursor)
             if checkpoints.due:
                 save(cursor)
+            if atlases.due(reader):
+                meet(cursor, reading=True)
         if checkpoints.active:
             save(cursor)
+        while atlases.shared and meet(cursor, reading=False):
+            pass
     return report
 
 
@@ -131,8 +154,83 @@ def _batches(run: Run, start: Start, limit: int, report: TextReport) -> Iterator
     return batches(mine, max_tokens=limit, pad_id=run.bos or 0, start=start.cursor, report=report)
 
 
-def check_texts(run: Run) -> None:
-    """Refuse a dataset without any usable text before the long phases.
+class _Atlases:
+    """When the texts read so far become an atlas; several ranks meet for it, and go on reading while rank 0 writes.
+
+    `fresh` makes a reader that has read nothing.
+    """
+
+    def __init__(self, run: Run, session: Session, publisher: Publisher, fresh: Callable[[], Reader]) -> None:
+        self._ranks, self._publisher, self._fresh = session.ranks, publisher, fresh
+        self.shared = session.ranks.world > 1 and run.settings.publish_every is not None
+        """Whether ranks meet, and so must go on meeting until every one has read its texts."""
+        self._wait, self._met = publisher.wait, time.monotonic()
+        publisher.begin()
+
+    def due(self, reader: Reader) -> bool:
+        """Whether it is time, for this rank."""
+        if not self.shared:
+            return self._publisher.due(reader.n_texts)
+        return self._wait is not None and time.monotonic() - self._met >= self._wait
+
+    def meet(self, reader: Reader, planned: int, *, reading: bool) -> bool:
+        """Publish, unless no rank is reading any more; returns whether one is.
+
+        Raises:
+            RankError: another rank is gone.
+        """
+        ours = _Standing(reading, reader.n_texts, self._publisher.wait, self._publisher.least)
+        standings = self._ranks.gather(ours)
+        self._met, self._wait = time.monotonic(), standings[0].wait
+        if not any(standing.reading for standing in standings):
+            return False
+        if sum(standing.n_texts for standing in standings) > standings[0].least:
+            whole = self._whole(reader)
+            if self._ranks.main:
+                self._publisher.publish(whole, planned)
+        return True
+
+    def _whole(self, reader: Reader) -> Reader:
+        """On rank 0: what all ranks have read, in a reader of its own if there are several."""
+        whole = reader
+
+        def take(state: dict[str, torch.Tensor]) -> None:
+            nonlocal whole
+            if whole is reader:
+                whole = self._fresh()
+                whole.load_state_dict(reader.state_dict())
+            other = self._fresh()
+            other.load_state_dict(state)
+            whole.merge(other)
+
+        with torch.inference_mode():  # In which the accumulators were filled.
+            self._ranks.reduce(lambda: whole.state_dict(), take)
+        return whole
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """How far a rank is when the ranks meet: `wait` and `least` are rank 0's publisher's."""
+
+    reading: bool
+    n_texts: int
+    wait: float | None
+    least: int
+
+
+def planned_texts(run: Run, report: TextReport, first_row: int) -> int:
+    """Texts of the whole run: as many as were asked for or, if that is less, as the rows yet to be read hold if they
+    are like those that were."""
+    settings, n_rows = run.settings, run.dataset.n_rows
+    known = [end - settings.first_text for end in (settings.last_text, settings.max_texts) if end is not None]
+    if n_rows is not None and report.rows_read:
+        left = max(0, n_rows - first_row - report.rows_read)
+        known.append(report.texts + round(left * report.texts / report.rows_read))
+    return min(known, default=report.texts)
+
+
+def check_texts(run: Run) -> int:
+    """Refuse a dataset without any usable text before the long phases; returns the row that the first text is of.
 
     Raises:
         DatasetError: names column and counts.
@@ -143,12 +241,14 @@ def check_texts(run: Run) -> None:
         bos_token_id=run.bos, first_text=settings.first_text, last_text=settings.last_text,
         max_texts=settings.max_texts, report=report, d_vocab=len(run.vocabulary),
     )  # fmt: skip
-    if next(texts, None) is None:
+    first = next(texts, None)
+    if first is None:
         part = "" if settings.first_text == 0 else f" from text {settings.first_text} on"
         raise DatasetError(
             f"The dataset {settings.dataset!r} has no text with a token in column {settings.text_column!r}{part} "
             f"({report.rows_empty} of {report.rows_read} rows read were empty). Check --text-column and --texts."
         )
+    return first.source_row
 
 
 def _merge_ranks(

@@ -10,35 +10,34 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from atlas.files import check_folder, check_output, free_output
+from atlas.files import check_folder
 from atlas.names import check_slug, slugify
+from atlas.records import AtlasInfo
 from atlas.schema import SCHEMA_VERSION
 from ingest.activation_phase import check_texts, read_texts
 from ingest.checkpoint import CheckpointFolder
-from ingest.checks import bytes_per_table, check_file
 from ingest.compiled import match_threads
 from ingest.cursor import TextReport
 from ingest.dataset import open_dataset
 from ingest.device import choose_device, choose_dtype
-from ingest.families import NeuronFamilies, neuron_families
-from ingest.load import Run, atlas_row, write_tables
+from ingest.families import neuron_families
+from ingest.load import Found, Run
 from ingest.lock import checkpoints_locked, output_locked
 from ingest.memory import Budget
 from ingest.model import load_model
 from ingest.pairs import CandidatePairs, ExclusivePairs, candidate_pairs, exclusive_pairs, pairs_text, read_pairs
 from ingest.progress import Phases
+from ingest.publish import Publisher, check_same_run, replaceable
 from ingest.ranks import Ranks, joined, own_device
 from ingest.resume import RunCheckpoints
 from ingest.session import Session
 from ingest.settings import Settings
 from ingest.source import label_of
 from ingest.stop import Stop
-from ingest.stream import Reader
 from ingest.tokens import bos_for
 from ingest.vocabulary import read_vocabulary
 from ingest.weight_phase import WeightResult, run_weight_phase
 from ingest.weights import read_readout
-from ingest.writer import AtlasWriter
 
 
 @dataclass(frozen=True)
@@ -69,29 +68,41 @@ def build(settings: Settings, console: Console, stop: Stop | None = None) -> Bui
     torch.manual_seed(settings.seed)
     match_threads()
     with joined(device) as ranks, Phases(console, device, ranks.rank) as phases, ExitStack() as locks:
-        ranks.on_main(lambda: _take_output(settings, locks))
+        before = ranks.on_main(lambda: _take_output(settings, locks))
         run = _load(settings, slug, device, phases)
+        ranks.on_main(lambda: before and check_same_run(before, run))
         session = _session(run, ranks, stop or Stop(), phases)
         chosen = _chosen_pairs(run)
-        check_texts(run)
+        first_row = check_texts(run)
         weights = _weights(run, session)
         exclusive = {
             d: exclusive_pairs(weights.congruence, d) for d in (("top", "bottom") if run.model.gated else ("top",))
         }
         pairs = _candidates(run, weights, exclusive, chosen)
         families = neuron_families(weights.congruence, run.vocabulary, gated=run.model.gated)
-        reader, report = read_texts(run, weights.readout, pairs, families, session)
-        done = ranks.on_main(lambda: _write(run, weights, exclusive, pairs, families, reader, report, session))
+        found = Found(weights, exclusive, pairs, families)
+        with Publisher(run, found, session, before) as publisher:
+            reader, report = read_texts(run, found, session, publisher, first_row)
+            published = ranks.on_main(lambda: publisher.finish(reader))
         session.checkpoints.clear()
-    return done
+    if published is None:
+        return None
+    seconds = phases.seconds
+    if publisher.seconds:
+        seconds["Activations"] -= publisher.seconds
+        seconds = {**seconds, "Publishing before": publisher.seconds}
+    return BuildReport(
+        published.path, published.build_id, reader.statistics.n_positions, report, seconds, phases.peak_memory,
+        published.rows, published.table_bytes,
+    )  # fmt: skip
 
 
 def _without_suffix(name: str) -> str:
     return name[: -len(".gguf")] if name.lower().endswith(".gguf") else name
 
 
-def _take_output(settings: Settings, locks: ExitStack) -> None:
-    check_output(settings.out, force=settings.force)
+def _take_output(settings: Settings, locks: ExitStack) -> AtlasInfo | None:
+    before = replaceable(settings.out, force=settings.force)
     locks.enter_context(output_locked(settings.out))
     if settings.checkpoint is not None:
         check_folder(settings.checkpoint)
@@ -100,6 +111,7 @@ def _take_output(settings: Settings, locks: ExitStack) -> None:
         folder.sweep()
         if settings.resume == "never":
             folder.clear()
+    return before
 
 
 def _load(settings: Settings, slug: str, device: torch.device, phases: Phases) -> Run:
@@ -168,30 +180,3 @@ def _weights(run: Run, session: Session) -> WeightResult:
             k_tokens=max(settings.top_tokens, settings.pair_candidates, 2),
             k_neurons=max(settings.top_neurons, settings.pair_candidates, 2),
         )  # fmt: skip
-
-
-def _write(
-    run: Run,
-    weights: WeightResult,
-    exclusive: dict[str, ExclusivePairs],
-    pairs: CandidatePairs,
-    families: NeuronFamilies,
-    reader: Reader,
-    report: TextReport,
-    session: Session,
-) -> BuildReport:
-    settings, phases = run.settings, session.phases
-    with AtlasWriter(settings.out, run.model.cfg.d_model, session.budget.for_writing()) as writer:
-        with phases.phase("Writing"):
-            write_tables(run, writer, weights, exclusive, pairs, families, reader)
-            build_id = writer.write_atlas(atlas_row(run, weights, reader))
-            writer.close()
-        with phases.phase("Checking"):
-            check_file(writer.path, writer.rows)
-            sizes = bytes_per_table(writer.path)
-            out = free_output(settings.out, build_id, force=settings.force)
-            writer.publish(out)
-    return BuildReport(
-        out, build_id, reader.statistics.n_positions, report, phases.seconds, phases.peak_memory,
-        writer.rows, sizes,
-    )  # fmt: skip

@@ -50,11 +50,19 @@ READOUTS = ("unembed", "embed")
 @click.option("--checkpoint", type=click.Path(path_type=Path), metavar="DIR",
               help="Save the work there; the same command goes on from it.")  # fmt: skip
 @click.option("--checkpoint-every", default="5min", metavar="TIME", help="Time between checkpoints, as in 90s or 1h.")
+@click.option("--publish-every", metavar="TIME", help="While texts are read, write the atlas of those read so far "
+              "every TIME or so, as in 2min: it can be served meanwhile.")  # fmt: skip
 @click.option("--resume", type=click.Choice(["auto", "never"]), default="auto",
               help="auto goes on from a checkpoint in DIR; never removes what is there and starts anew.")  # fmt: skip
 @click.option("--memory", metavar="SIZE", help="Use at most about this much, as in 8GB (of the GPU, if there is one).")
 def ingest(
-    batch_size: str, texts: str | None, no_weights: bool, checkpoint_every: str, memory: str | None, **options: object
+    batch_size: str,
+    texts: str | None,
+    no_weights: bool,
+    checkpoint_every: str,
+    publish_every: str | None,
+    memory: str | None,
+    **options: object,
 ) -> None:
     """Build an atlas of MODEL over DATASET: every neuron's congruence, activations and texts in one DuckDB file.
 
@@ -77,7 +85,9 @@ def ingest(
     settings = Settings(
         batch_size=None if batch_size == "auto" else int(batch_size), first_text=first, last_text=last,
         weights=not no_weights, command=shlex.join(["atlas", *sys.argv[1:]]),
-        checkpoint_every=parse_duration(checkpoint_every), memory=parse_bytes(memory), **options,
+        checkpoint_every=parse_duration("--checkpoint-every", checkpoint_every),
+        publish_every=None if publish_every is None else parse_duration("--publish-every", publish_every),
+        memory=parse_bytes(memory), **options,
     )  # fmt: skip
     console = plain_console(stderr=True)
     with Stop(resumable=settings.checkpoint is not None, say=console.print) as stop:

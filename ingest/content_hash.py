@@ -28,6 +28,13 @@ class ContentHash:
         for name, array in columns.items():
             self._add((table, name), array)
 
+    def copy(self) -> ContentHash:
+        """Another hash of the same rows; more may follow in each."""
+        other = ContentHash()
+        other._counts = dict(self._counts)
+        other._streams = {path: stream.copy() for path, stream in self._streams.items()}
+        return other
+
     def hexdigest(self) -> str:
         """32 hex digits; more rows may follow."""
         whole = xxhash.xxh3_128()

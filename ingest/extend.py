@@ -48,11 +48,10 @@ def extend_atlas(file: Path, rows: Mapping[str, pa.Table], *, out: Path | None =
     Raises:
         NotAnAtlasError, SchemaVersionError: `file` is no atlas of this version.
         OptionError: another program writes to `out`.
-        OutputError: the file cannot be written (disk full) or what was written does not hold together; nothing is
-            left behind and `file` is as it was.
+        OutputError: `file` is not complete, or a file cannot be written (disk full) or what was written does not hold
+            together; nothing is left behind and `file` is as it was.
     """
-    with open_atlas(file) as atlas:
-        old = atlas.info.build_id
+    old = _complete(file)
     content = ContentHash()
     content.update("atlas", {"build_id": pa.array([old])})
     for table, added in rows.items():
@@ -82,18 +81,35 @@ def check_extendable(file: Path, out: Path | None, *, force: bool = False) -> No
     """Refuse, before any work is done, a place where `extend_atlas` could not write.
 
     Raises:
+        NotAnAtlasError, SchemaVersionError: `file` is no atlas of this version.
         OutputFileError: `out` exists already (unless `force`), or nothing can be written there.
-        OutputError: the disk has no room for a copy.
+        OutputError: `file` is not complete, or the disk has no room for a copy.
     """
     if out is None or out == file:
         check_place(file)
     else:
         check_output(out, force=force)
     if file.exists():
+        _complete(file)
         try:
             _check_room(file, temporary_beside(out or file))
         except OSError as error:
             raise OutputError(f"{str(file)!r} cannot be extended as {str(out or file)!r}: {error.strerror}.") from error
+
+
+def _complete(file: Path) -> str:
+    """The build_id of an atlas that no run will replace.
+
+    Raises:
+        OutputError: its run is not at its end.
+    """
+    with open_atlas(file) as atlas:
+        if atlas.info.share_read is not None:
+            raise OutputError(
+                f"{str(file)!r} is not complete: {atlas.info.share_read:.0%} of its texts are read, and its run would "
+                "replace what is added now. Wait for its end, or start that run again."
+            )
+        return atlas.info.build_id
 
 
 def _check_room(file: Path, temporary: Path) -> None:

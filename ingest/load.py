@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,35 +57,49 @@ class Run:
         return self.model.d_mlp
 
 
-def write_tables(
-    run: Run,
-    writer: AtlasWriter,
-    weights: WeightResult,
-    exclusive: dict[str, ExclusivePairs],
-    pairs: CandidatePairs,
-    families: NeuronFamilies,
-    reader: Reader,
-) -> None:
-    settings, congruence = run.settings, weights.congruence
+@dataclass(frozen=True)
+class Found:
+    """What weights alone say, and which pairs and families are counted because of it."""
+
+    weights: WeightResult
+    exclusive: dict[str, ExclusivePairs]
+    pairs: CandidatePairs
+    families: NeuronFamilies
+
+
+def write_weights(run: Run, writer: AtlasWriter, found: Found) -> None:
+    """Write the tables that do not depend on texts."""
+    settings, congruence = run.settings, found.weights.congruence
+    neuron_token = {d: ranked.first(settings.top_tokens) for d, ranked in congruence.neuron_token.items()}
+    token_neuron = {d: ranked.first(settings.top_neurons) for d, ranked in congruence.token_neuron.items()}
+    _write(writer, "neuron_token", tables.ranked_rows(neuron_token, "neuron_id", "token_id", "congruence"))
+    _write(writer, "token_neuron", tables.ranked_rows(token_neuron, "token_id", "neuron_id", "congruence"))
+    _write(writer, "exclusive_pair", tables.exclusive_rows(found.exclusive))
+    _write(writer, "neuron_input_token", tables.input_rows(found.weights.input_tokens))
+    writer.write("histogram_bin", tables.bin_rows())
+    _write(writer, "candidate_pair", tables.candidate_rows(found.pairs))
+    writer.write("token_family", tables.family_rows(found.families.of_token))
+    if settings.weights:
+        for layer in range(run.n_layers):
+            writer.write("neuron_weight", tables.weight_rows(found.weights.layers(layer), layer))
+        columns = found.weights.readout.columns.numpy()
+        token_id = np.arange(len(columns), dtype=np.int32)
+        writer.write("token_weight", {"token_id": token_id, "readout": vectors(columns)})
+
+
+def write_texts(run: Run, writer: AtlasWriter, found: Found, reader: Reader) -> None:
+    """Write the tables that say what was met in the texts read so far; the reader may read on afterwards."""
+    weights, pairs, congruence = found.weights, found.pairs, found.weights.congruence
     n_layers, d_mlp = run.n_layers, run.d_mlp
     statistics = reader.statistics.result()
     n_positions = reader.statistics.n_positions
     writer.write("token", tables.token_rows(run.vocabulary, reader.tokens.result(), congruence))
     writer.write("neuron", tables.neuron_rows(n_layers, d_mlp, weights.columns, congruence, statistics, n_positions))
-    neuron_token = {d: ranked.first(settings.top_tokens) for d, ranked in congruence.neuron_token.items()}
-    token_neuron = {d: ranked.first(settings.top_neurons) for d, ranked in congruence.token_neuron.items()}
-    _write(writer, "neuron_token", tables.ranked_rows(neuron_token, "neuron_id", "token_id", "congruence"))
-    _write(writer, "token_neuron", tables.ranked_rows(token_neuron, "token_id", "neuron_id", "congruence"))
-    _write(writer, "exclusive_pair", tables.exclusive_rows(exclusive))
-    _write(writer, "neuron_input_token", tables.input_rows(weights.input_tokens))
-    writer.write("histogram_bin", tables.bin_rows())
     _write(writer, "activation_histogram", tables.histogram_rows(statistics))
     writer.write("activation_sum", tables.sum_rows(statistics.powers.numpy()))
-    _write(writer, "candidate_pair", tables.candidate_rows(pairs))
     predictions = reader.predictions.result()
     _write(writer, "prediction_histogram", tables.prediction_rows(predictions))
     _write(writer, "pair_metric", pair_metric_rows(pairs, statistics, predictions, gated=run.model.gated))
-    writer.write("token_family", tables.family_rows(families.of_token))
     _write(writer, "family_histogram", tables.prediction_rows(reader.families.result(), "family_id"))
     if reader.signs is not None:
         writer.write("sign_case", tables.sign_rows(reader.signs.result()))
@@ -92,12 +107,6 @@ def write_tables(
     texts = reader.texts.texts
     _write(writer, "text", tables.text_rows([texts[text_id] for text_id in sorted(texts)]))
     _write(writer, "example", example_rows(reader.examples, texts, n_layers * d_mlp))
-    if settings.weights:
-        for layer in range(n_layers):
-            writer.write("neuron_weight", tables.weight_rows(weights.layers(layer), layer))
-        columns = weights.readout.columns.numpy()
-        token_id = np.arange(len(columns), dtype=np.int32)
-        writer.write("token_weight", {"token_id": token_id, "readout": vectors(columns)})
 
 
 def _write(writer: AtlasWriter, table: str, batches: Iterable[Columns]) -> None:
@@ -105,12 +114,27 @@ def _write(writer: AtlasWriter, table: str, batches: Iterable[Columns]) -> None:
         writer.write(table, rows)
 
 
-def atlas_row(run: Run, weights: WeightResult, reader: Reader) -> Columns:
-    settings, model, dataset = run.settings, run.model, run.dataset
+def atlas_row(run: Run, found: Found, reader: Reader, planned: int | None = None) -> Columns:
+    """The row of table `atlas` but for its build_id; `planned`: texts of the whole run, if these are not all."""
+    first, n_texts = run.settings.first_text, reader.n_texts
     row = {
+        **run_columns(run),
+        "built_at": datetime.now(UTC).replace(tzinfo=None),
+        "readout_mean": found.weights.readout.mean.tolist(),
+        "n_texts": n_texts,
+        "n_texts_planned": planned,
+        "n_positions": reader.statistics.n_positions,
+        "text_ranges": f"{first}:{first + (planned or n_texts)}",
+    }
+    return {name: [value] for name, value in row.items()}
+
+
+def run_columns(run: Run) -> dict[str, Any]:
+    """The columns of table `atlas` that are known before any text is read."""
+    settings, model, dataset = run.settings, run.model, run.dataset
+    return {
         "slug": run.slug,
         "schema_version": SCHEMA_VERSION,
-        "built_at": datetime.now(UTC).replace(tzinfo=None),
         "model_name": model.name,
         "model_revision": model.revision,
         "model_fingerprint": model.fingerprint,
@@ -122,17 +146,12 @@ def atlas_row(run: Run, weights: WeightResult, reader: Reader) -> Columns:
         "gated": model.gated,
         "normalization": "LN" if model.layer_norm else "RMS",
         "readout": settings.readout,
-        "readout_mean": weights.readout.mean.tolist(),
         "dataset_name": dataset.name,
         "dataset_config": dataset.config,
         "dataset_split": dataset.split,
         "dataset_fingerprint": dataset.fingerprint,
         "text_column": dataset.text_column,
-        "n_texts": reader.n_texts,
-        "n_texts_planned": None,
-        "n_positions": reader.statistics.n_positions,
         "first_text": settings.first_text,
-        "text_ranges": f"{settings.first_text}:{settings.first_text + reader.n_texts}",
         "context_length": run.context,
         "bos_token_id": run.bos,
         "bos_counted": settings.count_bos or run.bos is None,
@@ -150,7 +169,6 @@ def atlas_row(run: Run, weights: WeightResult, reader: Reader) -> Columns:
         "versions": json.dumps(library_versions()),
         "command": settings.command,
     }
-    return {name: [value] for name, value in row.items()}
 
 
 def library_versions() -> dict[str, str | None]:

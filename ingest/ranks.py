@@ -69,9 +69,7 @@ class Ranks:
         """
         if self.world == 1:
             return
-        with self._peers():
-            everyone: list[Any] = [None] * self.world
-            dist.all_gather_object(everyone, facts)
+        everyone = self.gather(facts)
         for rank, theirs in enumerate(everyone):
             for name, value in everyone[0].items():
                 if theirs.get(name) != value:
@@ -79,6 +77,15 @@ class Ranks:
                         f"The ranks differ in {what}: {name} is {value!r} on rank 0 and {theirs.get(name)!r} on rank "
                         f"{rank}. Start all of them with the same arguments, model and dataset."
                     )
+
+    def gather(self, facts: T) -> list[T]:
+        """Every rank's facts, by rank, on every rank; waits for all of them."""
+        if self.world == 1:
+            return [facts]
+        everyone: list[Any] = [None] * self.world
+        with self._peers():
+            dist.all_gather_object(everyone, facts)
+        return everyone
 
     def reduce(self, give: Callable[[], State], take: Callable[[State], None]) -> bool:
         """Merge every rank's state into rank 0's, pairwise: log2(world) rounds. True on rank 0.
@@ -107,9 +114,7 @@ class Ranks:
 
     def barrier(self) -> None:
         """Wait for every rank."""
-        if self.world > 1:
-            with self._peers():
-                dist.all_gather_object([None] * self.world, self.rank)
+        self.gather(self.rank)
 
     def _send(self, state: State, to: int) -> None:
         shapes = [(name, tensor.dtype, tuple(tensor.shape)) for name, tensor in state.items()]

@@ -12,7 +12,10 @@ from atlas.quantity import BYTES, SECONDS, read_quantity
 from ingest.errors import OptionError
 
 # These change where and how fast, not what: a run may go on with others.
-_INDIFFERENT = {"out", "batch_size", "device", "force", "command", "checkpoint", "checkpoint_every", "resume", "memory"}
+_INDIFFERENT = {
+    "out", "batch_size", "device", "force", "command", "checkpoint", "checkpoint_every", "publish_every", "resume",
+    "memory",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ class Settings:
     checkpoint: Path | None = None
     checkpoint_every: float = 300.0
     """Seconds."""
+    publish_every: float | None = None
+    """Seconds; None: nothing is published before all texts are read."""
     resume: str = "auto"
     memory: int | None = None
     """Bytes."""
@@ -88,15 +93,15 @@ def parse_range(text: str | None) -> tuple[int, int | None]:
     return int(first or 0), int(last) if last else None
 
 
-def parse_duration(text: str) -> float:
-    """Read `--checkpoint-every`: '300', '90s', '5min', '1h' into seconds.
+def parse_duration(option: str, text: str) -> float:
+    """Read `--checkpoint-every` or `--publish-every`: '300', '90s', '5min', '1h' into seconds.
 
     Raises:
         OptionError: it is not of that form, or zero.
     """
     seconds = read_quantity(text, SECONDS)
     if not seconds:
-        raise OptionError(f"--checkpoint-every {text!r} is not a length of time: expected one like 90s, 5min or 1h.")
+        raise OptionError(f"{option} {text!r} is not a length of time: expected one like 90s, 5min or 1h.")
     return seconds
 
 

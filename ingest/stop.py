@@ -64,6 +64,11 @@ class Stop:
             self._deferring = False
 
     @property
+    def leaving(self) -> bool:
+        """Whether the work was told to stop at once."""
+        return self._leaving is not None
+
+    @property
     def requested(self) -> bool:
         """Whether a signal came: save, then `leave`."""
         return self._signal is not None

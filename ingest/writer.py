@@ -7,7 +7,10 @@ row would be written twice), and one transaction, so that row groups fill up how
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,6 +21,7 @@ import pyarrow as pa
 
 from atlas.files import attached, publish, temporary_beside
 from atlas.schema import STORAGE_VERSION, schema_sql
+from atlas.unfinished import unfinished_build_id
 from ingest.content_hash import ContentHash
 from ingest.errors import OutputError
 
@@ -32,24 +36,49 @@ _GROUP_NUMBERS = 1 << 24
 DuckDB 2.0's ALPRD compression misjudges its samples, and makes 6.4 bytes of a float."""
 
 
+@dataclass(frozen=True)
+class Begun:
+    """A file with some of the tables, for others to begin with."""
+
+    path: Path
+    rows: dict[str, int]
+    content: ContentHash
+
+    def remove(self) -> None:
+        """Remove the file, if it is there still."""
+        self.path.unlink(missing_ok=True)
+
+
 class AtlasWriter:
     """Fills a temporary file beside `out`; `publish` renames it. A context manager: leaving it without
-    publishing removes the temporary file. `memory`: bytes that DuckDB may use; None: its own choice."""
+    publishing removes the temporary file.
 
-    def __init__(self, out: Path, d_model: int, memory: int | None = None) -> None:
+    Args:
+        memory: bytes that DuckDB may use; None: its own choice.
+        begun: the file to begin with: a copy of it, or the `last` time itself. None: an empty one.
+    """
+
+    def __init__(
+        self, out: Path, d_model: int, memory: int | None = None, *, begun: Begun | None = None, last: bool = False
+    ) -> None:
         self.path = temporary_beside(out)
-        self._content = ContentHash()
-        self.rows: dict[str, int] = {}
+        self._content = ContentHash() if begun is None else begun.content.copy()
+        self.rows: dict[str, int] = {} if begun is None else dict(begun.rows)
         self._wide_rows = min(_GROUP_ROWS, max(2048, _GROUP_NUMBERS // d_model // 2048 * 2048))
         self._group_rows = _GROUP_ROWS
         try:
             self.path.unlink(missing_ok=True)
+            if begun is not None and last:
+                os.replace(begun.path, self.path)
+            elif begun is not None:
+                shutil.copyfile(begun.path, self.path)
             self._connection = duckdb.connect(config={} if memory is None else {"memory_limit": f"{memory}B"})
             # Trying these on every column takes a tenth of the time. ALP wins nowhere; FSST would save 1 MB of the
             # demo's 900, in the spellings of tokens.
             self._connection.execute("SET disabled_compression_methods = 'fsst,alp'")
             self._attach()
-            self._connection.execute(schema_sql(d_model))
+            if begun is None:
+                self._connection.execute(schema_sql(d_model))
             self._connection.execute("BEGIN TRANSACTION")
         except (duckdb.Error, OSError) as error:
             raise OutputError(f"The file {str(self.path)!r} cannot be created: {error}") from error
@@ -77,8 +106,7 @@ class AtlasWriter:
         n_rows = len(batch)
         names = ", ".join(f'"{name}"' for name in arrays)
         try:
-            if table in _WIDE:
-                self._small_groups()
+            self._set_group(self._wide_rows if table in _WIDE else _GROUP_ROWS)
             # DuckDB finds the variable itself. Registered by name, a batch would be held until the transaction's end.
             self._connection.execute(f'INSERT INTO "{table}" ({names}) SELECT {names} FROM batch')
         except duckdb.Error as error:
@@ -96,6 +124,8 @@ class AtlasWriter:
         skip = _NOT_HASHED["atlas"]
         self._content.update("atlas", {name: pa.array(value) for name, value in row.items() if name not in skip})
         build_id = self.build_id()
+        if row["n_texts_planned"][0] is not None:
+            build_id = unfinished_build_id({name: value[0] for name, value in row.items()}, build_id)
         self.write("atlas", {**row, "build_id": [build_id]})
         return build_id
 
@@ -105,6 +135,9 @@ class AtlasWriter:
 
     def close(self) -> None:
         """Bring everything into the file itself and let go of it."""
+        self._complete()
+
+    def _complete(self) -> None:
         try:
             self._detach()
         except duckdb.Error as error:
@@ -113,12 +146,18 @@ class AtlasWriter:
         if Path(f"{self.path}.wal").exists():
             raise OutputError(f"DuckDB left a write-ahead log beside {str(self.path)!r}: the file is not complete.")
 
-    def _small_groups(self) -> None:
-        """Small row groups from here on: DuckDB takes their size when a file is attached. There is no way back, for
-        with a greater size the next checkpoint would merge what was written, reading and writing it again."""
-        if self._group_rows > self._wide_rows:
+    def begun(self) -> Begun:
+        """Close, and leave what was written for other files to begin with."""
+        self._complete()
+        place = self.path.with_name(f"{self.path.name}-begun")
+        os.replace(self.path, place)
+        return Begun(place, self.rows, self._content)
+
+    def _set_group(self, rows: int) -> None:
+        """Row groups of so many rows from here on: DuckDB takes their size when a file is attached."""
+        if self._group_rows != rows:
             self._detach()
-            self._group_rows = self._wide_rows
+            self._group_rows = rows
             self._attach()
             self._connection.execute("BEGIN TRANSACTION")
 
@@ -130,8 +169,16 @@ class AtlasWriter:
         self._connection.execute("USE target")
 
     def _detach(self) -> None:
-        for statement in ("COMMIT", "CHECKPOINT target", "USE memory", "DETACH target"):
-            self._connection.execute(statement)
+        # While somebody reads, a checkpoint writes what is new and leaves the rest alone. Alone, it would merge the row
+        # groups of tables that were finished before into larger ones: read them, write them, and leave the room empty.
+        with self._connection.cursor() as reading:
+            reading.execute("BEGIN TRANSACTION")
+            reading.execute("SELECT count(*) FROM target.atlas").fetchall()
+            self._connection.execute("COMMIT")
+            self._connection.execute("CHECKPOINT target")
+            reading.execute("ROLLBACK")
+        self._connection.execute("USE memory")
+        self._connection.execute("DETACH target")
 
     def publish(self, out: Path) -> None:
         """Flush to disk, make read-only, and rename into place (over an older file of that name)."""

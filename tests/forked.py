@@ -17,18 +17,22 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.forked_preload"])
 
 
-def _run(settings: dict[str, Any], environment: dict[str, str], log: str) -> None:
-    """Build in a child; what it says goes to `log`, its exit code is the program's."""
+def _run(settings: dict[str, Any], environment: dict[str, str], log: str, share: float | None) -> None:
+    """Build in a child; what it says goes to `log`, its exit code is the program's. `share` of the time may go into
+    publishing while texts are read."""
     os.environ.update(environment)
     sys.stdout = sys.stderr = open(log, "w", buffering=1)  # noqa: SIM115
     os.dup2(sys.stderr.fileno(), 2)
     from rich.console import Console
 
+    import ingest.publish
     from atlas.errors import AtlasError
     from ingest.build import build
     from ingest.settings import Settings
     from ingest.stop import Stop
 
+    if share is not None:
+        ingest.publish.SHARE = share
     options = Settings(**settings)
     console = Console(file=sys.stderr, width=200)
     code = 1
@@ -49,18 +53,20 @@ def _run(settings: dict[str, Any], environment: dict[str, str], log: str) -> Non
         os._exit(code)
 
 
-def start(settings: dict[str, Any], log: Path, **environment: str) -> ForkServerProcess:
+def start(settings: dict[str, Any], log: Path, *, share: float | None = None, **environment: str) -> ForkServerProcess:
     """Begin a run."""
-    process = _CONTEXT.Process(target=_run, args=(settings, environment, str(log)), daemon=True)
+    process = _CONTEXT.Process(target=_run, args=(settings, environment, str(log), share), daemon=True)
     process.start()
     return process
 
 
-def start_ranks(world: int, settings: dict[str, Any], folder: Path, port: int) -> list[ForkServerProcess]:
+def start_ranks(
+    world: int, settings: dict[str, Any], folder: Path, port: int, *, share: float | None = None
+) -> list[ForkServerProcess]:
     """Begin a run of several ranks, as a launcher would."""
     shared = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     return [
-        start(settings, folder / f"rank{rank}.log", RANK=str(rank), LOCAL_RANK=str(rank), **shared)
+        start(settings, folder / f"rank{rank}.log", share=share, RANK=str(rank), LOCAL_RANK=str(rank), **shared)
         for rank in range(world)
     ]
 

@@ -173,7 +173,7 @@ def test_an_existing_file_is_kept_unless_forced(built_gpt2: Built, tmp_path: Pat
 def test_a_finished_run_is_not_lost_to_a_file_that_appeared(
     built_gpt2: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ingest.build.check_file", lambda *_: (tmp_path / "race.duckdb").write_text("theirs"))
+    monkeypatch.setattr("ingest.publish.check_file", lambda *_: (tmp_path / "race.duckdb").write_text("theirs"))
     build_tiny(tmp_path, built_gpt2.model, built_gpt2.dataset, "race", context_length=40)
     assert (tmp_path / "race.duckdb").read_text() == "theirs"
     (ours,) = [path for path in tmp_path.iterdir() if path.name != "race.duckdb"]

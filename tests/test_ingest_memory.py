@@ -153,10 +153,10 @@ def test_sizes_that_are_none(text: str) -> None:
 
 @pytest.mark.parametrize(("text", "seconds"), [("300", 300), ("90s", 90), ("5min", 300), ("1.5h", 5400)])
 def test_durations(text: str, seconds: float) -> None:
-    assert parse_duration(text) == seconds
+    assert parse_duration("--checkpoint-every", text) == seconds
 
 
 @pytest.mark.parametrize("text", ["soon", "-5min", "5 fortnights", "0s"])
 def test_durations_that_are_none(text: str) -> None:
-    with pytest.raises(OptionError, match=f"--checkpoint-every '{text}' is not a length of time"):
-        parse_duration(text)
+    with pytest.raises(OptionError, match=f"--publish-every '{text}' is not a length of time"):
+        parse_duration("--publish-every", text)

@@ -52,6 +52,11 @@ def open_parts(paths: Sequence[Path], out: Path, slug: str | None) -> list[Part]
     parts = []
     for path in paths:
         with open_atlas(path) as atlas:
+            if atlas.info.share_read is not None:
+                raise MergeError(
+                    f"{str(path)!r} is not complete: {atlas.info.share_read:.0%} of its texts are read. Wait for its "
+                    "run, or start that again; expected parts that are."
+                )
             parts.append(Part(path, atlas.info, parse_ranges(atlas.info.text_ranges)))
     for one, other in itertools.combinations(paths, 2):
         if one.samefile(other):
