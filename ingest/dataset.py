@@ -1,4 +1,4 @@
-"""Open a dataset: the embedded `pydoc`, local files, or a name on the Hugging Face Hub."""
+"""Open a dataset: an embedded one, local files, or a name on the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ import pyarrow as pa
 import xxhash
 
 from ingest import hub
-from ingest.corpus import PythonTexts, Scan, Source, scan
+from ingest.corpus import Scan, Source, scan
 from ingest.data_files import find_files, is_saved_dataset
+from ingest.embedded import EMBEDDED
 from ingest.errors import DatasetError
 from ingest.local_files import READ_ROWS, LocalFiles, missing_column
-
-EMBEDDED = "pydoc"
 
 
 @dataclass(frozen=True)
@@ -32,9 +31,8 @@ class Dataset:
     """The texts of one column of one split, in order, readable any number of times.
 
     `name` is the file's own name for local files, so that the same file elsewhere is the same dataset. `split` is None
-    for `pydoc`. `fingerprint` (32 hex digits) is of the texts in order; for streams of name, configuration, split,
-    column and revision. `n_rows` is None when
-    only reading the stream to its end would tell.
+    for embedded ones. `fingerprint` (32 hex digits) is of the texts in order; for streams of name, configuration,
+    split, column and revision. `n_rows` is None when only reading the stream to its end would tell.
     """
 
     name: str
@@ -81,20 +79,21 @@ def open_dataset(
 ) -> Dataset:
     """Open a dataset and check that it can be read.
 
-    `name` is `pydoc` (the language reference that comes with CPython, a text a topic in order of topic), a file ending
-    in .parquet, .jsonl, .json, .csv, .tsv or .txt (one line one text), a glob of such files (in order of name), a
+    `name` is `pydoc` (the language reference that comes with CPython, a text a topic in order of topic),
+    `vital-articles` (introductions of Wikipedia's, from a package: see `ingest.embedded`), a file ending in
+    .parquet, .jsonl, .json, .csv, .tsv or .txt (one line one text), a glob of such files (in order of name), a
     folder of them (its splits and configurations: see `ingest.data_files`), a folder written by `datasets`'
-    save_to_disk(), or a name on the Hub. A dataset that is not streamed from the Hub is read through once: that gives
-    its fingerprint, and a broken row is an error now, not hours into a run.
+    save_to_disk(), or a name on the Hub. A dataset that is not streamed from the Hub is read through once: that
+    gives its fingerprint, and a broken row is an error now, not hours into a run.
 
     Raises:
         DatasetError: the dataset, its split or its column is not there, the column is not text, or there are no rows.
     """
-    if name == EMBEDDED:
+    if name in EMBEDDED:
         _refuse_hub_options(name, config, split, revision)
         if text_column != "text":
-            raise missing_column("The dataset 'pydoc'", text_column, ["text"])
-        return _scanned(name, None, None, text_column, _pydoc())
+            raise missing_column(f"The dataset {name!r}", text_column, ["text"])
+        return _scanned(EMBEDDED[name].label, None, None, text_column, EMBEDDED[name].texts())
     if is_saved_dataset(name):
         _refuse_hub_options(name, config, None, revision)
         label = Path(name).expanduser().resolve().name
@@ -161,14 +160,3 @@ def _refuse_hub_options(name: str, config: str | None, split: str | None, revisi
         raise DatasetError(
             f"{name!r} has no splits, but split {split!r} was asked for. Leave out --split; --texts A:B reads a part."
         )
-
-
-def _pydoc() -> PythonTexts:
-    try:
-        from pydoc_data.topics import topics
-    except ImportError as error:
-        raise DatasetError(
-            "The dataset 'pydoc' comes with Python (pydoc_data.topics), but this Python was packaged without it. "
-            "Give --dataset a file or a Hub name."
-        ) from error
-    return PythonTexts(tuple(topics[topic] for topic in sorted(topics)))

@@ -1,0 +1,146 @@
+"""`make demo`: the demo atlas, served from the first minute while it is built, and how long each part of it took.
+
+What is to be done is read off the file itself: texts, then the post's experiment, then what the best pairs' neurons do
+where they fire. A build that was interrupted goes on behind the last of these, or at its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from types import FrameType
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from atlas import open_atlas
+from ingest.embedded import WIKIPEDIA_PACKAGE
+
+SLUG = "smollm2-135m"
+N_TEXTS = 600
+"""Introductions of Wikipedia's articles: 78,000 tokens, which two cores read in about three minutes."""
+
+_PEAR = "I climbed up the pear tree and picked a pear. I climbed up the"
+STUDY = [
+    "--name", "an", "--answer", " an", "--other", " a",
+    "--clean", f"{_PEAR} apple tree and picked", "--corrupt", f"{_PEAR} lemon tree and picked",
+]  # fmt: skip
+EFFECTS = ["--pairs", "12", "--positions", "8"]
+
+
+def next_step(demo: Path) -> list[str] | None:
+    """The arguments of `atlas` that bring the file on; None: it has everything."""
+    saved = demo.with_suffix(".saved")
+    if demo.exists():
+        with open_atlas(demo) as atlas:
+            ((done, studied, measured),) = atlas.rows(
+                "SELECT n_texts_planned IS NULL, EXISTS (FROM study WHERE name = 'an'), EXISTS (FROM pair_effect) "
+                "FROM atlas"
+            )
+        if done and studied and measured:
+            return None
+        if done:
+            return ["effects", str(demo), *EFFECTS] if studied else ["study", str(demo), *STUDY]
+    return [
+        "ingest", "--model", SLUG, *texts(), "--publish-every", "2min", "--checkpoint", str(saved),
+        "--checkpoint-every", "1min", "--out", str(demo),
+    ]  # fmt: skip
+
+
+def texts() -> list[str]:
+    """The options that say which texts are read: those of a package, or what comes with Python."""
+    try:
+        metadata.version(WIKIPEDIA_PACKAGE)
+    except metadata.PackageNotFoundError:
+        return ["--dataset", "pydoc", "--overflow", "split", "--context-length", "128"]
+    return ["--dataset", "vital-articles", "--max-texts", str(N_TEXTS), "--context-length", "512"]
+
+
+class Demo:
+    """The programs that build and serve; all end together.
+
+    Args:
+        port: where to serve; None: nowhere.
+    """
+
+    def __init__(self, demo: Path, port: int | None) -> None:
+        self.demo, self.port, self.started = demo, port, time.monotonic()
+        self._running: list[subprocess.Popen] = []
+        self._atlas = str(Path(sys.executable).with_name("atlas"))
+
+    def run(self) -> int:
+        """Build what is missing, serve until interrupted; the exit status."""
+        signal.signal(signal.SIGTERM, self._terminated)
+        try:
+            if self.port is not None:
+                self._start("serve", "--wait", str(self.demo), "--port", str(self.port))
+            if next_step(self.demo) is not None and (failed := self._build()):
+                return failed
+            return self._running[0].wait() if self._running else 0
+        except KeyboardInterrupt:
+            return 130
+        finally:
+            for process in self._running:
+                process.terminate()
+            for process in self._running:
+                process.wait()
+
+    def _build(self) -> int:
+        if self.port is not None:
+            threading.Thread(target=self._watch, daemon=True).start()
+        while arguments := next_step(self.demo):
+            step = self._start(*arguments)
+            while step.poll() is None:
+                if self.port is not None and self._running[0].poll() is not None:  # It has said why.
+                    return self._running[0].returncode or 1
+                time.sleep(0.2)
+            self._running.remove(step)
+            if step.returncode:
+                return step.returncode
+            print(f"atlas {arguments[0]}: done {self._after()}", flush=True)
+        print(f"Everything is there {self._after()}", flush=True)
+        return 0
+
+    def _start(self, *arguments: str) -> subprocess.Popen:
+        process = subprocess.Popen([self._atlas, *arguments])
+        self._running.append(process)
+        return process
+
+    def _watch(self) -> None:
+        """Say when the first neuron's page is answered."""
+        page = f"http://127.0.0.1:{self.port}/{SLUG}/L24N917"
+        while True:
+            try:
+                with urlopen(page, timeout=30):
+                    break
+            except (URLError, OSError):
+                time.sleep(1)
+        print(f"First neuron page {self._after()}: {page}", flush=True)
+
+    def _after(self) -> str:
+        load = os.getloadavg()[0]
+        return f"after {time.monotonic() - self.started:.0f} s (load average {load:.1f}, {os.cpu_count()} cores)"
+
+    def _terminated(self, number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`python -m benchmarks.demo FILE [--port N | --no-serve]`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--no-serve", action="store_true", help="only build")
+    options = parser.parse_args(arguments)
+    return Demo(options.file, None if options.no_serve else options.port).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
