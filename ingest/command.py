@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from atlas.cache_option import no_cache
+from ingest.starting import quiet_option, starting
 
 READOUTS = ("unembed", "embed")
 
@@ -53,9 +54,11 @@ READOUTS = ("unembed", "embed")
 @click.option("--resume", type=click.Choice(["auto", "never"]), default="auto",
               help="auto goes on from a checkpoint in DIR; never removes what is there and starts anew.")  # fmt: skip
 @click.option("--memory", metavar="SIZE", help="Use at most about this much, as in 8GB (of the GPU, if there is one).")
+@quiet_option()
 def ingest(
-    batch_size: str, texts: str | None, no_weights: bool, checkpoint_every: str, memory: str | None, **options: object
-) -> None:
+    batch_size: str, texts: str | None, no_weights: bool, checkpoint_every: str, memory: str | None, quiet: bool,
+    **options: object,
+) -> None:  # fmt: skip
     """Build an atlas of MODEL over DATASET: every neuron's congruence, activations and texts in one DuckDB file.
 
     Under torchrun (`torchrun --nproc-per-node N -m ingest ...`) the work is divided over the processes. Exit codes: 0
@@ -65,9 +68,7 @@ def ingest(
     os.environ.setdefault("TQDM_DISABLE", "1")
     # torch takes seconds to import: not before the options are known to be well formed.
     from atlas.streams import plain_console
-    from ingest.build import build
     from ingest.errors import OptionError
-    from ingest.report import print_report
     from ingest.settings import Settings, parse_bytes, parse_duration, parse_range
     from ingest.stop import Stop
 
@@ -79,7 +80,10 @@ def ingest(
         weights=not no_weights, command=shlex.join(["atlas", *sys.argv[1:]]),
         checkpoint_every=parse_duration(checkpoint_every), memory=parse_bytes(memory), **options,
     )  # fmt: skip
-    console = plain_console(stderr=True)
+    console = plain_console(stderr=True, quiet=quiet)
+    with starting(console):
+        from ingest.build import build
+        from ingest.report import print_report
     with Stop(resumable=settings.checkpoint is not None, say=console.print) as stop:
         report = build(settings, console, stop)
     if report is not None:
