@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -64,8 +63,6 @@ def ingest(
     Under torchrun (`torchrun --nproc-per-node N -m ingest ...`) the work is divided over the processes. Exit codes: 0
     done; 1 an error, which is said; 2 wrong usage; 75 stopped by SIGTERM and resumable, 143 not resumable; 130 Ctrl-C.
     """
-    # The libraries' bars would tear ours apart; tqdm reads this when it is imported.
-    os.environ.setdefault("TQDM_DISABLE", "1")
     # torch takes seconds to import: not before the options are known to be well formed.
     from atlas.streams import plain_console
     from ingest.errors import OptionError

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
@@ -33,7 +32,6 @@ def effects(file: Path, quiet: bool, **options: object) -> None:
 
     FILE is copied, extended, checked and renamed into place, under a new build_id; who reads it keeps the old one.
     """
-    os.environ.setdefault("TQDM_DISABLE", "1")
     from atlas.streams import plain_console
 
     console = plain_console(stderr=True, quiet=quiet)

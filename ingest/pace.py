@@ -12,8 +12,8 @@ _WINDOW = 60.0
 """Seconds of them that speed and time left are of."""
 _SHORTEST = 5.0
 """Seconds of them below which nothing is concluded."""
-_LONGEST = 100 * 86400.0
-"""Seconds; a time left beyond it is no forecast."""
+_SHORT, _LONGEST = 0.5, 100 * 86400.0
+"""Seconds; a time left below or beyond is no forecast."""
 
 
 class _Count(NamedTuple):
@@ -67,7 +67,7 @@ class Pace:
         if not self.total or not speed or self.ended is not None:
             return None
         left = (self.total - self.done) / speed - (now - self._counts[-1].at)
-        return left if 0 < left <= _LONGEST else None
+        return left if _SHORT <= left <= _LONGEST else None
 
     def _speed(self, now: float, field: str) -> float | None:
         if len(self._counts) < 2:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -45,7 +44,6 @@ def reproduce(what: str, figures: Path | None, out: Path, atlas: Path | None, qu
     records it there; counts the post's own bins in a second pass over the data. Writes the report as Markdown and
     JSON. Exit codes: 0 all that was measured is reproduced; 3 some figure differs; 1 an error, which is said.
     """
-    os.environ.setdefault("TQDM_DISABLE", "1")
     from atlas.streams import plain_console
 
     console = plain_console(stderr=True, quiet=quiet)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import sys
@@ -48,7 +47,6 @@ def study(
 
     FILE is copied, extended, checked and renamed into place, under a new build_id; who reads it keeps the old one.
     """
-    os.environ.setdefault("TQDM_DISABLE", "1")
     # torch takes seconds to import: not before the options are known to be well formed.
     from ingest.errors import OptionError
 
