@@ -63,8 +63,9 @@ def record_effects(request: EffectsRequest, console: Console) -> EffectsReport:
     device = choose_device(request.device)
     out = request.out or request.file
     with open_atlas(request.file) as atlas, Phases(console, device, out=out) as phases:
-        pairs = choose_pairs(atlas, request.pairs, request.positions)
-        chosen = within_budget(pairs, request.budget)
+        with phases.phase("Choosing pairs"):
+            pairs = choose_pairs(atlas, request.pairs, request.positions)
+            chosen = within_budget(pairs, request.budget)
         if not chosen:
             raise StudyError(
                 f"No pair of {request.file} can be measured with a budget of {request.budget} forward passes: "
