@@ -83,5 +83,7 @@ class RunProgress:
     @classmethod
     def forget(cls, out: Path) -> None:
         """At the end of the run, or of one that was killed."""
-        with suppress(OSError):
-            cls.path(out).unlink(missing_ok=True)
+        place = cls.path(out)
+        for path in (place, place.with_name(f"{place.name}.new")):
+            with suppress(OSError):
+                path.unlink(missing_ok=True)

@@ -67,7 +67,7 @@ def build(settings: Settings, console: Console, stop: Stop | None = None) -> Bui
     device = own_device(choose_device(settings.device))
     torch.manual_seed(settings.seed)
     match_threads()
-    with joined(device) as ranks, Phases(console, device, ranks.rank) as phases, ExitStack() as locks:
+    with joined(device) as ranks, Phases(console, device, ranks.rank, settings.out) as phases, ExitStack() as locks:
         before = ranks.on_main(lambda: _take_output(settings, locks))
         run = _load(settings, slug, device, phases)
         ranks.on_main(lambda: before and check_same_run(before, run))

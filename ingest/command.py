@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -10,17 +9,15 @@ from pathlib import Path
 import click
 
 from atlas.cache_option import no_cache
+from ingest.starting import quiet_option, starting
 
 READOUTS = ("unembed", "embed")
 
 
 @click.command(context_settings={"show_default": True})
 @click.option("--model", required=True, help="smollm2-135m, a GGUF file, a Hugging Face folder, or a Hub id.")
-@click.option(
-    "--dataset",
-    default="pydoc",
-    help="pydoc, vital-articles, .parquet/.jsonl/.csv/.txt (file, folder, glob), or a Hub id.",
-)
+@click.option("--dataset", default="pydoc", help="pydoc, vital-articles, .parquet/.jsonl/.csv/.txt (file, folder, "
+              "glob), or a Hub id.")  # fmt: skip
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="File to write, as in atlas.duckdb.")
 @click.option("--slug", help="Name in URLs, [a-z0-9-]+; made from the model's name when left out.")
 @click.option("--revision", help="Revision of the model on the Hub.")
@@ -59,27 +56,19 @@ READOUTS = ("unembed", "embed")
 @click.option("--resume", type=click.Choice(["auto", "never"]), default="auto",
               help="auto goes on from a checkpoint in DIR; never removes what is there and starts anew.")  # fmt: skip
 @click.option("--memory", metavar="SIZE", help="Use at most about this much, as in 8GB (of the GPU, if there is one).")
+@quiet_option()
 def ingest(
-    batch_size: str,
-    texts: str | None,
-    no_weights: bool,
-    checkpoint_every: str,
-    publish_every: str | None,
-    memory: str | None,
-    **options: object,
-) -> None:
+    batch_size: str, texts: str | None, no_weights: bool, checkpoint_every: str, publish_every: str | None,
+    memory: str | None, quiet: bool, **options: object,
+) -> None:  # fmt: skip
     """Build an atlas of MODEL over DATASET: every neuron's congruence, activations and texts in one DuckDB file.
 
     Under torchrun (`torchrun --nproc-per-node N -m ingest ...`) the work is divided over the processes. Exit codes: 0
     done; 1 an error, which is said; 2 wrong usage; 75 stopped by SIGTERM and resumable, 143 not resumable; 130 Ctrl-C.
     """
-    # The libraries' bars would tear ours apart; tqdm reads this when it is imported.
-    os.environ.setdefault("TQDM_DISABLE", "1")
     # torch takes seconds to import: not before the options are known to be well formed.
     from atlas.streams import plain_console
-    from ingest.build import build
     from ingest.errors import OptionError
-    from ingest.report import print_report
     from ingest.settings import Settings, parse_bytes, parse_duration, parse_range
     from ingest.stop import Stop
 
@@ -93,7 +82,10 @@ def ingest(
         publish_every=None if publish_every is None else parse_duration("--publish-every", publish_every),
         memory=parse_bytes(memory), **options,
     )  # fmt: skip
-    console = plain_console(stderr=True)
+    console = plain_console(stderr=True, quiet=quiet)
+    with starting(console):
+        from ingest.build import build
+        from ingest.report import print_report
     with Stop(resumable=settings.checkpoint is not None, say=console.print) as stop:
         report = build(settings, console, stop)
     if report is not None:

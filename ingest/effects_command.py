@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 
 from atlas.cache_option import no_cache
+from ingest.starting import quiet_option, starting
 
 FILE = click.Path(path_type=Path)
 
@@ -25,18 +25,18 @@ FILE = click.Path(path_type=Path)
 @click.option("--out", type=FILE, help="File to write; FILE itself when left out, replaced by a rename.")
 @click.option("--seed", type=int, default=0, help="Seed of the bootstrap intervals.")
 @click.option("--force", is_flag=True, help="Replace the file of --out.")
-def effects(file: Path, **options: object) -> None:
+@quiet_option()
+def effects(file: Path, quiet: bool, **options: object) -> None:
     """Measure whether neurons cause the predictions that their weights promise: each is mean-ablated where it fires,
     and the token's probability, rank and logit before and after are recorded in FILE, with intervals.
 
     FILE is copied, extended, checked and renamed into place, under a new build_id; who reads it keeps the old one.
     """
-    os.environ.setdefault("TQDM_DISABLE", "1")
-    # torch takes seconds to import.
     from atlas.streams import plain_console
-    from ingest.effects.record import EffectsRequest, record_effects
 
-    console = plain_console(stderr=True)
+    console = plain_console(stderr=True, quiet=quiet)
+    with starting(console):  # torch takes seconds to import.
+        from ingest.effects.record import EffectsRequest, record_effects
     report = record_effects(EffectsRequest(file=file, **options), console)
     left_out = f"; {report.n_left_out} left out by --budget" if report.n_left_out else ""
     console.print(

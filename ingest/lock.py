@@ -20,8 +20,9 @@ def output_locked(out: Path) -> Iterator[None]:
         OptionError: another run holds it.
     """
     with _held(out.with_name(f"{out.name}.lock"), f"another run is writing {str(out)!r}. Wait for it, or choose --out"):
+        said = {f"{out.name}.progress", f"{out.name}.progress.new"}
         for path in out.absolute().parent.iterdir():
-            if path.name.startswith(f"{out.name}.tmp-"):
+            if path.name.startswith(f"{out.name}.tmp-") or path.name in said:
                 path.unlink(missing_ok=True)
         yield
 

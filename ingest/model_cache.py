@@ -28,6 +28,7 @@ from ingest.errors import ModelError
 from ingest.gguf_file import read_gguf
 from ingest.pretrained import read_pretrained
 from ingest.source import Source
+from ingest.starting import asked_to_be_quiet
 
 _LAYOUT = 1
 _DECIDES = ("gguf", "numpy", "safetensors", "tokenizers", "transformers")
@@ -123,7 +124,8 @@ def _keep(entry: Path, net: nn.Module, tokenizer: Any) -> None:
         if part is not None:
             shutil.rmtree(part, ignore_errors=True)
         return
-    _say(f"Kept the dequantised model in {entry} ({n_bytes / 1e9:.1f} GB): the next run reads that.")
+    if not asked_to_be_quiet():
+        _say(f"Kept the dequantised model in {entry} ({n_bytes / 1e9:.1f} GB): the next run reads that.")
 
 
 def _write(part: Path, net: nn.Module, tokenizer: Any) -> None:

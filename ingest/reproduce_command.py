@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import click
 
 from atlas.cache_option import no_cache
+from ingest.starting import quiet_option, starting
 
 FILE = click.Path(path_type=Path)
 DIFFERS = 3
@@ -33,28 +33,29 @@ DIFFERS = 3
 @click.option("--device", default="auto", help="auto, cpu, cuda or cuda:N.")
 @click.option("--checkpoint", type=FILE, metavar="DIR", help="Save the atlas's making there; the same command goes on.")
 @click.option("--force", is_flag=True, help="Replace the file of --out.")
+@quiet_option()
 @click.option(
     "--figures", type=FILE, help="Hold other figures against it: a file like ingest/reproduce/an_neuron.json."
 )
-def reproduce(what: str, figures: Path | None, out: Path, atlas: Path | None, **options: object) -> None:
+def reproduce(what: str, figures: Path | None, out: Path, atlas: Path | None, quiet: bool, **options: object) -> None:
     """Measure every figure of "We Found An Neuron in GPT-2" that can be, and print published against measured.
 
     Makes an atlas of GPT-2 Large by the post's conventions, or uses the one given; runs the post's study on it and
     records it there; counts the post's own bins in a second pass over the data. Writes the report as Markdown and
     JSON. Exit codes: 0 all that was measured is reproduced; 3 some figure differs; 1 an error, which is said.
     """
-    os.environ.setdefault("TQDM_DISABLE", "1")
-    # torch takes seconds to import: not before the options are known to be well formed.
     from atlas.streams import plain_console
-    from ingest.reproduce import ReproduceRequest, read_published
-    from ingest.reproduce import reproduce as run
-    from ingest.reproduce.report import print_findings
 
+    console = plain_console(stderr=True, quiet=quiet)
+    with starting(console):  # torch takes seconds to import.
+        from ingest.reproduce import ReproduceRequest, read_published
+        from ingest.reproduce import reproduce as run
+        from ingest.reproduce.report import print_findings
     published = read_published() if figures is None else read_published(figures)
     request = ReproduceRequest(out=out, atlas=atlas, command=shlex.join(["atlas", *sys.argv[1:]]), **options)
-    console = plain_console(stderr=True)
     done = run(request, published, console)
-    print_findings(done.report, plain_console(highlight=False, width=None if sys.stdout.isatty() else 140))
+    if not quiet:
+        print_findings(done.report, plain_console(highlight=False, width=None if sys.stdout.isatty() else 140))
     console.print(f"{done.markdown}\n{done.json}", markup=False, soft_wrap=True)
     if done.report.n_differing:
         sys.exit(DIFFERS)

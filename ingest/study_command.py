@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 import click
 
 from atlas.cache_option import no_cache
+from ingest.starting import quiet_option, starting
 
 FILE = click.Path(path_type=Path)
 
@@ -37,16 +37,16 @@ FILE = click.Path(path_type=Path)
 @click.option("--out", type=FILE, help="File to write; FILE itself when left out, replaced by a rename.")
 @click.option("--seed", type=int, default=0, help="Seed of the bootstrap of a suite.")
 @click.option("--force", is_flag=True, help="Replace a study of the same name, or the file of --out.")
+@quiet_option()
 def study(
     file: Path, name: str, clean: str | None, corrupt: str | None, answer: str | None, other: str | None,
-    suite: Path | None, layers: str | None, **options: object,
+    suite: Path | None, layers: str | None, quiet: bool, **options: object,
 ) -> None:  # fmt: skip
     """Run the post's experiments on the model of FILE and record them in it: predictions of two prompts, the logit
     lens, activation patching by layer and by neuron, direct effects, ablations.
 
     FILE is copied, extended, checked and renamed into place, under a new build_id; who reads it keeps the old one.
     """
-    os.environ.setdefault("TQDM_DISABLE", "1")
     # torch takes seconds to import: not before the options are known to be well formed.
     from ingest.errors import OptionError
 
@@ -58,15 +58,17 @@ def study(
         raise OptionError(f"{missing[0]} is missing: give all of {', '.join(given)}, or many pairs with --suite.")
     if suite is not None and (clean is not None or corrupt is not None):
         raise OptionError("--suite brings its own prompts: leave --clean and --corrupt out.")
+    chosen = read_layers(layers)
     from atlas.streams import plain_console
-    from ingest.study.record import Request, record_study
-    from ingest.study.report import print_study
 
+    console = plain_console(stderr=True, quiet=quiet)
+    with starting(console):
+        from ingest.study.record import Request, record_study
+        from ingest.study.report import print_study
     request = Request(
         file=file, name=name, clean=clean, corrupt=corrupt, answer=answer, other=other, suite=suite,
-        layers=read_layers(layers), command=shlex.join(["atlas", *sys.argv[1:]]), **options,
+        layers=chosen, command=shlex.join(["atlas", *sys.argv[1:]]), **options,
     )  # fmt: skip
-    console = plain_console(stderr=True)
     recorded = record_study(request, console)
     print_study(recorded, console)
 

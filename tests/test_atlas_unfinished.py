@@ -55,3 +55,9 @@ def test_what_is_no_progress_is_none(tmp_path: Path, text: str) -> None:
 def test_a_place_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
     SAID.write(tmp_path / "missing" / "a.duckdb")
     RunProgress.forget(tmp_path / "missing" / "a.duckdb")
+
+
+def test_nothing_is_left_of_what_found_no_room(tmp_path: Path) -> None:
+    (tmp_path / "a.duckdb.progress.new").write_text("{")
+    RunProgress.forget(tmp_path / "a.duckdb")
+    assert not list(tmp_path.iterdir())

@@ -61,9 +61,11 @@ def record_effects(request: EffectsRequest, console: Console) -> EffectsReport:
     """
     check_extendable(request.file, request.out, force=request.force)
     device = choose_device(request.device)
-    with open_atlas(request.file) as atlas, Phases(console, device) as phases:
-        pairs = choose_pairs(atlas, request.pairs, request.positions)
-        chosen = within_budget(pairs, request.budget)
+    out = request.out or request.file
+    with open_atlas(request.file) as atlas, Phases(console, device, out=out) as phases:
+        with phases.phase("Choosing pairs"):
+            pairs = choose_pairs(atlas, request.pairs, request.positions)
+            chosen = within_budget(pairs, request.budget)
         if not chosen:
             raise StudyError(
                 f"No pair of {request.file} can be measured with a budget of {request.budget} forward passes: "
@@ -87,7 +89,6 @@ def record_effects(request: EffectsRequest, console: Console) -> EffectsReport:
         with phases.phase("Writing"):
             rows = {"pair_effect": effect_rows(effects, request.seed)}
             build_id = extend_atlas(request.file, rows, out=request.out, without="TRUE")
-    out = request.out or request.file
     return EffectsReport(out, build_id, len(chosen), len(pairs) - len(chosen), done, phases.seconds)
 
 

@@ -64,7 +64,8 @@ def merge(
     parts = open_parts(paths, out, slug)
     slug = parts[0].info.slug if slug is None else check_slug(slug)
     try:
-        with output_locked(out), Phases(console, torch.device("cpu")) as phases, Sources(parts) as sources:
+        phases = Phases(console, torch.device("cpu"), out=out)
+        with output_locked(out), phases, Sources(parts) as sources:
             with phases.phase("Comparing"):
                 check_same_rows(sources)
             with AtlasWriter(out, parts[0].info.d_model) as writer:

@@ -80,7 +80,7 @@ def reproduce(request: ReproduceRequest, published: Published, console: Console)
         info = opened.info
         check_shape(str(atlas), shape_of(info), published.model)
         means = opened.arrays("SELECT activation_mean FROM neuron ORDER BY neuron_id")["activation_mean"]
-    with Stop(), Phases(console, device) as phases:
+    with Stop(), Phases(console, device, out=atlas) as phases:
         experiments, model = _experiments(request, published, info, np.asarray(means, np.float64), phases)
         with phases.phase("Writing"):
             name = published.study["name"]

@@ -82,7 +82,7 @@ def record_study(request: Request, console: Console) -> Recorded:
     check_extendable(request.file, request.out, force=request.force)
     pairs = _pairs(request)
     device = choose_device(request.device)
-    with Phases(console, device) as phases:
+    with Phases(console, device, out=request.out or request.file) as phases:
         with phases.phase("Loading model"):
             model = load_own_model(info, request.model, request.revision)
         options = StudyOptions(
