@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -50,8 +51,8 @@ def read_texts(
     start = session.checkpoints.start(run.settings.first_text, _digest(pairs))
     limit = run.settings.batch_size and run.settings.batch_size * run.context
     limit = limit or start.batch_tokens
-    with session.phases.phase("Activations", total=_total(run), unit="tokens") as advance:
-        progress = _Progress(run, advance)
+    with session.phases.phase("Activations", total=1.0, unit="tokens") as advance:
+        progress = _Progress(run, session.ranks.world, first_row, advance)
         while True:
             held = bytes_of_state(lean, _stream_settings(run), len(pairs.neuron) + len(families.neuron))
             limit = limit or session.budget.batch_tokens(run.context, bytes_per_token(lean), held)
@@ -130,7 +131,7 @@ def _read(
         for ready in work:
             reader.read(ready)
             cursor = ready.batch.cursor
-            progress.read(ready.batch)
+            progress.read(ready.batch, report)
             if session.stop.requested:
                 leave(cursor)
             if checkpoints.due:
@@ -277,34 +278,32 @@ def _smaller(limit: int, context: int, session: Session, error: Exception) -> in
     return smaller
 
 
-def _total(run: Run) -> int | None:
-    settings = run.settings
-    if settings.last_text is not None:
-        return settings.last_text - settings.first_text
-    return settings.max_texts or run.dataset.n_rows
-
-
 class _Progress:
-    """Tells the bar how far the reading is: by texts where their number is known, else by rows of the dataset. A
-    reading that begins again, with smaller batches, says nothing until it is further than the one before."""
+    """Tells the bar how far the reading is: by this rank's tokens, of as many as its share of the texts has if those
+    not met yet are like the others. A reading that begins again says nothing until it is further than the first."""
 
-    def __init__(self, run: Run, advance: Callable[[float, float], None]) -> None:
-        settings = run.settings
-        self._by_rows = settings.last_text is None and settings.max_texts is None
-        self._advance, self._done, self._first = advance, 0, settings.first_text
+    def __init__(self, run: Run, world: int, first_row: int, advance: Callable[[float, float], None]) -> None:
+        self._run, self._world, self._first_row, self._advance = run, world, first_row, advance
+        self._share = 0.0
+        self._tokens = 0.0
 
     def reached(self, cursor: Cursor) -> None:
-        """Where a resumed run begins."""
-        self._to(cursor.source_row if self._by_rows else cursor.next_text - self._first, 0)
+        """Where a run that was resumed begins."""
+        self._tokens = cursor.report.tokens / self._world
+        self._to(cursor.report, 0)
 
-    def read(self, batch: TextBatch) -> None:
-        """One batch done."""
-        last = max(text.source_row if self._by_rows else text.text_id - self._first for text in batch.texts)
-        self._to(last + 1, int(batch.lengths.sum()))
+    def read(self, batch: TextBatch, report: TextReport) -> None:
+        """One batch done; `report` counts the texts that were met, those read ahead included."""
+        tokens = int(batch.lengths.sum())
+        self._tokens += tokens
+        self._to(report, tokens)
 
-    def _to(self, done: int, tokens: int) -> None:
-        self._advance(max(done - self._done, 0), tokens)
-        self._done = max(done, self._done)
+    def _to(self, report: TextReport, tokens: int) -> None:
+        planned = planned_texts(self._run, report, self._first_row)
+        whole = report.tokens * planned / report.texts / self._world if report.texts else math.inf
+        share = max(self._share, min(1.0, self._tokens / whole))
+        self._advance(share - self._share, tokens)
+        self._share = share
 
 
 def _digest(pairs: CandidatePairs) -> str:
