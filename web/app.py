@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -16,7 +15,8 @@ from atlas.db import program_version
 from atlas.errors import SlugError
 from atlas.names import RESERVED_SLUGS
 from atlas.room import Room
-from web import api, bundle, cors, errors, headers, rate_limit, urls
+from atlas.unfinished import count_words, share_words
+from web import api, bundle, cors, earlier, errors, headers, rate_limit, urls
 from web import downloads as whole_files
 from web.charts import curves_drawing, histogram_drawing
 from web.charts.theme import CONFIG
@@ -78,7 +78,7 @@ class AtlasConverter(BaseConverter):
         slug, _, build_id = value.partition("@")
         if slug in RESERVED_SLUGS:
             raise ValidationError
-        if build_id and not re.fullmatch(r"[0-9a-f]{12}", build_id):
+        if build_id and not urls.is_build(build_id):
             raise ValidationError
         return AtlasRef(slug, build_id or None)
 
@@ -152,6 +152,8 @@ def create_app(
         live_options=live and live.options,
         has_studies=lambda ref: bool(queries.studies(find_atlas(ref))),
         program_version=program_version(),
+        texts_read=count_words,
+        share_words=share_words,
         vega_url=bundle.url(),
         chart_config=CONFIG,
         snippet=snippet,
@@ -170,6 +172,7 @@ def create_app(
         plain=texts.text,
         visible_lines=display.visible_lines,
     )
+    earlier.register(app)
     errors.register(app)
     Compress(app)
     headers.register(app)
