@@ -66,6 +66,7 @@ from web.views import (
 from web.views import (
     live as live_view,
 )
+from web.watched import Watched
 
 
 class AtlasConverter(BaseConverter):
@@ -126,6 +127,7 @@ def create_app(
     downloads: int = DOWNLOADS,
     live: Live | None = None,
     room: Callable[[str], Room] | None = None,
+    watched: Watched | None = None,
 ) -> Flask:
     """The site of some atlas files. Each file is checked now and opened again at its first query.
 
@@ -133,6 +135,7 @@ def create_app(
     SQL; None makes one with the limits that `atlas serve` has, started when it is first used. `saved_queries` keeps
     short links of queries; None keeps none. `downloads` is how many whole files are sent at a time; 0: none.
     `live` reaches the models that visitors may try; None: they may not. `room` says what each atlas, by slug, may use.
+    `watched` says where runs are heard of that write the files; None: nowhere.
 
     Raises:
         AtlasError: a file cannot be served (see `open_atlases`), or the rate cannot be read.
@@ -143,6 +146,7 @@ def create_app(
     app.extensions["console"] = console or Console({slug: atlas.path for slug, atlas in atlases.items()})
     app.extensions["saved"] = saved_queries
     app.extensions["live"] = live
+    app.extensions["watched"] = watched or Watched()
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals.update(
         urls=urls,

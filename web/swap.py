@@ -22,7 +22,9 @@ import click
 from gunicorn.arbiter import Arbiter
 
 from atlas.errors import AtlasError
+from web.app import open_atlases
 from web.generation import Generation, ReplacedError, Seen
+from web.plan import Plan, Planner
 from web.sandbox.console import ConsoleOptions
 from web.sandbox.hard_links import HardLinks
 
@@ -49,16 +51,36 @@ def _on_disk() -> Path:
 
 
 class Site:
-    """What is served: the current generation, and what is at the paths of its files."""
+    """What is served: the current generation, and what is at the paths of its files.
 
-    def __init__(self, paths: Sequence[Path], slugs: Sequence[str], sql: ConsoleOptions) -> None:
-        self._paths, self._slugs, self._sql = [Path(path) for path in paths], list(slugs), sql
+    `awaited` are files that are not there yet: each is served, too, from when an atlas is there. `plan` says how the
+    processes are laid out then, `laid_out` how they are now; `order` has all the paths as the operator gave them.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        slugs: Sequence[str],
+        sql: ConsoleOptions,
+        *,
+        awaited: Sequence[Path] = (),
+        order: Sequence[Path] = (),
+        plan: Planner | None = None,
+        laid_out: Plan | None = None,
+    ) -> None:
+        self.paths, self.slugs, self._sql = [Path(path) for path in paths], list(slugs), sql
+        self.awaited, self.plan = [Path(path) for path in awaited], laid_out
+        self._order, self._planner = list(order), plan
+        self._glimpsed: dict[Path, Seen | None] = {}
+        self._refused: dict[Path, Seen | None] = {}
+        """Awaited files as they were when they could not be served."""
+        self._said: dict[str, Any] = {"replaced": None, "awaited": {path.name: None for path in self.awaited}}
         self._links = HardLinks(_on_disk())
         self._number = 0
         self._left: list[Generation] = []
         """Generations that were served before, whose processes may still be answering."""
         self._tried: list[Seen | None] = []
-        self.generation = self._next()
+        self.generation = self._next(self.paths)
         self.generation.open()
         for path in self.generation.unlinked:
             click.echo(
@@ -67,13 +89,13 @@ class Site:
                 err=True,
             )
         self._tried = list(self.generation.seen)
-        self.reason = self.generation.start_sql(self._slugs, sql)
+        self.reason = self.generation.start_sql(self.slugs, sql)
         """Why there is no SQL, if there is none."""
         self._tell(None)
 
     @property
     def status(self) -> Path:
-        """A file that says, for `/healthz`, why a file that replaced another is not served."""
+        """A file that says, for `/healthz`, why a file that replaced another is not served, and which are awaited."""
         return self._links.folder / _STATUS
 
     @property
@@ -88,18 +110,39 @@ class Site:
 
     def look(self, *, always: bool = False) -> Generation | None:
         """The generation before, if there is a new one now: of files that were replaced, or of the same if `always`."""
-        now = [Seen.of(path) for path in self._paths]
+        now = [Seen.of(path) for path in self.paths]
         if not always and now == self._tried:
-            return None
+            return self._look_for_awaited()
         self._tried = now
         try:
-            made = self._made()
-        except OSError as error:
-            self._tell(f"{Path(error.filename or '').name}: {error.strerror}.")
+            made = self._made(self.paths)
+        except (OSError, AtlasError) as error:
+            self._tell(_why(error))
             return None
-        except AtlasError as error:
-            self._tell(str(error))
-            return None
+        self._refused.clear()
+        return self._take(made)
+
+    def _look_for_awaited(self) -> Generation | None:
+        """The generation before, if a file that was awaited is there now, the same at two looks, and can be served."""
+        for path in list(self.awaited):
+            seen, before = Seen.of(path), self._glimpsed.get(path)
+            self._glimpsed[path] = seen
+            if seen is None or seen != before or seen == self._refused.get(path):
+                continue
+            self._refused[path] = seen
+            paths = [item for item in self._order if item == path or item in self.paths]
+            try:
+                made = self._made(paths, more=True)
+            except (OSError, AtlasError) as error:
+                self._tell_awaited(path, _why(error))
+                continue
+            self.paths = paths
+            self.awaited.remove(path)
+            self._said["awaited"].pop(path.name, None)
+            return self._take(made)
+        return None
+
+    def _take(self, made: Generation) -> Generation:
         before, self.generation = self.generation, made
         self._left.append(before)
         self._tried = list(made.seen)
@@ -117,16 +160,22 @@ class Site:
         self.generation.release(wait=True)
         self._links.close()
 
-    def _made(self) -> Generation:
-        made = self._next()
+    def _made(self, paths: Sequence[Path], *, more: bool = False) -> Generation:
+        """A generation of files; `more`: they are not those of before."""
+        made = self._next(paths)
         try:
             found = made.inspected()
-            if list(found) != self._slugs:
+            if more:
+                plan = self._planner(open_atlases(made.files))
+                made.start_sql(list(found), plan.sql)
+                self.slugs, self.plan, self._sql = list(found), plan, plan.sql
+            elif list(found) != self.slugs:
                 raise ReplacedError(
-                    f"The files' slugs are {', '.join(found)} now; expected {', '.join(self._slugs)}, as at the start. "
+                    f"The files' slugs are {', '.join(found)} now; expected {', '.join(self.slugs)}, as at the start. "
                     "Start the server again to serve others."
                 )
-            made.start_sql(self._slugs, self._sql)
+            else:
+                made.start_sql(self.slugs, self._sql)
         except BaseException:
             made.release(wait=False)
             made.remove()
@@ -134,10 +183,10 @@ class Site:
         click.echo(f"Taking over: {', '.join(f'{slug} build {build}' for slug, build in found.items())}", err=True)
         return made
 
-    def _next(self) -> Generation:
+    def _next(self, paths: Sequence[Path]) -> Generation:
         self._number += 1
         try:
-            return Generation(self._paths, self._links, self._number)
+            return Generation(paths, self._links, self._number)
         except OSError:
             self._links.remove(str(self._number))
             raise
@@ -145,12 +194,33 @@ class Site:
     def _tell(self, refused: str | None) -> None:
         """Say why a file is not served, here and to whoever asks `/healthz`."""
         if refused is not None:
-            for folder in self._links.folders:
-                refused = re.sub(rf"{re.escape(str(folder))}/\d+/\w+/", "", refused)
+            refused = self._plain(refused)
             click.echo(f"The build that was served goes on: {refused}", err=True)
+        self._said["replaced"] = refused
+        self._write()
+
+    def _tell_awaited(self, path: Path, refused: str) -> None:
+        """Say, once, why what is at the path of an awaited file is not served."""
+        refused = self._plain(refused)
+        if refused != self._said["awaited"].get(path.name):
+            click.echo(f"{path.name} is still awaited: {refused}", err=True)
+        self._said["awaited"][path.name] = refused
+        self._write()
+
+    def _plain(self, refused: str) -> str:
+        """What is said without the folders of links, which are nobody's business."""
+        for folder in self._links.folders:
+            refused = re.sub(rf"{re.escape(str(folder))}/\d+/\w+/", "", refused)
+        return refused
+
+    def _write(self) -> None:
         written = self.status.with_suffix(".new")
-        written.write_text(json.dumps(refused))
+        written.write_text(json.dumps(self._said))
         os.replace(written, self.status)
+
+
+def _why(error: OSError | AtlasError) -> str:
+    return f"{Path(error.filename or '').name}: {error.strerror}." if isinstance(error, OSError) else str(error)
 
 
 def held(pid: int) -> int:
@@ -168,6 +238,7 @@ class SwappingArbiter(Arbiter):
 
     _again = False
     _before: Generation | None = None
+    _plan: Plan | None = None
     _rounds = 0
 
     def __init__(self, app: Any) -> None:
@@ -191,6 +262,7 @@ class SwappingArbiter(Arbiter):
         if self._before is None:
             self._before = site.look(always=self._again)
             self._again = False
+            self._lay_out(site.plan)
         else:
             self._take_over(site.generation)
         self._rounds += 1
@@ -204,6 +276,13 @@ class SwappingArbiter(Arbiter):
         ]
         self.num_workers = self.cfg.workers + len(old)
         site.clean([*(worker.generation for worker in old), self._before])
+
+    def _lay_out(self, plan: Plan | None) -> None:
+        """So many processes, threads and bytes from now on as follow from the files."""
+        if plan is not None and plan is not self._plan:
+            self._plan, self.app.share = plan, plan.budget.share
+            self.cfg.set("workers", plan.budget.workers)
+            self.cfg.set("threads", plan.threads)
 
     def _end_grown(self) -> None:
         """Tell a process that holds more than its share to end once it has answered; another is started at once. One

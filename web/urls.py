@@ -50,6 +50,11 @@ def home() -> str:
     return "/"
 
 
+def runs() -> str:
+    """How far the runs are that write the site's files: for the home page's script."""
+    return "/healthz/runs"
+
+
 def search(query: str | None = None, atlas: str | None = None) -> str:
     """Search for a neuron or a token, in all atlases or in one slug's."""
     return _with("/search", {"atlas": atlas, "q": query})
