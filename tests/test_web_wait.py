@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -24,8 +25,11 @@ from tests.test_web_swap import SQL, Server, Visitors, put
 from web import create_app
 from web.live.options import read_models
 from web.memory import LEAST_DEFAULT, divide
+from web.plan import Plan
+from web.sandbox.console import ConsoleOptions
 from web.sandbox.limits import Limits
 from web.server import serve_files
+from web.swap import Site
 from web.watched import Watched
 
 
@@ -117,6 +121,34 @@ def test_files_are_served_as_they_come(tiny_llama_atlas, tiny_gpt2_atlas, tmp_pa
         assert visitors.statuses == {200}
         assert server.get("/tiny-llama/L1N2")[0] == server.get("/tiny-gpt2/L1N2")[0] == 200
         assert server.get(SQL)[0] == 200
+
+
+def test_an_atlas_for_which_there_is_no_room_is_awaited_on(tiny_llama_atlas, tiny_gpt2_atlas, tmp_path, capsys):
+    first, second = (Path(shutil.copy(tiny_llama_atlas, tmp_path / "a.duckdb")), tmp_path / "b.duckdb")
+    room, off = LEAST_DEFAULT, ConsoleOptions(enabled=False)
+
+    def plan(atlases):
+        return Plan(divide(room, list(atlases.values()), limits=None), off, 8)
+
+    now = plan({})
+    site = Site([first], ["tiny-llama"], off, awaited=[second], order=[second, first], plan=plan, laid_out=now)
+    try:
+        shutil.copy(tiny_gpt2_atlas, second)
+        room = 1 << 20
+        assert [site.look() for _ in range(4)] == [None] * 4
+        said = json.loads(site.status.read_text())["awaited"]["b.duckdb"]
+        assert "--memory 1MiB is not enough to serve tiny-gpt2, tiny-llama" in said
+        assert capsys.readouterr().err.count("b.duckdb is still awaited: --memory") == 1
+        room = LEAST_DEFAULT
+        os.utime(second)  # another state of it is looked at again
+        assert site.look() is None  # once it is the same at two looks
+        assert site.look() is not None
+        assert (site.slugs, site.paths, site.awaited) == (["tiny-gpt2", "tiny-llama"], [second, first], [])
+        assert site.plan is not now
+        assert json.loads(site.status.read_text()) == {"replaced": None, "awaited": {}}
+        assert site.look() is None
+    finally:
+        site.close()
 
 
 def in_place(atlas: Path, path: Path, planned: int | None) -> str:

@@ -23,6 +23,8 @@ from atlas.errors import AtlasError
 from web import bundle, urls
 from web import public_url as public
 from web.app import create_app, open_atlases
+from web.arbiter import SwappingArbiter, forget, mark
+from web.arbiter import wait as wait_for_turn
 from web.live.live import Live, check_installed
 from web.live.options import LiveOptions, places_of, read_models
 from web.memory import divide, read_memory
@@ -30,8 +32,7 @@ from web.plan import Plan
 from web.rate_limit import read_rate
 from web.sandbox.console import ConsoleOptions
 from web.saved import MOST_SAVED, open_saved
-from web.swap import Site, SwappingArbiter, forget, mark
-from web.swap import wait as wait_for_turn
+from web.swap import Site
 from web.watched import Watched
 from web.worker import Worker
 
