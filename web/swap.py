@@ -151,7 +151,10 @@ class Site:
             found = made.inspected()
             if more:
                 plan = self._planner(open_atlases(made.files))
-                made.start_sql(list(found), plan.sql)
+                reason = made.start_sql(list(found), plan.sql)
+                if reason not in (None, self.reason):
+                    click.echo(reason, err=True)
+                    self.reason = reason
                 self.slugs, self.plan, self._sql = list(found), plan, plan.sql
             elif list(found) != self.slugs:
                 raise ReplacedError(
@@ -164,7 +167,8 @@ class Site:
             made.release(wait=False)
             made.remove()
             raise
-        click.echo(f"Taking over: {', '.join(f'{slug} build {build}' for slug, build in found.items())}", err=True)
+        builds = ", ".join(f"{slug} build {build}" for slug, build in found.items())
+        click.echo(f"Taking over: {builds or 'no atlas yet'}", err=True)
         return made
 
     def _next(self, paths: Sequence[Path]) -> Generation:
