@@ -24,6 +24,7 @@ from atlas.schema import SCHEMA_VERSION
 from atlas.streams import plain_console
 from atlas.study_view import study_view
 from atlas.terminal import neuron_page
+from atlas.unfinished import count_words, unfinished_words
 from atlas.upgrade import upgrade_file, upgraded_name
 
 FILE = click.Path(path_type=Path)
@@ -51,6 +52,13 @@ def info(file: Path, as_json: bool) -> None:
             value = show_number(value)
         table.add_row(Text(field.name, "dim"), Text("–" if value is None else visible(str(value))))
     _console().print(table)
+    _say_unfinished(record)
+
+
+def _say_unfinished(record: AtlasInfo) -> None:
+    said = unfinished_words(record)
+    if said is not None:
+        _console().print(Text(f"{said} ({count_words(record)} texts)", "bold"))
 
 
 @click.command()
@@ -63,6 +71,7 @@ def show(file: Path, neuron: str | None, texts: int, study: str | None) -> None:
     if (neuron is None) == (study is None):
         raise click.UsageError("Name either a NEURON or a --study.")
     with open_atlas(file) as atlas:
+        _say_unfinished(atlas.info)
         if study is not None:
             _console().print(study_view(atlas, study))
             return

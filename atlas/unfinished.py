@@ -16,6 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from atlas.display import show_number
 from atlas.records import AtlasInfo
 
 RUN_COLUMNS = (
@@ -38,6 +39,29 @@ def unfinished_build_id(row: Mapping[str, Any], content: str) -> str:
 def came_before(build_id: str, info: AtlasInfo) -> bool:
     """Whether a build_id is that of a file which the run of `info` wrote before it had read as many texts."""
     return build_id != info.build_id and build_id.startswith(run_prefix(asdict(info)))
+
+
+def share_words(info: AtlasInfo) -> str | None:
+    """How much of the run a file holds, as in '23% of the texts'; None: all, the run is complete. Never 100%: where the
+    number of texts is an estimate, more may come than were planned."""
+    share = info.share_read
+    if share is None:
+        return None
+    return "less than 1% of the texts" if share < 0.01 else f"{min(99, int(100 * share))}% of the texts"
+
+
+def count_words(info: AtlasInfo) -> str:
+    """The texts that were read, as in '1,204 of about 5,300' while the run goes on, '5,311' when it is complete."""
+    if info.n_texts_planned is None:
+        return show_number(info.n_texts)
+    # An estimate may turn out too low before the next.
+    return f"{show_number(info.n_texts)} of about {show_number(max(info.n_texts, info.n_texts_planned))}"
+
+
+def unfinished_words(info: AtlasInfo) -> str | None:
+    """What everything that is made of a file of a run that goes on must say; None: the run is complete."""
+    share = share_words(info)
+    return None if share is None else f"{share[0].upper()}{share[1:]} are read: counts will grow."
 
 
 @dataclass(frozen=True)

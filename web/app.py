@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -16,7 +15,8 @@ from atlas.db import program_version
 from atlas.errors import SlugError
 from atlas.names import RESERVED_SLUGS
 from atlas.room import Room
-from web import api, bundle, cors, errors, headers, rate_limit, urls
+from atlas.unfinished import count_words, share_words
+from web import api, bundle, cors, earlier, errors, headers, rate_limit, urls
 from web import downloads as whole_files
 from web.charts import curves_drawing, histogram_drawing
 from web.charts.theme import CONFIG
@@ -66,6 +66,7 @@ from web.views import (
 from web.views import (
     live as live_view,
 )
+from web.watched import Watched
 
 
 class AtlasConverter(BaseConverter):
@@ -78,7 +79,7 @@ class AtlasConverter(BaseConverter):
         slug, _, build_id = value.partition("@")
         if slug in RESERVED_SLUGS:
             raise ValidationError
-        if build_id and not re.fullmatch(r"[0-9a-f]{12}", build_id):
+        if build_id and not urls.is_build(build_id):
             raise ValidationError
         return AtlasRef(slug, build_id or None)
 
@@ -126,6 +127,7 @@ def create_app(
     downloads: int = DOWNLOADS,
     live: Live | None = None,
     room: Callable[[str], Room] | None = None,
+    watched: Watched | None = None,
 ) -> Flask:
     """The site of some atlas files. Each file is checked now and opened again at its first query.
 
@@ -133,6 +135,7 @@ def create_app(
     SQL; None makes one with the limits that `atlas serve` has, started when it is first used. `saved_queries` keeps
     short links of queries; None keeps none. `downloads` is how many whole files are sent at a time; 0: none.
     `live` reaches the models that visitors may try; None: they may not. `room` says what each atlas, by slug, may use.
+    `watched` says where runs are heard of that write the files; None: nowhere.
 
     Raises:
         AtlasError: a file cannot be served (see `open_atlases`), or the rate cannot be read.
@@ -143,6 +146,7 @@ def create_app(
     app.extensions["console"] = console or Console({slug: atlas.path for slug, atlas in atlases.items()})
     app.extensions["saved"] = saved_queries
     app.extensions["live"] = live
+    app.extensions["watched"] = watched or Watched()
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals.update(
         urls=urls,
@@ -152,6 +156,8 @@ def create_app(
         live_options=live and live.options,
         has_studies=lambda ref: bool(queries.studies(find_atlas(ref))),
         program_version=program_version(),
+        texts_read=count_words,
+        share_words=share_words,
         vega_url=bundle.url(),
         chart_config=CONFIG,
         snippet=snippet,
@@ -170,6 +176,7 @@ def create_app(
         plain=texts.text,
         visible_lines=display.visible_lines,
     )
+    earlier.register(app)
     errors.register(app)
     Compress(app)
     headers.register(app)

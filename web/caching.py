@@ -9,6 +9,9 @@ from pathlib import Path
 from flask import Response, current_app, request
 
 import atlas
+from atlas.records import AtlasInfo
+from web import earlier
+from web.urls import AtlasRef
 
 _PINNED_SECONDS = 3600
 """How long a pinned page is kept without asking: its data never changes, its looks may with the program."""
@@ -28,10 +31,17 @@ def program_digest() -> str:
 def _etag(build_id: str) -> str:
     # Pages of one atlas lead to the others that are served with it, and to live mode where it is on.
     said = f"{request.full_path} {' '.join(current_app.extensions['atlases'])}"
+    if earlier.asked() is not None:
+        said += f" earlier {earlier.asked()}"
     if current_app.extensions.get("live"):
         said += " live"
     asked = blake2b(said.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
     return f"{build_id}-{program_digest()}-{asked}"
+
+
+def lasting(ref: AtlasRef, info: AtlasInfo) -> bool:
+    """Whether what is at a URL of an atlas stays: it is pinned, to a build that no later one of its run replaces."""
+    return ref.build_id is not None and info.n_texts_planned is None
 
 
 def not_modified(build_id: str) -> Response | None:

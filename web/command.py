@@ -29,6 +29,11 @@ from atlas.cache_option import no_cache
     "says unless given: give it behind a proxy or a cache.",
 )  # fmt: skip
 @click.option(
+    "--wait", is_flag=True,
+    help="Start though FILEs are missing, and serve each from when an atlas is there; the home page shows how far the "
+    "runs are that write them.",
+)  # fmt: skip
+@click.option(
     "--rate-limit", metavar="N/UNIT",
     help="Requests for data (the API, .json) of one address, as in 60/min; also s, h, d. Each process counts for "
     "itself: an address gets up to --workers times as many. Off unless given.",
@@ -112,6 +117,7 @@ def serve(
     threads: int,
     memory: str | None,
     public_url: str | None,
+    wait: bool,
     rate_limit: str | None,
     sql: bool,
     sql_seconds: float,
@@ -142,5 +148,5 @@ def serve(
         files, host, port, workers, threads, rate_limit, options, downloads=downloads, saved=saved,
         most_saved=saved_most, public_url=public_url,
         live=LiveOptions(live_tokens, live_queue, live_seconds, live_models) if live else None, live_models=live_model,
-        memory=memory, sql_memory=sql_memory is not None,
+        memory=memory, sql_memory=sql_memory is not None, wait=wait,
     )  # fmt: skip

@@ -31,6 +31,15 @@ class NotServedError(SiteError):
     """The URL is well formed and names nothing that is served here."""
 
 
+class EarlierBuildError(NotServedError):
+    """The URL is pinned to a build that a run wrote before it had read as many texts as what is served now; `link` is
+    the same page of that."""
+
+    def __init__(self, message: str, link: str, build_id: str) -> None:
+        super().__init__(message, link)
+        self.build_id = build_id
+
+
 class BusyError(SiteError):
     """There is no room for it now; in `retry_after` seconds there may be."""
 
@@ -98,6 +107,15 @@ def answer(failure: Failure) -> Response:
     return Response(render_template(template, title=title, failure=failure), failure.status)
 
 
+def lead_on(error: EarlierBuildError) -> BaseResponse:
+    """To the same of the build that is served now; a page for people says there which build was asked for."""
+    link = error.link if is_data(request.path) else urls.after(error.link, error.build_id)
+    # What was sent with a request is sent again.
+    response = redirect(link, 302 if request.method in ("GET", "HEAD") else 307)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
 def register(app: Flask) -> None:
     """Answer every error of the app."""
 
@@ -117,6 +135,10 @@ def register(app: Flask) -> None:
         if error.code == 405:
             response.headers["Allow"] = error.get_response().headers.get("Allow", "GET, HEAD, OPTIONS")
         return response
+
+    @app.errorhandler(EarlierBuildError)
+    def earlier(error: EarlierBuildError) -> BaseResponse:
+        return lead_on(error)
 
     @app.errorhandler(AtlasError)
     def known(error: AtlasError) -> BaseResponse:

@@ -127,7 +127,7 @@ def divide(
         SiteMemoryError: it is not enough; says what is.
     """
     remembered = sum(a.info.d_vocab * _TOKEN + a.info.n_neurons * _NEURON for a in atlases)
-    fewest = len(atlases) * max(max(_LEAST_BUFFERS, a.info.d_model * _WIDTH) for a in atlases)
+    fewest = len(atlases) * max((max(_LEAST_BUFFERS, a.info.d_model * _WIDTH) for a in atlases), default=0)
     least = []
     for number, sent, chosen in product(
         (2, 1) if workers is None else (workers,),
@@ -145,7 +145,7 @@ def divide(
         if needed > total:
             raise SiteMemoryError(_too_little(total, needed, atlases, workers, limits, sql_memory))
     number, sent, chosen, own, buffers = found
-    each = buffers // len(atlases)
+    each = buffers // max(1, len(atlases))
     return Budget(total, number, own + buffers, each, max(1, min(os.cpu_count() or 1, each // _A_THREAD)), sent, chosen)
 
 
@@ -168,7 +168,7 @@ def _queries(limits: Limits | None, given: bool) -> Iterator[Limits | None]:
 def _too_little(
     total: int, needed: int, atlases: Sequence[Atlas], workers: int | None, limits: Limits | None, given: bool
 ) -> str:
-    names = ", ".join(atlas.info.slug for atlas in atlases)
+    names = ", ".join(atlas.info.slug for atlas in atlases) or "a site"
     ways = ["allow as much"]
     if limits is not None:
         ways.append("serve without visitors' SQL (--no-sql)")

@@ -7,18 +7,21 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from functools import wraps
 from typing import Any
+from urllib.parse import quote
 
 from flask import Blueprint, Response, current_app, g, render_template, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from atlas import Atlas
 from atlas.jsonable import dumps
-from web import urls
-from web.caching import not_modified, validated
+from atlas.records import AtlasInfo
+from atlas.unfinished import came_before, count_words, share_words, unfinished_words
+from web import earlier, urls
+from web.caching import lasting, not_modified, validated
 from web.cards import Card, plain_card
 from web.charts import Chart
 from web.charts.render import MIMETYPES, render
-from web.errors import BadRequestError, NotServedError
+from web.errors import BadRequestError, EarlierBuildError, NotServedError
 from web.urls import AtlasRef
 
 
@@ -55,6 +58,20 @@ class Page:
         return {item.name: getattr(self, item.name) for item in fields(self) if item.metadata["json"]}
 
 
+@dataclass(frozen=True)
+class Unfinished:
+    """How far the run of an atlas is that goes on, in words."""
+
+    said: str | None
+    """That counts will grow; None: the run is complete."""
+    texts: str
+    """Texts that were read."""
+    share: str | None
+    """Of the run's texts; None: all."""
+    earlier: str | None
+    """The build that the reader's link was made to, when fewer texts had been read."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class AtlasPage(Page):
     """What the template of every page of an atlas gets."""
@@ -65,32 +82,58 @@ class AtlasPage(Page):
     slug: str = field(metadata=doc("Slug of the atlas."))
     build_id: str = field(metadata=doc("Build of the atlas that answered."))
     model_name: str = field(metadata=doc("The model."))
+    share_read: float | None = field(
+        metadata=doc("Share of the run's texts that were read when the file was written; null: the run is complete.")
+    )
+    unfinished: Unfinished | None = field(
+        metadata=doc("What the page says of a run that goes on, or of a link to an earlier build of it.", json=False)
+    )
 
     def _footer(self) -> str:
-        return f"{self.model_name}  ·  build {self.build_id}"
+        read = self.unfinished and self.unfinished.share
+        return f"{self.model_name}  ·  build {self.build_id}" + (f"  ·  {read} read" if read else "")
 
 
 def atlas_fields(atlas: Atlas) -> dict[str, Any]:
     """The fields of an AtlasPage but its title."""
     info = atlas.info
-    return {"ref": g.ref, "slug": info.slug, "build_id": info.build_id, "model_name": info.model_name}
+    return {
+        "ref": g.ref, "slug": info.slug, "build_id": info.build_id, "model_name": info.model_name,
+        "share_read": info.share_read, "unfinished": _unfinished(info),
+    }  # fmt: skip
+
+
+def _unfinished(info: AtlasInfo) -> Unfinished | None:
+    before = earlier.build(info) if g.ref.build_id is None else None
+    if before is None and info.n_texts_planned is None:
+        return None
+    return Unfinished(unfinished_words(info), f"{count_words(info)} texts", share_words(info), before)
+
+
+def _asked() -> str:
+    """Path and query of the request, as an address."""
+    query = request.query_string.decode("ascii", "replace")
+    return quote(request.path, safe="/@:~!$&'()*+,;=") + (f"?{query}" if query else "")
 
 
 def find_atlas(ref: AtlasRef) -> Atlas:
     """The atlas that a URL names.
 
     Raises:
+        EarlierBuildError: a later build of the same run is served.
         NotServedError: no atlas of that slug, or not that build of it, is served.
     """
     served: dict[str, Atlas] = current_app.extensions["atlases"]
     atlas = served.get(ref.slug)
     if atlas is None:
-        raise NotServedError(f"There is no atlas {ref.slug!r} here; there is {', '.join(served)}.", urls.home())
+        there = f"; there is {', '.join(served)}" if served else " yet"
+        raise NotServedError(f"There is no atlas {ref.slug!r} here{there}.", urls.home())
     if ref.build_id not in (None, atlas.info.build_id):
-        link = urls.current(ref, request.full_path.rstrip("?"))
-        raise NotServedError(
-            f"Build {ref.build_id} of {ref.slug!r} is not served here; build {atlas.info.build_id} is.", link
-        )
+        link = urls.current(ref, _asked())
+        message = f"Build {ref.build_id} of {ref.slug!r} is not served here; build {atlas.info.build_id} is."
+        if came_before(ref.build_id, atlas.info):
+            raise EarlierBuildError(message, link, ref.build_id)
+        raise NotServedError(message, link)
     return atlas
 
 
@@ -149,7 +192,7 @@ def page(blueprint: Blueprint, rule: str, template: str, *, kept: bool = True) -
             if not kept:
                 response.headers["Cache-Control"] = "no-cache"
                 return response
-            return validated(response, atlas.info.build_id, pinned=g.ref.build_id is not None)
+            return validated(response, atlas.info.build_id, pinned=lasting(g.ref, atlas.info))
 
         answer.view = view  # what other modules ask for a page's record (see web/views/oembed.py)
 
@@ -217,4 +260,4 @@ def like_request(url: str) -> str:
     asked = re.search(rf"(\.chart\.({'|'.join(MIMETYPES)})|\.card\.png|\.json)$", request.path)
     url = f"{path}{asked[0] if asked else ''}{mark}{query}"
     given = request.query_string.decode("ascii", "replace")
-    return f"{url}?{given}" if given and not mark else url
+    return earlier.kept(f"{url}?{given}" if given and not mark else url)

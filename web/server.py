@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,18 +18,22 @@ import click
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 
-from atlas import open_atlas, queries
+from atlas import Atlas, open_atlas, queries
 from atlas.errors import AtlasError
 from web import bundle, urls
 from web import public_url as public
 from web.app import create_app, open_atlases
+from web.arbiter import SwappingArbiter, forget, mark
+from web.arbiter import wait as wait_for_turn
 from web.live.live import Live, check_installed
-from web.live.options import LiveOptions, read_models
+from web.live.options import LiveOptions, places_of, read_models
 from web.memory import divide, read_memory
+from web.plan import Plan
 from web.rate_limit import read_rate
 from web.sandbox.console import ConsoleOptions
 from web.saved import MOST_SAVED, open_saved
-from web.swap import Site, SwappingArbiter, forget, mark, wait
+from web.swap import Site
+from web.watched import Watched
 from web.worker import Worker
 
 _TURNED_AWAY = 8
@@ -158,6 +162,14 @@ def _point_out(files: Sequence[Path], base: str) -> None:
                 )
 
 
+def _is_atlas(file: Path) -> bool:
+    """Whether a file that may be awaited can be served at once; why not is said once the site answers."""
+    with suppress(AtlasError):
+        open_atlas(file)
+        return True
+    return False
+
+
 def serve_files(
     files: Sequence[Path],
     host: str,
@@ -174,13 +186,14 @@ def serve_files(
     live_models: Sequence[str] = (),
     memory: str | None = None,
     sql_memory: bool = False,
+    wait: bool = False,
 ) -> None:
     """Serve until interrupted; `rate` limits requests for data (see `web.rate_limit`), `sql` visitors' SQL; `downloads`
     lets them have whole files; `saved` is the file of their saved queries, at most so many; `public_url` is the site's
     own address; `live` lets visitors try the models, `live_models` says what to load (see `web.live.options`). `memory`
     bounds all processes (see `web.memory`): how many `workers` there are follows from it if that is None, and so does
     the memory of a query unless `sql_memory`. A file that another replaces is served as soon as its processes are ready
-    (see `web.swap`).
+    (see `web.swap`); `wait` lets files be missing, which are served as soon as they are there.
 
     Raises:
         AtlasError: a file cannot be served or hold saved queries, the rate, the public address or the memory cannot be
@@ -193,38 +206,48 @@ def serve_files(
     if public_url is not None:
         public.read_public_url(public_url)
     total = read_memory(memory)
-    atlases = open_atlases(files)
-    options = sql or ConsoleOptions()
-    budget = divide(
-        total, list(atlases.values()), workers=workers, downloads=max(1, threads // 4) if downloads else 0,
-        limits=options.limits if options.enabled else None, sql_memory=sql_memory,
-    )  # fmt: skip
-    if budget.limits is not None:
-        options = replace(options, limits=budget.limits)
+    there = [file for file in files if not wait or _is_atlas(file)]
+    awaited = [file for file in files if file not in there]
+    atlases = open_atlases(there)
     if live is not None:
-        live = replace(live, load=read_models(live_models, atlases))
+        live = replace(live, load=read_models(live_models, None if awaited else atlases))
+    options = sql or ConsoleOptions()
+
+    def planned(atlases: Mapping[str, Atlas]) -> Plan:
+        budget = divide(
+            total, list(atlases.values()), workers=workers, downloads=max(1, threads // 4) if downloads else 0,
+            limits=options.limits if options.enabled else None, sql_memory=sql_memory,
+        )  # fmt: skip
+        limits = budget.limits or options.limits
+        # Threads that wait for answers come on top: all others are for pages, however many wait.
+        waiting = limits.slots + limits.waiting + _TURNED_AWAY if options.enabled else 0
+        places = 0 if live is None else places_of(live)
+        return Plan(budget, replace(options, limits=limits, places=max(1, waiting)), threads + waiting + places)
+
+    plan = planned(atlases)
     kept = None if saved is None else open_saved(saved, files, most_saved)
     listening = _listen(host, port)
     shown = f"[{host}]" if ":" in host else host
     base = f"http://{shown}:{listening.getsockname()[1]}"
-    click.echo(f"Serving {', '.join(atlases)} at {base}/ (Ctrl-C stops)")
-    # Threads that wait for answers of queries come on top: all others are for pages, however many wait.
-    waiting = options.limits.slots + options.limits.waiting + _TURNED_AWAY if options.enabled else 0
-    site = Site(files, list(atlases), replace(options, places=max(1, waiting)))
+    click.echo(f"Serving {', '.join(atlases) or 'no atlas yet'} at {base}/ (Ctrl-C stops)")
+    if awaited:
+        click.echo(f"Waiting for {', '.join(file.name for file in awaited)}")
+    site = Site(there, list(atlases), plan.sql, awaited=awaited, order=files, plan=planned, laid_out=plan)
     if site.reason is not None:
         click.echo(site.reason, err=True)
     elif options.anyway:
         click.echo("SQL is on whether this machine can confine it or not (--sql-anyway); /healthz says.", err=True)
-    _point_out(files, base)
+    _point_out(there, base)
     trying = None if live is None else Live(live)
     if trying is not None:
         click.echo("Live mode is on: a model is loaded when a visitor first asks something of it.")
-        waiting += trying.places
 
     def make(site: Site) -> Flask:
+        budget = site.plan.budget
         app = create_app(
             site.files, rate, site.generation.console, kept, downloads=budget.downloads, live=trying,
             room=lambda slug: budget.room(site.shared / slug),
+            watched=Watched(dict(zip(site.slugs, site.paths, strict=True)), tuple(site.awaited)),
         )  # fmt: skip
         app.extensions["status"] = site.status
         if public_url is not None:
@@ -234,8 +257,8 @@ def serve_files(
     settings = {
         "bind": f"fd://{listening.fileno()}",
         "worker_class": Worker,
-        "workers": budget.workers,
-        "threads": threads + waiting,
+        "workers": plan.budget.workers,
+        "threads": plan.threads,
         "loglevel": "warning",
         "proc_name": "atlas",
         "control_socket_disable": True,
@@ -244,11 +267,11 @@ def serve_files(
         "limit_request_line": 8190,
         "pre_fork": _forking,
         "post_fork": forget,
-        "post_worker_init": wait,
+        "post_worker_init": wait_for_turn,
         "worker_exit": _leave,
     }
     try:
-        _Server(site, make, settings, budget.share).run()
+        _Server(site, make, settings, plan.budget.share).run()
     finally:
         site.close()
         if trying is not None:

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from atlas.parameters import with_dollars
 from atlas.records import AtlasInfo
+from atlas.unfinished import count_words, share_words
 from web import urls
 
 FRAME_WIDTH, FRAME_HEIGHT = 600, 420
@@ -37,11 +38,12 @@ def frame(address: str, title: str, width: int = FRAME_WIDTH, height: int = FRAM
 def _bibtex(title: str, address: str, info: AtlasInfo) -> str:
     key = re.sub(r"[^A-Za-z0-9]+", "-", f"{info.slug} {title} {info.build_id}").strip("-").lower()
     plain = re.sub(r"[{}\\]", "", f"{title}, {info.model_name}")
+    build = "build" if info.n_texts_planned is None else "unfinished build"
     return (
-        f"@misc{{{key},\n  title = {{{plain}}},\n  howpublished = {{Neuron Atlas, build {info.build_id}}},\n"
+        f"@misc{{{key},\n  title = {{{plain}}},\n  howpublished = {{Neuron Atlas, {build} {info.build_id}}},\n"
         f"  year = {{{info.built_at.year}}},\n  url = {{{address}}},\n"
         f"  note = {{weights {info.model_fingerprint}; {info.n_positions:,} positions of {info.dataset} "
-        f"({info.dataset_fingerprint})}}\n}}"
+        f"({info.dataset_fingerprint}){_unfinished(info)}}}\n}}"
     )
 
 
@@ -52,7 +54,14 @@ def _markdown(title: str, description: str, address: str, info: AtlasInfo) -> st
 
     # A pair of brackets or parentheses in an address would end the link early.
     safe = address.replace("(", "%28").replace(")", "%29")
-    return f"[{plain(title)}]({safe}) of {plain(info.model_name)}. {plain(description)}"
+    return f"[{plain(title)}]({safe}) of {plain(info.model_name)}{_unfinished(info)}. {plain(description)}"
+
+
+def _unfinished(info: AtlasInfo) -> str:
+    """What a citation says of a build of a run that goes on."""
+    if info.n_texts_planned is None:
+        return ""
+    return f"; unfinished build {info.build_id}, {share_words(info)} read ({count_words(info)})"
 
 
 def _fetched(host: str, path: str, data: str) -> list[Citation]:

@@ -23,6 +23,9 @@ API = "/api/v1"
 OEMBED = "/oembed"
 """Where programs ask how a page is embedded."""
 
+EARLIER = "earlier"
+"""The parameter that `after` adds; see web/earlier.py."""
+
 STATIC = Path(__file__).resolve().parent / "static"
 
 
@@ -45,6 +48,11 @@ def _with(path: str, query: dict[str, Any]) -> str:
 def home() -> str:
     """The list of atlases."""
     return "/"
+
+
+def runs() -> str:
+    """How far the runs are that write the site's files: for the home page's script."""
+    return "/healthz/runs"
 
 
 def search(query: str | None = None, atlas: str | None = None) -> str:
@@ -359,6 +367,16 @@ def may_be_framed(path: str) -> bool:
 def pinned(ref: AtlasRef, url: str, build_id: str) -> str:
     """A page's URL, pinned to a build (or, already pinned, to that one instead)."""
     return f"/{ref.slug}@{build_id}" + url[len(f"/{ref}") :]
+
+
+def after(url: str, build_id: str) -> str:
+    """The URL to which a link to an earlier build of a run leads: a page says there which build was asked for."""
+    return f"{url}{'&' if '?' in url else '?'}{EARLIER}={build_id}"
+
+
+def is_build(text: str) -> bool:
+    """Whether a text is of the form of a build_id."""
+    return re.fullmatch(r"[0-9a-f]{12}", text) is not None
 
 
 def current(ref: AtlasRef, url: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from atlas.db import Atlas, program_version
 from atlas.display import show_number, visible
+from atlas.unfinished import count_words, unfinished_words
 
 if TYPE_CHECKING:
     from atlas.export.folder import Written
@@ -71,6 +72,9 @@ def _introduction(atlas: Atlas, files: tuple[Written, ...], licence: str) -> Ite
         f"of {_prose(info.dataset)}, the texts that fire it most, and whether its firing goes with those tokens being "
         "predicted. A neuron is named `L31N892` (layer, index, both from 0).\n"
     )
+    said = unfinished_words(info)
+    if said is not None:
+        yield f"**{said}** The run had read {count_words(info)} texts when this build was written.\n"
     if licence == "unknown":
         yield (
             "**Licence: to be filled in.** What may be done with these tables depends on the licences of the model and "

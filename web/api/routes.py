@@ -6,14 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint, Response, current_app, request
+from werkzeug.wrappers import Response as BaseResponse
 
 from atlas.api import CALLS, CODES, Call, Page, encode
 from atlas.errors import AtlasError
 from atlas.jsonable import dumps
 from web import urls
 from web.api.openapi import document
-from web.caching import not_modified, validated
-from web.errors import BadRequestError, Failure, answer, failure_of
+from web.caching import lasting, not_modified, validated
+from web.errors import BadRequestError, EarlierBuildError, Failure, answer, failure_of, lead_on
 from web.page import find_atlas
 from web.urls import AtlasRef
 
@@ -44,7 +45,7 @@ def _view(call: Call) -> Callable[..., Response]:
         after = found.after if isinstance(found, Page) else None
         following = None if after is None else urls.api(call.path, ref, path, **{**request.args, "after": after})
         body = Response(dumps(encode(call, found, following)), mimetype="application/json")
-        return validated(body, build, pinned=ref is not None and ref.build_id is not None)
+        return validated(body, build, pinned=ref is not None and lasting(ref, atlas.info))
 
     return view
 
@@ -65,7 +66,9 @@ def openapi() -> Response:
 
 
 @blueprint.errorhandler(AtlasError)
-def failed(error: AtlasError) -> Response:
+def failed(error: AtlasError) -> BaseResponse:
     """The same code as the client's error of the same name."""
+    if isinstance(error, EarlierBuildError):
+        return lead_on(error)
     code, status = CODES.get(type(error), (None, 0))
     return answer(Failure(status, code, str(error)) if code else failure_of(error))

@@ -24,7 +24,7 @@ from atlas.cli import MissingExtraError
 from atlas.records.live import ModelWanted, StudyWanted
 from web.live.errors import LiveBusy, LiveUnavailable, error_of
 from web.live.holder import GROUP
-from web.live.options import LiveOptions
+from web.live.options import LiveOptions, places_of
 
 _BOOT = "import json,sys; sys.path[:] = json.loads(sys.argv.pop()); from web.live.desk import main; main()"
 _SLACK = 10.0
@@ -60,14 +60,14 @@ class Live:
         self._owner = os.getpid()
         # Whoever is of the site holds the second; the desk reads the first, to its end.
         self._life = os.pipe()
-        self._places = threading.BoundedSemaphore(2 * options.queue + 2)
+        self._places = threading.BoundedSemaphore(places_of(options))
         self._started: list[subprocess.Popen] = []
         self._lock = threading.Lock()
 
     @property
     def places(self) -> int:
         """Threads of one process that may wait for answers."""
-        return 2 * self.options.queue + 2
+        return places_of(self.options)
 
     def wanted(self, atlas: Atlas) -> dict[str, Any]:
         """The model of an atlas."""

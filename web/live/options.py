@@ -42,18 +42,24 @@ class LiveOptions:
         return _CHARACTERS * self.tokens
 
 
-def read_models(given: Iterable[str], slugs: Iterable[str]) -> dict[str, str]:
-    """`LiveOptions.load` from texts such as 'gpt2-large=/models/gpt2-large', or a model alone.
+def places_of(options: LiveOptions) -> int:
+    """Threads of one process that may wait for answers."""
+    return 2 * options.queue + 2
+
+
+def read_models(given: Iterable[str], slugs: Iterable[str] | None) -> dict[str, str]:
+    """`LiveOptions.load` from texts such as 'gpt2-large=/models/gpt2-large', or a model alone. `slugs`: what is served;
+    None: that is not known yet.
 
     Raises:
         LiveModelError: no atlas of that slug is served.
     """
-    load, slugs = {}, list(slugs)
+    load, known = {}, None if slugs is None else list(slugs)
     for text in given:
         slug, model = found.groups() if (found := re.fullmatch(r"([a-z0-9-]+)=(.+)", text)) else ("", text)
-        if slug and slug not in slugs:
+        if slug and known is not None and slug not in known:
             raise LiveModelError(
-                f"--live-model {text!r} is for {slug!r}, which is not served; expected one of {', '.join(slugs)} "
+                f"--live-model {text!r} is for {slug!r}, which is not served; expected one of {', '.join(known)} "
                 "before the '=', or a model alone."
             )
         load[slug] = model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from atlas import Atlas, queries
 from atlas.panels import OVERVIEW_PANELS, centring_panels, hub_panels, layer_kinds_panel
+from atlas.unfinished import count_words, unfinished_words
 from web.charts import occurrence_chart
 from web.report.block import Section, panel
 
@@ -16,7 +17,7 @@ ORDER BY direction DESC"""
 
 def what_it_is(atlas: Atlas) -> Section:
     """The model, the data, the settings."""
-    info = atlas.info
+    info, said = atlas.info, unfinished_words(atlas.info)
     gated = (
         " Its MLP is gated: activations have signs, and a neuron writes its worst tokens where it is negative."
         if info.gated
@@ -29,6 +30,7 @@ def what_it_is(atlas: Atlas) -> Section:
             + gated,
             f"Read over {info.n_positions:,} counted positions of {info.n_texts:,} texts of {info.dataset}; "
             f"readout {info.readout!r}, computed in {info.dtype} on {info.device}. Build {info.build_id}.",
+            *([f"{said} The run had read {count_words(info)} texts when this build was written."] if said else []),
             "Every figure below is of this model over these texts, and of nothing else.",
         ),
         (panel(atlas, "Provenance", "SELECT * EXCLUDE (readout_mean, versions, command) FROM atlas"),),

@@ -20,7 +20,7 @@ from atlas.panels import bridge_compare_panels
 from atlas.records import AtlasInfo, Candidate, Curve, Neuron, Percentile, SharedRow, SharedSpelling
 from web import urls
 from web.charts import Chart, curve_charts, histograms_chart
-from web.errors import BadRequestError, NotServedError
+from web.errors import BadRequestError, EarlierBuildError, NotServedError
 from web.page import Page, doc, find_atlas, like_request, page
 from web.urls import AtlasRef
 from web.views.bridge import served
@@ -110,6 +110,7 @@ def _atlas(ref: AtlasRef) -> Atlas:
     """The atlas of a name.
 
     Raises:
+        EarlierBuildError: a later build of the same run is served.
         NotServedError: it is not served, or not in that build; with the way on from here.
     """
     try:
@@ -118,7 +119,10 @@ def _atlas(ref: AtlasRef) -> Atlas:
         if ref.build_id is None or ref.slug not in served():
             raise NotServedError(str(error), urls.bridge()) from error
         now = [name.replace(f"{ref}:", f"{ref.slug}:", 1) for name in request.args.getlist("n")]
-        raise NotServedError(str(error), urls.bridge_compare(now, request.args.get("text"))) from error
+        link = urls.bridge_compare(now, request.args.get("text"))
+        if isinstance(error, EarlierBuildError):
+            raise EarlierBuildError(str(error), link, ref.build_id) from error
+        raise NotServedError(str(error), link) from error
 
 
 def _neuron(ref: AtlasRef, name: str) -> tuple[Atlas, Placed]:

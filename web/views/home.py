@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from typing import Any
 
 from flask import Blueprint, Response, current_app
 
@@ -12,6 +13,7 @@ from atlas.records import AtlasInfo
 from web import urls
 from web.page import Page, doc, page
 from web.urls import AtlasRef
+from web.watched import Run, Watched
 
 blueprint = Blueprint("home", __name__)
 
@@ -31,6 +33,11 @@ class HomePage(Page):
     atlases: tuple[AtlasEntry, ...] = field(
         metadata=doc("Every atlas that is served, in the order of the command line.")
     )
+    runs: tuple[Run, ...] = field(metadata=doc("The runs that write files of this site, and the files it waits for."))
+    follows: bool = field(
+        metadata=doc("Whether the page follows runs: one goes on, or an atlas is not complete.", json=False)
+    )
+    builds: dict[str, str] = field(metadata=doc("Build of each atlas, by slug.", json=False))
 
 
 @page(blueprint, "/", "home.html")
@@ -38,17 +45,42 @@ def home() -> HomePage:
     """The list of atlases."""
     served = current_app.extensions["atlases"].values()
     entries = tuple(AtlasEntry(ref=AtlasRef(atlas.info.slug), info=atlas.info) for atlas in served)
-    return HomePage(title="Neuron Atlas", url=urls.home(), atlases=entries)
+    going, unfinished = _runs(), any(entry.info.n_texts_planned is not None for entry in entries)
+    return HomePage(
+        title="Neuron Atlas", url=urls.home(), atlases=entries, runs=going, follows=bool(going) or unfinished,
+        builds=_builds(),
+    )  # fmt: skip
+
+
+@blueprint.get("/healthz/runs")
+def runs() -> Response:
+    """`{"runs": […], "builds": {slug: build_id}}`: what the home page's script shows, and when it loads it again."""
+    said = {"runs": _runs(), "builds": _builds()}
+    return Response(dumps(said), mimetype="application/json", headers={"Cache-Control": "no-store"})
+
+
+def _runs() -> tuple[Run, ...]:
+    watched: Watched = current_app.extensions["watched"]
+    return tuple(watched.runs(_files()["awaited"]))
+
+
+def _builds() -> dict[str, str]:
+    return {slug: atlas.info.build_id for slug, atlas in current_app.extensions["atlases"].items()}
+
+
+def _files() -> dict[str, Any]:
+    """What the master says of files that are not served."""
+    status = current_app.extensions.get("status")
+    return {"replaced": None, "awaited": {}} if status is None else json.loads(status.read_text())
 
 
 @blueprint.get("/healthz")
 def healthz() -> Response:
-    """`{"status": "ok", "atlases": {slug: build_id}, "replaced": …, "sql": …}`, after a query on each atlas; `replaced`
-    says why a file that replaced another is not served, if one is not; `sql` whether visitors' SQL is on, and which
+    """`{"status": "ok", "atlases": {slug: build_id}, "replaced": …, "awaited": {file: …}, "sql": …}`, after a query on
+    each atlas; `replaced` says why a file that replaced another is not served, if one is not; `awaited` which files
+    are, and why what is there is none, if anything is; `sql` whether visitors' SQL is on, and which
     layers confine it (see docs/operating.md)."""
     served = current_app.extensions["atlases"]
     builds = {slug: atlas.rows("SELECT build_id FROM atlas")[0][0] for slug, atlas in served.items()}
-    status, sql = current_app.extensions.get("status"), current_app.extensions["console"].status()
-    replaced = None if status is None else json.loads(status.read_text())
-    said = {"status": "ok", "atlases": builds, "replaced": replaced, "sql": sql}
+    said = {"status": "ok", "atlases": builds, **_files(), "sql": current_app.extensions["console"].status()}
     return Response(dumps(said), mimetype="application/json", headers={"Cache-Control": "no-store"})

@@ -12,7 +12,7 @@ from atlas import Atlas, queries
 from atlas.panels import facets_panel, neurons_panel
 from atlas.records import NeuronIndex, NeuronSelection
 from web import urls
-from web.caching import not_modified, validated
+from web.caching import lasting, not_modified, validated
 from web.errors import BadRequestError
 from web.exports import csv_answer, json_answer
 from web.neurons_facets import ActiveFilter, FacetLinks, active_filters, facet_links
@@ -92,7 +92,7 @@ def neurons_csv(ref: AtlasRef) -> Response:
     state = read_state(atlas, request.args)
     _check_whole(state)
     answer = csv_answer(f"{atlas.info.slug}-neurons", queries.EXPORT_COLUMNS, _rows(atlas, state))
-    return validated(answer, atlas.info.build_id, pinned=ref.build_id is not None)
+    return validated(answer, atlas.info.build_id, pinned=lasting(ref, atlas.info))
 
 
 blueprint.add_url_rule("/<atlas:ref>/neurons.csv", "neurons_csv", neurons_csv)

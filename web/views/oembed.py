@@ -16,10 +16,10 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from atlas.display import visible
 from atlas.jsonable import dumps
-from web import urls
+from web import earlier, urls
 from web.cards.svg import HEIGHT as CARD_HEIGHT
 from web.cards.svg import WIDTH as CARD_WIDTH
-from web.errors import BadRequestError, NotServedError
+from web.errors import BadRequestError, EarlierBuildError, NotServedError
 from web.page import AtlasPage, Page, find_atlas, query_int
 from web.sharing import FRAME_HEIGHT, FRAME_WIDTH, frame
 from web.views.embed import EmbedPage
@@ -52,6 +52,8 @@ def oembed() -> Response:
 def _answer(shown: Page, max_width: int | None, max_height: int | None) -> dict[str, Any]:
     host = request.host_url.rstrip("/")
     model = f", {shown.model_name}" if isinstance(shown, AtlasPage) else ""
+    read = shown.unfinished and shown.unfinished.share if isinstance(shown, AtlasPage) else None
+    model += f" ({read} read)" if read else ""
     title, thing = visible(shown.title + model), shown.shown() if isinstance(shown, EmbedPage) else shown
     said: dict[str, Any] = {
         "version": "1.0",
@@ -128,7 +130,8 @@ def _view(parts: SplitResult) -> Page | str:
         for name, value in request.environ.items()
         if not name.startswith(("werkzeug.", "flask.", "CONTENT_", "HTTP_IF_"))
     }
-    environ |= {"PATH_INFO": path.decode("latin-1"), "QUERY_STRING": parts.query, "REQUEST_METHOD": "GET"}
+    query, _ = earlier.parted(parts.query)
+    environ |= {"PATH_INFO": path.decode("latin-1"), "QUERY_STRING": query, "REQUEST_METHOD": "GET"}
     with current_app.request_context(environ) as context:
         try:
             if context.request.routing_exception is not None:
@@ -141,14 +144,22 @@ def _view(parts: SplitResult) -> Page | str:
             return _nothing(parts)
         if "ref" in values:
             g.ref = values.pop("ref")
-            values["atlas"] = find_atlas(g.ref)
+            try:
+                values["atlas"] = find_atlas(g.ref)
+            except EarlierBuildError as error:
+                return _page_of(error.link)
         found = view(**values)
         if isinstance(found, Page):
             return found
         if found.status_code == 301:
-            path, mark, query = found.headers["Location"].partition("?")
-            return path.removesuffix(_CARD) + mark + query
+            return _page_of(found.headers["Location"])
         return _nothing(parts)
+
+
+def _page_of(card: str) -> str:
+    """The page whose picture is at a URL."""
+    path, mark, query = card.partition("?")
+    return path.removesuffix(_CARD) + mark + query
 
 
 def _nothing(parts: SplitResult) -> Page | str:

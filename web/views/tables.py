@@ -13,7 +13,7 @@ from atlas import Atlas, queries
 from atlas.export import FORMATS, pieces
 from atlas.records import SchemaColumn, SchemaTable, TableSize
 from web import urls
-from web.caching import not_modified, validated
+from web.caching import lasting, not_modified, validated
 from web.downloads import PIECE, check_file, check_on, gate, paced
 from web.errors import NotServedError
 from web.page import AtlasPage, atlas_fields, doc, find_atlas, page
@@ -107,7 +107,7 @@ def table_file(ref: AtlasRef, name: str, form: str) -> Response:
         answer.call_on_close(leave)
     answer.mimetype = _MIMETYPES[form]
     answer.headers["Content-Disposition"] = f'attachment; filename="{atlas.info.slug}-{name}.{form}"'
-    return validated(answer, atlas.info.build_id, pinned=ref.build_id is not None)
+    return validated(answer, atlas.info.build_id, pinned=lasting(ref, atlas.info))
 
 
 def _find(atlas: Atlas, name: str, form: str) -> SchemaTable:
