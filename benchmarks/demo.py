@@ -24,15 +24,15 @@ from atlas import open_atlas
 from ingest.embedded import WIKIPEDIA_PACKAGE
 
 SLUG = "smollm2-135m"
-N_TEXTS = 600
-"""Introductions of Wikipedia's articles: 78,000 tokens, which two cores read in about three minutes."""
+N_TEXTS = 800
+"""Introductions of Wikipedia's articles: 103,000 tokens, which two cores read in four minutes."""
 
 _PEAR = "I climbed up the pear tree and picked a pear. I climbed up the"
 STUDY = [
     "--name", "an", "--answer", " an", "--other", " a",
     "--clean", f"{_PEAR} apple tree and picked", "--corrupt", f"{_PEAR} lemon tree and picked",
 ]  # fmt: skip
-EFFECTS = ["--pairs", "12", "--positions", "8"]
+EFFECTS = ["--pairs", "20", "--positions", "8"]
 
 
 def next_step(demo: Path) -> list[str] | None:

@@ -237,6 +237,23 @@ def test_no_part_of_a_file_passes_for_an_atlas(tiny_llama_atlas, tmp_path):
         assert set(_inspect([part])) == {"error"}
 
 
+def test_blocks_that_were_freed_at_the_end_are_not_missed(tiny_llama_atlas, tmp_path):
+    """DuckDB cuts them off the file and counts them all the same: what `atlas effects` leaves, at times."""
+    path = tmp_path / "freed.duckdb"
+    shutil.copyfile(tiny_llama_atlas, path)
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("CREATE TABLE large AS SELECT range AS i, random() AS r FROM range(300000); CHECKPOINT")
+        connection.execute("DROP TABLE large; CREATE TABLE small AS SELECT 1 AS i; CHECKPOINT")
+    with duckdb.connect(str(path), read_only=True) as connection:
+        ((counted,),) = connection.execute("SELECT block_size * total_blocks FROM pragma_database_size()").fetchall()
+    assert counted > path.stat().st_size
+    with open_atlas(path) as atlas:
+        assert _inspect([path]) == {"tiny-llama": atlas.info.build_id}
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - 1)
+    assert set(_inspect([path])) == {"error"}
+
+
 def test_a_file_that_can_have_no_link_is_served_all_the_same(tiny_llama_atlas, monkeypatch, capsys):
     monkeypatch.setattr(HardLinks, "link", lambda self, path, place: path)
     site = Site([tiny_llama_atlas], ["tiny-llama"], ConsoleOptions(enabled=False))

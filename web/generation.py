@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from atlas import Atlas
 from atlas.errors import AtlasError, NotAnAtlasError
 from web.app import open_atlases
 from web.sandbox.console import Console, ConsoleOptions
@@ -27,6 +28,9 @@ from web.sandbox.job import hold, link
 
 _INSPECTING = 30.0
 """Seconds that reading a new file may take before it is refused."""
+
+_HEADERS = 3 * 4096
+"""Bytes of a DuckDB file before its first block."""
 
 _WORKERS = 4096
 _WAIT = 0.01
@@ -152,12 +156,26 @@ class Generation:
         return found
 
 
+def _least_size(atlas: Atlas) -> int:
+    """Bytes of a file up to its last block that holds something: DuckDB's own count of blocks goes on to those that are
+    free, which it cuts off."""
+    tables = atlas.rows("SELECT table_name FROM duckdb_tables() WHERE NOT internal")
+    last = list(atlas.rows("SELECT max(block_id) FROM pragma_metadata_info()"))
+    for (table,) in tables:
+        last += atlas.rows(
+            "SELECT max(greatest(block_id, coalesce(list_max(additional_block_ids), -1))) FROM pragma_storage_info(?)",
+            table,
+        )
+    ((block,),) = atlas.rows("SELECT block_size FROM pragma_database_size()")
+    return _HEADERS + block * (1 + max((number for (number,) in last if number is not None), default=-1))
+
+
 def _inspect(files: Sequence[Path]) -> dict[str, str]:
     """Build by slug, or an error's text."""
     try:
         atlases = open_atlases(files)
         for atlas in atlases.values():
-            ((size,),) = atlas.rows("SELECT block_size * total_blocks FROM pragma_database_size()")
+            size = _least_size(atlas)
             if os.stat(atlas.path).st_size < size:
                 raise NotAnAtlasError(f"{atlas.path} is not whole: expected {size:,} bytes at least.")
             atlas.rows("SELECT max(neuron_id) FROM neuron")

@@ -16,6 +16,7 @@ _PHASES = {
     "Loading model": "Loading the model",
     "Opening dataset": "Opening the dataset",
     "Congruence": "Congruence of every neuron with every token",
+    "Choosing pairs": "Choosing the pairs that are counted",
     "Activations": "Reading texts",
     "Writing": "Writing the file",
     "Checking": "Checking the file",
