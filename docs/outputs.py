@@ -13,7 +13,7 @@ from atlas.display import show_number, show_token
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "demo.duckdb"
-FILLED = (ROOT / "README.md", ROOT / "docs" / "sql.md")
+FILLED = (ROOT / "README.md", ROOT / "docs" / "findings.md", ROOT / "docs" / "sql.md")
 """Documents with answers."""
 
 _BLOCK = re.compile(r"```sql\n(?P<sql>.*?)```\n\n```text\n(?P<output>.*?)```", re.DOTALL)

@@ -1,4 +1,5 @@
-"""`make screenshots`: every page of the demo in both themes and two widths, into the ignored folder screenshots/."""
+"""`make screenshots`: every page of the demo in both themes and two widths, into the ignored folder screenshots/; and the
+picture of the README."""
 
 from __future__ import annotations
 
@@ -16,6 +17,10 @@ from docs.outputs import DEMO, ROOT
 from web import create_app, urls
 
 FOLDER = ROOT / "screenshots"
+PICTURE = ROOT / "docs" / "neuron-page.png"
+SHOWN = "L24N917"
+"""The neuron of the picture."""
+
 WIDTHS = (1280, 360)
 THEMES = ("light", "dark")
 SIGHT = 40_000
@@ -85,6 +90,16 @@ def shoot(browser: Browser, url: str, path: Path, width: int, theme: str) -> Non
     context.close()
 
 
+def picture(browser: Browser, site: str) -> None:
+    """The top of a neuron's page, as wide as a README shows it."""
+    context = browser.new_context(viewport={"width": 1200, "height": 905}, color_scheme="light")
+    page = context.new_page()
+    page.goto(f"{site}/smollm2-135m/{SHOWN}")
+    page.wait_for_load_state("networkidle")
+    page.screenshot(path=PICTURE)
+    context.close()
+
+
 def main() -> None:
     """Shoot every page."""
     browser_path = shutil.which("chromium")
@@ -95,6 +110,7 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     with served() as site, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox", "--disable-gpu"])
+        picture(browser, site)
         for name, url in pages().items():
             for width in WIDTHS:
                 for theme in THEMES:

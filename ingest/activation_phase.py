@@ -166,11 +166,13 @@ class _Atlases:
         self._ranks, self._publisher, self._fresh = session.ranks, publisher, fresh
         self.shared = session.ranks.world > 1 and run.settings.publish_every is not None
         """Whether ranks meet, and so must go on meeting until every one has read its texts."""
-        self._wait, self._met = publisher.wait, time.monotonic()
-        publisher.begin()
+        self._wait, self._met = publisher.wait, math.inf
 
     def due(self, reader: Reader) -> bool:
-        """Whether it is time, for this rank."""
+        """Whether it is time, for this rank; asked after every batch."""
+        if self._met == math.inf:
+            self._met = time.monotonic()
+            self._publisher.begin()
         if not self.shared:
             return self._publisher.due(reader.n_texts)
         return self._wait is not None and time.monotonic() - self._met >= self._wait

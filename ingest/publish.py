@@ -6,6 +6,7 @@ rest added. Every one is checked as the last is, and takes its name by the same 
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,7 +26,8 @@ from ingest.stream import Reader
 from ingest.writer import AtlasWriter, Begun
 
 FIRST = 10.0
-"""Seconds of reading before the first atlas, or less where `--publish-every` is less: most neurons then have texts."""
+"""Seconds between the first batch, for which kernels are compiled, and the first atlas, or less where `--publish-every`
+is less: by then there are some texts for every neuron."""
 
 SHARE = 0.05
 """Share of the run's time that may go into atlases of a part of the texts: where one costs more, the next comes later
@@ -93,11 +95,11 @@ class Publisher:
         self._begun: Begun | None = None
         self._ours = _seen(run.settings.out) if before is not None else None
         self._says = "" if before is None else _share(before.n_texts, before.n_texts_planned or 0)
-        self._cost, self._last = 0.0, time.monotonic()
+        self._cost, self._last = 0.0, math.inf
         self.least = 0 if before is None else before.n_texts
         """Texts of what is at the output's name: an atlas of no more never takes its place."""
         self.seconds = 0.0
-        """Spent on atlases of a part of the texts."""
+        """Spent on atlases of a part of the texts, beyond what the complete one needs too."""
 
     def __enter__(self) -> Publisher:
         return self
@@ -112,10 +114,13 @@ class Publisher:
 
     @property
     def wait(self) -> float | None:
-        """Seconds from the beginning of the reading, or of the last atlas, to the next; None: no next."""
+        """Seconds from the first batch, or from the beginning of the last atlas, to the next; None: no next."""
         if self._every is None:
             return None
-        return max(self._every, self._cost / SHARE) if self._cost else min(self._every, FIRST)
+        if not self._cost:
+            return min(self._every, FIRST)
+        affordable = self._session.began + (self.seconds + self._cost) / SHARE
+        return max(self._every, affordable - self._last)
 
     def due(self, n_texts: int) -> bool:
         """Whether it is time for an atlas of so many texts."""
@@ -123,7 +128,7 @@ class Publisher:
         return wait is not None and n_texts > self.least and time.monotonic() - self._last >= wait
 
     def begin(self) -> None:
-        """The reading begins now."""
+        """The first batch has been read."""
         self._last = time.monotonic()
 
     def publish(self, reader: Reader, planned: int) -> None:
@@ -146,6 +151,7 @@ class Publisher:
                 check_file(writer.path, writer.rows)
                 writer.publish(out)
             self._cost = time.monotonic() - started
+            self.seconds += self._cost
         except OutputError as error:
             if self._session.stop.leaving:  # DuckDB answers a signal by an error.
                 raise
@@ -154,7 +160,6 @@ class Publisher:
             self.least, self._ours = reader.n_texts, _seen(out)
             self._says = _share(reader.n_texts, planned)
             phases.say(f"{out}  build {build_id}: {self._says}; {self._cost:.1f} s.")
-        self.seconds += time.monotonic() - self._last
 
     def finish(self, reader: Reader) -> Published:
         """The complete atlas.

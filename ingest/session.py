@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from rich.console import Console
@@ -25,6 +26,8 @@ class Session:
     stop: Stop
     budget: Budget
     phases: Phases
+    began: float = field(default_factory=lambda: time.monotonic())
+    """By `time.monotonic`."""
 
     def try_to_save(self, save: Callable[[], None]) -> None:
         """A disk that is full now need not end a run that may still finish: it is said, and tried again next time."""

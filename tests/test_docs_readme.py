@@ -23,6 +23,9 @@ from ingest.study_command import study
 from web.command import serve
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+FINDINGS = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+SQL = (ROOT / "docs" / "sql.md").read_text(encoding="utf-8")
+SCALE = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS = [
     line
@@ -44,13 +47,13 @@ _DIRECTION = """SELECT n.name,
     (SELECT readout FROM token_weight JOIN token USING (token_id) WHERE "text" = ' a') AS y ORDER BY c DESC LIMIT 2"""
 FACTS = [
     ("30 layers of 1,536 gated neurons", "SELECT n_layers, d_mlp, gated FROM atlas", [(30, 1536, True)]),
-    ("Of the 113,030 positions read", "SELECT n_positions FROM atlas", [(113030,)]),
+    ("Of the 102,610 positions read", "SELECT n_positions FROM atlas", [(102610,)]),
     ('The next neuron for " than" is 11.9 behind', 'SELECT round(neuron_gap, 1) FROM token WHERE "text" = \' than\'',
      [(11.9,)]),
-    ("at 80 positions in all", 'SELECT n_predicted FROM token WHERE "text" = \' than\'', [(80,)]),
-    ("at 72 of them this neuron is at 2 or more", _CURVE.format("L24N917", " than", 2), [(354, 72)]),
-    ("at none of the 154 positions where that neuron is at 1.5 or more",
-     _CURVE.format("L27N1263", " right", 1.5), [(154, 0)]),
+    ("at 89 positions in all", 'SELECT n_predicted FROM token WHERE "text" = \' than\'', [(89,)]),
+    ("at 79 of them this neuron is at 2 or more", _CURVE.format("L24N917", " than", 2), [(650, 79)]),
+    ("at only one of the 187 positions where that neuron is at 1.5 or more",
+     _CURVE.format("L27N1263", " right", 1.5), [(187, 1)]),
     ("The pair with the best score of all ordinary tokens",
      "SELECT neuron, token FROM pair WHERE direction = 'top' AND NOT special AND n_actual > 0 ORDER BY rank LIMIT 1",
      [("L27N1263", " right")]),
@@ -58,12 +61,13 @@ FACTS = [
     ("the five after it are\nmost congruent with", f"SELECT \"text\" FROM ({_NEURONS} OFFSET 1)", [(" a",)] * 5),
     ("it is at -2.90 there", f"SELECT * FROM ({_DIRECTION}) LIMIT 1", [("L25N1527", 15.31, -2.9)]),
     ("it has 15.3, the next neuron 7.12", f"SELECT c FROM ({_DIRECTION})", [(15.31,), (7.12,)]),
-    ("predicted at 18 of 26 positions", _CURVE.format("L25N1527", " an", 4), [(26, 18)]),
-    ("only 64: strong firing", _CURVE.format("L25N1527", " an", 2), [(254, 64)]),
-    ("of the 185 positions", 'SELECT n_predicted FROM token WHERE "text" = \' an\'', [(185,)]),
+    ("predicted at 6 of 10 positions", _CURVE.format("L25N1527", " an", 4), [(10, 6)]),
+    ("only 11: strong firing", _CURVE.format("L25N1527", " an", 2), [(81, 11)]),
+    ("of the 46 positions", 'SELECT n_predicted FROM token WHERE "text" = \' an\'', [(46,)]),
+    ('" an" comes 423 times', 'SELECT n_actual FROM token WHERE "text" = \' an\'', [(423,)]),
     ("46,080 neurons and 49,152 tokens", "SELECT n_layers * d_mlp, d_vocab FROM atlas", [(46080, 49152)]),
 ]  # fmt: skip
-"""Sentences of the README, the query behind each, and its answer."""
+"""Sentences of the README or of docs/findings.md, the query behind each, and its answer."""
 
 
 @pytest.fixture(scope="module")
@@ -78,14 +82,14 @@ def demo() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @pytest.mark.parametrize(("sentence", "sql", "answer"), FACTS, ids=[sentence for sentence, *_ in FACTS])
-def test_what_the_readme_says_is_so(demo: duckdb.DuckDBPyConnection, sentence: str, sql: str, answer: list) -> None:
-    assert sentence in README
+def test_what_the_documents_say_is_so(demo: duckdb.DuckDBPyConnection, sentence: str, sql: str, answer: list) -> None:
+    assert sentence in README + FINDINGS + SCALE
     rows = [tuple(round(v, 3) if isinstance(v, float) else v for v in row) for row in demo.execute(sql).fetchall()]
     assert rows == [tuple(pytest.approx(v) if isinstance(v, float) else v for v in row) for row in answer]
 
 
 def test_the_table_of_tables(demo: duckdb.DuckDBPyConnection) -> None:
-    listed = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| .*\| ([\d,]+) \| ([\d.]+) \|$", README, re.MULTILINE)
+    listed = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| .*\| ([\d,]+) \| ([\d.]+) \|$", SCALE, re.MULTILINE)
     sizes = bytes_per_table(DEMO)
     found = []
     for names, rows, megabytes in listed:
@@ -150,6 +154,11 @@ def test_export_lines_are_well_formed(line: str) -> None:
         assert context.params["folder"]
 
 
+def test_the_readme_is_short() -> None:
+    """What a reader reads before deciding; the rest is in docs/."""
+    assert len(README[: README.index("\n## More\n")].split()) <= 900
+
+
 def test_every_command_is_tested() -> None:
     assert {" ".join(line.split()[:2]) for line in COMMANDS} == {
         "make demo", "make test", "atlas effects", "atlas export", "atlas ingest", "atlas info", "atlas merge",
@@ -158,7 +167,7 @@ def test_every_command_is_tested() -> None:
 
 
 def test_the_python_example_runs(tiny_llama_atlas: Path, capsys: pytest.CaptureFixture) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", SQL, re.DOTALL)
     exec(code.replace("demo.duckdb", str(tiny_llama_atlas)), {})
     assert len(capsys.readouterr().out.splitlines()) == 4
 

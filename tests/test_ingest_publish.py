@@ -150,7 +150,8 @@ def test_every_atlas_is_whole_and_the_last_is_that_of_a_run_without(
 def test_what_publishing_costs_decides_how_often(
     settings: dict[str, Any], whole: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An atlas that takes a second is followed by the next after twenty."""
+    """Where an atlas takes a second, and a tenth of the time may go there, the n-th comes after 10 n seconds."""
+    monkeypatch.setattr(ingest.publish, "SHARE", 0.1)
     now = [0.0]
     monkeypatch.setattr(ingest.publish.time, "monotonic", lambda: now[0])
     publish, at = AtlasWriter.publish, []
@@ -169,9 +170,9 @@ def test_what_publishing_costs_decides_how_often(
     monkeypatch.setattr(AtlasWriter, "publish", slow)
     monkeypatch.setattr(Reader, "read", tick)
     build(Settings(**{**settings, "out": out, "publish_every": 4.0}), Console(quiet=True))
-    assert at[0] == 4.0, "the first after `--publish-every`, since that is less than ten seconds"
-    # A second is 5% of twenty, counted from the beginning of the last; batches take two seconds.
-    assert at[1:-1] == [25.0]
+    assert at[0] == 6.0, "`--publish-every` after the first batch, since that is less than ten seconds"
+    # Two of them are a tenth of twenty seconds; batches take two seconds.
+    assert at[1:-1] == [21.0, 30.0, 41.0]
     assert differences(out, whole) == []
 
 
