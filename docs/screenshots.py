@@ -1,5 +1,5 @@
-"""`make screenshots`: every page of the demo in both themes and two widths, into the ignored folder screenshots/; and the
-picture of the README."""
+"""`make screenshots`: every page of the demo in both themes and two widths, into the ignored folder screenshots/; and
+the picture of the README."""
 
 from __future__ import annotations
 
