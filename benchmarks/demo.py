@@ -21,11 +21,13 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from atlas import open_atlas
+from atlas.errors import AtlasError
 from ingest.embedded import WIKIPEDIA_PACKAGE
 
+ATLAS = (str(Path(sys.executable).with_name("atlas")),)
 SLUG = "smollm2-135m"
 N_TEXTS = 800
-"""Introductions of Wikipedia's articles: 103,000 tokens, which two cores read in four minutes."""
+"""Introductions of Wikipedia's articles: 103,000 tokens, which two cores read in about four minutes."""
 
 _PEAR = "I climbed up the pear tree and picked a pear. I climbed up the"
 STUDY = [
@@ -33,6 +35,7 @@ STUDY = [
     "--clean", f"{_PEAR} apple tree and picked", "--corrupt", f"{_PEAR} lemon tree and picked",
 ]  # fmt: skip
 EFFECTS = ["--pairs", "20", "--positions", "8"]
+_MOMENT = 0.2
 
 
 def next_step(demo: Path) -> list[str] | None:
@@ -68,50 +71,62 @@ class Demo:
 
     Args:
         port: where to serve; None: nowhere.
+        program: what is started with the arguments of `atlas`.
     """
 
-    def __init__(self, demo: Path, port: int | None) -> None:
+    def __init__(self, demo: Path, port: int | None, program: Sequence[str] = ATLAS) -> None:
         self.demo, self.port, self.started = demo, port, time.monotonic()
-        self._running: list[subprocess.Popen] = []
-        self._atlas = str(Path(sys.executable).with_name("atlas"))
+        self._program = program
+        self._server: subprocess.Popen | None = None
+        self._step: subprocess.Popen | None = None
 
     def run(self) -> int:
-        """Build what is missing, serve until interrupted; the exit status."""
-        signal.signal(signal.SIGTERM, self._terminated)
+        """Build what is missing, serve until interrupted; the exit status.
+
+        Raises:
+            AtlasError: the file that is there is no atlas, or of another schema version.
+        """
+        before = signal.signal(signal.SIGTERM, self._terminated)
         try:
+            step = next_step(self.demo)
             if self.port is not None:
-                self._start("serve", "--wait", str(self.demo), "--port", str(self.port))
-            if next_step(self.demo) is not None and (failed := self._build()):
+                self._server = self._start("serve", "--wait", str(self.demo), "--port", str(self.port))
+            if step is not None and (failed := self._build()):
                 return failed
-            return self._running[0].wait() if self._running else 0
+            return self._server.wait() if self._server else 0
         except KeyboardInterrupt:
             return 130
         finally:
-            for process in self._running:
-                process.terminate()
-            for process in self._running:
-                process.wait()
+            self._end()
+            signal.signal(signal.SIGTERM, before)
 
     def _build(self) -> int:
-        if self.port is not None:
+        if self._server is not None:
             threading.Thread(target=self._watch, daemon=True).start()
         while arguments := next_step(self.demo):
-            step = self._start(*arguments)
-            while step.poll() is None:
-                if self.port is not None and self._running[0].poll() is not None:  # It has said why.
-                    return self._running[0].returncode or 1
-                time.sleep(0.2)
-            self._running.remove(step)
-            if step.returncode:
-                return step.returncode
+            self._step = self._start(*arguments)
+            while self._step.poll() is None:
+                if self._server is not None and self._server.poll() is not None:  # It has said why.
+                    return self._server.returncode or 1
+                time.sleep(_MOMENT)
+            if self._step.returncode:
+                return self._step.returncode
             print(f"atlas {arguments[0]}: done {self._after()}", flush=True)
         print(f"Everything is there {self._after()}", flush=True)
         return 0
 
     def _start(self, *arguments: str) -> subprocess.Popen:
-        process = subprocess.Popen([self._atlas, *arguments])
-        self._running.append(process)
-        return process
+        # In a session of its own, so that Ctrl-C comes to it once, from here: a second would not let it save its work.
+        return subprocess.Popen([*self._program, *arguments], start_new_session=True)
+
+    def _end(self) -> None:
+        """Let a step save its work, and end the server."""
+        for process, number in ((self._step, signal.SIGINT), (self._server, signal.SIGTERM)):
+            if process is not None and process.poll() is None:
+                process.send_signal(number)
+        for process in (self._step, self._server):
+            if process is not None:
+                process.wait()
 
     def _watch(self) -> None:
         """Say when the first neuron's page is answered."""
@@ -139,7 +154,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--no-serve", action="store_true", help="only build")
     options = parser.parse_args(arguments)
-    return Demo(options.file, None if options.no_serve else options.port).run()
+    try:
+        return Demo(options.file, None if options.no_serve else options.port).run()
+    except AtlasError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":
