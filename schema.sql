@@ -73,7 +73,7 @@ COMMENT ON COLUMN atlas.gated IS 'Whether the MLP is gated (SwiGLU, GeGLU): acti
 COMMENT ON COLUMN atlas.normalization IS '''LN'' (LayerNorm) or ''RMS'' (RMSNorm).';
 COMMENT ON COLUMN atlas.readout IS '''unembed'': W_U with the final norm''s gain folded in, centred over the vocabulary. ''embed'': W_E transposed, rows centred over d_model for LayerNorm models (the convention of the post "We Found An Neuron in GPT-2").';
 COMMENT ON COLUMN atlas.readout_mean IS 'Mean of the readout over the vocabulary, [d_model]. For readout ''unembed'' it has been subtracted; for ''embed'' it has not.';
-COMMENT ON COLUMN atlas.dataset_name IS 'The dataset as it was asked for (hub id, file name, or ''pydoc'').';
+COMMENT ON COLUMN atlas.dataset_name IS 'The dataset as it was asked for (hub id, file name, ''pydoc''), or what it is and its licence, where a package carries it.';
 COMMENT ON COLUMN atlas.dataset_config IS 'Configuration of the hub dataset. NULL: none was named.';
 COMMENT ON COLUMN atlas.dataset_split IS 'Split of the dataset. NULL: the source has no splits.';
 COMMENT ON COLUMN atlas.dataset_fingerprint IS 'Hash of the dataset''s texts in order (xxh3-128, 32 hex digits); for a streamed dataset, of its name, configuration, split, text column and revision.';

@@ -121,7 +121,7 @@ class TestVitalArticles:
         dataset = open_dataset("vital-articles")
         order = sorted(range(8), key=lambda i: xxhash.xxh3_64_intdigest(f"T{i}".encode()))
         assert texts_of(dataset) == ["A word or two. " * 20 + f"The end{i}." for i in order]
-        assert dataset.name == "introductions of Wikipedia's vital articles (CC BY-SA 4.0)"
+        assert dataset.name == "introductions of Wikipedia's vital articles (by its contributors, CC BY-SA 4.0)"
         assert (dataset.split, dataset.n_rows) == (None, 8)
 
     @pytest.mark.parametrize("articles", [[], {"a": {}}, {"a": {"title": "T", "extract": None}}])
