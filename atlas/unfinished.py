@@ -1,4 +1,4 @@
-"""Files of a run that goes on: how they are told from complete ones, and how the run says how far it is.
+"""Files of a run in progress: how they are told from complete ones, and how the run says how far it is.
 
 `atlas ingest --publish-every` writes a whole atlas of the texts read so far again and again. Links that were made to
 one of them must lead somewhere once another has taken its place, though nothing is left of it; so the first digits of
@@ -59,7 +59,7 @@ def count_words(info: AtlasInfo) -> str:
 
 
 def unfinished_words(info: AtlasInfo) -> str | None:
-    """What everything that is made of a file of a run that goes on must say; None: the run is complete."""
+    """What everything that is made of a file of a run in progress must say; None: the run is complete."""
     share = share_words(info)
     return None if share is None else f"{share[0].upper()}{share[1:]} are read: counts will grow."
 

@@ -69,6 +69,8 @@ def _vital_articles() -> PythonTexts:
 
 EMBEDDED = {
     "pydoc": Embedded("pydoc", _pydoc),
-    "vital-articles": Embedded("introductions of Wikipedia's vital articles (by its contributors, CC BY-SA 4.0)", _vital_articles),
+    "vital-articles": Embedded(
+        "introductions of Wikipedia's vital articles (by its contributors, CC BY-SA 4.0)", _vital_articles
+    ),
 }
 """By the name to ask for."""

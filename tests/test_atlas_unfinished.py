@@ -1,4 +1,4 @@
-"""Files of a run that goes on: which run a build_id is of, and what a run says beside its file."""
+"""Files of a run in progress: which run a build_id is of, and what a run says beside its file."""
 
 from __future__ import annotations
 

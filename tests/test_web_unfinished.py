@@ -154,7 +154,7 @@ def test_a_pinned_page_of_it_is_not_kept(going_on, part, client, whole_info):
     ],
 )
 def test_a_link_to_an_earlier_build_leads_to_this_one(going_on, client, earlier, path, to):
-    for site in (going_on, client):  # a build of the run that goes on, and the complete one
+    for site in (going_on, client):  # a build of the run in progress, and the complete one
         answer = site.get(path.format(earlier))
         assert (answer.status_code, answer.headers["Location"]) == (302, to.format(earlier))
         assert answer.headers["Cache-Control"] == "no-store"

@@ -16,8 +16,10 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from click.testing import CliRunner
 
 from atlas import open_atlas
+from atlas.cli import main
 from atlas.errors import NotAnAtlasError
 from atlas.unfinished import RunProgress, unfinished_build_id
 from tests.conftest import new_context
@@ -236,3 +238,10 @@ def test_the_home_page_follows_a_run(tiny_llama_atlas, tmp_path, chromium):
             assert not [line for line in said if "404" not in line]
         finally:
             context.close()
+
+
+def test_a_pattern_is_not_waited_for(tmp_path):
+    """A shell hands on a pattern that matches nothing."""
+    result = CliRunner().invoke(main, ["serve", "--wait", str(tmp_path / "*.duckdb")])
+    assert result.exit_code == 2
+    assert "is a pattern that no file matches; --wait needs the names" in " ".join(result.output.split())

@@ -30,8 +30,8 @@ from atlas.cache_option import no_cache
 )  # fmt: skip
 @click.option(
     "--wait", is_flag=True,
-    help="Start though FILEs are missing, and serve each from when an atlas is there; the home page shows how far the "
-    "runs are that write them.",
+    help="Start even if FILEs are missing, and serve each once it appears; the home page shows the progress of the "
+    "runs that write them.",
 )  # fmt: skip
 @click.option(
     "--rate-limit", metavar="N/UNIT",
@@ -136,6 +136,11 @@ def serve(
     live_model: tuple[str, ...],
 ) -> None:
     """Serve atlas FILEs as a site, read-only."""
+    for file in files:
+        if wait and not file.exists() and any(sign in file.name for sign in "*?["):
+            raise click.UsageError(
+                f"{file} is a pattern that no file matches; --wait needs the names of the files to come."
+            )
     # Imported here: the help text can do without gunicorn.
     from web.live.options import LiveOptions
     from web.sandbox.console import ConsoleOptions

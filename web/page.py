@@ -86,7 +86,7 @@ class AtlasPage(Page):
         metadata=doc("Share of the run's texts that were read when the file was written; null: the run is complete.")
     )
     unfinished: Unfinished | None = field(
-        metadata=doc("What the page says of a run that goes on, or of a link to an earlier build of it.", json=False)
+        metadata=doc("What the page says of a run in progress, or of a link to an earlier build of it.", json=False)
     )
 
     def _footer(self) -> str:

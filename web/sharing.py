@@ -58,7 +58,7 @@ def _markdown(title: str, description: str, address: str, info: AtlasInfo) -> st
 
 
 def _unfinished(info: AtlasInfo) -> str:
-    """What a citation says of a build of a run that goes on."""
+    """What a citation says of a build of a run in progress."""
     if info.n_texts_planned is None:
         return ""
     return f"; unfinished build {info.build_id}, {share_words(info)} read ({count_words(info)})"

@@ -56,7 +56,7 @@ class Watched:
     awaited: tuple[Path, ...] = ()
 
     def runs(self, refused: Mapping[str, str | None]) -> Iterator[Run]:
-        """Every run that goes on, and every file that is awaited; `refused` says why a file of a name still is."""
+        """Every run in progress, and every file that is awaited; `refused` says why a file of a name still is."""
         for slug, path in self.served.items():
             said = RunProgress.read(path)
             if said is not None:
