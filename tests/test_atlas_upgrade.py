@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -89,6 +90,14 @@ def test_migrations_lead_to_this_version() -> None:
     assert len({migration.name for migration in MIGRATIONS}) == len(MIGRATIONS)
 
 
+def in_order(cell: object) -> object:
+    """DuckDB keeps the names of an EXCLUDE in an order that changes each time the file is attached."""
+    names = re.compile(r"EXCLUDE \(([^)]*)\)")
+    if not isinstance(cell, str):
+        return cell
+    return names.sub(lambda found: "EXCLUDE " + ", ".join(sorted(found[1].split(", "))), cell)
+
+
 def test_the_catalogue_is_that_of_a_fresh_file(old: Path, tiny_llama_atlas: Path, tmp_path: Path) -> None:
     """Tables, columns, types, defaults, comments and views."""
     out = tmp_path / "new.duckdb"
@@ -103,7 +112,7 @@ def test_the_catalogue_is_that_of_a_fresh_file(old: Path, tiny_llama_atlas: Path
         "SELECT view_name, sql, comment FROM duckdb_views() WHERE NOT internal ORDER BY ALL",
         "SELECT table_name, sql, comment FROM duckdb_tables() ORDER BY ALL",
     ):
-        found, expected = (set(rows(path, query)) for path in (out, tiny_llama_atlas))
+        found, expected = ({tuple(map(in_order, row)) for row in rows(path, query)} for path in (out, tiny_llama_atlas))
         assert not found ^ expected
     assert rows(out, "SELECT DISTINCT tags FROM duckdb_databases() WHERE NOT internal") == rows(
         tiny_llama_atlas, "SELECT DISTINCT tags FROM duckdb_databases() WHERE NOT internal"

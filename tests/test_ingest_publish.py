@@ -231,7 +231,7 @@ def test_told_to_stop_the_last_one_stays(
 def test_several_ranks(settings: dict[str, Any], whole: Path, out: Path, tmp_path: Path) -> None:
     """Each atlas is of what all ranks have read."""
     seen = Followed(out)
-    ranks = forked.start_ranks(2, {**settings, "out": out, "publish_every": 0.05}, tmp_path, free_port(), share=1e9)
+    ranks = forked.start_ranks(2, {**settings, "out": out, "publish_every": 1e-9}, tmp_path, free_port(), share=1e9)
     while any(rank.exitcode is None for rank in ranks):
         seen.look()
         time.sleep(0.001)

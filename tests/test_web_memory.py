@@ -19,7 +19,8 @@ from atlas.errors import QueryError
 from atlas.room import Room, shared_arrays
 from atlas.text_index import fold
 from atlas.token_index import letters, token_index
-from web import memory, swap
+from web import arbiter as master
+from web import memory
 from web.app import create_app
 from web.command import serve
 from web.memory import MIB, SiteMemoryError, divide, read_memory
@@ -300,8 +301,8 @@ def test_records_of_tokens_are_kept_up_to_a_number(both, monkeypatch):
 
 def test_a_process_that_outgrew_its_share_is_replaced_one_at_a_time(monkeypatch):
     sizes = {1: 10 * MIB, 2: 300 * MIB, 3: 400 * MIB}
-    monkeypatch.setattr(swap, "held", lambda pid: sizes[pid])
-    arbiter = swap.SwappingArbiter.__new__(swap.SwappingArbiter)
+    monkeypatch.setattr(master, "held", lambda pid: sizes[pid])
+    arbiter = master.SwappingArbiter.__new__(master.SwappingArbiter)
     told: list[int] = []
     generation = object()
     arbiter.app = SimpleNamespace(share=200 * MIB, site=SimpleNamespace(generation=generation))
@@ -318,7 +319,7 @@ def test_a_process_that_outgrew_its_share_is_replaced_one_at_a_time(monkeypatch)
 
     look(9)
     assert told == []  # each has a minute at least
-    monkeypatch.setattr(swap, "_PATIENCE", -1)
+    monkeypatch.setattr(master, "_PATIENCE", -1)
     assert not arbiter.replaces_one
     look(2)
     sizes[2] = sizes[3] = 100 * MIB  # it was the need of a moment
@@ -339,12 +340,12 @@ def test_a_process_that_outgrew_its_share_is_replaced_one_at_a_time(monkeypatch)
 
 
 def test_what_a_process_holds():
-    held = swap.held(os.getpid())
+    held = master.held(os.getpid())
     assert held > MIB
     block = np.ones(64 * MIB, np.uint8)
-    assert held + 60 * MIB < swap.held(os.getpid()) < held + 80 * MIB
+    assert held + 60 * MIB < master.held(os.getpid()) < held + 80 * MIB
     assert block.all()
-    assert swap.held(2**22 + 1) == 0
+    assert master.held(2**22 + 1) == 0
 
 
 def test_centring_by_parts_is_that_of_a_search_through_all(both):
