@@ -86,7 +86,11 @@ class Demo:
         Raises:
             AtlasError: the file that is there is no atlas, or of another schema version.
         """
-        before = signal.signal(signal.SIGTERM, self._terminated)
+        # Ctrl-C counts also where a shell started this in the background, and had it ignored.
+        before = {
+            number: signal.signal(number, handler)
+            for number, handler in ((signal.SIGTERM, self._terminated), (signal.SIGINT, signal.default_int_handler))
+        }
         try:
             step = next_step(self.demo)
             if self.port is not None:
@@ -98,7 +102,8 @@ class Demo:
             return 130
         finally:
             self._end()
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def _build(self) -> int:
         if self._server is not None:

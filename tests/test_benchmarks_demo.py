@@ -119,7 +119,11 @@ def test_interrupted_once_each_is_told_once(tmp_path: Path) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     os.killpg(running.pid, signal.SIGINT)
-    assert running.wait(60) == 130
+    try:
+        assert running.wait(60) == 130
+    finally:
+        running.kill()
+        running.wait()
     assert sorted(ended.read_text().splitlines()) == ["ingest SIGINT", "ingest began", "serve SIGTERM", "serve began"]
 
 

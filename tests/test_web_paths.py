@@ -164,6 +164,7 @@ def serious(page, options):
     """What axe calls serious or critical: rules, and the first elements that break them."""
     # Of long lists and tables the first rows speak for all, and a drawing is one image: axe looks at everything often.
     alike = [["tbody > tr:nth-child(n+5)"], ["ol.texts > li:nth-child(n+4)"], [".drawing svg"]]
+    options = {"resultTypes": ["violations"], **options}
     found = Axe().run(page, context={"exclude": alike}, options=options).response["violations"]
     return [
         (item["id"], [node["html"][:120] for node in item["nodes"][:3]])

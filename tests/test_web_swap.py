@@ -113,6 +113,10 @@ _KEPT = 1.0
 """Seconds: a process that ends waits two for what comes on a kept connection; a client may be late where it is busy."""
 
 
+_PAUSE = 0.02
+"""Seconds between two requests of a visitor: enough to leave the processor to what is tested."""
+
+
 class Visitors:
     """Clients that ask on and on, each on a connection that it keeps; what went wrong is in `lost`."""
 
@@ -136,7 +140,7 @@ class Visitors:
     def _ask(self) -> None:
         connection = http.client.HTTPConnection(self._address, timeout=60)
         again, answered = False, time.monotonic()
-        while not self._stop.is_set():
+        while not self._stop.wait(_PAUSE):
             kept = time.monotonic() - answered
             try:
                 connection.request("GET", self._path)
