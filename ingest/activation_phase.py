@@ -122,7 +122,7 @@ def _read(
             raise
 
     cursor = start.cursor
-    progress.reached(cursor)
+    progress.reached(report, reader.statistics.n_positions + reader.n_texts)
     if start.regrouped:
         checkpoints.save_texts(reader.state_dict(), cursor, limit)
         checkpoints.commit()
@@ -287,12 +287,12 @@ class _Progress:
     def __init__(self, run: Run, world: int, first_row: int, advance: Callable[[float, float], None]) -> None:
         self._run, self._world, self._first_row, self._advance = run, world, first_row, advance
         self._share = 0.0
-        self._tokens = 0.0
+        self._tokens = 0
 
-    def reached(self, cursor: Cursor) -> None:
-        """Where a run that was resumed begins."""
-        self._tokens = cursor.report.tokens / self._world
-        self._to(cursor.report, 0)
+    def reached(self, report: TextReport, tokens: int) -> None:
+        """Where a run that was resumed begins: `tokens` are read."""
+        self._tokens = tokens
+        self._to(report, 0)
 
     def read(self, batch: TextBatch, report: TextReport) -> None:
         """One batch done; `report` counts the texts that were met, those read ahead included."""
