@@ -321,7 +321,7 @@ CREATE TABLE activation_sum (
     neuron_id INTEGER NOT NULL,
     limbs BIGINT[] NOT NULL
 );
-COMMENT ON TABLE activation_sum IS 'Exact sums of the 1st to 4th powers of each neuron''s activations over counted positions, from which neuron.activation_mean, _std, _skewness and _kurtosis follow. They are in fixed point, so that parts add up to the bit in any order: what atlas merge adds. Empty in files upgraded from schema versions that did not have it; those cannot be merged. Sorted by neuron_id.';
+COMMENT ON TABLE activation_sum IS 'Exact sums of the 1st to 4th powers of each neuron''s activations over counted positions, from which neuron.activation_mean, _std, _skewness and _kurtosis follow. They are in fixed point, so that parts add up to the bit in any order: what atlas merge adds. Sorted by neuron_id.';
 COMMENT ON COLUMN activation_sum.neuron_id IS 'Neuron.';
 COMMENT ON COLUMN activation_sum.limbs IS 'Sixteen numbers: four for each power, the lowest first. The sum of power k is 2^-72 * (limbs[4k - 3] + 2^36 * limbs[4k - 2] + 2^72 * limbs[4k - 1] + 2^108 * limbs[4k]).';
 
@@ -366,7 +366,7 @@ CREATE TABLE family_histogram (
     n_predicted BIGINT NOT NULL,
     n_actual BIGINT NOT NULL
 );
-COMMENT ON TABLE family_histogram IS 'As prediction_histogram, for the family of each neuron''s best token (gated models: of its worst token too): how often any member is predicted, or really next. Cells with neither have no row, and families of one token have none: prediction_histogram has their pair. Empty in files upgraded from schema versions before 3, which did not count it. Sorted by neuron_id, family_id, bin.';
+COMMENT ON TABLE family_histogram IS 'As prediction_histogram, for the family of each neuron''s best token (gated models: of its worst token too): how often any member is predicted, or really next. Cells with neither have no row, and families of one token have none: prediction_histogram has their pair. Sorted by neuron_id, family_id, bin.';
 COMMENT ON COLUMN family_histogram.neuron_id IS 'Neuron.';
 COMMENT ON COLUMN family_histogram.family_id IS 'Family of its best (or worst) token (see token_family).';
 COMMENT ON COLUMN family_histogram.bin IS 'Bin of the neuron''s activation (see histogram_bin).';

@@ -19,16 +19,8 @@ class Migration:
     """Table name to a query over `{old}` that gives its columns in the new version (missing ones become NULL)."""
 
 
-MIGRATIONS = (
-    Migration(
-        2,
-        "text_ranges says which texts were run; moments of activations in float64",
-        {"atlas": "SELECT *, concat(first_text, ':', first_text + n_texts) AS text_ranges FROM {old}"},
-    ),
-    Migration(3, "studies, pair metrics (computed from the histograms by atlas.upgrade), token families", {}),
-    Migration(4, "n_texts_planned says whether a run is complete", {}),
-)
-"""In order of version, none left out."""
+MIGRATIONS: tuple[Migration, ...] = ()
+"""In order of version, none left out. Version 1 is the first."""
 
 
 def migrated(table: str, rows: str, found: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 1
 """What `schema.sql` is; `atlas.migrations` says how it follows from older ones."""
 STORAGE_VERSION = "v1.0.0"
 """Oldest DuckDB storage format that has what the schema needs: any DuckDB from 1.0.0 opens an atlas."""

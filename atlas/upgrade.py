@@ -65,8 +65,6 @@ def upgrade_file(file: Path, out: Path, *, force: bool = False) -> int:
 
 
 def _write(file: Path, found: int, temporary: Path) -> None:
-    from atlas.computed import COMPUTED  # Arrow takes a tenth of a second, which other commands would wait for.
-
     temporary.unlink(missing_ok=True)
     with duckdb.connect() as connection:
         connection.execute(f"ATTACH {attached(file)} AS old (READ_ONLY)")
@@ -81,9 +79,6 @@ def _write(file: Path, found: int, temporary: Path) -> None:
                 rows = migrated(table, f'old."{table}"', found)
                 version = f"REPLACE ({SCHEMA_VERSION} AS schema_version)" if table == "atlas" else ""
                 connection.execute(f'INSERT INTO "{table}" BY NAME SELECT * {version} FROM {rows}')
-        for table, fill in COMPUTED.items():
-            if table not in there:
-                fill(connection)
         connection.execute("CHECKPOINT target")
         connection.execute("USE memory")
         connection.execute("DETACH target")

@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 import torch
 
-from atlas.computed import pair_metrics
 from atlas.families import family_ids
+from atlas.metrics.arrow import CELLS_SQL, HISTOGRAM_SQL, NEURONS_EACH, PAIRS_SQL, metrics_of
 from benchmarks.stream import CPU, python_docs, random_pairs
 from ingest.checks import bytes_per_table
 from ingest.families import NeuronFamilies
@@ -95,6 +96,18 @@ def tables(path: Path) -> None:
     whole = path.stat().st_size
     for name in ADDED:
         print(f"  {name:<18} {sizes.get(name, 0) / 1e6:>8.1f} MB {sizes.get(name, 0) / whole:>7.1%}")
+
+
+def pair_metrics(connection: duckdb.DuckDBPyConnection) -> Iterator[dict[str, pa.Array]]:
+    """Columns of `pair_metric` from an atlas's histograms, some neurons at a time, in order."""
+    ((gated, n_neurons),) = connection.execute("SELECT gated, n_layers * d_mlp FROM atlas").fetchall()
+    for low in range(0, n_neurons, NEURONS_EACH):
+        span = {"low": low, "high": min(low + NEURONS_EACH, n_neurons)}
+        pairs, histogram, cells = (
+            connection.sql(query.format(tables=""), params=span).to_arrow_table()
+            for query in (PAIRS_SQL, HISTOGRAM_SQL, CELLS_SQL)
+        )
+        yield metrics_of(pairs, histogram, cells, **span, gated=gated)
 
 
 def main() -> None:

@@ -229,19 +229,19 @@ def test_sql_errors_are_duckdbs_own(atlas, tiny_llama_atlas):
     assert result.stderr.startswith("Error: The query failed on tiny-llama.duckdb: Binder Error")
 
 
-def test_upgrade(atlas, tiny_llama_atlas, tmp_path):
+def test_upgrade(atlas, tiny_llama_atlas, tmp_path, monkeypatch):
     result = atlas("upgrade", tiny_llama_atlas)
     assert result.exit_code == 0
     assert f"has schema version {SCHEMA_VERSION}, the one this program reads: nothing to do" in result.output
-    old, said = tmp_path / "old.duckdb", f"in schema version {SCHEMA_VERSION} from {tmp_path / 'old.duckdb'}"
+    old, next_one = tmp_path / "old.duckdb", SCHEMA_VERSION + 1
+    said = f"in schema version {next_one} from {old}"
     shutil.copy(tiny_llama_atlas, old)
-    old.chmod(0o644)
-    with duckdb.connect(str(old)) as connection:
-        connection.execute("ALTER TABLE atlas DROP COLUMN text_ranges; UPDATE atlas SET schema_version = 1")
+    for module in ("schema", "upgrade", "db", "commands"):
+        monkeypatch.setattr(f"atlas.{module}.SCHEMA_VERSION", next_one)
     refused = atlas("info", old)
     assert refused.exit_code == 1
     assert f"`atlas upgrade {old}` writes a new one" in refused.stderr
-    for arguments, out in (((), f"old.v{SCHEMA_VERSION}.duckdb"), (("--out", tmp_path / "new.duckdb"), "new.duckdb")):
+    for arguments, out in (((), f"old.v{next_one}.duckdb"), (("--out", tmp_path / "new.duckdb"), "new.duckdb")):
         result = atlas("upgrade", old, *arguments)
         assert (result.exit_code, result.output) == (0, f"{tmp_path / out} written {said}, which has version 1.\n")
         assert atlas("info", tmp_path / out).exit_code == 0

@@ -110,17 +110,6 @@ def test_the_sql_of_a_familys_curve(both):
         ]
 
 
-def test_a_file_that_counted_no_families_says_so(tiny_gpt2_atlas: Path, tmp_path: Path):
-    path = tmp_path / "old.duckdb"
-    path.write_bytes(tiny_gpt2_atlas.read_bytes())
-    path.chmod(0o644)
-    with duckdb.connect(str(path)) as connection:
-        connection.execute("DELETE FROM family_histogram")
-    with open_atlas(path) as atlas:
-        assert not queries.counts_families(atlas)
-        assert all(queries.family_curves(atlas, n) == [] for n in range(20))
-
-
 def test_kin_share_best_neurons(both):
     atlas, connection = both
     best = defaultdict(list)

@@ -20,7 +20,6 @@ from transformers import AutoTokenizer
 from ingest.hashing import example_key
 from ingest.merge import merge
 from ingest.merge.examples import interval_keys
-from ingest.merge.parts import MergeError
 from ingest.merge.ranges import overlap, parse_ranges, write_ranges
 from tests import tiny
 from tests.conftest import Built, build_tiny
@@ -141,16 +140,6 @@ def test_a_part_whose_texts_nobody_cites(llama: Split, tmp_path: Path) -> None:
     assert rows(out, 'SELECT count(*) FROM example ANTI JOIN "text" USING (text_id)') == [(0,)]
     counted = "SELECT sum(n) FROM activation_histogram"
     assert rows(out, counted)[0][0] == sum(rows(part, counted)[0][0] for part in (llama.parts[0], dull))
-
-
-def test_a_part_without_exact_sums_is_refused(llama: Split, tmp_path: Path) -> None:
-    old = tmp_path / "old.duckdb"
-    old.write_bytes(llama.parts[1].read_bytes())
-    with duckdb.connect(str(old)) as connection:
-        connection.execute("DELETE FROM activation_sum")
-    with pytest.raises(MergeError, match=r"old.duckdb' has no exact sums of activations .* Write it again with"):
-        merged(tmp_path / "out.duckdb", llama.parts[0], old)
-    assert not (tmp_path / "out.duckdb").exists()
 
 
 def test_devices_and_versions_are_listed_where_they_differ(gpt2: Split, tmp_path: Path) -> None:

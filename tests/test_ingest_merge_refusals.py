@@ -140,7 +140,7 @@ def test_files_that_are_no_parts(parts: list[Path]) -> None:
     link.symlink_to(one)
     assert f"'{link}' is named twice, the first time as '{one}'" in refused(MergeError, one, link)
     assert "does not exist" in refused(NotAnAtlasError, one, one.with_name("none.duckdb"))
-    change(two, "UPDATE atlas SET schema_version = 1")
+    change(two, "UPDATE atlas SET schema_version = 0")
     assert f"`atlas upgrade {two}` writes a new one" in refused(SchemaVersionError, one, two)
 
 

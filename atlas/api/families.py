@@ -27,7 +27,7 @@ def neuron_kind(atlas: Atlas, neuron: NeuronId) -> NeuronKind:
 @call(_NEURON + "/families", python='demo.neuron("{neuron}").families()')
 def neuron_families(atlas: Atlas, neuron: NeuronId) -> tuple[FamilyCurve, ...]:
     """Predictions of a neuron's best token (gated models: then its worst) alone and with its family; nothing where it
-    has no relatives, or the file was upgraded from a version that did not count families."""
+    has no relatives."""
     return tuple(queries.family_curves(atlas, neuron))
 
 

@@ -3,7 +3,7 @@
 from atlas.queries.atlas import column_comments, neuron_ref
 from atlas.queries.bridge import atlas_pairs, bridge_token, is_spelt, same_dataset, shared_rows, shared_spellings
 from atlas.queries.example import examples, interval_examples, whole_texts
-from atlas.queries.family import counts_families, family, family_curves, has_family, kin
+from atlas.queries.family import family, family_curves, has_family, kin
 from atlas.queries.hub import (
     hub_neurons,
     hub_tokens,
@@ -98,7 +98,6 @@ __all__ = [
     "contradictions",
     "correlations",
     "cosines",
-    "counts_families",
     "direct_share",
     "examples",
     "exclusive_pairs",

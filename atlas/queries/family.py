@@ -41,11 +41,6 @@ def family(atlas: Atlas, token_id: int) -> list[FamilyMember]:
     return [FamilyMember(atlas.tokens[t], *counts) for t, *counts in atlas.rows(_MEMBERS, token_id)]
 
 
-def counts_families(atlas: Atlas) -> bool:
-    """Whether the predictions of families were counted: files upgraded from schema version 2 lack them."""
-    return atlas.remembered("counts families", lambda: bool(atlas.rows("SELECT EXISTS (FROM family_histogram)")[0][0]))
-
-
 def has_family(atlas: Atlas, token_id: int) -> bool:
     """Whether a token has relatives that differ in spelling alone."""
 
@@ -58,7 +53,7 @@ def has_family(atlas: Atlas, token_id: int) -> bool:
 def family_curves(atlas: Atlas, neuron_id: int) -> list[FamilyCurve]:
     """Predictions of a neuron's best token (gated: then its worst) alone and with its family.
 
-    Empty where neither has relatives, or families were not counted.
+    Empty where neither has relatives.
 
     Raises:
         NeuronNameError: the id is out of range.
@@ -66,7 +61,7 @@ def family_curves(atlas: Atlas, neuron_id: int) -> list[FamilyCurve]:
     record = neuron(atlas, neuron_id)
     ends = {"top": record.best_token, "bottom": record.worst_token} if atlas.info.gated else {"top": record.best_token}
     ends = {direction: token for direction, token in ends.items() if has_family(atlas, token.token_id)}
-    if not ends or not counts_families(atlas):
+    if not ends:
         return []
     bars, cells = histogram(atlas, neuron_id), neuron_cells(atlas, neuron_id)
     candidates = {item.token: item for item in neuron_candidates(atlas, neuron_id, cells)}

@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from ingest.merge.parts import MergeError
 from ingest.merge.sources import Sources
 from ingest.reduction.exact import LIMBS, added
 
@@ -18,19 +17,10 @@ _LIMBS = """
 
 
 def sums_of(sources: Sources, low: int, high: int) -> Int64[Tensor, "power limb neuron"]:
-    """The sums over all parts of neurons from `low` to `high`: the same bits as one run's.
-
-    Raises:
-        MergeError: a part does not have them.
-    """
+    """The sums over all parts of neurons from `low` to `high`: the same bits as one run's."""
     return reduce(added, (_of_part(sources, part, low, high) for part in range(len(sources.parts))))
 
 
 def _of_part(sources: Sources, part: int, low: int, high: int) -> Int64[Tensor, "power limb neuron"]:
     limbs = sources.read(_LIMBS.format(part), low=low, high=high)["limbs"].combine_chunks().flatten().to_numpy()
-    if len(limbs) != 4 * LIMBS * (high - low):
-        raise MergeError(
-            f"{str(sources.parts[part].path)!r} has no exact sums of activations (table activation_sum), because an "
-            "older version of this program wrote it. Write it again with `atlas ingest`."
-        )
     return torch.from_numpy(np.ascontiguousarray(limbs.reshape(-1, 4, LIMBS).transpose(1, 2, 0)))

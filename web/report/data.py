@@ -37,8 +37,6 @@ def best_curves(atlas: Atlas) -> Section:
     panels = [panel(atlas, "Prediction curves", curves(ids), charts=(chart,), table=False)]
     for item in notable[:2]:
         panels += _family(atlas, item.pair.neuron.neuron_id)
-    if not queries.counts_families(atlas):
-        said.append("Predictions of whole families of spellings were not counted in this file.")
     return Section("Are they predicted where their neurons fire?", tuple(said), tuple(panels))
 
 

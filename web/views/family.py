@@ -24,12 +24,8 @@ class FamilyPage(AtlasPage):
 
     neuron: NeuronRef = field(metadata=doc("The neuron."))
     families: tuple[FamilyCurve, ...] = field(
-        metadata=doc(
-            "Of its best token, then (gated models) of its worst: those that have other spellings; none where families "
-            "were not counted."
-        )
+        metadata=doc("Of its best token, then (gated models) of its worst: those that have other spellings.")
     )
-    counted: bool = field(metadata=doc("Whether the atlas counts families at all."))
     charts: tuple[Chart, ...] = field(metadata=doc("Two charts of each: predicted, and actual.", json=False))
     panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
@@ -48,7 +44,6 @@ def neuron_family(atlas: Atlas, name: str) -> FamilyPage | Response:
         **atlas_fields(atlas),
         neuron=neuron,
         families=families,
-        counted=queries.counts_families(atlas),
         charts=tuple(chart for one in families for chart in _charts(one, atlas.info.model_name)),
         panels={one.direction: family_curves_panel(neuron.neuron_id, one.token.token_id) for one in families},
     )

@@ -178,7 +178,7 @@ def neuron_page(atlas: Atlas, neuron_id: int, token_id: int | None) -> NeuronPag
 
 def _has_family(atlas: Atlas, neuron: Neuron) -> bool:
     tokens = (neuron.best_token, neuron.worst_token) if atlas.info.gated else (neuron.best_token,)
-    return queries.counts_families(atlas) and any(queries.has_family(atlas, token.token_id) for token in tokens)
+    return any(queries.has_family(atlas, token.token_id) for token in tokens)
 
 
 def _description(atlas: Atlas, neuron: Neuron, best: list[str]) -> str:
