@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from atlas import queries
 from atlas.errors import QueryError
 from atlas.measures import wilson
+from atlas.measures.wilson import wilson_interval
 from atlas.metrics import COLUMNS, MIN_SUPPORT, OUTCOMES, Cells, metric_rows, metric_sides, table
 from atlas.metrics.average_precision import average_precision, harmonic_difference
 from atlas.metrics.curve import pooled
-from atlas.metrics.proportion import wilson_interval
 from atlas.metrics.ranking import auroc, top_share
 from atlas.records import Bound, MetricFilter, PairMetric
 from tests import brute as bf

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from atlas.bins import N_BINS, ZERO_BIN
+from atlas.measures.wilson import wilson_interval
 from atlas.metrics.average_precision import average_precision
 from atlas.metrics.curve import monotonicity, mutual_information, slope
 from atlas.metrics.levels import Levels, side_levels
-from atlas.metrics.proportion import wilson_interval
 from atlas.metrics.ranking import auroc, best_threshold, top_share
 
 SIDES = ("negative", "positive")
