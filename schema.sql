@@ -971,7 +971,7 @@ JOIN neuron_mean AS nm USING (neuron_id)
 JOIN token_mean AS tm USING (token_id)
 JOIN neuron AS n USING (neuron_id)
 JOIN token AS t USING (token_id);
-COMMENT ON VIEW reduced_congruence IS 'Congruence with hubs taken off: cross-domain similarity local scaling (CSLS; Conneau et al., "Word Translation Without Parallel Data", 2018) over the stored top lists, k = 10. Of congruence, not of cosine: the lists are exact for it, and what norms add is part of what is taken off. Filter by list and by its unit (list ''neuron'' and neuron_id, or list ''token'' and token_id) and order by reduced DESC; pairs outside the lists are not looked at.';
+COMMENT ON VIEW reduced_congruence IS 'Congruence with hubs discounted: cross-domain similarity local scaling (CSLS; Conneau et al., "Word Translation Without Parallel Data", 2018) over the stored top lists, k = 10. Of congruence, not of cosine: the lists are exact for it, and what norms add is part of what is taken off. Filter by list and by its unit (list ''neuron'' and neuron_id, or list ''token'' and token_id) and order by reduced DESC; pairs outside the lists are not looked at.';
 COMMENT ON COLUMN reduced_congruence.neuron IS 'Neuron name.';
 COMMENT ON COLUMN reduced_congruence.token IS 'Text of the token. NULL: the id is not in the tokenizer.';
 COMMENT ON COLUMN reduced_congruence.list IS 'List that the pair is in: ''neuron'', the neuron''s best tokens (neuron_token); ''token'', the token''s best neurons (token_neuron). A pair in both has two rows.';

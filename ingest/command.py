@@ -19,17 +19,17 @@ READOUTS = ("unembed", "embed")
 @click.option("--dataset", default="pydoc", help="pydoc, vital-articles, .parquet/.jsonl/.csv/.txt (file, folder, "
               "glob), or a Hub id.")  # fmt: skip
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="File to write, as in atlas.duckdb.")
-@click.option("--slug", help="Name in URLs, [a-z0-9-]+; made from the model's name when left out.")
+@click.option("--slug", help="Name in URLs, [a-z0-9-]+; derived from the model's name by default.")
 @click.option("--revision", help="Revision of the model on the Hub.")
 @no_cache()
-@click.option("--dataset-config", help="Configuration of a dataset of the Hub, or of a clone of one.")
+@click.option("--dataset-config", help="Configuration of a dataset on the Hub, or of a clone of one.")
 @click.option("--split", default="train", help="Split of the dataset, or of a folder.")
 @click.option("--text-column", default="text", help="Column that holds the texts.")
-@click.option("--max-texts", type=click.IntRange(1), help="Read at most this many texts; a Hub dataset is streamed.")
-@click.option("--context-length", type=click.IntRange(1), help="Tokens a text, BOS included  [default: 1024].")
+@click.option("--max-texts", type=click.IntRange(1), help="Read at most this many texts; streams a Hub dataset.")
+@click.option("--context-length", type=click.IntRange(1), help="Most tokens per text, including BOS  [default: 1024].")
 @click.option("--overflow", type=click.Choice(["truncate", "split"]), default="truncate",
               help="Cut longer texts, or split them into several.")  # fmt: skip
-@click.option("--batch-size", default="auto", help="Full-length texts a batch, or auto.")
+@click.option("--batch-size", default="auto", help="Full-length texts per batch, or auto.")
 @click.option("--device", default="auto", help="auto, cpu, cuda or cuda:N.")
 @click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto",
               help="Precision of the blocks; auto is float32 on a CPU, bfloat16 on CUDA.")  # fmt: skip
@@ -39,23 +39,23 @@ READOUTS = ("unembed", "embed")
 @click.option("--top-neurons", type=click.IntRange(1), default=50, help="Neurons kept per token and direction.")
 @click.option("--top-texts", type=click.IntRange(1), default=20, help="Texts kept per neuron and kind.")
 @click.option("--pair-candidates", type=click.IntRange(1), default=5,
-              help="K best (gated: and worst) tokens of a neuron, neurons of a token, to count.")  # fmt: skip
-@click.option("--pairs", type=click.Path(path_type=Path), help="CSV of more pairs to count: neuron,token a line.")
+              help="Count each neuron's K best (gated: and worst) tokens, each token's K best neurons.")  # fmt: skip
+@click.option("--pairs", type=click.Path(path_type=Path), help="CSV of more pairs to count: neuron,token per line.")
 @click.option("--texts", metavar="A:B", help="Only texts A up to B, by global text id.")
-@click.option("--window", type=click.IntRange(1), default=64, help="Tokens shown around an example.")
+@click.option("--window", type=click.IntRange(1), default=64, help="Tokens shown around each example.")
 @click.option("--count-bos", is_flag=True, help="Count the BOS position in statistics and examples.")
-@click.option("--no-weights", is_flag=True, help="Leave the weights out: a smaller file, less SQL.")
-@click.option("--sign-cases", is_flag=True, help="Gated models: count the signs of gate and input (dear on a CPU).")
+@click.option("--no-weights", is_flag=True, help="Omit the weights: a smaller file, fewer questions for SQL.")
+@click.option("--sign-cases", is_flag=True, help="Gated models: count the signs of gate and input (slow on a CPU).")
 @click.option("--seed", type=int, default=0, help="Seed of the choice of interval examples.")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @click.option("--checkpoint", type=click.Path(path_type=Path), metavar="DIR",
-              help="Save the work there; the same command goes on from it.")  # fmt: skip
-@click.option("--checkpoint-every", default="5min", metavar="TIME", help="Time between checkpoints, as in 90s or 1h.")
+              help="Save the work in DIR, from which the same command resumes.")  # fmt: skip
+@click.option("--checkpoint-every", default="5min", metavar="TIME", help="Time between checkpoints, such as 90s or 1h.")
 @click.option("--publish-every", metavar="TIME", help="While texts are read, write the atlas of those read so far "
-              "every TIME or so, as in 2min: it can be served meanwhile.")  # fmt: skip
+              "about every TIME, such as 2min, for `atlas serve` to show.")  # fmt: skip
 @click.option("--resume", type=click.Choice(["auto", "never"]), default="auto",
-              help="auto goes on from a checkpoint in DIR; never removes what is there and starts anew.")  # fmt: skip
-@click.option("--memory", metavar="SIZE", help="Use at most about this much, as in 8GB (of the GPU, if there is one).")
+              help="auto resumes from a checkpoint in DIR; never discards it and starts over.")  # fmt: skip
+@click.option("--memory", metavar="SIZE", help="Use at most about this much, such as 8GB (of GPU memory on a GPU).")
 @quiet_option()
 def ingest(
     batch_size: str, texts: str | None, no_weights: bool, checkpoint_every: str, publish_every: str | None,
@@ -64,7 +64,7 @@ def ingest(
     """Build an atlas of MODEL over DATASET: every neuron's congruence, activations and texts in one DuckDB file.
 
     Under torchrun (`torchrun --nproc-per-node N -m ingest ...`) the work is divided over the processes. Exit codes: 0
-    done; 1 an error, which is said; 2 wrong usage; 75 stopped by SIGTERM and resumable, 143 not resumable; 130 Ctrl-C.
+    done; 1 an error, printed; 2 wrong usage; 75 stopped by SIGTERM and resumable, 143 not resumable; 130 Ctrl-C.
     """
     # torch takes seconds to import: not before the options are known to be well formed.
     from atlas.streams import plain_console

@@ -42,7 +42,7 @@ def reproduce(what: str, figures: Path | None, out: Path, atlas: Path | None, qu
 
     Makes an atlas of GPT-2 Large by the post's conventions, or uses the one given; runs the post's study on it and
     records it there; counts the post's own bins in a second pass over the data. Writes the report as Markdown and
-    JSON. Exit codes: 0 all that was measured is reproduced; 3 some figure differs; 1 an error, which is said.
+    JSON. Exit codes: 0 all that was measured is reproduced; 3 some figure differs; 1 an error, which is printed.
     """
     from atlas.streams import plain_console
 

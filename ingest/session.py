@@ -1,4 +1,4 @@
-"""What goes round a run besides its data."""
+"""The context of a run besides its data: checkpoints, ranks, signals, memory, progress."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def neuron_family(ref: AtlasRef, layer: int, index: int) -> str:
 
 
 def reduced_tokens(ref: AtlasRef, layer: int, index: int) -> str:
-    """A neuron's best tokens with hubs taken off."""
+    """A neuron's best tokens with hubs discounted."""
     return f"/{ref}/{neuron_name(layer, index)}/reduced"
 
 
@@ -143,7 +143,7 @@ def token_neurons(ref: AtlasRef, token_id: int) -> str:
 
 
 def reduced_neurons(ref: AtlasRef, token_id: int) -> str:
-    """A token's best neurons with hubs taken off."""
+    """A token's best neurons with hubs discounted."""
     return f"/{ref}/token/{token_id}/reduced"
 
 

@@ -1,4 +1,4 @@
-"""Calls about kinds of neurons, families of tokens, and congruence with hubs taken off."""
+"""Calls about kinds of neurons, families of tokens, and congruence with hubs discounted."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ class OpenNeuron:
 
     def reduced(self, limit: int = 50) -> Records[ReducedPair]:
         """Its stored best tokens by reduced congruence."""
-        return self._list("best tokens, hubs taken off", "neuron_reduced", limit=limit)
+        return self._list("best tokens, hubs discounted", "neuron_reduced", limit=limit)
 
     def sign_cases(self) -> Records[SignCase]:
         """The sign cases of its gate and input; empty where the atlas was ingested without --sign-cases."""

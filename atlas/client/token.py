@@ -102,7 +102,7 @@ class OpenToken:
 
     def reduced(self, limit: int = 50) -> Records[ReducedPair]:
         """Its stored best neurons by reduced congruence."""
-        return self._list("best neurons, hubs taken off", "token_reduced", limit=limit)
+        return self._list("best neurons, hubs discounted", "token_reduced", limit=limit)
 
     def spread(self, limit: int = 60) -> NeuronSpread:
         """Its congruence with every neuron of the model.

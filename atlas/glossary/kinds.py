@@ -1,4 +1,4 @@
-"""Words for kinds of neurons, families of tokens, and congruence with hubs taken off."""
+"""Words for kinds of neurons, families of tokens, and congruence with hubs discounted."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ KINDS = (
     Term(
         "Reduced congruence",
         "reduced-congruence",
-        "Congruence with hubs taken off: twice the congruence of a neuron with a token, less the neuron's mean "
+        "Congruence with hubs discounted: twice the congruence of a neuron with a token, less the neuron's mean "
         "congruence with its ten best tokens and the token's with its ten best neurons. Above 0, the pair is beyond "
         "what is usual for both. Ranked over the stored lists; of congruence and not of cosine, since the lists are "
         "exact for it and what norms add is part of what is taken off.",

@@ -1,4 +1,4 @@
-"""Congruence with hubs taken off (CSLS over the stored lists): what the view `reduced_congruence` says, cheaply.
+"""Congruence with hubs discounted (CSLS over the stored lists): what the view `reduced_congruence` says, cheaply.
 
 What is usual for each neuron and for each token is read once in a process; a list is then ranked without a query.
 """

@@ -1,4 +1,4 @@
-"""Congruence with hubs taken off: rankings by it, and what it does to hubs."""
+"""Congruence with hubs discounted: rankings by it, and what it does to hubs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Predictions against activation: is the token predicted, and does it come, where the neuron fires?"""
+"""Predictions against activation: where the neuron fires, is the token predicted, and does it come next?"""
 
 from __future__ import annotations
 

@@ -48,8 +48,8 @@ def correlation_words(found: Correlations, choice: MetricChoice) -> list[str]:
         least, most = min(layers, key=lambda i: i.value), max(layers, key=lambda i: i.value)
         said.append(
             f"By layer, the correlation goes from {_coefficient(least.value)} in layer {least.layer} to "
-            f"{_coefficient(most.value)} in layer {most.layer}; it is surely above 0 in "
-            f"{sum(item.low > 0 for item in layers)} of {len(layers)} layers, surely below in "
+            f"{_coefficient(most.value)} in layer {most.layer}; its interval lies above 0 in "
+            f"{sum(item.low > 0 for item in layers)} of {len(layers)} layers, below 0 in "
             f"{sum(item.high < 0 for item in layers)}."
         )
     return said

@@ -1,4 +1,4 @@
-"""Rankings by reduced congruence, hubs taken off: of a neuron's tokens, of a token's neurons, and what hubs become."""
+"""Rankings by reduced congruence, hubs discounted: of a neuron's tokens, of a token's neurons, and what hubs become."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def reduced_tokens(atlas: Atlas, name: str) -> ReducedTokensPage | Response:
     if name != neuron.name:
         return redirect(like_request(url), 301)
     return ReducedTokensPage(
-        title=f"{neuron.name} with hubs taken off",
+        title=f"{neuron.name} with hubs discounted",
         url=url,
         **atlas_fields(atlas),
         neuron=neuron,
@@ -77,7 +77,7 @@ def reduced_neurons(atlas: Atlas, token_id: int) -> ReducedNeuronsPage:
     """A token's best neurons by reduced congruence."""
     token = atlas.tokens[token_id]
     return ReducedNeuronsPage(
-        title=f"Token {token.shown} with hubs taken off",
+        title=f"Token {token.shown} with hubs discounted",
         url=urls.reduced_neurons(g.ref, token_id),
         **atlas_fields(atlas),
         token=token,

@@ -48,7 +48,7 @@ class TableListing:
 
 @dataclass(frozen=True, kw_only=True)
 class TablesPage(AtlasPage):
-    """What is in the file, and whole tables to take away."""
+    """What is in the file, and whole tables to download."""
 
     tables: tuple[TableListing, ...] = field(
         metadata=doc("Tables, then views (ids resolved, for people), with their columns.")
