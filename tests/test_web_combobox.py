@@ -93,9 +93,9 @@ def test_a_stale_answer_is_not_shown(page):
     waiting = []
     page.route("**/suggest.json?q=a&*", lambda route: waiting.append(route))
     page.focus(BOX)
-    page.keyboard.type("a")
-    while not waiting:  # a test's own limit of time is the bound
-        page.wait_for_timeout(20)
+    with page.expect_request("**/suggest.json?q=a&*"):
+        page.keyboard.type("a")
+    page.wait_for_timeout(20)
     assert len(waiting) == 1
     page.keyboard.type("n")
     page.wait_for_selector(OPTION)
