@@ -30,7 +30,8 @@ TALLEST = 15_000
 """Pixels of a page that are kept; the rest of a longer one is cut."""
 
 _READY = """() => ['.lazy', 'figure[data-chart]'].every((what) => Array.from(document.querySelectorAll(what))
-    .every((part) => part.dataset.drawn || part.classList.contains('loaded') || part.classList.contains('failed')))"""
+    .every((part) => part.closest('details:not([open])') || part.dataset.drawn || part.classList.contains('loaded')
+        || part.classList.contains('failed')))"""
 
 
 def pages() -> dict[str, str]:

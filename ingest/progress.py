@@ -90,6 +90,11 @@ class Phases:
         aloud = plain_console(file=self.console.file) if self.console.quiet else self.console
         aloud.print(Text(f"rank {self._rank}: {line}" if self._rank else line), soft_wrap=True)
 
+    def note(self, line: str) -> None:
+        """Print a line above the bar that a quiet console can do without."""
+        if not self.console.quiet:
+            self.say(line)
+
     @contextmanager
     def phase(self, name: str, total: float | None = None, unit: str = "") -> Iterator[Callable[..., None]]:
         """Show a phase. Yields `advance(fraction_units, counted)`: how much of `total` is done, and how many units.

@@ -138,6 +138,7 @@ class Publisher:
         if reader.n_texts >= planned:
             return
         phases, out = self._session.phases, self._run.settings.out
+        started = self._last
         try:
             if out.exists() and not self._run.settings.force and _seen(out) != self._ours:
                 self._every = None
@@ -150,8 +151,6 @@ class Publisher:
                 writer.close()
                 check_file(writer.path, writer.rows)
                 writer.publish(out)
-            self._cost = time.monotonic() - started
-            self.seconds += self._cost
         except OutputError as error:
             if self._session.stop.leaving:  # DuckDB answers a signal by an error.
                 raise
@@ -159,7 +158,10 @@ class Publisher:
         else:
             self.least, self._ours = reader.n_texts, _seen(out)
             self._says = _share(reader.n_texts, planned)
-            phases.say(f"{out}  build {build_id}: {self._says}; {self._cost:.1f} s.")
+            phases.note(f"{out}  build {build_id}: {self._says}; {time.monotonic() - started:.1f} s.")
+        # One that failed cost time, too: on a disk that stays full it is not tried again and again.
+        self._cost = time.monotonic() - started
+        self.seconds += self._cost
 
     def finish(self, reader: Reader) -> Published:
         """The complete atlas.

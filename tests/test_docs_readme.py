@@ -68,6 +68,17 @@ FACTS = [
     ('" an" comes 423 times', 'SELECT n_actual FROM token WHERE "text" = \' an\'', [(423,)]),
     ("53 predict \" than\"", _CURVE.format("L24N917", " than", 16), [(93, 53)]),
     ("predicts at 13 in all", 'SELECT n_predicted FROM token WHERE "text" = \' right\'', [(13,)]),
+    ("is 15.3, the runner-up's 7.12", f"SELECT c FROM ({_DIRECTION})", [(15.31,), (7.12,)]),
+    ("restores 62% of the logit",
+     "SELECT neuron, round(recovery, 2) FROM study_neuron WHERE study = 'an' ORDER BY rank LIMIT 1",
+     [("L25N1527", 0.62)]),
+    ("at only 11 of the 46 positions", _CURVE.format("L25N1527", " an", 2), [(81, 11)]),
+    ('of the 89 positions at which " than" is predicted, it is at 2\nor more at 79',
+     _CURVE.format("L24N917", " than", 2), [(650, 79)]),
+    ("of the 93 at which it is at 16 or more, 53 predict", _CURVE.format("L24N917", " than", 16), [(93, 53)]),
+    ("activation is positive at 65.9% of positions, up to 38.52",
+     "SELECT round(100 * positive_fraction, 1), round(activation_max, 2) FROM neuron WHERE name = 'L24N917'",
+     [(65.9, 38.52)]),
     ("46,080 neurons and 49,152 tokens", "SELECT n_layers * d_mlp, d_vocab FROM atlas", [(46080, 49152)]),
 ]  # fmt: skip
 """Sentences of the README or of docs/findings.md, the query behind each, and its answer."""

@@ -41,13 +41,7 @@ N_TEXTS = 16
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Texts as long as the context, a batch each: floats agree to the bit whoever reads them."""
-    folder = tmp_path_factory.mktemp("published")
-    texts = [" ".join([text] * 40) for text in tiny.make_texts(N_TEXTS + 2)[2:]]
-    return {
-        "model": str(tiny.save_llama(folder / "model")), "slug": "tiny", "context_length": 24, "batch_size": 1,
-        "dataset": str(tiny.save_texts(folder / "texts.jsonl", texts)), "out": folder / "whole.duckdb",
-        "top_tokens": 20, "top_neurons": 20, "top_texts": 6, "window": 16,
-    }  # fmt: skip
+    return tiny.run_of_full_texts(tmp_path_factory.mktemp("published"), N_TEXTS)
 
 
 @pytest.fixture(scope="module")
@@ -147,19 +141,23 @@ def test_every_atlas_is_whole_and_the_last_is_that_of_a_run_without(
     assert f"build {seen.builds[3]}: {seen.counts[3][0]} of about {N_TEXTS} texts (" in said.export_text()
 
 
+@pytest.mark.parametrize("full", [False, True])
 def test_what_publishing_costs_decides_how_often(
-    settings: dict[str, Any], whole: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+    settings: dict[str, Any], whole: Path, out: Path, monkeypatch: pytest.MonkeyPatch, full: bool
 ) -> None:
-    """Where an atlas takes a second, and a tenth of the time may go there, the n-th comes after 10 n seconds."""
+    """Where an atlas takes a second, and a tenth of the time may go there, the n-th comes after 10 n seconds; so does
+    the n-th attempt, on a disk that stays full."""
     monkeypatch.setattr(ingest.publish, "SHARE", 0.1)
     now = [0.0]
     monkeypatch.setattr(ingest.publish.time, "monotonic", lambda: now[0])
     publish, at = AtlasWriter.publish, []
 
     def slow(self: AtlasWriter, out: Path) -> None:
-        publish(self, out)
         at.append(now[0])
         now[0] += 1.0
+        if full and len(at) <= 3:
+            raise OutputError("The disk is full.")
+        publish(self, out)
 
     read = Reader.read
 
@@ -169,11 +167,15 @@ def test_what_publishing_costs_decides_how_often(
 
     monkeypatch.setattr(AtlasWriter, "publish", slow)
     monkeypatch.setattr(Reader, "read", tick)
-    build(Settings(**{**settings, "out": out, "publish_every": 4.0}), Console(quiet=True))
+    said = io.StringIO()
+    build(Settings(**{**settings, "out": out, "publish_every": 4.0}), Console(quiet=True, file=said))
     assert at[0] == 6.0, "`--publish-every` after the first batch, since that is less than ten seconds"
     # Two of them are a tenth of twenty seconds; batches take two seconds.
     assert at[1:-1] == [21.0, 30.0]
     assert differences(out, whole) == []
+    assert said.getvalue() == ("The disk is full. The run goes on.\n" * 3 if full else ""), (
+        "a quiet run says what matters"
+    )
 
 
 @pytest.mark.parametrize("checkpoints", [True, False])

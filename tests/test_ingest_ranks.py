@@ -29,13 +29,7 @@ def free_port() -> int:
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Every text is as long as the context, so every batch is one text, whoever reads it: floats agree to the bit."""
-    folder = tmp_path_factory.mktemp("ranks")
-    texts = [" ".join([text] * 40) for text in tiny.make_texts(40)[2:]]
-    return {
-        "model": str(tiny.save_llama(folder / "model")), "slug": "tiny", "context_length": 24, "batch_size": 1,
-        "dataset": str(tiny.save_texts(folder / "texts.jsonl", texts)), "out": folder / "whole.duckdb",
-        "top_tokens": 20, "top_neurons": 20, "top_texts": 6, "window": 16,
-    }  # fmt: skip
+    return tiny.run_of_full_texts(tmp_path_factory.mktemp("ranks"), 38)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -84,3 +85,14 @@ def save_texts(path: Path, texts: list[str]) -> Path:
     """Write texts as JSON lines with column `text`."""
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
     return path
+
+
+def run_of_full_texts(folder: Path, n_texts: int) -> dict[str, Any]:
+    """Settings of a run whose texts are all as long as the context, a batch each: floats agree to the bit whoever reads
+    them, and in whatever order."""
+    texts = [" ".join([text] * 40) for text in make_texts(n_texts + 2)[2:]]
+    return {
+        "model": str(save_llama(folder / "model")), "slug": "tiny", "context_length": 24, "batch_size": 1,
+        "dataset": str(save_texts(folder / "texts.jsonl", texts)), "out": folder / "whole.duckdb",
+        "top_tokens": 20, "top_neurons": 20, "top_texts": 6, "window": 16,
+    }  # fmt: skip

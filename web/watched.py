@@ -83,9 +83,7 @@ def _run(file: str, slug: str | None, said: RunProgress, note: str = "") -> Run:
         "" if said.seconds_left is None else f"{duration(said.seconds_left)} left",
         f"{said.memory / 1e9:.1f} GB",
     ]
-    past = ", ".join(
-        f"{_words(name)[0].lower()}{_words(name)[1:]} {duration(took)}" for name, took in said.done.items()
-    )
+    past = ", ".join(f"{_lower(_words(name))} {duration(took)}" for name, took in said.done.items())
     return Run(
         file, slug, _words(said.phase), share, silent <= STALE, " · ".join(filter(None, words)),
         past and f"Done: {past}.", note.strip(),
