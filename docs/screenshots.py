@@ -23,7 +23,7 @@ SHOWN = "L24N917"
 
 WIDTHS = (1280, 360)
 THEMES = ("light", "dark")
-SIGHT = 40_000
+SIGHT = 80_000
 """Height of the window, pixels: everything is in sight, so everything is drawn."""
 
 TALLEST = 15_000
