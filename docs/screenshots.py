@@ -23,15 +23,15 @@ SHOWN = "L24N917"
 
 WIDTHS = (1280, 360)
 THEMES = ("light", "dark")
-SIGHT = 80_000
+SIGHT = 40_000
 """Height of the window, pixels: everything is in sight, so everything is drawn."""
 
 TALLEST = 15_000
 """Pixels of a page that are kept; the rest of a longer one is cut."""
 
 _READY = """() => ['.lazy', 'figure[data-chart]'].every((what) => Array.from(document.querySelectorAll(what))
-    .every((part) => part.closest('details:not([open])') || part.dataset.drawn || part.classList.contains('loaded')
-        || part.classList.contains('failed')))"""
+    .every((part) => part.closest('details:not([open])') || part.getBoundingClientRect().top > 15000
+        || part.dataset.drawn || part.classList.contains('loaded') || part.classList.contains('failed')))"""
 
 
 def pages() -> dict[str, str]:
