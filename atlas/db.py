@@ -73,11 +73,13 @@ class Atlas:
         self.close()
 
     def rows(self, sql: str, *parameters: Any) -> Sequence[tuple]:
-        """Rows of a fixed query, `?` standing for the parameters.
+        """Rows of a fixed query, `?` standing for the parameters, or `$name` for those of one mapping.
 
         Raises:
             QueryError: DuckDB refuses the query or fails at it.
         """
+        if len(parameters) == 1 and isinstance(parameters[0], Mapping):
+            (parameters,) = parameters
         # By the driver: a page asks a dozen fixed questions, and SQLAlchemy's own work on each is half a point lookup.
         return self._execute(lambda c: c.connection.driver_connection.execute(sql, parameters).fetchall())
 

@@ -1,0 +1,155 @@
+"""One SQL text for each list of the atlas: pages, API and report run it, and the link behind a panel shows it.
+
+A fixed query is a `Statement` with `$name` parameters; one composed of a visitor's filters is a `Composed` select of
+SQLAlchemy. Both run with `rows` and are written out for people with `shown`, values in place.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine.default import DefaultDialect
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.operators import and_
+
+if TYPE_CHECKING:
+    from atlas.db import Atlas
+
+# Quoted text and comments are skipped; the rest may hold parameters.
+_PARAMETER = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|\$([a-z_]+)""")
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A fixed query. Its parameters are written `$name`."""
+
+    sql: str
+
+    def rows(self, atlas: Atlas, **parameters: Any) -> Sequence[tuple]:
+        """Rows of the query on an atlas.
+
+        Raises:
+            QueryError: DuckDB refuses the query or fails at it.
+        """
+        return atlas.rows(self.sql, parameters) if parameters else atlas.rows(self.sql)
+
+    def shown(self, **parameters: Any) -> str:
+        """The query with its values written out: it runs as it is, on the file or in the console.
+
+        Raises:
+            KeyError: a parameter has no value.
+        """
+        return _PARAMETER.sub(lambda part: literal(parameters[part[1]]) if part[1] else part[0], self.sql)
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A query composed with SQLAlchemy Core."""
+
+    select: sa.Select
+
+    def rows(self, atlas: Atlas) -> Sequence[tuple]:
+        """Rows of the query on an atlas.
+
+        Raises:
+            QueryError: DuckDB refuses the query or fails at it.
+        """
+        return atlas.select(self.select)
+
+    def shown(self) -> str:
+        """The query with its values written out and a line for each clause."""
+        return _lines(_rendered(self.select))
+
+
+def literal(value: Any) -> str:
+    """A value as SQL writes it; a sequence becomes a list.
+
+    Floats have an exponent, which makes them DOUBLE to DuckDB: it reads 0.1 as a DECIMAL and compares it as one.
+
+    Raises:
+        TypeError: SQL has no literal for the value.
+    """
+    match value:
+        case None:
+            return "NULL"
+        case bool():
+            return str(value).upper()
+        case int():
+            return str(value)
+        case float():
+            text = repr(value)
+            if not math.isfinite(value):
+                return f"'{text}'::DOUBLE"
+            return text if "e" in text else f"{text}e0"
+        case str():
+            return "'" + value.replace("'", "''") + "'"
+        case list() | tuple():
+            return f"[{', '.join(map(literal, value))}]"
+    raise TypeError(f"{value!r} has no literal in SQL; expected None, a bool, a number, a text, or a list of them.")
+
+
+class _Compiler(SQLCompiler):
+    def render_literal_value(self, value: object, type_: sa.types.TypeEngine) -> str:
+        """A float with its exponent, as `literal` writes it."""
+        return literal(value) if isinstance(value, float) else super().render_literal_value(value, type_)
+
+
+class _Dialect(DefaultDialect):
+    """Plain SQL. DuckDB's own dialect writes literals for another database: it doubles every backslash."""
+
+    statement_compiler = _Compiler
+
+
+_DIALECT = _Dialect()
+
+# Quoted text comes first and stays as it is; of the rest, what may begin a line or be followed by one.
+_PARTS = re.compile(
+    r"""('(?:[^']|'')*'|"(?:[^"]|"")*"|[()])"""
+    r"|\s+(FROM|WHERE|(?:LEFT OUTER )?JOIN|GROUP BY|ORDER BY|LIMIT|AND)\b|(,)\s",
+    re.DOTALL,
+)
+_WIDTH = 110
+
+
+def _lines(sql: str) -> str:
+    """A rendered SELECT, broken into a line for each clause."""
+    lines, depth, place = [""], 0, 0
+    for part in _PARTS.finditer(sql):
+        lines[-1] += sql[place : part.start()]
+        place = part.end()
+        token, clause, comma = part.groups()
+        depth += {"(": 1, ")": -1}.get(token, 0)
+        if clause and depth == 0:
+            lines.append(f"  {clause}" if clause == "AND" else clause)
+        elif comma and depth == 0 and len(lines[-1]) > _WIDTH - 30:
+            lines[-1] += ","
+            lines.append(" " * len("SELECT "))
+        else:
+            lines[-1] += token or (f" {clause}" if clause else ", ")
+    return "\n".join([*lines[:-1], lines[-1] + sql[place:]])
+
+
+def where(conditions: Iterable[sa.ColumnElement[bool]], indent: str = "") -> str:
+    """A WHERE clause with a line for each condition, behind a line break; nothing where there are none."""
+    texts = [_rendered(condition.self_group(against=and_)) for condition in conditions]
+    return f"\n{indent}WHERE " + f"\n{indent}  AND ".join(texts) if texts else ""
+
+
+def _rendered(clause: sa.ClauseElement) -> str:
+    return str(clause.compile(dialect=_DIALECT, compile_kwargs={"literal_binds": True}))
+
+
+def wrapped(items: Iterable[str], indent: int) -> str:
+    """Items with commas between them, in lines that begin after `indent` spaces (but for the first)."""
+    lines = [""]
+    for item in items:
+        if lines[-1] and len(lines[-1]) + len(item) > _WIDTH - indent:
+            lines[-1] += ","
+            lines.append("")
+        lines[-1] += f", {item}" if lines[-1] else item
+    return f"\n{' ' * indent}".join(lines)
