@@ -26,9 +26,9 @@ def test_a_value_without_a_literal_is_refused():
 def test_what_is_shown_answers_what_runs(tiny_gpt2_atlas):
     statement = Statement(
         'SELECT name, \'$layer\' AS plain, "index" AS "$layer" -- $layer\nFROM neuron\n'
-        "WHERE layer = $layer AND name <> $name AND neuron_id IN $ids"
+        "WHERE layer >= $layer AND name <> $name AND neuron_id IN $ids"
     )
-    values = {"layer": 1, "name": "it's", "ids": [60, 65, 70]}
+    values = {"layer": 0, "name": "it's", "ids": [3, 5, 7]}
     with open_atlas(tiny_gpt2_atlas) as atlas:
         rows = statement.rows(atlas, **values)
         assert rows
