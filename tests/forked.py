@@ -25,14 +25,14 @@ def _run(settings: dict[str, Any], environment: dict[str, str], log: str, share:
     os.dup2(sys.stderr.fileno(), 2)
     from rich.console import Console
 
-    import ingest.publish
     from atlas.errors import AtlasError
+    from ingest import publish
     from ingest.build import build
     from ingest.settings import Settings
     from ingest.stop import Stop
 
     if share is not None:
-        ingest.publish.SHARE = share
+        publish.SHARE = share
     options = Settings(**settings)
     console = Console(file=sys.stderr, width=200)
     code = 1

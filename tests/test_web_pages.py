@@ -431,7 +431,7 @@ def test_pages_made_by_another_program_are_fetched_anew(client, monkeypatch, tmp
 def test_whatever_makes_a_page_is_in_the_programs_digest(monkeypatch, tmp_path, name, part):
     for package in ("web", "atlas"):
         (tmp_path / package).mkdir()
-    monkeypatch.setattr(caching, "__file__", str(tmp_path / "web" / "caching.py"))
+    monkeypatch.setattr(caching.web, "__file__", str(tmp_path / "web" / "__init__.py"))
     monkeypatch.setattr(caching.atlas, "__file__", str(tmp_path / "atlas" / "__init__.py"))
     of_none = caching.program_digest.__wrapped__()
     file = tmp_path / name

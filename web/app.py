@@ -16,8 +16,9 @@ from atlas.errors import SlugError
 from atlas.names import RESERVED_SLUGS
 from atlas.room import Room
 from atlas.unfinished import count_words, share_words
-from web import api, bundle, cors, earlier, errors, headers, rate_limit, urls
+from web import bundle, cors, earlier, errors, headers, rate_limit, urls
 from web import downloads as whole_files
+from web.api import routes as api
 from web.charts import curves_drawing, histogram_drawing
 from web.charts.theme import CONFIG
 from web.downloads import DOWNLOADS

@@ -9,6 +9,7 @@ from pathlib import Path
 from flask import Response, current_app, request
 
 import atlas
+import web
 from atlas.records import AtlasInfo
 from web import earlier
 from web.urls import AtlasRef
@@ -21,8 +22,8 @@ _PINNED_SECONDS = 3600
 def program_digest() -> str:
     """Identity of the code, templates and static files that make the pages."""
     digest = blake2b(digest_size=6)
-    for package in (Path(__file__).parent, Path(atlas.__file__).parent):
-        for path in sorted(package.rglob("*")):
+    for package in (web, atlas):
+        for path in sorted(Path(package.__file__).parent.rglob("*")):
             if path.suffix in {".py", ".html", ".css", ".js"}:
                 digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import web
 from atlas.names import is_neuron_name, neuron_name
 
 API = "/api/v1"
@@ -26,7 +27,7 @@ OEMBED = "/oembed"
 EARLIER = "earlier"
 """The parameter that `after` adds; see web/earlier.py."""
 
-STATIC = Path(__file__).resolve().parent / "static"
+STATIC = Path(web.__file__).resolve().parent / "static"
 
 
 @dataclass(frozen=True)
