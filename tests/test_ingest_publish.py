@@ -22,7 +22,7 @@ from atlas import open_atlas
 from atlas.errors import AtlasError
 from atlas.files import OutputFileError
 from atlas.unfinished import came_before
-from ingest import publish
+from ingest import publish as publishing
 from ingest.build import build
 from ingest.checks import check_file
 from ingest.errors import OutputError
@@ -110,7 +110,7 @@ def check_whole(path: Path) -> None:
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """However much it costs."""
-    monkeypatch.setattr(publish, "SHARE", 1e9)
+    monkeypatch.setattr(publishing, "SHARE", 1e9)
 
 
 @pytest.fixture
@@ -147,9 +147,9 @@ def test_what_publishing_costs_decides_how_often(
 ) -> None:
     """Where an atlas takes a second, and a tenth of the time may go there, the n-th comes after 10 n seconds; so does
     the n-th attempt, on a disk that stays full."""
-    monkeypatch.setattr(publish, "SHARE", 0.1)
+    monkeypatch.setattr(publishing, "SHARE", 0.1)
     now = [0.0]
-    monkeypatch.setattr(ingest.publish.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(publishing.time, "monotonic", lambda: now[0])
     publish, at = AtlasWriter.publish, []
 
     def slow(self: AtlasWriter, out: Path) -> None:
@@ -252,7 +252,7 @@ def unfinished(settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactor
     """The second atlas of a run that was stopped then."""
     out = tmp_path_factory.mktemp("unfinished") / "atlas.duckdb"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(publish, "SHARE", 1e9)
+        patch.setattr(publishing, "SHARE", 1e9)
         publish, n = AtlasWriter.publish, iter(range(9))
 
         def stop(self: AtlasWriter, out: Path) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from atlas.db import Atlas
+from typing import TYPE_CHECKING
+
 from atlas.names import neuron_name
 from atlas.records import NeuronRef
+
+if TYPE_CHECKING:
+    from atlas.db import Atlas
 
 
 def neuron_ref(atlas: Atlas, neuron_id: int) -> NeuronRef:
