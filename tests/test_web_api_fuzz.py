@@ -48,7 +48,7 @@ def described(app):
     for path in document["paths"].values():
         for parameter in path["get"]["parameters"]:
             if parameter["in"] == "path":
-                parameter["schema"] = {"enum": KNOWN[parameter["name"]]}
+                parameter["schema"] = {"enum": [str(value) for value in KNOWN[parameter["name"]]]}
     schema = schemathesis.openapi.from_dict(document)
     schema.validate()
     schema.app = app
