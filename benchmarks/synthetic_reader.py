@@ -7,16 +7,16 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from atlas.bins import N_BINS, ZERO_BIN
+from atlas.core.bins import N_BINS, ZERO_BIN
 from benchmarks.shape import CONTEXT, N_POSITIONS, TOP, WINDOW, Shape, distinct, normal
-from ingest.accumulators import ExampleLists
-from ingest.accumulators.activations import ActivationResult
-from ingest.accumulators.predictions import PredictionResult
-from ingest.pairs import CandidatePairs
-from ingest.reduction.exact import LIMB_BITS, LIMBS
-from ingest.stream import INTERVAL_EXAMPLES, N_INTERVALS
-from ingest.texts import TextStore
-from ingest.tokens import Text
+from ingest.activations.examples import ExampleLists
+from ingest.activations.predictions import PredictionResult
+from ingest.activations.reader import INTERVAL_EXAMPLES, N_INTERVALS
+from ingest.activations.reduction.exact import LIMB_BITS, LIMBS
+from ingest.activations.statistics import ActivationResult
+from ingest.activations.text_store import TextStore
+from ingest.congruence.pairs import CandidatePairs
+from ingest.texts.tokens import Text
 
 
 def made_up_reader(rng: np.random.Generator, shape: Shape, pairs: CandidatePairs) -> SimpleNamespace:

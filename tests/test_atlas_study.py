@@ -9,11 +9,15 @@ import pytest
 from click.testing import CliRunner
 
 import atlas as client
-from atlas import cli, open_atlas, queries
-from atlas.errors import ParameterError, StudyNameError
-from atlas.measures import lens_jumps
-from atlas.panels import STUDIES_PANELS, study_panels
-from atlas.records import StudyStep
+from atlas import open_atlas
+from atlas.cli import main as cli
+from atlas.core.errors import ParameterError, StudyNameError
+from atlas.panels.study import STUDIES_PANELS, study_panels
+from atlas.topics.pair import pair_standing
+from atlas.topics.study.lens import lens_jumps
+from atlas.topics.study.neurons import study_neurons
+from atlas.topics.study.records import StudyStep
+from atlas.topics.study.study import find_study, list_studies, stands_out, steps_of, study_prompts, token_studies
 from tests.conftest import Built
 
 
@@ -30,20 +34,20 @@ def values(connection, kind, study="an"):
 
 def test_the_list_and_a_name_that_is_not_there(opened, built_llama: Built):
     atlas, _ = opened
-    assert [study.name for study in queries.studies(atlas)] == ["an", "suite"]
+    assert [study.name for study in list_studies(atlas)] == ["an", "suite"]
     with pytest.raises(StudyNameError, match="There is no study 'pear' in 'tiny-llama'; there is an, suite"):
-        queries.study(atlas, "pear")
+        find_study(atlas, "pear")
     with open_atlas(built_llama.atlas) as bare:
-        assert queries.studies(bare) == ()
-        assert queries.stands_out(bare, 5) == ()
-        assert queries.token_studies(bare, 5) == []
+        assert list_studies(bare) == ()
+        assert stands_out(bare, 5) == ()
+        assert token_studies(bare, 5) == []
         with pytest.raises(StudyNameError, match="there is none: `atlas study` runs"):
-            queries.study(bare, "an")
+            find_study(bare, "an")
 
 
 def test_prompts_and_predictions(opened):
     atlas, connection = opened
-    found = queries.study_prompts(atlas, "suite", limit=7, offset=3)
+    found = study_prompts(atlas, "suite", limit=7, offset=3)
     rows = connection.execute(
         "SELECT prompt, clean_token_ids, clean_logit_diff FROM study_prompt WHERE study = 'suite' ORDER BY prompt"
     ).fetchall()
@@ -60,11 +64,11 @@ def test_prompts_and_predictions(opened):
 
 def test_neurons_are_ranked_and_counted(opened):
     atlas, connection = opened
-    study = queries.study(atlas, "an")
+    study = find_study(atlas, "an")
     recovery = {neuron: value for neuron, _, value in values(connection, "patch_neuron")}
     direct = {(neuron, variant): value for neuron, variant, value in values(connection, "direct_effect")}
     ranked = sorted(recovery, key=lambda neuron: (-abs(recovery[neuron]), neuron))
-    found = queries.study_neurons(atlas, study, 9)
+    found = study_neurons(atlas, study, 9)
     assert found.n == len(recovery) == 96
     assert [item.neuron.neuron_id for item in found.top] == ranked[:9]
     for item in found.top:
@@ -85,13 +89,13 @@ def test_neurons_are_ranked_and_counted(opened):
 
 def test_where_neurons_and_tokens_stand_out(opened):
     atlas, connection = opened
-    study = queries.study(atlas, "an")
+    study = find_study(atlas, "an")
     best = study.found_neurons[0]
-    first = queries.stands_out(atlas, best.neuron_id)
+    first = stands_out(atlas, best.neuron_id)
     assert [(item.study.name, item.neuron.rank) for item in first] == [("an", 1), ("suite", 1)]
-    assert queries.stands_out(atlas, 0) == ()
-    assert [item.name for item in queries.token_studies(atlas, study.answer_token.token_id)] == ["an", "suite"]
-    standing = queries.pair_standing(atlas, best.neuron_id, study.answer_token.token_id)
+    assert stands_out(atlas, 0) == ()
+    assert [item.name for item in token_studies(atlas, study.answer_token.token_id)] == ["an", "suite"]
+    standing = pair_standing(atlas, best.neuron_id, study.answer_token.token_id)
     (dot,) = connection.execute(
         "SELECT list_sum(list_transform(list_zip(w_out::FLOAT[], readout::FLOAT[]), lambda x: x[1]::DOUBLE * x[2])) "
         "FROM neuron_weight, token_weight WHERE neuron_id = ? AND token_id = ?",
@@ -108,7 +112,7 @@ def test_a_pair_in_no_list_has_its_congruence_from_the_weights(opened):
         "WHERE (n.neuron_id, t.token_id) NOT IN (SELECT (neuron_id, token_id) FROM neuron_token) "
         "AND (n.neuron_id, t.token_id) NOT IN (SELECT (neuron_id, token_id) FROM token_neuron) ORDER BY ALL LIMIT 1"
     ).fetchone()
-    standing = queries.pair_standing(atlas, neuron_id, token_id)
+    standing = pair_standing(atlas, neuron_id, token_id)
     w_out, readout = connection.execute(
         "SELECT w_out, readout FROM neuron_weight, token_weight WHERE neuron_id = ? AND token_id = ?",
         [neuron_id, token_id],
@@ -139,7 +143,7 @@ def test_the_view_says_what_the_query_says(opened):
         "SELECT rank, neuron, recovery, direct_effect_clean, direct_effect_corrupt, found FROM study_neuron "
         "WHERE study = 'an' ORDER BY rank"
     ).fetchall()
-    found = queries.study_neurons(atlas, queries.study(atlas, "an"), 1000).top
+    found = study_neurons(atlas, find_study(atlas, "an"), 1000).top
     assert rows == [
         (i.rank, i.neuron.name, i.recovery, i.direct_effect_clean, i.direct_effect_corrupt, i.found) for i in found
     ]
@@ -147,14 +151,14 @@ def test_the_view_says_what_the_query_says(opened):
 
 def test_the_panels_answer(opened):
     atlas, _ = opened
-    best = queries.study(atlas, "an").found_neurons[0].neuron_id
+    best = find_study(atlas, "an").found_neurons[0].neuron_id
     panels = study_panels("an", best, 5) | STUDIES_PANELS
     answers = {name: atlas.query(sql).rows for name, sql in panels.items()}
     assert [row[0] for row in answers["studies"]] == ["an", "suite"]
     assert len(answers["patching"]) == 3 * 3 * 7
-    assert len(answers["lens"]) == len(queries.steps_of(atlas, "an", "logit_lens"))
+    assert len(answers["lens"]) == len(steps_of(atlas, "an", "logit_lens"))
     assert len(answers["ablation"]) == 9
-    assert answers["direct"][0][0] == queries.study_neurons(atlas, queries.study(atlas, "an")).direct[0].neuron.name
+    assert answers["direct"][0][0] == study_neurons(atlas, find_study(atlas, "an")).direct[0].neuron.name
     assert len(answers["numbers"]) == 1
     assert atlas.query(study_panels("it's")["numbers"]).rows == ()
 

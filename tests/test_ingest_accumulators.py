@@ -12,12 +12,17 @@ import pytest
 import torch
 from hypothesis import given
 
-from atlas.bins import MAX_INTERVAL
-from ingest import keys
-from ingest.accumulators import ActivationStatistics, ExampleLists, PredictionHistogram, TokenCounts
-from ingest.accumulators.insertion import BatchRows
-from ingest.binning import bin_of
-from ingest.reduction import Runs, layer_reducer, reference
+from atlas.core.bins import MAX_INTERVAL
+from ingest.activations.binning import bin_of
+from ingest.activations.counts import TokenCounts
+from ingest.activations.examples import ExampleLists
+from ingest.activations.insertion import BatchRows
+from ingest.activations.predictions import PredictionHistogram
+from ingest.activations.reduction import reference
+from ingest.activations.reduction.choice import layer_reducer
+from ingest.activations.reduction.reference import Runs
+from ingest.activations.statistics import ActivationStatistics
+from ingest.process import sort_keys as keys
 
 LAYERS, D_MLP, VOCAB, POS = 2, 3, 7, 5
 WIDTH = POS + 2
@@ -292,7 +297,7 @@ def test_moments_keep_precision_far_from_zero(mean: float, std: float) -> None:
 
 
 def test_intervals_cover_every_bin() -> None:
-    from ingest.binning import interval_table
+    from ingest.activations.binning import interval_table
 
     table = interval_table()
     assert table.min() == -MAX_INTERVAL

@@ -9,11 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from ingest.lean import LeanModel
-from ingest.model import load_model
-from ingest.sizes import bytes_per_token
-from ingest.stream import Reader, StreamSettings
-from ingest.tokens import Text, TextBatch, batches
+from ingest.activations.reader import Reader, StreamSettings
+from ingest.activations.sizes import bytes_per_token
+from ingest.model.forward import LeanModel
+from ingest.model.load import load_model
+from ingest.texts.tokens import Text, TextBatch, batches
 from tests import tiny
 
 CPU = torch.device("cpu")

@@ -12,12 +12,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from benchmarks.syncs import SyncWatch
-from ingest.accumulators import staging
-from ingest.lean import LeanModel
-from ingest.model import load_model
-from ingest.prefetch import prefetched
-from ingest.stream import Reader, StreamSettings
-from ingest.tokens import Text, TextBatch, batches
+from ingest.activations import staging
+from ingest.activations.reader import Reader, StreamSettings
+from ingest.model.forward import LeanModel
+from ingest.model.load import load_model
+from ingest.process.prefetch import prefetched
+from ingest.texts.tokens import Text, TextBatch, batches
 from tests import tiny
 from tests.test_ingest_accumulators import assert_same
 

@@ -12,7 +12,7 @@ import pytest
 
 from atlas import open_atlas
 from tests.test_web_contexts import TEMPLATES
-from web.sandbox import gate
+from web.workers.sql import gate
 
 PAGES = (
     "", "/L1", "/L1?sort=token_gap&order=asc&page=1", "/L1N7", "/L0N3?context=text", "/token/40",

@@ -18,7 +18,8 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.operators import and_
 
 if TYPE_CHECKING:
-    from atlas.db import Atlas
+    from atlas.core.db import Atlas
+
 
 # Quoted text and comments are skipped; the rest may hold parameters.
 _PARAMETER = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|\$([a-z_]+)""")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from atlas.names import database_name
+from atlas.core.names import database_name
 from atlas.panels.literal import text as literal
 
 _NUMBERS = """SELECT '{slug}' AS atlas, t."text" AS token, t.n_input, t.n_actual, t.n_predicted,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from atlas.queries.recentred import LOOKED_AT
+from atlas.topics.hub import LOOKED_AT
 
 _NEURONS = """WITH greatest AS (
     SELECT neuron_id, name, hub_count FROM neuron WHERE hub_count > 0 ORDER BY hub_count DESC, neuron_id LIMIT {limit}
@@ -52,7 +52,7 @@ FROM occurrence
 GROUP BY units, in_lists
 ORDER BY units, in_lists"""
 
-# Each token's best neuron with the mean put back (or taken off), looked for as in atlas/queries/recentred.py.
+# Each token's best neuron with the mean put back (or taken off), looked for as in atlas/topics/hub.py.
 _CENTRING = """WITH shifted AS MATERIALIZED (
     SELECT neuron_id, mean_congruence * CASE a.readout WHEN 'unembed' THEN 1 ELSE -1 END::FLOAT AS gain
     FROM neuron, atlas AS a

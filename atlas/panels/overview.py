@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from atlas.panels.kind import layer_kinds_panel
 from atlas.panels.study import STUDIES_PANELS
-from atlas.queries.overview import MIN_PREDICTED
+from atlas.topics.overview import MIN_PREDICTED
 
 PAIRED = """paired AS (
     SELECT n.layer, count(*) AS exclusive_pairs

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from atlas.db import Atlas
+from atlas.core.db import Atlas
 from atlas.panels.literal import literal
-from atlas.queries.pair_effect import effects_sql
-from atlas.queries.pair_metric import ranked_statement
-from atlas.queries.predictiveness_sql import contradictions_sql, density_sql, rows_sql, support_sql
-from atlas.records import MetricChoice, MetricFilter
+from atlas.topics.pair_metric.effects import effects_sql
+from atlas.topics.pair_metric.ranked import MetricFilter, ranked_statement
+from atlas.topics.predictiveness_sql import MetricChoice, contradictions_sql, density_sql, rows_sql, support_sql
 
 
 def prediction_panels(choice: MetricChoice, limit: int, effects: int) -> dict[str, str]:

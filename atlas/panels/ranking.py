@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from atlas.db import Atlas
+from atlas.core.db import Atlas
 from atlas.panels.kind import layer_kinds_panel
 from atlas.panels.literal import literal, where
 from atlas.panels.overview import PAIRED
-from atlas.queries.layer import NEURON_SORTS
-from atlas.queries.neuron_facets import FREQUENT_TOKENS
-from atlas.queries.neuron_index import INDEX_SORTS, NEURON_TABLE, neuron_conditions
-from atlas.queries.pair import PAIR_TABLE, SECOND_TABLE, TOKEN_TABLE, ranking_conditions
-from atlas.records import NeuronSelection, RankingFilter
+from atlas.topics.layer import NEURON_SORTS
+from atlas.topics.neuron_facets import FREQUENT_TOKENS
+from atlas.topics.neuron_list import INDEX_SORTS, NEURON_TABLE, NeuronSelection, neuron_conditions
+from atlas.topics.pair import PAIR_TABLE, SECOND_TABLE, TOKEN_TABLE, RankingFilter, ranking_conditions
 
 _NAMES = sa.table("neuron", sa.column("neuron_id"), sa.column("name"))
 _TEXTS = sa.table("token", sa.column("token_id"), sa.column("text"))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from atlas.display import SPACE, read_shown
+from atlas.core.display import SPACE, read_shown
 from atlas.panels.literal import text
-from atlas.text_index import MIN_LETTERS
+from atlas.topics.text_index import MIN_LETTERS
 
 # How the site orders what it finds; where Unicode has more cases than lower() knows, it finds a few more.
 _TOKENS = """WITH found AS (

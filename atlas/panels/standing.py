@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from atlas.panels.literal import numbers, text, wrapped
-from atlas.queries.percentile import PERCENTILE_COLUMNS
+from atlas.topics.percentile import PERCENTILE_COLUMNS
 
 _STANDING = """WITH number AS (
     UNPIVOT (

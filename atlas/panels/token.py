@@ -8,7 +8,7 @@ from atlas.panels.family import family_panel, kin_panel
 from atlas.panels.literal import text
 from atlas.panels.pair import CANDIDATES, EXCLUSIVE, curves
 from atlas.panels.study import asks_for_panel
-from atlas.queries.family import BEST, SHARED
+from atlas.topics.family import BEST, SHARED
 
 KIN = 20
 """Tokens shown that share best neurons with one."""

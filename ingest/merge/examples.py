@@ -1,7 +1,7 @@
 """Examples ranked again over all parts, and the texts that are still cited.
 
 A part keeps the greatest keys of each list, so the greatest of all are among what the parts kept: the lists come out as
-`ingest.accumulators.ExampleLists` would have kept them.
+`ingest.activations.examples.ExampleLists` would have kept them.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import pyarrow as pa
 import torch
 from jaxtyping import Bool, Int
 
-from ingest import keys
-from ingest.hashing import example_key, text_hash
+from ingest.activations.hashing import example_key, text_hash
+from ingest.activations.reader import INTERVAL_EXAMPLES
+from ingest.file.writer import Columns
 from ingest.merge.sources import Sources, columns
-from ingest.stream import INTERVAL_EXAMPLES
-from ingest.writer import Columns
+from ingest.process import sort_keys as keys
 
 _KINDS = ("interval", "max", "min")  # In the order of the table's sort.
 

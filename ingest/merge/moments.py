@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from ingest.activations.reduction.exact import LIMBS, added
 from ingest.merge.sources import Sources
-from ingest.reduction.exact import LIMBS, added
 
 _LIMBS = """
     SELECT limbs FROM p{}.activation_sum WHERE neuron_id >= $low AND neuron_id < $high ORDER BY neuron_id"""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from atlas.metrics.arrow import NEURONS_EACH, PAIRS_SQL, metrics_of
-from ingest import tables
-from ingest.accumulators.activations import statistics_of
+from atlas.topics.pair_metric.arrow import NEURONS_EACH, PAIRS_SQL, metrics_of
+from ingest.activations.statistics import statistics_of
+from ingest.file import tables
+from ingest.file.writer import Columns, nullable
 from ingest.merge.moments import sums_of
 from ingest.merge.sources import Sources, columns
-from ingest.writer import Columns, nullable
 
 WEIGHT_TABLES = {
     "neuron_token": "neuron_id",

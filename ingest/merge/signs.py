@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ingest.file.writer import Columns
 from ingest.merge.examples import CitedTexts
 from ingest.merge.parts import MergeError
 from ingest.merge.sources import Sources, columns
-from ingest.writer import Columns
 
 # Of equal magnitudes, what comes first in the texts.
 _SIGN_CASE = """

@@ -8,9 +8,9 @@ from types import TracebackType
 import duckdb
 import pyarrow as pa
 
-from atlas.files import attached
+from atlas.core.files import attached
+from ingest.file.writer import Columns
 from ingest.merge.parts import Part
-from ingest.writer import Columns
 
 _TOGETHER = (
     "token", "neuron", "activation_histogram", "prediction_histogram", "family_histogram", "sign_case", "text",

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from atlas import Atlas, queries
-from atlas.measures import lens_jumps
-from atlas.panels import study_panels
-from atlas.records import Study
-from web.charts import (
-    ablation_chart,
-    direct_chart,
-    distribution_chart,
-    heat_chart,
-    lens_chart,
-    reach_of,
-    recovery_chart,
-)
-from web.charts.heat import KINDS
+from atlas import Atlas
+from atlas.panels.study import study_panels
+from atlas.topics.study.lens import lens_jumps
+from atlas.topics.study.neurons import study_neurons
+from atlas.topics.study.records import Study
+from atlas.topics.study.study import list_studies, steps_of, study_prompts
+from web.charts.ablation import ablation_chart
+from web.charts.heat import KINDS, heat_chart, reach_of
+from web.charts.lens import lens_chart
+from web.charts.recovery import direct_chart, distribution_chart, recovery_chart
 from web.report.block import Panel, Section, panel
 from web.views.study import position_labels
 from web.views.study_words import say
@@ -32,7 +28,7 @@ def _nowhere(*_: Any) -> str:
 
 def studies(atlas: Atlas) -> list[Section]:
     """A section for each study; one that says so where there is none."""
-    found = queries.studies(atlas)
+    found = list_studies(atlas)
     if not found:
         said = "This atlas records no study: `atlas study FILE` runs one (predictions, logit lens, patching, ablation)."
         return [Section("Studies", (said,))]
@@ -41,12 +37,12 @@ def studies(atlas: Atlas) -> list[Section]:
 
 def _section(atlas: Atlas, study: Study) -> Section:
     name, model, n_layers = study.name, atlas.info.model_name, atlas.info.n_layers
-    prompts = queries.study_prompts(atlas, name).rows
-    lens = queries.steps_of(atlas, name, "logit_lens")
+    prompts = study_prompts(atlas, name).rows
+    lens = steps_of(atlas, name, "logit_lens")
     jumps = lens_jumps(lens)
-    patches = {kind: queries.steps_of(atlas, name, kind) for kind in KINDS}
-    neurons = queries.study_neurons(atlas, study, 20)
-    ablations = queries.steps_of(atlas, name, "ablation")
+    patches = {kind: steps_of(atlas, name, kind) for kind in KINDS}
+    neurons = study_neurons(atlas, study, 20)
+    ablations = steps_of(atlas, name, "ablation")
     sayings = say(study, jumps, patches, neurons, ablations)
     labels = position_labels(study, prompts, {step.position for steps in patches.values() for step in steps})
     reach = reach_of(list(patches.values()))

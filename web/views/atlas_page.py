@@ -8,12 +8,22 @@ from typing import Any
 
 from flask import Blueprint, g
 
-from atlas import Atlas, queries
-from atlas.panels import OVERVIEW_PANELS
-from atlas.records import AtlasInfo, ExclusivePair, LayerKinds, LayerSummary, Neuron, Notable, Study, TokenRow
-from web import urls
-from web.charts import Chart, layer_charts
-from web.page import AtlasPage, atlas_fields, doc, page
+from atlas import Atlas
+from atlas.core.info import AtlasInfo
+from atlas.panels.overview import OVERVIEW_PANELS
+from atlas.topics.kind import LayerKinds, layer_kinds
+from atlas.topics.layer import LayerSummary
+from atlas.topics.neuron import Neuron
+from atlas.topics.overview import Notable, highlights
+from atlas.topics.pair import ExclusivePair, exclusive_pairs
+from atlas.topics.study.records import Study
+from atlas.topics.study.study import list_studies
+from atlas.topics.tables import column_comments
+from atlas.topics.token import TokenRow
+from web.charts.chart import Chart
+from web.charts.layers import layer_charts
+from web.site import urls
+from web.site.page import AtlasPage, atlas_fields, doc, page
 
 blueprint = Blueprint("overview", __name__)
 
@@ -44,7 +54,7 @@ class OverviewPage(AtlasPage):
 @page(blueprint, "/<atlas:ref>", "overview.html")
 def overview(atlas: Atlas) -> OverviewPage:
     """The overview of an atlas."""
-    found = queries.highlights(atlas)
+    found = highlights(atlas)
     return OverviewPage(
         title=atlas.info.model_name,
         url=urls.overview(g.ref),
@@ -56,15 +66,15 @@ def overview(atlas: Atlas) -> OverviewPage:
         ),
         info=atlas.info,
         versions=json.loads(atlas.info.versions),
-        definitions=queries.column_comments(atlas, "atlas"),
+        definitions=column_comments(atlas, "atlas"),
         notable=found.notable,
-        pairs=queries.exclusive_pairs(atlas, limit=_PAIRS).rows,
+        pairs=exclusive_pairs(atlas, limit=_PAIRS).rows,
         single_token=found.single_token,
         hub_tokens=found.hub_tokens,
         hub_neurons=found.hub_neurons,
         layers=found.layers,
-        kinds=tuple(queries.layer_kinds(atlas)),
-        studies=queries.studies(atlas),
+        kinds=tuple(layer_kinds(atlas)),
+        studies=list_studies(atlas),
         panels=OVERVIEW_PANELS,
         layer_charts=layer_charts(
             found.layers,

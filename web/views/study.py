@@ -9,36 +9,28 @@ from typing import Any
 
 from flask import Blueprint, g
 
-from atlas import Atlas, queries
-from atlas.display import show_number
-from atlas.measures import lens_jumps
-from atlas.panels import STUDIES_PANELS, study_panels
-from atlas.records import (
-    Curve,
-    LensJump,
-    Neuron,
-    NeuronRef,
-    PairStanding,
-    Study,
-    StudyNeurons,
-    StudyPrompt,
-    StudyStep,
-)
-from web import urls
-from web.cards import Card, study_card
-from web.charts import (
-    Chart,
-    ablation_chart,
-    curve_charts,
-    direct_chart,
-    distribution_chart,
-    heat_chart,
-    lens_chart,
-    reach_of,
-    recovery_chart,
-)
-from web.charts.heat import KINDS
-from web.page import AtlasPage, atlas_fields, doc, page
+from atlas import Atlas
+from atlas.core.display import show_number
+from atlas.core.units import NeuronRef
+from atlas.panels.study import STUDIES_PANELS, study_panels
+from atlas.topics.curve import Curve, neuron_candidates, token_curves
+from atlas.topics.neuron import Neuron, find_neuron
+from atlas.topics.pair import PairStanding, pair_standing
+from atlas.topics.study.lens import lens_jumps
+from atlas.topics.study.neurons import direct_share, study_neurons
+from atlas.topics.study.records import LensJump, Study, StudyNeurons, StudyPrompt, StudyStep
+from atlas.topics.study.study import find_study, list_studies, steps_of, study_prompts
+from atlas.topics.tables import column_comments
+from web.cards.study import study_card
+from web.cards.svg import Card
+from web.charts.ablation import ablation_chart
+from web.charts.chart import Chart
+from web.charts.curve import curve_charts
+from web.charts.heat import KINDS, heat_chart, reach_of
+from web.charts.lens import lens_chart
+from web.charts.recovery import direct_chart, distribution_chart, recovery_chart
+from web.site import urls
+from web.site.page import AtlasPage, atlas_fields, doc, page
 from web.views.curves import pair_label
 from web.views.study_words import Sayings, say
 
@@ -101,7 +93,7 @@ class StudyPage(AtlasPage):
 @page(blueprint, "/<atlas:ref>/studies", "studies.html")
 def studies(atlas: Atlas) -> StudiesPage:
     """The studies that an atlas records."""
-    found = queries.studies(atlas)
+    found = list_studies(atlas)
     names = ", ".join(item.name for item in found[:8])
     return StudiesPage(
         title="Studies",
@@ -112,7 +104,7 @@ def studies(atlas: Atlas) -> StudiesPage:
             f"effects and ablations. {len(found)} here{': ' + names if found else ''}."
         ),
         studies=found,
-        definitions=queries.column_comments(atlas, "study"),
+        definitions=column_comments(atlas, "study"),
         panels=STUDIES_PANELS,
     )
 
@@ -120,13 +112,13 @@ def studies(atlas: Atlas) -> StudiesPage:
 @page(blueprint, "/<atlas:ref>/study/<name>", "study.html")
 def study(atlas: Atlas, name: str) -> StudyPage:
     """A recorded experiment."""
-    found = queries.study(atlas, name)
-    prompts = queries.study_prompts(atlas, name).rows
-    lens = queries.steps_of(atlas, name, "logit_lens")
+    found = find_study(atlas, name)
+    prompts = study_prompts(atlas, name).rows
+    lens = steps_of(atlas, name, "logit_lens")
     jumps = lens_jumps(lens)
-    patches = {kind: queries.steps_of(atlas, name, kind) for kind in KINDS}
-    neurons = queries.study_neurons(atlas, found, NEURONS)
-    ablations = queries.steps_of(atlas, name, "ablation")
+    patches = {kind: steps_of(atlas, name, kind) for kind in KINDS}
+    neurons = study_neurons(atlas, found, NEURONS)
+    ablations = steps_of(atlas, name, "ablation")
     sayings = say(found, jumps, patches, neurons, ablations)
     best = _best(atlas, found)
     listed = {item.neuron.name: item for item in (*neurons.top, *neurons.direct)}
@@ -140,7 +132,7 @@ def study(atlas: Atlas, name: str) -> StudyPage:
         ),
         study=found,
         versions=json.loads(found.versions),
-        definitions=queries.column_comments(atlas, "study"),
+        definitions=column_comments(atlas, "study"),
         sayings=sayings,
         prompts=prompts,
         lens=lens,
@@ -148,7 +140,7 @@ def study(atlas: Atlas, name: str) -> StudyPage:
         patches=patches,
         neurons=neurons,
         shares={
-            name: queries.direct_share(found, item.direct_effect_clean, item.direct_effect_corrupt)
+            name: direct_share(found, item.direct_effect_clean, item.direct_effect_corrupt)
             for name, item in listed.items()
         },
         ablations=ablations,
@@ -217,10 +209,10 @@ def _best(atlas: Atlas, found: Study) -> BestNeuron | None:
         return None
     neuron_id = found.found_neurons[0].neuron_id
     tokens = [found.answer_token, found.other_token]
-    counted = [c for c in queries.neuron_candidates(atlas, neuron_id) if c.token in tokens]
+    counted = [c for c in neuron_candidates(atlas, neuron_id) if c.token in tokens]
     counted.sort(key=lambda candidate: tokens.index(candidate.token))
     return BestNeuron(
-        queries.neuron(atlas, neuron_id),
-        *(queries.pair_standing(atlas, neuron_id, token.token_id) for token in tokens),
-        tuple(queries.token_curves(atlas, counted)),
+        find_neuron(atlas, neuron_id),
+        *(pair_standing(atlas, neuron_id, token.token_id) for token in tokens),
+        tuple(token_curves(atlas, counted)),
     )
