@@ -21,8 +21,16 @@ from jaxtyping import install_import_hook
 # Shapes and dtypes in annotations are checked at every call, wherever tensors pass; before any of it is imported.
 # Compiled kernels are left out: they take no tensors, and the hook would hide them from their compiler.
 _INGEST = Path(__file__).parent.parent / "ingest"
-_CHECKED = "activations congruence merge study file/tables.py file/example_table.py model/forward.py".split()
-_CHECKED += "model/weights.py process/device.py process/sort_keys.py".split()
+_CHECKED = [
+    "activations",
+    "congruence",
+    "merge",
+    "study",
+    "file/tables.py",
+    "file/example_table.py",
+    "model/forward.py",
+]
+_CHECKED += ["model/weights.py", "process/device.py", "process/sort_keys.py"]
 _MODULES = [path for name in _CHECKED for path in ([_INGEST / name] if "." in name else (_INGEST / name).rglob("*.py"))]
 install_import_hook(
     [

@@ -426,8 +426,8 @@ def test_pages_made_by_another_program_are_fetched_anew(client, monkeypatch, tmp
 
 
 @pytest.mark.parametrize(("name", "part"), [
-    ("web/site/page.py", True), ("web/views/neuron.py", True), ("web/templates/a.html", True), ("web/static/a.css", True),
-    ("web/static/a.js", True), ("atlas/queries/a.py", True), ("web/static/a.png", False),
+    ("web/site/page.py", True), ("web/views/neuron.py", True), ("web/templates/a.html", True),
+    ("web/static/a.css", True), ("web/static/a.js", True), ("atlas/topics/a.py", True), ("web/static/a.png", False),
 ])  # fmt: skip
 def test_whatever_makes_a_page_is_in_the_programs_digest(monkeypatch, tmp_path, name, part):
     for package in ("web", "atlas"):

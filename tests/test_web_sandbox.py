@@ -431,7 +431,8 @@ def test_the_broker_is_small_and_clean(sandbox):
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert {"flask", "sqlalchemy", "altair", "numpy", "pyarrow", "rich"}.isdisjoint(loaded)
     assert {name for name in loaded if name.split(".")[0] == "atlas"} == {
-        "atlas", "atlas.core", "atlas.core.answer", "atlas.core.answer.asking", "atlas.core.answer.shapes", "atlas.core.jsonable", "atlas.core.sql_text"
+        "atlas", "atlas.core", "atlas.core.answer", "atlas.core.answer.asking", "atlas.core.answer.shapes",
+        "atlas.core.jsonable", "atlas.core.sql_text",
     }  # fmt: skip
 
 

@@ -216,7 +216,8 @@ def test_a_file_that_may_not_be_written():
         open_saved(path).close()
         folder.chmod(0o755)
         code = (
-            "import os, sys; from pathlib import Path; from web.saved.store import open_saved; from web.saved.errors import SavedFileError\n"
+            "import os, sys; from pathlib import Path\n"
+            "from web.saved.errors import SavedFileError; from web.saved.store import open_saved\n"
             "os.setuid(65534)\n"
             "for path in sys.argv[1:]:\n  try: open_saved(Path(path))\n  except SavedFileError as error: print(error)"
         )

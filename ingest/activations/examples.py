@@ -1,9 +1,8 @@
 """The texts shown for each neuron: k places a group, each with its window of activations.
 
-A group is a neuron ('max', 'min') or a neuron's octave ('interval'). Places are ordered by an int64 key, greatest
-first (`ingest.process.sort_keys`), so lists merge exactly. What a place shows lies in a pool whose rows are reused, so memory
-follows the places in use: an octave no text fell into costs nothing but its empty keys.
-"""
+A group is a neuron ('max', 'min') or a neuron's octave ('interval'). Places are ordered by an int64 key, greatest first
+(`ingest.process.sort_keys`), so lists merge exactly. What a place shows lies in a pool whose rows are reused, so memory
+follows the places in use: an octave no text fell into costs nothing but its empty keys."""
 
 from __future__ import annotations
 

@@ -36,10 +36,9 @@ class ActivationResult:
 class ActivationStatistics:
     """Accumulates layer by layer: `update(layer, activations, ...)` for the counted positions of one batch.
 
-    Powers are summed in fixed point (`ingest.activations.reduction.exact`), so that their sums, and the moments that follow, do not
-    depend on the order of texts, on batches, or on how many processes share them.
-    `reduce` is the work of one layer (`ingest.reduction`); the device chooses it unless it is given.
-    """
+    Powers are summed in fixed point (`ingest.activations.reduction.exact`), so that their sums, and the moments that
+    follow, do not depend on the order of texts, on batches, or on how many processes share them. `reduce` is the work
+    of one layer (`ingest.activations.reduction`); the device chooses it unless it is given."""
 
     def __init__(
         self, n_layers: int, d_mlp: int, device: torch.device | str = "cpu", reduce: Reduce | None = None

@@ -54,7 +54,8 @@ class RawLayer:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model in float32 on the CPU. The bridge serves until `ingest.model.forward` takes it apart; the weights stay."""
+    """A model in float32 on the CPU. The bridge serves until `ingest.model.forward` takes it apart; the weights
+    stay."""
 
     name: str
     revision: str | None

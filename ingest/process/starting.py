@@ -75,11 +75,10 @@ def _still() -> None:
 def quiet() -> Iterator[None]:
     """Silence the notes of transformers, TransformerLens and the Hub's client; errors still show.
 
-    Ours is the only progress shown. What a user must know is not left to those notes: what was not in the files, or
-    was there and had no place, is read from the loading report and refused by `ingest.model.pretrained` and
-    `ingest.model.gguf_file`; tokens that a library adds to a tokenizer are taken out by `ingest.model.saved_tokenizer`; every
-    exception becomes one sentence of a `ModelError`.
-    """
+    Ours is the only progress shown. What a user must know is not left to those notes: what was not in the files, or was
+    there and had no place, is read from the loading report and refused by `ingest.model.pretrained` and
+    `ingest.model.gguf_file`; tokens that a library adds to a tokenizer are taken out by `ingest.model.saved_tokenizer`;
+    every exception becomes one sentence of a `ModelError`."""
     import transformers
 
     level, bars = logging.getLogger().level, os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS")

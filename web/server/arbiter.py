@@ -1,5 +1,5 @@
-"""Gunicorn's master, which lets the processes of a new generation take over (see `web.server.swap`), and replaces one that
-outgrew its share of memory."""
+"""Gunicorn's master, which lets the processes of a new generation take over (see `web.server.swap`), and replaces one
+that outgrew its share of memory."""
 
 from __future__ import annotations
 

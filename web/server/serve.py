@@ -189,12 +189,13 @@ def serve_files(
     sql_memory: bool = False,
     wait: bool = False,
 ) -> None:
-    """Serve until interrupted; `rate` limits requests for data (see `web.site.rate_limit`), `sql` visitors' SQL; `downloads`
-    lets them have whole files; `saved` is the file of their saved queries, at most so many; `public_url` is the site's
-    own address; `live` lets visitors try the models, `live_models` says what to load (see `web.workers.live.options`). `memory`
-    bounds all processes (see `web.server.memory`): how many `workers` there are follows from it if that is None, and so does
-    the memory of a query unless `sql_memory`. A file that another replaces is served as soon as its processes are ready
-    (see `web.server.swap`); `wait` lets files be missing, which are served as soon as they are there.
+    """Serve until interrupted; `rate` limits requests for data (see `web.site.rate_limit`), `sql` visitors' SQL;
+    `downloads` lets them have whole files; `saved` is the file of their saved queries, at most so many; `public_url` is
+    the site's own address; `live` lets visitors try the models, `live_models` says what to load (see
+    `web.workers.live.options`). `memory` bounds all processes (see `web.server.memory`): how many `workers` there are
+    follows from it if that is None, and so does the memory of a query unless `sql_memory`. A file that another replaces
+    is served as soon as its processes are ready (see `web.server.swap`); `wait` lets files be missing, which are served
+    as soon as they are there.
 
     Raises:
         AtlasError: a file cannot be served or hold saved queries, the rate, the public address or the memory cannot be

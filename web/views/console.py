@@ -1,4 +1,4 @@
-"""`/{slug}/sql`: the SQL console. Its answers are made in the sandbox (see `web.sandbox`), never in this process."""
+"""`/{slug}/sql`: the SQL console. Its answers are made in the sandbox (see `web.workers.sql`), never in this process."""
 
 from __future__ import annotations
 

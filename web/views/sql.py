@@ -1,4 +1,4 @@
-"""`/{slug}/sql.json?sql=`: the answer of a visitor's SQL, run in a sandbox (see `web.sandbox`)."""
+"""`/{slug}/sql.json?sql=`: the answer of a visitor's SQL, run in a sandbox (see `web.workers.sql`)."""
 
 from __future__ import annotations
 

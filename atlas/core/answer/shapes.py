@@ -85,8 +85,8 @@ def _quoted(name: str) -> str:
 
 
 def teller(shape: Shape) -> Callable[[Any], Any]:
-    """What says a column's values in terms of JSON: as `atlas.core.jsonable`, and times, which come as DuckDB's texts, as
-    ISO 8601 where it has them; `infinity`, `1 month`, years beyond 1 to 9999 as DuckDB writes them."""
+    """What says a column's values in terms of JSON: as `atlas.core.jsonable`, and times, which come as DuckDB's texts,
+    as ISO 8601 where it has them; `infinity`, `1 month`, years beyond 1 to 9999 as DuckDB writes them."""
     return (lambda value: _told(value, shape)) if _is_special(shape) else jsonable
 
 

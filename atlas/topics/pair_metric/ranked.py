@@ -84,7 +84,7 @@ class MetricFilter:
 
     `every` keeps special tokens and tokens that never really come next; `token` is a text that the token's contains,
     case aside; `exclusive` is 'top' or 'bottom' (the pair is exclusive in that direction), 'any' (in either) or 'none';
-    `bounds` are of METRIC_SORTS (see `atlas.queries`).
+    `bounds` are of METRIC_SORTS (columns of the table).
     """
 
     side: str | None = None

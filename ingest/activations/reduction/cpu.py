@@ -211,7 +211,8 @@ def _powers(tile, n, width, near, sums):
 
 @njit
 def _take(cut, shift, sums, n, width):
-    """What `ingest.activations.reduction.exact.add` does, but for the carries: cut a text's sums into the limbs' multiples."""
+    """What `ingest.activations.reduction.exact.add` does, but for the carries: cut a text's sums into the limbs'
+    multiples."""
     rows = np.float64(n)
     for j in range(width):
         _cut(cut, 0, j, rows * shift[j], sums[j])

@@ -49,8 +49,8 @@ class Runs:
 class LayerSums:
     """One layer's part of the accumulator, as views that are updated in place.
 
-    `counts` has N_BINS cells a neuron; `powers` are the sums of the 1st to 4th powers (`ingest.activations.reduction.exact`).
-    """
+    `counts` has N_BINS cells a neuron; `powers` are the sums of the 1st to 4th powers
+    (`ingest.activations.reduction.exact`)."""
 
     counts: Int64[Tensor, " cell"]
     powers: Int64[Tensor, "power limb d_mlp"]

@@ -1,7 +1,7 @@
 """One layer's reduction on CUDA in three Triton kernels: each activation is read from memory once.
 
-What they must give is `ingest.activations.reduction.reference`; `ingest.process.device` holds them to it on the device at start-up. Nothing
-here makes the host wait, and nothing is summed by atomics: the same batch gives the same bits.
+What they must give is `ingest.activations.reduction.reference`; `ingest.process.device` holds them to it on the device
+at start-up. Nothing here makes the host wait, and nothing is summed by atomics: the same batch gives the same bits.
 
 1. `_reduce_runs`: a program takes some texts and a block of neurons; it writes the bins (where they were asked for, and
    once more neuron by neuron for the second kernel), each text's extremes, and the moments of its rows.
@@ -57,7 +57,8 @@ def reduce_layer(
     highest: Float[Tensor, "text d_mlp"],
     lowest: Float[Tensor, "text d_mlp"],
 ) -> None:
-    """`ingest.activations.reduction.reference.reduce_layer` on a CUDA device (or, under TRITON_INTERPRET=1, on the CPU).
+    """`ingest.activations.reduction.reference.reduce_layer` on a CUDA device (or, under TRITON_INTERPRET=1, on the
+    CPU).
 
     Moments differ from the reference's by rounding only: powers are summed in float32 about the mean of a program's
     first rows, and made central in float64. Everything else is the same bit for bit.

@@ -1,4 +1,5 @@
-"""Inside the kernels: keys of `ingest.process.sort_keys`, lists sorted best first, and bounds on a k-th greatest value."""
+"""Inside the kernels: keys of `ingest.process.sort_keys`, lists sorted best first, and bounds on a k-th greatest
+value."""
 
 from __future__ import annotations
 

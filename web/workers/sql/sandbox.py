@@ -24,7 +24,7 @@ class Answer:
     columns: tuple[str, ...]
     types: tuple[str, ...]
     shapes: tuple[Any, ...]
-    """What its values are, for `atlas.answer.files`."""
+    """What its values are, for the files that people save."""
     truncated: bool
     """Whether rows, or parts of cells, were left out."""
     rows_json: bytes
