@@ -23,7 +23,7 @@ from web.live.errors import LiveBusy, LiveUnavailable, error_of
 from web.live.holder import GROUP
 from web.live.options import LiveOptions, places_of
 from web.workers import supervisor
-from web.workers.supervisor import NoAnswerError, NoPlaceError, Supervisor
+from web.workers.supervisor import NoAnswerError, Supervisor
 
 _CODE = "from web.live.desk import main; main()"
 _SLACK = 10.0
@@ -103,9 +103,9 @@ class Live(Supervisor):
     def _ask(self, question: dict[str, Any], seconds: float, client: socket.socket | None = None) -> Any:
         try:
             answer = json.loads(self._exchange(question, seconds, client, _line))
-        except NoPlaceError:
-            raise LiveBusy("Too many live questions wait here; try again soon.") from None
-        except NoAnswerError:
+        except NoAnswerError as error:
+            if error.why == "place":
+                raise LiveBusy("Too many live questions wait here; try again soon.") from None
             raise LiveUnavailable("The process that keeps the queue did not answer; try again in a moment.") from None
         except (OSError, ValueError) as error:
             raise LiveUnavailable("The process that keeps the queue is gone; try again in a moment.") from error

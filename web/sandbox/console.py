@@ -27,14 +27,13 @@ from web.sandbox.hard_links import HardLinks
 from web.sandbox.job import EMPTY, FIRST_FILE, hold, link
 from web.sandbox.limits import GIVEN_UP, STARTING, Limits
 from web.workers import supervisor
-from web.workers.supervisor import EndedError, LateError, LeftError, NoPlaceError, Supervisor
+from web.workers.supervisor import NoAnswerError, Supervisor
 
 _CODE = "from web.sandbox.broker import main; main()"
 _HEAD = 65_536
 """Bytes of an answer besides its rows: an error's text, a probe's report."""
 
 _OFF = "SQL is off here: the operator chose so."
-_CANNOT_START = "The processes that run SQL cannot be started here now."
 
 
 @dataclass(frozen=True)
@@ -184,27 +183,25 @@ class Console(Supervisor):
         with self._lock:
             if not self._held:
                 self._open()
-        atlas, limits = list(self._files).index(slug), self.options.limits
-        late = f"The query was stopped: it may take {limits.seconds:g} s here."
-        busy = SqlBusy("Too many queries are running here; try again soon.", max(1, math.ceil(limits.seconds)))
         try:
-            return self._exchange(query, seconds, client, self._whole, kind, atlas)
-        except NoPlaceError:
-            raise busy from None
-        except LateError:
-            raise SqlTimeout(late) from None
-        except LeftError:
-            raise SqlTimeout("The visitor left.") from None
-        except EndedError as error:
-            verdicts = {
-                wire.TIMEOUT: SqlTimeout(late),
-                wire.BUSY: busy,
-                wire.BROKEN: SqlUnavailable(_CANNOT_START),
-            }
-            crashed = "The query ended its process: it crashed DuckDB, or needed more memory than it may have here."
-            raise verdicts.get(error.received[-1:], SqlFailed(crashed)) from None
+            return self._exchange(query, seconds, client, self._whole, kind, list(self._files).index(slug))
+        except NoAnswerError as error:
+            raise self._error(error.received[-1:] if error.why == "end" else error.why) from None
         except OSError as error:
-            raise SqlUnavailable(_CANNOT_START) from error
+            raise self._error(wire.BROKEN) from error
+
+    def _error(self, why: bytes | str) -> SqlError:
+        """The error that a verdict of the broker stands for, or why there is no answer."""
+        seconds = self.options.limits.seconds
+        if why in (wire.BUSY, "place"):
+            return SqlBusy("Too many queries are running here; try again soon.", max(1, math.ceil(seconds)))
+        if why in (wire.TIMEOUT, "late"):
+            return SqlTimeout(f"The query was stopped: it may take {seconds:g} s here.")
+        if why == "left":
+            return SqlTimeout("The visitor left.")
+        if why == wire.BROKEN:
+            return SqlUnavailable("The processes that run SQL cannot be started here now.")
+        return SqlFailed("The query ended its process: it crashed DuckDB, or needed more memory than it may have here.")
 
     def _whole(self, received: bytearray) -> bytes | None:
         try:

@@ -27,25 +27,12 @@ _PATH = "import json,sys; sys.path[:] = json.loads(sys.argv.pop()); "
 class NoAnswerError(Exception):
     """A question has no answer."""
 
-
-class NoPlaceError(NoAnswerError):
-    """Too many threads of this process wait for answers."""
-
-
-class LateError(NoAnswerError):
-    """The time is up."""
-
-
-class LeftError(NoAnswerError):
-    """The visitor left."""
-
-
-class EndedError(NoAnswerError):
-    """The other end was closed before the answer was whole."""
-
-    def __init__(self, received: bytes) -> None:
-        super().__init__()
+    def __init__(self, why: str, received: bytes = b"") -> None:
+        super().__init__(why)
+        self.why = why
+        """'place' (too many threads wait), 'late', 'left' (the visitor did) or 'end' (of the connection)."""
         self.received = received
+        """What came before the end."""
 
 
 def start(code: str, told: Any, descriptors: Sequence[int], *flags: str, **options: Any) -> subprocess.Popen:
@@ -109,7 +96,7 @@ class Supervisor(ABC):
             OSError: the process cannot be reached.
         """
         if not self._places.acquire(blocking=False):
-            raise NoPlaceError
+            raise NoAnswerError("place")
         try:
             until = time.monotonic() + seconds
             with self._connected(*about) as connection:
@@ -152,33 +139,24 @@ def _exchange(
     while (left := until - time.monotonic()) > 0:
         for descriptor, events in poll.poll(math.ceil(left * 1000)):
             if client is not None and descriptor == client.fileno():
-                raise LeftError
+                raise NoAnswerError("left")
             if events & select.POLLOUT and unsent:
-                unsent = _write(connection, unsent)
+                try:
+                    unsent = unsent[connection.send(unsent[:65_536]) :]
+                except BlockingIOError:
+                    pass
+                except OSError:
+                    unsent = unsent[:0]  # nobody reads it; what was written in its place is there to be read
                 if not unsent:
                     poll.modify(connection, select.POLLIN)
             if events & (select.POLLIN | select.POLLHUP | select.POLLERR):
-                piece = _read(connection)
+                piece = b""
+                with suppress(OSError):
+                    piece = connection.recv(1 << 18)
                 received += piece
                 answer = whole(received)
                 if answer is not None:
                     return answer
                 if not piece:
-                    raise EndedError(bytes(received))
-    raise LateError
-
-
-def _write(connection: socket.socket, unsent: memoryview) -> memoryview:
-    try:
-        return unsent[connection.send(unsent[:65_536]) :]
-    except BlockingIOError:
-        return unsent
-    except OSError:
-        return unsent[:0]  # nobody reads it; what was written in its place is there to be read
-
-
-def _read(connection: socket.socket) -> bytes:
-    try:
-        return connection.recv(1 << 18)
-    except OSError:
-        return b""
+                    raise NoAnswerError("end", bytes(received))
+    raise NoAnswerError("late")
