@@ -448,13 +448,13 @@ def test_a_new_generation_attaches_the_new_builds(files, tmp_path):
     if reason is not None:
         first.release(wait=True)
         pytest.skip(reason)
-    before = first.console.sandbox("tiny-llama").ask(asked).rows[0]
+    before = first.console.ask("tiny-llama", asked).rows[0]
     changed = another_build(files["tiny-gpt2"], tmp_path, slug="tiny-gpt2")
     os.replace(changed, other)
     second = Generation([one, other], room, 2)
     second.start_sql(SLUGS, ConsoleOptions())
-    assert second.console.sandbox("tiny-llama").ask(asked).rows == [[before[0], NEW]]
-    assert first.console.sandbox("tiny-llama").ask(asked).rows == [before]
+    assert second.console.ask("tiny-llama", asked).rows == [[before[0], NEW]]
+    assert first.console.ask("tiny-llama", asked).rows == [before]
     first.release(wait=True)
     second.release(wait=True)
     room.close()

@@ -18,7 +18,7 @@ from web import urls
 from web.charts import Chart
 from web.charts.result import KINDS
 from web.page import AtlasPage, atlas_fields, doc, find_atlas, page, query_choice, wants_card
-from web.sandbox.sandbox import Answer
+from web.sandbox.answer import Answer
 from web.saved import LONGEST_DESCRIPTION, LONGEST_TITLE, Drawing, Query, SavedError, SavedQueries, normal
 from web.urls import AtlasRef
 from web.views.answering import Problem, Result, answered, ask, drawn

@@ -10,7 +10,7 @@ from werkzeug.datastructures import MultiDict
 from atlas.jsonable import dumps
 from web.errors import BadRequestError
 from web.page import find_atlas
-from web.sandbox.sandbox import Answer
+from web.sandbox.answer import Answer
 from web.urls import AtlasRef
 from web.views.answering import ask
 
