@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 import torch
 import xxhash
 
+from ingest.accumulators.statistic import StreamSettings
+from ingest.accumulators.statistics import bytes_of_state
 from ingest.cursor import Cursor, TextReport
 from ingest.errors import DatasetError, OptionError, OutOfMemoryError, RankError
 from ingest.families import NeuronFamilies
@@ -22,8 +24,8 @@ from ingest.prefetch import prefetched
 from ingest.publish import Publisher
 from ingest.resume import Start
 from ingest.session import Session
-from ingest.sizes import bytes_of_state, bytes_per_token
-from ingest.stream import Reader, StreamSettings
+from ingest.sizes import bytes_per_token
+from ingest.stream import Reader, plan_of
 from ingest.tokens import Text, TextBatch, batches, iter_texts
 
 _PREFETCHED = 3  # Batches tokenised and padded ahead of the model.
@@ -54,7 +56,7 @@ def read_texts(
     with session.phases.phase("Activations", total=1.0, unit="tokens") as advance:
         progress = _Progress(run, session.ranks.world, first_row, advance)
         while True:
-            held = bytes_of_state(lean, _stream_settings(run), len(pairs.neuron) + len(families.neuron))
+            held = bytes_of_state(plan_of(lean, _stream_settings(run), pairs.neuron, pairs.token, families))
             limit = limit or session.budget.batch_tokens(run.context, bytes_per_token(lean), held)
             reader = _reader(run, lean, pairs, families, start)
             start = replace(start, states=[])
@@ -122,7 +124,7 @@ def _read(
             raise
 
     cursor = start.cursor
-    progress.reached(report, reader.statistics.n_positions + reader.n_texts)
+    progress.reached(report, reader.n_positions + reader.n_texts)
     if start.regrouped:
         checkpoints.save_texts(reader.state_dict(), cursor, limit)
         checkpoints.commit()
@@ -207,7 +209,7 @@ class _Atlases:
             other.load_state_dict(state)
             whole.merge(other)
 
-        with torch.inference_mode():  # In which the accumulators were filled.
+        with torch.inference_mode():  # In which the statistics were filled.
             self._ranks.reduce(lambda: whole.state_dict(), take)
         return whole
 
@@ -263,7 +265,7 @@ def _merge_ranks(
         other.load_state_dict(state)
         reader.merge(other)
 
-    with torch.inference_mode():  # In which the accumulators were filled.
+    with torch.inference_mode():  # In which the statistics were filled.
         session.ranks.reduce(reader.state_dict, take)
 
 

@@ -1,0 +1,57 @@
+"""Every statistic of an atlas. A new one needs its module, its line here, and its table in schema.sql."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Int
+
+from ingest.accumulators.activations import ActivationStatistics
+from ingest.accumulators.counts import TokenCounts
+from ingest.accumulators.example_kinds import Examples
+from ingest.accumulators.pair_metrics import PairMetrics
+from ingest.accumulators.predictions import FamilyHistogram, PredictionHistogram
+from ingest.accumulators.signs import SignCases
+from ingest.accumulators.statistic import Plan, Rows, Statistic
+
+STATISTICS: tuple[type[Statistic], ...] = (
+    ActivationStatistics,  # First: it fills the bins and extremes that the others read.
+    TokenCounts,
+    PredictionHistogram,
+    FamilyHistogram,
+    SignCases,
+    Examples,
+)
+
+
+class Derived(Protocol):
+    """A table that follows from the statistics of some neurons and their candidate pairs."""
+
+    tables: dict[str, tuple[str, ...]]
+    laws: dict[str, str]
+
+    @staticmethod
+    def rows(
+        statistics: Mapping[str, Statistic],
+        neuron: Int[np.ndarray, " pair"],
+        token: Int[np.ndarray, " pair"],
+        *,
+        gated: bool,
+    ) -> Rows:
+        """The rows of its tables."""
+
+
+DERIVED: tuple[type[Derived], ...] = (PairMetrics,)
+
+
+def make_statistics(plan: Plan) -> dict[str, Statistic]:
+    """The statistics of a run, empty, by name."""
+    made = ((kind.name, kind.make(plan)) for kind in STATISTICS)
+    return {name: statistic for name, statistic in made if statistic is not None}
+
+
+def bytes_of_state(plan: Plan) -> int:
+    """What a run's statistics hold at the end, on the device: it grows with neurons and pairs, not with texts."""
+    return sum(kind.size(plan) for kind in STATISTICS)
