@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from atlas.bins import N_BINS, ZERO_BIN
@@ -98,13 +98,17 @@ class ActivationStatistics(Statistic):
             self.counts[layer], self.powers[layer], self.positive[layer], self.minimum[part], self.maximum[part]
         )
 
+    def finite(self) -> Bool[Tensor, ""]:
+        """Whether every activation so far was finite (and its fourth power in bounds), on the device."""
+        return ~overflown(self.powers).any()
+
     def pending(self, batch: BatchEnd) -> Int[Tensor, " count"]:
-        """1 if some activation so far was not finite, or its fourth power out of bounds."""
-        return overflown(self.powers).any().to(torch.int64).view(1)
+        """1 if every activation so far was finite."""
+        return self.finite().to(torch.int64).view(1)
 
     def settle(self, batch: BatchEnd, counts: list[int]) -> set[int]:
         """Refuse activations whose powers cannot be summed."""
-        if counts[0]:
+        if not counts[0]:
             raise ActivationError("Activations too large to sum their fourth powers were met; try --dtype float32.")
         return set()
 
