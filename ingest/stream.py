@@ -17,54 +17,22 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from atlas.names import neuron_name
-from ingest.accumulators.statistic import BatchEnd, LayerBatch, Plan, Statistic, StreamSettings
+from ingest.accumulators.statistic import BatchEnd, LayerBatch, Plan, Statistic
 from ingest.accumulators.statistics import make_statistics
-from ingest.device import await_copies, runs_behind
+from ingest.device import await_copies
 from ingest.errors import ActivationError
-from ingest.families import NeuronFamilies, no_families
 from ingest.lean import LeanModel, OnSides
 from ingest.prepared import PreparedBatch, Preparer
 from ingest.texts import TextStore
 from ingest.tokens import TextBatch
 
 
-def plan_of(
-    model: LeanModel,
-    settings: StreamSettings,
-    pair_neuron: Int[np.ndarray, " pair"],
-    pair_token: Int[np.ndarray, " pair"],
-    families: NeuronFamilies | None = None,
-    *,
-    staged: bool | None = None,
-) -> Plan:
-    """What the statistics of a reader are made for.
-
-    `families`: the (neuron, family) pairs to count beside the pairs; None: none.
-    `staged`: whether examples are put aside until the end of the forward pass; the device decides unless it is given.
-    """
-    families = no_families(settings.d_vocab) if families is None else families
-    staged = runs_behind(model.device) if staged is None else staged
-    return Plan(model.n_layers, model.d_mlp, model.device, settings, pair_neuron, pair_token, families, staged)
-
-
 class Reader:
-    """Runs batches through a model into statistics, by name; they and the texts they cite are its only lasting state.
+    """Runs batches through a model into statistics, by name: they, and the texts that they cite, are its lasting state."""
 
-    Arguments are those of `plan_of`.
-    """
-
-    def __init__(
-        self,
-        model: LeanModel,
-        settings: StreamSettings,
-        pair_neuron: Int[np.ndarray, " pair"],
-        pair_token: Int[np.ndarray, " pair"],
-        families: NeuronFamilies | None = None,
-        *,
-        staged: bool | None = None,
-    ) -> None:
-        self.model, self.settings, device = model, settings, model.device
-        self.statistics = make_statistics(plan_of(model, settings, pair_neuron, pair_token, families, staged=staged))
+    def __init__(self, model: LeanModel, plan: Plan) -> None:
+        self.model, self.statistics, settings, device = model, make_statistics(plan), plan.settings, plan.device
+        self._first_position = settings.first_position
         self.texts = TextStore()
         self.n_texts = self.n_positions = 0
         self._bins = torch.empty(0, dtype=torch.uint8, device=device)
@@ -195,7 +163,7 @@ class Reader:
 
     def _name_culprit(self, ready: PreparedBatch) -> None:
         """Raise an error that names the first activation of a batch that is not finite, if there is one."""
-        first = self.settings.first_position
+        first = self._first_position
 
         def look(layer: int, x: Float[Tensor, "batch pos d_mlp"]) -> None:
             for row, text in enumerate(ready.batch.texts):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from ingest.accumulators.statistic import StreamSettings
+from ingest.accumulators.statistic import Plan, StreamSettings
 from ingest.lean import LeanModel
 from ingest.model import load_model
 from ingest.sizes import bytes_per_token
@@ -33,7 +33,7 @@ def reader(lean: LeanModel) -> Reader:
     settings = StreamSettings(
         d_vocab=d_vocab, gated=True, count_bos=False, has_bos=True, top_texts=4, window=8, fingerprint="x", seed=0
     )
-    return Reader(lean, settings, pairs // d_vocab, pairs % d_vocab)
+    return Reader(lean, Plan(lean.n_layers, lean.d_mlp, lean.device, settings, pairs // d_vocab, pairs % d_vocab))
 
 
 def work() -> list[TextBatch]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from benchmarks.syncs import SyncWatch
 from ingest.accumulators import staging
-from ingest.accumulators.statistic import StreamSettings
+from ingest.accumulators.statistic import Plan, StreamSettings
 from ingest.lean import LeanModel
 from ingest.model import load_model
 from ingest.prefetch import prefetched
@@ -39,7 +39,7 @@ def make_reader(lean: LeanModel, **options: bool) -> Reader:
         d_vocab=d_vocab, gated=lean.model.gated, count_bos=False, has_bos=True, top_texts=2, window=8,
         fingerprint="f", seed=1,
     )  # fmt: skip
-    return Reader(lean, settings, pairs[:, 0], pairs[:, 1], **options)
+    return Reader(lean, Plan(lean.n_layers, lean.d_mlp, lean.device, settings, pairs[:, 0], pairs[:, 1], **options))
 
 
 @cache

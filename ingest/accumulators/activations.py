@@ -63,13 +63,7 @@ class ActivationStatistics(Statistic):
 
     @classmethod
     def make(cls, plan: Plan) -> ActivationStatistics:
-        """One for every neuron."""
         return cls(plan.n_layers, plan.d_mlp, plan.device)
-
-    @classmethod
-    def size(cls, plan: Plan) -> int:
-        """A histogram, sixteen limbs, and three numbers a neuron."""
-        return plan.n_neurons * (8 * N_BINS + 144)
 
     def update(
         self,
@@ -123,7 +117,6 @@ class ActivationStatistics(Statistic):
         return self.counts.view(-1, N_BINS).cpu().numpy()
 
     def merge(self, other: ActivationStatistics) -> None:
-        """Add another over other positions."""
         self.powers = added(self.powers, other.powers)
         self.counted += other.counted
         self.counts += other.counts
@@ -150,7 +143,6 @@ class ActivationStatistics(Statistic):
         }
 
     def rows(self, texts: TextStore) -> Rows:
-        """Tables `activation_histogram` and `activation_sum`."""
         histogram = self.histogram
         for neurons in slices(len(histogram), N_BINS):
             neuron, bin = np.nonzero(histogram[neurons])
@@ -168,7 +160,6 @@ class ActivationStatistics(Statistic):
 
     @classmethod
     def from_rows(cls, span: Span) -> ActivationStatistics:
-        """The neurons of a span."""
         n = span.high - span.low
         statistics = cls(1, n, reduce=reduce_layer, first_neuron=span.low)
         statistics.counted[0] = span.info.n_positions

@@ -34,13 +34,7 @@ class TokenCounts(Statistic):
 
     @classmethod
     def make(cls, plan: Plan) -> TokenCounts:
-        """One for every token."""
         return cls(plan.settings.d_vocab, plan.device)
-
-    @classmethod
-    def size(cls, plan: Plan) -> int:
-        """Three counts a token."""
-        return 8 * len(_COLUMNS) * plan.settings.d_vocab
 
     def update(self, input: Int[Tensor, " pos"], actual: Int[Tensor, " pos"], predicted: Int[Tensor, " pos"]) -> None:
         """Add one batch's counted positions."""
@@ -49,21 +43,17 @@ class TokenCounts(Statistic):
             row.scatter_add_(0, tokens.to(torch.int64) % len(row), torch.ones_like(tokens, dtype=torch.int64))
 
     def settle(self, batch: BatchEnd, counts: list[int]) -> set[int]:
-        """Add a batch."""
         self.update(batch.ready.input, batch.ready.actual, batch.predicted)
         return set()
 
     def merge(self, other: TokenCounts) -> None:
-        """Add another over other positions."""
         self.counts += other.counts
 
     def columns(self) -> Columns:
-        """The counts in `token`."""
         return {name: row[:-1].cpu().numpy() for name, row in zip(_COLUMNS, self.counts, strict=True)}
 
     @classmethod
     def from_rows(cls, span: Span) -> TokenCounts:
-        """The tokens of a span."""
         counts = cls(span.high - span.low)
         counts.counts[:, :-1] = torch.stack(span.arrays("token", *_COLUMNS))
         return counts

@@ -20,6 +20,7 @@ from ingest.accumulators.insertion import BatchRows, Offer
 from ingest.accumulators.staging import Stage
 from ingest.accumulators.statistic import BatchEnd, LayerBatch, Plan, Rows, Span, Statistic
 from ingest.binning import bin_of, interval_table
+from ingest.device import runs_behind
 from ingest.hashing import example_key
 from ingest.tables import slices
 from ingest.texts import TextStore
@@ -76,11 +77,11 @@ class Examples(Statistic):
             self._first_position = plan.settings.first_position
             self._interval = interval_table(device) + MAX_INTERVAL
             self._neurons = torch.arange(n_neurons, device=device).view(plan.n_layers, plan.d_mlp)
-            self._stage = Stage(lists) if plan.staged else None
+            staged = runs_behind(device) if plan.staged is None else plan.staged
+            self._stage = Stage(lists) if staged else None
 
     @classmethod
     def make(cls, plan: Plan) -> Examples:
-        """Lists for every neuron."""
         settings = plan.settings
         lists = _make_lists(plan.n_neurons, settings.top_texts, settings.window, settings.gated, plan.device)
         return cls(lists, plan.n_neurons, plan)
@@ -139,18 +140,15 @@ class Examples(Statistic):
         self.lists["max"].update_together(rows, [offers[kind] for kind in self._again[batch.layer]])
 
     def merge(self, other: Examples) -> None:
-        """Add another's places (over other texts)."""
         for kind, lists in self.lists.items():
             lists.merge(other.lists[kind])
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything needed to go on, as tensors."""
         return {
             f"{kind}.{key}": value for kind, lists in self.lists.items() for key, value in lists.state_dict().items()
         }
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restore what `state_dict` gave."""
         for kind, lists in self.lists.items():
             prefix = f"{kind}."
             lists.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})

@@ -16,7 +16,7 @@ from ingest.accumulators.statistic import Rows, Statistic
 
 
 class PairMetrics:
-    """Follows from the activation histogram and the prediction histogram (see `Derived`)."""
+    """Follows from the activation histogram and the prediction histogram."""
 
     tables: ClassVar = {"pair_metric": ("neuron_id", "token_id", "side")}
     laws: ClassVar = {

@@ -5,6 +5,7 @@ Families of tokens are counted alike, each neuron's with the family of its best 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -52,13 +53,11 @@ class PredictionHistogram(Statistic):
 
     @classmethod
     def make(cls, plan: Plan) -> PredictionHistogram:
-        """One for the candidate pairs."""
         pairs = (torch.from_numpy(ids).to(plan.device) for ids in (plan.pair_neuron, plan.pair_token))
         return cls(*pairs, plan.settings.d_vocab, plan.d_mlp)
 
     @classmethod
     def size(cls, plan: Plan) -> int:
-        """Indices of the pairs, and the cells that they fill."""
         return len(plan.pair_neuron) * (24 + 24 * _CELLS)
 
     def totals(self, actual: Int[Tensor, " pos"], predicted: Int[Tensor, " pos"]) -> Int[Tensor, " role"]:
@@ -101,11 +100,9 @@ class PredictionHistogram(Statistic):
         return batch.ready.actual, batch.predicted
 
     def pending(self, batch: BatchEnd) -> Int[Tensor, " count"]:
-        """The `totals` of a batch."""
         return self.totals(*self.roles(batch))
 
     def settle(self, batch: BatchEnd, counts: list[int]) -> set[int]:
-        """Add a batch."""
         self.update(batch.bins, *self.roles(batch), counts)
         return set()
 
@@ -127,7 +124,6 @@ class PredictionHistogram(Statistic):
         self.counts = counts.new_zeros(len(self.cells), 2).index_add_(0, inverse, counts)
 
     def merge(self, other: PredictionHistogram) -> None:
-        """Add another over other positions and the same pairs."""
         self._compress()
         other._compress()
         self._sum(torch.cat([self.cells, other.cells]), torch.cat([self.counts, other.counts]))
@@ -138,7 +134,6 @@ class PredictionHistogram(Statistic):
         return {"cells": self.cells, "counts": self.counts}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restore what `state_dict` gave."""
         self._waiting.clear()
         self.cells, self.counts = state["cells"].clone(), state["counts"].clone()
 
@@ -150,7 +145,6 @@ class PredictionHistogram(Statistic):
         return Cells(*np.divmod(pair, self.d_vocab), bin, *counts.T)
 
     def rows(self, texts: TextStore) -> Rows:
-        """Table `prediction_histogram`, or the one like it."""
         result = self.result()
         for part in map(result.part, slices(len(result.neuron))):
             yield (
@@ -194,21 +188,20 @@ class FamilyHistogram(PredictionHistogram):
     family_of: Int[Tensor, " token"]
 
     @classmethod
-    def make(cls, plan: Plan) -> PredictionHistogram:
-        """One for the families that neurons are paired with."""
-        families = plan.families
-        pairs = (torch.from_numpy(ids).to(plan.device) for ids in (families.neuron, families.family))
-        made = cls(*pairs, plan.settings.d_vocab, plan.d_mlp)
-        made.family_of = torch.from_numpy(np.append(families.of_token, -1)).to(plan.device)
+    def make(cls, plan: Plan) -> FamilyHistogram | None:
+        if plan.families is None:
+            return None
+        pairs = plan.families.neuron, plan.families.family
+        made = super().make(replace(plan, pair_neuron=pairs[0], pair_token=pairs[1]))
+        made.family_of = torch.from_numpy(np.append(plan.families.of_token, -1)).to(plan.device)
         return made
 
     @classmethod
     def size(cls, plan: Plan) -> int:
-        """Indices of the pairs, and the cells that they fill."""
-        return len(plan.families.neuron) * (24 + 24 * _CELLS)
+        families = plan.families
+        return 0 if families is None else super().size(replace(plan, pair_neuron=families.neuron))
 
     def roles(self, batch: BatchEnd) -> tuple[Int[Tensor, " row"], Int[Tensor, " row"]]:
-        """The families of what is really next and of what is predicted."""
         return self.family_of[batch.ready.actual], self.family_of[batch.predicted]
 
 

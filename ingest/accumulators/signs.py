@@ -50,13 +50,7 @@ class SignCases(Statistic):
 
     @classmethod
     def make(cls, plan: Plan) -> SignCases | None:
-        """One for every neuron, if the run asks for it."""
         return cls(plan.n_layers, plan.d_mlp, plan.device) if plan.settings.sign_cases else None
-
-    @classmethod
-    def size(cls, plan: Plan) -> int:
-        """Four numbers a case."""
-        return plan.n_neurons * 28 * len(CASES) if plan.settings.sign_cases else 0
 
     def update_sides(
         self,
@@ -92,7 +86,6 @@ class SignCases(Statistic):
         return torch.unique(self.key[self.n > 0] // _POSITIONS).cpu().numpy()
 
     def merge(self, other: SignCases) -> None:
-        """Add another over other positions."""
         self.n += other.n
         self.total += other.total
         self._take(slice(None), slice(None), other.greatest, other.key)
@@ -121,7 +114,6 @@ class SignCases(Statistic):
 
     @classmethod
     def from_rows(cls, span: Span) -> SignCases:
-        """The neurons of a span."""
         cases = cls(1, span.high - span.low, first_neuron=span.low)
         neuron, gate, read, n, mean, extreme, text, position = span.arrays(
             "sign_case", "neuron_id", "gate_positive", "in_positive", "n", "activation_mean", "activation_extreme",

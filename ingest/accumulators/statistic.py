@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -52,7 +52,8 @@ class StreamSettings:
 class Plan:
     """What a run's statistics are made for: the model's size, the settings, and the pairs to count.
 
-    `staged`: whether examples are put aside until the end of the forward pass.
+    `families`: the (neuron, family) pairs to count beside the pairs; None: none.
+    `staged`: whether examples are put aside until the end of the forward pass; the device decides unless it is given.
     """
 
     n_layers: int
@@ -61,8 +62,8 @@ class Plan:
     settings: StreamSettings
     pair_neuron: Int[np.ndarray, " pair"]
     pair_token: Int[np.ndarray, " pair"]
-    families: NeuronFamilies
-    staged: bool
+    families: NeuronFamilies | None = None
+    staged: bool | None = None
 
     @property
     def n_neurons(self) -> int:
@@ -144,9 +145,10 @@ class Statistic(ABC):
         """An empty one for a run; None where the run has none."""
 
     @classmethod
-    @abstractmethod
     def size(cls, plan: Plan) -> int:
         """Bytes it holds on the device at the end of a run, about."""
+        empty = cls.make(replace(plan, device=torch.device("meta")))
+        return 0 if empty is None else sum(tensor.nbytes for tensor in empty.state_dict().values())
 
     def update_layer(self, batch: LayerBatch) -> None:  # noqa: B027
         """Take in one layer of a batch. The host must not wait for the device here."""

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
-
-import numpy as np
-from jaxtyping import Int
-
 from ingest.accumulators.activations import ActivationStatistics
 from ingest.accumulators.counts import TokenCounts
 from ingest.accumulators.example_kinds import Examples
 from ingest.accumulators.pair_metrics import PairMetrics
 from ingest.accumulators.predictions import FamilyHistogram, PredictionHistogram
 from ingest.accumulators.signs import SignCases
-from ingest.accumulators.statistic import Plan, Rows, Statistic
+from ingest.accumulators.statistic import Plan, Statistic
 
 STATISTICS: tuple[type[Statistic], ...] = (
     ActivationStatistics,  # First: it fills the bins and extremes that the others read.
@@ -26,24 +20,8 @@ STATISTICS: tuple[type[Statistic], ...] = (
 )
 
 
-class Derived(Protocol):
-    """A table that follows from the statistics of some neurons and their candidate pairs."""
-
-    tables: dict[str, tuple[str, ...]]
-    laws: dict[str, str]
-
-    @staticmethod
-    def rows(
-        statistics: Mapping[str, Statistic],
-        neuron: Int[np.ndarray, " pair"],
-        token: Int[np.ndarray, " pair"],
-        *,
-        gated: bool,
-    ) -> Rows:
-        """The rows of its tables."""
-
-
-DERIVED: tuple[type[Derived], ...] = (PairMetrics,)
+DERIVED = (PairMetrics,)
+"""Tables that follow from the statistics of some neurons."""
 
 
 def make_statistics(plan: Plan) -> dict[str, Statistic]:
