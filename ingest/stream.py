@@ -28,7 +28,7 @@ from ingest.tokens import TextBatch
 
 
 class Reader:
-    """Runs batches through a model into statistics, by name: they, and the texts that they cite, are its lasting state."""
+    """Runs batches through a model into statistics, by name; they and the texts they cite are all that lasts."""
 
     def __init__(self, model: LeanModel, plan: Plan) -> None:
         self.model, self.statistics, settings, device = model, make_statistics(plan), plan.settings, plan.device
