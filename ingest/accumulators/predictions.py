@@ -191,15 +191,13 @@ class FamilyHistogram(PredictionHistogram):
     def make(cls, plan: Plan) -> FamilyHistogram | None:
         if plan.families is None:
             return None
-        pairs = plan.families.neuron, plan.families.family
-        made = super().make(replace(plan, pair_neuron=pairs[0], pair_token=pairs[1]))
+        made = super().make(_of_families(plan))
         made.family_of = torch.from_numpy(np.append(plan.families.of_token, -1)).to(plan.device)
         return made
 
     @classmethod
     def size(cls, plan: Plan) -> int:
-        families = plan.families
-        return 0 if families is None else super().size(replace(plan, pair_neuron=families.neuron))
+        return 0 if plan.families is None else super().size(_of_families(plan))
 
     def roles(self, batch: BatchEnd) -> tuple[Int[Tensor, " row"], Int[Tensor, " row"]]:
         return self.family_of[batch.ready.actual], self.family_of[batch.predicted]
@@ -208,3 +206,8 @@ class FamilyHistogram(PredictionHistogram):
 def _cell(neuron: Int[Tensor, " item"], token: Int[Tensor, " item"], d_vocab: int) -> Int[Tensor, " item"]:
     """The number of bin 0 of a pair: below 2^63 for any model."""
     return (neuron.to(torch.int64) * d_vocab + token) * N_BINS
+
+
+def _of_families(plan: Plan) -> Plan:
+    """A plan whose pairs are those of neuron and family."""
+    return replace(plan, pair_neuron=plan.families.neuron, pair_token=plan.families.family)

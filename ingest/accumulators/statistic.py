@@ -60,8 +60,8 @@ class Plan:
     d_mlp: int
     device: torch.device
     settings: StreamSettings
-    pair_neuron: Int[np.ndarray, " candidate"]
-    pair_token: Int[np.ndarray, " candidate"]
+    pair_neuron: Int[np.ndarray, " pair"]
+    pair_token: Int[np.ndarray, " pair"]
     families: NeuronFamilies | None = None
     staged: bool | None = None
 
