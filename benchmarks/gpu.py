@@ -23,6 +23,7 @@ import torch
 
 from atlas.bins import N_BINS
 from benchmarks.syncs import SyncWatch
+from ingest.accumulators.statistic import Plan, StreamSettings
 from ingest.dataset import open_dataset
 from ingest.device import choose_device, choose_dtype
 from ingest.lean import LeanModel
@@ -32,7 +33,7 @@ from ingest.prefetch import prefetched
 from ingest.reduction import LayerSums, Runs, layer_reducer
 from ingest.reduction.exact import LIMBS
 from ingest.session import alone
-from ingest.stream import Reader, StreamSettings
+from ingest.stream import Reader
 from ingest.tokens import TextBatch, TextReport, batches, bos_for, iter_texts
 from ingest.weight_phase import WeightResult, run_weight_phase
 from ingest.weights import layer_weights, read_readout
@@ -201,8 +202,9 @@ def main() -> None:
         fingerprint=dataset.fingerprint, seed=0,
     )  # fmt: skip
     first = next(work)
-    Reader(lean, settings, pairs.neuron, pairs.token, staged=True).read(first)  # Compiles at first use.
-    reader = Reader(lean, settings, pairs.neuron, pairs.token, staged=True)
+    plan = Plan(lean.n_layers, lean.d_mlp, lean.device, settings, pairs.neuron, pairs.token, staged=True)
+    Reader(lean, plan).read(first)  # Compiles at first use.
+    reader = Reader(lean, plan)
     reduction(lean, first, dtype, device)
     activations(lean, reader, islice(work, options.batches), n_parameters, device)
     syncs(reader, first, device)

@@ -19,7 +19,7 @@ from hypothesis import settings
 from jaxtyping import install_import_hook
 
 # Shapes and dtypes in annotations are checked at every call, wherever tensors pass; before any of it is imported.
-_CHECKED = "accumulators binning congruence device example_table hashing keys lean merge pairs stream tables topk"
+_CHECKED = "accumulators binning congruence device hashing keys lean merge pairs stream tables topk"
 _CHECKED += " study weight_phase weights"
 install_import_hook([f"ingest.{name}" for name in _CHECKED.split()], "beartype.beartype")
 
