@@ -95,24 +95,27 @@ def ranked_pairs(
     """
     _check_sort(sort, PAIR_SORTS)
     p, t, n, m, e = PAIR_TABLE.c, TOKEN_TABLE.c, NAME_TABLE.alias("n").c, _METRIC.c, _EFFECT.c
-    columns = [p.rank, n.name.label("neuron"), t.text.label("token"), p.score, p.congruence, p.token_gap, p.neuron_gap,
-               t.n_predicted, t.n_actual, p.direction, p.neuron_id, p.token_id]  # fmt: skip
-    joined = PAIR_TABLE.join(TOKEN_TABLE, t.token_id == p.token_id).join(n.name.table, n.neuron_id == p.neuron_id)
-    if figures:
-        columns += [m.auroc_predicted, m.average_precision_predicted, e.probability_change]
-        side = sa.case((p.congruence < 0, "negative"), else_="positive") if atlas.info.gated else sa.literal("positive")
-        for other in (m, e):
-            same = (other.neuron_id == p.neuron_id) & (other.token_id == p.token_id) & (other.side == side)
-            joined = joined.outerjoin(other.side.table, same)
     order = [_order(t[sort] if sort in ("n_actual", "n_predicted") else p[sort], descending)]
-    return Composed(
-        sa.select(*columns)
-        .select_from(joined)
+    columns = (p.score, p.congruence, p.token_gap, p.neuron_gap, t.n_predicted, t.n_actual,
+               p.direction, p.neuron_id, p.token_id)  # fmt: skip
+    pairs = PAIR_TABLE.join(TOKEN_TABLE, t.token_id == p.token_id)
+    page = (
+        sa.select(p.rank, *columns)
+        .select_from(pairs)
         .where(p.direction == direction, *ranking_conditions(atlas, where, p.neuron_id, p.score))
         .order_by(*order, *([] if sort == "rank" else [p.rank]))
         .limit(limit)
         .offset(offset or None)
     )
+    pairs, measured = pairs.join(n.name.table, n.neuron_id == p.neuron_id), ()
+    if figures:
+        measured = (m.auroc_predicted, m.average_precision_predicted, e.probability_change)
+        side = sa.case((p.congruence < 0, "negative"), else_="positive") if atlas.info.gated else sa.literal("positive")
+        for other in (m, e):
+            same = (other.neuron_id == p.neuron_id) & (other.token_id == p.token_id) & (other.side == side)
+            pairs = pairs.outerjoin(other.side.table, same)
+    names = (n.name.label("neuron"), t.text.label("token"))
+    return Composed(page, page.with_only_columns(p.rank, *names, *columns, *measured).select_from(pairs))
 
 
 def exclusive_pairs(
@@ -135,7 +138,7 @@ def exclusive_pairs(
     page = ranked_pairs(atlas, direction, where, sort=sort, descending=descending, limit=limit, offset=offset)
     pairs = tuple(
         ExclusivePair(way, rank, neuron_ref(atlas, neuron_id), atlas.tokens[token_id], *gaps, score, actual, predicted)
-        for rank, _, _, score, *gaps, predicted, actual, way, neuron_id, token_id in page.rows(atlas)
+        for rank, score, *gaps, predicted, actual, way, neuron_id, token_id in page.rows(atlas)
     )
     p, t = PAIR_TABLE.c, TOKEN_TABLE.c
     total = sa.select(sa.func.count()).select_from(PAIR_TABLE.join(TOKEN_TABLE, p.token_id == t.token_id))

@@ -78,7 +78,8 @@ def ranked_statement(
         .offset(offset or None)
         .subquery("p")
     )
-    return Composed(_pairs(page).order_by(*_order(page, sort, descending)))
+    order = _order(page, sort, descending)
+    return Composed(_pairs(page).order_by(*order), named=_pairs(page, named=True).order_by(*order))
 
 
 def _conditions(atlas: Atlas, where: MetricFilter) -> list[sa.ColumnElement[bool]]:
@@ -129,13 +130,15 @@ def _of(atlas: Atlas, condition: sa.ColumnElement[bool]) -> list[PairMetric]:
     return _records(atlas, Composed(_pairs(_METRIC).where(condition).order_by(*order)))
 
 
-def _pairs(metrics: sa.FromClause) -> sa.Select:
-    """Rows of `pair_metric` with their names, congruence and source."""
-    m, c, n, t = metrics.c, _CANDIDATE.c, NAME_TABLE.alias("n").c, _TOKEN.c
-    columns = [n.name.label("neuron"), t.text.label("token"), m.side, c.congruence, c.source,
-               *(m[name] for name in METRIC_SORTS), m.neuron_id, m.token_id]  # fmt: skip
+def _pairs(metrics: sa.FromClause, *, named: bool = False) -> sa.Select:
+    """Rows of `pair_metric` with their congruence and source, and their names first."""
+    m, c = metrics.c, _CANDIDATE.c
+    columns = [m.side, c.congruence, c.source, *(m[name] for name in METRIC_SORTS), m.neuron_id, m.token_id]
     joined = metrics.join(_CANDIDATE, (c.neuron_id == m.neuron_id) & (c.token_id == m.token_id))
-    joined = joined.join(n.name.table, n.neuron_id == m.neuron_id).join(_TOKEN, t.token_id == m.token_id)
+    if named:
+        n, t = NAME_TABLE.alias("n").c, _TOKEN.c
+        columns = [n.name.label("neuron"), t.text.label("token"), *columns]
+        joined = joined.join(n.name.table, n.neuron_id == m.neuron_id).join(_TOKEN, t.token_id == m.token_id)
     return sa.select(*columns).select_from(joined)
 
 
@@ -144,5 +147,5 @@ def _records(atlas: Atlas, statement: Composed) -> list[PairMetric]:
         PairMetric(
             neuron_ref(atlas, neuron_id), atlas.tokens[token_id], side, congruence, tuple(source.split(",")), *rest
         )
-        for _, _, side, congruence, source, *rest, neuron_id, token_id in statement.rows(atlas)
+        for side, congruence, source, *rest, neuron_id, token_id in statement.rows(atlas)
     ]

@@ -69,17 +69,7 @@ def overview(atlas: Atlas) -> OverviewPage:
         layers=found.layers,
         kinds=tuple(queries.layer_kinds(atlas)),
         studies=queries.studies(atlas),
-        panels={
-            "notable": statements.NOTABLE.shown(limit=statements.MOST_NOTABLE),
-            "pairs": ranked_pairs(atlas, limit=_PAIRS).shown(),
-            "single": statements.SINGLE_TOKEN.shown(limit=statements.LISTED),
-            "hub_tokens": statements.HUB_TOKENS.shown(limit=statements.LISTED),
-            "hub_neurons": statements.HUB_NEURONS.shown(limit=statements.LISTED),
-            "layers": LAYERS.shown(first=0, last=atlas.info.n_layers - 1),
-            "kinds": layer_kinds_panel(),
-            "studies": STUDIES.shown(),
-            "provenance": statements.PROVENANCE.shown(),
-        },
+        panels=atlas.remembered("panels of the overview", lambda: _panels(atlas)),
         layer_charts=layer_charts(
             found.layers,
             atlas.info.model_name,
@@ -87,3 +77,17 @@ def overview(atlas: Atlas) -> OverviewPage:
             lambda neuron: urls.neuron(g.ref, neuron.layer, neuron.index),
         ),
     )
+
+
+def _panels(atlas: Atlas) -> dict[str, str]:
+    return {
+        "notable": statements.NOTABLE.shown(limit=statements.MOST_NOTABLE),
+        "pairs": ranked_pairs(atlas, limit=_PAIRS).shown(),
+        "single": statements.SINGLE_TOKEN.shown(limit=statements.LISTED),
+        "hub_tokens": statements.HUB_TOKENS.shown(limit=statements.LISTED),
+        "hub_neurons": statements.HUB_NEURONS.shown(limit=statements.LISTED),
+        "layers": LAYERS.shown(first=0, last=atlas.info.n_layers - 1),
+        "kinds": layer_kinds_panel(),
+        "studies": STUDIES.shown(),
+        "provenance": statements.PROVENANCE.shown(),
+    }
