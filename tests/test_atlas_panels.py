@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import pytest
-import sqlalchemy as sa
 
 from atlas import queries
 from atlas.measures import thresholds
-from atlas.panels import OVERVIEW_PANELS, neuron_panels, token_panels
-from atlas.panels.literal import literal, text, where
+from atlas.panels import neuron_panels, token_panels
 
 
 @pytest.mark.parametrize("neuron_id", [3, 60])
@@ -58,33 +56,3 @@ def test_a_tokens_panels(both):
         candidate.neuron.name for candidate in queries.token_candidates(atlas, 40)
     ]
     assert atlas.query(panels["numbers"]).rows[0][0] == 40
-
-
-def test_the_overviews_panels(both):
-    atlas, _ = both
-    found = queries.highlights(atlas)
-    rows = {name: atlas.query(sql).rows for name, sql in OVERVIEW_PANELS.items()}
-    pairs = queries.exclusive_pairs(atlas, limit=12).rows
-    assert [(row[0], row[1], row[3]) for row in rows["pairs"]] == [(p.rank, p.neuron.name, p.score) for p in pairs]
-    assert [row[0] for row in rows["single"]] == [neuron.name for neuron in found.single_token]
-    assert [row[0] for row in rows["hub_tokens"]] == [token.token.token_id for token in found.hub_tokens]
-    assert [row[0] for row in rows["hub_neurons"]] == [neuron.name for neuron in found.hub_neurons]
-    assert [row[3] for row in rows["layers"]] == pytest.approx([layer.best_congruence_mean for layer in found.layers])
-    assert len(rows["provenance"]) == 1
-
-
-def test_values_are_written_so_that_they_read_back(both):
-    _, connection = both
-    texts = ["it's", "100%", "back\\slash", 'quo"te', "ORDER  BY\nLIMIT x FROM y", ":name $name", "é\u202e"]
-    numbers = [0.1, -2.5e-7, 1e300, 16777217.0, 5]
-    columns = [sa.literal(value).label(f"c{place}") for place, value in enumerate([*texts, *numbers])]
-    written = literal(sa.select(*columns).where(sa.literal(1) == 1).limit(1))
-    assert connection.execute(written).fetchone() == (*texts, *numbers)
-    assert written.splitlines()[-2:] == ["WHERE 1 = 1", "LIMIT 1"]
-    assert connection.execute(f"SELECT {text(texts[0])}").fetchone()[0] == texts[0]
-
-
-def test_conditions_have_a_line_each():
-    a, b = sa.column("a"), sa.column("b")
-    assert where([]) == ""
-    assert where([a > 0.5, (b == "x") | b.is_(None)], "  ") == "\n  WHERE a > 0.5e0\n    AND (b = 'x' OR b IS NULL)"

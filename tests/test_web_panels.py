@@ -259,8 +259,8 @@ def test_a_layer(served):
     data, rows = answers(served, "/SLUG/L1.json?sort=activation_max&order=asc")
     assert [row[0] for row in rows["neurons"]] == [neuron["name"] for neuron in data["neurons"]["rows"]]
     layer = data["layer"]
-    assert rows["numbers"][0][:3] == (layer["n_neurons"], layer["n_dead"], layer["n_exclusive"])
-    assert rows["numbers"][0][3] == pytest.approx(layer["best_congruence_mean"])
+    assert rows["numbers"][0][1:4] == (layer["n_neurons"], layer["n_dead"], layer["n_exclusive"])
+    assert rows["numbers"][0][4] == pytest.approx(layer["best_congruence_mean"])
 
 
 @pytest.mark.parametrize("k", [1, 5])
@@ -320,9 +320,11 @@ def test_the_overviews_notable_neurons_and_layers(served):
         (item["pair"]["neuron"]["name"], item["tail_n"], pytest.approx(item["tail_fraction"]))
         for item in data["notable"]
     ]
-    assert [row[:3] for row in rows["layers"]] == [
-        (layer["layer"], layer["n_dead"], layer["n_exclusive"]) for layer in data["layers"]
+    assert [row[:4] for row in rows["layers"]] == [
+        (layer["layer"], layer["n_neurons"], layer["n_dead"], layer["n_exclusive"]) for layer in data["layers"]
     ]
+    (provenance,) = rows["provenance"]
+    assert {data["info"]["build_id"], data["info"]["n_positions"], data["info"]["command"]} <= set(provenance)
 
 
 def test_neurons_side_by_side(served):

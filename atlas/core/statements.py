@@ -18,10 +18,37 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.operators import and_
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from atlas.db import Atlas
 
 # Quoted text and comments are skipped; the rest may hold parameters.
 _PARAMETER = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|\$([a-z_]+)""")
+
+
+ANSWERED_FROM_MEMORY = {
+    "overview.kinds": "test_kinds_divide_layers_and_selections",
+    "overview.provenance": "test_the_overviews_notable_neurons_and_layers",
+    "neurons.neurons": "test_every_page_of_the_neurons",
+    "neurons.facets": "test_every_page_of_the_neurons",
+    "study.numbers": "test_the_panels_answer",
+    "study.direct": "test_the_panels_answer",
+    "study.curve": "test_the_panels_answer",
+    "neuron.studies": "test_where_neurons_and_tokens_stand_out",
+    "token.studies": "test_where_neurons_and_tokens_stand_out",
+    "search.tokens": "test_what_a_search_finds",
+    "search.texts": "test_what_a_search_finds",
+    "bridge_token.numbers": "test_its_sql_answers_what_the_pages_show",
+    "bridge_token.neurons": "test_its_sql_answers_what_the_pages_show",
+    "bridge_token.curves": "test_its_sql_answers_what_the_pages_show",
+    "bridge_token.metrics": "test_its_sql_answers_what_the_pages_show",
+    "bridge_compare.numbers": "test_its_sql_answers_what_the_pages_show",
+    "bridge_compare.histograms": "test_its_sql_answers_what_the_pages_show",
+    "bridge_compare.tokens": "test_its_sql_answers_what_the_pages_show",
+    "bridge_compare.curves": "test_its_sql_answers_what_the_pages_show",
+}
+"""Panels, by template and name, whose SQL is not what the page runs, and the test that holds both equal: the page
+answers from what it has in memory, by key instead of by place, or from several files."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +65,14 @@ class Statement:
         """
         return atlas.rows(self.sql, parameters) if parameters else atlas.rows(self.sql)
 
+    def arrays(self, atlas: Atlas, **parameters: Any) -> dict[str, np.ndarray]:
+        """Columns of the query on an atlas as NumPy arrays, masked where there are NULLs.
+
+        Raises:
+            QueryError: DuckDB refuses the query or fails at it.
+        """
+        return atlas.arrays(self.sql, parameters)
+
     def shown(self, **parameters: Any) -> str:
         """The query with its values written out: it runs as it is, on the file or in the console.
 
@@ -52,6 +87,8 @@ class Composed:
     """A query composed with SQLAlchemy Core."""
 
     select: sa.Select
+    named: sa.Select | None = None
+    """The same rows with names of neurons and texts of tokens, for `shown`; None: `select` has them."""
 
     def rows(self, atlas: Atlas) -> Sequence[tuple]:
         """Rows of the query on an atlas.
@@ -63,7 +100,7 @@ class Composed:
 
     def shown(self) -> str:
         """The query with its values written out and a line for each clause."""
-        return _lines(_rendered(self.select))
+        return _lines(_rendered(self.select if self.named is None else self.named))
 
 
 def literal(value: Any) -> str:
@@ -117,18 +154,26 @@ _WIDTH = 110
 
 
 def _lines(sql: str) -> str:
-    """A rendered SELECT, broken into a line for each clause."""
-    lines, depth, place = [""], 0, 0
+    """A rendered SELECT, broken into a line for each clause; a subquery behind FROM is indented."""
+    lines, place = [""], 0
+    subqueries: list[bool] = []  # whether each open bracket holds a subquery
     for part in _PARTS.finditer(sql):
         lines[-1] += sql[place : part.start()]
         place = part.end()
         token, clause, comma = part.groups()
-        depth += {"(": 1, ")": -1}.get(token, 0)
-        if clause and depth == 0:
-            lines.append(f"  {clause}" if clause == "AND" else clause)
-        elif comma and depth == 0 and len(lines[-1]) > _WIDTH - 30:
+        if token == "(":
+            subqueries.append(lines[-1].endswith("FROM ") and sql.startswith("SELECT", place))
+        indent, broken = "    " * sum(subqueries), all(subqueries)
+        if token == "(" and broken:
+            lines[-1] += "("
+            lines.append(indent)
+        elif token == ")" and subqueries.pop() and broken:
+            lines.append("    " * sum(subqueries) + ")")
+        elif clause and broken:
+            lines.append(indent + (f"  {clause}" if clause == "AND" else clause))
+        elif comma and broken and len(lines[-1]) > _WIDTH - 30:
             lines[-1] += ","
-            lines.append(" " * len("SELECT "))
+            lines.append(indent + " " * len("SELECT "))
         else:
             lines[-1] += token or (f" {clause}" if clause else ", ")
     return "\n".join([*lines[:-1], lines[-1] + sql[place:]])

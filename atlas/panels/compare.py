@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from atlas.panels.literal import numbers, wrapped
+from atlas.core.statements import wrapped
 from atlas.panels.pair import curves
 from atlas.panels.standing import standing
 
@@ -73,7 +73,7 @@ def compare_panels(
     pairs (neuron_id, token_id) whose curves are drawn."""
     if not neuron_ids:
         return {}
-    neurons = numbers(neuron_ids)
+    neurons = ", ".join(map(str, neuron_ids))
     by_neuron = ",\n       ".join(
         f'any_value(l.congruence) FILTER (l.neuron_id = {neuron_id}) AS "{name}"'
         for neuron_id, name in zip(neuron_ids, names, strict=True)

@@ -8,8 +8,8 @@ from atlas.panels.kind import kind_panel
 from atlas.panels.pair import CANDIDATES, EXCLUSIVE, curves
 from atlas.panels.sign import sign_cases_panel
 from atlas.panels.standing import standing
-from atlas.panels.study import stands_out_panel
 from atlas.panels.weights import similar_panel
+from atlas.queries.study import STANDS_OUT
 
 _TOKENS = """SELECT t."text" AS token, l.rank, l.congruence, l.token_id
 FROM neuron_token AS l JOIN token AS t USING (token_id)
@@ -85,7 +85,7 @@ def neuron_panels(
         "reads": _READS.format(neuron=neuron_id),
         "kind": kind_panel(neuron_id),
         "signs": sign_cases_panel(neuron_id),
-        "studies": stands_out_panel(neuron_id),
+        "studies": STANDS_OUT.shown(neuron=neuron_id),
         "alike": similar_panel(neuron_id, "out", 8),
         "numbers": standing([neuron_id]),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from atlas.panels.literal import numbers, text, wrapped
+from atlas.core.statements import literal, wrapped
 from atlas.queries.percentile import PERCENTILE_COLUMNS
 
 _STANDING = """WITH number AS (
@@ -33,6 +33,6 @@ def standing(neuron_ids: Sequence[int], columns: Sequence[str] = PERCENTILE_COLU
     return _STANDING.format(
         # UNPIVOT wants values of one type.
         columns=wrapped((f"{name}::DOUBLE AS {name}" for name in columns), 15),
-        names=wrapped(map(text, columns), 4),
-        neurons=numbers(neuron_ids),
+        names=wrapped(map(literal, columns), 4),
+        neurons=", ".join(map(str, neuron_ids)),
     )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from atlas.core.statements import literal
 from atlas.panels.family import family_panel, kin_panel
-from atlas.panels.literal import text
 from atlas.panels.pair import CANDIDATES, EXCLUSIVE, curves
-from atlas.panels.study import asks_for_panel
 from atlas.queries.family import BEST, SHARED
+from atlas.queries.study import ASKS_FOR
 
 KIN = 20
 """Tokens shown that share best neurons with one."""
@@ -35,7 +35,7 @@ def token_panels(token_id: int, neurons: Sequence[int] = ()) -> dict[str, str]:
     panels = {
         "relatives": _RELATIVES.format(token=token_id),
         "family": family_panel(token_id),
-        "studies": asks_for_panel(token_id),
+        "studies": ASKS_FOR.shown(token=token_id),
         "kin": kin_panel(token_id, BEST, SHARED, KIN),
         "pairs": EXCLUSIVE.format(key="token_id", value=token_id),
         "neurons": "\nUNION ALL\n".join(
@@ -52,4 +52,4 @@ def token_panels(token_id: int, neurons: Sequence[int] = ()) -> dict[str, str]:
 
 def token_choice_panel(wanted: str) -> str:
     """SQL of the tokens of exactly a text."""
-    return _OF_TEXT.format(text=text(wanted))
+    return _OF_TEXT.format(text=literal(wanted))

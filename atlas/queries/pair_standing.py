@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+from atlas.core.statements import Statement
 from atlas.db import Atlas
 from atlas.records import PairStanding
+
+PLACES = Statement("""SELECT n.name AS neuron, t."text" AS token, l.list, l.direction, l.rank, l.congruence
+FROM (
+    SELECT 'tokens of the neuron' AS list, neuron_id, token_id, direction, rank, congruence FROM neuron_token
+    WHERE neuron_id = $neuron AND token_id IN $tokens
+    UNION ALL
+    SELECT 'neurons of the token', neuron_id, token_id, direction, rank, congruence FROM token_neuron
+    WHERE neuron_id = $neuron AND token_id IN $tokens
+) AS l
+JOIN neuron AS n USING (neuron_id)
+JOIN token AS t USING (token_id)
+ORDER BY list_position($tokens, l.token_id), l.list DESC, l.rank""")
+"""Places of a neuron and tokens in each other's lists."""
+
+_LISTS = ("tokens of the neuron", "neurons of the token")
 
 _COMPUTED = """
 SELECT array_inner_product(n.w_out, t.readout)
@@ -14,15 +30,9 @@ FROM (SELECT w_out FROM neuron_weight WHERE neuron_id = ?) AS n,
 
 def pair_standing(atlas: Atlas, neuron_id: int, token_id: int) -> PairStanding:
     """How a neuron and a token stand to each other: read from the lists, computed from the weights where in neither."""
-    pair = (neuron_id, token_id)
+    rows = PLACES.rows(atlas, neuron=neuron_id, tokens=[token_id])
     # A list shorter than all there is may hold a token at both ends: the nearer end is the place.
-    of_neuron = atlas.rows(
-        "SELECT direction, rank, congruence FROM neuron_token WHERE neuron_id = ? AND token_id = ? ORDER BY rank", *pair
-    )
-    of_token = atlas.rows(
-        "SELECT direction, rank, congruence FROM token_neuron WHERE neuron_id = ? AND token_id = ? ORDER BY rank", *pair
-    )
-    listed = [*of_neuron, *of_token] or [(None, None, value) for (value,) in atlas.rows(_COMPUTED, *pair)]
-    congruence = listed[0][2] if listed else None
-    places = [rows[0][:2] if rows else (None, None) for rows in (of_neuron, of_token)]
-    return PairStanding(atlas.tokens[token_id], congruence, *places[0], *places[1])
+    places = {name: place for _, _, name, *place in reversed(rows)}
+    values = [row[-1] for row in rows] or [value for (value,) in atlas.rows(_COMPUTED, neuron_id, token_id)]
+    of_neuron, of_token = (places.get(name, (None, None, None))[:2] for name in _LISTS)
+    return PairStanding(atlas.tokens[token_id], values[0] if values else None, *of_neuron, *of_token)

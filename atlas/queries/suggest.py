@@ -7,8 +7,7 @@ from itertools import islice
 
 from atlas.db import Atlas
 from atlas.errors import NeuronNameError
-from atlas.names import parse_neuron
-from atlas.queries.atlas import neuron_ref
+from atlas.queries.atlas import named_ref
 from atlas.queries.search import best_token
 from atlas.records import NeuronRef, Suggestion
 from atlas.token_index import token_index
@@ -17,10 +16,9 @@ from atlas.token_index import token_index
 def named_neuron(atlas: Atlas, text: str) -> NeuronRef | None:
     """The neuron that a text spells, if this model has it."""
     try:
-        layer, index = parse_neuron(text, atlas.info.n_layers, atlas.info.d_mlp)
+        return named_ref(atlas, text)
     except NeuronNameError:
         return None
-    return neuron_ref(atlas, layer * atlas.info.d_mlp + index)
 
 
 def suggestions(atlas: Atlas, text: str, limit: int) -> list[Suggestion]:

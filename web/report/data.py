@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from atlas import Atlas, queries
 from atlas.metrics import MIN_SUPPORT, metric_sides
-from atlas.panels import correlations_panels, curves, family_curves_panel, prediction_panels
+from atlas.panels.family import family_curves_panel
+from atlas.panels.pair import curves
 from atlas.queries.pair_effect import effects_sql
+from atlas.queries.predictiveness_sql import contradictions_sql, density_sql, rows_sql
 from atlas.records import MetricChoice
 from web.charts import criteria_chart, curves_chart, layer_correlations_chart, pair_density_chart
 from web.report.block import Panel, Section, panel
@@ -84,19 +86,21 @@ def _compared(atlas: Atlas, choice: MetricChoice, whole: bool) -> list[Panel]:
         return [Panel(f"Rank correlations, {name}", ("Too few pairs have support.",))]
     charts = (criteria_chart(found, choice, model), layer_correlations_chart(found, choice, model))
     words = tuple(correlation_words(found, choice))
-    sql = correlations_panels(choice)["pairs"]
     drawn = charts[:1] if choice.pairs == "exclusive" else charts  # too few pairs for layers
-    panels = [Panel(f"Rank correlations, {name}", words, sql, None, drawn)]
+    panels = [Panel(f"Rank correlations, {name}", words, rows_sql(choice, named=True), None, drawn)]
     if not whole:
         return panels
     cells = queries.metric_density(atlas, choice)
     denied, kept = queries.contradictions(atlas, choice, LISTED)
     density = pair_density_chart(choice, cells, denied, kept, model, lambda pair: "")
-    queries_of = prediction_panels(choice, LISTED, LISTED)
     return [
-        panel(atlas, "All pairs", queries_of["density"], charts=(density,), table=False),
+        panel(atlas, "All pairs", density_sql(choice), charts=(density,), table=False),
         *panels,
-        panel(atlas, "Pairs whose weights promise and whose data deny, and the reverse", queries_of["contradictions"]),
+        panel(
+            atlas,
+            "Pairs whose weights promise and whose data deny, and the reverse",
+            contradictions_sql(choice, LISTED),
+        ),
     ]
 
 
@@ -108,17 +112,14 @@ def effects(atlas: Atlas) -> Section:
             "What the neurons cause",
             ("Nothing was ablated in this atlas: `atlas effects FILE` measures it. Correlation alone is not cause.",),
         )
-    named = f"""WITH e AS (
+    sql = f"""SELECT neuron, token, side, n_positions, probability, probability_change, probability_change_low AS low,
+       probability_change_high AS high, rank_change, logit_change, direct_effect, auroc_predicted AS auroc
+FROM (
 {effects_sql(limit=20)}
-)
-SELECT n.name AS neuron, t."text" AS token, e.side, e.n_positions, e.probability, e.probability_change,
-       e.probability_change_low AS low, e.probability_change_high AS high, e.rank_change, e.logit_change,
-       e.direct_effect, e.auroc_predicted AS auroc
-FROM e JOIN neuron AS n USING (neuron_id) JOIN token AS t USING (token_id)
-ORDER BY e.probability_change, e.neuron_id, e.token_id, e.side"""
+)"""
     return Section(
         "What the neurons cause",
         (effect_words(found.rows, found.total),
          "Neurons were mean-ablated at positions of stored texts where they fire; changes are after minus before."),
-        (panel(atlas, "Tokens that lose most", named),),
+        (panel(atlas, "Tokens that lose most", sql),),
     )  # fmt: skip

@@ -6,7 +6,6 @@ from typing import Any
 
 from atlas import Atlas, queries
 from atlas.measures import lens_jumps
-from atlas.panels import study_panels
 from atlas.records import Study
 from web.charts import (
     ablation_chart,
@@ -19,7 +18,7 @@ from web.charts import (
 )
 from web.charts.heat import KINDS
 from web.report.block import Panel, Section, panel
-from web.views.study import position_labels
+from web.views.study import layer_steps, position_labels, study_panels
 from web.views.study_words import say
 
 _PATCHING = frozenset(name for name, _, _ in KINDS.values())
@@ -42,15 +41,13 @@ def studies(atlas: Atlas) -> list[Section]:
 def _section(atlas: Atlas, study: Study) -> Section:
     name, model, n_layers = study.name, atlas.info.model_name, atlas.info.n_layers
     prompts = queries.study_prompts(atlas, name).rows
-    lens = queries.steps_of(atlas, name, "logit_lens")
+    lens, patches, ablations = layer_steps(atlas, name)
     jumps = lens_jumps(lens)
-    patches = {kind: queries.steps_of(atlas, name, kind) for kind in KINDS}
     neurons = queries.study_neurons(atlas, study, 20)
-    ablations = queries.steps_of(atlas, name, "ablation")
     sayings = say(study, jumps, patches, neurons, ablations)
     labels = position_labels(study, prompts, {step.position for steps in patches.values() for step in steps})
     reach = reach_of(list(patches.values()))
-    sql = study_panels(name)
+    sql = study_panels(study, prompts)
 
     def part(title: str, query: str, said: str, *charts: Any, table: bool = False) -> Panel:
         return panel(

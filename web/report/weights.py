@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from atlas import Atlas, queries
-from atlas.panels import OVERVIEW_PANELS, centring_panels, hub_panels, layer_kinds_panel
+from atlas.panels.hub import centring_panels, hub_panels
+from atlas.panels.kind import layer_kinds_panel
+from atlas.queries.pair import ranked_pairs
 from atlas.unfinished import count_words, unfinished_words
 from web.charts import occurrence_chart
 from web.report.block import Section, panel
@@ -57,7 +59,7 @@ def exclusive_pairs(atlas: Atlas) -> Section:
         tuple(said),
         (
             panel(atlas, "How many", _COUNTS),
-            panel(atlas, "The best by score", OVERVIEW_PANELS["pairs"].replace("LIMIT 12", "LIMIT 20")),
+            panel(atlas, "The best by score", ranked_pairs(atlas, limit=20).shown()),
         ),
     )
 

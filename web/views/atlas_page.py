@@ -9,7 +9,11 @@ from typing import Any
 from flask import Blueprint, g
 
 from atlas import Atlas, queries
-from atlas.panels import OVERVIEW_PANELS
+from atlas.panels.kind import layer_kinds_panel
+from atlas.queries import overview as statements
+from atlas.queries.layer import LAYERS
+from atlas.queries.pair import ranked_pairs
+from atlas.queries.study import STUDIES
 from atlas.records import AtlasInfo, ExclusivePair, LayerKinds, LayerSummary, Neuron, Notable, Study, TokenRow
 from web import urls
 from web.charts import Chart, layer_charts
@@ -65,7 +69,7 @@ def overview(atlas: Atlas) -> OverviewPage:
         layers=found.layers,
         kinds=tuple(queries.layer_kinds(atlas)),
         studies=queries.studies(atlas),
-        panels=OVERVIEW_PANELS,
+        panels=atlas.remembered("panels of the overview", lambda: _panels(atlas)),
         layer_charts=layer_charts(
             found.layers,
             atlas.info.model_name,
@@ -73,3 +77,17 @@ def overview(atlas: Atlas) -> OverviewPage:
             lambda neuron: urls.neuron(g.ref, neuron.layer, neuron.index),
         ),
     )
+
+
+def _panels(atlas: Atlas) -> dict[str, str]:
+    return {
+        "notable": statements.NOTABLE.shown(limit=statements.MOST_NOTABLE),
+        "pairs": ranked_pairs(atlas, limit=_PAIRS).shown(),
+        "single": statements.SINGLE_TOKEN.shown(limit=statements.LISTED),
+        "hub_tokens": statements.HUB_TOKENS.shown(limit=statements.LISTED),
+        "hub_neurons": statements.HUB_NEURONS.shown(limit=statements.LISTED),
+        "layers": LAYERS.shown(first=0, last=atlas.info.n_layers - 1),
+        "kinds": layer_kinds_panel(),
+        "studies": STUDIES.shown(),
+        "provenance": statements.PROVENANCE.shown(),
+    }

@@ -8,7 +8,7 @@ from flask import Blueprint, current_app, request
 
 from atlas import Atlas, queries
 from atlas.display import show_token
-from atlas.panels import bridge_token_panels
+from atlas.queries.bridge import bridge_token_panels
 from atlas.records import AtlasInfo, AtlasPair, BridgeToken
 from web import urls
 from web.charts import Chart, curve_charts

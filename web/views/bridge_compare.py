@@ -16,7 +16,7 @@ from werkzeug.wrappers import Response
 from atlas import Atlas, queries
 from atlas.display import show_token
 from atlas.names import neuron_name, parse_neuron
-from atlas.panels import bridge_compare_panels
+from atlas.queries.bridge import bridge_compare_panels
 from atlas.records import AtlasInfo, Candidate, Curve, Neuron, Percentile, SharedRow, SharedSpelling
 from web import urls
 from web.charts import Chart, curve_charts, histograms_chart

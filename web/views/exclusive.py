@@ -10,7 +10,7 @@ from typing import Any
 from flask import Blueprint, Response, g
 
 from atlas import Atlas, queries
-from atlas.panels import exclusive_panel
+from atlas.queries.pair import ranked_tokens
 from atlas.records import Listing
 from web import urls
 from web.exports import csv_answer
@@ -69,14 +69,14 @@ def exclusive(atlas: Atlas) -> ExclusivePage:
         page=ranking.page,
         definitions=queries.column_comments(atlas, "token_exclusivity"),
         panels={
-            "tokens": exclusive_panel(
+            "tokens": ranked_tokens(
                 atlas,
                 ranking.where,
                 sort=ranking.sort,
                 descending=ranking.descending,
                 limit=PER_PAGE,
                 offset=ranking.offset,
-            )
+            ).shown()
         },
     )
 

@@ -9,7 +9,8 @@ from werkzeug.wrappers import Response
 
 from atlas import Atlas, queries
 from atlas.errors import NeuronNameError
-from atlas.panels import layer_panels
+from atlas.panels.kind import layer_kinds_panel
+from atlas.queries.layer import LAYERS, layer_statement
 from atlas.records import LayerKinds, LayerSummary, Listing
 from web import urls
 from web.page import AtlasPage, atlas_fields, doc, like_request, page, query_choice, query_int
@@ -65,5 +66,9 @@ def layer(atlas: Atlas, name: str) -> LayerPage | Response:
         order=order,
         sorts=queries.NEURON_SORTS,
         page=number_of_page,
-        panels=layer_panels(number, **shown),
+        panels={
+            "kinds": layer_kinds_panel(number),
+            "numbers": LAYERS.shown(first=number, last=number),
+            "neurons": layer_statement(atlas, number, **shown).shown(),
+        },
     )

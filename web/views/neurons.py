@@ -9,7 +9,8 @@ from flask import Blueprint, Response, g, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from atlas import Atlas, queries
-from atlas.panels import facets_panel, neurons_panel
+from atlas.queries.neuron_facets import facets_sql
+from atlas.queries.neuron_index import neurons_statement
 from atlas.records import NeuronIndex, NeuronSelection
 from web import urls
 from web.caching import lasting, not_modified, validated
@@ -135,15 +136,16 @@ def _page(atlas: Atlas, state: NeuronsState) -> NeuronsPage:
         csv=urls.csv(first.url(g.ref)),
         all=urls.json(urls.neurons(g.ref, **first.query(), all=1)),
         panels={
-            "facets": facets_panel(state.selection),
+            "facets": facets_sql(state.selection),
             # By place, not by key: people read it, and the rows are the same.
-            "neurons": neurons_panel(
+            "neurons": neurons_statement(
+                atlas,
                 state.selection,
                 sort=state.sort,
                 descending=state.order == "desc",
                 limit=len(found.rows) or PER_PAGE,
                 offset=found.offset if found.rows else found.total,
-            ),
+            ).shown(),
         },
     )
 

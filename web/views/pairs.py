@@ -10,8 +10,8 @@ from typing import Any
 from flask import Blueprint, Response, g
 
 from atlas import Atlas, queries
-from atlas.panels import curves as curves_panel
-from atlas.panels import pairs_panel
+from atlas.panels.pair import curves as curves_panel
+from atlas.queries.pair import ranked_pairs
 from atlas.records import Curve, Listing, PairFigures
 from web import urls
 from web.charts import Chart, curves_chart
@@ -83,10 +83,10 @@ def pairs(atlas: Atlas) -> PairsPage:
     first = listing if ranking.page == 1 else _found(atlas, direction, ranking, MAX_CURVES, 0)
     curves = tuple(queries.pair_curves(atlas, first.rows[:MAX_CURVES]))
     panels = {
-        "pairs": pairs_panel(
+        "pairs": ranked_pairs(
             atlas, direction, ranking.where, sort=ranking.sort, descending=ranking.descending,
-            limit=PER_PAGE, offset=ranking.offset,
-        )
+            limit=PER_PAGE, offset=ranking.offset, figures=True,
+        ).shown()
     }  # fmt: skip
     if curves:
         drawn = [(curve.candidate.neuron.neuron_id, curve.candidate.token.token_id) for curve in curves]

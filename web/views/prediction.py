@@ -8,7 +8,8 @@ from flask import Blueprint, g
 
 from atlas import Atlas, queries
 from atlas.metrics import MIN_SUPPORT, OUTCOMES, metric_sides
-from atlas.panels import correlations_panels, prediction_panels
+from atlas.queries.pair_effect import effects_sql
+from atlas.queries.predictiveness_sql import contradictions_sql, density_sql, rows_sql, support_sql
 from atlas.records import ComparedPair, Correlations, DensityCell, Listing, MetricChoice, MetricSupport
 from web import urls
 from web.charts import Chart, criteria_chart, layer_correlations_chart, pair_density_chart
@@ -136,7 +137,12 @@ def prediction(atlas: Atlas) -> PredictionPage:
         effects=effects,
         effects_said=effect_words(effects.rows, effects.total) if effects.total else "",
         definitions=queries.column_comments(atlas, "pair_effect"),
-        panels=prediction_panels(choice, LISTED, EFFECTS),
+        panels={
+            "support": support_sql(choice),
+            "density": density_sql(choice),
+            "contradictions": contradictions_sql(choice, LISTED),
+            "effects": effects_sql(limit=EFFECTS),
+        },
     )
 
 
@@ -155,5 +161,5 @@ def correlations(atlas: Atlas) -> CorrelationsPage:
         correlations=found,
         said=correlation_words(found, choice),
         charts=(criteria_chart(found, choice, model), layer_correlations_chart(found, choice, model)) if known else (),
-        panels=correlations_panels(choice),
+        panels={"pairs": rows_sql(choice, named=True)},
     )

@@ -11,7 +11,7 @@ from flask import Blueprint, Response, g
 
 from atlas import Atlas, queries
 from atlas.metrics import metric_sides
-from atlas.panels import predictive_panel
+from atlas.queries.pair_metric import ranked_statement
 from atlas.records import Bound, Listing, MetricFilter
 from web import urls
 from web.exports import csv_answer
@@ -119,10 +119,10 @@ def predictive(atlas: Atlas) -> PredictivePage:
         columns=tuple((f"{name}_{asked.outcome}", name.replace("_", " ")) for name in SHOWN),
         definitions=queries.column_comments(atlas, "pair_metric"),
         panels={
-            "pairs": predictive_panel(
+            "pairs": ranked_statement(
                 atlas, asked.where, sort=ranking.sort, descending=ranking.descending,
                 limit=PER_PAGE, offset=ranking.offset,
-            )
+            ).shown()
         },
     )  # fmt: skip
 

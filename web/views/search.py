@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response
 
 from atlas import Atlas, queries
 from atlas.display import read_shown
-from atlas.panels import search_panels
+from atlas.queries.search import search_panels
 from atlas.records import NeuronRef, TextMatches, TokenMatches
 from atlas.text_index import MIN_LETTERS
 from web import urls
@@ -96,7 +96,7 @@ def search() -> SearchPage | Response:
                 neuron=neuron,
                 tokens=tokens,
                 texts=queries.text_matches(atlas, phrase, MAX_NEURONS),
-                panels=search_panels(query, has_bos=atlas.info.bos_token_id is not None, limit=MAX_NEURONS),
+                panels=search_panels(atlas, query, MAX_NEURONS),
             )
             for atlas, neuron, tokens in named
         ),
