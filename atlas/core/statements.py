@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -22,11 +23,16 @@ if TYPE_CHECKING:
 
 # Quoted text and comments are skipped; the rest may hold parameters.
 _PARAMETER = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|\$([a-z_]+)""")
+_FOR_READERS = re.compile(r"/\*\+(.*?)\*/", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Statement:
-    """A fixed query. Its parameters are written `$name`."""
+    """A fixed query. Its parameters are written `$name`.
+
+    A part between `/*+` and `*/` is for readers: the names, texts and order that the program has in memory, whose joins
+    would double the cost of a point lookup. DuckDB skips it as a comment when the query runs; `shown` writes it out.
+    """
 
     sql: str
 
@@ -44,7 +50,60 @@ class Statement:
         Raises:
             KeyError: a parameter has no value.
         """
-        return _PARAMETER.sub(lambda part: literal(parameters[part[1]]) if part[1] else part[0], self.sql)
+        return "".join(text if name is None else literal(parameters[name]) for text, name in _pieces(self.sql))
+
+
+ANSWERED_FROM_MEMORY = {
+    "neuron: place": "test_web_panels.test_a_neurons_numbers_place_and_guard",
+    "neuron: guard": "test_web_panels.test_a_neurons_numbers_place_and_guard",
+    "neuron: numbers": "test_web_panels.test_a_neurons_numbers_place_and_guard",
+    "neuron: kind": "test_atlas_kinds.test_kinds",
+    "neuron: predicts": "test_atlas_panels.test_a_neurons_panels",
+    "neuron: threshold": "test_atlas_panels.test_a_neurons_panels",
+    "neuron: texts": "test_atlas_panels.test_a_neurons_panels",
+    "neuron: alike": "test_web_panels.test_what_scans_the_weights",
+    "neuron_tokens: spread": "test_web_panels.test_what_scans_the_weights",
+    "neuron_tokens: top": "test_web_panels.test_what_scans_the_weights",
+    "neuron_tokens: bottom": "test_web_panels.test_what_scans_the_weights",
+    "similar: similar": "test_web_panels.test_what_scans_the_weights",
+    "token_neurons: layers": "test_web_panels.test_what_scans_the_weights",
+    "token_neurons: outliers": "test_web_panels.test_what_scans_the_weights",
+    "neuron_family: top": "test_atlas_families.test_the_sql_of_a_familys_curve",
+    "neuron_family: bottom": "test_atlas_families.test_the_sql_of_a_familys_curve",
+    "token: relatives": "test_web_panels.test_a_tokens_curves_and_relatives",
+    "token: curves": "test_web_panels.test_a_tokens_curves_and_relatives",
+    "token: kin": "test_atlas_families.test_kin_share_best_neurons",
+    "reduced_tokens: ranked": "test_atlas_kinds.test_reduced_congruence",
+    "reduced_neurons: ranked": "test_atlas_kinds.test_reduced_congruence",
+    "reduced_hubs: occurrence": "test_atlas_kinds.test_reduced_hubs",
+    "reduced_hubs: plain": "test_atlas_kinds.test_reduced_hubs",
+    "reduced_hubs: reduced": "test_atlas_kinds.test_reduced_hubs",
+    "hubs: occurrence": "test_web_panels.test_hubs",
+    "hubs: distribution": "test_web_panels.test_hubs",
+    "centring: centred": "test_web_panels.test_centring",
+    "centring: uncentred": "test_web_panels.test_centring",
+    "compare: numbers": "test_web_panels.test_neurons_side_by_side",
+    "compare: percentiles": "test_web_panels.test_neurons_side_by_side",
+    "compare: cosines": "test_web_panels.test_neurons_side_by_side",
+    "compare: histograms": "test_web_panels.test_neurons_side_by_side",
+    "compare: texts": "test_web_panels.test_neurons_side_by_side",
+    "compare: curves": "test_web_panels.test_neurons_side_by_side",
+    "pairs: curves": "test_web_panels.test_pairs",
+    "layer: kinds": "test_atlas_kinds.test_kinds_divide_layers_and_selections",
+}
+"""Panels, by template and name, whose SQL is not what the page runs, and the test that holds both equal: the page
+answers from arrays that are read once in a process, or from rows that it has read already."""
+
+
+@cache
+def _pieces(sql: str) -> tuple[tuple[str, str | None], ...]:
+    """A statement for readers, cut at its parameters: (text, None) and ("", name)."""
+    sql, pieces, place = _FOR_READERS.sub(r"\1", sql), [], 0
+    for parameter in _PARAMETER.finditer(sql):
+        if parameter[1]:
+            pieces += [(sql[place : parameter.start()], None), ("", parameter[1])]
+            place = parameter.end()
+    return (*pieces, (sql[place:], None))
 
 
 @dataclass(frozen=True)

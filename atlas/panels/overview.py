@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from atlas.panels.kind import layer_kinds_panel
 from atlas.panels.study import STUDIES_PANELS
+from atlas.queries.kind import LAYER_KINDS
 from atlas.queries.overview import MIN_PREDICTED
 
 PAIRED = """paired AS (
@@ -70,7 +70,7 @@ SELECT layer, count(*) FILTER (dead) AS dead, coalesce(any_value(exclusive_pairs
 FROM neuron LEFT JOIN paired USING (layer)
 GROUP BY layer
 ORDER BY layer""",
-    "kinds": layer_kinds_panel(),
+    "kinds": LAYER_KINDS.shown(),
     **STUDIES_PANELS,
     "provenance": "SELECT * EXCLUDE (readout_mean) FROM atlas",
 }

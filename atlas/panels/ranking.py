@@ -5,9 +5,9 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from atlas.db import Atlas
-from atlas.panels.kind import layer_kinds_panel
 from atlas.panels.literal import literal, where
 from atlas.panels.overview import PAIRED
+from atlas.queries.kind import KINDS_OF_LAYER
 from atlas.queries.layer import NEURON_SORTS
 from atlas.queries.neuron_facets import FREQUENT_TOKENS
 from atlas.queries.neuron_index import INDEX_SORTS, NEURON_TABLE, neuron_conditions
@@ -161,5 +161,5 @@ def layer_panels(layer: int, *, sort: str, descending: bool, limit: int, offset:
     selection = NeuronSelection(layer_min=layer, layer_max=layer)
     columns = (NEURON_SORTS[0], "best_token_id", *NEURON_SORTS[1:3], "worst_token_id", *NEURON_SORTS[3:])
     neurons = neurons_panel(selection, columns, sort=sort, descending=descending, limit=limit, offset=offset)
-    kinds = layer_kinds_panel(layer)
+    kinds = KINDS_OF_LAYER.shown(layer=layer)
     return {"kinds": kinds, "numbers": _LAYER.format(paired=PAIRED, layer=layer), "neurons": neurons}

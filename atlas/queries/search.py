@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from atlas.core.statements import Statement
 from atlas.db import Atlas
 from atlas.display import read_shown
 from atlas.queries.atlas import neuron_ref
@@ -37,11 +38,15 @@ FROM (
 ORDER BY place, relative DESC, n_examples DESC, neuron_id
 """
 
+TOKENS_OF_TEXT = Statement("""SELECT token_id, "text" AS token, bytes, n_actual, n_predicted
+FROM token
+WHERE "text" = $text
+ORDER BY token_id""")
+
 
 def tokens_by_text(atlas: Atlas, text: str) -> list[Token]:
     """Tokens whose text is exactly this, leading space and all; several where bytes are not UTF-8 by themselves."""
-    rows = atlas.rows('SELECT token_id FROM token WHERE "text" = ? ORDER BY token_id', text)
-    return [atlas.tokens[token_id] for (token_id,) in rows]
+    return [atlas.tokens[token_id] for token_id, *_ in TOKENS_OF_TEXT.rows(atlas, text=text)]
 
 
 def containing_tokens(atlas: Atlas, text: str, limit: int = 50) -> list[Token]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from atlas import Atlas, queries
 from atlas.metrics import MIN_SUPPORT, metric_sides
-from atlas.panels import correlations_panels, curves, family_curves_panel, prediction_panels
+from atlas.panels import correlations_panels, prediction_panels
+from atlas.queries.family import FAMILY_CURVES
 from atlas.queries.pair_effect import effects_sql
+from atlas.queries.prediction import curves_shown
 from atlas.records import MetricChoice
 from web.charts import criteria_chart, curves_chart, layer_correlations_chart, pair_density_chart
 from web.report.block import Panel, Section, panel
@@ -34,7 +36,7 @@ def best_curves(atlas: Atlas) -> Section:
         "pairs", drawn, title=title, label=lambda c: f"{c.candidate.neuron.name} {c.candidate.token.shown}"
     )
     ids = [(item.pair.neuron.neuron_id, item.pair.token.token_id) for item in notable]
-    panels = [panel(atlas, "Prediction curves", curves(ids), charts=(chart,), table=False)]
+    panels = [panel(atlas, "Prediction curves", curves_shown(ids), charts=(chart,), table=False)]
     for item in notable[:2]:
         panels += _family(atlas, item.pair.neuron.neuron_id)
     return Section("Are they predicted where their neurons fire?", tuple(said), tuple(panels))
@@ -52,7 +54,7 @@ def _family(atlas: Atlas, neuron_id: int) -> list[Panel]:
         )
         found.append(
             panel(atlas, f"{item.neuron.name} and the family of {item.token.shown}",
-                  family_curves_panel(neuron_id, item.token.token_id), said)
+                  FAMILY_CURVES.shown(neuron_id=neuron_id, token_id=item.token.token_id), said)
         )  # fmt: skip
     return found
 
