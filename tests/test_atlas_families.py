@@ -11,7 +11,7 @@ import pytest
 
 from atlas import open_atlas, queries
 from atlas.errors import TokenError
-from atlas.queries.family import FAMILY, FAMILY_CURVES, KIN
+from atlas.queries.family import KIN
 from atlas.queries.sign import SIGN_CASES
 from tests.conftest import Built, build_tiny
 
@@ -54,9 +54,6 @@ def test_a_family_is_all_spellings(both):
         assert queries.has_family(atlas, token_id) == bool(found)
         families += bool(found)
     assert families > 10
-    member = next(t for t in tokens if queries.has_family(atlas, t))
-    answered = [row[3] for row in atlas.query(FAMILY.shown(token_id=member)).rows]
-    assert answered == [item.token.token_id for item in queries.family(atlas, member)]
     with pytest.raises(TokenError, match="no token 100000"):
         queries.family(atlas, 100_000)
 
@@ -98,17 +95,6 @@ def test_curves_of_families(both):
             assert one.tail.n_family == sum(cells.get((neuron_id, members, bin), (0, 0))[0] for bin in tail)
             seen[one.direction, one.tail.n_family > one.tail.n_token] += 1
     assert seen["top", True] + seen["bottom", True] > 0, "nowhere does a family add anything"
-
-
-def test_the_sql_of_a_familys_curve(both):
-    atlas, _ = both
-    found = [one for n in range(atlas.info.n_neurons) for one in queries.family_curves(atlas, n)]
-    one = max(found, key=lambda one: sum(point.n_predicted for point in one.points))
-    answered = atlas.query(FAMILY_CURVES.shown(neuron_id=one.neuron.neuron_id, token_id=one.token.token_id)).rows
-    for word, points in (("token", one.alone.points), ("family", one.points)):
-        assert [row[4:7] for row in answered if row[0] == word] == [
-            (point.n, point.n_predicted, point.n_actual) for point in points
-        ]
 
 
 def test_kin_share_best_neurons(both):
@@ -214,18 +200,6 @@ def test_pages(signed_path: Path):
     assert client.get("/tiny-signed/nothing/reduced").status_code == 404
     assert client.get("/tiny-signed/token/100000/reduced").status_code == 404
     atlas.close()
-
-
-def test_the_parts_have_sql_that_runs(app, client):
-    from tests.test_web_panels import Panels, bare
-
-    for slug in ("tiny-llama", "tiny-gpt2"):
-        atlas = app.extensions["atlases"][slug]
-        for path in ("/L1", "/L1N7/family", "/L1N7/reduced", "/token/40/reduced", "/hubs/reduced"):
-            text = client.get(f"/{slug}{path}").text
-            assert bare(text) == [], path
-            for sql in Panels(text).sql:
-                assert atlas.query(sql).columns, path
 
 
 def test_the_client_answers_the_same_from_a_file(signed_path: Path):

@@ -11,7 +11,7 @@ from atlas.panels import OVERVIEW_PANELS
 from atlas.panels.literal import literal, text, where
 from atlas.queries.example import TEXTS
 from atlas.queries.percentile import standing
-from atlas.queries.prediction import BEYOND, curves_shown
+from atlas.queries.prediction import BEYOND, CURVES, of_pairs
 from atlas.queries.spread import SIMILAR
 
 
@@ -21,7 +21,7 @@ def test_a_neurons_panels(both, neuron_id):
     bars, candidate = queries.histogram(atlas, neuron_id), queries.neuron_candidates(atlas, neuron_id)[0]
     (curve,) = queries.neuron_curves(atlas, neuron_id, [candidate], bars)
     token_id = candidate.token.token_id
-    assert [row[4:7] for row in atlas.query(curves_shown([(neuron_id, token_id)])).rows] == [
+    assert [row[4:7] for row in atlas.query(CURVES.shown(**of_pairs([candidate]))).rows] == [
         (point.n, point.n_predicted, point.n_actual) for point in curve.points
     ]
     for side in ("above", "below"):

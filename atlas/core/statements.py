@@ -54,45 +54,25 @@ class Statement:
 
 
 ANSWERED_FROM_MEMORY = {
-    "neuron: place": "test_web_panels.test_a_neurons_numbers_place_and_guard",
-    "neuron: guard": "test_web_panels.test_a_neurons_numbers_place_and_guard",
-    "neuron: numbers": "test_web_panels.test_a_neurons_numbers_place_and_guard",
+    "neuron: place, guard, numbers": "test_web_panels.test_a_neurons_numbers_place_and_guard",
+    "neuron: predicts, threshold, texts": "test_atlas_panels.test_a_neurons_panels",
     "neuron: kind": "test_atlas_kinds.test_kinds",
-    "neuron: predicts": "test_atlas_panels.test_a_neurons_panels",
-    "neuron: threshold": "test_atlas_panels.test_a_neurons_panels",
-    "neuron: texts": "test_atlas_panels.test_a_neurons_panels",
-    "neuron: alike": "test_web_panels.test_what_scans_the_weights",
-    "neuron_tokens: spread": "test_web_panels.test_what_scans_the_weights",
-    "neuron_tokens: top": "test_web_panels.test_what_scans_the_weights",
-    "neuron_tokens: bottom": "test_web_panels.test_what_scans_the_weights",
+    "layer: kinds": "test_atlas_kinds.test_kinds_divide_layers_and_selections",
+    "neuron: alike": "test_atlas_panels.test_a_neurons_panels",
     "similar: similar": "test_web_panels.test_what_scans_the_weights",
-    "token_neurons: layers": "test_web_panels.test_what_scans_the_weights",
-    "token_neurons: outliers": "test_web_panels.test_what_scans_the_weights",
-    "neuron_family: top": "test_atlas_families.test_the_sql_of_a_familys_curve",
-    "neuron_family: bottom": "test_atlas_families.test_the_sql_of_a_familys_curve",
+    "neuron_tokens: spread, top, bottom": "test_web_panels.test_what_scans_the_weights",
+    "token_neurons: layers, outliers": "test_web_panels.test_what_scans_the_weights",
     "token: relatives": "test_web_panels.test_a_tokens_curves_and_relatives",
-    "token: curves": "test_web_panels.test_a_tokens_curves_and_relatives",
     "token: kin": "test_atlas_families.test_kin_share_best_neurons",
     "reduced_tokens: ranked": "test_atlas_kinds.test_reduced_congruence",
     "reduced_neurons: ranked": "test_atlas_kinds.test_reduced_congruence",
-    "reduced_hubs: occurrence": "test_atlas_kinds.test_reduced_hubs",
-    "reduced_hubs: plain": "test_atlas_kinds.test_reduced_hubs",
-    "reduced_hubs: reduced": "test_atlas_kinds.test_reduced_hubs",
-    "hubs: occurrence": "test_web_panels.test_hubs",
-    "hubs: distribution": "test_web_panels.test_hubs",
-    "centring: centred": "test_web_panels.test_centring",
-    "centring: uncentred": "test_web_panels.test_centring",
-    "compare: numbers": "test_web_panels.test_neurons_side_by_side",
-    "compare: percentiles": "test_web_panels.test_neurons_side_by_side",
-    "compare: cosines": "test_web_panels.test_neurons_side_by_side",
-    "compare: histograms": "test_web_panels.test_neurons_side_by_side",
-    "compare: texts": "test_web_panels.test_neurons_side_by_side",
-    "compare: curves": "test_web_panels.test_neurons_side_by_side",
-    "pairs: curves": "test_web_panels.test_pairs",
-    "layer: kinds": "test_atlas_kinds.test_kinds_divide_layers_and_selections",
+    "reduced_hubs: occurrence, plain, reduced": "test_atlas_kinds.test_reduced_hubs",
+    "hubs: occurrence, distribution": "test_web_panels.test_hubs",
+    "centring: centred, uncentred": "test_web_panels.test_centring",
+    "compare: numbers, percentiles, histograms, texts": "test_web_panels.test_neurons_side_by_side",
 }
-"""Panels, by template and name, whose SQL is not what the page runs, and the test that holds both equal: the page
-answers from arrays that are read once in a process, or from rows that it has read already."""
+"""Panels, by template, whose SQL is not what the page runs, and the test that holds both equal: the page answers from
+arrays that are read once in a process, or from rows that it has read already."""
 
 
 @cache

@@ -9,9 +9,9 @@ from atlas.core.statements import Statement
 from atlas.db import Atlas
 from atlas.queries.atlas import neuron_ref
 from atlas.queries.hub import neuron_occurrences
-from atlas.queries.neuron import histogram, neuron
-from atlas.queries.prediction import curve_points, neuron_candidates, neuron_curves
-from atlas.records import CurvePoint, FamilyCurve, FamilyMember, FamilyTail, KinToken
+from atlas.queries.neuron import neuron
+from atlas.queries.prediction import curve_point, neuron_candidates
+from atlas.records import Curve, CurvePoint, FamilyCurve, FamilyMember, FamilyTail, KinToken
 
 TAIL = 100
 """Positions that the tail of an activation holds at least, in whole bins."""
@@ -27,16 +27,15 @@ FROM token_family AS f JOIN token_family AS m USING (family_id) JOIN token AS t 
 WHERE f.token_id = $token_id
 ORDER BY t.token_id""")
 
-FAMILY_CURVES = Statement("""SELECT 'token' AS counted, p.token, p.lower, p.upper, p.n, p.n_predicted, p.n_actual,
-       p.predicted_fraction
-FROM prediction_curve AS p
-WHERE p.neuron_id = $neuron_id AND p.token_id = $token_id
-UNION ALL
-SELECT 'family', f.family, f.lower, f.upper, f.n, f.n_predicted, f.n_actual, f.predicted_fraction
-FROM family_curve AS f
-WHERE f.neuron_id = $neuron_id AND f.family_id = (SELECT family_id FROM token_family WHERE token_id = $token_id)
-ORDER BY counted DESC, lower""")
-"""Curves of a token and of its family, of which `family_curves` makes the points from the neuron's histogram."""
+FAMILY_CURVES = Statement("""SELECT /*+b.lower, b.upper, */h.bin, h.n, coalesce(p.n_predicted, 0) AS n_predicted,
+       coalesce(p.n_actual, 0) AS n_actual, coalesce(f.n_predicted, 0) AS family_predicted,
+       coalesce(f.n_actual, 0) AS family_actual
+FROM activation_histogram AS h/*+ JOIN histogram_bin AS b USING (bin)*/
+LEFT JOIN prediction_histogram AS p ON p.neuron_id = h.neuron_id AND p.bin = h.bin AND p.token_id = $token_id
+LEFT JOIN family_histogram AS f ON f.neuron_id = h.neuron_id AND f.bin = h.bin
+    AND f.family_id = (SELECT family_id FROM token_family WHERE token_id = $token_id)
+WHERE h.neuron_id = $neuron_id
+ORDER BY h.bin""")
 
 # A neuron weighs less the more tokens have it among their best.
 KIN = Statement("""WITH best AS (
@@ -92,21 +91,15 @@ def family_curves(atlas: Atlas, neuron_id: int) -> list[FamilyCurve]:
     ends = {direction: token for direction, token in ends.items() if has_family(atlas, token.token_id)}
     if not ends:
         return []
-    bars = histogram(atlas, neuron_id)
-    candidates = [item for item in neuron_candidates(atlas, neuron_id) if item.token in ends.values()]
-    own = {curve.candidate.token: curve for curve in neuron_curves(atlas, neuron_id, candidates, bars)}
-    counted: dict[int, dict[int, tuple[int, int]]] = {}
-    rows = "SELECT family_id, bin, n_predicted, n_actual FROM family_histogram WHERE neuron_id = ?"
-    for family_id, bin, *counts in atlas.rows(rows, neuron_id):
-        counted.setdefault(family_id, {})[bin] = tuple(counts)
+    candidates = {item.token: item for item in neuron_candidates(atlas, neuron_id)}
     curves = []
     for direction, token in ends.items():
-        members = family(atlas, token.token_id)
-        alone = own[token]
-        points = curve_points(bars, counted.get(members[0].token.token_id, {}))
-        tail = _tail(alone.points, points, direction)
-        ref = neuron_ref(atlas, neuron_id)
-        curves.append(FamilyCurve(ref, token, direction, tuple(members), alone, points, tail))
+        rows = FAMILY_CURVES.rows(atlas, neuron_id=neuron_id, token_id=token.token_id)
+        own = tuple(curve_point(*row[:4]) for row in rows)
+        points = tuple(curve_point(*row[:2], *row[4:]) for row in rows)
+        members, alone = tuple(family(atlas, token.token_id)), Curve(candidates[token], own)
+        tail = _tail(own, points, direction)
+        curves.append(FamilyCurve(neuron_ref(atlas, neuron_id), token, direction, members, alone, points, tail))
     return curves
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from atlas.core.statements import Statement
 from atlas.db import Atlas
 from atlas.queries.atlas import neuron_ref
-from atlas.queries.neuron import finite_edges, histogram
+from atlas.queries.neuron import finite_edges
 from atlas.records import Candidate, Curve, CurvePoint, ExclusivePair, HistogramBar
 
 # A pair's totals over all bins are the token's own: every counted position is in some bin of a neuron.
@@ -26,12 +26,13 @@ ORDER BY c.congruence DESC, c.neuron_id, c.token_id"""
 NEURON_CANDIDATES = Statement(_CANDIDATES.format(unit="neuron_id"))
 TOKEN_CANDIDATES = Statement(_CANDIDATES.format(unit="token_id"))
 
-CURVES = Statement("""SELECT neuron, token, lower, upper, n, n_predicted, n_actual, predicted_fraction, actual_fraction
+CURVES = Statement("""SELECT /*+neuron, token, lower, upper, */n, n_predicted, n_actual, predicted_fraction,
+       actual_fraction, bin, neuron_id, token_id
 FROM prediction_curve
 WHERE neuron_id IN (SELECT unnest($neuron_ids)) AND token_id IN (SELECT unnest($token_ids))
   AND list_contains($pairs, [neuron_id, token_id])
 ORDER BY list_position($pairs, [neuron_id, token_id]), bin""")
-"""Curves of pairs [neuron_id, token_id], in their order; pages make them of histograms that they have read."""
+"""Curves of pairs [neuron_id, token_id], in their order."""
 
 _BEYOND = """SELECT sum(n) AS n, sum(n_predicted) AS n_predicted, sum(n_predicted) / sum(n) AS precision,
        sum(n_predicted) / (SELECT nullif(sum(n_predicted), 0) FROM prediction_histogram
@@ -46,11 +47,11 @@ BEYOND = {
 """What lies beyond an edge of a curve, by side; pages sum it over the curve that they have made."""
 
 
-def curves_shown(pairs: Iterable[tuple[int, int]]) -> str:
-    """The SQL of the curves of pairs (neuron_id, token_id), in their order."""
-    pairs = [list(pair) for pair in pairs]
+def of_pairs(candidates: Iterable[Candidate]) -> dict[str, list]:
+    """The parameters of CURVES for some pairs."""
+    pairs = [[candidate.neuron.neuron_id, candidate.token.token_id] for candidate in candidates]
     neurons, tokens = ([*dict.fromkeys(pair[place] for pair in pairs)] for place in (0, 1))
-    return CURVES.shown(neuron_ids=neurons, token_ids=tokens, pairs=pairs)
+    return {"neuron_ids": neurons, "token_ids": tokens, "pairs": pairs}
 
 
 def neuron_candidates(atlas: Atlas, neuron_id: int) -> list[Candidate]:
@@ -74,15 +75,9 @@ def _candidate(atlas: Atlas, row: tuple) -> Candidate:
     return Candidate(neuron_ref(atlas, neuron_id), atlas.tokens[token_id], congruence, sources, predicted, actual)
 
 
-def curve_points(bars: Iterable[HistogramBar], cells: Mapping[int, tuple[int, int]]) -> tuple[CurvePoint, ...]:
-    """A point for each bar of a neuron's histogram; `cells` are (n_predicted, n_actual) by bin."""
-    points = []
-    for bar in bars:
-        predicted, actual = cells.get(bar.bin, (0, 0))
-        points.append(
-            CurvePoint(bar.bin, *finite_edges(bar.bin), bar.n, predicted, actual, predicted / bar.n, actual / bar.n)
-        )
-    return tuple(points)
+def curve_point(bin: int, n: int, n_predicted: int, n_actual: int) -> CurvePoint:
+    """A point of a curve from what was counted in a bin."""
+    return CurvePoint(bin, *finite_edges(bin), n, n_predicted, n_actual, n_predicted / n, n_actual / n)
 
 
 def neuron_curves(
@@ -93,22 +88,20 @@ def neuron_curves(
     sql = "SELECT token_id, bin, n_predicted, n_actual FROM prediction_histogram WHERE neuron_id = ?"
     for token_id, bin, predicted, actual in atlas.rows(sql, neuron_id):
         cells.setdefault(token_id, {})[bin] = (predicted, actual)
-    return [Curve(item, curve_points(bars, cells.get(item.token.token_id, {}))) for item in candidates]
+    return [
+        Curve(item, tuple(curve_point(bar.bin, bar.n, *own.get(bar.bin, (0, 0))) for bar in bars))
+        for item in candidates
+        for own in (cells.get(item.token.token_id, {}),)
+    ]
 
 
 def token_curves(atlas: Atlas, candidates: Iterable[Candidate]) -> list[Curve]:
-    """Curves of some of a token's candidates, in their order: two point lookups for each."""
-    curves = []
-    for candidate in candidates:
-        neuron_id, token_id = candidate.neuron.neuron_id, candidate.token.token_id
-        cells = atlas.rows(
-            "SELECT bin, n_predicted, n_actual FROM prediction_histogram WHERE neuron_id = ? AND token_id = ?",
-            neuron_id,
-            token_id,
-        )
-        points = curve_points(histogram(atlas, neuron_id), {bin: (p, a) for bin, p, a in cells})
-        curves.append(Curve(candidate, points))
-    return curves
+    """Curves of some candidates, in their order."""
+    curves = {candidate: [] for candidate in candidates}
+    by_pair = {(item.neuron.neuron_id, item.token.token_id): points for item, points in curves.items()}
+    for n, predicted, actual, _, _, bin, *pair in CURVES.rows(atlas, **of_pairs(curves)) if curves else ():
+        by_pair[tuple(pair)].append(curve_point(bin, n, predicted, actual))
+    return [Curve(candidate, tuple(points)) for candidate, points in curves.items()]
 
 
 def pair_curves(atlas: Atlas, pairs: Iterable[ExclusivePair]) -> list[Curve]:

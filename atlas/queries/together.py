@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
-
-import numpy as np
 
 from atlas.core.statements import Statement, wrapped
 from atlas.db import Atlas
@@ -26,10 +25,9 @@ COSINES = Statement("""WITH chosen AS (
     FROM neuron AS n JOIN neuron_weight AS w USING (neuron_id)
     WHERE n.neuron_id IN (SELECT unnest($neuron_ids))
 )
-SELECT a.neuron, b.neuron AS second_neuron, array_cosine_similarity(a.w_out, b.w_out) AS cosine
+SELECT a.neuron, b.neuron AS second_neuron, list_cosine_similarity(a.w_out::DOUBLE[], b.w_out::DOUBLE[]) AS cosine
 FROM chosen AS a CROSS JOIN chosen AS b
 ORDER BY list_position($neuron_ids, a.neuron_id), list_position($neuron_ids, b.neuron_id)""")
-"""What `cosines` computes."""
 
 HISTOGRAMS = Statement("""SELECT n.name AS neuron, b.lower, b.upper, h.n
 FROM activation_histogram AS h
@@ -118,14 +116,7 @@ def cosines(atlas: Atlas, neuron_ids: Sequence[int]) -> list[list[float | None]]
 
     Empty if the atlas holds no weights.
     """
-    if not atlas.info.has_weights:
+    if not atlas.info.has_weights or not neuron_ids:
         return []
-    rows = atlas.rows("SELECT neuron_id, w_out FROM neuron_weight WHERE list_contains(?, neuron_id)", list(neuron_ids))
-    weights = {neuron_id: np.asarray(w_out, dtype=np.float64) for neuron_id, w_out in rows}
-    vectors = [weights[neuron_id] for neuron_id in neuron_ids]
-    norms = [float(np.linalg.norm(vector)) for vector in vectors]
-
-    def cosine(i: int, j: int) -> float | None:
-        return float(vectors[i] @ vectors[j] / (norms[i] * norms[j])) if norms[i] and norms[j] else None
-
-    return [[cosine(i, j) for j in range(len(vectors))] for i in range(len(vectors))]
+    values = [None if math.isnan(value) else value for *_, value in COSINES.rows(atlas, neuron_ids=list(neuron_ids))]
+    return [values[first : first + len(neuron_ids)] for first in range(0, len(values), len(neuron_ids))]

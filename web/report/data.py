@@ -7,7 +7,7 @@ from atlas.metrics import MIN_SUPPORT, metric_sides
 from atlas.panels import correlations_panels, prediction_panels
 from atlas.queries.family import FAMILY_CURVES
 from atlas.queries.pair_effect import effects_sql
-from atlas.queries.prediction import curves_shown
+from atlas.queries.prediction import CURVES, of_pairs
 from atlas.records import MetricChoice
 from web.charts import criteria_chart, curves_chart, layer_correlations_chart, pair_density_chart
 from web.report.block import Panel, Section, panel
@@ -35,8 +35,8 @@ def best_curves(atlas: Atlas) -> Section:
     chart = curves_chart(
         "pairs", drawn, title=title, label=lambda c: f"{c.candidate.neuron.name} {c.candidate.token.shown}"
     )
-    ids = [(item.pair.neuron.neuron_id, item.pair.token.token_id) for item in notable]
-    panels = [panel(atlas, "Prediction curves", curves_shown(ids), charts=(chart,), table=False)]
+    sql = CURVES.shown(**of_pairs(curve.candidate for curve in drawn))
+    panels = [panel(atlas, "Prediction curves", sql, charts=(chart,), table=False)]
     for item in notable[:2]:
         panels += _family(atlas, item.pair.neuron.neuron_id)
     return Section("Are they predicted where their neurons fire?", tuple(said), tuple(panels))

@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response
 from atlas import Atlas, queries
 from atlas.names import is_neuron_name, parse_neuron
 from atlas.queries.percentile import standing
-from atlas.queries.prediction import curves_shown
+from atlas.queries.prediction import CURVES, of_pairs
 from atlas.queries.together import COSINES, HISTOGRAMS, SHARED_TEXTS, shared_tokens_statement, side_by_side
 from atlas.records import Candidate, Curve, Neuron, NeuronRef, Percentile, SharedText, SharedToken, Token
 from web import urls
@@ -160,7 +160,7 @@ def _panels(atlas: Atlas, ids: list[int], pairs: list[Candidate]) -> dict[str, s
         "texts": SHARED_TEXTS.shown(**some, limit=TEXTS),
     }
     if pairs:
-        panels["curves"] = curves_shown((pair.neuron.neuron_id, pair.token.token_id) for pair in pairs)
+        panels["curves"] = CURVES.shown(**of_pairs(pairs))
     return panels
 
 

@@ -17,7 +17,7 @@ from atlas.queries.example import GUARD, TEXTS
 from atlas.queries.kind import NEURON_KIND
 from atlas.queries.neuron import HISTOGRAM, INPUT_TOKENS, NEURON_PAIRS, NEURON_TOKENS
 from atlas.queries.percentile import PLACE, standing
-from atlas.queries.prediction import BEYOND, NEURON_CANDIDATES, curves_shown
+from atlas.queries.prediction import BEYOND, CURVES, NEURON_CANDIDATES, of_pairs
 from atlas.queries.sign import SIGN_CASES
 from atlas.queries.spread import SIMILAR
 from atlas.records import (
@@ -202,7 +202,7 @@ def _panels(neuron_id: int, chosen: list[Candidate], explorer: Explorer | None) 
         "numbers": standing().shown(neuron_ids=[neuron_id]),
     }
     if chosen:
-        panels["predicts"] = curves_shown((neuron_id, candidate.token.token_id) for candidate in chosen)
+        panels["predicts"] = CURVES.shown(**of_pairs(chosen))
     if explorer:
         threshold = {"token_id": explorer.candidate.token.token_id, "edge": explorer.threshold.edge}
         panels["threshold"] = BEYOND[explorer.side].shown(**one, **threshold)

@@ -11,7 +11,7 @@ from flask import Blueprint, Response, g
 
 from atlas import Atlas, queries
 from atlas.panels import pairs_panel
-from atlas.queries.prediction import curves_shown
+from atlas.queries.prediction import CURVES, of_pairs
 from atlas.records import Curve, Listing, PairFigures
 from web import urls
 from web.charts import Chart, curves_chart
@@ -89,8 +89,7 @@ def pairs(atlas: Atlas) -> PairsPage:
         )
     }  # fmt: skip
     if curves:
-        drawn = (curve.candidate for curve in curves)
-        panels["curves"] = curves_shown((pair.neuron.neuron_id, pair.token.token_id) for pair in drawn)
+        panels["curves"] = CURVES.shown(**of_pairs(curve.candidate for curve in curves))
     title = f"Predictions of the first {len(curves)} exclusive pairs against the neuron’s activation"
     return PairsPage(
         title="Exclusive pairs",

@@ -13,7 +13,7 @@ from atlas.display import read_shown, visible
 from atlas.panels.study import asks_for_panel
 from atlas.queries.family import BEST, FAMILY, SHARED
 from atlas.queries.family import KIN as KIN_SQL
-from atlas.queries.prediction import TOKEN_CANDIDATES, curves_shown
+from atlas.queries.prediction import CURVES, TOKEN_CANDIDATES, of_pairs
 from atlas.queries.search import TOKENS_OF_TEXT
 from atlas.queries.token import RELATIVES, TOKEN_NEURONS, TOKEN_PAIRS, TOKEN_ROW
 from atlas.records import (
@@ -162,7 +162,7 @@ def _panels(token_id: int, chosen: list[Candidate]) -> dict[str, str]:
         "numbers": TOKEN_ROW.shown(**one),
     }
     if chosen:
-        panels["curves"] = curves_shown((candidate.neuron.neuron_id, token_id) for candidate in chosen)
+        panels["curves"] = CURVES.shown(**of_pairs(chosen))
     return panels
 
 
