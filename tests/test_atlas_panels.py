@@ -11,14 +11,17 @@ from atlas.panels import OVERVIEW_PANELS
 from atlas.panels.literal import literal, text, where
 from atlas.queries.example import TEXTS
 from atlas.queries.percentile import standing
-from atlas.queries.prediction import BEYOND, CURVES, of_pairs
+from atlas.queries.prediction import BEYOND, CURVES, NEURON_CANDIDATES, of_pairs
 from atlas.queries.spread import SIMILAR
 
 
 @pytest.mark.parametrize("neuron_id", [3, 60])
 def test_a_neurons_panels(both, neuron_id):
     atlas, _ = both
-    bars, candidate = queries.histogram(atlas, neuron_id), queries.neuron_candidates(atlas, neuron_id)[0]
+    bars, (candidate, *others) = queries.histogram(atlas, neuron_id), queries.neuron_candidates(atlas, neuron_id)
+    assert [row[1:6] for row in atlas.query(NEURON_CANDIDATES.shown(neuron_id=neuron_id)).rows] == [
+        (c.token.text, c.congruence, ",".join(c.sources), c.n_predicted, c.n_actual) for c in (candidate, *others)
+    ]
     (curve,) = queries.neuron_curves(atlas, neuron_id, [candidate], bars)
     token_id = candidate.token.token_id
     assert [row[4:7] for row in atlas.query(CURVES.shown(**of_pairs([candidate]))).rows] == [

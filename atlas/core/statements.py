@@ -62,14 +62,15 @@ ANSWERED_FROM_MEMORY = {
     "similar: similar": "test_web_panels.test_what_scans_the_weights",
     "neuron_tokens: spread, top, bottom": "test_web_panels.test_what_scans_the_weights",
     "token_neurons: layers, outliers": "test_web_panels.test_what_scans_the_weights",
-    "token: relatives": "test_web_panels.test_a_tokens_curves_and_relatives",
+    "token: relatives, curves": "test_web_panels.test_a_tokens_curves_and_relatives",
     "token: kin": "test_atlas_families.test_kin_share_best_neurons",
     "reduced_tokens: ranked": "test_atlas_kinds.test_reduced_congruence",
     "reduced_neurons: ranked": "test_atlas_kinds.test_reduced_congruence",
     "reduced_hubs: occurrence, plain, reduced": "test_atlas_kinds.test_reduced_hubs",
+    "pairs: curves": "test_web_panels.test_pairs",
     "hubs: occurrence, distribution": "test_web_panels.test_hubs",
     "centring: centred, uncentred": "test_web_panels.test_centring",
-    "compare: numbers, percentiles, histograms, texts": "test_web_panels.test_neurons_side_by_side",
+    "compare: numbers, percentiles, histograms, curves, texts": "test_web_panels.test_neurons_side_by_side",
 }
 """Panels, by template, whose SQL is not what the page runs, and the test that holds both equal: the page answers from
 arrays that are read once in a process, or from rows that it has read already."""

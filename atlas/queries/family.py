@@ -31,9 +31,12 @@ FAMILY_CURVES = Statement("""SELECT /*+b.lower, b.upper, */h.bin, h.n, coalesce(
        coalesce(p.n_actual, 0) AS n_actual, coalesce(f.n_predicted, 0) AS family_predicted,
        coalesce(f.n_actual, 0) AS family_actual
 FROM activation_histogram AS h/*+ JOIN histogram_bin AS b USING (bin)*/
-LEFT JOIN prediction_histogram AS p ON p.neuron_id = h.neuron_id AND p.bin = h.bin AND p.token_id = $token_id
-LEFT JOIN family_histogram AS f ON f.neuron_id = h.neuron_id AND f.bin = h.bin
-    AND f.family_id = (SELECT family_id FROM token_family WHERE token_id = $token_id)
+LEFT JOIN (
+    SELECT bin, n_predicted, n_actual FROM prediction_histogram WHERE neuron_id = $neuron_id AND token_id = $token_id
+) AS p USING (bin)
+LEFT JOIN (
+    SELECT bin, n_predicted, n_actual FROM family_histogram WHERE neuron_id = $neuron_id AND family_id = $family_id
+) AS f USING (bin)
 WHERE h.neuron_id = $neuron_id
 ORDER BY h.bin""")
 
@@ -94,10 +97,12 @@ def family_curves(atlas: Atlas, neuron_id: int) -> list[FamilyCurve]:
     candidates = {item.token: item for item in neuron_candidates(atlas, neuron_id)}
     curves = []
     for direction, token in ends.items():
-        rows = FAMILY_CURVES.rows(atlas, neuron_id=neuron_id, token_id=token.token_id)
+        members = tuple(family(atlas, token.token_id))
+        ids = {"neuron_id": neuron_id, "token_id": token.token_id, "family_id": members[0].token.token_id}
+        rows = FAMILY_CURVES.rows(atlas, **ids)
         own = tuple(curve_point(*row[:4]) for row in rows)
         points = tuple(curve_point(*row[:2], *row[4:]) for row in rows)
-        members, alone = tuple(family(atlas, token.token_id)), Curve(candidates[token], own)
+        alone = Curve(candidates[token], own)
         tail = _tail(own, points, direction)
         curves.append(FamilyCurve(neuron_ref(atlas, neuron_id), token, direction, members, alone, points, tail))
     return curves

@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from atlas.core.statements import Statement
 from atlas.db import Atlas
 from atlas.queries.atlas import neuron_ref
-from atlas.queries.neuron import finite_edges
+from atlas.queries.neuron import finite_edges, histogram
 from atlas.records import Candidate, Curve, CurvePoint, ExclusivePair, HistogramBar
 
-# A pair's totals over all bins are the token's own: every counted position is in some bin of a neuron.
-_CANDIDATES = """SELECT /*+n.name AS neuron, t."text" AS token, */c.congruence, c.source, t.n_predicted, t.n_actual,
-       c.neuron_id, c.token_id/*+,
+_CANDIDATES = """SELECT /*+n.name AS neuron, t."text" AS token, */c.congruence, c.source, /*+t.n_predicted, t.n_actual,
+       */c.neuron_id, c.token_id/*+,
        m.auroc_predicted AS auroc, m.average_precision_predicted AS average_precision, e.probability_change AS ablated*/
-FROM candidate_pair AS c
-JOIN token AS t USING (token_id)/*+
+FROM candidate_pair AS c/*+
 JOIN neuron AS n USING (neuron_id)
+JOIN token AS t USING (token_id)
 LEFT JOIN pair_metric AS m ON m.neuron_id = c.neuron_id AND m.token_id = c.token_id
     AND m.side = CASE WHEN c.congruence < 0 AND (SELECT gated FROM atlas) THEN 'negative' ELSE 'positive' END
 LEFT JOIN pair_effect AS e ON e.neuron_id = m.neuron_id AND e.token_id = m.token_id AND e.side = m.side*/
-WHERE c.{unit} = ${unit}
-ORDER BY c.congruence DESC, c.neuron_id, c.token_id"""
+WHERE c.{unit} = ${unit}/*+
+ORDER BY c.congruence DESC, c.neuron_id, c.token_id*/"""
 
 NEURON_CANDIDATES = Statement(_CANDIDATES.format(unit="neuron_id"))
 TOKEN_CANDIDATES = Statement(_CANDIDATES.format(unit="token_id"))
 
-CURVES = Statement("""SELECT /*+neuron, token, lower, upper, */n, n_predicted, n_actual, predicted_fraction,
-       actual_fraction, bin, neuron_id, token_id
+CURVES = Statement("""SELECT neuron, token, lower, upper, n, n_predicted, n_actual, predicted_fraction, actual_fraction
 FROM prediction_curve
 WHERE neuron_id IN (SELECT unnest($neuron_ids)) AND token_id IN (SELECT unnest($token_ids))
   AND list_contains($pairs, [neuron_id, token_id])
 ORDER BY list_position($pairs, [neuron_id, token_id]), bin""")
-"""Curves of pairs [neuron_id, token_id], in their order."""
+"""Curves of pairs [neuron_id, token_id], in their order; pages make them of point lookups, which cost less."""
 
 _BEYOND = """SELECT sum(n) AS n, sum(n_predicted) AS n_predicted, sum(n_predicted) / sum(n) AS precision,
        sum(n_predicted) / (SELECT nullif(sum(n_predicted), 0) FROM prediction_histogram
@@ -56,7 +54,7 @@ def of_pairs(candidates: Iterable[Candidate]) -> dict[str, list]:
 
 def neuron_candidates(atlas: Atlas, neuron_id: int) -> list[Candidate]:
     """The pairs of a neuron that were counted, highest congruence first, with their totals over all bins."""
-    return [_candidate(atlas, row) for row in NEURON_CANDIDATES.rows(atlas, neuron_id=neuron_id)]
+    return _candidates(atlas, NEURON_CANDIDATES.rows(atlas, neuron_id=neuron_id))
 
 
 def token_candidates(atlas: Atlas, token_id: int) -> list[Candidate]:
@@ -66,18 +64,27 @@ def token_candidates(atlas: Atlas, token_id: int) -> list[Candidate]:
         TokenError: the id is out of range.
     """
     atlas.tokens[token_id]  # raises
-    return [_candidate(atlas, row) for row in TOKEN_CANDIDATES.rows(atlas, token_id=token_id)]
+    return _candidates(atlas, TOKEN_CANDIDATES.rows(atlas, token_id=token_id))
 
 
-def _candidate(atlas: Atlas, row: tuple) -> Candidate:
-    congruence, source, predicted, actual, neuron_id, token_id = row
-    sources = tuple(source.split(","))
-    return Candidate(neuron_ref(atlas, neuron_id), atlas.tokens[token_id], congruence, sources, predicted, actual)
+def _candidates(atlas: Atlas, rows: Iterable[tuple]) -> list[Candidate]:
+    # A pair's totals over all bins are the token's own: every counted position is in some bin of a neuron.
+    sql = "SELECT n_predicted, n_actual FROM token ORDER BY token_id"
+    totals = atlas.shared("counts of tokens", lambda: atlas.arrays(sql).items())
+    return [
+        Candidate(neuron_ref(atlas, neuron_id), atlas.tokens[token_id], congruence, tuple(source.split(",")),
+                  int(totals["n_predicted"][token_id]), int(totals["n_actual"][token_id]))
+        for congruence, source, neuron_id, token_id in sorted(rows, key=lambda row: (-row[0], *row[2:]))
+    ]  # fmt: skip
 
 
 def curve_point(bin: int, n: int, n_predicted: int, n_actual: int) -> CurvePoint:
     """A point of a curve from what was counted in a bin."""
     return CurvePoint(bin, *finite_edges(bin), n, n_predicted, n_actual, n_predicted / n, n_actual / n)
+
+
+def _curve(candidate: Candidate, bars: Iterable[HistogramBar], cells: Mapping[int, Sequence[int]]) -> Curve:
+    return Curve(candidate, tuple(curve_point(bar.bin, bar.n, *cells.get(bar.bin, (0, 0))) for bar in bars))
 
 
 def neuron_curves(
@@ -88,20 +95,18 @@ def neuron_curves(
     sql = "SELECT token_id, bin, n_predicted, n_actual FROM prediction_histogram WHERE neuron_id = ?"
     for token_id, bin, predicted, actual in atlas.rows(sql, neuron_id):
         cells.setdefault(token_id, {})[bin] = (predicted, actual)
-    return [
-        Curve(item, tuple(curve_point(bar.bin, bar.n, *own.get(bar.bin, (0, 0))) for bar in bars))
-        for item in candidates
-        for own in (cells.get(item.token.token_id, {}),)
-    ]
+    return [_curve(candidate, bars, cells.get(candidate.token.token_id, {})) for candidate in candidates]
 
 
 def token_curves(atlas: Atlas, candidates: Iterable[Candidate]) -> list[Curve]:
-    """Curves of some candidates, in their order."""
-    curves = {candidate: [] for candidate in candidates}
-    by_pair = {(item.neuron.neuron_id, item.token.token_id): points for item, points in curves.items()}
-    for n, predicted, actual, _, _, bin, *pair in CURVES.rows(atlas, **of_pairs(curves)) if curves else ():
-        by_pair[tuple(pair)].append(curve_point(bin, n, predicted, actual))
-    return [Curve(candidate, tuple(points)) for candidate, points in curves.items()]
+    """Curves of some candidates, in their order: two point lookups for each."""
+    sql = "SELECT bin, n_predicted, n_actual FROM prediction_histogram WHERE neuron_id = ? AND token_id = ?"
+    curves = []
+    for candidate in candidates:
+        neuron_id, token_id = candidate.neuron.neuron_id, candidate.token.token_id
+        cells = {bin: counts for bin, *counts in atlas.rows(sql, neuron_id, token_id)}
+        curves.append(_curve(candidate, histogram(atlas, neuron_id), cells))
+    return curves
 
 
 def pair_curves(atlas: Atlas, pairs: Iterable[ExclusivePair]) -> list[Curve]:

@@ -54,7 +54,8 @@ def _family(atlas: Atlas, neuron_id: int) -> list[Panel]:
         )
         found.append(
             panel(atlas, f"{item.neuron.name} and the family of {item.token.shown}",
-                  FAMILY_CURVES.shown(neuron_id=neuron_id, token_id=item.token.token_id), said)
+                  FAMILY_CURVES.shown(neuron_id=neuron_id, token_id=item.token.token_id,
+                                      family_id=item.members[0].token.token_id), said)
         )  # fmt: skip
     return found
 

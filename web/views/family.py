@@ -46,7 +46,9 @@ def neuron_family(atlas: Atlas, name: str) -> FamilyPage | Response:
         families=families,
         charts=tuple(chart for one in families for chart in _charts(one, atlas.info.model_name)),
         panels={
-            one.direction: FAMILY_CURVES.shown(neuron_id=neuron.neuron_id, token_id=one.token.token_id)
+            one.direction: FAMILY_CURVES.shown(
+                neuron_id=neuron.neuron_id, token_id=one.token.token_id, family_id=one.members[0].token.token_id
+            )
             for one in families
         },
     )
