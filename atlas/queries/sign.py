@@ -12,8 +12,8 @@ from atlas.texts import texts_by_id
 BEFORE, AFTER = 16, 8
 """Tokens shown before and after the extreme of a case."""
 
-SIGN_CASES = Statement("""SELECT s.gate_positive, s.in_positive, s.n, /*+s.n / a.n_positions AS share, */
-       s.activation_mean, s.activation_extreme, s.text_id, s.position/*+, t."text" AS token*/
+SIGN_CASES = Statement("""SELECT s.gate_positive, s.in_positive, s.n, /*+s.n / a.n_positions AS share,
+       */s.activation_mean, s.activation_extreme, s.text_id, s.position/*+, t."text" AS token*/
 FROM sign_case AS s/*+ JOIN "text" AS x USING (text_id) JOIN token AS t ON t.token_id = x.token_ids[s.position + 1],
      atlas AS a*/
 WHERE s.neuron_id = $neuron_id/*+

@@ -11,8 +11,7 @@ from werkzeug.wrappers import Response
 from atlas import Atlas, queries
 from atlas.display import read_shown, visible
 from atlas.panels.study import asks_for_panel
-from atlas.queries.family import BEST, FAMILY, SHARED
-from atlas.queries.family import KIN as KIN_SQL
+from atlas.queries.family import BEST, FAMILY, KIN, SHARED
 from atlas.queries.prediction import CURVES, TOKEN_CANDIDATES, of_pairs
 from atlas.queries.search import TOKENS_OF_TEXT
 from atlas.queries.token import RELATIVES, TOKEN_NEURONS, TOKEN_PAIRS, TOKEN_ROW
@@ -37,7 +36,7 @@ from web.views.curves import by_promise, pair_label
 
 blueprint = Blueprint("token", __name__)
 
-KIN = 20
+MAX_KIN = 20
 MAX_CURVES = 5
 MAX_RELATIVES = 30
 
@@ -133,7 +132,7 @@ def token_page(atlas: Atlas, token_id: int) -> TokenPage:
         has_weights=atlas.info.has_weights,
         relatives=tuple(atlas.tokens.relatives(token_id)[:MAX_RELATIVES]),
         family=tuple(queries.family(atlas, token_id)),
-        kin=tuple(queries.kin(atlas, token_id, KIN)),
+        kin=tuple(queries.kin(atlas, token_id, MAX_KIN)),
         pairs=tuple(queries.token_pairs(atlas, token_id)),
         candidates=tuple(candidates),
         figures=tuple(queries.pair_figures(atlas, [(c.neuron.neuron_id, token_id, c.congruence) for c in candidates])),
@@ -155,7 +154,7 @@ def _panels(token_id: int, chosen: list[Candidate]) -> dict[str, str]:
         "relatives": RELATIVES.shown(**one, limit=MAX_RELATIVES),
         "family": FAMILY.shown(**one),
         "studies": asks_for_panel(token_id),
-        "kin": KIN_SQL.shown(**one, best=BEST, shared=SHARED, limit=KIN),
+        "kin": KIN.shown(**one, best=BEST, shared=SHARED, limit=MAX_KIN),
         "pairs": TOKEN_PAIRS.shown(**one),
         "neurons": TOKEN_NEURONS.shown(**one),
         "candidates": TOKEN_CANDIDATES.shown(**one),
