@@ -10,13 +10,8 @@ import pytest
 
 from atlas import queries
 from atlas.errors import QueryError
-from atlas.panels import (
-    kind_panel,
-    layer_kinds_panel,
-    reduced_hubs_panels,
-    reduced_neurons_panel,
-    reduced_tokens_panel,
-)
+from atlas.queries.kind import KINDS_OF_LAYER, LAYER_KINDS, NEURON_KIND
+from atlas.queries.reduced import REDUCED_HUBS, REDUCED_NEURONS, REDUCED_TOKENS
 from atlas.records import NeuronSelection
 
 
@@ -85,7 +80,7 @@ def test_kinds(both):
     for item in found:
         if item.detects:
             assert item.detects.lead == pytest.approx(detectors[item.neuron.neuron_id][3], rel=1e-4)
-    row = atlas.query(kind_panel(7)).rows[0]
+    row = atlas.query(NEURON_KIND.shown(neuron_id=7)).rows[0]
     assert (row[2], row[5], row[6]) == (found[7].kind, found[7].spread, found[7].hub)
 
 
@@ -143,8 +138,9 @@ def test_kinds_divide_layers_and_selections(both):
         assert {word: getattr(found, word) for word in queries.KINDS} == {
             word: count(word, chosen) for word in queries.KINDS
         }
-        row = atlas.query(layer_kinds_panel(layer)).rows[0]
+        row = atlas.query(KINDS_OF_LAYER.shown(layer=layer)).rows[0]
         assert row == (layer, *(getattr(found, word) for word in (*queries.KINDS, "dead")))
+        assert atlas.query(LAYER_KINDS.shown()).rows[layer] == row
     facets = queries.neuron_facets(atlas, NeuronSelection(layer_min=1))
     later = [n for n in neurons if n["layer"] >= 1]
     assert {item.value: item.n for item in facets.kind} == {
@@ -185,7 +181,7 @@ def test_reduced_congruence(both):
         found = queries.reduced_tokens(atlas, neuron)
         assert [pair.token.token_id for pair in found] == [token for _, token in expected]
         assert [-pair.reduced for pair in found] == pytest.approx([value for value, _ in expected], abs=1e-6)
-        rows = atlas.query(reduced_tokens_panel(neuron)).rows
+        rows = atlas.query(REDUCED_TOKENS.shown(neuron_id=neuron)).rows
         assert [row[0] for row in rows] == [pair.token.text for pair in found]
         assert [row[1] for row in rows] == pytest.approx([pair.reduced for pair in found], abs=1e-9)
     for token in (3, 40, atlas.info.d_vocab - 1):
@@ -195,7 +191,7 @@ def test_reduced_congruence(both):
         )
         found = queries.reduced_neurons(atlas, token)
         assert [pair.neuron.neuron_id for pair in found] == [neuron for _, neuron in expected]
-        rows = atlas.query(reduced_neurons_panel(token)).rows
+        rows = atlas.query(REDUCED_NEURONS.shown(token_id=token)).rows
         assert [row[0] for row in rows] == [pair.neuron.name for pair in found]
 
 
@@ -219,7 +215,7 @@ def test_reduced_hubs(both):
     assert [(hub.n_plain, hub.n_reduced) for hub in found.greatest_plain] == [
         (count, best[n]) for n, count in sorted(plain.items(), key=lambda item: (-item[1], item[0]))[:5]
     ]
-    panels = {name: atlas.query(sql).rows for name, sql in reduced_hubs_panels(10, 5).items()}
+    panels = {name: atlas.query(sql.shown(k=10, limit=5)).rows for name, sql in REDUCED_HUBS.items()}
     assert panels["reduced"] == tuple((h.neuron.name, h.n_plain, h.n_reduced) for h in found.greatest_reduced)
     assert panels["plain"] == tuple((h.neuron.name, h.n_plain, h.n_reduced) for h in found.greatest_plain)
     assert [row[1:3] for row in panels["occurrence"]] == [

@@ -81,5 +81,19 @@ def test_people_read_names(tiny_gpt2_atlas):
 
 
 def test_every_answer_from_memory_has_its_test():
-    tests = "".join(module.read_text(encoding="utf-8") for module in Path(__file__).parent.glob("test_*.py"))
-    assert [name for name in ANSWERED_FROM_MEMORY.values() if f"\ndef {name}(" not in tests] == []
+    for name in ANSWERED_FROM_MEMORY.values():
+        module, test = name.split(".")
+        assert f"\ndef {test}(" in (Path(__file__).parent / f"{module}.py").read_text(encoding="utf-8"), name
+
+
+def test_parts_for_readers_are_shown_and_not_run(tiny_gpt2_atlas):
+    statement = Statement(
+        'SELECT l.rank/*+, t."text" AS token, $word AS word*/\n'
+        "FROM neuron_token AS l/*+ JOIN token AS t USING (token_id)*/\n"
+        "WHERE l.neuron_id = $neuron_id /* for all */ AND l.rank <= 3 AND l.direction = 'top'/*+\nORDER BY l.rank*/"
+    )
+    with open_atlas(tiny_gpt2_atlas) as atlas:
+        assert sorted(statement.rows(atlas, neuron_id=7)) == [(1,), (2,), (3,)]
+        answer = atlas.query(statement.shown(neuron_id=7, word="$rank"))
+    assert answer.columns == ("rank", "token", "word")
+    assert [(row[0], row[2]) for row in answer.rows] == [(1, "$rank"), (2, "$rank"), (3, "$rank")]

@@ -12,7 +12,7 @@ import atlas as client
 from atlas import cli, open_atlas, queries
 from atlas.errors import ParameterError, StudyNameError
 from atlas.measures import lens_jumps
-from atlas.panels.pair import curves
+from atlas.queries.prediction import CURVES
 from atlas.queries.study import ASKS_FOR, STANDS_OUT, STUDIES, STUDY, steps_statement
 from atlas.queries.study_neurons import DIRECT
 from atlas.records import StudyStep
@@ -169,7 +169,9 @@ def test_the_panels_answer(opened):
     neuron_id = study.found_neurons[0].neuron_id
     counted = [c for c in queries.neuron_candidates(atlas, neuron_id) if c.token.token_id in tokens]
     points = [point.n for curve in queries.token_curves(atlas, counted) for point in curve.points]
-    asked = atlas.query(curves([(neuron_id, token_id) for token_id in tokens])).rows
+    asked = atlas.query(
+        CURVES.shown(neuron_ids=[neuron_id], token_ids=tokens, pairs=[[neuron_id, token_id] for token_id in tokens])
+    ).rows
     assert sorted(row[4] for row in asked) == sorted(points)
     steps = [queries.steps_of(atlas, "an", kind) for kind in ("ablation", "patch_attn_out", "patch_resid_pre")]
     assert queries.steps_of(atlas, "an", "patch_resid_pre", "ablation", "patch_attn_out") == sum(steps, ())

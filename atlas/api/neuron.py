@@ -93,11 +93,10 @@ def neuron_candidates(atlas: Atlas, neuron: NeuronId) -> tuple[Candidate, ...]:
 def curve(atlas: Atlas, neuron: NeuronId, token: TokenId) -> Curve:
     """Of the positions in each bin of a neuron's activation, how many predict a token and how many it follows."""
     wanted = atlas.tokens[token]
-    cells = queries.neuron_cells(atlas, neuron)
-    for candidate in queries.neuron_candidates(atlas, neuron, cells):
+    for candidate in queries.neuron_candidates(atlas, neuron):
         if candidate.token == wanted:
             bars = queries.histogram(atlas, neuron)
-            return queries.neuron_curves(atlas, neuron, [candidate], bars, cells)[0]
+            return queries.neuron_curves(atlas, neuron, [candidate], bars)[0]
     name = queries.neuron_ref(atlas, neuron).name
     raise PairError(
         f"The pair of {name} and token {token} was not counted, so it has no curve; expected one of the neuron's "

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -24,36 +25,16 @@ if TYPE_CHECKING:
 
 # Quoted text and comments are skipped; the rest may hold parameters.
 _PARAMETER = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|\$([a-z_]+)""")
-
-
-ANSWERED_FROM_MEMORY = {
-    "overview.kinds": "test_kinds_divide_layers_and_selections",
-    "overview.provenance": "test_the_overviews_notable_neurons_and_layers",
-    "neurons.neurons": "test_every_page_of_the_neurons",
-    "neurons.facets": "test_every_page_of_the_neurons",
-    "study.numbers": "test_the_panels_answer",
-    "study.direct": "test_the_panels_answer",
-    "study.curve": "test_the_panels_answer",
-    "neuron.studies": "test_where_neurons_and_tokens_stand_out",
-    "token.studies": "test_where_neurons_and_tokens_stand_out",
-    "search.tokens": "test_what_a_search_finds",
-    "search.texts": "test_what_a_search_finds",
-    "bridge_token.numbers": "test_its_sql_answers_what_the_pages_show",
-    "bridge_token.neurons": "test_its_sql_answers_what_the_pages_show",
-    "bridge_token.curves": "test_its_sql_answers_what_the_pages_show",
-    "bridge_token.metrics": "test_its_sql_answers_what_the_pages_show",
-    "bridge_compare.numbers": "test_its_sql_answers_what_the_pages_show",
-    "bridge_compare.histograms": "test_its_sql_answers_what_the_pages_show",
-    "bridge_compare.tokens": "test_its_sql_answers_what_the_pages_show",
-    "bridge_compare.curves": "test_its_sql_answers_what_the_pages_show",
-}
-"""Panels, by template and name, whose SQL is not what the page runs, and the test that holds both equal: the page
-answers from what it has in memory, by key instead of by place, or from several files."""
+_FOR_READERS = re.compile(r"/\*\+(.*?)\*/", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Statement:
-    """A fixed query. Its parameters are written `$name`."""
+    """A fixed query. Its parameters are written `$name`.
+
+    A part between `/*+` and `*/` is for readers: the names, texts and order that the program has in memory, whose joins
+    would double the cost of a point lookup. DuckDB skips it as a comment when the query runs; `shown` writes it out.
+    """
 
     sql: str
 
@@ -79,7 +60,51 @@ class Statement:
         Raises:
             KeyError: a parameter has no value.
         """
-        return _PARAMETER.sub(lambda part: literal(parameters[part[1]]) if part[1] else part[0], self.sql)
+        return "".join(text if name is None else literal(parameters[name]) for text, name in _pieces(self.sql))
+
+
+ANSWERED_FROM_MEMORY = {
+    "neuron: place, guard, numbers": "test_web_panels.test_a_neurons_numbers_place_and_guard",
+    "neuron: predicts, threshold, texts": "test_atlas_panels.test_a_neurons_panels",
+    "neuron: kind": "test_atlas_kinds.test_kinds",
+    "layer: kinds": "test_atlas_kinds.test_kinds_divide_layers_and_selections",
+    "neuron: alike": "test_atlas_panels.test_a_neurons_panels",
+    "similar: similar": "test_web_panels.test_what_scans_the_weights",
+    "neuron_tokens: spread, top, bottom": "test_web_panels.test_what_scans_the_weights",
+    "token_neurons: layers, outliers": "test_web_panels.test_what_scans_the_weights",
+    "token: relatives, curves": "test_web_panels.test_a_tokens_curves_and_relatives",
+    "token: kin": "test_atlas_families.test_kin_share_best_neurons",
+    "reduced_tokens: ranked": "test_atlas_kinds.test_reduced_congruence",
+    "reduced_neurons: ranked": "test_atlas_kinds.test_reduced_congruence",
+    "reduced_hubs: occurrence, plain, reduced": "test_atlas_kinds.test_reduced_hubs",
+    "pairs: curves": "test_web_panels.test_pairs",
+    "hubs: occurrence, distribution": "test_web_panels.test_hubs",
+    "centring: centred, uncentred": "test_web_panels.test_centring",
+    "compare: numbers, percentiles, histograms, curves, texts": "test_web_panels.test_neurons_side_by_side",
+    "overview: kinds": "test_atlas_kinds.test_kinds_divide_layers_and_selections",
+    "overview: provenance": "test_web_panels.test_the_overviews_notable_neurons_and_layers",
+    "neurons: neurons, facets": "test_web_panels.test_every_page_of_the_neurons",
+    "study: numbers, direct, curve": "test_atlas_study.test_the_panels_answer",
+    "neuron: studies": "test_atlas_study.test_where_neurons_and_tokens_stand_out",
+    "token: studies": "test_atlas_study.test_where_neurons_and_tokens_stand_out",
+    "search: tokens, texts": "test_web_panels.test_what_a_search_finds",
+    "bridge_token: numbers, neurons, curves, metrics": "test_web_bridge.test_its_sql_answers_what_the_pages_show",
+    "bridge_compare: numbers, histograms, tokens, curves": "test_web_bridge.test_its_sql_answers_what_the_pages_show",
+}
+"""Panels, by template, whose SQL is not what the page runs, and the test that holds both equal: the page answers from
+arrays that are read once in a process, from rows that it has read already, by key instead of by place, or from several
+files."""
+
+
+@cache
+def _pieces(sql: str) -> tuple[tuple[str, str | None], ...]:
+    """A statement for readers, cut at its parameters: (text, None) and ("", name)."""
+    sql, pieces, place = _FOR_READERS.sub(r"\1", sql), [], 0
+    for parameter in _PARAMETER.finditer(sql):
+        if parameter[1]:
+            pieces += [(sql[place : parameter.start()], None), ("", parameter[1])]
+            place = parameter.end()
+    return (*pieces, (sql[place:], None))
 
 
 @dataclass(frozen=True)

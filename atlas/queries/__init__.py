@@ -34,7 +34,6 @@ from atlas.queries.pair_standing import pair_standing
 from atlas.queries.percentile import PERCENTILE_COLUMNS, neighbours, percentiles
 from atlas.queries.prediction import (
     neuron_candidates,
-    neuron_cells,
     neuron_curves,
     pair_curves,
     token_candidates,
@@ -126,7 +125,6 @@ __all__ = [
     "neighbours",
     "neuron",
     "neuron_candidates",
-    "neuron_cells",
     "neuron_curves",
     "neuron_facets",
     "neuron_kind",

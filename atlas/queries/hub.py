@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from atlas.core.statements import Statement
 from atlas.db import Atlas
 from atlas.queries.atlas import neuron_ref
 from atlas.records import HubNeuron, HubToken, Occurrence
@@ -11,6 +12,56 @@ from atlas.records import HubNeuron, HubToken, Occurrence
 _LISTS = """
 SELECT {unit} AS unit, count(*)::INTEGER AS n FROM {table} WHERE direction = 'top' AND rank <= ? GROUP BY ALL
 """
+
+_HUBS = """SELECT /*+u.{name} AS {unit}, */u.hub_count AS best_of,
+       /*+u.hub_count / {n_others} AS share_of_{other}s, coalesce(l.n, 0) AS in_lists, */u.{unit}_id
+FROM {unit} AS u/*+ LEFT JOIN (
+    SELECT {unit}_id, count(*) AS n FROM {other}_{unit} WHERE direction = 'top' AND rank <= $k GROUP BY {unit}_id
+) AS l USING ({unit}_id)*/
+WHERE u.hub_count > 0
+ORDER BY u.hub_count DESC, u.{unit}_id
+LIMIT $limit"""
+
+HUB_NEURONS = Statement(_HUBS.format(unit="neuron", name="name", other="token", n_others="(SELECT d_vocab FROM atlas)"))
+HUB_TOKENS = Statement(
+    _HUBS.format(unit="token", name='"text"', other="neuron", n_others="(SELECT count(*) FROM neuron)")
+)
+
+_OCCURRENCES = """WITH listed AS (
+    SELECT neuron_id, count(*) AS n FROM token_neuron WHERE direction = 'top' AND rank <= $k GROUP BY neuron_id
+),
+named AS (
+    SELECT token_id, count(*) AS n FROM neuron_token WHERE direction = 'top' AND rank <= $k GROUP BY token_id
+),
+occurrence AS (
+    SELECT 'neurons' AS units, coalesce(n, 0) AS in_lists FROM neuron LEFT JOIN listed USING (neuron_id)
+    UNION ALL
+    SELECT 'tokens', coalesce(n, 0) FROM token LEFT JOIN named USING (token_id)
+)"""
+
+OCCURRENCE = Statement(
+    _OCCURRENCES
+    + """,
+centred AS (SELECT *, in_lists - avg(in_lists) OVER (PARTITION BY units) AS deviation FROM occurrence)
+SELECT units, count(*) AS n, avg(in_lists) AS mean, max(in_lists) AS greatest,
+       count(*) FILTER (in_lists = 0) AS in_none,
+       avg(deviation ** 3) / nullif(avg(deviation ** 2), 0) ** 1.5 AS skewness
+FROM centred
+GROUP BY units
+ORDER BY units"""
+)
+"""How unevenly neurons and tokens are among the `$k` best, which is counted once and remembered."""
+
+DISTRIBUTION = Statement(
+    _OCCURRENCES
+    + """
+SELECT units, in_lists, count(*) AS n,
+       sum(count(*)) OVER (PARTITION BY units ORDER BY in_lists DESC) AS n_at_least
+FROM occurrence
+GROUP BY units, in_lists
+ORDER BY units, in_lists"""
+)
+"""How many are in how many of those lists."""
 
 
 def skewness(values: np.ndarray) -> float | None:
@@ -34,9 +85,9 @@ def token_occurrences(atlas: Atlas, k: int) -> np.ndarray:
 
 def _occurrences(atlas: Atlas, table: str, unit: str, k: int, n_units: int) -> np.ndarray:
     def count() -> np.ndarray:
-        found = atlas.arrays(_LISTS.format(table=table, unit=unit), k)
+        listed = atlas.arrays(_LISTS.format(table=table, unit=unit), k)
         counts = np.zeros(n_units, np.int64)
-        counts[found["unit"]] = found["n"]
+        counts[listed["unit"]] = listed["n"]
         return counts
 
     return atlas.remembered(f"{table} of {k}", count)
@@ -70,16 +121,12 @@ def occurrence_of(counts: np.ndarray, k: int, n_lists: int) -> Occurrence:
 def hub_neurons(atlas: Atlas, k: int, limit: int = 50) -> list[HubNeuron]:
     """Neurons by how many tokens they are the best neuron of, most first, ties by id."""
     lists = neuron_occurrences(atlas, k)
-    rows = atlas.rows(
-        "SELECT neuron_id, hub_count FROM neuron WHERE hub_count > 0 ORDER BY hub_count DESC, neuron_id LIMIT ?", limit
-    )
-    return [HubNeuron(neuron_ref(atlas, n), count, count / atlas.info.d_vocab, int(lists[n])) for n, count in rows]
+    rows = HUB_NEURONS.rows(atlas, limit=limit)
+    return [HubNeuron(neuron_ref(atlas, n), count, count / atlas.info.d_vocab, int(lists[n])) for count, n in rows]
 
 
 def hub_tokens(atlas: Atlas, k: int, limit: int = 50) -> list[HubToken]:
     """Tokens by how many neurons they are the best token of, most first, ties by id."""
     lists = token_occurrences(atlas, k)
-    rows = atlas.rows(
-        "SELECT token_id, hub_count FROM token WHERE hub_count > 0 ORDER BY hub_count DESC, token_id LIMIT ?", limit
-    )
-    return [HubToken(atlas.tokens[t], count, count / atlas.info.n_neurons, int(lists[t])) for t, count in rows]
+    rows = HUB_TOKENS.rows(atlas, limit=limit)
+    return [HubToken(atlas.tokens[t], count, count / atlas.info.n_neurons, int(lists[t])) for count, t in rows]

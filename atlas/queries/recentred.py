@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from atlas.core.statements import Statement
 from atlas.db import Atlas
 from atlas.queries.atlas import neuron_ref
 from atlas.queries.hub import skewness
@@ -29,6 +30,40 @@ FROM (
 )
 GROUP BY 1 ORDER BY 1
 """
+
+# Each token's best neuron with the mean put back (or taken off).
+_CENTRING = """WITH shifted AS MATERIALIZED (
+    SELECT neuron_id, mean_congruence * CASE a.readout WHEN 'unembed' THEN 1 ELSE -1 END::FLOAT AS gain
+    FROM neuron, atlas AS a
+),
+gaining AS MATERIALIZED (
+    SELECT neuron_id, gain, w_out
+    FROM (FROM shifted ORDER BY gain DESC, neuron_id LIMIT $looked_at) JOIN neuron_weight USING (neuron_id)
+),
+offer AS (
+    SELECT w.token_id, g.neuron_id, array_inner_product(w.readout, g.w_out) + g.gain AS value
+    FROM token_weight AS w CROSS JOIN gaining AS g
+    UNION ALL
+    SELECT l.token_id, l.neuron_id, l.congruence + s.gain
+    FROM token_neuron AS l JOIN shifted AS s USING (neuron_id)
+    WHERE l.direction = 'top'
+),
+best AS (SELECT token_id, arg_max(neuron_id, (value, -neuron_id)) AS neuron_id FROM offer GROUP BY token_id),
+counted AS (SELECT neuron_id, count(*) AS n FROM best GROUP BY neuron_id),
+hub AS (
+    SELECT n.neuron_id, n.name AS neuron, n.mean_congruence,
+           CASE a.readout WHEN 'unembed' THEN n.hub_count ELSE coalesce(c.n, 0) END AS best_of_centred,
+           CASE a.readout WHEN 'unembed' THEN coalesce(c.n, 0) ELSE n.hub_count END AS best_of_uncentred
+    FROM neuron AS n LEFT JOIN counted AS c USING (neuron_id), atlas AS a
+)
+SELECT neuron, best_of_centred, best_of_uncentred, mean_congruence
+FROM hub
+WHERE {by} > 0
+ORDER BY {by} DESC, neuron_id
+LIMIT $limit"""
+
+CENTRING = {by: Statement(_CENTRING.format(by=f"best_of_{by}")) for by in ("centred", "uncentred")}
+"""The greatest hubs with the readout centred and without, as `centring` computes them; `$looked_at` is LOOKED_AT."""
 
 
 def other_best(atlas: Atlas) -> tuple[np.ndarray, np.ndarray]:

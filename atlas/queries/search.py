@@ -90,10 +90,15 @@ def search_panels(atlas: Atlas, query: str, limit: int) -> dict[str, str]:
     return panels
 
 
+TOKENS_OF_TEXT = Statement("""SELECT token_id, "text" AS token, bytes, n_actual, n_predicted
+FROM token
+WHERE "text" = $text
+ORDER BY token_id""")
+
+
 def tokens_by_text(atlas: Atlas, text: str) -> list[Token]:
     """Tokens whose text is exactly this, leading space and all; several where bytes are not UTF-8 by themselves."""
-    rows = atlas.rows('SELECT token_id FROM token WHERE "text" = ? ORDER BY token_id', text)
-    return [atlas.tokens[token_id] for (token_id,) in rows]
+    return [atlas.tokens[token_id] for token_id, *_ in TOKENS_OF_TEXT.rows(atlas, text=text)]
 
 
 def containing_tokens(atlas: Atlas, text: str, limit: int = 50) -> list[Token]:

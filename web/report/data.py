@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from atlas import Atlas, queries
 from atlas.metrics import MIN_SUPPORT, metric_sides
-from atlas.panels.family import family_curves_panel
-from atlas.panels.pair import curves
+from atlas.queries.family import FAMILY_CURVES
 from atlas.queries.pair_effect import effects_sql
+from atlas.queries.prediction import CURVES, of_pairs
 from atlas.queries.predictiveness_sql import contradictions_sql, density_sql, rows_sql
 from atlas.records import MetricChoice
 from web.charts import criteria_chart, curves_chart, layer_correlations_chart, pair_density_chart
@@ -35,8 +35,8 @@ def best_curves(atlas: Atlas) -> Section:
     chart = curves_chart(
         "pairs", drawn, title=title, label=lambda c: f"{c.candidate.neuron.name} {c.candidate.token.shown}"
     )
-    ids = [(item.pair.neuron.neuron_id, item.pair.token.token_id) for item in notable]
-    panels = [panel(atlas, "Prediction curves", curves(ids), charts=(chart,), table=False)]
+    sql = CURVES.shown(**of_pairs(curve.candidate for curve in drawn))
+    panels = [panel(atlas, "Prediction curves", sql, charts=(chart,), table=False)]
     for item in notable[:2]:
         panels += _family(atlas, item.pair.neuron.neuron_id)
     return Section("Are they predicted where their neurons fire?", tuple(said), tuple(panels))
@@ -54,7 +54,8 @@ def _family(atlas: Atlas, neuron_id: int) -> list[Panel]:
         )
         found.append(
             panel(atlas, f"{item.neuron.name} and the family of {item.token.shown}",
-                  family_curves_panel(neuron_id, item.token.token_id), said)
+                  FAMILY_CURVES.shown(neuron_id=neuron_id, token_id=item.token.token_id,
+                                      family_id=item.members[0].token.token_id), said)
         )  # fmt: skip
     return found
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from atlas import Atlas, queries
-from atlas.panels.hub import centring_panels, hub_panels
-from atlas.panels.kind import layer_kinds_panel
+from atlas.queries.hub import DISTRIBUTION, HUB_NEURONS, HUB_TOKENS
+from atlas.queries.kind import LAYER_KINDS
 from atlas.queries.pair import ranked_pairs
+from atlas.queries.recentred import CENTRING, LOOKED_AT
 from atlas.unfinished import count_words, unfinished_words
 from web.charts import occurrence_chart
 from web.report.block import Section, panel
@@ -67,7 +68,6 @@ def exclusive_pairs(atlas: Atlas) -> Section:
 def hubs(atlas: Atlas) -> Section:
     """Neurons and tokens that are best for many, and what centring does about them."""
     k = 10
-    sql = hub_panels(k, 10)
     neurons, tokens = queries.hub_neurons(atlas, k), queries.hub_tokens(atlas, k)
     said = []
     if neurons and tokens:
@@ -78,9 +78,9 @@ def hubs(atlas: Atlas) -> Section:
         )
     occurrence = occurrence_chart(queries.neuron_occurrence(atlas, k), queries.token_occurrence(atlas, k))
     panels = [
-        panel(atlas, "Neurons", sql["neurons"]),
-        panel(atlas, "Tokens", sql["tokens"]),
-        panel(atlas, f"In how many lists of the {k} best each is", sql["distribution"], charts=(occurrence,),
+        panel(atlas, "Neurons", HUB_NEURONS.shown(k=k, limit=10)),
+        panel(atlas, "Tokens", HUB_TOKENS.shown(k=k, limit=10)),
+        panel(atlas, f"In how many lists of the {k} best each is", DISTRIBUTION.shown(k=k), charts=(occurrence,),
               table=False),
     ]  # fmt: skip
     if not atlas.info.has_weights:
@@ -97,8 +97,8 @@ def hubs(atlas: Atlas) -> Section:
             f"computed, and {centring.n_uncertified:,} of {centring.n_tokens:,} tokens could have another best neuron."
         )
     panels += [
-        panel(atlas, f"Greatest hubs, {label}", query)
-        for label, query in zip(("centred", "not centred"), centring_panels(10).values(), strict=True)
+        panel(atlas, f"Greatest hubs, {label}", CENTRING[by].shown(looked_at=LOOKED_AT, limit=10))
+        for by, label in (("centred", "centred"), ("uncentred", "not centred"))
     ]
     return Section("Hubs, and what centring does", tuple(said), tuple(panels))
 
@@ -114,4 +114,4 @@ def kinds(atlas: Atlas) -> Section:
         f"{counts['suppression']:,} suppression neurons (they lower a few) and {counts['partition']:,} partition "
         "neurons (they raise one half of the vocabulary against the other), by the moments of their congruence."
     )
-    return Section("Kinds of neurons", (said,), (panel(atlas, "By layer", layer_kinds_panel()),))
+    return Section("Kinds of neurons", (said,), (panel(atlas, "By layer", LAYER_KINDS.shown()),))

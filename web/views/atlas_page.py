@@ -9,8 +9,8 @@ from typing import Any
 from flask import Blueprint, g
 
 from atlas import Atlas, queries
-from atlas.panels.kind import layer_kinds_panel
 from atlas.queries import overview as statements
+from atlas.queries.kind import LAYER_KINDS
 from atlas.queries.layer import LAYERS
 from atlas.queries.pair import ranked_pairs
 from atlas.queries.study import STUDIES
@@ -87,7 +87,7 @@ def _panels(atlas: Atlas) -> dict[str, str]:
         "hub_tokens": statements.HUB_TOKENS.shown(limit=statements.LISTED),
         "hub_neurons": statements.HUB_NEURONS.shown(limit=statements.LISTED),
         "layers": LAYERS.shown(first=0, last=atlas.info.n_layers - 1),
-        "kinds": layer_kinds_panel(),
+        "kinds": LAYER_KINDS.shown(),
         "studies": STUDIES.shown(),
         "provenance": statements.PROVENANCE.shown(),
     }

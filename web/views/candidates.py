@@ -8,7 +8,7 @@ from flask import Blueprint, g, redirect
 from werkzeug.wrappers import Response
 
 from atlas import Atlas, queries
-from atlas.panels import neuron_panels
+from atlas.queries.prediction import NEURON_CANDIDATES
 from atlas.records import Candidate, NeuronRef, PairFigures
 from web import urls
 from web.page import AtlasPage, atlas_fields, doc, like_request, page
@@ -45,5 +45,5 @@ def neuron_candidates(atlas: Atlas, name: str) -> CandidatesPage | Response:
         neuron=neuron,
         candidates=candidates,
         figures=tuple(queries.pair_figures(atlas, pairs)),
-        panels={"candidates": neuron_panels(neuron.neuron_id)["candidates"]},
+        panels={"candidates": NEURON_CANDIDATES.shown(neuron_id=neuron.neuron_id)},
     )

@@ -8,7 +8,7 @@ from flask import Blueprint, g, redirect
 from werkzeug.wrappers import Response
 
 from atlas import Atlas, queries
-from atlas.panels import family_curves_panel
+from atlas.queries.family import FAMILY_CURVES
 from atlas.records import Curve, FamilyCurve, NeuronRef
 from web import urls
 from web.charts import Chart, family_charts
@@ -45,7 +45,12 @@ def neuron_family(atlas: Atlas, name: str) -> FamilyPage | Response:
         neuron=neuron,
         families=families,
         charts=tuple(chart for one in families for chart in _charts(one, atlas.info.model_name)),
-        panels={one.direction: family_curves_panel(neuron.neuron_id, one.token.token_id) for one in families},
+        panels={
+            one.direction: FAMILY_CURVES.shown(
+                neuron_id=neuron.neuron_id, token_id=one.token.token_id, family_id=one.members[0].token.token_id
+            )
+            for one in families
+        },
     )
 
 

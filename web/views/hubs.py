@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from flask import Blueprint, g
 
 from atlas import Atlas, queries
-from atlas.panels import centring_panels, hub_panels
+from atlas.queries.hub import DISTRIBUTION, HUB_NEURONS, HUB_TOKENS, OCCURRENCE
+from atlas.queries.recentred import CENTRING, LOOKED_AT
 from atlas.records import Centring, HubNeuron, HubToken, Occurrence
 from web import urls
 from web.charts import Chart, occurrence_chart
@@ -17,6 +18,7 @@ blueprint = Blueprint("hubs", __name__)
 
 _LENGTHS = (1, 5, 10, 20)
 _USUAL = 10
+_LISTED, _RECENTRED = 50, 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,12 +65,17 @@ def hubs(atlas: Atlas) -> HubsPage:
         **atlas_fields(atlas),
         k=k,
         lengths=_LENGTHS,
-        neurons=tuple(queries.hub_neurons(atlas, k)),
-        tokens=tuple(queries.hub_tokens(atlas, k)),
+        neurons=tuple(queries.hub_neurons(atlas, k, _LISTED)),
+        tokens=tuple(queries.hub_tokens(atlas, k, _LISTED)),
         neuron_occurrence=neurons,
         token_occurrence=tokens,
         occurrence_chart=occurrence_chart(neurons, tokens),
-        panels=hub_panels(k),
+        panels={
+            "occurrence": OCCURRENCE.shown(k=k),
+            "distribution": DISTRIBUTION.shown(k=k),
+            "neurons": HUB_NEURONS.shown(k=k, limit=_LISTED),
+            "tokens": HUB_TOKENS.shown(k=k, limit=_LISTED),
+        },
     )
 
 
@@ -80,6 +87,8 @@ def centring(atlas: Atlas) -> CentringPage:
         url=urls.hubs_centring(g.ref),
         **atlas_fields(atlas),
         readout=atlas.info.readout,
-        centring=queries.centring(atlas) if atlas.info.has_weights else None,
-        panels=centring_panels() if atlas.info.has_weights else {},
+        centring=queries.centring(atlas, _RECENTRED) if atlas.info.has_weights else None,
+        panels={name: statement.shown(looked_at=LOOKED_AT, limit=_RECENTRED) for name, statement in CENTRING.items()}
+        if atlas.info.has_weights
+        else {},
     )

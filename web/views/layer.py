@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response
 
 from atlas import Atlas, queries
 from atlas.errors import NeuronNameError
-from atlas.panels.kind import layer_kinds_panel
+from atlas.queries.kind import KINDS_OF_LAYER
 from atlas.queries.layer import LAYERS, layer_statement
 from atlas.records import LayerKinds, LayerSummary, Listing
 from web import urls
@@ -67,7 +67,7 @@ def layer(atlas: Atlas, name: str) -> LayerPage | Response:
         sorts=queries.NEURON_SORTS,
         page=number_of_page,
         panels={
-            "kinds": layer_kinds_panel(number),
+            "kinds": KINDS_OF_LAYER.shown(layer=number),
             "numbers": LAYERS.shown(first=number, last=number),
             "neurons": layer_statement(atlas, number, **shown).shown(),
         },

@@ -12,7 +12,14 @@ from werkzeug.wrappers import Response
 from atlas import Atlas, queries
 from atlas.display import show_number
 from atlas.names import NEURON_SPELLINGS, is_neuron_name, parse_neuron
-from atlas.panels import neuron_panels
+from atlas.queries.example import GUARD, TEXTS
+from atlas.queries.kind import NEURON_KIND
+from atlas.queries.neuron import HISTOGRAM, INPUT_TOKENS, NEURON_PAIRS, NEURON_TOKENS
+from atlas.queries.percentile import PLACE, standing
+from atlas.queries.prediction import BEYOND, CURVES, NEURON_CANDIDATES, of_pairs
+from atlas.queries.sign import SIGN_CASES
+from atlas.queries.spread import SIMILAR
+from atlas.queries.study import STANDS_OUT
 from atlas.records import (
     Candidate,
     CongruentToken,
@@ -33,6 +40,7 @@ from web.charts import Chart, curve_charts, histogram_chart
 from web.errors import BadRequestError
 from web.page import AtlasPage, atlas_fields, doc, like_request, page, query_int
 from web.views.curves import choose, pair_label
+from web.views.spread import ALIKE
 from web.views.texts import Texts, read_texts, texts_of
 from web.views.threshold import Explorer, explore
 
@@ -132,10 +140,9 @@ def neuron_page(atlas: Atlas, neuron_id: int, token_id: int | None) -> NeuronPag
     record = queries.neuron(atlas, neuron_id)
     tokens = queries.neuron_tokens(atlas, neuron_id)
     bars = queries.histogram(atlas, neuron_id)
-    cells = queries.neuron_cells(atlas, neuron_id)
-    candidates = queries.neuron_candidates(atlas, neuron_id, cells)
+    candidates = queries.neuron_candidates(atlas, neuron_id)
     chosen = choose(record, candidates, token_id, MAX_CURVES)
-    curves = queries.neuron_curves(atlas, neuron_id, chosen, bars, cells)
+    curves = queries.neuron_curves(atlas, neuron_id, chosen, bars)
     explorer = explore(curves[0]) if curves else None
     texts = read_texts()
     state = {
@@ -172,8 +179,34 @@ def neuron_page(atlas: Atlas, neuron_id: int, token_id: int | None) -> NeuronPag
         has_family=_has_family(atlas, record),
         sign_cases=tuple(queries.sign_cases(atlas, neuron_id)) if queries.has_sign_cases(atlas) else (),
         texts=texts_of(atlas, record, bars, texts),
-        panels=neuron_panels(neuron_id, [c.token.token_id for c in chosen], explorer and explorer.where),
+        panels=_panels(neuron_id, chosen, explorer),
     )
+
+
+def _panels(neuron_id: int, chosen: list[Candidate], explorer: Explorer | None) -> dict[str, str]:
+    """The SQL of the page by panel. `chosen` are the pairs whose curves are drawn."""
+    one = {"neuron_id": neuron_id}
+    panels = {
+        "place": PLACE.shown(**one),
+        "pairs": NEURON_PAIRS.shown(**one),
+        "writes": NEURON_TOKENS.shown(**one),
+        "fires": HISTOGRAM.shown(**one),
+        "candidates": NEURON_CANDIDATES.shown(**one),
+        "texts": TEXTS.shown(**one),
+        "guard": GUARD.shown(**one),
+        "reads": INPUT_TOKENS.shown(**one),
+        "kind": NEURON_KIND.shown(**one),
+        "signs": SIGN_CASES.shown(**one),
+        "studies": STANDS_OUT.shown(neuron=neuron_id),
+        "alike": SIMILAR["out"].shown(**one, limit=ALIKE),
+        "numbers": standing().shown(neuron_ids=[neuron_id]),
+    }
+    if chosen:
+        panels["predicts"] = CURVES.shown(**of_pairs(chosen))
+    if explorer:
+        threshold = {"token_id": explorer.candidate.token.token_id, "edge": explorer.threshold.edge}
+        panels["threshold"] = BEYOND[explorer.side].shown(**one, **threshold)
+    return panels
 
 
 def _has_family(atlas: Atlas, neuron: Neuron) -> bool:

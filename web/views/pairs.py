@@ -10,8 +10,8 @@ from typing import Any
 from flask import Blueprint, Response, g
 
 from atlas import Atlas, queries
-from atlas.panels.pair import curves as curves_panel
 from atlas.queries.pair import ranked_pairs
+from atlas.queries.prediction import CURVES, of_pairs
 from atlas.records import Curve, Listing, PairFigures
 from web import urls
 from web.charts import Chart, curves_chart
@@ -89,8 +89,7 @@ def pairs(atlas: Atlas) -> PairsPage:
         ).shown()
     }  # fmt: skip
     if curves:
-        drawn = [(curve.candidate.neuron.neuron_id, curve.candidate.token.token_id) for curve in curves]
-        panels["curves"] = curves_panel(drawn)
+        panels["curves"] = CURVES.shown(**of_pairs(curve.candidate for curve in curves))
     title = f"Predictions of the first {len(curves)} exclusive pairs against the neuron’s activation"
     return PairsPage(
         title="Exclusive pairs",

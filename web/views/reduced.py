@@ -8,7 +8,7 @@ from flask import Blueprint, g, redirect
 from werkzeug.wrappers import Response
 
 from atlas import Atlas, queries
-from atlas.panels import reduced_hubs_panels, reduced_neurons_panel, reduced_tokens_panel
+from atlas.queries.reduced import REDUCED_HUBS, REDUCED_NEURONS, REDUCED_TOKENS
 from atlas.records import NeuronRef, ReducedHubs, ReducedPair, Token
 from web import urls
 from web.page import AtlasPage, atlas_fields, doc, like_request, page
@@ -68,7 +68,7 @@ def reduced_tokens(atlas: Atlas, name: str) -> ReducedTokensPage | Response:
         ranked=tuple(queries.reduced_tokens(atlas, neuron.neuron_id)),
         k=queries.LIST_LENGTH,
         n_shown=SHOWN,
-        panels={"ranked": reduced_tokens_panel(neuron.neuron_id)},
+        panels={"ranked": REDUCED_TOKENS.shown(neuron_id=neuron.neuron_id)},
     )
 
 
@@ -84,7 +84,7 @@ def reduced_neurons(atlas: Atlas, token_id: int) -> ReducedNeuronsPage:
         ranked=tuple(queries.reduced_neurons(atlas, token_id)),
         k=queries.LIST_LENGTH,
         n_shown=SHOWN,
-        panels={"ranked": reduced_neurons_panel(token_id)},
+        panels={"ranked": REDUCED_NEURONS.shown(token_id=token_id)},
     )
 
 
@@ -96,5 +96,5 @@ def reduced_hubs(atlas: Atlas) -> ReducedHubsPage:
         url=urls.reduced_hubs(g.ref),
         **atlas_fields(atlas),
         hubs=queries.reduced_hubs(atlas, HUBS),
-        panels=reduced_hubs_panels(queries.LIST_LENGTH, HUBS),
+        panels={name: sql.shown(k=queries.LIST_LENGTH, limit=HUBS) for name, sql in REDUCED_HUBS.items()},
     )

@@ -13,8 +13,8 @@ from flask import Blueprint, g
 from atlas import Atlas, queries
 from atlas.display import show_number
 from atlas.measures import lens_jumps
-from atlas.panels.pair import curves as curves_panel
 from atlas.queries.pair_standing import PLACES
+from atlas.queries.prediction import CURVES
 from atlas.queries.study import PREDICTIONS, PROMPTS, STUDIES, STUDY, steps_statement
 from atlas.queries.study_neurons import DIRECT, PATCHED
 from atlas.records import (
@@ -191,7 +191,11 @@ def study_panels(study: Study, prompts: Sequence[StudyPrompt], best: BestNeuron 
     }
     if best is not None:
         panels["best"] = PLACES.shown(neuron=best.neuron.neuron_id, tokens=tokens)
-        panels["curve"] = curves_panel([(best.neuron.neuron_id, token_id) for token_id in tokens])
+        panels["curve"] = CURVES.shown(
+            neuron_ids=[best.neuron.neuron_id],
+            token_ids=tokens,
+            pairs=[[best.neuron.neuron_id, token_id] for token_id in tokens],
+        )
     return panels
 
 
