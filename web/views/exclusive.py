@@ -9,14 +9,15 @@ from typing import Any
 
 from flask import Blueprint, Response, g
 
-from atlas import Atlas, queries
-from atlas.queries.pair import ranked_tokens
-from atlas.records import Listing
-from web import urls
-from web.exports import csv_answer
-from web.page import AtlasPage, atlas_fields, doc, find_atlas, page
-from web.ranking import PER_PAGE, Ranking, read_ranking
-from web.urls import AtlasRef
+from atlas import Atlas
+from atlas.core.units import Listing
+from atlas.topics.pair import EXCLUSIVITY_SORTS, ranked_tokens, token_exclusivities
+from atlas.topics.tables import column_comments
+from web.site import urls
+from web.site.exports import csv_answer
+from web.site.page import AtlasPage, atlas_fields, doc, find_atlas, page
+from web.site.urls import AtlasRef
+from web.views.ranking import PER_PAGE, Ranking, read_ranking
 
 blueprint = Blueprint("exclusive", __name__)
 
@@ -50,13 +51,13 @@ class ExclusivePage(AtlasPage):
 
 def _found(atlas: Atlas, ranking: Ranking, limit: int, offset: int) -> Listing:
     order = {"sort": ranking.sort, "descending": ranking.descending}
-    return queries.token_exclusivities(atlas, ranking.where, **order, limit=limit, offset=offset)
+    return token_exclusivities(atlas, ranking.where, **order, limit=limit, offset=offset)
 
 
 @page(blueprint, "/<atlas:ref>/exclusive", "exclusive.html")
 def exclusive(atlas: Atlas) -> ExclusivePage:
     """Tokens by neuron gap."""
-    ranking = read_ranking(atlas, queries.EXCLUSIVITY_SORTS, "gap")
+    ranking = read_ranking(atlas, EXCLUSIVITY_SORTS, "gap")
     return ExclusivePage(
         title="Exclusive tokens",
         url=urls.exclusive(g.ref, **ranking.parameters, page=ranking.page),
@@ -67,7 +68,7 @@ def exclusive(atlas: Atlas) -> ExclusivePage:
         order=ranking.order,
         tokens=_found(atlas, ranking, PER_PAGE, ranking.offset),
         page=ranking.page,
-        definitions=queries.column_comments(atlas, "token_exclusivity"),
+        definitions=column_comments(atlas, "token_exclusivity"),
         panels={
             "tokens": ranked_tokens(
                 atlas,
@@ -85,7 +86,7 @@ def exclusive(atlas: Atlas) -> ExclusivePage:
 def exclusive_csv(ref: AtlasRef) -> Response:
     """Every token of the selection, whatever the page, as CSV."""
     atlas = find_atlas(ref)
-    ranking = read_ranking(atlas, queries.EXCLUSIVITY_SORTS, "gap")
+    ranking = read_ranking(atlas, EXCLUSIVITY_SORTS, "gap")
 
     def rows() -> Iterator[tuple]:
         for offset in count(0, _CHUNK):

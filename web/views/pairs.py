@@ -9,16 +9,19 @@ from typing import Any
 
 from flask import Blueprint, Response, g
 
-from atlas import Atlas, queries
-from atlas.queries.pair import ranked_pairs
-from atlas.queries.prediction import CURVES, of_pairs
-from atlas.records import Curve, Listing, PairFigures
-from web import urls
-from web.charts import Chart, curves_chart
-from web.exports import csv_answer
-from web.page import AtlasPage, atlas_fields, doc, find_atlas, page, query_choice
-from web.ranking import PER_PAGE, Ranking, read_ranking
-from web.urls import AtlasRef
+from atlas import Atlas
+from atlas.core.units import Listing
+from atlas.topics.curve import CURVES, Curve, of_pairs, pair_curves
+from atlas.topics.pair import PAIR_SORTS, exclusive_pairs, ranked_pairs
+from atlas.topics.pair_metric.effects import PairFigures, pair_figures
+from atlas.topics.tables import column_comments
+from web.charts.chart import Chart
+from web.charts.curve import curves_chart
+from web.site import urls
+from web.site.exports import csv_answer
+from web.site.page import AtlasPage, atlas_fields, doc, find_atlas, page, query_choice
+from web.site.urls import AtlasRef
+from web.views.ranking import PER_PAGE, Ranking, read_ranking
 
 blueprint = Blueprint("pairs", __name__)
 
@@ -62,13 +65,13 @@ class PairsPage(AtlasPage):
 
 def _read(atlas: Atlas) -> tuple[str, Ranking, dict[str, Any]]:
     direction = query_choice("direction", ("top", "bottom"), "top")
-    ranking = read_ranking(atlas, queries.PAIR_SORTS, "score")
+    ranking = read_ranking(atlas, PAIR_SORTS, "score")
     return direction, ranking, ({"direction": direction} if direction != "top" else {}) | ranking.parameters
 
 
 def _found(atlas: Atlas, direction: str, ranking: Ranking, limit: int, offset: int) -> Listing:
     order = {"sort": ranking.sort, "descending": ranking.descending}
-    return queries.exclusive_pairs(atlas, direction, ranking.where, **order, limit=limit, offset=offset)
+    return exclusive_pairs(atlas, direction, ranking.where, **order, limit=limit, offset=offset)
 
 
 def _label(curve: Curve) -> str:
@@ -81,7 +84,7 @@ def pairs(atlas: Atlas) -> PairsPage:
     direction, ranking, parameters = _read(atlas)
     listing = _found(atlas, direction, ranking, PER_PAGE, ranking.offset)
     first = listing if ranking.page == 1 else _found(atlas, direction, ranking, MAX_CURVES, 0)
-    curves = tuple(queries.pair_curves(atlas, first.rows[:MAX_CURVES]))
+    curves = tuple(pair_curves(atlas, first.rows[:MAX_CURVES]))
     panels = {
         "pairs": ranked_pairs(
             atlas, direction, ranking.where, sort=ranking.sort, descending=ranking.descending,
@@ -103,12 +106,12 @@ def pairs(atlas: Atlas) -> PairsPage:
         order=ranking.order,
         pairs=listing,
         figures=tuple(
-            queries.pair_figures(atlas, [(p.neuron.neuron_id, p.token.token_id, p.congruence) for p in listing.rows])
+            pair_figures(atlas, [(p.neuron.neuron_id, p.token.token_id, p.congruence) for p in listing.rows])
         ),
         page=ranking.page,
         curves=curves,
         curves_chart=curves_chart("pairs", curves, title=title, label=_label) if curves else None,
-        definitions=queries.column_comments(atlas, "exclusive_pair"),
+        definitions=column_comments(atlas, "exclusive_pair"),
         panels=panels,
     )
 
