@@ -23,10 +23,11 @@ import torch
 
 from atlas.core.bins import N_BINS
 from benchmarks.syncs import SyncWatch
-from ingest.activations.reader import Reader, StreamSettings
+from ingest.activations.reader import Reader
 from ingest.activations.reduction.choice import layer_reducer
 from ingest.activations.reduction.exact import LIMBS
 from ingest.activations.reduction.reference import LayerSums, Runs
+from ingest.activations.statistic import Plan, StreamSettings
 from ingest.congruence.pairs import candidate_pairs, exclusive_pairs
 from ingest.congruence.phase import WeightResult, run_weight_phase
 from ingest.model.forward import LeanModel
@@ -203,8 +204,9 @@ def main() -> None:
         fingerprint=dataset.fingerprint, seed=0,
     )  # fmt: skip
     first = next(work)
-    Reader(lean, settings, pairs.neuron, pairs.token, staged=True).read(first)  # Compiles at first use.
-    reader = Reader(lean, settings, pairs.neuron, pairs.token, staged=True)
+    plan = Plan(lean.n_layers, lean.d_mlp, lean.device, settings, pairs.neuron, pairs.token, staged=True)
+    Reader(lean, plan).read(first)  # Compiles at first use.
+    reader = Reader(lean, plan)
     reduction(lean, first, dtype, device)
     activations(lean, reader, islice(work, options.batches), n_parameters, device)
     syncs(reader, first, device)

@@ -24,7 +24,8 @@ import torch
 from atlas.topics.family import family_ids
 from atlas.topics.pair_metric.arrow import CELLS_SQL, HISTOGRAM_SQL, NEURONS_EACH, PAIRS_SQL, metrics_of
 from benchmarks.stream import CPU, python_docs, random_pairs
-from ingest.activations.reader import Reader, StreamSettings
+from ingest.activations.reader import Reader
+from ingest.activations.statistic import Plan, StreamSettings
 from ingest.congruence.pairs import NeuronFamilies
 from ingest.file.checks import bytes_per_table
 from ingest.model.forward import LeanModel
@@ -60,7 +61,7 @@ def activation_phase(n_texts: int) -> None:
             d_vocab=len(model.unembedding), gated=model.gated, count_bos=False, has_bos=True, top_texts=20, window=64,
             fingerprint="benchmark", seed=0, sign_cases=signs,
         )  # fmt: skip
-        return Reader(lean, settings, *pairs, families).read
+        return Reader(lean, Plan(lean.n_layers, lean.d_mlp, lean.device, settings, *pairs, families)).read
 
     def limit(batch: TextBatch) -> None:
         lean.predict(lean.run(torch.from_numpy(batch.input_ids)).flatten(0, 1))

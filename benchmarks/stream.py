@@ -31,8 +31,9 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from atlas.core.bins import N_BINS
 from ingest.activations.binning import bin_of
-from ingest.activations.reader import Reader, StreamSettings
+from ingest.activations.reader import Reader
 from ingest.activations.reduction.exact import central_moments
+from ingest.activations.statistic import Plan, StreamSettings
 from ingest.model.forward import LeanModel
 from ingest.model.load import LoadedModel, bridge_for, describe, load_model
 from ingest.model.source import BUILTIN
@@ -96,7 +97,8 @@ class Bench:
             d_vocab=self.d_vocab, gated=self.model.gated, count_bos=False, has_bos=True, top_texts=20, window=64,
             fingerprint="benchmark", seed=0,
         )  # fmt: skip
-        return Reader(self.lean, settings, *self.pairs)
+        lean = self.lean
+        return Reader(lean, Plan(lean.n_layers, lean.d_mlp, lean.device, settings, *self.pairs))
 
     def limit(self, batch: TextBatch) -> float:
         """Forward pass and predictions; returns the seconds of the latter."""
@@ -113,16 +115,17 @@ def check(bench: Bench, batch: TextBatch, layer: int) -> None:
     texts = [kept[layer][row, 1 : len(text)] for row, text in enumerate(small.texts)]
     values, d_mlp = torch.cat(texts), bench.lean.d_mlp
     cells = (bin_of(values) + torch.arange(d_mlp) * N_BINS).flatten().long()
-    assert torch.equal(reader.statistics.counts[layer], torch.bincount(cells, minlength=d_mlp * N_BINS))
+    statistics = reader.statistics["activations"]
+    assert torch.equal(statistics.counts[layer], torch.bincount(cells, minlength=d_mlp * N_BINS))
     exact = values.double()
     centred = exact - exact.mean(0)
-    moments = torch.from_numpy(central_moments(len(values), reader.statistics.powers[layer].numpy()))
+    moments = torch.from_numpy(central_moments(len(values), statistics.powers[layer].numpy()))
     assert ((moments[0] - exact.mean(0)).abs() <= 1e-6 * exact.std(0)).all()
     for power in (2, 3, 4):
         error = (moments[power - 1] - (centred**power).mean(0)).abs() / (centred.abs() ** power).mean(0)
         assert error.max() < 1e-5, (power, error.max())
     best = torch.stack([text.amax(0) for text in texts]).amax(0)
-    lists, first = reader.examples["max"], layer * d_mlp
+    lists, first = reader.statistics["examples"].lists["max"], layer * d_mlp
     assert torch.equal(lists.pool["activation"][lists.slots[first : first + d_mlp, 0]], best)
     print(f"  layer {layer} equals float64 (histogram exactly, moments to 1e-5)")
 
@@ -194,7 +197,7 @@ def stream(load: Callable[[], LoadedModel], work: list[TextBatch], dtype: str, n
         for name in order:
             times[name].append(seconds(contestants[name], batch))
         print(f"  batch {number}: " + ", ".join(f"{name} {took[-1]:.2f} s" for name, took in times.items()), flush=True)
-    assert reader.statistics.counts.sum(1).eq(reader.statistics.n_positions * model.d_mlp).all()
+    assert reader.statistics["activations"].counts.sum(1).eq(reader.n_positions * model.d_mlp).all()
     n_tokens = sum(int(batch.lengths.sum()) for batch in work)
     ratios = [ours / limit for ours, limit in zip(times["ours"], times["limit"], strict=True)]
     print(f"  ours / limit, batch by batch: {' '.join(f'{ratio:.3f}' for ratio in ratios)}")

@@ -9,11 +9,13 @@ import torch
 
 from atlas.core.bins import N_BINS, ZERO_BIN
 from benchmarks.shape import CONTEXT, N_POSITIONS, TOP, WINDOW, Shape, distinct, normal
+from ingest.activations.counts import TokenCounts
+from ingest.activations.example_kinds import INTERVAL_EXAMPLES, N_INTERVALS, Examples
 from ingest.activations.examples import ExampleLists
-from ingest.activations.predictions import PredictionResult
-from ingest.activations.reader import INTERVAL_EXAMPLES, N_INTERVALS
-from ingest.activations.reduction.exact import LIMB_BITS, LIMBS
-from ingest.activations.statistics import ActivationResult
+from ingest.activations.predictions import FamilyHistogram, PredictionHistogram
+from ingest.activations.reduction.exact import LIMB_BITS
+from ingest.activations.reduction.reference import reduce_layer
+from ingest.activations.statistics import ActivationStatistics
 from ingest.activations.text_store import TextStore
 from ingest.congruence.pairs import CandidatePairs
 from ingest.texts.tokens import Text
@@ -34,23 +36,29 @@ def made_up_reader(rng: np.random.Generator, shape: Shape, pairs: CandidatePairs
         "max": _examples(rng, np.arange(neurons), neurons, TOP, lengths),
         "interval": _examples(rng, octaves.ravel(), neurons * N_INTERVALS, INTERVAL_EXAMPLES, lengths),
     }
-    best = examples["max"].pool["activation"][examples["max"].slots[:, 0]]
-    zeros = torch.zeros(neurons, dtype=torch.float64)
-    statistics = ActivationResult(
-        _histogram(rng, neurons), zeros, zeros + 1, zeros, zeros, torch.full((neurons,), -0.17), best,
-        torch.full((neurons,), N_POSITIONS // 2),
-        torch.from_numpy(rng.integers(0, 1 << LIMB_BITS, (4, LIMBS, neurons))),
-    )  # fmt: skip
-    counts = {}
-    for role in ("input", "actual", "predicted"):
-        counts[role] = torch.from_numpy(rng.multinomial(N_POSITIONS, np.full(d_vocab, 1 / d_vocab)))
-    cells = _cells(rng, pairs, counts)
+    statistics = ActivationStatistics(shape.n_layers, shape.d_mlp, reduce=reduce_layer)
+    statistics.counted.fill_(N_POSITIONS)
+    statistics.counts = _histogram(rng, neurons).view(shape.n_layers, -1)
+    # Mean 0, standard deviation 1, kurtosis 3, and something below that.
+    statistics.powers[:, [1, 3], 2] = torch.tensor([[N_POSITIONS], [3 * N_POSITIONS]])
+    low = statistics.powers[:, :, :2]
+    low[:] = torch.from_numpy(rng.integers(0, 1 << LIMB_BITS, low.shape))
+    statistics.positive.fill_(N_POSITIONS // 2)
+    statistics.minimum.fill_(-0.17)
+    statistics.maximum = examples["max"].pool["activation"][examples["max"].slots[:, 0]]
+    tokens = TokenCounts(d_vocab)
+    for role in tokens.counts:
+        role[:-1] = torch.from_numpy(rng.multinomial(N_POSITIONS, np.full(d_vocab, 1 / d_vocab)))
+    _, actual, predicted = tokens.counts[:, :-1].numpy()
+    counted = torch.from_numpy(pairs.neuron), torch.from_numpy(pairs.token)
+    predictions = PredictionHistogram(*counted, d_vocab, shape.d_mlp)
+    predictions.cells, predictions.counts = _cells(rng, pairs, d_vocab, predicted, actual)
     none = torch.zeros(0, dtype=torch.int64)
-    no_cells = PredictionResult(*[none] * 5)
+    made_up = (
+        statistics, tokens, predictions, FamilyHistogram(none, none, d_vocab, shape.d_mlp), Examples(examples, neurons)
+    )  # fmt: skip
     return SimpleNamespace(
-        statistics=SimpleNamespace(result=lambda: statistics, n_positions=N_POSITIONS),
-        tokens=SimpleNamespace(result=lambda: counts), predictions=SimpleNamespace(result=lambda: cells),
-        families=SimpleNamespace(result=lambda: no_cells), signs=None, texts=texts, examples=examples,
+        statistics={statistic.name: statistic for statistic in made_up}, n_positions=N_POSITIONS, texts=texts,
         cited=lambda: np.arange(shape.n_texts),
     )  # fmt: skip
 
@@ -65,9 +73,13 @@ def _histogram(rng: np.random.Generator, neurons: int) -> torch.Tensor:
     return torch.from_numpy(counts)
 
 
-def _cells(rng: np.random.Generator, pairs: CandidatePairs, counts: dict[str, torch.Tensor]) -> PredictionResult:
-    """1 to 23 neighbouring bins a pair, most counts small, as real ones are; the rest of the token's counts in the zero
-    bin."""
+def _cells(
+    rng: np.random.Generator, pairs: CandidatePairs, d_vocab: int, *of_token: np.ndarray
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cells and counts of a `PredictionHistogram`, from how often each token is predicted, and really next.
+
+    1 to 23 neighbouring bins a pair, most counts small, as real ones are; the rest of a token's counts in the zero bin.
+    """
     n_pairs = len(pairs.neuron)
     length = rng.integers(1, 24, n_pairs)
     first = rng.integers(ZERO_BIN - 20, ZERO_BIN + 7, n_pairs)
@@ -77,18 +89,16 @@ def _cells(rng: np.random.Generator, pairs: CandidatePairs, counts: dict[str, to
     cell = np.concatenate([pair * N_BINS + first[pair] + step, np.arange(n_pairs) * N_BINS + ZERO_BIN])
     cell, place = np.unique(cell, return_inverse=True)
     columns = []
-    for role, n in zip(("predicted", "actual"), drawn, strict=True):
-        whole = counts[role].numpy()[pairs.token]
+    for counts, n in zip(of_token, drawn, strict=True):
+        whole = counts[pairs.token]
         sums = np.bincount(pair, n, n_pairs).astype(np.int64)
         n = np.where(sums[pair] <= whole[pair], n, 0)
         rest = whole - np.bincount(pair, n, n_pairs).astype(np.int64)
         columns.append(np.bincount(place, np.concatenate([n, rest])).astype(np.int64))
     there = np.any(columns, axis=0)
-    cell, columns = cell[there], [column[there] for column in columns]
-    pair = cell // N_BINS
-    return PredictionResult(
-        *(torch.from_numpy(column) for column in (pairs.neuron[pair], pairs.token[pair], cell % N_BINS, *columns))
-    )
+    pair, bin = np.divmod(cell[there], N_BINS)
+    cells = (pairs.neuron[pair] * d_vocab + pairs.token[pair]) * N_BINS + bin
+    return torch.from_numpy(cells), torch.from_numpy(np.stack(columns, 1)[there])
 
 
 def _examples(rng: np.random.Generator, used: np.ndarray, n_lists: int, k: int, lengths: np.ndarray) -> ExampleLists:

@@ -167,12 +167,12 @@ def compare(finished: Finished, out: Path) -> None:
         layer, index = divmod(neuron, finished.run.d_mlp)
         (w_out,) = column("SELECT w_out FROM neuron_weight WHERE neuron_id = ?")
         assert list(w_out) == finished.weights.layers(layer).w_out[index].tolist()
-        examples = finished.reader.examples["max"]
+        examples = finished.reader.statistics["examples"].lists["max"]
         slot = examples.slots[neuron].tolist()
         windows = column("SELECT window_activations FROM example WHERE neuron_id = ? AND kind = 'max' ORDER BY rank")
         for window, place in zip(windows, slot, strict=True):
             assert window == examples.pool["window"][place, : examples.pool["window_length"][place]].tolist()
-        cells = finished.reader.predictions.result()
+        cells = finished.reader.statistics["predictions"].result()
         (found,) = column("SELECT sum(n_actual * bin) FROM prediction_histogram WHERE neuron_id = ?")
         here = cells.neuron == neuron
         assert found == int((cells.n_actual[here] * cells.bin[here]).sum())

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
+
+
+def squeezed(text: str) -> str:
+    """A page without the whitespace by which its template is laid out: one space for a run, none between two tags."""
+    return re.sub(r"> <", "><", re.sub(r"\s+", " ", text))
 
 
 class Reader(HTMLParser):

@@ -11,13 +11,11 @@ import pytest
 
 from atlas import open_atlas
 from atlas.core.errors import TokenError
-from atlas.panels.family import family_curves_panel, family_panel, kin_panel
-from atlas.panels.sign import sign_cases_panel
+from atlas.topics.family import KIN, family_curves, has_family, kin
 from atlas.topics.family import family as read_family
-from atlas.topics.family import family_curves, has_family, kin
 from atlas.topics.kind import layer_kinds, neuron_kind
 from atlas.topics.reduced import reduced_neurons, reduced_tokens
-from atlas.topics.sign_case import has_sign_cases, sign_cases
+from atlas.topics.sign_case import SIGN_CASES, has_sign_cases, sign_cases
 from tests.conftest import Built, build_tiny
 
 
@@ -59,9 +57,6 @@ def test_a_family_is_all_spellings(both):
         assert has_family(atlas, token_id) == bool(found)
         families += bool(found)
     assert families > 10
-    member = next(t for t in tokens if has_family(atlas, t))
-    answered = [row[3] for row in atlas.query(family_panel(member)).rows]
-    assert answered == [item.token.token_id for item in read_family(atlas, member)]
     with pytest.raises(TokenError, match="no token 100000"):
         read_family(atlas, 100_000)
 
@@ -105,17 +100,6 @@ def test_curves_of_families(both):
     assert seen["top", True] + seen["bottom", True] > 0, "nowhere does a family add anything"
 
 
-def test_the_sql_of_a_familys_curve(both):
-    atlas, _ = both
-    found = [one for n in range(atlas.info.n_neurons) for one in family_curves(atlas, n)]
-    one = max(found, key=lambda one: sum(point.n_predicted for point in one.points))
-    answered = atlas.query(family_curves_panel(one.neuron.neuron_id, one.token.token_id)).rows
-    for word, points in (("token", one.alone.points), ("family", one.points)):
-        assert [row[4:7] for row in answered if row[0] == word] == [
-            (point.n, point.n_predicted, point.n_actual) for point in points
-        ]
-
-
 def test_kin_share_best_neurons(both):
     atlas, connection = both
     best = defaultdict(list)
@@ -146,7 +130,7 @@ def test_kin_share_best_neurons(both):
             other = item.token.token_id
             assert [neuron.neuron_id for neuron in item.shared] == by_token[other][1]
             assert item.same_family == (family.get(other, -1) == family.get(token, -2))
-        answered = atlas.query(kin_panel(token, 5, 2, 12)).rows
+        answered = atlas.query(KIN.shown(token_id=token, best=5, shared=2, limit=12)).rows
         assert [row[1] for row in answered] == pytest.approx([item.likeness for item in found])
         some += len(found)
     assert some > 5
@@ -173,7 +157,7 @@ def test_sign_cases(signed):
             assert len(case.after) >= (1 if following else 0)
             assert (case.after == "") == (not following)
             seen += 1
-        answered = atlas.query(sign_cases_panel(neuron_id)).rows
+        answered = atlas.query(SIGN_CASES.shown(neuron_id=neuron_id)).rows
         assert [row[2] for row in answered] == [case.n for case in found]
         assert [row[8] for row in answered] == [case.token.text for case in found]
     assert seen > 8
@@ -219,18 +203,6 @@ def test_pages(signed_path: Path):
     assert client.get("/tiny-signed/nothing/reduced").status_code == 404
     assert client.get("/tiny-signed/token/100000/reduced").status_code == 404
     atlas.close()
-
-
-def test_the_parts_have_sql_that_runs(app, client):
-    from tests.test_web_panels import Panels, bare
-
-    for slug in ("tiny-llama", "tiny-gpt2"):
-        atlas = app.extensions["atlases"][slug]
-        for path in ("/L1", "/L1N7/family", "/L1N7/reduced", "/token/40/reduced", "/hubs/reduced"):
-            text = client.get(f"/{slug}{path}").text
-            assert bare(text) == [], path
-            for sql in Panels(text).sql:
-                assert atlas.query(sql).columns, path
 
 
 def test_the_client_answers_the_same_from_a_file(signed_path: Path):

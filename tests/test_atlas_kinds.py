@@ -9,13 +9,18 @@ import numpy as np
 import pytest
 
 from atlas.core.errors import QueryError
-from atlas.panels.kind import kind_panel, layer_kinds_panel
-from atlas.panels.reduced import reduced_hubs_panels, reduced_neurons_panel, reduced_tokens_panel
 from atlas.topics.hub import neuron_occurrence
-from atlas.topics.kind import KINDS, layer_kinds, neuron_kind
+from atlas.topics.kind import KINDS, KINDS_OF_LAYER, LAYER_KINDS, NEURON_KIND, layer_kinds, neuron_kind
 from atlas.topics.neuron_facets import neuron_facets
 from atlas.topics.neuron_list import NeuronSelection, page_of_neurons
-from atlas.topics.reduced import reduced_hubs, reduced_neurons, reduced_tokens
+from atlas.topics.reduced import (
+    REDUCED_HUBS,
+    REDUCED_NEURONS,
+    REDUCED_TOKENS,
+    reduced_hubs,
+    reduced_neurons,
+    reduced_tokens,
+)
 
 
 def records(connection, sql):
@@ -83,7 +88,7 @@ def test_kinds(both):
     for item in found:
         if item.detects:
             assert item.detects.lead == pytest.approx(detectors[item.neuron.neuron_id][3], rel=1e-4)
-    row = atlas.query(kind_panel(7)).rows[0]
+    row = atlas.query(NEURON_KIND.shown(neuron_id=7)).rows[0]
     assert (row[2], row[5], row[6]) == (found[7].kind, found[7].spread, found[7].hub)
 
 
@@ -139,8 +144,9 @@ def test_kinds_divide_layers_and_selections(both):
         chosen = [n for n in neurons if n["layer"] == layer]
         assert found.layer == layer
         assert {word: getattr(found, word) for word in KINDS} == {word: count(word, chosen) for word in KINDS}
-        row = atlas.query(layer_kinds_panel(layer)).rows[0]
+        row = atlas.query(KINDS_OF_LAYER.shown(layer=layer)).rows[0]
         assert row == (layer, *(getattr(found, word) for word in (*KINDS, "dead")))
+        assert atlas.query(LAYER_KINDS.shown()).rows[layer] == row
     facets = neuron_facets(atlas, NeuronSelection(layer_min=1))
     later = [n for n in neurons if n["layer"] >= 1]
     assert {item.value: item.n for item in facets.kind} == {word: n for word in KINDS if (n := count(word, later))}
@@ -179,7 +185,7 @@ def test_reduced_congruence(both):
         found = reduced_tokens(atlas, neuron)
         assert [pair.token.token_id for pair in found] == [token for _, token in expected]
         assert [-pair.reduced for pair in found] == pytest.approx([value for value, _ in expected], abs=1e-6)
-        rows = atlas.query(reduced_tokens_panel(neuron)).rows
+        rows = atlas.query(REDUCED_TOKENS.shown(neuron_id=neuron)).rows
         assert [row[0] for row in rows] == [pair.token.text for pair in found]
         assert [row[1] for row in rows] == pytest.approx([pair.reduced for pair in found], abs=1e-9)
     for token in (3, 40, atlas.info.d_vocab - 1):
@@ -189,7 +195,7 @@ def test_reduced_congruence(both):
         )
         found = reduced_neurons(atlas, token)
         assert [pair.neuron.neuron_id for pair in found] == [neuron for _, neuron in expected]
-        rows = atlas.query(reduced_neurons_panel(token)).rows
+        rows = atlas.query(REDUCED_NEURONS.shown(token_id=token)).rows
         assert [row[0] for row in rows] == [pair.neuron.name for pair in found]
 
 
@@ -213,7 +219,7 @@ def test_reduced_hubs(both):
     assert [(hub.n_plain, hub.n_reduced) for hub in found.greatest_plain] == [
         (count, best[n]) for n, count in sorted(plain.items(), key=lambda item: (-item[1], item[0]))[:5]
     ]
-    panels = {name: atlas.query(sql).rows for name, sql in reduced_hubs_panels(10, 5).items()}
+    panels = {name: atlas.query(sql.shown(k=10, limit=5)).rows for name, sql in REDUCED_HUBS.items()}
     assert panels["reduced"] == tuple((h.neuron.name, h.n_plain, h.n_reduced) for h in found.greatest_reduced)
     assert panels["plain"] == tuple((h.neuron.name, h.n_plain, h.n_reduced) for h in found.greatest_plain)
     assert [row[1:3] for row in panels["occurrence"]] == [

@@ -12,12 +12,24 @@ import atlas as client
 from atlas import open_atlas
 from atlas.cli import main as cli
 from atlas.core.errors import ParameterError, StudyNameError
-from atlas.panels.study import STUDIES_PANELS, study_panels
+from atlas.topics.curve import CURVES, neuron_candidates, token_curves
 from atlas.topics.pair import pair_standing
 from atlas.topics.study.lens import lens_jumps
-from atlas.topics.study.neurons import study_neurons
+from atlas.topics.study.neurons import DIRECT, study_neurons
 from atlas.topics.study.records import StudyStep
-from atlas.topics.study.study import find_study, list_studies, stands_out, steps_of, study_prompts, token_studies
+from atlas.topics.study.study import (
+    ASKS_FOR,
+    STANDS_OUT,
+    STUDIES,
+    STUDY,
+    find_study,
+    list_studies,
+    stands_out,
+    steps_of,
+    steps_statement,
+    study_prompts,
+    token_studies,
+)
 from tests.conftest import Built
 
 
@@ -94,6 +106,13 @@ def test_where_neurons_and_tokens_stand_out(opened):
     first = stands_out(atlas, best.neuron_id)
     assert [(item.study.name, item.neuron.rank) for item in first] == [("an", 1), ("suite", 1)]
     assert stands_out(atlas, 0) == ()
+    for neuron_id in (best.neuron_id, 0):
+        rows = [(item.study.name, item.neuron.rank) for item in stands_out(atlas, neuron_id)]
+        assert [row[:2] for row in atlas.query(STANDS_OUT.shown(neuron=neuron_id)).rows] == rows
+    for token_id in range(atlas.info.d_vocab):
+        names = [item.name for item in token_studies(atlas, token_id)]
+        asked = [row[0] for row in atlas.query(ASKS_FOR.shown(token=token_id)).rows]
+        assert list(dict.fromkeys(asked)) == names
     assert [item.name for item in token_studies(atlas, study.answer_token.token_id)] == ["an", "suite"]
     standing = pair_standing(atlas, best.neuron_id, study.answer_token.token_id)
     (dot,) = connection.execute(
@@ -151,16 +170,28 @@ def test_the_view_says_what_the_query_says(opened):
 
 def test_the_panels_answer(opened):
     atlas, _ = opened
-    best = find_study(atlas, "an").found_neurons[0].neuron_id
-    panels = study_panels("an", best, 5) | STUDIES_PANELS
-    answers = {name: atlas.query(sql).rows for name, sql in panels.items()}
-    assert [row[0] for row in answers["studies"]] == ["an", "suite"]
-    assert len(answers["patching"]) == 3 * 3 * 7
-    assert len(answers["lens"]) == len(steps_of(atlas, "an", "logit_lens"))
-    assert len(answers["ablation"]) == 9
-    assert answers["direct"][0][0] == study_neurons(atlas, find_study(atlas, "an")).direct[0].neuron.name
-    assert len(answers["numbers"]) == 1
-    assert atlas.query(study_panels("it's")["numbers"]).rows == ()
+    study = find_study(atlas, "an")
+    assert [row[0] for row in atlas.query(STUDIES.shown()).rows] == ["an", "suite"]
+    rows = atlas.query(DIRECT.shown(study="an", limit=9)).rows
+    assert [row[0] for row in rows] == [item.neuron.name for item in study_neurons(atlas, study, 9).direct]
+    (row,) = atlas.query(STUDY.shown(study="an")).rows
+    assert {study.name, study.clean, study.clean_logit_diff, study.versions, study.command} <= {
+        value for value in row if not isinstance(value, list)
+    }
+    assert atlas.query(STUDY.shown(study="it's")).rows == ()
+    tokens = [study.answer_token.token_id, study.other_token.token_id]
+    neuron_id = study.found_neurons[0].neuron_id
+    counted = [c for c in neuron_candidates(atlas, neuron_id) if c.token.token_id in tokens]
+    points = [point.n for curve in token_curves(atlas, counted) for point in curve.points]
+    asked = atlas.query(
+        CURVES.shown(neuron_ids=[neuron_id], token_ids=tokens, pairs=[[neuron_id, token_id] for token_id in tokens])
+    ).rows
+    assert sorted(row[4] for row in asked) == sorted(points)
+    steps = [steps_of(atlas, "an", kind) for kind in ("ablation", "patch_attn_out", "patch_resid_pre")]
+    assert steps_of(atlas, "an", "patch_resid_pre", "ablation", "patch_attn_out") == sum(steps, ())
+    assert [len(kind) for kind in steps] == [9, 3 * 7, 3 * 7]
+    named = atlas.query(steps_statement("an", ["ablation"]).shown()).rows
+    assert [row[5] for row in named] == [step.neuron and step.neuron.name for step in steps[0]]
 
 
 def test_the_client(opened, tiny_llama_atlas: Path):

@@ -1,31 +1,61 @@
-"""Laws every accumulator keeps: any split, any order, merged or saved and restored, gives the same result."""
+"""Laws every statistic keeps: any split, any order, merged, saved and restored, or written and read, gives the same."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
+from functools import cached_property
+from itertools import chain, pairwise
 
 import hypothesis.strategies as st
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import torch
 from hypothesis import given
 
 from atlas.core.bins import MAX_INTERVAL
+from atlas.core.info import AtlasInfo
+from ingest.activations.batch import PreparedBatch
 from ingest.activations.binning import bin_of
 from ingest.activations.counts import TokenCounts
 from ingest.activations.examples import ExampleLists
+from ingest.activations.hashing import text_hash
 from ingest.activations.insertion import BatchRows
 from ingest.activations.predictions import PredictionHistogram
 from ingest.activations.reduction import reference
 from ingest.activations.reduction.choice import layer_reducer
 from ingest.activations.reduction.reference import Runs
+from ingest.activations.registry import STATISTICS
+from ingest.activations.statistic import BatchEnd, LayerBatch, Plan, Span, Statistic, StreamSettings
 from ingest.activations.statistics import ActivationStatistics
+from ingest.activations.text_store import TextStore
+from ingest.congruence.pairs import NeuronFamilies
 from ingest.process import sort_keys as keys
+from ingest.texts.progress import Cursor
+from ingest.texts.tokens import Text, TextBatch
 
 LAYERS, D_MLP, VOCAB, POS = 2, 3, 7, 5
 WIDTH = POS + 2
+CPU = torch.device("cpu")
+SETTINGS = StreamSettings(
+    d_vocab=VOCAB, gated=True, count_bos=False, has_bos=True, top_texts=3, window=4, fingerprint="f", seed=0,
+    sign_cases=True,
+)  # fmt: skip
+PLAN = Plan(
+    LAYERS, D_MLP, CPU, SETTINGS, np.array([0, 0, 1, 4, 5]), np.array([1, 3, 3, 0, 6]),
+    NeuronFamilies(np.array([0, 2, 5]), np.array([1, 1, 3]), np.array([0, 1, 1, 3, 3, 5, 6])), staged=False,
+)  # fmt: skip
+TEXTS = TextStore()
+"""Every text, whose predictions differ by text and position."""
+for number in range(200):
+    TEXTS.add(Text(number, number, 0, np.zeros(WIDTH, np.int32)), number + np.arange(WIDTH))
+
+
+def hash_of(text_id: np.ndarray) -> np.ndarray:
+    return np.array([text_hash("f", 0, number, 0) for number in text_id.tolist()], dtype=np.int64)
 
 
 class _Part:
@@ -42,9 +72,32 @@ class _Part:
         self.bins = bin_of(torch.cat(self.acts, 1)).to(torch.uint8)
         self.tokens = torch.from_numpy(rng.integers(0, VOCAB, (3, 2 * POS - 2)))
         self.tokens[1, -1] = -1
+        self.sides = torch.from_numpy(rng.integers(-1, 2, (LAYERS, 2, 2 * POS - 2, D_MLP)))
+        self.index = torch.tensor([*range(1, 1 + POS), *range(WIDTH + 1, WIDTH + POS - 1)])
+
+    @cached_property
+    def ready(self) -> PreparedBatch:
+        ids, texts = np.zeros((2, WIDTH), np.int64), [TEXTS.texts[number].text for number in self.text_ids]
+        return PreparedBatch(
+            TextBatch(texts, ids, np.array([POS + 1, POS - 1]), Cursor()), torch.from_numpy(ids), self.runs, self.index,
+            torch.tensor(self.text_ids), torch.from_numpy(hash_of(np.array(self.text_ids))), *self.tokens[:2], None,
+        )  # fmt: skip
 
     def rows(self, layer: int) -> BatchRows:
         return BatchRows(self.flat[layer], self.runs, torch.tensor(self.text_ids), first_position=1)
+
+    def feed(self, statistic: Statistic) -> None:
+        """What the reader does in one batch."""
+        for layer in range(LAYERS):
+            extremes = [torch.stack([getattr(text[layer], end)(0) for text in self.acts]) for end in ("amax", "amin")]
+            bins = self.bins[layer].clone()
+            statistic.update_layer(LayerBatch(layer, self.flat[layer], self.ready, bins, *extremes, 0))
+            rows = self.flat[layer][self.index], *self.sides[layer].float()
+            text_id = torch.tensor(self.text_ids)[self.index // WIDTH]
+            statistic.update_sides(layer, *rows, text_id, self.index % WIDTH)
+        end = BatchEnd(self.ready, self.bins, self.tokens[2], 0)
+        counts = statistic.pending(end)
+        assert statistic.settle(end, [] if counts is None else counts.tolist()) == set()
 
 
 def _examples(lowest: bool, reference: bool = False) -> tuple[Callable, Callable]:
@@ -74,41 +127,35 @@ def _statistics(reduce: Callable) -> tuple[Callable, Callable]:
     return lambda: ActivationStatistics(LAYERS, D_MLP, reduce=reduce), feed
 
 
-def _predictions() -> tuple[Callable, Callable]:
-    neuron, token = torch.tensor([0, 0, 1, 4, 5]), torch.tensor([1, 3, 3, 0, 6])
-    return (
-        lambda: PredictionHistogram(neuron, token, VOCAB, D_MLP),
-        lambda histogram, part: histogram.update(part.bins, part.tokens[1], part.tokens[2]),
-    )
+def _statistic(kind: type[Statistic]) -> tuple[Callable, Callable]:
+    return lambda: kind.make(PLAN), lambda statistic, part: part.feed(statistic)
 
 
-def _counts() -> tuple[Callable, Callable]:
-    return lambda: TokenCounts(VOCAB), lambda counts, part: counts.update(*part.tokens)
-
-
-CASES = {
-    "statistics": _statistics(layer_reducer(torch.device("cpu"))),
-    "statistics in torch": _statistics(reference.reduce_layer),
-    "counts": _counts(), "predictions": _predictions(),
+KINDS = {kind.name: kind for kind in STATISTICS}
+CASES = {name: _statistic(kind) for name, kind in KINDS.items()} | {
+    "compiled sums": _statistics(layer_reducer(CPU)), "sums in torch": _statistics(reference.reduce_layer),
     "max": _examples(False), "max in torch": _examples(False, reference=True),
     "min": _examples(True), "min in torch": _examples(True, reference=True),
 }  # fmt: skip
 
 
-def plain(result: object) -> dict[str, np.ndarray]:
-    if is_dataclass(result):
-        result = {field.name: getattr(result, field.name) for field in fields(result)}
-    return {name: np.asarray(values) for name, values in result.items()}
+def tables_of(statistic: Statistic) -> dict[str, pa.Table]:
+    """Everything that it writes, by table."""
+    tables: dict[str, list[pa.Table]] = {}
+    for table, columns in ((statistic.axis.removesuffix("_id"), statistic.columns()), *statistic.rows(TEXTS)):
+        arrays = {name: v if isinstance(v, pa.Array) else pa.array(v) for name, v in columns.items()}
+        tables.setdefault(table, []).append(pa.table(arrays))
+    return {table: pa.concat_tables(parts) for table, parts in tables.items()}
 
 
-def assert_same(one: object, other: object) -> None:
-    one, other = plain(one), plain(other)
-    assert one.keys() == other.keys()
-    for name, values in one.items():
-        np.testing.assert_array_equal(values, other[name], err_msg=name)
+def written(accumulator: Statistic | ExampleLists) -> dict[str, list]:
+    """What an accumulator ends with, as lists that compare."""
+    if isinstance(accumulator, ExampleLists):
+        return {name: values.tolist() for name, values in accumulator.result().items()}
+    return {table: rows.to_pydict() for table, rows in tables_of(accumulator).items()}
 
 
-def fed(case: str, parts: list[_Part]) -> object:
+def fed(case: str, parts: list[_Part]) -> Statistic | ExampleLists:
     make, feed = CASES[case]
     accumulator = make()
     for part in parts:
@@ -126,9 +173,9 @@ class TestLaws:
         one_way, other_way = copy.deepcopy(left), copy.deepcopy(right)
         one_way.merge(copy.deepcopy(right))
         other_way.merge(copy.deepcopy(left))
-        whole = fed(case, [_Part(i) for i in ids]).result()
-        assert_same(one_way.result(), whole)
-        assert_same(other_way.result(), whole)
+        whole = written(fed(case, [_Part(i) for i in ids]))
+        assert written(one_way) == whole
+        assert written(other_way) == whole
 
     def test_restored_state_goes_on_as_if_never_saved(self, case: str) -> None:
         make, feed = CASES[case]
@@ -140,14 +187,48 @@ class TestLaws:
         restored.load_state_dict(state)
         for accumulator in (saved, restored):
             feed(accumulator, _Part(3))
-        assert_same(restored.result(), saved.result())
-        assert_same(saved.result(), fed(case, [_Part(1), _Part(2), _Part(3)]).result())
+        assert written(restored) == written(saved) == written(fed(case, [_Part(1), _Part(2), _Part(3)]))
 
     def test_merging_nothing_changes_nothing(self, case: str) -> None:
         accumulator = fed(case, [_Part(1), _Part(2)])
-        before = copy.deepcopy(accumulator).result()
+        before = written(copy.deepcopy(accumulator))
         accumulator.merge(fed(case, []))
-        assert_same(accumulator.result(), before)
+        assert written(accumulator) == before
+
+
+@pytest.mark.parametrize("name", KINDS)
+class TestLawsOfRows:
+    def read(self, name: str, tables: dict[str, pa.Table], low: int, high: int, n_positions: int) -> Statistic:
+        """A statistic of some neurons (or tokens), from rows."""
+        known = {"n_positions": n_positions, "top_texts": 3, "window": 4, "gated": True, "d_vocab": VOCAB}
+        info = AtlasInfo(**{f.name: (known | {"d_mlp": D_MLP}).get(f.name) for f in fields(AtlasInfo)})
+        axis = KINDS[name].axis
+
+        def rows(table: str) -> pa.Table:
+            whole = tables[table]
+            if axis not in whole.column_names:  # Columns alone, a row each.
+                whole = whole.append_column(axis, pa.array(np.arange(len(whole), dtype=np.int32)))
+            return whole.filter((pc.field(axis) >= low) & (pc.field(axis) < high))
+
+        return KINDS[name].from_rows(Span(info, low, high, rows, hash_of))
+
+    def test_rows_are_those_of_what_is_made_of_rows(self, name: str) -> None:
+        """Of all neurons, and of some at a time."""
+        tables = tables_of(fed(name, [_Part(i) for i in range(9)]))
+        n, n_positions = VOCAB if KINDS[name].axis == "token_id" else LAYERS * D_MLP, 9 * (2 * POS - 2)
+        for cuts in ([0, n], [0, 2, 5, n]):
+            parts = [tables_of(self.read(name, tables, low, high, n_positions)) for low, high in pairwise(cuts)]
+            for table, rows in tables.items():
+                assert pa.concat_tables([part[table] for part in parts]).to_pydict() == rows.to_pydict(), table
+
+    def test_what_is_made_of_rows_merges_alike(self, name: str) -> None:
+        groups = [[_Part(1), _Part(7)], [_Part(2)], [_Part(5), _Part(3), _Part(4)]]
+        n = VOCAB if KINDS[name].axis == "token_id" else LAYERS * D_MLP
+        whole = None
+        for group in groups:
+            part = self.read(name, tables_of(fed(name, group)), 0, n, len(group) * (2 * POS - 2))
+            whole = part if whole is None else (whole.merge(part), whole)[1]
+        assert written(whole) == written(fed(name, list(chain(*groups))))
 
 
 @pytest.mark.parametrize("case", ["max", "max in torch", "min", "min in torch"])
@@ -179,15 +260,15 @@ def test_examples_equal_a_sort(case: str) -> None:
 
 @given(order=st.permutations(range(12)), lowest=st.booleans())
 def test_compiled_and_torch_lists_are_equal(order: list[int], lowest: bool) -> None:
-    found = []
+    both = []
     for reference_version in (False, True):
         make, feed = _examples(lowest, reference_version)
         lists = make()
         for number in order:
             feed(lists, _Part(number))
         assert sorted(lists.slots.flatten().tolist()) == list(range(lists.n_slots))
-        found.append(lists.result())
-    assert_same(*found)
+        both.append(written(lists))
+    assert both[0] == both[1]
 
 
 def test_room_for_full_lists_is_taken_once() -> None:
@@ -197,7 +278,7 @@ def test_room_for_full_lists_is_taken_once() -> None:
         feed(lists, _Part(number))
         feed(same, _Part(number))
         assert len(lists.pool["window"]) == lists.keys.numel()
-    assert_same(lists.result(), same.result())
+    assert written(lists) == written(same)
     assert lists.state_dict()["pool.text"].shape == (lists.n_slots,)
 
 
@@ -214,8 +295,8 @@ def test_counts_by_hand() -> None:
     """Three positions: the last has no next token (-1), which is counted for no token, the first one or the last."""
     counts = TokenCounts(3)
     counts.update(torch.tensor([0, 2, 2]), torch.tensor([2, 2, -1]), torch.tensor([1, 0, 1]))
-    found = {role: values.tolist() for role, values in counts.result().items()}
-    assert found == {"input": [1, 0, 2], "actual": [0, 0, 2], "predicted": [1, 2, 0]}
+    found = {name: values.tolist() for name, values in counts.columns().items()}
+    assert found == {"n_input": [1, 0, 2], "n_actual": [0, 0, 2], "n_predicted": [1, 2, 0]}
 
 
 def test_prediction_cells_by_hand() -> None:
@@ -235,20 +316,26 @@ def test_prediction_cells_by_hand() -> None:
     ]  # fmt: skip
 
 
-def statistics_of(values: torch.Tensor) -> object:
-    """Result of one layer over one text."""
+def columns_of(statistics: ActivationStatistics) -> dict[str, np.ndarray]:
+    """Its columns of `neuron`, NULL as NaN."""
+    columns = statistics.columns().items()
+    return {name: v.to_numpy(zero_copy_only=False) if isinstance(v, pa.Array) else v for name, v in columns}
+
+
+def statistics_of(values: torch.Tensor) -> dict[str, np.ndarray]:
+    """Columns of one layer over one text."""
     n, d_mlp = values.shape
     statistics = ActivationStatistics(1, d_mlp)
     runs = Runs.of(np.array([0]), np.array([n]), "cpu")
     statistics.update(0, values, runs, torch.empty(n, d_mlp, dtype=torch.uint8), *torch.empty(2, 1, d_mlp))
-    return statistics.result()
+    return columns_of(statistics)
 
 
 def test_statistics_of_a_constant_have_no_shape() -> None:
-    result = statistics_of(torch.full((10, 2), 0.1))
-    assert result.std.tolist() == [0.0, 0.0]
-    assert torch.isnan(result.skewness).all()
-    assert torch.isnan(result.kurtosis).all()
+    found = statistics_of(torch.full((10, 2), 0.1))
+    assert found["activation_std"].tolist() == [0.0, 0.0]
+    assert np.isnan(found["activation_skewness"]).all()
+    assert np.isnan(found["activation_kurtosis"]).all()
 
 
 @pytest.mark.parametrize("reduce", [layer_reducer(torch.device("cpu")), reference.reduce_layer])
@@ -272,15 +359,17 @@ def test_moments_of_any_parts_are_those_of_all_values(samples: list[list[int]]) 
         runs = Runs.of(np.array([0]), np.array([n]), "cpu")
         part.update(0, values, runs, torch.empty(n, 1, dtype=torch.uint8), *torch.empty(2, 1, 1))
         total.merge(part)
-    found, values = total.result(), np.concatenate(samples).astype(float)
+    found, values = columns_of(total), np.concatenate(samples).astype(float)
     std = values.std()
-    assert [float(found.mean[0]), float(found.std[0])] == pytest.approx([values.mean(), std], rel=1e-6, abs=1e-9)
+    assert [found["activation_mean"][0], found["activation_std"][0]] == pytest.approx(
+        [values.mean(), std], rel=1e-6, abs=1e-9
+    )
     if std > 0:
         scaled = (values - values.mean()) / std
-        shape = [float(found.skewness[0]), float(found.kurtosis[0])]
+        shape = [found["activation_skewness"][0], found["activation_kurtosis"][0]]
         assert shape == pytest.approx([(scaled**3).mean(), (scaled**4).mean()], rel=1e-5, abs=1e-5)
     else:
-        assert torch.isnan(found.kurtosis[0])
+        assert np.isnan(found["activation_kurtosis"][0])
 
 
 @pytest.mark.parametrize(("mean", "std"), [(5.0, 0.1), (100.0, 0.1), (-1000.0, 1.0)])
@@ -288,12 +377,12 @@ def test_moments_keep_precision_far_from_zero(mean: float, std: float) -> None:
     """Mean 50 to 1,000 times the standard deviation: a large mean must not drown the spread."""
     rng = np.random.default_rng(0)
     values = rng.normal(mean, std, (4096, 1)).astype(np.float32)
-    result = statistics_of(torch.from_numpy(values))
+    found = statistics_of(torch.from_numpy(values))
     exact = values.astype(np.float64)
     centred = exact - exact.mean()
-    assert float(result.std[0]) == pytest.approx(exact.std(), rel=1e-6)
+    assert found["activation_std"][0] == pytest.approx(exact.std(), rel=1e-6)
     kurtosis = (centred**4).mean() / exact.std() ** 4
-    assert float(result.kurtosis[0]) == pytest.approx(kurtosis, rel=1e-5)
+    assert found["activation_kurtosis"][0] == pytest.approx(kurtosis, rel=1e-5)
 
 
 def test_intervals_cover_every_bin() -> None:

@@ -18,7 +18,6 @@ from rich.console import Console
 from transformers import AutoTokenizer
 
 from ingest.activations.hashing import example_key
-from ingest.merge.examples import interval_keys
 from ingest.merge.ranges import overlap, parse_ranges, write_ranges
 from ingest.merge.run import merge
 from tests import tiny
@@ -153,14 +152,13 @@ def test_devices_and_versions_are_listed_where_they_differ(gpt2: Split, tmp_path
     assert rows(out, said) == [("cpu,cuda", f"{version('torch')},9.9", np.__version__, "model")]
 
 
-def test_the_hash_of_each_pair_is_that_of_every_pair() -> None:
+def test_the_key_of_each_pair_is_that_of_every_pair() -> None:
     generator = torch.Generator().manual_seed(2)
     texts = torch.randint(-(2**62), 2**62, (5,), generator=generator)
     neurons = torch.arange(7)
-    table = example_key(texts, neurons).numpy()
+    table = example_key(texts[:, None], neurons[None]).numpy()
     text, neuron = (place.ravel() for place in np.indices(table.shape))
-    found = interval_keys(texts.numpy()[text], neurons.numpy()[neuron])
-    assert found.tolist() == table.ravel().tolist()
+    assert example_key(texts[text], neurons[neuron]).tolist() == table.ravel().tolist()
 
 
 IDS = st.sets(st.integers(0, 40), min_size=1)

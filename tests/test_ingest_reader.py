@@ -9,8 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from ingest.activations.reader import Reader, StreamSettings
+from ingest.activations.reader import Reader
 from ingest.activations.sizes import bytes_per_token
+from ingest.activations.statistic import Plan, StreamSettings
 from ingest.model.forward import LeanModel
 from ingest.model.load import load_model
 from ingest.texts.tokens import Text, TextBatch, batches
@@ -32,7 +33,7 @@ def reader(lean: LeanModel) -> Reader:
     settings = StreamSettings(
         d_vocab=d_vocab, gated=True, count_bos=False, has_bos=True, top_texts=4, window=8, fingerprint="x", seed=0
     )
-    return Reader(lean, settings, pairs // d_vocab, pairs % d_vocab)
+    return Reader(lean, Plan(lean.n_layers, lean.d_mlp, lean.device, settings, pairs // d_vocab, pairs % d_vocab))
 
 
 def work() -> list[TextBatch]:
@@ -75,14 +76,14 @@ def test_merged_readers_equal_one(lean: LeanModel) -> None:
         whole.read(batch)
         (left if number % 2 else right).read(batch)
     left.merge(right)
-    assert left.n_texts == whole.n_texts
+    assert (left.n_texts, left.n_positions) == (whole.n_texts, whole.n_positions)
     exact, merged = whole.state_dict(), left.state_dict()
     assert left.texts.texts.keys() == whole.texts.texts.keys()
     for name, values in exact.items():
         if not name.startswith("texts.") and ".pool." not in name and not name.endswith(".slots"):
             assert torch.equal(merged[name], values), name
-    for kind, lists in whole.examples.items():
-        other = left.examples[kind].result()
+    for kind, lists in whole.statistics["examples"].lists.items():
+        other = left.statistics["examples"].lists[kind].result()
         for name, values in lists.result().items():
             assert torch.equal(other[name], values), (kind, name)
 

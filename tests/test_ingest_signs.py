@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
 from ingest.activations.signs import SignCases
+from ingest.activations.text_store import TextStore
 from ingest.errors import OptionError
 from ingest.merge.parts import MergeError
 from tests import brute
@@ -72,7 +73,7 @@ def test_merged_parts_are_the_whole_in_any_order(pairs: list[tuple[float, float]
         cases = SignCases(1, 1)
         if places:
             part = [tensor[places] for tensor in (gate * read, gate, read, text, position)]
-            cases.update(0, *part)
+            cases.update_sides(0, *part)
         return cases
 
     cut = data.draw(st.integers(0, len(pairs)))
@@ -87,8 +88,9 @@ def test_merged_parts_are_the_whole_in_any_order(pairs: list[tuple[float, float]
         if here:
             size = max(abs(pairs[i][0] * pairs[i][1]) for i in here)
             first = next(i for i in here if abs(pairs[i][0] * pairs[i][1]) == size)
-            result = whole.result()
-            assert (int(result.text_id[0, case]), int(result.position[0, case])) == divmod(first, 3)
+            ((_, found),) = whole.rows(TextStore())
+            row = (2 * found["gate_positive"] + found["in_positive"]).tolist().index(case)
+            assert (found["text_id"][row], found["position"][row]) == divmod(first, 3)
 
 
 def test_merged_atlases_have_the_cases_of_one_run(signed: Path, built_llama: Built, tmp_path: Path):

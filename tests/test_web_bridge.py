@@ -385,6 +385,47 @@ def test_of_one_data_set_texts_are_shared(twice, plain):
     assert (pair["same_model"], pair["same_dataset"], pair["same_build"]) == (True, True, False)
 
 
+def test_its_sql_answers_what_the_pages_show(client, files, texts):
+    with duckdb.connect() as both:
+        for slug, path in files.items():
+            both.execute(f"ATTACH '{path}' AS \"{slug}\" (READ_ONLY)")
+        for text in texts[:3]:
+            page = client.get(f"/bridge/token.json?text={quote(text)}").json
+            rows = {name: both.execute(sql).fetchall() for name, sql in page["panels"].items()}
+            assert {row[0]: row[2:8] for row in rows["numbers"]} == {
+                one["slug"]: (
+                    *(one["row"][name] for name in ("n_input", "n_actual", "n_predicted")),
+                    one["row"]["best_neuron"]["name"],
+                    *(one["row"][name] for name in ("best_congruence", "neuron_gap")),
+                )
+                for one in page["found"]
+            }
+            assert sorted(rows["neurons"]) == sorted(
+                (one["slug"], item["rank"], item["neuron"]["name"], item["congruence"])
+                for one in page["found"]
+                for item in one["best_neurons"]
+            )
+            assert sorted((row[0], *row[4:7]) for row in rows["curves"]) == sorted(
+                (one["slug"], point["n"], point["n_predicted"], point["n_actual"])
+                for one in page["found"]
+                for point in (one["curve"] or {"points": []})["points"]
+            )
+            assert sorted(row[:2] for row in rows["metrics"]) == sorted(
+                (one["slug"], metric["neuron"]["name"]) for one in page["found"] for metric in one["metrics"]
+            )
+        page = client.get(BOTH.replace("compare?", "compare.json?")).json
+        rows = {name: both.execute(sql).fetchall() for name, sql in page["panels"].items()}
+        assert [row[:2] for row in rows["numbers"]] == [
+            (one["ref"]["slug"], one["neuron"]["name"]) for one in page["neurons"]
+        ]
+        assert [row[2] for row in rows["numbers"]] == [one["neuron"]["best_congruence"] for one in page["neurons"]]
+        listed = {row[2] for row in rows["tokens"]}
+        assert all(item["text"] in listed for item in page["tokens"])
+        assert sorted(row[4] for row in rows["curves"]) == sorted(
+            point["n"] for curve in page["curves"] for point in curve["points"]
+        )
+
+
 @pytest.mark.parametrize("url", ["/bridge/token?text={}", BOTH])
 def test_its_sql_runs_in_the_console_and_over_the_files(client, plain, files, texts, url):
     url = url.format(quote(texts[0]))
@@ -448,13 +489,13 @@ def test_a_new_generation_attaches_the_new_builds(files, tmp_path):
     if reason is not None:
         first.release(wait=True)
         pytest.skip(reason)
-    before = first.console.sandbox("tiny-llama").ask(asked).rows[0]
+    before = first.console.ask("tiny-llama", asked).rows[0]
     changed = another_build(files["tiny-gpt2"], tmp_path, slug="tiny-gpt2")
     os.replace(changed, other)
     second = Generation([one, other], room, 2)
     second.start_sql(SLUGS, ConsoleOptions())
-    assert second.console.sandbox("tiny-llama").ask(asked).rows == [[before[0], NEW]]
-    assert first.console.sandbox("tiny-llama").ask(asked).rows == [before]
+    assert second.console.ask("tiny-llama", asked).rows == [[before[0], NEW]]
+    assert first.console.ask("tiny-llama", asked).rows == [before]
     first.release(wait=True)
     second.release(wait=True)
     room.close()

@@ -152,6 +152,16 @@ def test_templates_write_no_address_themselves(environment):
                 assert part.startswith(('"{{', '"#')), (name, attribute + part[:40])
 
 
+LONGEST = 160
+"""Characters of a template's line."""
+
+
+def test_no_line_of_a_template_is_long(environment):
+    for name in environment.list_templates():
+        lines = environment.loader.get_source(environment, name)[0].splitlines()
+        assert [(name, number) for number, line in enumerate(lines, 1) if len(line) > LONGEST] == []
+
+
 def test_addresses():
     ref = urls.AtlasRef("gpt2", "0123456789ab")
     assert urls.neuron(ref, 31, 892) == "/gpt2@0123456789ab/L31N892"

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from atlas.core.display import show_number
-from tests.html_reader import Reader
+from tests.html_reader import Reader, squeezed
 from web.views import embed
 
 NEURON, TOKEN = "/tiny-llama/L1N7", "/tiny-llama/token/5"
@@ -139,7 +139,7 @@ def test_panels_of_a_neuron_show_the_data_of_its_page(client, page):
     slug = page.split("/")[1]
 
     def rows(panel):
-        return ROW.findall(client.get(f"/embed{page}/{panel}").text)
+        return ROW.findall(squeezed(client.get(f"/embed{page}/{panel}").text))
 
     expected = [
         (str(item["rank"]), f"/{slug}/token/{item['token']['token_id']}", show_number(item["congruence"]))
@@ -154,7 +154,7 @@ def test_panels_of_a_neuron_show_the_data_of_its_page(client, page):
         if (item["side"], item["direction"]) == (side, direction)
     ]
     assert [(rank, plain(value)) for rank, _, value in rows("reads")] == reads
-    numbers = client.get(f"/embed{page}/numbers").text
+    numbers = squeezed(client.get(f"/embed{page}/numbers").text)
     for name, standing in data["percentiles"].items():
         if data["neuron"][name] is not None:
             row = re.search(
@@ -162,7 +162,7 @@ def test_panels_of_a_neuron_show_the_data_of_its_page(client, page):
             )
             assert row[1] == show_number(data["neuron"][name])
             assert float(row[2]) == math.floor(standing["layer"] * 1000) / 10
-    texts = client.get(f"/embed{page}/texts").text
+    texts = squeezed(client.get(f"/embed{page}/texts").text)
     stored = data["texts"]["maximum"] + data["texts"]["minimum"]
     stored += [example for interval in data["texts"]["intervals"] for example in interval["examples"]]
     shown = sorted(float(value) for value in re.findall(r'<span class="value [^"]*" title="([^"]+)">', texts))
@@ -170,7 +170,7 @@ def test_panels_of_a_neuron_show_the_data_of_its_page(client, page):
     counted = client.get(f"/embed{page}/candidates").text
     links = re.findall(rf'href="/{slug}/token/(\d+)"', counted)
     assert links == [str(candidate["token"]["token_id"]) for candidate in data["candidates"]]
-    alike = client.get(f"/embed{page}/alike").text
+    alike = squeezed(client.get(f"/embed{page}/alike").text)
     similar = client.get(f"{page}/similar.json").json["similar"][:8]
     assert re.findall(rf'href="/{slug}/(L\d+N\d+)">\1</a></td>', alike) == [item["neuron"]["name"] for item in similar]
     glance = client.get(f"/embed{page}").text
@@ -185,10 +185,11 @@ def test_panels_of_a_token_show_the_data_of_its_page(client):
         (str(item["rank"]), f"/tiny-llama/{item['neuron']['name']}", show_number(item["congruence"]))
         for item in data["best_neurons"] + data["worst_neurons"]
     ]
-    found = ROW.findall(client.get(f"/embed{TOKEN}/neurons").text)
+    found = ROW.findall(squeezed(client.get(f"/embed{TOKEN}/neurons").text))
     assert [(rank, link, plain(value)) for rank, link, value in found] == expected
     counted = re.findall(
-        r'<tr><td><a class="unit" href="/tiny-llama/(L\d+N\d+)">', client.get(f"/embed{TOKEN}/candidates").text
+        r'<tr><td><a class="unit" href="/tiny-llama/(L\d+N\d+)">',
+        squeezed(client.get(f"/embed{TOKEN}/candidates").text),
     )
     assert counted == [candidate["neuron"]["name"] for candidate in data["candidates"]]
 

@@ -57,7 +57,7 @@ for line in lines:
 
 @pytest.fixture
 def stand_in(monkeypatch):
-    monkeypatch.setattr(holder, "_BOOT", _STAND_IN)
+    monkeypatch.setattr(holder, "_CODE", _STAND_IN)
 
 
 @contextmanager
@@ -104,7 +104,7 @@ def test_a_model_that_is_not_the_atlas_s_is_not_tried_again_at_once(stand_in, tm
     with opened(tmp_path) as desk:
         expected = {"error": {"code": "live_unavailable", "message": "It is another model."}}
         assert text(desk, "a", "other") == expected
-        monkeypatch.setattr(holder, "_BOOT", "raise SystemExit('not again')")
+        monkeypatch.setattr(holder, "_CODE", "raise SystemExit('not again')")
         assert text(desk, "a", "other") == expected
         said = text(desk, "a", "dies")
         assert said["error"]["code"] == "live_unavailable"

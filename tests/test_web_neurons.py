@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 from werkzeug.datastructures import MultiDict
 
-from tests.html_reader import Reader
+from tests.html_reader import Reader, squeezed
 from web.views.neurons_state import read_state
 
 BASE = "/tiny-llama/neurons"
@@ -104,7 +104,7 @@ def test_what_a_form_sends_leads_to_the_canonical_address(client):
     empty = "&".join(f"{name}=" for name in fields)
     assert client.get(f"{BASE}?{empty}").location == BASE
     assert data(client, f"{BASE}.json?{empty}")["url"] == BASE
-    text = client.get(f"{BASE}?token_gap.gte=0.5&sort=token_gap&order=asc&best_token_id=5").text
+    text = squeezed(client.get(f"{BASE}?token_gap.gte=0.5&sort=token_gap&order=asc&best_token_id=5").text)
     assert '<details class="filtering" open>' in text
     for name, value in (("token_gap.gte", "0.5"), ("sort", "token_gap"), ("order", "asc"), ("best_token_id", "5")):
         assert re.search(rf'name="{name}" value="{value}"', text)
@@ -258,7 +258,7 @@ def test_a_page_past_the_end_says_so(client):
 
 
 def test_heads_of_columns_sort_and_are_defined(client):
-    text = client.get(f"{BASE}?layer_min=1&sort=token_gap").text
+    text = squeezed(client.get(f"{BASE}?layer_min=1&sort=token_gap").text)
     heads = re.findall(r"<th scope=\"col\"([^>]*)><a href=\"([^\"]+)\" title=\"([^\"]+)\">", text)
     assert len(heads) == 16
     assert [attributes for attributes, _, _ in heads if "aria-sort" in attributes] == [

@@ -11,6 +11,10 @@ import duckdb
 import pytest
 
 from atlas import open_atlas
+from atlas.core.statements import ANSWERED_FROM_MEMORY, Statement
+from atlas.core.units import neuron_ref
+from atlas.topics.curve import histogram
+from atlas.topics.family import family_curves
 from tests.test_web_contexts import TEMPLATES
 from web.workers.sql import gate
 
@@ -184,6 +188,58 @@ def test_every_panel_of_every_page_has_sql_that_runs(served):
         assert atlas.query(sql).columns, sql
 
 
+RUN = {
+    "neuron": "/L1N7.json", "token": "/token/40.json", "token_choice": "/token.json?text={several}",
+    "hubs": "/hubs.json?k=5", "centring": "/hubs/centring.json", "compare": "/compare.json?n=L1N7&n=L0N3&n=L1N8",
+    "neuron_tokens": "/L1N7/tokens.json", "similar": "/L1N7/similar.json?side=in",
+    "token_neurons": "/token/40/neurons.json", "neuron_family": "/{related}/family.json",
+    "neuron_candidates": "/L1N7/candidates.json", "reduced_tokens": "/L1N7/reduced.json",
+    "reduced_neurons": "/token/40/reduced.json", "reduced_hubs": "/hubs/reduced.json",
+}  # fmt: skip
+"""Pages by template whose statements are watched."""
+
+NOT_COUNTED = {"neuron: signs"}
+"""Panels of parts that these atlases do not have: see test_atlas_families."""
+
+
+def test_what_is_shown_was_run_or_is_answered_from_memory(served, monkeypatch):
+    client, slug, atlas, connection = served
+    runs, texts, panels = [], {}, {True: set(), False: set()}
+    rows, shown = Statement.rows, Statement.shown
+
+    def watched_rows(self, atlas, **parameters):
+        runs.append((self, parameters))
+        return rows(self, atlas, **parameters)
+
+    def watched_shown(self, **parameters):
+        text = shown(self, **parameters)
+        texts[text] = self, parameters
+        return text
+
+    monkeypatch.setattr(Statement, "rows", watched_rows)
+    monkeypatch.setattr(Statement, "shown", watched_shown)
+    related = next(n for n in range(atlas.info.n_neurons) if family_curves(atlas, n))
+    names = {"related": neuron_ref(atlas, related).name, "several": quote(several(connection))}
+    for template, path in RUN.items():
+        runs.clear()
+        data = client.get(f"/{slug}{path.format(**names)}").json
+        for name, text in data["panels"].items():
+            statement, parameters = texts[text]
+            run = [p for s, p in runs if s == statement and p.items() <= parameters.items()]
+            panels[bool(run)].add(f"{template}: {name}")
+            if run:  # what stands there for readers alone neither loses rows nor changes them
+                asked, answer = atlas.query(statement.sql, run[0]), atlas.query(text)
+                places = [answer.columns.index(column) for column in asked.columns]
+                assert sorted(map(repr, asked.rows)) == sorted(
+                    repr(tuple(row[place] for place in places)) for row in answer.rows
+                ), (template, name)
+    listed = (key.split(": ") for key in ANSWERED_FROM_MEMORY)
+    listed = {f"{template}: {name}" for template, names in listed for name in names.split(", ")}
+    assert panels[False] - NOT_COUNTED <= listed
+    assert not panels[True] & listed
+    assert len(panels[True]) > 14
+
+
 def test_every_kind_of_page_is_walked_or_has_a_reason():
     assert set(TEMPLATES) <= WALKED | set(WITHOUT)
     assert set(TEMPLATES) >= WALKED
@@ -259,15 +315,16 @@ def test_a_layer(served):
     data, rows = answers(served, "/SLUG/L1.json?sort=activation_max&order=asc")
     assert [row[0] for row in rows["neurons"]] == [neuron["name"] for neuron in data["neurons"]["rows"]]
     layer = data["layer"]
-    assert rows["numbers"][0][:3] == (layer["n_neurons"], layer["n_dead"], layer["n_exclusive"])
-    assert rows["numbers"][0][3] == pytest.approx(layer["best_congruence_mean"])
+    assert rows["numbers"][0][1:4] == (layer["n_neurons"], layer["n_dead"], layer["n_exclusive"])
+    assert rows["numbers"][0][4] == pytest.approx(layer["best_congruence_mean"])
 
 
 @pytest.mark.parametrize("k", [1, 5])
 def test_hubs(served, k):
     data, rows = answers(served, f"/SLUG/hubs.json?k={k}")
     assert list(rows["neurons"]) == [
-        (h["neuron"]["name"], h["hub_count"], pytest.approx(h["share"]), h["n_lists"]) for h in data["neurons"]
+        (h["neuron"]["name"], h["hub_count"], pytest.approx(h["share"]), h["n_lists"], h["neuron"]["neuron_id"])
+        for h in data["neurons"]
     ]
     assert list(rows["tokens"]) == [
         (h["token"]["text"], h["hub_count"], pytest.approx(h["share"]), h["n_lists"], h["token"]["token_id"])
@@ -320,9 +377,11 @@ def test_the_overviews_notable_neurons_and_layers(served):
         (item["pair"]["neuron"]["name"], item["tail_n"], pytest.approx(item["tail_fraction"]))
         for item in data["notable"]
     ]
-    assert [row[:3] for row in rows["layers"]] == [
-        (layer["layer"], layer["n_dead"], layer["n_exclusive"]) for layer in data["layers"]
+    assert [row[:4] for row in rows["layers"]] == [
+        (layer["layer"], layer["n_neurons"], layer["n_dead"], layer["n_exclusive"]) for layer in data["layers"]
     ]
+    (provenance,) = rows["provenance"]
+    assert {data["info"]["build_id"], data["info"]["n_positions"], data["info"]["command"]} <= set(provenance)
 
 
 def test_neurons_side_by_side(served):
@@ -333,6 +392,10 @@ def test_neurons_side_by_side(served):
     standing = {(row[0], row[1]): row[3:] for row in rows["percentiles"]}
     for name, known in zip(names, data["percentiles"], strict=True):
         assert standing[name, "token_gap"] == (known["token_gap"]["layer"], known["token_gap"]["model"])
+    assert [(row[0], row[3]) for row in rows["histograms"]] == [
+        (neuron["name"], bar.n) for neuron in data["neurons"]
+        for bar in histogram(served[2], neuron["neuron_id"])
+    ]  # fmt: skip
     cosines = [value for row in data["cosines"] for value in row]
     assert [row[2] for row in rows["cosines"]] == pytest.approx(cosines, abs=1e-5)
     assert [(row[-1], *row[1:4]) for row in rows["tokens"]] == [

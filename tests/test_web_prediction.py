@@ -112,7 +112,7 @@ def test_the_ranking_by_metric(served):
                  for p in data["pairs"]["rows"]]  # fmt: skip
         assert shown == expected[:100]
         answer = connection.execute(data["panels"]["pairs"]).fetchall()
-        assert [row[:3] for row in answer] == [row[:3] for row in shown]
+        assert [(*row[-2:], row[2]) for row in answer] == [row[:3] for row in shown]
         rows = list(csv.DictReader(io.StringIO(client.get(f"/{slug}/predictive.csv?{query}").text)))
         assert [(int(r["neuron_id"]), int(r["token_id"]), r["side"]) for r in rows] == [row[:3] for row in expected]
         assert client.get(f"/{slug}/predictive?{query}").status_code == 200
@@ -143,7 +143,7 @@ def test_effects_where_they_were_measured(tiny_llama_atlas, tmp_path):
         rows = connection.execute(data["panels"]["effects"]).fetchall()
         (surely,) = connection.execute("SELECT count(*) FROM pair_effect WHERE probability_change_high < 0").fetchone()
     shown = data["effects"]["rows"]
-    assert [(row[0], row[7]) for row in rows] == [(e["neuron"]["neuron_id"], e["probability_change"]) for e in shown]
+    assert [(row[0], row[7]) for row in rows] == [(e["neuron"]["name"], e["probability_change"]) for e in shown]
     assert data["effects_said"].startswith(f"12 pairs were measured; of the 12 that lose most, {surely} surely lose")
     text = client.get("/tiny-llama/prediction").text
     assert "atlas effects FILE" not in text

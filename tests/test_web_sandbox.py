@@ -15,6 +15,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -25,10 +26,10 @@ from atlas.core.answer.parquet import parquet
 from atlas.core.sql_text import parameter_names, with_dollars
 from tests.answer_types import known
 from tests.hostile_sql import ALL, DATABASE, HOSTILE, OTHER
+from web.workers.sql.answer import Answer
+from web.workers.sql.console import Console, ConsoleOptions
 from web.workers.sql.errors import SqlBusy, SqlError, SqlFailed, SqlRefused, SqlTimeout, SqlUnavailable
-from web.workers.sql.host import Host
 from web.workers.sql.limits import TURNED_AWAY, Limits
-from web.workers.sql.sandbox import Sandbox
 
 SLOW = "SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b"
 LIMITS = Limits(seconds=1, running=2)
@@ -49,10 +50,33 @@ def served(tiny_llama_atlas, tiny_gpt2_atlas, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def sandbox(served):
     """A sandbox with time enough, the other atlas attached."""
-    host = together(served, PATIENT)
-    with closing(Sandbox(served, host=(host, 0))) as made:
+    with closing(together(served, PATIENT)) as made:
         yield made
-    host.close()
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """One atlas of a console."""
+
+    console: Console
+    slug: str
+
+    def ask(self, sql: str, parameters: dict | None = None, client: socket.socket | None = None) -> Answer:
+        return self.console.ask(self.slug, sql, parameters, client=client)
+
+    def layers(self) -> dict:
+        return self.console.layers(self.slug)
+
+    def why_not(self) -> str | None:
+        return self.console.why_not(self.slug)
+
+    def close(self) -> None:
+        self.console.close()
+
+    @property
+    def broker(self) -> int:
+        """The number of the broker's process."""
+        return self.console._started[-1].pid
 
 
 class closing:  # noqa: N801  as contextlib's
@@ -77,14 +101,18 @@ def beside(path: Path) -> Path:
     return path.with_name("beside.duckdb")
 
 
-def together(path: Path, limits: Limits = LIMITS, without: tuple[str, ...] = ()) -> Host:
-    """A host of both atlases, under their slugs."""
-    return Host([path, beside(path)], limits, names=["tiny-llama", "tiny-gpt2"], without=without)
+def alone(
+    path: Path, limits: Limits, *, places: int = 64, slug: str = "alone", without: tuple[str, ...] = ()
+) -> Sandbox:
+    """A sandbox of one atlas."""
+    return Sandbox(Console({slug: path}, ConsoleOptions(places=places, limits=limits), without=without), slug)
 
 
-def without(path: Path, *layers: str, limits: Limits = LIMITS) -> Sandbox:
-    """A sandbox that lacks layers and is used all the same."""
-    return Sandbox(path, host=(together(path, limits, layers), 0), anyway=True)
+def together(path: Path, limits: Limits = LIMITS, without: tuple[str, ...] = ()) -> Sandbox:
+    """A sandbox of both atlases, under their slugs, which is used even where it lacks layers."""
+    files = {"tiny-llama": path, "tiny-gpt2": beside(path)}
+    options = ConsoleOptions(places=64, limits=limits, anyway=bool(without))
+    return Sandbox(Console(files, options, without=without), "tiny-llama")
 
 
 def state(folder: Path) -> list[tuple]:
@@ -126,9 +154,8 @@ REFUSED = {
 def test_no_hostile_statement_writes_tells_or_outlives_its_time(sandbox, served):
     assert len(ALL) >= 60
     before = state(served.parent)
-    with closing(Sandbox(served, host=(together(served), 0))) as hasty, ThreadPoolExecutor(LIMITS.running) as pool:
+    with closing(together(served)) as hasty, ThreadPoolExecutor(LIMITS.running) as pool:
         ends = list(pool.map(lambda item: asked(sandbox if item[0] in REFUSED else hasty, item[1], served), ALL))
-        hasty._host.close()
     late = [(what, sql[:60], took) for (what, sql), (took, _) in zip(ALL, ends, strict=True) if took > AT_LAST]
     assert late == []
     assert state(served.parent) == before
@@ -146,11 +173,11 @@ def test_nothing_is_written_even_without_the_gate_and_another_layer(served, miss
     before = state(served.parent)
     kinds = ["files", "copy through other statements", "other databases", "the database beside it"]
     kinds += ["writes", "settings", "what would stay"] if missing == ("gate",) else []
-    with closing(without(served, *missing)) as bare, ThreadPoolExecutor(LIMITS.running) as pool:
+    with closing(together(served, without=missing)) as bare, ThreadPoolExecutor(LIMITS.running) as pool:
         statements = [sql for kind in kinds for sql in HOSTILE[kind]]
         ends = list(pool.map(lambda sql: asked(bare, sql, served), statements))
         assert max(took for took, _ in ends) <= AT_LAST
-    with closing(without(served, *missing, limits=PATIENT)) as bare:
+    with closing(together(served, PATIENT, missing)) as bare:
         for path in (served, beside(served)):
             with pytest.raises(SqlFailed):
                 bare.ask(f"COPY (SELECT 'junk') TO '{path}' (FORMAT csv, USE_TMP_FILE false)")
@@ -183,7 +210,7 @@ def test_the_atlas_beside_it_can_be_named(sandbox, tiny_llama_atlas, tiny_gpt2_a
     for view, (n, digest) in counts.items():
         seen = sandbox.ask(f'SELECT count(*), sum(hash(v)) FROM "tiny-gpt2".{view} AS v').rows
         assert seen == [[n, digest]], view
-    of_other = Sandbox(beside(sandbox._host._served[0].path), host=(sandbox._host, 1))
+    of_other = Sandbox(sandbox.console, "tiny-gpt2")
     assert of_other.ask('SELECT a.slug, b.slug FROM atlas AS a, "tiny-llama".atlas AS b').rows == [
         ["tiny-gpt2", "tiny-llama"]
     ]
@@ -191,30 +218,28 @@ def test_the_atlas_beside_it_can_be_named(sandbox, tiny_llama_atlas, tiny_gpt2_a
 
 def test_an_atlas_beside_it_that_was_replaced_is_still_read(served, tiny_llama_atlas, tmp_path):
     one, other = (Path(shutil.copy(path, tmp_path)) for path in (served, beside(served)))
-    host = Host([one, other], PATIENT, names=["a", "b"])
-    with closing(Sandbox(one, host=(host, 0))) as made:
+    with closing(together(one, PATIENT)) as made:
         os.replace(shutil.copy(tiny_llama_atlas, tmp_path / "new.duckdb"), other)
         for _ in range(6):  # more than wait in advance
-            assert made.ask('SELECT slug FROM "b".atlas').rows == [["tiny-gpt2"]]
-    host.close()
+            assert made.ask('SELECT slug FROM "tiny-gpt2".atlas').rows == [["tiny-gpt2"]]
 
 
 def test_the_self_test_finds_what_is_open(served):
-    with closing(without(served, "landlock", "seccomp")) as bare:
-        could = bare._probed()["could"]
+    with closing(together(served, without=("landlock", "seccomp"))) as bare:
+        could = bare.console._probed(bare.slug)["could"]
     assert {"open a socket", "start a process", "read another file"} <= set(could)
     assert "read the server's environment" not in could
 
 
 @pytest.mark.parametrize("missing", ["landlock", "seccomp"])
 def test_without_a_layer_nothing_is_run(served, missing):
-    refusing = Sandbox(served, host=(Host([served], LIMITS, without=[missing]), 0))
+    refusing = alone(served, LIMITS, without=(missing,))
     try:
         with pytest.raises(SqlUnavailable, match=f"cannot confine it .missing: {missing} .*--sql-anyway"):
             refusing.ask("SELECT 1")
         assert refusing.layers()[missing] == {"on": False, "detail": "left out by a test"}
     finally:
-        refusing._host.close()
+        refusing.close()
 
 
 HABITS = {
@@ -313,7 +338,7 @@ def test_errors_say_what_and_where(sandbox, sql, kind, text, position):
 
 def test_answers_are_bounded(served):
     limits = Limits(seconds=60, rows=10, bytes=5000, cell=100)
-    with closing(Sandbox(served, limits)) as small:
+    with closing(alone(served, limits)) as small:
         rows = small.ask("FROM range(1000)")
         assert rows.truncated
         assert rows.rows == [[number] for number in range(10)]
@@ -336,7 +361,7 @@ def test_values_of_every_type(served):
     """Whatever a type's values need on their way to Python is there, and they are what they are outside."""
     told = known()
     assert len(told) > 50
-    with closing(Sandbox(served, PATIENT)) as patient:
+    with closing(alone(served, PATIENT)) as patient:
         answer = patient.ask("SELECT " + ", ".join(f"{item.sql} AS c{place}" for place, item in enumerate(told)))
     for item, said in zip(told, answer.rows[0], strict=True):
         assert said == item.json, item.sql
@@ -374,7 +399,7 @@ def test_a_crash_costs_one_query(sandbox):
 
 
 def test_nothing_of_a_query_is_left_for_the_next(served):
-    with closing(without(served, "gate", limits=PATIENT)) as bare:
+    with closing(together(served, PATIENT, ("gate",))) as bare:
         for sql in ("CREATE TEMP TABLE left_behind AS SELECT 1", "SET VARIABLE left_behind = 1"):
             bare.ask(sql)
         with pytest.raises(SqlFailed, match="left_behind does not exist"):
@@ -383,7 +408,7 @@ def test_nothing_of_a_query_is_left_for_the_next(served):
 
 
 def test_turns_are_bounded_and_nobody_waits_longer_than_promised(served):
-    with closing(Sandbox(served, Limits(seconds=3, running=1, waiting=2))) as one:
+    with closing(alone(served, Limits(seconds=3, running=1, waiting=2))) as one:
         with ThreadPoolExecutor(6) as pool:
             ends = list(pool.map(lambda _: asked(one, SLOW, served), range(6)))
         assert max(took for took, _ in ends) <= AT_LAST
@@ -396,8 +421,7 @@ def test_turns_are_bounded_and_nobody_waits_longer_than_promised(served):
 
 
 def test_places_for_waiting_are_bounded(served):
-    host = Host([served], Limits(seconds=5, running=2), places=1)
-    with closing(Sandbox(served, host=(host, 0))) as narrow:
+    with closing(alone(served, Limits(seconds=5, running=2), places=1)) as narrow:
         thread = threading.Thread(target=lambda: asked(narrow, SLOW, served))
         thread.start()
         busy = False
@@ -409,11 +433,10 @@ def test_places_for_waiting_are_bounded(served):
         thread.join()
         assert busy
         assert narrow.ask("SELECT 1").rows == [[1]]
-    host.close()
 
 
 def test_a_visitor_who_leaves_ends_the_query(served):
-    with closing(Sandbox(served, PATIENT)) as one:
+    with closing(alone(served, PATIENT)) as one:
         ours, theirs = socket.socketpair()
         threading.Timer(0.3, theirs.close).start()
         start = time.monotonic()
@@ -424,7 +447,7 @@ def test_a_visitor_who_leaves_ends_the_query(served):
 
 
 def test_the_broker_is_small_and_clean(sandbox):
-    broker = sandbox._host._pid
+    broker = sandbox.broker
     assert len(os.listdir(f"/proc/{broker}/task")) == 1
     assert set(Path(f"/proc/{broker}/environ").read_text().split("\0")) - {""} == {"LC_ALL=C.UTF-8"}
     code = "import sys, web.workers.sql.broker; print(*sys.modules)"
@@ -437,8 +460,8 @@ def test_the_broker_is_small_and_clean(sandbox):
 
 
 def test_a_broker_that_dies_takes_its_workers_and_is_replaced(served):
-    with closing(Sandbox(served, PATIENT)) as own:
-        first = own._host._pid
+    with closing(alone(served, PATIENT)) as own:
+        first = own.broker
         workers = children(first)
         assert workers
         os.kill(first, signal.SIGKILL)
@@ -448,7 +471,7 @@ def test_a_broker_that_dies_takes_its_workers_and_is_replaced(served):
             time.sleep(0.02)
         assert not any(alive(pid) for pid in workers)
         assert own.ask("SELECT 1").rows == [[1]]
-        assert own._host._pid != first
+        assert own.broker != first
 
 
 def alive(pid: int) -> bool:
@@ -463,18 +486,18 @@ def test_processes_forked_later_share_the_broker(served):
     code = f"""
 import os
 from pathlib import Path
+from web.workers.sql.console import Console, ConsoleOptions
 from web.workers.sql.limits import Limits
-from web.workers.sql.sandbox import Sandbox
-sandbox = Sandbox(Path({str(served)!r}), Limits(seconds=60))
-sandbox.layers()
-broker = sandbox._host._pid
+console = Console({{"a": Path({str(served)!r})}}, ConsoleOptions(limits=Limits(seconds=60)))
+console.layers("a")
+broker = console._started[-1].pid
 child = os.fork()
-rows = sandbox.ask("SELECT count(*) FROM neuron").rows
-assert rows == [[144]] and sandbox._host._pid == broker
+rows = console.ask("a", "SELECT count(*) FROM neuron").rows
+assert rows == [[144]] and [process.pid for process in console._started] == [broker]
 if child == 0:
     os._exit(7)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-sandbox.close()
+console.close()
 assert not Path(f"/proc/{{broker}}").exists()
 print("ended")
 """
@@ -484,13 +507,13 @@ print("ended")
 
 def test_a_file_that_was_replaced_is_still_read(served, tiny_gpt2_atlas, tmp_path):
     copy = Path(shutil.copy(served, tmp_path / "copy.duckdb"))
-    with closing(Sandbox(copy, PATIENT)) as one:
+    with closing(alone(copy, PATIENT, slug="copy")) as one:
         os.replace(shutil.copy(tiny_gpt2_atlas, tmp_path / "new.duckdb"), copy)
         # More than wait in advance, and a broker that was started after.
         for _ in range(6):
             assert one.ask("SELECT slug FROM atlas").rows == [["tiny-llama"]]
-        os.kill(one._host._pid, signal.SIGKILL)
-        os.waitpid(one._host._pid, 0)
+        os.kill(one.broker, signal.SIGKILL)
+        os.waitpid(one.broker, 0)
         with suppress(SqlFailed):  # a worker just forked may still hold the broker's end, and with it a request
             one.ask("SELECT 1")
         assert one.ask("SELECT slug, current_database() FROM atlas").rows == [["tiny-llama", "copy"]]
@@ -501,7 +524,7 @@ def test_queries_share_the_processor_with_the_pages(sandbox):
     # In a session of its own the broker and its workers would have a share of the processor (Linux's autogroup) that no
     # priority within it lowers.
     sandbox.layers()
-    broker = sandbox._host._pid
+    broker = sandbox.broker
     assert os.getsid(broker) == os.getsid(0)
     assert os.getpgid(broker) == broker  # Ctrl-C is for the site
     assert sandbox.layers()["priority"]["on"]

@@ -484,7 +484,7 @@ def test_strangers_text_is_text(asking):
 
 def test_a_card_says_the_query_and_asks_nothing(client, app, monkeypatch):
     url = save(client)
-    monkeypatch.setattr(type(app.extensions["console"]), "sandbox", None)  # calling it would fail
+    monkeypatch.setattr(type(app.extensions["console"]), "ask", None)  # calling it would fail
     for address in (f"{url}.card.png", f"/tiny-llama/sql.card.png?sql={quote(SQL)}&p.name=x"):
         picture = client.get(address)
         assert (picture.status_code, picture.mimetype) == (200, "image/png")

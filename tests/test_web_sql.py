@@ -148,7 +148,7 @@ def test_no_room(client, console_app, monkeypatch):
     def ask(*_, **__):
         raise SqlBusy("Too many.", 7)
 
-    monkeypatch.setattr("web.workers.sql.sandbox.Sandbox.ask", ask)
+    monkeypatch.setattr("web.workers.sql.console.Console.ask", ask)
     response = client.get(URL, query_string={"sql": "SELECT 1"})
     assert response.status_code == 503
     assert response.headers["Retry-After"] == "7"
@@ -177,7 +177,7 @@ def test_no_sql(tiny_llama_atlas):
 
 def test_a_machine_that_cannot_confine(tiny_llama_atlas, monkeypatch):
     report = {"layers": {"landlock": {"on": False, "detail": "Linux only"}}, "could": ["read another file"]}
-    monkeypatch.setattr("web.workers.sql.sandbox.Sandbox._probed", lambda self: report)
+    monkeypatch.setattr("web.workers.sql.console.Console._probed", lambda *_: report)
     for anyway in (False, True):
         console = Console({"tiny-llama": tiny_llama_atlas}, ConsoleOptions(anyway=anyway))
         reason = console.start()

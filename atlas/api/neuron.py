@@ -9,7 +9,7 @@ from atlas.core.db import Atlas
 from atlas.core.errors import PairError
 from atlas.core.parameter import Choice, End, Few, Kind, NeuronId, TokenId
 from atlas.core.units import neuron_ref
-from atlas.topics.curve import Candidate, Curve, HistogramBar, Threshold, neuron_cells, neuron_curves, thresholds
+from atlas.topics.curve import Candidate, Curve, HistogramBar, Threshold, neuron_curves, thresholds
 from atlas.topics.curve import histogram as read_histogram
 from atlas.topics.curve import neuron_candidates as read_neuron_candidates
 from atlas.topics.example import Example, neuron_examples
@@ -89,11 +89,10 @@ def neuron_candidates(atlas: Atlas, neuron: NeuronId) -> tuple[Candidate, ...]:
 def curve(atlas: Atlas, neuron: NeuronId, token: TokenId) -> Curve:
     """Of the positions in each bin of a neuron's activation, how many predict a token and how many it follows."""
     wanted = atlas.tokens[token]
-    cells = neuron_cells(atlas, neuron)
-    for candidate in read_neuron_candidates(atlas, neuron, cells):
+    for candidate in read_neuron_candidates(atlas, neuron):
         if candidate.token == wanted:
             bars = read_histogram(atlas, neuron)
-            return neuron_curves(atlas, neuron, [candidate], bars, cells)[0]
+            return neuron_curves(atlas, neuron, [candidate], bars)[0]
     name = neuron_ref(atlas, neuron).name
     raise PairError(
         f"The pair of {name} and token {token} was not counted, so it has no curve; expected one of the neuron's "

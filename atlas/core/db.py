@@ -79,19 +79,17 @@ class Atlas:
         Raises:
             QueryError: DuckDB refuses the query or fails at it.
         """
-        if len(parameters) == 1 and isinstance(parameters[0], Mapping):
-            (parameters,) = parameters
         # By the driver: a page asks a dozen fixed questions, and SQLAlchemy's own work on each is half a point lookup.
-        return self._execute(lambda c: c.connection.driver_connection.execute(sql, parameters).fetchall())
+        return self._execute(lambda c: c.connection.driver_connection.execute(sql, _values(parameters)).fetchall())
 
     def arrays(self, sql: str, *parameters: Any) -> dict[str, np.ndarray]:
         """Columns of a fixed query as NumPy arrays, masked where there are NULLs: for whole tables, whose rows as
-        Python objects would take seconds.
+        Python objects would take seconds. Parameters are those of `rows`.
 
         Raises:
             QueryError: DuckDB refuses the query or fails at it.
         """
-        return self._execute(lambda c: c.connection.driver_connection.execute(sql, parameters).fetchnumpy())
+        return self._execute(lambda c: c.connection.driver_connection.execute(sql, _values(parameters)).fetchnumpy())
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> QueryResult:
         """Answer of a user's SQL: column names and rows, both empty for a statement that answers nothing.
@@ -223,6 +221,11 @@ class Atlas:
             with suppress(sa.exc.SQLAlchemyError, duckdb.Error):
                 connection.invalidate()
                 connection.close()
+
+
+def _values(parameters: tuple[Any, ...]) -> tuple[Any, ...] | Mapping[str, Any]:
+    """The values of `?` in order, or one mapping of those of `$name`."""
+    return parameters[0] if len(parameters) == 1 and isinstance(parameters[0], Mapping) else parameters
 
 
 def _answer(connection: duckdb.DuckDBPyConnection, sql: str) -> Answer:

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -18,16 +19,23 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.operators import and_
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from atlas.core.db import Atlas
 
 
 # Quoted text and comments are skipped; the rest may hold parameters.
 _PARAMETER = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|\$([a-z_]+)""")
+_FOR_READERS = re.compile(r"/\*\+(.*?)\*/", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Statement:
-    """A fixed query. Its parameters are written `$name`."""
+    """A fixed query. Its parameters are written `$name`.
+
+    A part between `/*+` and `*/` is for readers: the names, texts and order that the program has in memory, whose joins
+    would double the cost of a point lookup. DuckDB skips it as a comment when the query runs; `shown` writes it out.
+    """
 
     sql: str
 
@@ -39,13 +47,65 @@ class Statement:
         """
         return atlas.rows(self.sql, parameters) if parameters else atlas.rows(self.sql)
 
+    def arrays(self, atlas: Atlas, **parameters: Any) -> dict[str, np.ndarray]:
+        """Columns of the query on an atlas as NumPy arrays, masked where there are NULLs.
+
+        Raises:
+            QueryError: DuckDB refuses the query or fails at it.
+        """
+        return atlas.arrays(self.sql, parameters)
+
     def shown(self, **parameters: Any) -> str:
         """The query with its values written out: it runs as it is, on the file or in the console.
 
         Raises:
             KeyError: a parameter has no value.
         """
-        return _PARAMETER.sub(lambda part: literal(parameters[part[1]]) if part[1] else part[0], self.sql)
+        return "".join(text if name is None else literal(parameters[name]) for text, name in _pieces(self.sql))
+
+
+ANSWERED_FROM_MEMORY = {
+    "neuron: place, guard, numbers": "test_web_panels.test_a_neurons_numbers_place_and_guard",
+    "neuron: predicts, threshold, texts": "test_atlas_panels.test_a_neurons_panels",
+    "neuron: kind": "test_atlas_kinds.test_kinds",
+    "layer: kinds": "test_atlas_kinds.test_kinds_divide_layers_and_selections",
+    "neuron: alike": "test_atlas_panels.test_a_neurons_panels",
+    "similar: similar": "test_web_panels.test_what_scans_the_weights",
+    "neuron_tokens: spread, top, bottom": "test_web_panels.test_what_scans_the_weights",
+    "token_neurons: layers, outliers": "test_web_panels.test_what_scans_the_weights",
+    "token: relatives, curves": "test_web_panels.test_a_tokens_curves_and_relatives",
+    "token: kin": "test_atlas_families.test_kin_share_best_neurons",
+    "reduced_tokens: ranked": "test_atlas_kinds.test_reduced_congruence",
+    "reduced_neurons: ranked": "test_atlas_kinds.test_reduced_congruence",
+    "reduced_hubs: occurrence, plain, reduced": "test_atlas_kinds.test_reduced_hubs",
+    "pairs: curves": "test_web_panels.test_pairs",
+    "hubs: occurrence, distribution": "test_web_panels.test_hubs",
+    "centring: centred, uncentred": "test_web_panels.test_centring",
+    "compare: numbers, percentiles, histograms, curves, texts": "test_web_panels.test_neurons_side_by_side",
+    "overview: kinds": "test_atlas_kinds.test_kinds_divide_layers_and_selections",
+    "overview: provenance": "test_web_panels.test_the_overviews_notable_neurons_and_layers",
+    "neurons: neurons, facets": "test_web_panels.test_every_page_of_the_neurons",
+    "study: numbers, direct, curve": "test_atlas_study.test_the_panels_answer",
+    "neuron: studies": "test_atlas_study.test_where_neurons_and_tokens_stand_out",
+    "token: studies": "test_atlas_study.test_where_neurons_and_tokens_stand_out",
+    "search: tokens, texts": "test_web_panels.test_what_a_search_finds",
+    "bridge_token: numbers, neurons, curves, metrics": "test_web_bridge.test_its_sql_answers_what_the_pages_show",
+    "bridge_compare: numbers, histograms, tokens, curves": "test_web_bridge.test_its_sql_answers_what_the_pages_show",
+}
+"""Panels, by template, whose SQL is not what the page runs, and the test that holds both equal: the page answers from
+arrays that are read once in a process, from rows that it has read already, by key instead of by place, or from several
+files."""
+
+
+@cache
+def _pieces(sql: str) -> tuple[tuple[str, str | None], ...]:
+    """A statement for readers, cut at its parameters: (text, None) and ("", name)."""
+    sql, pieces, place = _FOR_READERS.sub(r"\1", sql), [], 0
+    for parameter in _PARAMETER.finditer(sql):
+        if parameter[1]:
+            pieces += [(sql[place : parameter.start()], None), ("", parameter[1])]
+            place = parameter.end()
+    return (*pieces, (sql[place:], None))
 
 
 @dataclass(frozen=True)
@@ -53,6 +113,8 @@ class Composed:
     """A query composed with SQLAlchemy Core."""
 
     select: sa.Select
+    named: sa.Select | None = None
+    """The same rows with names of neurons and texts of tokens, for `shown`; None: `select` has them."""
 
     def rows(self, atlas: Atlas) -> Sequence[tuple]:
         """Rows of the query on an atlas.
@@ -64,7 +126,7 @@ class Composed:
 
     def shown(self) -> str:
         """The query with its values written out and a line for each clause."""
-        return _lines(_rendered(self.select))
+        return _lines(_rendered(self.select if self.named is None else self.named))
 
 
 def literal(value: Any) -> str:
@@ -118,18 +180,26 @@ _WIDTH = 110
 
 
 def _lines(sql: str) -> str:
-    """A rendered SELECT, broken into a line for each clause."""
-    lines, depth, place = [""], 0, 0
+    """A rendered SELECT, broken into a line for each clause; a subquery behind FROM is indented."""
+    lines, place = [""], 0
+    subqueries: list[bool] = []  # whether each open bracket holds a subquery
     for part in _PARTS.finditer(sql):
         lines[-1] += sql[place : part.start()]
         place = part.end()
         token, clause, comma = part.groups()
-        depth += {"(": 1, ")": -1}.get(token, 0)
-        if clause and depth == 0:
-            lines.append(f"  {clause}" if clause == "AND" else clause)
-        elif comma and depth == 0 and len(lines[-1]) > _WIDTH - 30:
+        if token == "(":
+            subqueries.append(lines[-1].endswith("FROM ") and sql.startswith("SELECT", place))
+        indent, broken = "    " * sum(subqueries), all(subqueries)
+        if token == "(" and broken:
+            lines[-1] += "("
+            lines.append(indent)
+        elif token == ")" and subqueries.pop() and broken:
+            lines.append("    " * sum(subqueries) + ")")
+        elif clause and broken:
+            lines.append(indent + (f"  {clause}" if clause == "AND" else clause))
+        elif comma and broken and len(lines[-1]) > _WIDTH - 30:
             lines[-1] += ","
-            lines.append(" " * len("SELECT "))
+            lines.append(indent + " " * len("SELECT "))
         else:
             lines[-1] += token or (f" {clause}" if clause else ", ")
     return "\n".join([*lines[:-1], lines[-1] + sql[place:]])

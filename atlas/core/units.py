@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from atlas.core.display import show_in_text, show_token
-from atlas.core.names import neuron_name
+from atlas.core.names import neuron_name, parse_neuron
 
 if TYPE_CHECKING:
     from atlas.core.db import Atlas
@@ -89,3 +89,13 @@ def neuron_ref(atlas: Atlas, neuron_id: int) -> NeuronRef:
     """The neuron of an id, by arithmetic: neuron_id = layer * d_mlp + index."""
     layer, index = divmod(neuron_id, atlas.info.d_mlp)
     return NeuronRef(neuron_id, layer, index, neuron_name(layer, index))
+
+
+def named_ref(atlas: Atlas, name: str) -> NeuronRef:
+    """The neuron of a name, in any spelling.
+
+    Raises:
+        NeuronNameError: the text is no neuron name, or this model has no such neuron.
+    """
+    layer, index = parse_neuron(name, atlas.info.n_layers, atlas.info.d_mlp)
+    return neuron_ref(atlas, layer * atlas.info.d_mlp + index)

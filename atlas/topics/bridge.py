@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 from atlas.core.db import Atlas
 from atlas.core.display import read_shown
+from atlas.core.names import database_name
+from atlas.core.statements import Statement
 from atlas.core.units import Token
 from atlas.topics.curve import Curve, token_candidates, token_curves
 from atlas.topics.example import Example, neuron_examples
@@ -86,6 +88,87 @@ _PART = "�"
 
 Placed = tuple[Atlas, int]
 """A neuron of an atlas, by its id."""
+
+
+# The pages read one file after the other; people read all at once, wherever each is attached under its slug, as in the
+# site's console and in `atlas sql --with`.
+_TOKEN_PANELS = {
+    "numbers": """SELECT '{slug}' AS atlas, t."text" AS token, t.n_input, t.n_actual, t.n_predicted,
+       n.name AS best_neuron, t.best_congruence, t.neuron_gap, t.token_id
+FROM {database}.token AS t JOIN {database}.neuron AS n ON n.neuron_id = t.best_neuron_id
+WHERE t."text" = $text""",
+    "neurons": """SELECT '{slug}' AS atlas, l.rank, n.name AS neuron, l.congruence
+FROM {database}.token_neuron AS l
+JOIN {database}.neuron AS n USING (neuron_id)
+JOIN {database}.token AS t USING (token_id)
+WHERE t."text" = $text AND l.direction = 'top'""",
+    "curves": """SELECT '{slug}' AS atlas, c.neuron, c.lower, c.upper, c.n, c.n_predicted, c.n_actual,
+       c.predicted_fraction, c.actual_fraction
+FROM {database}.prediction_curve AS c
+JOIN {database}.token AS t ON t.token_id = c.token_id AND t.best_neuron_id = c.neuron_id
+WHERE t."text" = $text""",
+    "metrics": """SELECT '{slug}' AS atlas, n.name AS neuron, m.* EXCLUDE (neuron_id, token_id)
+FROM {database}.pair_metric AS m
+JOIN {database}.token AS t ON t.token_id = m.token_id AND t.best_neuron_id = m.neuron_id
+JOIN {database}.neuron AS n ON n.neuron_id = m.neuron_id
+WHERE t."text" = $text""",
+}
+
+_COMPARE_PANELS = {
+    "numbers": """SELECT '{slug}' AS atlas, n.name AS neuron, {columns}
+FROM {database}.neuron AS n
+WHERE n.neuron_id IN ({neurons})""",
+    "histograms": """SELECT '{slug}' AS atlas, n.name AS neuron, b.lower, b.upper, h.n
+FROM {database}.activation_histogram AS h
+JOIN {database}.histogram_bin AS b USING (bin)
+JOIN {database}.neuron AS n USING (neuron_id)
+WHERE h.neuron_id IN ({neurons})""",
+    "tokens": """SELECT '{slug}' AS atlas, n.name AS neuron, t."text" AS token, l.direction, l.rank, l.congruence
+FROM {database}.neuron_token AS l
+JOIN {database}.neuron AS n USING (neuron_id)
+JOIN {database}.token AS t USING (token_id)
+WHERE l.neuron_id IN ({neurons})""",
+    "curves": """SELECT '{slug}' AS atlas, c.neuron, c.lower, c.upper, c.n, c.n_predicted, c.n_actual
+FROM {database}.prediction_curve AS c
+JOIN {database}.token AS t USING (token_id)
+WHERE c.neuron_id IN ({neurons}) AND t."text" = $text""",
+}
+
+
+def bridge_token_panels(slugs: Iterable[str], text: str) -> dict[str, str]:
+    """SQL of what `bridge_token` finds in several atlases, by panel."""
+    panels = _unions(_TOKEN_PANELS, dict.fromkeys(slugs, ()), text)
+    panels["neurons"] += "\nORDER BY atlas, rank"
+    panels["curves"] += "\nORDER BY atlas, lower NULLS FIRST"
+    return panels
+
+
+def bridge_compare_panels(
+    neurons: Iterable[tuple[str, int]], columns: Iterable[str], text: str | None
+) -> dict[str, str]:
+    """SQL of neurons (slug, neuron_id) of several atlases, by panel: `columns` of `neuron`, their lists, and their
+    curves with the token of a text, if there is one."""
+    by_slug: dict[str, list[int]] = {}
+    for slug, neuron_id in neurons:
+        by_slug.setdefault(slug, []).append(neuron_id)
+    panels = {name: sql for name, sql in _COMPARE_PANELS.items() if name != "curves" or text is not None}
+    return _unions(panels, by_slug, text, ", ".join(f"n.{column}" for column in columns))
+
+
+def _unions(
+    panels: dict[str, str], neurons: Mapping[str, Sequence[int]], text: str | None, columns: str = ""
+) -> dict[str, str]:
+    """Each panel's rows of every atlas: by slug, the neurons that it is about."""
+    databases = {slug: f'"{database_name(slug)}"' for slug in neurons}
+    return {
+        name: "\nUNION ALL\n".join(
+            Statement(
+                sql.format(slug=slug, database=databases[slug], neurons=", ".join(map(str, ids)), columns=columns)
+            ).shown(text=text)
+            for slug, ids in neurons.items()
+        )
+        for name, sql in panels.items()
+    }
 
 
 def bridge_token(atlas: Atlas, text: str) -> BridgeToken:

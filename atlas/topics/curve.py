@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from atlas.core.bins import bin_edges
 from atlas.core.db import Atlas
 from atlas.core.display import show_range
+from atlas.core.statements import Statement
 from atlas.core.stats import wilson
 from atlas.core.units import NeuronRef, Token, neuron_ref
+from atlas.topics.neuron import HISTOGRAM
 from atlas.topics.pair import ExclusivePair
 
 
@@ -92,89 +94,102 @@ class Threshold:
     actual_recall: float | None
 
 
-Cells = Mapping[int, Mapping[int, tuple[int, int]]]
-"""By token: by bin: how often it was predicted, and how often it came. Empty cells are left out."""
+_CANDIDATES = """SELECT /*+n.name AS neuron, t."text" AS token, */c.congruence, c.source, /*+t.n_predicted, t.n_actual,
+       */c.neuron_id, c.token_id/*+,
+       m.auroc_predicted AS auroc, m.average_precision_predicted AS average_precision, e.probability_change AS ablated*/
+FROM candidate_pair AS c/*+
+JOIN neuron AS n USING (neuron_id)
+JOIN token AS t USING (token_id)
+LEFT JOIN pair_metric AS m ON m.neuron_id = c.neuron_id AND m.token_id = c.token_id
+    AND m.side = CASE WHEN c.congruence < 0 AND (SELECT gated FROM atlas) THEN 'negative' ELSE 'positive' END
+LEFT JOIN pair_effect AS e ON e.neuron_id = m.neuron_id AND e.token_id = m.token_id AND e.side = m.side*/
+WHERE c.{unit} = ${unit}/*+
+ORDER BY c.congruence DESC, c.neuron_id, c.token_id*/"""
 
-_TOKEN_CANDIDATES = """
-SELECT c.neuron_id, c.congruence, c.source, coalesce(p.n_predicted, 0), coalesce(p.n_actual, 0)
-FROM (SELECT * FROM candidate_pair WHERE token_id = $1) AS c
-LEFT JOIN (
-    SELECT neuron_id, sum(n_predicted)::BIGINT AS n_predicted, sum(n_actual)::BIGINT AS n_actual
-    FROM prediction_histogram WHERE token_id = $1 GROUP BY ALL
-) AS p USING (neuron_id)
-ORDER BY c.congruence DESC, c.neuron_id
-"""
+NEURON_CANDIDATES = Statement(_CANDIDATES.format(unit="neuron_id"))
+TOKEN_CANDIDATES = Statement(_CANDIDATES.format(unit="token_id"))
+
+CURVES = Statement("""SELECT neuron, token, lower, upper, n, n_predicted, n_actual, predicted_fraction, actual_fraction
+FROM prediction_curve
+WHERE neuron_id IN (SELECT unnest($neuron_ids)) AND token_id IN (SELECT unnest($token_ids))
+  AND list_contains($pairs, [neuron_id, token_id])
+ORDER BY list_position($pairs, [neuron_id, token_id]), bin""")
+"""Curves of pairs [neuron_id, token_id], in their order; pages make them of point lookups, which cost less."""
+
+_BEYOND = """SELECT sum(n) AS n, sum(n_predicted) AS n_predicted, sum(n_predicted) / sum(n) AS precision,
+       sum(n_predicted) / (SELECT nullif(sum(n_predicted), 0) FROM prediction_histogram
+                           WHERE neuron_id = $neuron_id AND token_id = $token_id) AS recall
+FROM prediction_curve
+WHERE neuron_id = $neuron_id AND token_id = $token_id AND {beyond}"""
+
+BEYOND = {
+    "above": Statement(_BEYOND.format(beyond="lower >= $edge")),
+    "below": Statement(_BEYOND.format(beyond="upper <= $edge")),
+}
+"""What lies beyond an edge of a curve, by side; pages sum it over the curve that they have made."""
 
 
-def neuron_cells(atlas: Atlas, neuron_id: int) -> Cells:
-    """What was counted of a neuron's pairs: one lookup for its candidates' totals and all its curves."""
+def of_pairs(candidates: Iterable[Candidate]) -> dict[str, list]:
+    """The parameters of CURVES for some pairs."""
+    pairs = [[candidate.neuron.neuron_id, candidate.token.token_id] for candidate in candidates]
+    neurons, tokens = ([*dict.fromkeys(pair[place] for pair in pairs)] for place in (0, 1))
+    return {"neuron_ids": neurons, "token_ids": tokens, "pairs": pairs}
+
+
+def neuron_candidates(atlas: Atlas, neuron_id: int) -> list[Candidate]:
+    """The pairs of a neuron that were counted, highest congruence first, with their totals over all bins."""
+    return _candidates(atlas, NEURON_CANDIDATES.rows(atlas, neuron_id=neuron_id))
+
+
+def token_candidates(atlas: Atlas, token_id: int) -> list[Candidate]:
+    """The pairs of a token that were counted, highest congruence first, with their totals over all bins.
+
+    Raises:
+        TokenError: the id is out of range.
+    """
+    atlas.tokens[token_id]  # raises
+    return _candidates(atlas, TOKEN_CANDIDATES.rows(atlas, token_id=token_id))
+
+
+def _candidates(atlas: Atlas, rows: Iterable[tuple]) -> list[Candidate]:
+    # A pair's totals over all bins are the token's own: every counted position is in some bin of a neuron.
+    sql = "SELECT n_predicted, n_actual FROM token ORDER BY token_id"
+    totals = atlas.shared("counts of tokens", lambda: atlas.arrays(sql).items())
+    return [
+        Candidate(neuron_ref(atlas, neuron_id), atlas.tokens[token_id], congruence, tuple(source.split(",")),
+                  int(totals["n_predicted"][token_id]), int(totals["n_actual"][token_id]))
+        for congruence, source, neuron_id, token_id in sorted(rows, key=lambda row: (-row[0], *row[2:]))
+    ]  # fmt: skip
+
+
+def curve_point(bin: int, n: int, n_predicted: int, n_actual: int) -> CurvePoint:
+    """A point of a curve from what was counted in a bin."""
+    return CurvePoint(bin, *finite_edges(bin), n, n_predicted, n_actual, n_predicted / n, n_actual / n)
+
+
+def _curve(candidate: Candidate, bars: Iterable[HistogramBar], cells: Mapping[int, Sequence[int]]) -> Curve:
+    return Curve(candidate, tuple(curve_point(bar.bin, bar.n, *cells.get(bar.bin, (0, 0))) for bar in bars))
+
+
+def neuron_curves(
+    atlas: Atlas, neuron_id: int, candidates: Iterable[Candidate], bars: Sequence[HistogramBar]
+) -> list[Curve]:
+    """Curves of some of a neuron's candidates, in their order, from one lookup; `bars` is the neuron's histogram."""
     cells: dict[int, dict[int, tuple[int, int]]] = {}
     sql = "SELECT token_id, bin, n_predicted, n_actual FROM prediction_histogram WHERE neuron_id = ?"
     for token_id, bin, predicted, actual in atlas.rows(sql, neuron_id):
         cells.setdefault(token_id, {})[bin] = (predicted, actual)
-    return cells
-
-
-def neuron_candidates(atlas: Atlas, neuron_id: int, cells: Cells | None = None) -> list[Candidate]:
-    """The pairs of a neuron that were counted, highest congruence first, with their totals over all bins.
-
-    `cells` is what was counted of them, if it has been read.
-    """
-    cells = neuron_cells(atlas, neuron_id) if cells is None else cells
-    neuron = neuron_ref(atlas, neuron_id)
-    found = []
-    sql = "SELECT token_id, congruence, source FROM candidate_pair WHERE neuron_id = ?"
-    for token_id, congruence, source in atlas.rows(sql, neuron_id):
-        counts = cells.get(token_id, {}).values()
-        predicted, actual = sum(p for p, _ in counts), sum(a for _, a in counts)
-        found.append(Candidate(neuron, atlas.tokens[token_id], congruence, tuple(source.split(",")), predicted, actual))
-    return sorted(found, key=lambda candidate: (-candidate.congruence, candidate.token.token_id))
-
-
-def token_candidates(atlas: Atlas, token_id: int) -> list[Candidate]:
-    """The pairs of a token that were counted, highest congruence first, with their totals over all bins."""
-    token = atlas.tokens[token_id]
-    return [
-        Candidate(neuron_ref(atlas, neuron_id), token, congruence, tuple(source.split(",")), predicted, actual)
-        for neuron_id, congruence, source, predicted, actual in atlas.rows(_TOKEN_CANDIDATES, token_id)
-    ]
-
-
-def _curve(candidate: Candidate, bars: Iterable[HistogramBar], cells: Mapping[int, tuple[int, int]]) -> Curve:
-    points = []
-    for bar in bars:
-        predicted, actual = cells.get(bar.bin, (0, 0))
-        points.append(
-            CurvePoint(bar.bin, *finite_edges(bar.bin), bar.n, predicted, actual, predicted / bar.n, actual / bar.n)
-        )
-    return Curve(candidate, tuple(points))
-
-
-def neuron_curves(
-    atlas: Atlas,
-    neuron_id: int,
-    candidates: Iterable[Candidate],
-    bars: Iterable[HistogramBar],
-    cells: Cells | None = None,
-) -> list[Curve]:
-    """Curves of some of a neuron's candidates, in their order; `bars` is the neuron's histogram, `cells` what was
-    counted of its pairs, if it has been read."""
-    cells = neuron_cells(atlas, neuron_id) if cells is None else cells
-    bars = list(bars)
     return [_curve(candidate, bars, cells.get(candidate.token.token_id, {})) for candidate in candidates]
 
 
 def token_curves(atlas: Atlas, candidates: Iterable[Candidate]) -> list[Curve]:
-    """Curves of some of a token's candidates, in their order: two point lookups for each."""
+    """Curves of some candidates, in their order: two point lookups for each."""
+    sql = "SELECT bin, n_predicted, n_actual FROM prediction_histogram WHERE neuron_id = ? AND token_id = ?"
     curves = []
     for candidate in candidates:
         neuron_id, token_id = candidate.neuron.neuron_id, candidate.token.token_id
-        cells = atlas.rows(
-            "SELECT bin, n_predicted, n_actual FROM prediction_histogram WHERE neuron_id = ? AND token_id = ?",
-            neuron_id,
-            token_id,
-        )
-        curves.append(_curve(candidate, histogram(atlas, neuron_id), {bin: (p, a) for bin, p, a in cells}))
+        cells = {bin: counts for bin, *counts in atlas.rows(sql, neuron_id, token_id)}
+        curves.append(_curve(candidate, histogram(atlas, neuron_id), cells))
     return curves
 
 
@@ -238,5 +253,5 @@ def finite_edges(bin: int) -> tuple[float | None, float | None]:
 
 def histogram(atlas: Atlas, neuron_id: int) -> list[HistogramBar]:
     """A neuron's activation histogram: the bins that are not empty, in order of activation."""
-    rows = atlas.rows("SELECT bin, n FROM activation_histogram WHERE neuron_id = ?", neuron_id)
-    return [HistogramBar(bin, *finite_edges(bin), n) for bin, n in sorted(rows)]
+    bars = [HistogramBar(bin, *finite_edges(bin), n) for n, bin in HISTOGRAM.rows(atlas, neuron_id=neuron_id)]
+    return sorted(bars, key=lambda bar: bar.bin)

@@ -12,6 +12,7 @@ from typing import TypedDict
 from atlas.core.bins import interval_edges
 from atlas.core.db import Atlas
 from atlas.core.display import show_range
+from atlas.core.statements import Statement
 from atlas.core.texts import texts_by_id
 from atlas.core.units import Token, field_names
 
@@ -106,6 +107,34 @@ SELECT kind, "interval", rank, text_id, position, activation, predicted_token_id
        window_scale
 FROM example WHERE neuron_id = ?
 """
+
+TEXTS = Statement("""SELECT kind, "interval", rank, activation, right(before, 80) AS before, token,
+       left(after, 40) AS after, predicted
+FROM max_activating_example
+WHERE neuron_id = $neuron_id
+ORDER BY kind, "interval" DESC, rank""")
+"""What `examples` decodes with the texts and the vocabulary in memory."""
+
+# Equal but for spaces around and case is the same token here.
+GUARD = Statement("""WITH fired AS (
+    SELECT kind, unnest(['token it fires on', 'token predicted there']) AS what, unnest([token, predicted]) AS token
+    FROM max_activating_example
+    WHERE neuron_id = $neuron_id AND kind IN ('max', 'interval')
+),
+share AS (
+    SELECT what, coalesce(nullif(lower(trim(token)), ''), token, '') AS token,
+           count(*) FILTER (kind = 'max') AS n_maximum, count(*) FILTER (kind = 'interval') AS n_ordinary
+    FROM fired
+    GROUP BY ALL
+),
+total AS (SELECT what, sum(n_maximum) AS maximum, sum(n_ordinary) AS ordinary FROM share GROUP BY what)
+SELECT what, maximum AS n_maximum, count(*) FILTER (n_maximum > 0) AS distinct_maximum,
+       ordinary AS n_ordinary, count(*) FILTER (n_ordinary > 0) AS distinct_ordinary,
+       1 - sum(least(n_maximum / maximum, n_ordinary / ordinary)) AS distance
+FROM share JOIN total USING (what)
+GROUP BY ALL
+ORDER BY what""")
+"""The illusion guard, which is measured on the examples that were read."""
 
 
 def neuron_examples(atlas: Atlas, neuron_id: int) -> list[Example]:

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from atlas.core.db import Atlas
+from atlas.core.statements import Statement
 from atlas.core.units import NeuronRef, Token, neuron_ref
-from atlas.topics.curve import (
-    Curve,
-    CurvePoint,
-    HistogramBar,
-    finite_edges,
-    histogram,
-    neuron_candidates,
-    neuron_cells,
-    neuron_curves,
-)
+from atlas.topics.curve import Curve, CurvePoint, curve_point, neuron_candidates
 from atlas.topics.hub import neuron_occurrences
 from atlas.topics.neuron import find_neuron
 
@@ -114,12 +106,44 @@ BEST = 5
 SHARED = 2
 """Of those, shared at least by kin."""
 
-_MEMBERS = """
-SELECT m.token_id, t.n_predicted, t.n_actual
+FAMILY = Statement("""SELECT t."text" AS token, t.n_predicted, t.n_actual, t.token_id
 FROM token_family AS f JOIN token_family AS m USING (family_id) JOIN token AS t ON t.token_id = m.token_id
-WHERE f.token_id = ?
-ORDER BY m.token_id
-"""
+WHERE f.token_id = $token_id
+ORDER BY t.token_id""")
+
+FAMILY_CURVES = Statement("""SELECT /*+b.lower, b.upper, */h.bin, h.n, coalesce(p.n_predicted, 0) AS n_predicted,
+       coalesce(p.n_actual, 0) AS n_actual, coalesce(f.n_predicted, 0) AS family_predicted,
+       coalesce(f.n_actual, 0) AS family_actual
+FROM activation_histogram AS h/*+ JOIN histogram_bin AS b USING (bin)*/
+LEFT JOIN (
+    SELECT bin, n_predicted, n_actual FROM prediction_histogram WHERE neuron_id = $neuron_id AND token_id = $token_id
+) AS p USING (bin)
+LEFT JOIN (
+    SELECT bin, n_predicted, n_actual FROM family_histogram WHERE neuron_id = $neuron_id AND family_id = $family_id
+) AS f USING (bin)
+WHERE h.neuron_id = $neuron_id
+ORDER BY h.bin""")
+
+# A neuron weighs less the more tokens have it among their best.
+KIN = Statement("""WITH best AS (
+    SELECT token_id, neuron_id, ln((SELECT d_vocab FROM atlas) / count(*) OVER (PARTITION BY neuron_id)) AS weight
+    FROM token_neuron WHERE direction = 'top' AND rank <= $best
+),
+own AS (SELECT neuron_id FROM best WHERE token_id = $token_id),
+total AS (SELECT token_id, sum(weight) AS weight FROM best GROUP BY token_id),
+shared AS (
+    SELECT b.token_id, count(*) AS n, sum(b.weight) AS weight, list(n.name ORDER BY b.neuron_id) AS neurons
+    FROM best AS b SEMI JOIN own USING (neuron_id) JOIN neuron AS n USING (neuron_id)
+    WHERE b.token_id <> $token_id GROUP BY b.token_id
+)
+SELECT t."text" AS token,
+       s.weight / (o.weight + (SELECT weight FROM total WHERE token_id = $token_id) - s.weight) AS likeness,
+       s.n AS n_shared, s.neurons AS shared, s.token_id
+FROM shared AS s JOIN total AS o USING (token_id) JOIN token AS t USING (token_id)
+WHERE s.n >= $shared AND s.weight > 0
+ORDER BY likeness DESC, s.token_id
+LIMIT $limit""")
+"""What `kin` answers from memory; `$best` is BEST, `$shared` SHARED."""
 
 
 def family(atlas: Atlas, token_id: int) -> list[FamilyMember]:
@@ -129,7 +153,7 @@ def family(atlas: Atlas, token_id: int) -> list[FamilyMember]:
         TokenError: the id is out of range.
     """
     atlas.tokens[token_id]  # raises
-    return [FamilyMember(atlas.tokens[t], *counts) for t, *counts in atlas.rows(_MEMBERS, token_id)]
+    return [FamilyMember(atlas.tokens[t], *counts) for _, *counts, t in FAMILY.rows(atlas, token_id=token_id)]
 
 
 def has_family(atlas: Atlas, token_id: int) -> bool:
@@ -154,30 +178,18 @@ def family_curves(atlas: Atlas, neuron_id: int) -> list[FamilyCurve]:
     ends = {direction: token for direction, token in ends.items() if has_family(atlas, token.token_id)}
     if not ends:
         return []
-    bars, cells = histogram(atlas, neuron_id), neuron_cells(atlas, neuron_id)
-    candidates = {item.token: item for item in neuron_candidates(atlas, neuron_id, cells)}
-    counted: dict[int, dict[int, tuple[int, int]]] = {}
-    rows = "SELECT family_id, bin, n_predicted, n_actual FROM family_histogram WHERE neuron_id = ?"
-    for family_id, bin, *counts in atlas.rows(rows, neuron_id):
-        counted.setdefault(family_id, {})[bin] = tuple(counts)
-    found = []
+    candidates = {item.token: item for item in neuron_candidates(atlas, neuron_id)}
+    curves = []
     for direction, token in ends.items():
-        members = family(atlas, token.token_id)
-        (alone,) = neuron_curves(atlas, neuron_id, [candidates[token]], bars, cells)
-        points = _points(bars, counted.get(members[0].token.token_id, {}))
-        tail = _tail(alone.points, points, direction)
-        ref = neuron_ref(atlas, neuron_id)
-        found.append(FamilyCurve(ref, token, direction, tuple(members), alone, points, tail))
-    return found
-
-
-def _points(bars: Iterable[HistogramBar], cells: dict[int, tuple[int, int]]) -> tuple[CurvePoint, ...]:
-    points = []
-    for bar in bars:
-        predicted, actual = cells.get(bar.bin, (0, 0))
-        fractions = predicted / bar.n, actual / bar.n
-        points.append(CurvePoint(bar.bin, *finite_edges(bar.bin), bar.n, predicted, actual, *fractions))
-    return tuple(points)
+        members = tuple(family(atlas, token.token_id))
+        ids = {"neuron_id": neuron_id, "token_id": token.token_id, "family_id": members[0].token.token_id}
+        rows = FAMILY_CURVES.rows(atlas, **ids)
+        own = tuple(curve_point(*row[:4]) for row in rows)
+        points = tuple(curve_point(*row[:2], *row[4:]) for row in rows)
+        alone = Curve(candidates[token], own)
+        tail = _tail(own, points, direction)
+        curves.append(FamilyCurve(neuron_ref(atlas, neuron_id), token, direction, members, alone, points, tail))
+    return curves
 
 
 def _tail(alone: tuple[CurvePoint, ...], points: tuple[CurvePoint, ...], direction: str) -> FamilyTail:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from atlas.core.db import Atlas
+from atlas.core.statements import Statement
 from atlas.core.units import NeuronRef, Token, neuron_ref
 from atlas.topics.spread import check_weights
 
@@ -86,6 +87,56 @@ _LISTS = """
 SELECT {unit} AS unit, count(*)::INTEGER AS n FROM {table} WHERE direction = 'top' AND rank <= ? GROUP BY ALL
 """
 
+_HUBS = """SELECT /*+u.{name} AS {unit}, */u.hub_count AS best_of,
+       /*+u.hub_count / {n_others} AS share_of_{other}s, coalesce(l.n, 0) AS in_lists, */u.{unit}_id
+FROM {unit} AS u/*+ LEFT JOIN (
+    SELECT {unit}_id, count(*) AS n FROM {other}_{unit} WHERE direction = 'top' AND rank <= $k GROUP BY {unit}_id
+) AS l USING ({unit}_id)*/
+WHERE u.hub_count > 0
+ORDER BY u.hub_count DESC, u.{unit}_id
+LIMIT $limit"""
+
+HUB_NEURONS = Statement(_HUBS.format(unit="neuron", name="name", other="token", n_others="(SELECT d_vocab FROM atlas)"))
+HUB_TOKENS = Statement(
+    _HUBS.format(unit="token", name='"text"', other="neuron", n_others="(SELECT count(*) FROM neuron)")
+)
+
+_OCCURRENCES = """WITH listed AS (
+    SELECT neuron_id, count(*) AS n FROM token_neuron WHERE direction = 'top' AND rank <= $k GROUP BY neuron_id
+),
+named AS (
+    SELECT token_id, count(*) AS n FROM neuron_token WHERE direction = 'top' AND rank <= $k GROUP BY token_id
+),
+occurrence AS (
+    SELECT 'neurons' AS units, coalesce(n, 0) AS in_lists FROM neuron LEFT JOIN listed USING (neuron_id)
+    UNION ALL
+    SELECT 'tokens', coalesce(n, 0) FROM token LEFT JOIN named USING (token_id)
+)"""
+
+OCCURRENCE = Statement(
+    _OCCURRENCES
+    + """,
+centred AS (SELECT *, in_lists - avg(in_lists) OVER (PARTITION BY units) AS deviation FROM occurrence)
+SELECT units, count(*) AS n, avg(in_lists) AS mean, max(in_lists) AS greatest,
+       count(*) FILTER (in_lists = 0) AS in_none,
+       avg(deviation ** 3) / nullif(avg(deviation ** 2), 0) ** 1.5 AS skewness
+FROM centred
+GROUP BY units
+ORDER BY units"""
+)
+"""How unevenly neurons and tokens are among the `$k` best, which is counted once and remembered."""
+
+DISTRIBUTION = Statement(
+    _OCCURRENCES
+    + """
+SELECT units, in_lists, count(*) AS n,
+       sum(count(*)) OVER (PARTITION BY units ORDER BY in_lists DESC) AS n_at_least
+FROM occurrence
+GROUP BY units, in_lists
+ORDER BY units, in_lists"""
+)
+"""How many are in how many of those lists."""
+
 
 def skewness(values: np.ndarray) -> float | None:
     """Third standardised moment. None: the values are all the same."""
@@ -108,9 +159,9 @@ def token_occurrences(atlas: Atlas, k: int) -> np.ndarray:
 
 def _occurrences(atlas: Atlas, table: str, unit: str, k: int, n_units: int) -> np.ndarray:
     def count() -> np.ndarray:
-        found = atlas.arrays(_LISTS.format(table=table, unit=unit), k)
+        listed = atlas.arrays(_LISTS.format(table=table, unit=unit), k)
         counts = np.zeros(n_units, np.int64)
-        counts[found["unit"]] = found["n"]
+        counts[listed["unit"]] = listed["n"]
         return counts
 
     return atlas.remembered(f"{table} of {k}", count)
@@ -144,19 +195,15 @@ def occurrence_of(counts: np.ndarray, k: int, n_lists: int) -> Occurrence:
 def hub_neurons(atlas: Atlas, k: int, limit: int = 50) -> list[HubNeuron]:
     """Neurons by how many tokens they are the best neuron of, most first, ties by id."""
     lists = neuron_occurrences(atlas, k)
-    rows = atlas.rows(
-        "SELECT neuron_id, hub_count FROM neuron WHERE hub_count > 0 ORDER BY hub_count DESC, neuron_id LIMIT ?", limit
-    )
-    return [HubNeuron(neuron_ref(atlas, n), count, count / atlas.info.d_vocab, int(lists[n])) for n, count in rows]
+    rows = HUB_NEURONS.rows(atlas, limit=limit)
+    return [HubNeuron(neuron_ref(atlas, n), count, count / atlas.info.d_vocab, int(lists[n])) for count, n in rows]
 
 
 def hub_tokens(atlas: Atlas, k: int, limit: int = 50) -> list[HubToken]:
     """Tokens by how many neurons they are the best token of, most first, ties by id."""
     lists = token_occurrences(atlas, k)
-    rows = atlas.rows(
-        "SELECT token_id, hub_count FROM token WHERE hub_count > 0 ORDER BY hub_count DESC, token_id LIMIT ?", limit
-    )
-    return [HubToken(atlas.tokens[t], count, count / atlas.info.n_neurons, int(lists[t])) for t, count in rows]
+    rows = HUB_TOKENS.rows(atlas, limit=limit)
+    return [HubToken(atlas.tokens[t], count, count / atlas.info.n_neurons, int(lists[t])) for count, t in rows]
 
 
 LOOKED_AT = 16
@@ -172,6 +219,40 @@ FROM (
 )
 GROUP BY 1 ORDER BY 1
 """
+
+# Each token's best neuron with the mean put back (or taken off).
+_CENTRING = """WITH shifted AS MATERIALIZED (
+    SELECT neuron_id, mean_congruence * CASE a.readout WHEN 'unembed' THEN 1 ELSE -1 END::FLOAT AS gain
+    FROM neuron, atlas AS a
+),
+gaining AS MATERIALIZED (
+    SELECT neuron_id, gain, w_out
+    FROM (FROM shifted ORDER BY gain DESC, neuron_id LIMIT $looked_at) JOIN neuron_weight USING (neuron_id)
+),
+offer AS (
+    SELECT w.token_id, g.neuron_id, array_inner_product(w.readout, g.w_out) + g.gain AS value
+    FROM token_weight AS w CROSS JOIN gaining AS g
+    UNION ALL
+    SELECT l.token_id, l.neuron_id, l.congruence + s.gain
+    FROM token_neuron AS l JOIN shifted AS s USING (neuron_id)
+    WHERE l.direction = 'top'
+),
+best AS (SELECT token_id, arg_max(neuron_id, (value, -neuron_id)) AS neuron_id FROM offer GROUP BY token_id),
+counted AS (SELECT neuron_id, count(*) AS n FROM best GROUP BY neuron_id),
+hub AS (
+    SELECT n.neuron_id, n.name AS neuron, n.mean_congruence,
+           CASE a.readout WHEN 'unembed' THEN n.hub_count ELSE coalesce(c.n, 0) END AS best_of_centred,
+           CASE a.readout WHEN 'unembed' THEN coalesce(c.n, 0) ELSE n.hub_count END AS best_of_uncentred
+    FROM neuron AS n LEFT JOIN counted AS c USING (neuron_id), atlas AS a
+)
+SELECT neuron, best_of_centred, best_of_uncentred, mean_congruence
+FROM hub
+WHERE {by} > 0
+ORDER BY {by} DESC, neuron_id
+LIMIT $limit"""
+
+CENTRING = {by: Statement(_CENTRING.format(by=f"best_of_{by}")) for by in ("centred", "uncentred")}
+"""The greatest hubs with the readout centred and without, as `centring` computes them; `$looked_at` is LOOKED_AT."""
 
 
 def other_best(atlas: Atlas) -> tuple[np.ndarray, np.ndarray]:

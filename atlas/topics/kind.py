@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from atlas.core.db import Atlas
+from atlas.core.statements import Statement
 from atlas.core.units import NeuronRef, Token, neuron_ref
 
 
@@ -70,6 +71,21 @@ class LayerKinds:
 
 KINDS = ("prediction", "suppression", "partition", "other", "hub", "detector")
 """Words for kinds. The first four divide the neurons; hubs and detectors may be any of those."""
+
+NEURON_KIND = Statement("""SELECT k.*, d.token AS detects, d.side, d.direction, d.lead
+FROM neuron_kind AS k LEFT JOIN token_detector AS d USING (neuron_id)
+WHERE k.neuron_id = $neuron_id""")
+
+_LAYER_KINDS = """SELECT k.layer, count(*) FILTER (k.kind = 'prediction') AS prediction,
+       count(*) FILTER (k.kind = 'suppression') AS suppression, count(*) FILTER (k.kind = 'partition') AS partition,
+       count(*) FILTER (k.kind IS NULL) AS other, count(*) FILTER (k.hub) AS hub, count(d.neuron_id) AS detector,
+       count(*) FILTER (k.dead) AS dead
+FROM neuron_kind AS k LEFT JOIN token_detector AS d USING (neuron_id){where}
+GROUP BY k.layer
+ORDER BY k.layer"""
+
+LAYER_KINDS = Statement(_LAYER_KINDS.format(where=""))
+KINDS_OF_LAYER = Statement(_LAYER_KINDS.format(where="\nWHERE k.layer = $layer"))
 
 
 @dataclass(frozen=True)

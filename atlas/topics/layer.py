@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import sqlalchemy as sa
-
 from atlas.core.db import Atlas
 from atlas.core.errors import NeuronNameError, QueryError
-from atlas.core.units import Listing, NeuronRef, neuron_ref
-from atlas.topics.neuron import NEURON_COLUMNS, make_neuron
+from atlas.core.statements import Composed, Statement
+from atlas.core.units import Listing, NeuronRef, named_ref
+from atlas.topics.neuron import make_neuron
+from atlas.topics.neuron_list import NeuronSelection, neurons_statement
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,6 @@ class LayerSummary:
     most_active_neuron: NeuronRef
 
 
-_NEURON = sa.table("neuron", *(sa.column(name) for name in NEURON_COLUMNS))
-
 NEURON_SORTS = (
     "index",
     "best_congruence",
@@ -53,33 +51,31 @@ NEURON_SORTS = (
 )
 """Columns by which `layer_neurons` sorts."""
 
-_SUMMARIES = """
-SELECT layer, count(*), count(*) FILTER (dead), coalesce(any_value(x.n_exclusive), 0),
-       avg(best_congruence), max(best_congruence), avg(token_gap), max(token_gap), avg(w_out_norm),
-       avg(activation_std), min(activation_min), max(activation_max), avg(positive_fraction),
-       first(neuron.neuron_id ORDER BY best_congruence DESC, neuron.neuron_id),
-       max(activation_std), first(neuron.neuron_id ORDER BY activation_std DESC, neuron.neuron_id)
-FROM neuron
-LEFT JOIN (
-    SELECT p.neuron_id // ? AS layer, count(*) AS n_exclusive
-    FROM exclusive_pair AS p JOIN token AS t USING (token_id)
-    WHERE p.direction = 'top' AND NOT t.special AND t.n_actual > 0
-    GROUP BY ALL
-) AS x USING (layer)
-{where}
+LAYERS = Statement("""WITH paired AS (
+    SELECT n.layer, count(*) AS exclusive_pairs
+    FROM pair AS p JOIN neuron AS n USING (neuron_id)
+    WHERE p.direction = 'top' AND NOT p.special AND p.n_actual > 0
+    GROUP BY n.layer
+)
+SELECT layer, count(*) AS neurons, count(*) FILTER (dead) AS dead,
+       coalesce(any_value(exclusive_pairs), 0) AS exclusive_pairs, avg(best_congruence) AS mean_best_congruence,
+       max(best_congruence) AS greatest_congruence, avg(token_gap) AS mean_token_gap,
+       max(token_gap) AS greatest_token_gap, avg(w_out_norm) AS mean_output_norm,
+       avg(activation_std) AS mean_activation_std, min(activation_min) AS least_activation,
+       max(activation_max) AS greatest_activation, avg(positive_fraction) AS positive_fraction,
+       first(name ORDER BY best_congruence DESC, neuron_id) AS best_neuron,
+       max(activation_std) AS greatest_activation_std,
+       first(name ORDER BY activation_std DESC, neuron_id) AS most_active_neuron
+FROM neuron LEFT JOIN paired USING (layer)
+WHERE layer BETWEEN $first AND $last
 GROUP BY layer
-ORDER BY layer
-"""
+ORDER BY layer""")
+"""Layers in numbers."""
 
 
 def layer_summaries(atlas: Atlas) -> list[LayerSummary]:
     """Every layer in numbers, from layer 0."""
-    return [_summary(atlas, row) for row in atlas.rows(_SUMMARIES.format(where=""), atlas.info.d_mlp)]
-
-
-def _summary(atlas: Atlas, row: tuple) -> LayerSummary:
-    *numbers, best, greatest_std, most_active = row
-    return LayerSummary(*numbers, neuron_ref(atlas, best), greatest_std, neuron_ref(atlas, most_active))
+    return _summaries(atlas, 0, atlas.info.n_layers - 1)
 
 
 def layer_summary(atlas: Atlas, layer: int) -> LayerSummary:
@@ -89,9 +85,14 @@ def layer_summary(atlas: Atlas, layer: int) -> LayerSummary:
         NeuronNameError: the layer is out of range.
     """
     check_layer(atlas, layer)
-    first, d_mlp = layer * atlas.info.d_mlp, atlas.info.d_mlp
-    where = "WHERE neuron.neuron_id >= ? AND neuron.neuron_id < ?"
-    return _summary(atlas, atlas.rows(_SUMMARIES.format(where=where), d_mlp, first, first + d_mlp)[0])
+    return _summaries(atlas, layer, layer)[0]
+
+
+def _summaries(atlas: Atlas, first: int, last: int) -> list[LayerSummary]:
+    return [
+        LayerSummary(*numbers, named_ref(atlas, best), std, named_ref(atlas, active))
+        for *numbers, best, std, active in LAYERS.rows(atlas, first=first, last=last)
+    ]
 
 
 def check_layer(atlas: Atlas, layer: int) -> None:
@@ -119,16 +120,20 @@ def layer_neurons(
         NeuronNameError: the layer is out of range.
         QueryError: `sort` is no such column.
     """
+    rows = layer_statement(atlas, layer, sort=sort, descending=descending, limit=limit, offset=offset).rows(atlas)
+    return Listing(tuple(make_neuron(atlas, tuple(row)) for row in rows), atlas.info.d_mlp, offset, limit)
+
+
+def layer_statement(atlas: Atlas, layer: int, *, sort: str, descending: bool, limit: int, offset: int) -> Composed:
+    """A page of a layer's neurons.
+
+    Raises:
+        NeuronNameError: the layer is out of range.
+        QueryError: `sort` is no column of NEURON_SORTS.
+    """
     check_layer(atlas, layer)
     if sort not in NEURON_SORTS:
         raise QueryError(f"Cannot sort neurons by {sort!r}; sort by one of {', '.join(NEURON_SORTS)}.")
-    n, d_mlp = _NEURON.c, atlas.info.d_mlp
-    column = n[sort].desc() if descending else n[sort].asc()
-    rows = atlas.select(
-        sa.select(*n)
-        .where(n.neuron_id >= layer * d_mlp, n.neuron_id < (layer + 1) * d_mlp)
-        .order_by(column.nulls_last(), n.neuron_id)
-        .limit(limit)
-        .offset(offset)
-    )
-    return Listing(tuple(make_neuron(atlas, tuple(row)) for row in rows), d_mlp, offset, limit)
+    columns = (NEURON_SORTS[0], "best_token_id", *NEURON_SORTS[1:3], "worst_token_id", *NEURON_SORTS[3:])
+    selection = NeuronSelection(layer_min=layer, layer_max=layer)
+    return neurons_statement(atlas, selection, columns, sort=sort, descending=descending, limit=limit, offset=offset)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from atlas.core.db import Atlas
 from atlas.core.errors import NeuronNameError
+from atlas.core.statements import Statement
 from atlas.core.units import Token, field_names
 from atlas.topics.pair import PAIR_COLUMNS, ExclusivePair, make_pair
 
@@ -76,6 +77,28 @@ NEURON_COLUMNS = [name + "_id" if name in ("best_token", "worst_token") else nam
 _COLUMNS = ", ".join(f'"{name}"' for name in NEURON_COLUMNS)
 
 
+NEURON_TOKENS = Statement("""SELECT /*+t."text" AS token, */l.rank, l.congruence, l.token_id, l.direction
+FROM neuron_token AS l/*+ JOIN token AS t USING (token_id)*/
+WHERE l.neuron_id = $neuron_id/*+
+ORDER BY l.direction DESC, l.rank*/""")
+
+INPUT_TOKENS = Statement("""SELECT l.side, l.direction, l.rank, /*+t."text" AS token, */l.value, l.token_id
+FROM neuron_input_token AS l/*+ JOIN token AS t USING (token_id)*/
+WHERE l.neuron_id = $neuron_id/*+
+ORDER BY l.side DESC, l.direction DESC, l.rank*/""")
+
+NEURON_PAIRS = Statement(f"""SELECT /*+n.name AS neuron, t."text" AS token,
+       */{PAIR_COLUMNS}
+FROM exclusive_pair AS p JOIN token AS t USING (token_id)/*+ JOIN neuron AS n USING (neuron_id)*/
+WHERE p.neuron_id = $neuron_id
+ORDER BY p.direction DESC""")
+
+HISTOGRAM = Statement("""SELECT /*+b.lower, b.upper, */h.n, h.bin
+FROM activation_histogram AS h/*+ JOIN histogram_bin AS b USING (bin)*/
+WHERE h.neuron_id = $neuron_id/*+
+ORDER BY h.bin*/""")
+
+
 def make_neuron(atlas: Atlas, row: tuple) -> Neuron:
     """A Neuron from a row of NEURON_COLUMNS."""
     values = dict(zip(NEURON_COLUMNS, row, strict=True))
@@ -97,25 +120,18 @@ def find_neuron(atlas: Atlas, neuron_id: int) -> Neuron:
 
 def neuron_tokens(atlas: Atlas, neuron_id: int) -> list[CongruentToken]:
     """The tokens a neuron is most ('top') and least ('bottom') congruent with: top first, by rank."""
-    rows = atlas.rows("SELECT direction, rank, token_id, congruence FROM neuron_token WHERE neuron_id = ?", neuron_id)
-    found = [CongruentToken(direction, rank, atlas.tokens[t], value) for direction, rank, t, value in rows]
-    return sorted(found, key=lambda item: (item.direction != "top", item.rank))
+    rows = NEURON_TOKENS.rows(atlas, neuron_id=neuron_id)
+    tokens = [CongruentToken(direction, rank, atlas.tokens[t], value) for rank, value, t, direction in rows]
+    return sorted(tokens, key=lambda item: (item.direction != "top", item.rank))
 
 
 def input_tokens(atlas: Atlas, neuron_id: int) -> list[InputToken]:
     """The tokens whose embedding a neuron's input weights and gate read most and least: 'in' before 'gate'."""
-    rows = atlas.rows(
-        "SELECT side, direction, rank, token_id, value FROM neuron_input_token WHERE neuron_id = ?", neuron_id
-    )
-    found = [InputToken(side, direction, rank, atlas.tokens[t], value) for side, direction, rank, t, value in rows]
-    return sorted(found, key=lambda item: (item.side != "in", item.direction != "top", item.rank))
+    rows = INPUT_TOKENS.rows(atlas, neuron_id=neuron_id)
+    tokens = [InputToken(side, direction, rank, atlas.tokens[t], value) for side, direction, rank, value, t in rows]
+    return sorted(tokens, key=lambda item: (item.side != "in", item.direction != "top", item.rank))
 
 
 def neuron_pairs(atlas: Atlas, neuron_id: int) -> list[ExclusivePair]:
     """The exclusive pairs a neuron is in: at most one a direction, 'top' first."""
-    rows = atlas.rows(
-        f"SELECT {PAIR_COLUMNS} FROM exclusive_pair AS p JOIN token AS t USING (token_id) "
-        "WHERE p.neuron_id = ? ORDER BY p.direction DESC",
-        neuron_id,
-    )
-    return [make_pair(atlas, row) for row in rows]
+    return [make_pair(atlas, row) for row in NEURON_PAIRS.rows(atlas, neuron_id=neuron_id)]

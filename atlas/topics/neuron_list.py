@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from atlas.core.db import Atlas
 from atlas.core.errors import QueryError
 from atlas.core.parameter import Cursor
+from atlas.core.statements import Composed
 from atlas.core.units import Bound
 from atlas.topics.kind import KINDS, kind_ids
 from atlas.topics.neuron import NEURON_COLUMNS, Neuron, make_neuron
@@ -45,6 +46,7 @@ class NeuronIndex:
 
 
 NEURON_TABLE = sa.table("neuron", *(sa.column(name) for name in NEURON_COLUMNS))
+_TEXT = sa.table("token", sa.column("token_id"), sa.column("text"))
 KIND_TABLE = sa.table("neuron_kind", sa.column("neuron_id"), sa.column("kind"), sa.column("hub"))
 DETECTOR_TABLE = sa.table("token_detector", sa.column("neuron_id"))
 PAIR_TABLE = sa.table("exclusive_pair", sa.column("neuron_id"), sa.column("direction"))
@@ -124,6 +126,42 @@ def known_conditions(atlas: Atlas, selection: NeuronSelection) -> list[sa.Column
         *neuron_conditions(replace(selection, kind=None)),
         NEURON_TABLE.c.neuron_id.in_(kind_ids(atlas, "detector")),
     ]
+
+
+def neurons_statement(
+    atlas: Atlas,
+    selection: NeuronSelection,
+    columns: Sequence[str] = INDEX_SORTS,
+    *,
+    sort: str,
+    descending: bool,
+    limit: int,
+    offset: int = 0,
+) -> Composed:
+    """A page of the neurons of a selection: rows of NEURON_COLUMNS. People read `columns`, with names and texts in
+    place of ids.
+
+    Raises:
+        QueryError: the selection names no column (see `neuron_conditions`).
+    """
+    n, best, worst = NEURON_TABLE.c, _TEXT.alias("best").c, _TEXT.alias("worst").c
+    names = {
+        "neuron_id": n.name.label("neuron"),
+        "index": n.name.label("neuron"),
+        "best_token_id": best.text.label("best_token"),
+        "worst_token_id": worst.text.label("worst_token"),
+    }
+    joined = NEURON_TABLE.join(best.text.table, best.token_id == n.best_token_id)
+    joined = joined.join(worst.text.table, worst.token_id == n.worst_token_id)
+    order = ((n[sort].desc() if descending else n[sort].asc()).nulls_last(), n.neuron_id)
+
+    def page(select: sa.Select, conditions: list[sa.ColumnElement[bool]]) -> sa.Select:
+        return select.where(*conditions).order_by(*order).limit(limit).offset(offset or None)
+
+    return Composed(
+        page(sa.select(*n), known_conditions(atlas, selection)),
+        page(sa.select(*(names.get(c, n[c]) for c in columns)).select_from(joined), neuron_conditions(selection)),
+    )
 
 
 def page_of_neurons(
@@ -230,13 +268,12 @@ def _rows(
     if sort not in INDEX_SORTS:
         raise QueryError(f"Cannot sort neurons by {sort!r}; sort by one of {', '.join(INDEX_SORTS)}.")
     n = NEURON_TABLE.c
-    statement = sa.select(*n).where(*known_conditions(atlas, selection)).limit(limit)
+    statement = neurons_statement(atlas, selection, sort=sort, descending=descending, limit=limit).select
     for cursor, forward in ((after, True), (before, False)):
         if cursor is not None:
             statement = statement.where(_beyond(sort, descending, cursor, forward=forward))
     if before is None:
-        column = n[sort].desc() if descending else n[sort].asc()
-        return [tuple(row) for row in atlas.select(statement.order_by(column.nulls_last(), n.neuron_id))]
+        return [tuple(row) for row in atlas.select(statement)]
     column = n[sort].asc() if descending else n[sort].desc()
-    rows = atlas.select(statement.order_by(column.nulls_first(), n.neuron_id.desc()))
+    rows = atlas.select(statement.order_by(None).order_by(column.nulls_first(), n.neuron_id.desc()))
     return [tuple(row) for row in reversed(rows)]

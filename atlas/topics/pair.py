@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from atlas.core.db import Atlas
 from atlas.core.errors import QueryError
+from atlas.core.statements import Composed, Statement
 from atlas.core.units import Listing, NeuronRef, Token, neuron_ref
 
 
@@ -94,7 +95,11 @@ TOKEN_TABLE = sa.table(
         ("token_id", "text", "special", "best_neuron_id", "best_congruence", "neuron_gap", "n_actual", "n_predicted"),
     ),
 ).alias("t")
-SECOND_TABLE = sa.table("token_neuron", *map(sa.column, ("token_id", "direction", "rank", "neuron_id"))).alias("s")
+NAME_TABLE = sa.table("neuron", sa.column("neuron_id"), sa.column("name"))
+_SECOND = sa.table("token_neuron", *map(sa.column, ("token_id", "direction", "rank", "neuron_id"))).alias("s")
+_METRIC = sa.table("pair_metric", *map(sa.column, (
+    "neuron_id", "token_id", "side", "auroc_predicted", "average_precision_predicted"))).alias("m")  # fmt: skip
+_EFFECT = sa.table("pair_effect", *map(sa.column, ("neuron_id", "token_id", "side", "probability_change"))).alias("e")
 
 _ALL = RankingFilter()
 
@@ -134,6 +139,47 @@ def _check_sort(sort: str, sorts: tuple[str, ...]) -> None:
         raise QueryError(f"Cannot sort this ranking by {sort!r}; sort by one of {', '.join(sorts)}.")
 
 
+def ranked_pairs(
+    atlas: Atlas,
+    direction: str = "top",
+    where: RankingFilter = _ALL,
+    *,
+    sort: str = "rank",
+    descending: bool = False,
+    limit: int = 50,
+    offset: int = 0,
+    figures: bool = False,
+) -> Composed:
+    """A page of the ranking of exclusive pairs; `figures` adds what `pair_figures` looks up for its pairs alone.
+
+    Raises:
+        QueryError: `sort` is no column of PAIR_SORTS.
+    """
+    _check_sort(sort, PAIR_SORTS)
+    p, t, n, m, e = PAIR_TABLE.c, TOKEN_TABLE.c, NAME_TABLE.alias("n").c, _METRIC.c, _EFFECT.c
+    order = [_order(t[sort] if sort in ("n_actual", "n_predicted") else p[sort], descending)]
+    columns = (p.score, p.congruence, p.token_gap, p.neuron_gap, t.n_predicted, t.n_actual,
+               p.direction, p.neuron_id, p.token_id)  # fmt: skip
+    pairs = PAIR_TABLE.join(TOKEN_TABLE, t.token_id == p.token_id)
+    page = (
+        sa.select(p.rank, *columns)
+        .select_from(pairs)
+        .where(p.direction == direction, *ranking_conditions(atlas, where, p.neuron_id, p.score))
+        .order_by(*order, *([] if sort == "rank" else [p.rank]))
+        .limit(limit)
+        .offset(offset or None)
+    )
+    pairs, measured = pairs.join(n.name.table, n.neuron_id == p.neuron_id), ()
+    if figures:
+        measured = (m.auroc_predicted, m.average_precision_predicted, e.probability_change)
+        side = sa.case((p.congruence < 0, "negative"), else_="positive") if atlas.info.gated else sa.literal("positive")
+        for other in (m, e):
+            same = (other.neuron_id == p.neuron_id) & (other.token_id == p.token_id) & (other.side == side)
+            pairs = pairs.outerjoin(other.side.table, same)
+    names = (n.name.label("neuron"), t.text.label("token"))
+    return Composed(page, page.with_only_columns(p.rank, *names, *columns, *measured).select_from(pairs))
+
+
 def exclusive_pairs(
     atlas: Atlas,
     direction: str = "top",
@@ -151,23 +197,52 @@ def exclusive_pairs(
     Raises:
         QueryError: `sort` is no such column.
     """
-    _check_sort(sort, PAIR_SORTS)
-    p, t = PAIR_TABLE.c, TOKEN_TABLE.c
-    joined = PAIR_TABLE.join(TOKEN_TABLE, p.token_id == t.token_id)
-    conditions = [p.direction == direction, *ranking_conditions(atlas, where, p.neuron_id, p.score)]
-    names = ("direction", "rank", "neuron_id", "token_id", "congruence", "token_gap", "neuron_gap", "score")
-    columns = [*(p[name] for name in names), t.n_actual, t.n_predicted]
-    column = t[sort] if sort in ("n_actual", "n_predicted") else p[sort]
-    rows = atlas.select(
-        sa.select(*columns)
-        .select_from(joined)
-        .where(*conditions)
-        .order_by(_order(column, descending), p.rank)
-        .limit(limit)
-        .offset(offset)
+    page = ranked_pairs(atlas, direction, where, sort=sort, descending=descending, limit=limit, offset=offset)
+    pairs = tuple(
+        ExclusivePair(way, rank, neuron_ref(atlas, neuron_id), atlas.tokens[token_id], *gaps, score, actual, predicted)
+        for rank, score, *gaps, predicted, actual, way, neuron_id, token_id in page.rows(atlas)
     )
-    total = atlas.select(sa.select(sa.func.count()).select_from(joined).where(*conditions))[0][0]
-    return Listing(tuple(make_pair(atlas, tuple(row)) for row in rows), total, offset, limit)
+    p, t = PAIR_TABLE.c, TOKEN_TABLE.c
+    total = sa.select(sa.func.count()).select_from(PAIR_TABLE.join(TOKEN_TABLE, p.token_id == t.token_id))
+    conditions = (p.direction == direction, *ranking_conditions(atlas, where, p.neuron_id, p.score))
+    return Listing(pairs, atlas.select(total.where(*conditions))[0][0], offset, limit)
+
+
+def ranked_tokens(
+    atlas: Atlas,
+    where: RankingFilter = _ALL,
+    *,
+    sort: str = "neuron_gap",
+    descending: bool = True,
+    limit: int = 50,
+    offset: int = 0,
+) -> Composed:
+    """A page of the tokens by how far their best neuron leads.
+
+    Raises:
+        QueryError: `sort` is no column of EXCLUSIVITY_SORTS.
+    """
+    _check_sort(sort, EXCLUSIVITY_SORTS)
+    t, s, n, m = TOKEN_TABLE.c, _SECOND.c, NAME_TABLE.alias("n").c, NAME_TABLE.alias("m").c
+    column = "best_congruence" if sort == "congruence" else sort
+    page = (
+        sa.select(t.token_id, t.text, t.best_neuron_id, t.best_congruence, t.neuron_gap, t.n_predicted, t.n_actual)
+        .where(*ranking_conditions(atlas, where, t.best_neuron_id, t.neuron_gap))
+        .order_by(_order(t[column], descending), t.token_id)
+        .limit(limit)
+        .offset(offset or None)
+        .subquery("b")
+    )
+    b, second = page.c, (s.token_id == page.c.token_id) & (s.direction == "top") & (s.rank == 2)
+    joined = page.join(n.name.table, n.neuron_id == b.best_neuron_id).outerjoin(_SECOND, second)
+    columns = [b.text.label("token"), n.name.label("neuron"), m.name.label("second_neuron"), b.neuron_gap,
+               b.best_congruence.label("congruence"), b.n_predicted, b.n_actual, b.token_id,
+               b.best_neuron_id, s.neuron_id.label("second_neuron_id")]  # fmt: skip
+    return Composed(
+        sa.select(*columns)
+        .select_from(joined.outerjoin(m.name.table, m.neuron_id == s.neuron_id))
+        .order_by(_order(b[column], descending), b.token_id)
+    )
 
 
 def token_exclusivities(
@@ -186,44 +261,39 @@ def token_exclusivities(
     Raises:
         QueryError: `sort` is no such column.
     """
-    _check_sort(sort, EXCLUSIVITY_SORTS)
-    t = TOKEN_TABLE.c
-    conditions = ranking_conditions(atlas, where, t.best_neuron_id, t.neuron_gap)
-    order = _order(t.best_congruence if sort == "congruence" else t[sort], descending)
-    place = sa.func.row_number().over(order_by=(order, t.token_id)).label("place")
-    tokens = (
-        sa.select(t.token_id, t.best_neuron_id, t.best_congruence, t.neuron_gap, t.n_actual, t.n_predicted, place)
-        .where(*conditions)
-        .order_by(place)
-        .limit(limit)
-        .offset(offset)
-        .subquery("b")
-    )
-    second = (
-        (SECOND_TABLE.c.token_id == tokens.c.token_id)
-        & (SECOND_TABLE.c.direction == "top")
-        & (SECOND_TABLE.c.rank == 2)
-    )
-    rows = atlas.select(
-        sa.select(tokens, SECOND_TABLE.c.neuron_id)
-        .select_from(tokens.outerjoin(SECOND_TABLE, second))
-        .order_by(tokens.c.place)
-    )
-    total = atlas.select(sa.select(sa.func.count()).select_from(TOKEN_TABLE).where(*conditions))[0][0]
-    records = tuple(
+    page = ranked_tokens(atlas, where, sort=sort, descending=descending, limit=limit, offset=offset)
+    tokens = tuple(
         TokenExclusivity(
             atlas.tokens[token_id],
             neuron_ref(atlas, best),
-            None if other is None else neuron_ref(atlas, other),
+            None if second is None else neuron_ref(atlas, second),
             congruence,
             gap,
             n_actual,
             n_predicted,
         )
-        for token_id, best, congruence, gap, n_actual, n_predicted, _, other in rows
+        for _, _, _, gap, congruence, n_predicted, n_actual, token_id, best, second in page.rows(atlas)
     )
-    return Listing(records, total, offset, limit)
+    t = TOKEN_TABLE.c
+    conditions = ranking_conditions(atlas, where, t.best_neuron_id, t.neuron_gap)
+    total = atlas.select(sa.select(sa.func.count()).select_from(TOKEN_TABLE).where(*conditions))[0][0]
+    return Listing(tokens, total, offset, limit)
 
+
+PLACES = Statement("""SELECT n.name AS neuron, t."text" AS token, l.list, l.direction, l.rank, l.congruence
+FROM (
+    SELECT 'tokens of the neuron' AS list, neuron_id, token_id, direction, rank, congruence FROM neuron_token
+    WHERE neuron_id = $neuron AND token_id IN $tokens
+    UNION ALL
+    SELECT 'neurons of the token', neuron_id, token_id, direction, rank, congruence FROM token_neuron
+    WHERE neuron_id = $neuron AND token_id IN $tokens
+) AS l
+JOIN neuron AS n USING (neuron_id)
+JOIN token AS t USING (token_id)
+ORDER BY list_position($tokens, l.token_id), l.list DESC, l.rank""")
+"""Places of a neuron and tokens in each other's lists."""
+
+_LISTS = ("tokens of the neuron", "neurons of the token")
 
 _COMPUTED = """
 SELECT array_inner_product(n.w_out, t.readout)
@@ -234,15 +304,9 @@ FROM (SELECT w_out FROM neuron_weight WHERE neuron_id = ?) AS n,
 
 def pair_standing(atlas: Atlas, neuron_id: int, token_id: int) -> PairStanding:
     """How a neuron and a token stand to each other: read from the lists, computed from the weights where in neither."""
-    pair = (neuron_id, token_id)
+    rows = PLACES.rows(atlas, neuron=neuron_id, tokens=[token_id])
     # A list shorter than all there is may hold a token at both ends: the nearer end is the place.
-    of_neuron = atlas.rows(
-        "SELECT direction, rank, congruence FROM neuron_token WHERE neuron_id = ? AND token_id = ? ORDER BY rank", *pair
-    )
-    of_token = atlas.rows(
-        "SELECT direction, rank, congruence FROM token_neuron WHERE neuron_id = ? AND token_id = ? ORDER BY rank", *pair
-    )
-    listed = [*of_neuron, *of_token] or [(None, None, value) for (value,) in atlas.rows(_COMPUTED, *pair)]
-    congruence = listed[0][2] if listed else None
-    places = [rows[0][:2] if rows else (None, None) for rows in (of_neuron, of_token)]
-    return PairStanding(atlas.tokens[token_id], congruence, *places[0], *places[1])
+    places = {name: place for _, _, name, *place in reversed(rows)}
+    values = [row[-1] for row in rows] or [value for (value,) in atlas.rows(_COMPUTED, neuron_id, token_id)]
+    of_neuron, of_token = (places.get(name, (None, None, None))[:2] for name in _LISTS)
+    return PairStanding(atlas.tokens[token_id], values[0] if values else None, *of_neuron, *of_token)

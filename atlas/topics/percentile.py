@@ -6,12 +6,13 @@ processes of a site share), so that a page's two dozen percentiles are binary se
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from atlas.core.db import Atlas
+from atlas.core.statements import Statement, literal, wrapped
 from atlas.core.units import NeuronRef, neuron_ref
 from atlas.topics.neuron import Neuron
 
@@ -43,6 +44,47 @@ PERCENTILE_COLUMNS = (
     "activation_std", "activation_skewness", "activation_kurtosis", "positive_fraction",
 )  # fmt: skip
 """Columns of `neuron` that have percentiles."""
+
+PLACE = Statement("""SELECT name AS neuron, best_congruence, rank
+FROM (
+    SELECT neuron_id, name, best_congruence,
+           row_number() OVER (PARTITION BY layer ORDER BY best_congruence DESC, neuron_id) AS rank
+    FROM neuron
+)
+WHERE neuron_id = $neuron_id""")
+"""A neuron's rank in its layer, as `neighbours` has it."""
+
+_STANDING = """WITH number AS (
+    UNPIVOT (
+        SELECT neuron_id, name AS neuron, layer,
+               {columns}
+        FROM neuron
+    )
+    ON COLUMNS(* EXCLUDE (neuron_id, neuron, layer))
+    INTO NAME number VALUE value
+)
+SELECT one.neuron, one.number, one.value,
+       count(*) FILTER (other.layer = one.layer AND other.value < one.value)
+           / count(*) FILTER (other.layer = one.layer) AS lower_in_layer,
+       count(*) FILTER (other.value < one.value) / count(*) AS lower_in_model
+FROM number AS one JOIN number AS other USING (number)
+WHERE one.neuron_id IN (SELECT unnest($neuron_ids))
+GROUP BY one.neuron_id, one.neuron, one.number, one.value
+ORDER BY list_position([
+    {names}
+], one.number), list_position($neuron_ids, one.neuron_id)"""
+
+
+def standing(columns: Sequence[str] = PERCENTILE_COLUMNS) -> Statement:
+    """Numbers of neurons (`$neuron_ids`), and the fractions of the layer's and of the model's neurons whose number is
+    lower: the SQL of `percentiles`."""
+    return Statement(
+        _STANDING.format(
+            # UNPIVOT wants values of one type.
+            columns=wrapped((f"{name}::DOUBLE AS {name}" for name in columns), 15),
+            names=wrapped(map(literal, columns), 4),
+        )
+    )
 
 
 @dataclass(frozen=True)

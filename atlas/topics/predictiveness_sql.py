@@ -79,9 +79,9 @@ SUPPORT = """SELECT count(*) AS n_pairs, count(metric) AS n_supported,
        count(metric) FILTER (token_gap >= 0 AND neuron_gap >= 0) AS n_exclusive
 FROM pair"""
 
-ROWS = """SELECT neuron_id, token_id, metric, congruence, token_gap, neuron_gap, score
-FROM pair
-ORDER BY neuron_id, token_id"""
+ROWS = """SELECT {names}p.metric, p.congruence, p.token_gap, p.neuron_gap, p.score, p.neuron_id, p.token_id
+FROM pair AS p{joins}
+ORDER BY p.neuron_id, p.token_id"""
 
 DENSITY = """, drawn AS (SELECT {by}::DOUBLE AS x, {drawn} AS y FROM pair),
 edge AS (
@@ -146,9 +146,12 @@ def contradictions_sql(choice: MetricChoice, limit: int) -> str:
     return pairs_sql(choice) + CONTRADICTIONS.format(by=choice.by, limit=limit)
 
 
-def rows_sql(choice: MetricChoice) -> str:
-    """Every pair, its criteria and its metric."""
-    return pairs_sql(choice) + ROWS
+def rows_sql(choice: MetricChoice, *, named: bool = False) -> str:
+    """Every pair, its criteria and its metric; `named` adds the neuron's name and the token's text, which people read
+    and the coefficients do without."""
+    names = 'n.name AS neuron, t."text" AS token, ' if named else ""
+    joins = " JOIN neuron AS n USING (neuron_id) JOIN token AS t USING (token_id)" if named else ""
+    return pairs_sql(choice) + ROWS.format(names=names, joins=joins)
 
 
 def support_sql(choice: MetricChoice) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from atlas.core.db import Atlas
+from atlas.core.statements import Statement
 from atlas.core.units import NeuronRef, Token, neuron_ref
 from atlas.topics.hub import Occurrence, neuron_occurrence, occurrence_of
 from atlas.topics.neuron import neuron_tokens
@@ -71,6 +72,47 @@ _AT_ONCE = 4096
 _MEANS = """
 SELECT {unit} AS unit, avg(congruence) AS mean FROM {table} WHERE direction = 'top' AND rank <= ? GROUP BY {unit}
 """
+
+_RANKED = """SELECT {other}, reduced, congruence, rank, neuron_mean, token_mean
+FROM reduced_congruence
+WHERE list = '{unit}' AND {unit}_id = ${unit}_id
+ORDER BY reduced DESC, {other}_id"""
+
+REDUCED_TOKENS = Statement(_RANKED.format(unit="neuron", other="token"))
+REDUCED_NEURONS = Statement(_RANKED.format(unit="token", other="neuron"))
+
+_BEST = """WITH best AS (
+    SELECT token_id, arg_max(neuron_id, (reduced, -neuron_id)) AS neuron_id
+    FROM reduced_congruence WHERE list = 'token' GROUP BY token_id
+),
+counted AS (SELECT neuron_id, count(*) AS n FROM best GROUP BY neuron_id)
+SELECT n.name AS neuron, n.hub_count AS best_of, coalesce(c.n, 0) AS best_of_reduced
+FROM neuron AS n LEFT JOIN counted AS c USING (neuron_id)
+WHERE {by} > 0
+ORDER BY {by} DESC, n.neuron_id
+LIMIT $limit"""
+
+REDUCED_HUBS = {
+    "occurrence": Statement("""WITH placed AS (
+    SELECT neuron_id, rank <= $k AS plain,
+           row_number() OVER (PARTITION BY token_id ORDER BY reduced DESC, neuron_id) <= $k AS reduced
+    FROM reduced_congruence WHERE list = 'token'
+),
+occurrence AS (
+    SELECT unnest(['congruence', 'reduced congruence']) AS ranked_by,
+           unnest([count(*) FILTER (p.plain), count(*) FILTER (p.reduced)]) AS in_lists
+    FROM neuron LEFT JOIN placed AS p USING (neuron_id) GROUP BY neuron_id
+),
+centred AS (SELECT *, in_lists - avg(in_lists) OVER (PARTITION BY ranked_by) AS deviation FROM occurrence)
+SELECT ranked_by, max(in_lists) AS greatest, count(*) FILTER (in_lists = 0) AS in_none,
+       avg(deviation ** 3) / nullif(avg(deviation ** 2), 0) ** 1.5 AS skewness
+FROM centred
+GROUP BY ranked_by
+ORDER BY ranked_by"""),
+    "plain": Statement(_BEST.format(by="best_of")),
+    "reduced": Statement(_BEST.format(by="best_of_reduced")),
+}
+"""What `reduced_hubs` computes; `$k` is LIST_LENGTH."""
 
 
 def reduced_tokens(atlas: Atlas, neuron_id: int) -> list[ReducedPair]:

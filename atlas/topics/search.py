@@ -12,9 +12,9 @@ import numpy as np
 from atlas.core.db import Atlas
 from atlas.core.display import SPACE, read_shown
 from atlas.core.errors import NeuronNameError
-from atlas.core.names import parse_neuron
+from atlas.core.statements import Statement
 from atlas.core.tokens import letters
-from atlas.core.units import NeuronRef, Token, neuron_ref
+from atlas.core.units import NeuronRef, Token, named_ref, neuron_ref
 from atlas.topics.text_index import MIN_LETTERS, text_index
 
 
@@ -141,37 +141,93 @@ def token_index(atlas: Atlas) -> TokenIndex:
     return atlas.remembered("token index", lambda: TokenIndex(atlas))
 
 
+# How the site orders what it finds; where Unicode has more cases than lower() knows, it finds a few more.
+_TOKENS = Statement("""WITH found AS (
+    SELECT token_id, "text" AS token, n_actual, n_predicted,
+           CASE WHEN "text" IN $exact THEN 1
+                WHEN lower(trim("text")) = $letters AND $letters <> '' THEN 2
+                WHEN starts_with(lower(trim("text")), $letters) AND $letters <> '' THEN 3
+                ELSE 4 END AS place
+    FROM token
+    WHERE "text" IN $exact OR contains(lower("text"), lower($meant))
+       OR (starts_with(lower(trim("text")), $letters) AND $letters <> '')
+)
+SELECT ['exactly', 'same letters', 'begin so', 'contain it'][place] AS how, token, n_actual, n_predicted, token_id
+FROM found
+QUALIFY place < 3 OR row_number() OVER (PARTITION BY place ORDER BY length(token), n_actual DESC, token_id) <= 50
+ORDER BY place, length(token), n_actual DESC, token_id""")
+
+# Texts that have the phrase are found first, as one string each; only those are then taken apart into positions.
+_HITS = """WITH vocabulary AS (SELECT list(coalesce("text", '') ORDER BY token_id) AS texts FROM token),
+having_it AS (
+    SELECT x.text_id, x.token_ids[$skip:] AS token_ids,
+           [v.texts[i + 1] FOR i IN x.token_ids[$skip:]] AS pieces
+    FROM "text" AS x, vocabulary AS v
+    WHERE contains(lower(array_to_string(pieces, '')), $phrase)
+),
+piece AS (
+    SELECT text_id, unnest(range(len(pieces))) + $skip - 1 AS position, unnest(pieces) AS token,
+           lower(array_to_string(pieces, '')) AS whole
+    FROM having_it
+),
+placed AS (
+    SELECT *, sum(length(token)) OVER (PARTITION BY text_id ORDER BY position) AS stop FROM piece
+),
+hit AS (
+    SELECT text_id, position FROM placed
+    WHERE length(token) > 0 AND contains(
+        whole[greatest(1, stop - length(token) - $length + 2):stop + $length - 1], $phrase)
+)"""
+
+# The same places from the index of texts in memory.
+_KNOWN_HITS = "WITH hit AS (SELECT unnest($text_ids::BIGINT[]) AS text_id, unnest($positions::INTEGER[]) AS position)"
+
 # Rank means strength for 'max' and 'min' only; those of kind 'interval' are ordinary texts, and come last.
-_FIRING = """
-WITH hit AS (SELECT unnest(?::BIGINT[]) AS text_id, unnest(?::INTEGER[]) AS position),
-found AS (
-    SELECT e.neuron_id, e.kind, e.rank, e.text_id, e.position, e.activation,
+_FIRING = """,
+fired AS (
+    SELECT e.neuron_id, n.name AS neuron, e.kind, e.rank, e.text_id, e.position, e.activation,
            CASE e.kind WHEN 'interval' THEN 32767 ELSE e.rank END AS place,
            coalesce(abs(e.activation)::DOUBLE / nullif(greatest(abs(n.activation_min), abs(n.activation_max)), 0), 0)
                AS relative
     FROM example AS e SEMI JOIN hit USING (text_id, position) JOIN neuron AS n USING (neuron_id)
 ),
 best AS (
-    SELECT *, count(*) OVER (PARTITION BY neuron_id) AS n_examples
-    FROM found
-    QUALIFY row_number() OVER (
-        PARTITION BY neuron_id ORDER BY place, relative DESC, kind, text_id, position
-    ) = 1
-)
-SELECT best.neuron_id, kind, rank, activation, relative, n_examples, token_ids[position + 1], text_id, position,
-       n_neurons
-FROM (
+    SELECT *, count(*) OVER (PARTITION BY neuron_id) AS n_examples FROM fired
+    QUALIFY row_number() OVER (PARTITION BY neuron_id ORDER BY place, relative DESC, kind, text_id, position) = 1
+),
+strongest AS (
     SELECT *, count(*) OVER () AS n_neurons FROM best
-    ORDER BY place, relative DESC, n_examples DESC, neuron_id LIMIT ?
-) AS best JOIN "text" USING (text_id)
-ORDER BY place, relative DESC, n_examples DESC, neuron_id
-"""
+    ORDER BY place, relative DESC, n_examples DESC, neuron_id LIMIT $limit
+)
+SELECT f.neuron, t."text" AS token, f.kind, f.rank, f.activation, f.relative, f.n_examples, text_id, f.position,
+       f.n_neurons, f.neuron_id, t.token_id
+FROM strongest AS f JOIN "text" AS x USING (text_id) JOIN token AS t ON t.token_id = x.token_ids[f.position + 1]
+ORDER BY f.place, f.relative DESC, f.n_examples DESC, f.neuron_id"""
+
+_FIRING_AT, _FIRING_ON = Statement(_KNOWN_HITS + _FIRING), Statement(_HITS + _FIRING)
+
+
+def search_panels(atlas: Atlas, query: str, limit: int) -> dict[str, str]:
+    """SQL of what `matching_tokens` and `text_matches` find, without the indices that they have in memory."""
+    meant = read_shown(query)
+    texts = [query, meant] if query.startswith((" ", SPACE)) else [query, meant, f" {meant}"]
+    exact, letters = list(dict.fromkeys(texts)), meant.strip().casefold()
+    panels = {"tokens": _TOKENS.shown(exact=exact, letters=letters, meant=meant)}
+    if len(meant.strip()) >= MIN_LETTERS:
+        skip, phrase = 1 if atlas.info.bos_token_id is None else 2, meant.lower()
+        panels["texts"] = _FIRING_ON.shown(skip=skip, phrase=phrase, length=len(phrase), limit=limit)
+    return panels
+
+
+TOKENS_OF_TEXT = Statement("""SELECT token_id, "text" AS token, bytes, n_actual, n_predicted
+FROM token
+WHERE "text" = $text
+ORDER BY token_id""")
 
 
 def tokens_by_text(atlas: Atlas, text: str) -> list[Token]:
     """Tokens whose text is exactly this, leading space and all; several where bytes are not UTF-8 by themselves."""
-    rows = atlas.rows('SELECT token_id FROM token WHERE "text" = ? ORDER BY token_id', text)
-    return [atlas.tokens[token_id] for (token_id,) in rows]
+    return [atlas.tokens[token_id] for token_id, *_ in TOKENS_OF_TEXT.rows(atlas, text=text)]
 
 
 def containing_tokens(atlas: Atlas, text: str, limit: int = 50) -> list[Token]:
@@ -216,22 +272,21 @@ def text_matches(atlas: Atlas, phrase: str, limit: int = 30) -> TextMatches | No
     found = index.find(phrase)
     if not len(found.starts):
         return TextMatches(0, 0, ())
-    rows = atlas.rows(_FIRING, found.text_ids.tolist(), found.positions.tolist(), limit)
-    matches = []
-    for neuron_id, kind, rank, activation, relative, n_examples, token_id, text_id, position, _ in rows:
+    places = {"text_ids": found.text_ids.tolist(), "positions": found.positions.tolist()}
+    rows, matches = _FIRING_AT.rows(atlas, **places, limit=limit), []
+    for _, _, *numbers, text_id, position, _, neuron_id, token_id in rows:
         snippet = index.snippet(found, text_id, position)
-        numbers = (kind, rank, activation, relative, n_examples, atlas.tokens[token_id], text_id, position)
-        matches.append(TextMatch(neuron_ref(atlas, neuron_id), *numbers, **asdict(snippet)))
-    return TextMatches(len(found.starts), rows[0][-1] if rows else 0, tuple(matches))
+        place = (atlas.tokens[token_id], text_id, position)
+        matches.append(TextMatch(neuron_ref(atlas, neuron_id), *numbers, *place, **asdict(snippet)))
+    return TextMatches(len(found.starts), rows[0][-3] if rows else 0, tuple(matches))
 
 
 def named_neuron(atlas: Atlas, text: str) -> NeuronRef | None:
     """The neuron that a text spells, if this model has it."""
     try:
-        layer, index = parse_neuron(text, atlas.info.n_layers, atlas.info.d_mlp)
+        return named_ref(atlas, text)
     except NeuronNameError:
         return None
-    return neuron_ref(atlas, layer * atlas.info.d_mlp + index)
 
 
 def suggestions(atlas: Atlas, text: str, limit: int) -> list[Suggestion]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from atlas.core.db import Atlas
+from atlas.core.statements import Statement
 from atlas.core.texts import texts_by_id
 from atlas.core.units import Token
 
@@ -41,10 +42,12 @@ class SignCase:
 BEFORE, AFTER = 16, 8
 """Tokens shown before and after the extreme of a case."""
 
-_CASES = """
-SELECT gate_positive, in_positive, n, activation_mean, activation_extreme, text_id, position
-FROM sign_case WHERE neuron_id = ?
-"""
+SIGN_CASES = Statement("""SELECT s.gate_positive, s.in_positive, s.n, /*+s.n / a.n_positions AS share,
+       */s.activation_mean, s.activation_extreme, s.text_id, s.position/*+, t."text" AS token*/
+FROM sign_case AS s/*+ JOIN "text" AS x USING (text_id) JOIN token AS t ON t.token_id = x.token_ids[s.position + 1],
+     atlas AS a*/
+WHERE s.neuron_id = $neuron_id/*+
+ORDER BY s.gate_positive DESC, s.in_positive DESC*/""")
 
 
 def has_sign_cases(atlas: Atlas) -> bool:
@@ -54,7 +57,7 @@ def has_sign_cases(atlas: Atlas) -> bool:
 
 def sign_cases(atlas: Atlas, neuron_id: int) -> list[SignCase]:
     """The sign cases of a neuron that occur, gate and input above 0 first; empty where none were counted."""
-    rows = sorted(atlas.rows(_CASES, neuron_id), reverse=True)
+    rows = sorted(SIGN_CASES.rows(atlas, neuron_id=neuron_id), reverse=True)
     texts = texts_by_id(atlas, (row[5] for row in rows))
     return [_case(atlas, row, texts[row[5]]) for row in rows]
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from atlas.core.db import Atlas
 from atlas.core.errors import WeightsError
+from atlas.core.statements import Statement
 from atlas.core.units import NeuronRef, Token, neuron_ref
 from atlas.topics.neuron import CongruentToken
 from atlas.topics.token import CongruentNeuron
@@ -70,6 +71,88 @@ SIDES = ("out", "in", "gate")
 # vector that the query itself looks up takes several times the memory of one that it is given.
 _TOKENS = "SELECT array_inner_product(readout, ?::FLOAT[{d_model}]) AS value FROM token_weight ORDER BY token_id"
 _NEURONS = "SELECT array_inner_product(w_{side}, ?::FLOAT[{d_model}]) AS value FROM neuron_weight ORDER BY neuron_id"
+
+# The same for readers, who have no vector at hand.
+_OF_NEURON = """WITH congruence AS MATERIALIZED (
+    SELECT token_id, array_inner_product(
+        readout, (SELECT w_out FROM neuron_weight WHERE neuron_id = $neuron_id)) AS congruence
+    FROM token_weight
+)"""
+_EXTREMES = (
+    _OF_NEURON
+    + """
+SELECT row_number() OVER (ORDER BY c.congruence {order}, c.token_id) AS rank, t."text" AS token, c.congruence,
+       c.token_id
+FROM congruence AS c JOIN token AS t USING (token_id)
+ORDER BY c.congruence {order}, c.token_id
+LIMIT $limit"""
+)
+_OF_TOKEN = """WITH congruence AS MATERIALIZED (
+    SELECT neuron_id, array_inner_product(
+        w_out, (SELECT readout FROM token_weight WHERE token_id = $token_id)) AS congruence
+    FROM neuron_weight
+)"""
+_SIMILAR = """WITH alike AS MATERIALIZED (
+    SELECT w.neuron_id, array_cosine_similarity(w.w_{side}, q.w_{side}) AS cosine
+    FROM neuron_weight AS w, (SELECT w_{side} FROM neuron_weight WHERE neuron_id = $neuron_id) AS q
+    WHERE w.neuron_id <> $neuron_id
+),
+chosen AS (
+    FROM (FROM alike WHERE NOT isnan(cosine) ORDER BY cosine DESC, neuron_id LIMIT $limit)
+    UNION
+    FROM (FROM alike WHERE NOT isnan(cosine) ORDER BY cosine, neuron_id DESC LIMIT $limit)
+)
+SELECT n.name AS neuron, cosine, b."text" AS best_token, w."text" AS worst_token
+FROM chosen
+JOIN neuron AS n USING (neuron_id)
+JOIN token AS b ON b.token_id = n.best_token_id
+JOIN token AS w ON w.token_id = n.worst_token_id
+ORDER BY cosine DESC, neuron_id"""
+
+TOKEN_SPREAD = {
+    "spread": Statement(
+        _OF_NEURON
+        + """,
+ends AS (
+    SELECT min(congruence)::DOUBLE AS least, (max(congruence)::DOUBLE - min(congruence)) / $n_bars AS width
+    FROM congruence
+),
+binned AS (
+    SELECT least + width * place AS lower, least + width * (place + 1) AS upper
+    FROM (SELECT least, width, least($n_bars - 1, floor((congruence - least) / nullif(width, 0)))::INTEGER AS place
+          FROM congruence, ends)
+)
+SELECT lower, upper, count(*) AS tokens FROM binned GROUP BY ALL ORDER BY lower"""
+    ),
+    "top": Statement(_EXTREMES.format(order="DESC")),
+    "bottom": Statement(_EXTREMES.format(order="ASC")),
+}
+"""What `token_spread` computes."""
+
+NEURON_SPREAD = {
+    "layers": Statement(
+        _OF_TOKEN
+        + """
+SELECT n.layer, min(congruence) AS least, quantile_cont(congruence, 0.01) AS p1, quantile_cont(congruence, 0.25) AS p25,
+       median(congruence) AS median, quantile_cont(congruence, 0.75) AS p75, quantile_cont(congruence, 0.99) AS p99,
+       max(congruence) AS greatest
+FROM congruence JOIN neuron AS n USING (neuron_id)
+GROUP BY n.layer
+ORDER BY n.layer"""
+    ),
+    "outliers": Statement(
+        _OF_TOKEN
+        + """
+SELECT n.name AS neuron, far.congruence
+FROM (SELECT * FROM congruence ORDER BY abs(congruence) DESC, neuron_id LIMIT $limit) AS far
+JOIN neuron AS n USING (neuron_id)
+ORDER BY far.congruence DESC, neuron_id"""
+    ),
+}
+"""What `neuron_spread` computes."""
+
+SIMILAR = {side: Statement(_SIMILAR.format(side=side)) for side in SIDES}
+"""What `similar_neurons` computes, by the weights that are compared."""
 
 
 def check_weights(atlas: Atlas) -> None:

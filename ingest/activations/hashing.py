@@ -34,6 +34,6 @@ def text_hash(fingerprint: str, seed: int, source_row: int, chunk: int) -> int:
     return int(np.uint64(digest).astype(np.int64))
 
 
-def example_key(texts: Int[Tensor, " text"], neurons: Int[Tensor, " d_mlp"]) -> Int[Tensor, "text d_mlp"]:
-    """Key under which a text offers itself to a neuron: the lowest hash is the greatest key."""
-    return -_shifted(mix(texts[:, None] ^ mix(neurons)[None, :]), 2)
+def example_key(texts: Int[Tensor, "*#shape"], neurons: Int[Tensor, "*#shape"]) -> Int[Tensor, "*shape"]:
+    """Key under which each text (by its hash) offers itself to each neuron: the lowest hash is the greatest key."""
+    return -_shifted(mix(texts ^ mix(neurons)), 2)

@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 import torch
 import xxhash
 
-from ingest.activations.reader import Reader, StreamSettings
-from ingest.activations.sizes import bytes_of_state, bytes_per_token
-from ingest.congruence.pairs import CandidatePairs, NeuronFamilies
+from ingest.activations.reader import Reader
+from ingest.activations.registry import bytes_of_state
+from ingest.activations.sizes import bytes_per_token
+from ingest.activations.statistic import Plan, StreamSettings
+from ingest.congruence.pairs import CandidatePairs
 from ingest.errors import DatasetError, OptionError, OutOfMemoryError, RankError
 from ingest.file.load import Found, Run
 from ingest.model.forward import LeanModel
@@ -44,20 +46,19 @@ def read_texts(
         SystemExit: a signal asked to stop, and a checkpoint was saved.
         ActivationError, DatasetError, TokenizerError, CheckpointError, RankError: see there.
     """
-    pairs, families = found.pairs, found.families
     lean = LeanModel(run.model, run.device, run.dtype, found.weights.readout)
     _check_sides(run, lean)
-    start = session.checkpoints.start(run.settings.first_text, _digest(pairs))
+    plan = _plan(run, lean, found)
+    start = session.checkpoints.start(run.settings.first_text, _digest(found.pairs))
     limit = run.settings.batch_size and run.settings.batch_size * run.context
     limit = limit or start.batch_tokens
     with session.phases.phase("Activations", total=1.0, unit="tokens") as advance:
         progress = _Progress(run, session.ranks.world, first_row, advance)
         while True:
-            held = bytes_of_state(lean, _stream_settings(run), len(pairs.neuron) + len(families.neuron))
-            limit = limit or session.budget.batch_tokens(run.context, bytes_per_token(lean), held)
-            reader = _reader(run, lean, pairs, families, start)
+            limit = limit or session.budget.batch_tokens(run.context, bytes_per_token(lean), bytes_of_state(plan))
+            reader = _reader(lean, plan, start)
             start = replace(start, states=[])
-            atlases = _Atlases(run, session, publisher, lambda: _reader(run, lean, pairs, families, None))
+            atlases = _Atlases(run, session, publisher, lambda: Reader(lean, plan))
             try:
                 report = _read(run, reader, start, limit, session, progress, atlases, first_row)
                 break
@@ -67,7 +68,7 @@ def read_texts(
                 limit = _smaller(limit, run.context, session, error)
             del reader
             start = session.checkpoints.again()
-    _merge_ranks(run, lean, pairs, families, reader, session)
+    _merge_ranks(lean, plan, reader, session)
     return reader, report
 
 
@@ -77,23 +78,24 @@ def _check_sides(run: Run, lean: LeanModel) -> None:
         raise OptionError(f"--sign-cases: {run.model.name!r} {why}, so its activations have no cases. Leave it out.")
 
 
-def _stream_settings(run: Run) -> StreamSettings:
+def _plan(run: Run, lean: LeanModel, found: Found) -> Plan:
     settings = run.settings
-    return StreamSettings(
+    stream = StreamSettings(
         d_vocab=len(run.vocabulary), gated=run.model.gated, count_bos=settings.count_bos, has_bos=run.bos is not None,
         top_texts=settings.top_texts, window=settings.window, fingerprint=run.dataset.fingerprint, seed=settings.seed,
         sign_cases=settings.sign_cases,
     )  # fmt: skip
+    pairs = found.pairs.neuron, found.pairs.token
+    return Plan(lean.n_layers, lean.d_mlp, lean.device, stream, *pairs, found.families)
 
 
-def _reader(run: Run, lean: LeanModel, pairs: CandidatePairs, families: NeuronFamilies, start: Start | None) -> Reader:
-    stream = _stream_settings(run)
-    reader = Reader(lean, stream, pairs.neuron, pairs.token, families)
-    for state in start.states if start else ():
+def _reader(lean: LeanModel, plan: Plan, start: Start) -> Reader:
+    reader = Reader(lean, plan)
+    for state in start.states:
         if reader.n_texts == 0:
             reader.load_state_dict(state)
             continue
-        part = Reader(lean, stream, pairs.neuron, pairs.token, families)
+        part = Reader(lean, plan)
         part.load_state_dict(state)
         reader.merge(part)
     return reader
@@ -121,7 +123,7 @@ def _read(
             raise
 
     cursor = start.cursor
-    progress.reached(report, reader.statistics.n_positions + reader.n_texts)
+    progress.reached(report, reader.n_positions + reader.n_texts)
     if start.regrouped:
         checkpoints.save_texts(reader.state_dict(), cursor, limit)
         checkpoints.commit()
@@ -206,7 +208,7 @@ class _Atlases:
             other.load_state_dict(state)
             whole.merge(other)
 
-        with torch.inference_mode():  # In which the accumulators were filled.
+        with torch.inference_mode():  # In which the statistics were filled.
             self._ranks.reduce(lambda: whole.state_dict(), take)
         return whole
 
@@ -254,15 +256,13 @@ def check_texts(run: Run) -> int:
     return first.source_row
 
 
-def _merge_ranks(
-    run: Run, lean: LeanModel, pairs: CandidatePairs, families: NeuronFamilies, reader: Reader, session: Session
-) -> None:
+def _merge_ranks(lean: LeanModel, plan: Plan, reader: Reader, session: Session) -> None:
     def take(state: dict[str, torch.Tensor]) -> None:
-        other = _reader(run, lean, pairs, families, None)
+        other = Reader(lean, plan)
         other.load_state_dict(state)
         reader.merge(other)
 
-    with torch.inference_mode():  # In which the accumulators were filled.
+    with torch.inference_mode():  # In which the statistics were filled.
         session.ranks.reduce(reader.state_dict, take)
 
 

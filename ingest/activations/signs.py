@@ -7,43 +7,52 @@ Functionality" (Gerstner and Schütze, 2025) and its site GLUScope.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import ClassVar
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ingest.activations.statistic import Plan, Rows, Span, Statistic
+from ingest.activations.text_store import TextStore
+
 CASES = ((False, False), (False, True), (True, False), (True, True))
 """(gate > 0, in > 0), in the order of the table; a pre-activation of zero is not positive."""
 
-_STATE = ("n", "total", "greatest", "key")
 _POSITIONS = 1 << 24  # A key is text * _POSITIONS + position.
 _NO_KEY = torch.iinfo(torch.int64).max
 
 
-@dataclass(frozen=True)
-class SignResult:
-    """Per neuron and case, on the CPU. Where `n` is 0 the others mean nothing; `extreme` is the activation of the
-    greatest magnitude, `text_id` and `position` where it is."""
+class SignCases(Statistic):
+    """Accumulates layer by layer, over the counted positions of one batch; `first_neuron` is the first neuron's id."""
 
-    n: Int[Tensor, "neuron case"]
-    mean: Float[Tensor, "neuron case"]
-    extreme: Float[Tensor, "neuron case"]
-    text_id: Int[Tensor, "neuron case"]
-    position: Int[Tensor, "neuron case"]
+    name = "signs"
+    tables: ClassVar = {"sign_case": ("neuron_id", "gate_positive", "in_positive")}
+    laws: ClassVar = {
+        "sign cases that do not sum to n_positions, or whose text is missing": """
+            SELECT (SELECT count(*) FROM (SELECT sum(n) AS n FROM sign_case GROUP BY neuron_id)
+                    WHERE n <> (SELECT n_positions FROM atlas))
+                 + (SELECT count(*) FROM sign_case ANTI JOIN "text" USING (text_id))""",
+    }
+    option = "--sign-cases"
+    state = ("n", "total", "greatest", "key")
+    reads_sides = True
 
-
-class SignCases:
-    """Accumulates layer by layer, over the counted positions of one batch."""
-
-    def __init__(self, n_layers: int, d_mlp: int, device: torch.device | str = "cpu") -> None:
+    def __init__(self, n_layers: int, d_mlp: int, device: torch.device | str = "cpu", first_neuron: int = 0) -> None:
         shape = (n_layers, len(CASES), d_mlp)
         self.n: Int[Tensor, "layer case d_mlp"] = torch.zeros(shape, dtype=torch.int64, device=device)
         self.total: Float[Tensor, "layer case d_mlp"] = torch.zeros(shape, dtype=torch.float64, device=device)
         self.greatest: Float[Tensor, "layer case d_mlp"] = torch.full(shape, -1.0, device=device)
         self.key: Int[Tensor, "layer case d_mlp"] = torch.full(shape, _NO_KEY, dtype=torch.int64, device=device)
 
-    def update(
+        self._first = first_neuron
+
+    @classmethod
+    def make(cls, plan: Plan) -> SignCases | None:
+        return cls(plan.n_layers, plan.d_mlp, plan.device) if plan.settings.sign_cases else None
+
+    def update_sides(
         self,
         layer: int,
         activations: Float[Tensor, "pos d_mlp"],
@@ -72,28 +81,45 @@ class SignCases:
         self.greatest[layer, case] = torch.where(better, greatest, old)
         self.key[layer, case] = torch.where(better, key, place)
 
-    def cited(self) -> Int[Tensor, " text"]:
-        """Texts that hold some case's extreme, on the device."""
-        return torch.unique(self.key[self.n > 0] // _POSITIONS)
+    def cited(self) -> Int[np.ndarray, " item"]:
+        """Texts that hold some case's extreme."""
+        return torch.unique(self.key[self.n > 0] // _POSITIONS).cpu().numpy()
 
     def merge(self, other: SignCases) -> None:
-        """Add another accumulator over other positions."""
         self.n += other.n
         self.total += other.total
         self._take(slice(None), slice(None), other.greatest, other.key)
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """Everything needed to go on, as tensors."""
-        return {name: getattr(self, name) for name in _STATE}
+    def rows(self, texts: TextStore) -> Rows:
+        """Table `sign_case`: cases that occur."""
+        n, total, greatest, key = (
+            getattr(self, name).transpose(1, 2).reshape(-1, len(CASES)).cpu().numpy() for name in self.state
+        )
+        neuron, case = np.nonzero(n)
+        gate, read = np.array(CASES)[case].T
+        n, total, greatest, key = (values[neuron, case] for values in (n, total, greatest, key))
+        yield (
+            "sign_case",
+            {
+                "neuron_id": (neuron + self._first).astype(np.int32),
+                "gate_positive": gate,
+                "in_positive": read,
+                "n": n,
+                "activation_mean": total / n,
+                "activation_extreme": np.where(gate == read, greatest, -greatest) + np.float32(0),  # -0.0 is 0.0.
+                "text_id": key // _POSITIONS,
+                "position": (key % _POSITIONS).astype(np.int32),
+            },
+        )
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restore what `state_dict` gave."""
-        for name in _STATE:
-            getattr(self, name).copy_(state[name])
-
-    def result(self) -> SignResult:
-        """Counts so far, a row a neuron."""
-        n, total, greatest, key = (getattr(self, name).transpose(1, 2).reshape(-1, len(CASES)).cpu() for name in _STATE)
-        sign = torch.tensor([1.0 if gate == read else -1.0 for gate, read in CASES])
-        extreme = greatest * sign + 0.0  # -0.0 is 0.0.
-        return SignResult(n, total / n.clamp(min=1), extreme, key // _POSITIONS, (key % _POSITIONS).to(torch.int32))
+    @classmethod
+    def from_rows(cls, span: Span) -> SignCases:
+        cases = cls(1, span.high - span.low, first_neuron=span.low)
+        neuron, gate, read, n, mean, extreme, text, position = span.arrays(
+            "sign_case", "neuron_id", "gate_positive", "in_positive", "n", "activation_mean", "activation_extreme",
+            "text_id", "position",
+        )  # fmt: skip
+        at = 0, gate * 2 + read.long(), (neuron - span.low).long()
+        cases.n[at], cases.total[at] = n, mean * n
+        cases.greatest[at], cases.key[at] = extreme.abs(), text * _POSITIONS + position
+        return cases

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar
 
 import numpy as np
+import pyarrow as pa
 import torch
 from jaxtyping import Int, Int32
 from torch import Tensor
 
+from ingest.file.tables import BATCH_ROWS
+from ingest.file.writer import Columns, joined
 from ingest.texts.tokens import Text
 
 
@@ -22,6 +28,9 @@ class StoredText:
 
 class TextStore:
     """Keeps every text until it has doubled since the last `prune`, so memory follows the texts that are cited."""
+
+    tables: ClassVar = {"text": ("text_id",)}
+    laws: ClassVar = {}
 
     def __init__(self) -> None:
         self.texts: dict[int, StoredText] = {}
@@ -45,6 +54,30 @@ class TextStore:
     def merge(self, other: TextStore) -> None:
         """Add another store's texts."""
         self.texts.update(other.texts)
+
+    def rows(self) -> Iterator[Columns]:
+        """Table `text`."""
+        texts = [self.texts[text_id] for text_id in sorted(self.texts)]
+        batch = np.cumsum([len(t.predicted) for t in texts]) // BATCH_ROWS
+        for start, stop in pairwise([*np.flatnonzero(np.diff(batch, prepend=-1)).tolist(), len(texts)]):
+            part = texts[start:stop]
+            yield {
+                "text_id": np.array([t.text.text_id for t in part], dtype=np.int64),
+                "source_row": np.array([t.text.source_row for t in part], dtype=np.int64),
+                "chunk": np.array([t.text.chunk for t in part], dtype=np.int32),
+                "token_ids": joined([t.text.token_ids for t in part]),
+                "predicted_token_ids": joined([t.predicted for t in part]),
+            }
+
+    @classmethod
+    def from_rows(cls, rows: pa.Table) -> TextStore:
+        """What `rows` was made of."""
+        store = cls()
+        identity = zip(*(rows[name].to_pylist() for name in ("text_id", "source_row", "chunk")), strict=True)
+        tokens, predicted = (rows[name] for name in ("token_ids", "predicted_token_ids"))
+        for text, ids, top in zip(identity, tokens, predicted, strict=True):
+            store.add(Text(*text, ids.values.to_numpy()), top.values.to_numpy())
+        return store
 
     def state_dict(self) -> dict[str, Tensor]:
         """The texts as flat tensors: a value a text, and tokens and predictions text after text."""

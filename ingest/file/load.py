@@ -15,11 +15,10 @@ import torch
 
 from atlas.core.schema import SCHEMA_VERSION
 from ingest.activations.reader import Reader
+from ingest.activations.registry import DERIVED
 from ingest.congruence.pairs import CandidatePairs, ExclusivePairs, NeuronFamilies
 from ingest.congruence.phase import WeightResult
 from ingest.file import tables
-from ingest.file.example_table import example_rows
-from ingest.file.metric_table import pair_metric_rows
 from ingest.file.writer import AtlasWriter, Columns, vectors
 from ingest.model.load import LoadedModel
 from ingest.model.vocabulary import Vocabulary
@@ -88,24 +87,23 @@ def write_weights(run: Run, writer: AtlasWriter, found: Found) -> None:
 
 def write_texts(run: Run, writer: AtlasWriter, found: Found, reader: Reader) -> None:
     """Write the tables that say what was met in the texts read so far; the reader may read on afterwards."""
-    weights, pairs, congruence = found.weights, found.pairs, found.weights.congruence
-    n_layers, d_mlp = run.n_layers, run.d_mlp
-    statistics = reader.statistics.result()
-    n_positions = reader.statistics.n_positions
-    writer.write("token", tables.token_rows(run.vocabulary, reader.tokens.result(), congruence))
-    writer.write("neuron", tables.neuron_rows(n_layers, d_mlp, weights.columns, congruence, statistics, n_positions))
-    _write(writer, "activation_histogram", tables.histogram_rows(statistics))
-    writer.write("activation_sum", tables.sum_rows(statistics.powers.numpy()))
-    predictions = reader.predictions.result()
-    _write(writer, "prediction_histogram", tables.prediction_rows(predictions))
-    _write(writer, "pair_metric", pair_metric_rows(pairs, statistics, predictions, gated=run.model.gated))
-    _write(writer, "family_histogram", tables.prediction_rows(reader.families.result(), "family_id"))
-    if reader.signs is not None:
-        writer.write("sign_case", tables.sign_rows(reader.signs.result()))
+    congruence, statistics = found.weights.congruence, reader.statistics
+    rows_of = {
+        "token": tables.token_rows(run.vocabulary, congruence),
+        "neuron": tables.neuron_rows(run.n_layers, run.d_mlp, found.weights.columns, congruence),
+    }
+    for statistic in statistics.values():
+        rows_of[statistic.axis.removesuffix("_id")] |= statistic.columns()
+    for table, rows in rows_of.items():
+        writer.write(table, rows)
     reader.texts.prune(reader.cited())
-    texts = reader.texts.texts
-    _write(writer, "text", tables.text_rows([texts[text_id] for text_id in sorted(texts)]))
-    _write(writer, "example", example_rows(reader.examples, texts, n_layers * d_mlp))
+    for statistic in statistics.values():
+        for table, rows in statistic.rows(reader.texts):
+            writer.write(table, rows)
+    for derived in DERIVED:
+        for table, rows in derived.rows(statistics, found.pairs.neuron, found.pairs.token, gated=run.model.gated):
+            writer.write(table, rows)
+    _write(writer, "text", reader.texts.rows())
 
 
 def _write(writer: AtlasWriter, table: str, batches: Iterable[Columns]) -> None:
@@ -122,7 +120,7 @@ def atlas_row(run: Run, found: Found, reader: Reader, planned: int | None = None
         "readout_mean": found.weights.readout.mean.tolist(),
         "n_texts": n_texts,
         "n_texts_planned": planned,
-        "n_positions": reader.statistics.n_positions,
+        "n_positions": reader.n_positions,
         "text_ranges": f"{first}:{first + (planned or n_texts)}",
     }
     return {name: [value] for name, value in row.items()}

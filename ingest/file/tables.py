@@ -6,21 +6,16 @@ Tables that grow with the model come in batches of bounded size, so that none is
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 import torch
 
-from atlas.core.bins import N_BINS, ZERO_BIN, bin_edges, bin_interval
+from atlas.core.bins import N_BINS, bin_edges, bin_interval
 from atlas.core.names import neuron_name
-from ingest.activations.predictions import PredictionResult
-from ingest.activations.signs import CASES, SignResult
-from ingest.activations.statistics import ActivationResult
-from ingest.activations.text_store import StoredText
 from ingest.congruence.pairs import CandidatePairs, ExclusivePairs, gap, hub_count
 from ingest.congruence.ranked import Congruence, RankedList
-from ingest.file.writer import Columns, joined, nullable, vectors, words
+from ingest.file.writer import Columns, nullable, vectors, words
 from ingest.model.vocabulary import Vocabulary
 from ingest.model.weights import LayerWeights
 
@@ -56,8 +51,8 @@ def ranked_rows(lists: dict[str, RankedList], row: str, item: str, value: str) -
         yield {row: rows, "direction": words(number, DIRECTIONS), "rank": rank, item: ids, value: values}
 
 
-def token_rows(vocabulary: Vocabulary, counts: dict[str, torch.Tensor], congruence: Congruence) -> Columns:
-    """Table `token`."""
+def token_rows(vocabulary: Vocabulary, congruence: Congruence) -> Columns:
+    """What the vocabulary and weights say in table `token`."""
     best, worst = congruence.token_neuron["top"], congruence.token_neuron["bottom"]
     best_tokens = congruence.neuron_token["top"].ids[:, 0].cpu().numpy()
     return {
@@ -67,7 +62,6 @@ def token_rows(vocabulary: Vocabulary, counts: dict[str, torch.Tensor], congruen
         "bytes": pa.array(vocabulary.bytes, pa.binary()),
         "special": np.array(vocabulary.special),
         "in_tokenizer": np.array(vocabulary.in_tokenizer),
-        **{f"n_{role}": n.numpy() for role, n in counts.items()},
         "best_neuron_id": best.ids[:, 0].cpu().numpy().astype(np.int32),
         "best_congruence": best.values[:, 0].cpu().numpy(),
         "neuron_gap": nullable(gap(best)),
@@ -83,10 +77,8 @@ def neuron_rows(
     d_mlp: int,
     weights: dict[str, np.ndarray],
     congruence: Congruence,
-    statistics: ActivationResult,
-    n_positions: int,
 ) -> Columns:
-    """Table `neuron`; `weights` holds the columns that follow from weights alone (see `ingest.congruence.phase`)."""
+    """What weights say in table `neuron`; `weights` holds most of it (see `ingest.congruence.phase`)."""
     neuron = np.arange(n_layers * d_mlp)
     best, worst = congruence.neuron_token["top"], congruence.neuron_token["bottom"]
     best_neurons = congruence.token_neuron["top"].ids[:, 0].cpu().numpy()
@@ -104,14 +96,6 @@ def neuron_rows(
         "token_gap_bottom": nullable(gap(worst)),
         "hub_count": hub_count(best_neurons, len(neuron)).astype(np.int32),
         **{name: nullable(v) if name in nullable_weights else v.astype(np.float32) for name, v in weights.items()},
-        "activation_mean": statistics.mean.numpy(),
-        "activation_std": statistics.std.numpy(),
-        "activation_skewness": nullable(statistics.skewness.numpy(), np.float64),
-        "activation_kurtosis": nullable(statistics.kurtosis.numpy(), np.float64),
-        "activation_min": statistics.minimum.numpy(),
-        "activation_max": statistics.maximum.numpy(),
-        "positive_fraction": statistics.positive.numpy() / n_positions,
-        "dead": (statistics.histogram[:, ZERO_BIN] == n_positions).numpy(),
     }
 
 
@@ -169,27 +153,6 @@ def bin_rows() -> Columns:
     }
 
 
-def histogram_rows(statistics: ActivationResult) -> Iterator[Columns]:
-    """Table `activation_histogram`."""
-    for neurons in slices(len(statistics.histogram), N_BINS):
-        counts = statistics.histogram[neurons].numpy()
-        neuron, bin = np.nonzero(counts)
-        yield {
-            "neuron_id": (neuron + neurons.start).astype(np.int32),
-            "bin": bin.astype(np.int16),
-            "n": counts[neuron, bin],
-        }
-
-
-def sum_rows(powers: np.ndarray, first: int = 0) -> Columns:
-    """Table `activation_sum`, from [power, limb, neuron], for neurons from `first` on."""
-    limbs = np.ascontiguousarray(powers.reshape(-1, powers.shape[-1]).T)
-    return {
-        "neuron_id": np.arange(first, first + len(limbs), dtype=np.int32),
-        "limbs": joined(list(limbs)),
-    }
-
-
 def candidate_rows(pairs: CandidatePairs) -> Iterator[Columns]:
     """Table `candidate_pair`."""
     for rows in slices(len(pairs.neuron)):
@@ -205,45 +168,3 @@ def family_rows(of_token: np.ndarray) -> Columns:
     """Table `token_family`: the members of families of more than one."""
     token = np.flatnonzero(np.bincount(of_token, minlength=len(of_token))[of_token] > 1)
     return {"token_id": token.astype(np.int32), "family_id": of_token[token].astype(np.int32)}
-
-
-def prediction_rows(result: PredictionResult, token: str = "token_id") -> Iterator[Columns]:
-    """Table `prediction_histogram`, or one like it whose second column is called `token`."""
-    for rows in slices(len(result.neuron)):
-        yield {
-            "neuron_id": result.neuron[rows].numpy().astype(np.int32),
-            token: result.token[rows].numpy().astype(np.int32),
-            "bin": result.bin[rows].numpy().astype(np.int16),
-            "n_predicted": result.n_predicted[rows].numpy(),
-            "n_actual": result.n_actual[rows].numpy(),
-        }
-
-
-def sign_rows(result: SignResult) -> Columns:
-    """Table `sign_case`: cases that occur."""
-    neuron, case = (place.numpy() for place in torch.nonzero(result.n, as_tuple=True))
-    gate, read = np.array(CASES).T
-    return {
-        "neuron_id": neuron.astype(np.int32),
-        "gate_positive": gate[case],
-        "in_positive": read[case],
-        "n": result.n.numpy()[neuron, case],
-        "activation_mean": result.mean.numpy()[neuron, case],
-        "activation_extreme": result.extreme.numpy()[neuron, case],
-        "text_id": result.text_id.numpy()[neuron, case],
-        "position": result.position.numpy()[neuron, case],
-    }
-
-
-def text_rows(texts: list[StoredText]) -> Iterator[Columns]:
-    """Table `text`, in order of text_id."""
-    batch = np.cumsum([len(t.predicted) for t in texts]) // BATCH_ROWS
-    for start, stop in pairwise([*np.flatnonzero(np.diff(batch, prepend=-1)).tolist(), len(texts)]):
-        part = texts[start:stop]
-        yield {
-            "text_id": np.array([t.text.text_id for t in part], dtype=np.int64),
-            "source_row": np.array([t.text.source_row for t in part], dtype=np.int64),
-            "chunk": np.array([t.text.chunk for t in part], dtype=np.int32),
-            "token_ids": joined([t.text.token_ids for t in part]),
-            "predicted_token_ids": joined([t.predicted for t in part]),
-        }

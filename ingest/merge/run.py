@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -17,14 +16,12 @@ from rich.console import Console
 from atlas.core.files import check_output, free_output
 from atlas.core.names import check_slug
 from ingest.file.checks import check_file
-from ingest.file.writer import AtlasWriter, Columns
-from ingest.merge import rows
-from ingest.merge.examples import CitedTexts, example_rows, text_rows
+from ingest.file.writer import AtlasWriter
 from ingest.merge.parts import MergeError, Part, open_parts
 from ingest.merge.ranges import write_ranges
 from ingest.merge.same_rows import check_same_rows
-from ingest.merge.signs import sign_rows
 from ingest.merge.sources import Sources
+from ingest.merge.tables import N_STEPS, write_tables
 from ingest.process.lock import output_locked
 from ingest.process.progress import Phases
 
@@ -69,12 +66,8 @@ def merge(
             with phases.phase("Comparing"):
                 check_same_rows(sources)
             with AtlasWriter(out, parts[0].info.d_model) as writer:
-                tables = _tables(sources)
-                with phases.phase("Merging", total=len(tables)) as advance:
-                    for table, chunks in tables.items():
-                        for chunk in chunks():
-                            writer.write(table, chunk)
-                        advance(1)
+                with phases.phase("Merging", total=N_STEPS) as advance:
+                    write_tables(sources, writer, advance)
                     row = _atlas_row(sources, slug, command)
                     build_id = writer.write_atlas({name: [value] for name, value in row.items()})
                     writer.close()
@@ -85,24 +78,6 @@ def merge(
     except duckdb.Error as error:
         raise MergeError(f"A part cannot be read: {error}. Write it again with `atlas ingest`.") from error
     return MergeReport(out, build_id, len(parts), row["n_texts"], row["n_positions"], time.perf_counter() - started)
-
-
-def _tables(sources: Sources) -> dict[str, Callable[[], Iterator[Columns]]]:
-    """How to make each table, in the order to make them: what examples cite is known once they are written."""
-    texts = CitedTexts(sources)
-    return {
-        "token": partial(rows.token_rows, sources),
-        "neuron": partial(rows.neuron_rows, sources),
-        **{table: partial(rows.weight_rows, sources, table) for table in rows.WEIGHT_TABLES},
-        "activation_histogram": partial(rows.histogram_rows, sources),
-        "activation_sum": partial(rows.sum_rows, sources),
-        "prediction_histogram": partial(rows.prediction_rows, sources),
-        "pair_metric": partial(rows.pair_metric_rows, sources),
-        "family_histogram": partial(rows.family_rows, sources),
-        "example": partial(example_rows, sources, texts),
-        "sign_case": partial(sign_rows, sources, texts),
-        "text": partial(text_rows, sources, texts),
-    }
 
 
 def _atlas_row(sources: Sources, slug: str, command: str) -> dict[str, object]:

@@ -51,7 +51,7 @@ def check_same_rows(sources: Sources) -> None:
     """
     info = sources.parts[0].info
     for table, end in ((_TOKENS, info.d_vocab), (_PAIRS, info.n_neurons)):
-        for low, high in sources.spans(end, from_every=False):
+        for low, high in sources.spans(end, parts=1):
             expected = table.signature(sources, 0, low, high)
             for part in range(1, len(sources.parts)):
                 if table.signature(sources, part, low, high) != expected:

@@ -1,22 +1,18 @@
-"""The parts side by side in one DuckDB connection: `p0.neuron` is the first part's, `every_neuron` that of all."""
+"""The parts side by side in one DuckDB connection: `p0.neuron` is the first part's."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from atlas.core.files import attached
+from ingest.activations.statistic import Span
 from ingest.file.writer import Columns
 from ingest.merge.parts import Part
-
-_TOGETHER = (
-    "token", "neuron", "activation_histogram", "prediction_histogram", "family_histogram", "sign_case", "text",
-    "example",
-)  # fmt: skip
-"""Tables that follow from the texts; the others follow from the weights alone."""
 
 _ROWS = 1 << 13  # Neurons or tokens a range, all parts together: some 100 MB of examples.
 _MEMORY = "512MB"  # Of DuckDB's own; otherwise it would keep as much of the parts as the machine has room for.
@@ -34,12 +30,6 @@ class Sources:
         self._connection = duckdb.connect(config={"memory_limit": _MEMORY})
         for i, part in enumerate(parts):
             self._connection.execute(f"ATTACH {attached(part.path)} AS p{i} (READ_ONLY)")
-        for table in _TOGETHER:
-            every = " UNION ALL ".join(
-                f'SELECT t.*, {part.info.n_positions} AS n_positions FROM p{i}."{table}" AS t'
-                for i, part in enumerate(parts)
-            )
-            self._connection.execute(f'CREATE TEMP VIEW "every_{table}" AS {every}')
 
     def __enter__(self) -> Sources:
         return self
@@ -57,21 +47,25 @@ class Sources:
         """Rows of a query that has few, `?` standing for the parameters."""
         return self._connection.execute(sql, parameters).fetchall()
 
-    def read_by_range(self, sql: str, end: int, *, from_every: bool = True, row_bytes: int = 0) -> Iterator[Columns]:
-        """Answers of a query for `$low <= id < $high`, over ranges that cover 0 to `end`.
+    def rows_of(self, part: int, table: str, axis: str, low: int, high: int) -> pa.Table:
+        """A part's rows of a table with `low <= axis < high`, in its order."""
+        query = f'SELECT * FROM p{part}."{table}" WHERE {axis} >= $low AND {axis} < $high'
+        return self.read(query, low=low, high=high)
+
+    def span(self, part: int, axis: str, low: int, high: int, text_hash: Callable[[np.ndarray], np.ndarray]) -> Span:
+        """A part's rows of some neurons, tokens or texts."""
+        info = self.parts[part].info
+        return Span(info, low, high, lambda table: self.rows_of(part, table, axis, low, high), text_hash)
+
+    def spans(self, end: int, *, parts: int | None = None, row_bytes: int = 0) -> Iterator[tuple[int, int]]:
+        """Ranges that cover 0 to `end`, as (first, one more than last): narrower the more parts are read together.
 
         Args:
-            sql: A query with both parameters.
             end: One more than the last id.
-            from_every: Whether all parts are read, so that a range must be the narrower the more there are.
+            parts: How many parts are read; None: all.
             row_bytes: Bytes of a row, where rows are wide.
         """
-        for low, high in self.spans(end, from_every=from_every, row_bytes=row_bytes):
-            yield columns(self.read(sql, low=low, high=high))
-
-    def spans(self, end: int, *, from_every: bool = True, row_bytes: int = 0) -> Iterator[tuple[int, int]]:
-        """The ranges of `read_by_range`, as (first, one more than last)."""
-        step = max(256, _ROWS // len(self.parts)) if from_every else _ROWS
+        step = max(256, _ROWS // (parts or len(self.parts)))
         if row_bytes:
             step = max(1, min(step, (1 << 26) // row_bytes))
         for low in range(0, end, step):

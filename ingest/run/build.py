@@ -95,7 +95,7 @@ def build(settings: Settings, console: Console, stop: Stop | None = None) -> Bui
         seconds["Activations"] -= publisher.seconds
         seconds = {**seconds, "Publishing before": publisher.seconds}
     return BuildReport(
-        published.path, published.build_id, reader.statistics.n_positions, report, seconds, phases.peak_memory,
+        published.path, published.build_id, reader.n_positions, report, seconds, phases.peak_memory,
         published.rows, published.table_bytes,
     )  # fmt: skip
 

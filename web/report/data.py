@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from atlas import Atlas
-from atlas.panels.family import family_curves_panel
-from atlas.panels.pair import curves
-from atlas.panels.predictiveness import correlations_panels, prediction_panels
-from atlas.topics.curve import pair_curves
-from atlas.topics.family import family_curves
+from atlas.topics.curve import CURVES, of_pairs, pair_curves
+from atlas.topics.family import FAMILY_CURVES, family_curves
 from atlas.topics.overview import notable_neurons
 from atlas.topics.pair_metric.effects import effects_sql, pair_effects
 from atlas.topics.pair_metric.table import MIN_SUPPORT, metric_sides
 from atlas.topics.predictiveness import contradictions, correlations, metric_density, metric_support
-from atlas.topics.predictiveness_sql import MetricChoice
+from atlas.topics.predictiveness_sql import MetricChoice, contradictions_sql, density_sql, rows_sql
 from web.charts.curve import curves_chart
 from web.charts.predictiveness import criteria_chart, layer_correlations_chart, pair_density_chart
 from web.report.block import Panel, Section, panel
@@ -40,8 +37,8 @@ def best_curves(atlas: Atlas) -> Section:
     chart = curves_chart(
         "pairs", drawn, title=title, label=lambda c: f"{c.candidate.neuron.name} {c.candidate.token.shown}"
     )
-    ids = [(item.pair.neuron.neuron_id, item.pair.token.token_id) for item in notable]
-    panels = [panel(atlas, "Prediction curves", curves(ids), charts=(chart,), table=False)]
+    sql = CURVES.shown(**of_pairs(curve.candidate for curve in drawn))
+    panels = [panel(atlas, "Prediction curves", sql, charts=(chart,), table=False)]
     for item in notable[:2]:
         panels += _family(atlas, item.pair.neuron.neuron_id)
     return Section("Are they predicted where their neurons fire?", tuple(said), tuple(panels))
@@ -59,7 +56,8 @@ def _family(atlas: Atlas, neuron_id: int) -> list[Panel]:
         )
         found.append(
             panel(atlas, f"{item.neuron.name} and the family of {item.token.shown}",
-                  family_curves_panel(neuron_id, item.token.token_id), said)
+                  FAMILY_CURVES.shown(neuron_id=neuron_id, token_id=item.token.token_id,
+                                      family_id=item.members[0].token.token_id), said)
         )  # fmt: skip
     return found
 
@@ -91,19 +89,21 @@ def _compared(atlas: Atlas, choice: MetricChoice, whole: bool) -> list[Panel]:
         return [Panel(f"Rank correlations, {name}", ("Too few pairs have support.",))]
     charts = (criteria_chart(found, choice, model), layer_correlations_chart(found, choice, model))
     words = tuple(correlation_words(found, choice))
-    sql = correlations_panels(choice)["pairs"]
     drawn = charts[:1] if choice.pairs == "exclusive" else charts  # too few pairs for layers
-    panels = [Panel(f"Rank correlations, {name}", words, sql, None, drawn)]
+    panels = [Panel(f"Rank correlations, {name}", words, rows_sql(choice, named=True), None, drawn)]
     if not whole:
         return panels
     cells = metric_density(atlas, choice)
     denied, kept = contradictions(atlas, choice, LISTED)
     density = pair_density_chart(choice, cells, denied, kept, model, lambda pair: "")
-    queries_of = prediction_panels(choice, LISTED, LISTED)
     return [
-        panel(atlas, "All pairs", queries_of["density"], charts=(density,), table=False),
+        panel(atlas, "All pairs", density_sql(choice), charts=(density,), table=False),
         *panels,
-        panel(atlas, "Pairs whose weights promise and whose data deny, and the reverse", queries_of["contradictions"]),
+        panel(
+            atlas,
+            "Pairs whose weights promise and whose data deny, and the reverse",
+            contradictions_sql(choice, LISTED),
+        ),
     ]
 
 
@@ -115,17 +115,14 @@ def effects(atlas: Atlas) -> Section:
             "What the neurons cause",
             ("Nothing was ablated in this atlas: `atlas effects FILE` measures it. Correlation alone is not cause.",),
         )
-    named = f"""WITH e AS (
+    sql = f"""SELECT neuron, token, side, n_positions, probability, probability_change, probability_change_low AS low,
+       probability_change_high AS high, rank_change, logit_change, direct_effect, auroc_predicted AS auroc
+FROM (
 {effects_sql(limit=20)}
-)
-SELECT n.name AS neuron, t."text" AS token, e.side, e.n_positions, e.probability, e.probability_change,
-       e.probability_change_low AS low, e.probability_change_high AS high, e.rank_change, e.logit_change,
-       e.direct_effect, e.auroc_predicted AS auroc
-FROM e JOIN neuron AS n USING (neuron_id) JOIN token AS t USING (token_id)
-ORDER BY e.probability_change, e.neuron_id, e.token_id, e.side"""
+)"""
     return Section(
         "What the neurons cause",
         (effect_words(found.rows, found.total),
          "Neurons were mean-ablated at positions of stored texts where they fire; changes are after minus before."),
-        (panel(atlas, "Tokens that lose most", named),),
+        (panel(atlas, "Tokens that lose most", sql),),
     )  # fmt: skip

@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from atlas import Atlas
-from atlas.panels.study import study_panels
 from atlas.topics.study.lens import lens_jumps
 from atlas.topics.study.neurons import study_neurons
 from atlas.topics.study.records import Study
-from atlas.topics.study.study import list_studies, steps_of, study_prompts
+from atlas.topics.study.study import list_studies, study_prompts
 from web.charts.ablation import ablation_chart
 from web.charts.heat import KINDS, heat_chart, reach_of
 from web.charts.lens import lens_chart
 from web.charts.recovery import direct_chart, distribution_chart, recovery_chart
 from web.report.block import Panel, Section, panel
-from web.views.study import position_labels
+from web.views.study import layer_steps, position_labels, study_panels
 from web.views.study_words import say
 
 _PATCHING = frozenset(name for name, _, _ in KINDS.values())
@@ -38,15 +37,13 @@ def studies(atlas: Atlas) -> list[Section]:
 def _section(atlas: Atlas, study: Study) -> Section:
     name, model, n_layers = study.name, atlas.info.model_name, atlas.info.n_layers
     prompts = study_prompts(atlas, name).rows
-    lens = steps_of(atlas, name, "logit_lens")
+    lens, patches, ablations = layer_steps(atlas, name)
     jumps = lens_jumps(lens)
-    patches = {kind: steps_of(atlas, name, kind) for kind in KINDS}
     neurons = study_neurons(atlas, study, 20)
-    ablations = steps_of(atlas, name, "ablation")
     sayings = say(study, jumps, patches, neurons, ablations)
     labels = position_labels(study, prompts, {step.position for steps in patches.values() for step in steps})
     reach = reach_of(list(patches.values()))
-    sql = study_panels(name)
+    sql = study_panels(study, prompts)
 
     def part(title: str, query: str, said: str, *charts: Any, table: bool = False) -> Panel:
         return panel(

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from atlas import Atlas
 from atlas.core.info import count_words, unfinished_words
-from atlas.panels.hub import centring_panels, hub_panels
-from atlas.panels.kind import layer_kinds_panel
-from atlas.panels.overview import OVERVIEW_PANELS
-from atlas.topics.hub import hub_neurons, hub_tokens, measure_centring, neuron_occurrence, token_occurrence
-from atlas.topics.kind import layer_kinds
+from atlas.topics.hub import (
+    CENTRING,
+    DISTRIBUTION,
+    HUB_NEURONS,
+    HUB_TOKENS,
+    LOOKED_AT,
+    hub_neurons,
+    hub_tokens,
+    measure_centring,
+    neuron_occurrence,
+    token_occurrence,
+)
+from atlas.topics.kind import LAYER_KINDS, layer_kinds
 from atlas.topics.pair import exclusive_pairs as read_exclusive_pairs
+from atlas.topics.pair import ranked_pairs
 from web.charts.occurrence import occurrence_chart
 from web.report.block import Section, panel
 
@@ -62,7 +71,7 @@ def exclusive_pairs(atlas: Atlas) -> Section:
         tuple(said),
         (
             panel(atlas, "How many", _COUNTS),
-            panel(atlas, "The best by score", OVERVIEW_PANELS["pairs"].replace("LIMIT 12", "LIMIT 20")),
+            panel(atlas, "The best by score", ranked_pairs(atlas, limit=20).shown()),
         ),
     )
 
@@ -70,7 +79,6 @@ def exclusive_pairs(atlas: Atlas) -> Section:
 def hubs(atlas: Atlas) -> Section:
     """Neurons and tokens that are best for many, and what centring does about them."""
     k = 10
-    sql = hub_panels(k, 10)
     neurons, tokens = hub_neurons(atlas, k), hub_tokens(atlas, k)
     said = []
     if neurons and tokens:
@@ -81,9 +89,9 @@ def hubs(atlas: Atlas) -> Section:
         )
     occurrence = occurrence_chart(neuron_occurrence(atlas, k), token_occurrence(atlas, k))
     panels = [
-        panel(atlas, "Neurons", sql["neurons"]),
-        panel(atlas, "Tokens", sql["tokens"]),
-        panel(atlas, f"In how many lists of the {k} best each is", sql["distribution"], charts=(occurrence,),
+        panel(atlas, "Neurons", HUB_NEURONS.shown(k=k, limit=10)),
+        panel(atlas, "Tokens", HUB_TOKENS.shown(k=k, limit=10)),
+        panel(atlas, f"In how many lists of the {k} best each is", DISTRIBUTION.shown(k=k), charts=(occurrence,),
               table=False),
     ]  # fmt: skip
     if not atlas.info.has_weights:
@@ -100,8 +108,8 @@ def hubs(atlas: Atlas) -> Section:
             f"computed, and {centring.n_uncertified:,} of {centring.n_tokens:,} tokens could have another best neuron."
         )
     panels += [
-        panel(atlas, f"Greatest hubs, {label}", query)
-        for label, query in zip(("centred", "not centred"), centring_panels(10).values(), strict=True)
+        panel(atlas, f"Greatest hubs, {label}", CENTRING[by].shown(looked_at=LOOKED_AT, limit=10))
+        for by, label in (("centred", "centred"), ("uncentred", "not centred"))
     ]
     return Section("Hubs, and what centring does", tuple(said), tuple(panels))
 
@@ -117,4 +125,4 @@ def kinds(atlas: Atlas) -> Section:
         f"{counts['suppression']:,} suppression neurons (they lower a few) and {counts['partition']:,} partition "
         "neurons (they raise one half of the vocabulary against the other), by the moments of their congruence."
     )
-    return Section("Kinds of neurons", (said,), (panel(atlas, "By layer", layer_kinds_panel()),))
+    return Section("Kinds of neurons", (said,), (panel(atlas, "By layer", LAYER_KINDS.shown()),))

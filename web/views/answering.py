@@ -15,9 +15,9 @@ from atlas.core.answer.texts import is_number
 from atlas.core.sql_text import parameter_names
 from web.charts.chart import Chart
 from web.charts.result import result_chart
+from web.workers.sql.answer import Answer
 from web.workers.sql.console import Console
 from web.workers.sql.errors import SqlError
-from web.workers.sql.sandbox import Answer
 
 SHOWN = 1_000
 """Rows of an answer that a page shows; files hold all of it."""
@@ -58,7 +58,7 @@ def ask(atlas: Atlas, sql: str, parameters: Mapping[str, str]) -> Answer:
     Raises:
         SqlError: it has none.
     """
-    return console().sandbox(atlas.info.slug).ask(sql, parameters, client=request.environ.get("gunicorn.socket"))
+    return console().ask(atlas.info.slug, sql, parameters, client=request.environ.get("gunicorn.socket"))
 
 
 def answered(atlas: Atlas, sql: str, parameters: Mapping[str, str]) -> tuple[Result | None, Problem | None]:

@@ -10,14 +10,14 @@ from flask import Blueprint, g
 
 from atlas import Atlas
 from atlas.core.info import AtlasInfo
-from atlas.panels.overview import OVERVIEW_PANELS
-from atlas.topics.kind import LayerKinds, layer_kinds
-from atlas.topics.layer import LayerSummary
+from atlas.topics import overview as statements
+from atlas.topics.kind import LAYER_KINDS, LayerKinds, layer_kinds
+from atlas.topics.layer import LAYERS, LayerSummary
 from atlas.topics.neuron import Neuron
 from atlas.topics.overview import Notable, highlights
-from atlas.topics.pair import ExclusivePair, exclusive_pairs
+from atlas.topics.pair import ExclusivePair, exclusive_pairs, ranked_pairs
 from atlas.topics.study.records import Study
-from atlas.topics.study.study import list_studies
+from atlas.topics.study.study import STUDIES, list_studies
 from atlas.topics.tables import column_comments
 from atlas.topics.token import TokenRow
 from web.charts.chart import Chart
@@ -75,7 +75,7 @@ def overview(atlas: Atlas) -> OverviewPage:
         layers=found.layers,
         kinds=tuple(layer_kinds(atlas)),
         studies=list_studies(atlas),
-        panels=OVERVIEW_PANELS,
+        panels=atlas.remembered("panels of the overview", lambda: _panels(atlas)),
         layer_charts=layer_charts(
             found.layers,
             atlas.info.model_name,
@@ -83,3 +83,17 @@ def overview(atlas: Atlas) -> OverviewPage:
             lambda neuron: urls.neuron(g.ref, neuron.layer, neuron.index),
         ),
     )
+
+
+def _panels(atlas: Atlas) -> dict[str, str]:
+    return {
+        "notable": statements.NOTABLE.shown(limit=statements.MOST_NOTABLE),
+        "pairs": ranked_pairs(atlas, limit=_PAIRS).shown(),
+        "single": statements.SINGLE_TOKEN.shown(limit=statements.LISTED),
+        "hub_tokens": statements.HUB_TOKENS.shown(limit=statements.LISTED),
+        "hub_neurons": statements.HUB_NEURONS.shown(limit=statements.LISTED),
+        "layers": LAYERS.shown(first=0, last=atlas.info.n_layers - 1),
+        "kinds": LAYER_KINDS.shown(),
+        "studies": STUDIES.shown(),
+        "provenance": statements.PROVENANCE.shown(),
+    }

@@ -9,8 +9,7 @@ from flask import Blueprint, current_app, request
 from atlas import Atlas
 from atlas.core.display import show_token
 from atlas.core.info import AtlasInfo
-from atlas.panels.bridge import bridge_token_panels
-from atlas.topics.bridge import AtlasPair, BridgeToken, atlas_pairs
+from atlas.topics.bridge import AtlasPair, BridgeToken, atlas_pairs, bridge_token_panels
 from atlas.topics.bridge import bridge_token as read_bridge_token
 from atlas.topics.tables import column_comments
 from web.charts.chart import Chart

@@ -17,8 +17,15 @@ from atlas import Atlas
 from atlas.core.display import show_token
 from atlas.core.info import AtlasInfo
 from atlas.core.names import neuron_name, parse_neuron
-from atlas.panels.bridge import bridge_compare_panels
-from atlas.topics.bridge import SharedRow, SharedSpelling, is_spelt, same_dataset, shared_rows, shared_spellings
+from atlas.topics.bridge import (
+    SharedRow,
+    SharedSpelling,
+    bridge_compare_panels,
+    is_spelt,
+    same_dataset,
+    shared_rows,
+    shared_spellings,
+)
 from atlas.topics.curve import Candidate, Curve, histogram, neuron_candidates, token_curves
 from atlas.topics.neuron import Neuron, find_neuron
 from atlas.topics.percentile import Percentile, percentiles

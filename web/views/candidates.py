@@ -9,8 +9,7 @@ from werkzeug.wrappers import Response
 
 from atlas import Atlas
 from atlas.core.units import NeuronRef
-from atlas.panels.neuron import neuron_panels
-from atlas.topics.curve import Candidate
+from atlas.topics.curve import NEURON_CANDIDATES, Candidate
 from atlas.topics.curve import neuron_candidates as read_neuron_candidates
 from atlas.topics.pair_metric.effects import PairFigures, pair_figures
 from web.site import urls
@@ -48,5 +47,5 @@ def neuron_candidates(atlas: Atlas, name: str) -> CandidatesPage | Response:
         neuron=neuron,
         candidates=candidates,
         figures=tuple(pair_figures(atlas, pairs)),
-        panels={"candidates": neuron_panels(neuron.neuron_id)["candidates"]},
+        panels={"candidates": NEURON_CANDIDATES.shown(neuron_id=neuron.neuron_id)},
     )

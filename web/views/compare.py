@@ -14,11 +14,21 @@ from werkzeug.wrappers import Response
 from atlas import Atlas
 from atlas.core.names import is_neuron_name, parse_neuron
 from atlas.core.units import NeuronRef, Token, neuron_ref
-from atlas.panels.compare import compare_panels
-from atlas.topics.compare import SharedText, SharedToken, output_cosines, shared_texts, shared_tokens
-from atlas.topics.curve import Candidate, Curve, histogram, neuron_candidates, token_curves
+from atlas.topics.compare import (
+    COSINES,
+    HISTOGRAMS,
+    SHARED_TEXTS,
+    SharedText,
+    SharedToken,
+    output_cosines,
+    shared_texts,
+    shared_tokens,
+    shared_tokens_statement,
+    side_by_side,
+)
+from atlas.topics.curve import CURVES, Candidate, Curve, histogram, neuron_candidates, of_pairs, token_curves
 from atlas.topics.neuron import Neuron, find_neuron
-from atlas.topics.percentile import Percentile, percentiles
+from atlas.topics.percentile import Percentile, percentiles, standing
 from atlas.topics.tables import column_comments
 from web.charts.chart import Chart
 from web.charts.curve import curve_charts
@@ -32,6 +42,9 @@ from web.views.curves import pair_label
 blueprint = Blueprint("compare", __name__)
 
 MOST = 8
+
+TOKENS, TEXTS = 40, 20
+"""Tokens and texts in common that are listed."""
 
 NUMBERS = (
     "best_congruence", "token_gap", "worst_congruence", "token_gap_bottom", "hub_count", "mean_congruence",
@@ -136,7 +149,7 @@ def _compare_page(atlas: Atlas, neurons: list[Neuron], token_id: int | None, url
         placed=tuple(f"{g.ref}:{neuron.name}" for neuron in neurons),
         cosines=tuple(map(tuple, output_cosines(atlas, ids))),
         histogram_chart=histograms_chart(histograms, f"Activations, {atlas.info.model_name}") if neurons else None,
-        tokens=tuple(shared_tokens(atlas, ids)),
+        tokens=tuple(shared_tokens(atlas, ids, TOKENS)),
         token=shown,
         curve_tokens=tuple(atlas.tokens[token] for token in list(ordered)[:24]),
         curves=tuple(curves),
@@ -145,14 +158,25 @@ def _compare_page(atlas: Atlas, neurons: list[Neuron], token_id: int | None, url
             lambda kind: f"{shown.shown} {kind} against activation, {atlas.info.model_name}",
             pair_label("neuron"),
         ),
-        texts=tuple(shared_texts(atlas, ids)),
-        panels=compare_panels(
-            ids,
-            [neuron.name for neuron in neurons],
-            NUMBERS,
-            [(pair.neuron.neuron_id, pair.token.token_id) for pair in pairs],
-        ),
+        texts=tuple(shared_texts(atlas, ids, TEXTS)),
+        panels=_panels(atlas, ids, pairs) if ids else {},
     )
+
+
+def _panels(atlas: Atlas, ids: list[int], pairs: list[Candidate]) -> dict[str, str]:
+    """The SQL of the page by panel. `pairs` are those whose curves are drawn."""
+    some = {"neuron_ids": ids}
+    panels = {
+        "numbers": side_by_side(NUMBERS).shown(**some),
+        "percentiles": standing(NUMBERS).shown(**some),
+        "cosines": COSINES.shown(**some),
+        "histograms": HISTOGRAMS.shown(**some),
+        "tokens": shared_tokens_statement(atlas, ids).shown(**some, limit=TOKENS),
+        "texts": SHARED_TEXTS.shown(**some, limit=TEXTS),
+    }
+    if pairs:
+        panels["curves"] = CURVES.shown(**of_pairs(pairs))
+    return panels
 
 
 def _tokens(found: list[list[Candidate]]) -> dict[int, int]:

@@ -1,4 +1,5 @@
-"""`/{slug}/sql`: the SQL console. Its answers are made in the sandbox (see `web.workers.sql`), never in this process."""
+"""`/{slug}/sql`: the SQL console. Its answers are made in the sandbox (see `web.workers.sql`), never in this
+process."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ from web.site.page import AtlasPage, atlas_fields, doc, find_atlas, page, query_
 from web.site.urls import AtlasRef
 from web.views.answering import Problem, Result, answered, ask, drawn
 from web.views.sql import given_parameters
-from web.workers.sql.sandbox import Answer
+from web.workers.sql.answer import Answer
 
 blueprint = Blueprint("console", __name__)
 

@@ -32,7 +32,7 @@ NEURON_PANELS = (
     "reads", "alike", "studies", "numbers",
 )  # fmt: skip
 TOKEN_PANELS = ("relatives", "pairs", "neurons", "curves", "candidates", "studies", "family", "kin", "numbers")
-"""What can be embedded alone: the panels whose SQL `atlas.panels` gives, in the page's order."""
+"""What can be embedded alone: the panels that have SQL, in the page's order."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,7 @@ from flask import Blueprint, Response, g
 
 from atlas import Atlas
 from atlas.core.units import Listing
-from atlas.panels.ranking import exclusive_panel
-from atlas.topics.pair import EXCLUSIVITY_SORTS, token_exclusivities
+from atlas.topics.pair import EXCLUSIVITY_SORTS, ranked_tokens, token_exclusivities
 from atlas.topics.tables import column_comments
 from web.site import urls
 from web.site.exports import csv_answer
@@ -71,14 +70,14 @@ def exclusive(atlas: Atlas) -> ExclusivePage:
         page=ranking.page,
         definitions=column_comments(atlas, "token_exclusivity"),
         panels={
-            "tokens": exclusive_panel(
+            "tokens": ranked_tokens(
                 atlas,
                 ranking.where,
                 sort=ranking.sort,
                 descending=ranking.descending,
                 limit=PER_PAGE,
                 offset=ranking.offset,
-            )
+            ).shown()
         },
     )
 

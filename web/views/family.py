@@ -9,9 +9,8 @@ from werkzeug.wrappers import Response
 
 from atlas import Atlas
 from atlas.core.units import NeuronRef
-from atlas.panels.family import family_curves_panel
 from atlas.topics.curve import Curve
-from atlas.topics.family import FamilyCurve, family_curves
+from atlas.topics.family import FAMILY_CURVES, FamilyCurve, family_curves
 from web.charts.chart import Chart
 from web.charts.curve import family_charts
 from web.site import urls
@@ -48,7 +47,12 @@ def neuron_family(atlas: Atlas, name: str) -> FamilyPage | Response:
         neuron=neuron,
         families=families,
         charts=tuple(chart for one in families for chart in _charts(one, atlas.info.model_name)),
-        panels={one.direction: family_curves_panel(neuron.neuron_id, one.token.token_id) for one in families},
+        panels={
+            one.direction: FAMILY_CURVES.shown(
+                neuron_id=neuron.neuron_id, token_id=one.token.token_id, family_id=one.members[0].token.token_id
+            )
+            for one in families
+        },
     )
 
 

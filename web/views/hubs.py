@@ -7,8 +7,13 @@ from dataclasses import dataclass, field
 from flask import Blueprint, g
 
 from atlas import Atlas
-from atlas.panels.hub import centring_panels, hub_panels
 from atlas.topics.hub import (
+    CENTRING,
+    DISTRIBUTION,
+    HUB_NEURONS,
+    HUB_TOKENS,
+    LOOKED_AT,
+    OCCURRENCE,
     Centring,
     HubNeuron,
     HubToken,
@@ -28,6 +33,7 @@ blueprint = Blueprint("hubs", __name__)
 
 _LENGTHS = (1, 5, 10, 20)
 _USUAL = 10
+_LISTED, _RECENTRED = 50, 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +80,17 @@ def hubs(atlas: Atlas) -> HubsPage:
         **atlas_fields(atlas),
         k=k,
         lengths=_LENGTHS,
-        neurons=tuple(hub_neurons(atlas, k)),
-        tokens=tuple(hub_tokens(atlas, k)),
+        neurons=tuple(hub_neurons(atlas, k, _LISTED)),
+        tokens=tuple(hub_tokens(atlas, k, _LISTED)),
         neuron_occurrence=neurons,
         token_occurrence=tokens,
         occurrence_chart=occurrence_chart(neurons, tokens),
-        panels=hub_panels(k),
+        panels={
+            "occurrence": OCCURRENCE.shown(k=k),
+            "distribution": DISTRIBUTION.shown(k=k),
+            "neurons": HUB_NEURONS.shown(k=k, limit=_LISTED),
+            "tokens": HUB_TOKENS.shown(k=k, limit=_LISTED),
+        },
     )
 
 
@@ -91,6 +102,8 @@ def centring(atlas: Atlas) -> CentringPage:
         url=urls.hubs_centring(g.ref),
         **atlas_fields(atlas),
         readout=atlas.info.readout,
-        centring=measure_centring(atlas) if atlas.info.has_weights else None,
-        panels=centring_panels() if atlas.info.has_weights else {},
+        centring=measure_centring(atlas, _RECENTRED) if atlas.info.has_weights else None,
+        panels={name: statement.shown(looked_at=LOOKED_AT, limit=_RECENTRED) for name, statement in CENTRING.items()}
+        if atlas.info.has_weights
+        else {},
     )

@@ -10,9 +10,8 @@ from werkzeug.wrappers import Response
 from atlas import Atlas
 from atlas.core.errors import NeuronNameError
 from atlas.core.units import Listing
-from atlas.panels.ranking import layer_panels
-from atlas.topics.kind import LayerKinds, layer_kinds
-from atlas.topics.layer import NEURON_SORTS, LayerSummary, layer_neurons, layer_summary
+from atlas.topics.kind import KINDS_OF_LAYER, LayerKinds, layer_kinds
+from atlas.topics.layer import LAYERS, NEURON_SORTS, LayerSummary, layer_neurons, layer_statement, layer_summary
 from atlas.topics.tables import column_comments
 from web.site import urls
 from web.site.page import AtlasPage, atlas_fields, doc, like_request, page, query_choice, query_int
@@ -68,5 +67,9 @@ def layer(atlas: Atlas, name: str) -> LayerPage | Response:
         order=order,
         sorts=NEURON_SORTS,
         page=number_of_page,
-        panels=layer_panels(number, **shown),
+        panels={
+            "kinds": KINDS_OF_LAYER.shown(layer=number),
+            "numbers": LAYERS.shown(first=number, last=number),
+            "neurons": layer_statement(atlas, number, **shown).shown(),
+        },
     )

@@ -13,11 +13,26 @@ from atlas import Atlas
 from atlas.core.display import show_number
 from atlas.core.names import NEURON_SPELLINGS, is_neuron_name, parse_neuron
 from atlas.core.units import neuron_ref
-from atlas.panels.neuron import neuron_panels
-from atlas.topics.curve import Candidate, Curve, HistogramBar, histogram, neuron_candidates, neuron_cells, neuron_curves
+from atlas.topics.curve import (
+    BEYOND,
+    CURVES,
+    NEURON_CANDIDATES,
+    Candidate,
+    Curve,
+    HistogramBar,
+    histogram,
+    neuron_candidates,
+    neuron_curves,
+    of_pairs,
+)
+from atlas.topics.example import GUARD, TEXTS
 from atlas.topics.family import has_family
-from atlas.topics.kind import NeuronKind, neuron_kind
+from atlas.topics.kind import NEURON_KIND, NeuronKind, neuron_kind
 from atlas.topics.neuron import (
+    HISTOGRAM,
+    INPUT_TOKENS,
+    NEURON_PAIRS,
+    NEURON_TOKENS,
     CongruentToken,
     InputToken,
     Neuron,
@@ -27,10 +42,11 @@ from atlas.topics.neuron import (
     neuron_tokens,
 )
 from atlas.topics.pair import ExclusivePair
-from atlas.topics.percentile import Neighbours, Percentile, neighbours, percentiles
-from atlas.topics.sign_case import SignCase, has_sign_cases, sign_cases
+from atlas.topics.percentile import PLACE, Neighbours, Percentile, neighbours, percentiles, standing
+from atlas.topics.sign_case import SIGN_CASES, SignCase, has_sign_cases, sign_cases
+from atlas.topics.spread import SIMILAR
 from atlas.topics.study.records import StandsOut
-from atlas.topics.study.study import stands_out
+from atlas.topics.study.study import STANDS_OUT, stands_out
 from atlas.topics.tables import column_comments
 from web.cards.neuron import neuron_card
 from web.cards.svg import Card
@@ -41,6 +57,7 @@ from web.site import urls
 from web.site.errors import BadRequestError
 from web.site.page import AtlasPage, atlas_fields, doc, like_request, page, query_int
 from web.views.curves import choose, pair_label
+from web.views.spread import ALIKE
 from web.views.texts import Texts, read_texts, texts_of
 from web.views.threshold import Explorer, explore
 
@@ -140,10 +157,9 @@ def neuron_page(atlas: Atlas, neuron_id: int, token_id: int | None) -> NeuronPag
     record = find_neuron(atlas, neuron_id)
     tokens = neuron_tokens(atlas, neuron_id)
     bars = histogram(atlas, neuron_id)
-    cells = neuron_cells(atlas, neuron_id)
-    candidates = neuron_candidates(atlas, neuron_id, cells)
+    candidates = neuron_candidates(atlas, neuron_id)
     chosen = choose(record, candidates, token_id, MAX_CURVES)
-    curves = neuron_curves(atlas, neuron_id, chosen, bars, cells)
+    curves = neuron_curves(atlas, neuron_id, chosen, bars)
     explorer = explore(curves[0]) if curves else None
     texts = read_texts()
     state = {
@@ -180,8 +196,34 @@ def neuron_page(atlas: Atlas, neuron_id: int, token_id: int | None) -> NeuronPag
         has_family=_has_family(atlas, record),
         sign_cases=tuple(sign_cases(atlas, neuron_id)) if has_sign_cases(atlas) else (),
         texts=texts_of(atlas, record, bars, texts),
-        panels=neuron_panels(neuron_id, [c.token.token_id for c in chosen], explorer and explorer.where),
+        panels=_panels(neuron_id, chosen, explorer),
     )
+
+
+def _panels(neuron_id: int, chosen: list[Candidate], explorer: Explorer | None) -> dict[str, str]:
+    """The SQL of the page by panel. `chosen` are the pairs whose curves are drawn."""
+    one = {"neuron_id": neuron_id}
+    panels = {
+        "place": PLACE.shown(**one),
+        "pairs": NEURON_PAIRS.shown(**one),
+        "writes": NEURON_TOKENS.shown(**one),
+        "fires": HISTOGRAM.shown(**one),
+        "candidates": NEURON_CANDIDATES.shown(**one),
+        "texts": TEXTS.shown(**one),
+        "guard": GUARD.shown(**one),
+        "reads": INPUT_TOKENS.shown(**one),
+        "kind": NEURON_KIND.shown(**one),
+        "signs": SIGN_CASES.shown(**one),
+        "studies": STANDS_OUT.shown(neuron=neuron_id),
+        "alike": SIMILAR["out"].shown(**one, limit=ALIKE),
+        "numbers": standing().shown(neuron_ids=[neuron_id]),
+    }
+    if chosen:
+        panels["predicts"] = CURVES.shown(**of_pairs(chosen))
+    if explorer:
+        threshold = {"token_id": explorer.candidate.token.token_id, "edge": explorer.threshold.edge}
+        panels["threshold"] = BEYOND[explorer.side].shown(**one, **threshold)
+    return panels
 
 
 def _has_family(atlas: Atlas, neuron: Neuron) -> bool:

@@ -9,8 +9,7 @@ from flask import Blueprint, Response, g, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from atlas import Atlas
-from atlas.panels.ranking import facets_panel, neurons_panel
-from atlas.topics.neuron_facets import neuron_facets
+from atlas.topics.neuron_facets import facets_sql, neuron_facets
 from atlas.topics.neuron_list import (
     EXPORT_COLUMNS,
     INDEX_SORTS,
@@ -18,6 +17,7 @@ from atlas.topics.neuron_list import (
     NeuronIndex,
     NeuronSelection,
     neuron_rows,
+    neurons_statement,
     page_of_neurons,
 )
 from atlas.topics.tables import column_comments
@@ -145,15 +145,16 @@ def _page(atlas: Atlas, state: NeuronsState) -> NeuronsPage:
         csv=urls.csv(first.url(g.ref)),
         all=urls.json(urls.neurons(g.ref, **first.query(), all=1)),
         panels={
-            "facets": facets_panel(state.selection),
+            "facets": facets_sql(state.selection),
             # By place, not by key: people read it, and the rows are the same.
-            "neurons": neurons_panel(
+            "neurons": neurons_statement(
+                atlas,
                 state.selection,
                 sort=state.sort,
                 descending=state.order == "desc",
                 limit=len(found.rows) or PER_PAGE,
                 offset=found.offset if found.rows else found.total,
-            ),
+            ).shown(),
         },
     )
 

@@ -11,10 +11,8 @@ from flask import Blueprint, Response, g
 
 from atlas import Atlas
 from atlas.core.units import Listing
-from atlas.panels.pair import curves as curves_panel
-from atlas.panels.ranking import pairs_panel
-from atlas.topics.curve import Curve, pair_curves
-from atlas.topics.pair import PAIR_SORTS, exclusive_pairs
+from atlas.topics.curve import CURVES, Curve, of_pairs, pair_curves
+from atlas.topics.pair import PAIR_SORTS, exclusive_pairs, ranked_pairs
 from atlas.topics.pair_metric.effects import PairFigures, pair_figures
 from atlas.topics.tables import column_comments
 from web.charts.chart import Chart
@@ -88,14 +86,13 @@ def pairs(atlas: Atlas) -> PairsPage:
     first = listing if ranking.page == 1 else _found(atlas, direction, ranking, MAX_CURVES, 0)
     curves = tuple(pair_curves(atlas, first.rows[:MAX_CURVES]))
     panels = {
-        "pairs": pairs_panel(
+        "pairs": ranked_pairs(
             atlas, direction, ranking.where, sort=ranking.sort, descending=ranking.descending,
-            limit=PER_PAGE, offset=ranking.offset,
-        )
+            limit=PER_PAGE, offset=ranking.offset, figures=True,
+        ).shown()
     }  # fmt: skip
     if curves:
-        drawn = [(curve.candidate.neuron.neuron_id, curve.candidate.token.token_id) for curve in curves]
-        panels["curves"] = curves_panel(drawn)
+        panels["curves"] = CURVES.shown(**of_pairs(curve.candidate for curve in curves))
     title = f"Predictions of the first {len(curves)} exclusive pairs against the neuron’s activation"
     return PairsPage(
         title="Exclusive pairs",

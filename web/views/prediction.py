@@ -8,8 +8,7 @@ from flask import Blueprint, g
 
 from atlas import Atlas
 from atlas.core.units import Listing
-from atlas.panels.predictiveness import correlations_panels, prediction_panels
-from atlas.topics.pair_metric.effects import pair_effects
+from atlas.topics.pair_metric.effects import effects_sql, pair_effects
 from atlas.topics.pair_metric.table import MIN_SUPPORT, OUTCOMES, metric_sides
 from atlas.topics.predictiveness import (
     ComparedPair,
@@ -21,7 +20,16 @@ from atlas.topics.predictiveness import (
     metric_support,
 )
 from atlas.topics.predictiveness import correlations as read_correlations
-from atlas.topics.predictiveness_sql import CRITERIA, METRICS, PAIRS, MetricChoice
+from atlas.topics.predictiveness_sql import (
+    CRITERIA,
+    METRICS,
+    PAIRS,
+    MetricChoice,
+    contradictions_sql,
+    density_sql,
+    rows_sql,
+    support_sql,
+)
 from atlas.topics.tables import column_comments
 from web.charts.chart import Chart
 from web.charts.predictiveness import (
@@ -155,7 +163,12 @@ def prediction(atlas: Atlas) -> PredictionPage:
         effects=effects,
         effects_said=effect_words(effects.rows, effects.total) if effects.total else "",
         definitions=column_comments(atlas, "pair_effect"),
-        panels=prediction_panels(choice, LISTED, EFFECTS),
+        panels={
+            "support": support_sql(choice),
+            "density": density_sql(choice),
+            "contradictions": contradictions_sql(choice, LISTED),
+            "effects": effects_sql(limit=EFFECTS),
+        },
     )
 
 
@@ -174,5 +187,5 @@ def correlations(atlas: Atlas) -> CorrelationsPage:
         correlations=found,
         said=correlation_words(found, choice),
         charts=(criteria_chart(found, choice, model), layer_correlations_chart(found, choice, model)) if known else (),
-        panels=correlations_panels(choice),
+        panels={"pairs": rows_sql(choice, named=True)},
     )

@@ -11,9 +11,8 @@ from flask import Blueprint, Response, g
 
 from atlas import Atlas
 from atlas.core.units import Bound, Listing
-from atlas.panels.predictiveness import predictive_panel
 from atlas.topics.neuron_list import EXCLUSIVE
-from atlas.topics.pair_metric.ranked import METRIC_SORTS, MetricFilter, ranked_metrics
+from atlas.topics.pair_metric.ranked import METRIC_SORTS, MetricFilter, ranked_metrics, ranked_statement
 from atlas.topics.pair_metric.table import metric_sides
 from atlas.topics.tables import column_comments
 from web.site import urls
@@ -122,10 +121,10 @@ def predictive(atlas: Atlas) -> PredictivePage:
         columns=tuple((f"{name}_{asked.outcome}", name.replace("_", " ")) for name in SHOWN),
         definitions=column_comments(atlas, "pair_metric"),
         panels={
-            "pairs": predictive_panel(
+            "pairs": ranked_statement(
                 atlas, asked.where, sort=ranking.sort, descending=ranking.descending,
                 limit=PER_PAGE, offset=ranking.offset,
-            )
+            ).shown()
         },
     )  # fmt: skip
 

@@ -9,8 +9,7 @@ from werkzeug.wrappers import Response
 
 from atlas import Atlas
 from atlas.core.units import NeuronRef, Token
-from atlas.panels.reduced import reduced_hubs_panels, reduced_neurons_panel, reduced_tokens_panel
-from atlas.topics.reduced import LIST_LENGTH, ReducedHubs, ReducedPair
+from atlas.topics.reduced import LIST_LENGTH, REDUCED_HUBS, REDUCED_NEURONS, REDUCED_TOKENS, ReducedHubs, ReducedPair
 from atlas.topics.reduced import reduced_hubs as read_reduced_hubs
 from atlas.topics.reduced import reduced_neurons as read_reduced_neurons
 from atlas.topics.reduced import reduced_tokens as read_reduced_tokens
@@ -72,7 +71,7 @@ def reduced_tokens(atlas: Atlas, name: str) -> ReducedTokensPage | Response:
         ranked=tuple(read_reduced_tokens(atlas, neuron.neuron_id)),
         k=LIST_LENGTH,
         n_shown=SHOWN,
-        panels={"ranked": reduced_tokens_panel(neuron.neuron_id)},
+        panels={"ranked": REDUCED_TOKENS.shown(neuron_id=neuron.neuron_id)},
     )
 
 
@@ -88,7 +87,7 @@ def reduced_neurons(atlas: Atlas, token_id: int) -> ReducedNeuronsPage:
         ranked=tuple(read_reduced_neurons(atlas, token_id)),
         k=LIST_LENGTH,
         n_shown=SHOWN,
-        panels={"ranked": reduced_neurons_panel(token_id)},
+        panels={"ranked": REDUCED_NEURONS.shown(token_id=token_id)},
     )
 
 
@@ -100,5 +99,5 @@ def reduced_hubs(atlas: Atlas) -> ReducedHubsPage:
         url=urls.reduced_hubs(g.ref),
         **atlas_fields(atlas),
         hubs=read_reduced_hubs(atlas, HUBS),
-        panels=reduced_hubs_panels(LIST_LENGTH, HUBS),
+        panels={name: sql.shown(k=LIST_LENGTH, limit=HUBS) for name, sql in REDUCED_HUBS.items()},
     )

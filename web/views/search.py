@@ -10,8 +10,7 @@ from werkzeug.wrappers import Response
 from atlas import Atlas
 from atlas.core.display import read_shown
 from atlas.core.units import NeuronRef
-from atlas.panels.search import search_panels
-from atlas.topics.search import TextMatches, TokenMatches, matching_tokens, named_neuron, text_matches
+from atlas.topics.search import TextMatches, TokenMatches, matching_tokens, named_neuron, search_panels, text_matches
 from atlas.topics.text_index import MIN_LETTERS
 from web.site import urls
 from web.site.errors import BadRequestError
@@ -95,7 +94,7 @@ def search() -> SearchPage | Response:
                 neuron=neuron,
                 tokens=tokens,
                 texts=text_matches(atlas, phrase, MAX_NEURONS),
-                panels=search_panels(query, has_bos=atlas.info.bos_token_id is not None, limit=MAX_NEURONS),
+                panels=search_panels(atlas, query, MAX_NEURONS),
             )
             for atlas, neuron, tokens in named
         ),

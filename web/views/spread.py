@@ -11,8 +11,17 @@ from werkzeug.wrappers import Response
 from atlas import Atlas
 from atlas.core.names import is_neuron_name, parse_neuron
 from atlas.core.units import NeuronRef, Token, neuron_ref
-from atlas.panels.weights import neuron_tokens_panels, similar_panel, token_neurons_panels
-from atlas.topics.spread import NeuronSpread, SimilarNeuron, TokenSpread, neuron_spread, similar_neurons, token_spread
+from atlas.topics.spread import (
+    NEURON_SPREAD,
+    SIMILAR,
+    TOKEN_SPREAD,
+    NeuronSpread,
+    SimilarNeuron,
+    TokenSpread,
+    neuron_spread,
+    similar_neurons,
+    token_spread,
+)
 from web.charts.chart import Chart
 from web.charts.spread import neuron_spread_chart, token_spread_chart
 from web.site import urls
@@ -81,7 +90,10 @@ def neuron_tokens(atlas: Atlas, name: str) -> NeuronTokensPage | Response:
         neuron=neuron,
         spread=spread,
         chart=token_spread_chart(spread, title, lambda token: urls.token(g.ref, token.token_id)),
-        panels=neuron_tokens_panels(neuron.neuron_id, BARS, EXTREMES),
+        panels={
+            name: sql.shown(neuron_id=neuron.neuron_id, n_bars=BARS, limit=EXTREMES)
+            for name, sql in TOKEN_SPREAD.items()
+        },
     )
 
 
@@ -103,7 +115,7 @@ def similar(atlas: Atlas, name: str) -> SimilarPage | Response:
         sides=sides,
         similar=tuple(similar_neurons(atlas, neuron.neuron_id, side, limit=ALIKE)),
         n_each=ALIKE,
-        panels={"similar": similar_panel(neuron.neuron_id, side, ALIKE)},
+        panels={"similar": SIMILAR[side].shown(neuron_id=neuron.neuron_id, limit=ALIKE)},
     )
 
 
@@ -120,7 +132,7 @@ def token_neurons(atlas: Atlas, token_id: int) -> TokenNeuronsPage:
         token=token,
         spread=spread,
         chart=neuron_spread_chart(spread, title, lambda n: urls.neuron(g.ref, n.layer, n.index)),
-        panels=token_neurons_panels(token_id, OUTLIERS),
+        panels={name: sql.shown(token_id=token_id, limit=OUTLIERS) for name, sql in NEURON_SPREAD.items()},
     )
 
 

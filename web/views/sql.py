@@ -12,7 +12,7 @@ from web.site.errors import BadRequestError
 from web.site.page import find_atlas
 from web.site.urls import AtlasRef
 from web.views.answering import ask
-from web.workers.sql.sandbox import Answer
+from web.workers.sql.answer import Answer
 
 blueprint = Blueprint("sql", __name__)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from flask import Blueprint, g
@@ -12,14 +13,23 @@ from flask import Blueprint, g
 from atlas import Atlas
 from atlas.core.display import show_number
 from atlas.core.units import NeuronRef
-from atlas.panels.study import STUDIES_PANELS, study_panels
-from atlas.topics.curve import Curve, neuron_candidates, token_curves
+from atlas.topics.curve import CURVES, Curve, neuron_candidates, token_curves
 from atlas.topics.neuron import Neuron, find_neuron
-from atlas.topics.pair import PairStanding, pair_standing
+from atlas.topics.pair import PLACES, PairStanding, pair_standing
 from atlas.topics.study.lens import lens_jumps
-from atlas.topics.study.neurons import direct_share, study_neurons
+from atlas.topics.study.neurons import DIRECT, PATCHED, direct_share, study_neurons
 from atlas.topics.study.records import LensJump, Study, StudyNeurons, StudyPrompt, StudyStep
-from atlas.topics.study.study import find_study, list_studies, steps_of, study_prompts
+from atlas.topics.study.study import (
+    PREDICTIONS,
+    PROMPTS,
+    STUDIES,
+    STUDY,
+    find_study,
+    list_studies,
+    steps_of,
+    steps_statement,
+    study_prompts,
+)
 from atlas.topics.tables import column_comments
 from web.cards.study import study_card
 from web.cards.svg import Card
@@ -105,7 +115,7 @@ def studies(atlas: Atlas) -> StudiesPage:
         ),
         studies=found,
         definitions=column_comments(atlas, "study"),
-        panels=STUDIES_PANELS,
+        panels={"studies": STUDIES.shown()},
     )
 
 
@@ -114,11 +124,9 @@ def study(atlas: Atlas, name: str) -> StudyPage:
     """A recorded experiment."""
     found = find_study(atlas, name)
     prompts = study_prompts(atlas, name).rows
-    lens = steps_of(atlas, name, "logit_lens")
+    lens, patches, ablations = layer_steps(atlas, name)
     jumps = lens_jumps(lens)
-    patches = {kind: steps_of(atlas, name, kind) for kind in KINDS}
     neurons = study_neurons(atlas, found, NEURONS)
-    ablations = steps_of(atlas, name, "ablation")
     sayings = say(found, jumps, patches, neurons, ablations)
     best = _best(atlas, found)
     listed = {item.neuron.name: item for item in (*neurons.top, *neurons.direct)}
@@ -145,7 +153,7 @@ def study(atlas: Atlas, name: str) -> StudyPage:
         },
         ablations=ablations,
         best=best,
-        panels=study_panels(name, best and best.neuron.neuron_id, found.answer_token.token_id),
+        panels=study_panels(found, prompts, best),
         **_charts(atlas, found, prompts, lens, jumps, patches, neurons, ablations),
         curve_charts=curve_charts(
             best.curves if best else (),
@@ -153,6 +161,40 @@ def study(atlas: Atlas, name: str) -> StudyPage:
             pair_label("token"),
         ),
     )
+
+
+def layer_steps(
+    atlas: Atlas, name: str
+) -> tuple[tuple[StudyStep, ...], dict[str, tuple[StudyStep, ...]], tuple[StudyStep, ...]]:
+    """The steps of a study's logit lens, those of each kind of patch, and those of its ablations, read at once."""
+    by_kind: dict[str, tuple[StudyStep, ...]] = dict.fromkeys(("logit_lens", *KINDS, "ablation"), ())
+    steps = steps_of(atlas, name, *by_kind)
+    by_kind |= {kind: tuple(group) for kind, group in groupby(steps, key=lambda step: step.kind)}
+    return by_kind.pop("logit_lens"), {kind: by_kind[kind] for kind in KINDS}, by_kind["ablation"]
+
+
+def study_panels(study: Study, prompts: Sequence[StudyPrompt], best: BestNeuron | None = None) -> dict[str, str]:
+    """SQL of what a study's page shows, by panel; of the neuron that it found first, if there is one."""
+    name, tokens = study.name, [study.answer_token.token_id, study.other_token.token_id]
+    ends = {"first": prompts[0].prompt, "last": prompts[-1].prompt} if prompts else {"first": 0, "last": 0}
+    panels = {
+        "predictions": PREDICTIONS.shown(study=name, **ends),
+        "prompts": PROMPTS.shown(study=name, limit=len(prompts), offset=0),
+        "lens": steps_statement(name, ["logit_lens"]).shown(),
+        "patching": steps_statement(name, list(KINDS)).shown(),
+        "neurons": PATCHED.shown(study=name, limit=NEURONS),
+        "direct": DIRECT.shown(study=name, limit=NEURONS),
+        "ablation": steps_statement(name, ["ablation"]).shown(),
+        "numbers": STUDY.shown(study=name),
+    }
+    if best is not None:
+        panels["best"] = PLACES.shown(neuron=best.neuron.neuron_id, tokens=tokens)
+        panels["curve"] = CURVES.shown(
+            neuron_ids=[best.neuron.neuron_id],
+            token_ids=tokens,
+            pairs=[[best.neuron.neuron_id, token_id] for token_id in tokens],
+        )
+    return panels
 
 
 def _url(neuron: NeuronRef) -> str:

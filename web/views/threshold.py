@@ -30,11 +30,6 @@ class Explorer:
     asked: bool
 
     @property
-    def where(self) -> tuple[int, str, float]:
-        """The token, the side and the edge that are read."""
-        return self.candidate.token.token_id, self.side, self.threshold.edge
-
-    @property
     def shown(self) -> dict[str, str]:
         """The chosen threshold, as it is read."""
         return shown(self.threshold)

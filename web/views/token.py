@@ -11,16 +11,25 @@ from werkzeug.wrappers import Response
 from atlas import Atlas
 from atlas.core.display import read_shown, visible
 from atlas.core.units import Token
-from atlas.panels.token import token_choice_panel, token_panels
-from atlas.topics.curve import Candidate, Curve, token_candidates, token_curves
-from atlas.topics.family import FamilyMember, KinToken, family, kin
+from atlas.topics.curve import CURVES, TOKEN_CANDIDATES, Candidate, Curve, of_pairs, token_candidates, token_curves
+from atlas.topics.family import BEST, FAMILY, KIN, SHARED, FamilyMember, KinToken, family, kin
 from atlas.topics.pair import ExclusivePair
 from atlas.topics.pair_metric.effects import PairFigures, pair_figures
-from atlas.topics.search import tokens_by_text
+from atlas.topics.search import TOKENS_OF_TEXT, tokens_by_text
 from atlas.topics.study.records import Study
-from atlas.topics.study.study import token_studies
+from atlas.topics.study.study import ASKS_FOR, token_studies
 from atlas.topics.tables import column_comments
-from atlas.topics.token import CongruentNeuron, TokenRow, token_neurons, token_pairs, token_row
+from atlas.topics.token import (
+    RELATIVES,
+    TOKEN_NEURONS,
+    TOKEN_PAIRS,
+    TOKEN_ROW,
+    CongruentNeuron,
+    TokenRow,
+    token_neurons,
+    token_pairs,
+    token_row,
+)
 from web.cards.svg import Card
 from web.cards.token import token_card
 from web.charts.chart import Chart
@@ -32,7 +41,7 @@ from web.views.curves import by_promise, pair_label
 
 blueprint = Blueprint("token", __name__)
 
-KIN = 20
+MAX_KIN = 20
 MAX_CURVES = 5
 MAX_RELATIVES = 30
 
@@ -128,12 +137,12 @@ def token_page(atlas: Atlas, token_id: int) -> TokenPage:
         has_weights=atlas.info.has_weights,
         relatives=tuple(atlas.tokens.relatives(token_id)[:MAX_RELATIVES]),
         family=tuple(family(atlas, token_id)),
-        kin=tuple(kin(atlas, token_id, KIN)),
+        kin=tuple(kin(atlas, token_id, MAX_KIN)),
         pairs=tuple(token_pairs(atlas, token_id)),
         candidates=tuple(candidates),
         figures=tuple(pair_figures(atlas, [(c.neuron.neuron_id, token_id, c.congruence) for c in candidates])),
         studies=tuple(token_studies(atlas, token_id)),
-        panels=token_panels(token_id, [candidate.neuron.neuron_id for candidate in chosen[:MAX_CURVES]]),
+        panels=_panels(token_id, chosen[:MAX_CURVES]),
         curves=tuple(curves),
         curve_charts=curve_charts(
             curves,
@@ -141,6 +150,24 @@ def token_page(atlas: Atlas, token_id: int) -> TokenPage:
             pair_label("neuron"),
         ),
     )
+
+
+def _panels(token_id: int, chosen: list[Candidate]) -> dict[str, str]:
+    """The SQL of the page by panel. `chosen` are the pairs whose curves are drawn."""
+    one = {"token_id": token_id}
+    panels = {
+        "relatives": RELATIVES.shown(**one, limit=MAX_RELATIVES),
+        "family": FAMILY.shown(**one),
+        "studies": ASKS_FOR.shown(token=token_id),
+        "kin": KIN.shown(**one, best=BEST, shared=SHARED, limit=MAX_KIN),
+        "pairs": TOKEN_PAIRS.shown(**one),
+        "neurons": TOKEN_NEURONS.shown(**one),
+        "candidates": TOKEN_CANDIDATES.shown(**one),
+        "numbers": TOKEN_ROW.shown(**one),
+    }
+    if chosen:
+        panels["curves"] = CURVES.shown(**of_pairs(chosen))
+    return panels
 
 
 @page(blueprint, "/<atlas:ref>/token", "token_choice.html")
@@ -164,5 +191,5 @@ def find_token(atlas: Atlas) -> TokenChoicePage | Response:
         **atlas_fields(atlas),
         text=text,
         tokens=tuple(found),
-        panels={} if text is None else {"tokens": token_choice_panel(found[0].text)},
+        panels={} if text is None else {"tokens": TOKENS_OF_TEXT.shown(text=found[0].text)},
     )

@@ -57,17 +57,18 @@ EFFECT_SORTS = (
 )  # fmt: skip
 """Columns by which `pair_effects` sorts."""
 
-EFFECTS = """SELECT e.neuron_id, e.token_id, e.side, e.chosen_by, e.n_positions, e.activation_mean,
+_EFFECTS = """SELECT n.name AS neuron, t."text" AS token, e.side, e.chosen_by, e.n_positions, e.activation_mean,
        e.probability, e.probability_change, e.probability_change_low, e.probability_change_high,
        e.rank_median, e.rank_change, e.rank_change_low, e.rank_change_high,
        e.logit_change, e.logit_change_low, e.logit_change_high, e.direct_effect,
-       c.congruence, m.auroc_predicted, m.average_precision_predicted
+       c.congruence, m.auroc_predicted, m.average_precision_predicted, e.neuron_id, e.token_id
 FROM pair_effect AS e
+JOIN neuron AS n USING (neuron_id)
+JOIN token AS t USING (token_id)
 LEFT JOIN candidate_pair AS c USING (neuron_id, token_id)
 LEFT JOIN pair_metric AS m USING (neuron_id, token_id, side)
 ORDER BY {sort} {order} NULLS LAST, e.neuron_id, e.token_id, e.side
 LIMIT {limit} OFFSET {offset}"""
-"""Pairs that were ablated, with their metrics."""
 
 _FIGURES = """
 SELECT m.neuron_id, m.token_id, m.side, m.auroc_predicted, m.average_precision_predicted, e.probability_change
@@ -87,16 +88,17 @@ def pair_effects(
     """
     if sort not in EFFECT_SORTS:
         raise QueryError(f"Cannot sort effects by {sort!r}; sort by one of {', '.join(EFFECT_SORTS)}.")
+    effects = atlas.rows(effects_sql(sort, descending, limit, offset))
     rows = tuple(
         PairEffect(neuron_ref(atlas, neuron_id), atlas.tokens[token_id], side, tuple(chosen_by.split(",")), *rest)
-        for neuron_id, token_id, side, chosen_by, *rest in atlas.rows(effects_sql(sort, descending, limit, offset))
+        for _, _, side, chosen_by, *rest, neuron_id, token_id in effects
     )
     return Listing(rows, atlas.rows("SELECT count(*) FROM pair_effect")[0][0], offset, limit)
 
 
 def effects_sql(sort: str = "probability_change", descending: bool = False, limit: int = 50, offset: int = 0) -> str:
-    """What `pair_effects` asks."""
-    return EFFECTS.format(sort=sort, order="DESC" if descending else "ASC", limit=limit, offset=offset)
+    """Pairs that were ablated, with their metrics: what `pair_effects` runs."""
+    return _EFFECTS.format(sort=sort, order="DESC" if descending else "ASC", limit=limit, offset=offset)
 
 
 def pair_figures(atlas: Atlas, pairs: Iterable[tuple[int, int, float]]) -> list[PairFigures]:

@@ -8,8 +8,10 @@ import sqlalchemy as sa
 
 from atlas.core.db import Atlas
 from atlas.core.errors import QueryError
+from atlas.core.statements import Composed
 from atlas.core.units import Bound, Listing, NeuronRef, Token, neuron_ref
 from atlas.topics.neuron_list import EXCLUSIVE
+from atlas.topics.pair import NAME_TABLE
 from atlas.topics.pair_metric.table import COLUMNS, SUPPORT
 
 
@@ -136,32 +138,33 @@ def ranked_metrics(
     Raises:
         QueryError: there is no such column to sort or to bound by, or `exclusive` is another word.
     """
-    m, t = _METRIC.c, _TOKEN.c
-    page = ranked_statement(atlas, where, sort=sort, descending=descending, limit=limit, offset=offset).subquery("p")
-    rows = _select(atlas, page, sa.true(), _order(page, sort, descending))
-    joined, conditions = _METRIC.join(_TOKEN, m.token_id == t.token_id), _conditions(atlas, where)
+    page = ranked_statement(atlas, where, sort=sort, descending=descending, limit=limit, offset=offset)
+    joined, conditions = _METRIC.join(_TOKEN, _METRIC.c.token_id == _TOKEN.c.token_id), _conditions(atlas, where)
     total = atlas.select(sa.select(sa.func.count()).select_from(joined).where(*conditions))[0][0]
-    return Listing(tuple(rows), total, offset, limit)
+    return Listing(tuple(_records(atlas, page)), total, offset, limit)
 
 
 def ranked_statement(
     atlas: Atlas, where: MetricFilter, *, sort: str, descending: bool, limit: int, offset: int
-) -> sa.Select:
-    """The rows of `pair_metric` that a page of the ranking shows.
+) -> Composed:
+    """A page of the ranking by a metric.
 
     Raises:
         QueryError: there is no such column to sort or to bound by, or `exclusive` is another word.
     """
     _check(sort)
     m, t = _METRIC.c, _TOKEN.c
-    return (
+    page = (
         sa.select(*m)
         .select_from(_METRIC.join(_TOKEN, m.token_id == t.token_id))
         .where(*_conditions(atlas, where))
         .order_by(*_order(_METRIC, sort, descending))
         .limit(limit)
         .offset(offset or None)
+        .subquery("p")
     )
+    order = _order(page, sort, descending)
+    return Composed(_pairs(page).order_by(*order), named=_pairs(page, named=True).order_by(*order))
 
 
 def _conditions(atlas: Atlas, where: MetricFilter) -> list[sa.ColumnElement[bool]]:
@@ -207,22 +210,27 @@ def _order(table: sa.FromClause, sort: str, descending: bool) -> list[sa.ColumnE
 
 
 def _of(atlas: Atlas, condition: sa.ColumnElement[bool]) -> list[PairMetric]:
-    m, c = _METRIC.c, _CANDIDATE.c
-    return _select(atlas, _METRIC, condition, [c.congruence.desc(), m.neuron_id, m.token_id, m.side.desc()])
+    m = _METRIC.c
+    order = (_CANDIDATE.c.congruence.desc(), m.neuron_id, m.token_id, m.side.desc())
+    return _records(atlas, Composed(_pairs(_METRIC).where(condition).order_by(*order)))
 
 
-def _select(
-    atlas: Atlas, metrics: sa.FromClause, condition: sa.ColumnElement[bool], order: list[sa.ColumnElement]
-) -> list[PairMetric]:
+def _pairs(metrics: sa.FromClause, *, named: bool = False) -> sa.Select:
+    """Rows of `pair_metric` with their congruence and source, and their names first."""
     m, c = metrics.c, _CANDIDATE.c
-    pair = (c.neuron_id == m.neuron_id) & (c.token_id == m.token_id)
-    columns = [m.neuron_id, m.token_id, m.side, c.congruence, c.source, *(m[name] for name in METRIC_SORTS)]
-    rows = atlas.select(
-        sa.select(*columns).select_from(metrics.join(_CANDIDATE, pair)).where(condition).order_by(*order)
-    )
+    columns = [m.side, c.congruence, c.source, *(m[name] for name in METRIC_SORTS), m.neuron_id, m.token_id]
+    joined = metrics.join(_CANDIDATE, (c.neuron_id == m.neuron_id) & (c.token_id == m.token_id))
+    if named:
+        n, t = NAME_TABLE.alias("n").c, _TOKEN.c
+        columns = [n.name.label("neuron"), t.text.label("token"), *columns]
+        joined = joined.join(n.name.table, n.neuron_id == m.neuron_id).join(_TOKEN, t.token_id == m.token_id)
+    return sa.select(*columns).select_from(joined)
+
+
+def _records(atlas: Atlas, statement: Composed) -> list[PairMetric]:
     return [
         PairMetric(
             neuron_ref(atlas, neuron_id), atlas.tokens[token_id], side, congruence, tuple(source.split(",")), *rest
         )
-        for neuron_id, token_id, side, congruence, source, *rest in rows
+        for side, congruence, source, *rest, neuron_id, token_id in statement.rows(atlas)
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from atlas.core.db import Atlas
+from atlas.core.statements import Statement
 from atlas.core.units import neuron_ref
 from atlas.topics.study.records import EffectCell, RecoveryCell, Study, StudyNeuron, StudyNeurons
 
@@ -14,15 +15,23 @@ BARS = 60
 CELLS = (48, 36)
 """Columns and rows of the cells of direct share against recovery."""
 
-_SQL = """
-WITH step AS (SELECT * FROM study_step WHERE study = ? AND kind IN ('patch_neuron', 'direct_effect'))
-SELECT p.neuron_id, p.value, p.low, p.high, c.value AS clean, k.value AS corrupt
-FROM (SELECT neuron_id, value, low, high FROM step WHERE kind = 'patch_neuron') AS p
-LEFT JOIN (SELECT neuron_id, value FROM step WHERE kind = 'direct_effect' AND variant = 'clean') AS c USING (neuron_id)
-LEFT JOIN (SELECT neuron_id, value FROM step WHERE kind = 'direct_effect' AND variant = 'corrupt') AS k
-    USING (neuron_id)
-ORDER BY abs(p.value) DESC, p.neuron_id
-"""
+_NUMBERS = ("recovery", "low", "high", "direct_effect_clean", "direct_effect_corrupt")
+
+PATCHED = Statement("""SELECT rank, neuron, recovery, low, high, direct_effect_clean, direct_effect_corrupt, found,
+       best_token, neuron_id
+FROM study_neuron
+WHERE study = $study
+ORDER BY rank
+LIMIT $limit""")
+"""The neurons that a study patched, greatest |recovery| first; all of them for a limit of None."""
+
+DIRECT = Statement("""SELECT n.neuron, n.recovery,
+       (n.direct_effect_clean - n.direct_effect_corrupt) / (s.clean_logit_diff - s.corrupt_logit_diff) AS direct_share
+FROM study_neuron AS n JOIN study AS s ON s.name = n.study
+WHERE n.study = $study
+ORDER BY abs(direct_share) DESC NULLS LAST, n.neuron_id
+LIMIT $limit""")
+"""Those whose direct path alone brings most, which `study_neurons` finds among the patched ones in memory."""
 
 
 def study_neurons(atlas: Atlas, study: Study, limit: int = 50) -> StudyNeurons:
@@ -33,7 +42,7 @@ def study_neurons(atlas: Atlas, study: Study, limit: int = 50) -> StudyNeurons:
 
     def row(place: int) -> StudyNeuron:
         neuron_id = int(found["neuron_id"][place])
-        values = [_float(found[name][place]) for name in ("value", "low", "high", "clean", "corrupt")]
+        values = [_float(found[name][place]) for name in _NUMBERS]
         return StudyNeuron(neuron_ref(atlas, neuron_id), place + 1, *values, neuron_id in names)
 
     places = [place for place in range(n) if place < limit or int(found["neuron_id"][place]) in names]
@@ -43,9 +52,9 @@ def study_neurons(atlas: Atlas, study: Study, limit: int = 50) -> StudyNeurons:
     return StudyNeurons(
         n=n,
         top=tuple(row(place) for place in places),
-        bars=_bars(found["value"]),
+        bars=_bars(found["recovery"]),
         direct=tuple(row(int(place)) for place in direct),
-        cells=_cells(shares[known], found["value"][known]),
+        cells=_cells(shares[known], found["recovery"][known]),
     )
 
 
@@ -57,11 +66,11 @@ def direct_share(study: Study, clean: float | None, corrupt: float | None) -> fl
 
 def _read(atlas: Atlas, study: Study) -> dict[str, np.ndarray]:
     """Columns over the patched neurons, greatest |recovery| first; NaN where there is no value."""
-    columns = atlas.arrays(_SQL, study.name)
-    found = {"neuron_id": np.asarray(columns.pop("neuron_id"), np.int64)}
-    found |= {name: np.ma.filled(np.ma.asarray(values, np.float64), np.nan) for name, values in columns.items()}
+    columns = PATCHED.arrays(atlas, study=study.name, limit=None)
+    found = {"neuron_id": np.asarray(columns["neuron_id"], np.int64)}
+    found |= {name: np.ma.filled(np.ma.asarray(columns[name], np.float64), np.nan) for name in _NUMBERS}
     difference = study.clean_logit_diff - study.corrupt_logit_diff
-    found["share"] = (found["clean"] - found["corrupt"]) / (difference or np.nan)
+    found["share"] = (found["direct_effect_clean"] - found["direct_effect_corrupt"]) / (difference or np.nan)
     return found
 
 

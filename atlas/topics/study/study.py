@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 
 from atlas.core.db import Atlas
 from atlas.core.errors import StudyNameError
+from atlas.core.statements import Composed, Statement, wrapped
 from atlas.core.units import Listing, field_names, neuron_ref
+from atlas.topics.pair import NAME_TABLE
 from atlas.topics.study.neurons import study_neurons
 from atlas.topics.study.records import StandsOut, Study, StudyPrediction, StudyPrompt, StudyStep
 
@@ -28,19 +31,52 @@ STEP_VARIANTS = ("own_norm", "final_norm", "clean", "corrupt", "zero", "mean", "
 _RESOLVED = {"answer_token": "answer_token_id", "other_token": "other_token_id", "found_neurons": "found_neuron_ids"}
 _STUDY_COLUMNS = [_RESOLVED.get(name, name) for name in field_names(Study)]
 
-_PROMPT_COLUMNS = (
-    "prompt, clean, corrupt, clean_token_ids, corrupt_token_ids, answer_token_id, other_token_id, "
-    "clean_logit_diff, corrupt_logit_diff, p_answer_clean, p_answer_corrupt, p_other_clean, p_other_corrupt"
-)
+STUDIES = Statement(f"""SELECT {wrapped((f"s.{name}" for name in _STUDY_COLUMNS), 7)},
+       a."text" AS answer, o."text" AS other
+FROM study AS s
+JOIN token AS a ON a.token_id = s.answer_token_id
+JOIN token AS o ON o.token_id = s.other_token_id
+ORDER BY s.name""")
+"""The studies by name."""
 
-_STEP = sa.table(
-    "study_step",
-    *map(
-        sa.column,
-        ["study", "kind", "variant", "site", "layer", "position", "neuron_id", "value", "low", "high", "n_prompts"],
-    ),
-)
-_ORDER = tuple(_STEP.c[name].asc().nulls_last() for name in ["variant", "site", "layer", "position", "neuron_id"])
+STUDY = Statement("SELECT * FROM study WHERE name = $study")
+"""One of them, which `studies` has in memory."""
+
+PROMPTS = Statement("""SELECT p.prompt, p.clean, p.corrupt, a."text" AS answer, o."text" AS other,
+       p.clean_logit_diff, p.corrupt_logit_diff, p.p_answer_clean, p.p_answer_corrupt, p.p_other_clean,
+       p.p_other_corrupt, p.clean_token_ids, p.corrupt_token_ids, p.answer_token_id, p.other_token_id
+FROM study_prompt AS p
+JOIN token AS a ON a.token_id = p.answer_token_id
+JOIN token AS o ON o.token_id = p.other_token_id
+WHERE p.study = $study
+ORDER BY p.prompt
+LIMIT $limit OFFSET $offset""")
+"""Pairs of prompts of a study."""
+
+PREDICTIONS = Statement("""SELECT p.prompt, p.side, p.rank, t."text" AS token, p.logit, p.probability, p.token_id
+FROM study_prediction AS p JOIN token AS t USING (token_id)
+WHERE p.study = $study AND p.prompt BETWEEN $first AND $last
+ORDER BY p.prompt, p.side, p.rank""")
+"""What is predicted after them."""
+
+STANDS_OUT = Statement("""SELECT study, rank, recovery, direct_effect_clean, direct_effect_corrupt
+FROM study_neuron
+WHERE neuron_id = $neuron AND found
+ORDER BY study""")
+"""Studies that a neuron stands out in, which `stands_out` has in memory for all neurons."""
+
+ASKS_FOR = Statement("""SELECT DISTINCT p.study, a."text" AS answer, o."text" AS other,
+       p.answer_token_id, p.other_token_id
+FROM study_prompt AS p
+JOIN token AS a ON a.token_id = p.answer_token_id
+JOIN token AS o ON o.token_id = p.other_token_id
+WHERE $token IN (p.answer_token_id, p.other_token_id)
+ORDER BY ALL""")
+"""Studies that weigh a token against another, which `token_studies` has in memory for all tokens."""
+
+_STEP_COLUMNS = ("kind", "variant", "site", "layer", "position", "value", "low", "high", "n_prompts", "neuron_id")
+_STEP = sa.table("study_step", *map(sa.column, ("study", *_STEP_COLUMNS))).alias("s")
+_ORDER = [_STEP.c.kind, *(_STEP.c[name].nulls_last() for name in ("variant", "site", "layer", "position", "neuron_id"))]
 
 
 def list_studies(atlas: Atlas) -> tuple[Study, ...]:
@@ -49,15 +85,15 @@ def list_studies(atlas: Atlas) -> tuple[Study, ...]:
 
 
 def _read_studies(atlas: Atlas) -> list[Study]:
-    found = []
-    for row in atlas.rows(f"SELECT {', '.join(_STUDY_COLUMNS)} FROM study ORDER BY name"):
-        values = dict(zip(_STUDY_COLUMNS, row, strict=True))
+    read = []
+    for row in STUDIES.rows(atlas):
+        values = dict(zip(_STUDY_COLUMNS, row[: len(_STUDY_COLUMNS)], strict=True))
         values["answer_token"] = atlas.tokens[values.pop("answer_token_id")]
         values["other_token"] = atlas.tokens[values.pop("other_token_id")]
         values["found_neurons"] = tuple(neuron_ref(atlas, n) for n in values.pop("found_neuron_ids"))
         values["patched_layers"] = tuple(values["patched_layers"])
-        found.append(Study(**values))
-    return found
+        read.append(Study(**values))
+    return read
 
 
 def find_study(atlas: Atlas, name: str) -> Study:
@@ -76,20 +112,14 @@ def find_study(atlas: Atlas, name: str) -> Study:
 
 def study_prompts(atlas: Atlas, name: str, *, limit: int = 1000, offset: int = 0) -> Listing:
     """The prompt pairs of a study in order, as a Listing of StudyPrompt."""
-    rows = atlas.rows(
-        f"SELECT {_PROMPT_COLUMNS} FROM study_prompt WHERE study = ? ORDER BY prompt LIMIT ? OFFSET ?",
-        name, limit, offset,
-    )  # fmt: skip
+    rows = PROMPTS.rows(atlas, study=name, limit=limit, offset=offset)
     predicted = defaultdict(list)
     if rows:
-        sql = (
-            "SELECT prompt, side, rank, token_id, logit, probability FROM study_prediction "
-            "WHERE study = ? AND prompt BETWEEN ? AND ? ORDER BY prompt, side, rank"
-        )
-        for prompt, side, rank, token_id, logit, probability in atlas.rows(sql, name, rows[0][0], rows[-1][0]):
+        predictions = PREDICTIONS.rows(atlas, study=name, first=rows[0][0], last=rows[-1][0])
+        for prompt, side, rank, _, logit, probability, token_id in predictions:
             predicted[prompt].append(StudyPrediction(side, rank, atlas.tokens[token_id], logit, probability))
     prompts = []
-    for prompt, clean, corrupt, clean_ids, corrupt_ids, answer, other, *numbers in rows:
+    for prompt, clean, corrupt, _, _, *numbers, clean_ids, corrupt_ids, answer, other in rows:
         tokens = (atlas.tokens.many(clean_ids), atlas.tokens.many(corrupt_ids))
         pair = (atlas.tokens[answer], atlas.tokens[other])
         prompts.append(StudyPrompt(prompt, clean, corrupt, *tokens, *pair, *numbers, tuple(predicted[prompt])))
@@ -111,23 +141,47 @@ def study_steps(
 
     What is None does not filter.
     """
-    wanted = {"study": name, "kind": kind, "variant": variant, "neuron_id": neuron_id}
-    where = [_STEP.c[column] == value for column, value in wanted.items() if value is not None]
-    columns = [column for column in _STEP.c if column.name != "study"]
-    rows = atlas.select(sa.select(*columns).where(*where).order_by(_STEP.c.kind, *_ORDER).limit(limit).offset(offset))
-    total = atlas.select(sa.select(sa.func.count()).select_from(_STEP).where(*where))[0][0]
-    return Listing(tuple(_step(atlas, tuple(row)) for row in rows), total, offset, limit)
+    filters = {"variant": variant, "neuron_id": neuron_id}
+    statement = steps_statement(name, () if kind is None else (kind,), **filters, limit=limit, offset=offset)
+    where = statement.select.whereclause
+    total = atlas.select(sa.select(sa.func.count()).select_from(_STEP).where(where))[0][0]
+    return Listing(_steps(atlas, statement), total, offset, limit)
 
 
-def steps_of(atlas: Atlas, name: str, kind: str) -> tuple[StudyStep, ...]:
-    """All steps of one kind, ordered as in `study_steps`: not for the kinds that have one for each of many neurons."""
-    return study_steps(atlas, name, kind=kind, limit=1_000_000).rows
+def steps_statement(
+    name: str,
+    kinds: Sequence[str],
+    *,
+    variant: str | None = None,
+    neuron_id: int | None = None,
+    limit: int | None = None,
+    offset: int = 0,
+) -> Composed:
+    """What a study measured, of some kinds; none: of all. What is None does not filter."""
+    s, n = _STEP.c, NAME_TABLE.alias("n").c
+    filters = {"study": name, "variant": variant, "neuron_id": neuron_id}
+    where = [s[column] == value for column, value in filters.items() if value is not None]
+    columns = [s[column] for column in _STEP_COLUMNS]
+    return Composed(
+        sa.select(*columns[:5], n.name.label("neuron"), *columns[5:])
+        .select_from(_STEP.outerjoin(n.name.table, n.neuron_id == s.neuron_id))
+        .where(*where, *([s.kind.in_(kinds)] if kinds else []))
+        .order_by(*_ORDER)
+        .limit(limit)
+        .offset(offset or None)
+    )
 
 
-def _step(atlas: Atlas, row: tuple) -> StudyStep:
-    kind, variant, site, layer, position, neuron_id, *numbers = row
-    neuron = None if neuron_id is None else neuron_ref(atlas, neuron_id)
-    return StudyStep(kind, variant, site, layer, position, neuron, *numbers)
+def steps_of(atlas: Atlas, name: str, *kinds: str) -> tuple[StudyStep, ...]:
+    """All steps of some kinds, ordered as in `study_steps`: not for kinds that have one for each of many neurons."""
+    return _steps(atlas, steps_statement(name, kinds))
+
+
+def _steps(atlas: Atlas, statement: Composed) -> tuple[StudyStep, ...]:
+    return tuple(
+        StudyStep(*place, None if neuron_id is None else neuron_ref(atlas, neuron_id), value, low, high, n_prompts)
+        for *place, _, value, low, high, n_prompts, neuron_id in statement.rows(atlas)
+    )
 
 
 def stands_out(atlas: Atlas, neuron_id: int) -> tuple[StandsOut, ...]:

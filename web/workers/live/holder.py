@@ -5,24 +5,20 @@ from __future__ import annotations
 import json
 import socket
 import struct
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from web.workers import supervisor
 from web.workers.live.job import TEXT, Job
 
 GROUP = "atlas.live"
 """Entry points by which the package that loads models registers itself: `model`, a process's main function, and
 `check`, which raises ImportError where it could not run."""
 
-_BOOT = (
-    "import json,sys; sys.path[:] = json.loads(sys.argv.pop()); from importlib.metadata import entry_points; "
-    f"next(iter(entry_points(group='{GROUP}', name='model'))).load()()"
-)
+_CODE = f"from importlib.metadata import entry_points; next(iter(entry_points(group='{GROUP}', name='model'))).load()()"
 
 _SENDING = 5
 """Seconds in which it must take what is said to it."""
@@ -42,12 +38,8 @@ class Holder:
         self._told = told
         self._connection, theirs = socket.socketpair()
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SENDING, 0))
-        given = json.dumps({"model": json.loads(key), "tokens": tokens})
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _BOOT, given, str(theirs.fileno()), json.dumps(sys.path)],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=[theirs.fileno()],
-            )  # fmt: skip
+            self._process = supervisor.start(_CODE, {"model": json.loads(key), "tokens": tokens}, [theirs.fileno()])
         threading.Thread(target=self._read, daemon=True).start()
 
     @property

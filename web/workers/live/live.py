@@ -5,15 +5,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import select
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
-import threading
-import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -22,11 +19,13 @@ from typing import Any
 from atlas import Atlas
 from atlas.cli.main import MissingExtraError
 from atlas.topics.live import ModelWanted, StudyWanted
+from web.workers import supervisor
 from web.workers.live.errors import LiveBusy, LiveUnavailable, error_of
 from web.workers.live.holder import GROUP
 from web.workers.live.options import LiveOptions, places_of
+from web.workers.supervisor import NoAnswerError, Supervisor
 
-_BOOT = "import json,sys; sys.path[:] = json.loads(sys.argv.pop()); from web.workers.live.desk import main; main()"
+_CODE = "from web.workers.live.desk import main; main()"
 _SLACK = 10.0
 """Seconds that the desk may be late."""
 
@@ -51,23 +50,16 @@ class Status:
     """What was asked: the prompts, both tokens, and the command line that would record it."""
 
 
-class Live:
+class Live(Supervisor):
     """The models of a site, shared by every process forked after it was made. Nothing runs before somebody asks."""
 
     def __init__(self, options: LiveOptions) -> None:
+        super().__init__(places_of(options))
         self.options = options
         self._folder = Path(tempfile.mkdtemp(prefix="atlas-live-"))
         self._owner = os.getpid()
         # Whoever is of the site holds the second; the desk reads the first, to its end.
         self._life = os.pipe()
-        self._places = threading.BoundedSemaphore(places_of(options))
-        self._started: list[subprocess.Popen] = []
-        self._lock = threading.Lock()
-
-    @property
-    def places(self) -> int:
-        """Threads of one process that may wait for answers."""
-        return places_of(self.options)
 
     def wanted(self, atlas: Atlas) -> dict[str, Any]:
         """The model of an atlas."""
@@ -104,40 +96,28 @@ class Live:
             for end in self._life:
                 os.close(end)
             self._life = ()
-            for process in self._started:
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(5)
+            self._wait(5)
             if self._owner == os.getpid():
                 shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _ask(self, said: dict[str, Any], seconds: float, client: socket.socket | None = None) -> Any:
-        if not self._places.acquire(blocking=False):
-            raise LiveBusy("Too many live questions wait here; try again soon.")
+    def _ask(self, question: dict[str, Any], seconds: float, client: socket.socket | None = None) -> Any:
         try:
-            with self._connected() as connection:
-                connection.sendall(json.dumps(said).encode() + b"\n")
-                answer = json.loads(_received(connection, seconds, client) or "null")
+            answer = json.loads(self._exchange(question, seconds, client, _line))
+        except NoAnswerError as error:
+            if error.why == "place":
+                raise LiveBusy("Too many live questions wait here; try again soon.") from None
+            raise LiveUnavailable("The process that keeps the queue did not answer; try again in a moment.") from None
         except (OSError, ValueError) as error:
             raise LiveUnavailable("The process that keeps the queue is gone; try again in a moment.") from error
-        finally:
-            self._places.release()
-        if answer is None:
-            raise LiveUnavailable("The process that keeps the queue did not answer; try again in a moment.")
         if "error" in answer:
             raise error_of(answer["error"])
         return answer["answer"]
 
-    def _connected(self) -> socket.socket:
-        """A connection to the desk, which is started if it is not there: by one process, whoever else wants it too."""
-        try:
-            return self._connect()
-        except OSError:
-            with self._lock, open(self._folder / "lock", "w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                with suppress(OSError):
-                    return self._connect()
-                self._start()
-                return self._connect()
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with open(self._folder / "lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def _connect(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX)
@@ -148,20 +128,18 @@ class Live:
             raise
         return connection
 
-    def _start(self) -> None:
+    def _start(self) -> subprocess.Popen:
         address = self._folder / "desk"
         address.unlink(missing_ok=True)
         told = {"options": asdict(replace(self.options, load={})), "folder": str(self._folder)}
         with socket.socket(socket.AF_UNIX) as server:
             server.bind(str(address))
             server.listen(64)
-            descriptors = [server.fileno(), self._life[0]]
-            self._started.append(
-                subprocess.Popen(
-                    [sys.executable, "-c", _BOOT, json.dumps(told), *map(str, descriptors), json.dumps(sys.path)],
-                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=descriptors, start_new_session=True,
-                )
-            )  # fmt: skip
+            return supervisor.start(_CODE, told, [server.fileno(), self._life[0]], start_new_session=True)
+
+
+def _line(received: bytearray) -> bytes | None:
+    return bytes(received) if received.endswith(b"\n") else None
 
 
 def check_installed() -> None:
@@ -178,20 +156,3 @@ def check_installed() -> None:
             f"`atlas serve --live` needs libraries that are not installed{why}. "
             "Install them: pip install 'neuron-atlas[ingest]'"
         ) from error
-
-
-def _received(connection: socket.socket, seconds: float, client: socket.socket | None) -> bytes:
-    """A line; empty if the other end is closed, the visitor leaves, or the time is up."""
-    poll, received, until = select.poll(), bytearray(), time.monotonic() + seconds
-    poll.register(connection, select.POLLIN)
-    if client is not None:
-        poll.register(client, getattr(select, "POLLRDHUP", select.POLLHUP))
-    while (left := until - time.monotonic()) > 0:
-        for descriptor, _ in poll.poll(left * 1000):
-            if client is not None and descriptor == client.fileno():
-                return b""
-            piece = connection.recv(1 << 16)
-            received += piece
-            if not piece or received.endswith(b"\n"):
-                return bytes(received)
-    return b""

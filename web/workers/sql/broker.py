@@ -1,6 +1,6 @@
 """The small process that all queries pass: it forks workers in advance, gives each one query, and ends it in time.
 
-Started by `host.py` with nothing but this program's code in it: it has one thread, opens no database and reads
+Started by `console.py` with nothing but this program's code in it: it has one thread, opens no database and reads
 nothing that a visitor wrote. It ends when the last process of the site that could ask it is gone, and its workers end
 with it.
 """
@@ -24,10 +24,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from web.workers.sql import layers, wire, worker
-from web.workers.sql.job import FIRST_FILE, Job, Served
+from web.workers.sql.job import Job, Served
 from web.workers.sql.limits import GRACE, STARTING, TURNED_AWAY, Limits
 
 _CONTROL = 3
+_SIGNALS = [signal.Signals[f"SIG{name}"] for name in ["HUP", "INT", "TERM", "CHLD", "ALRM", "USR1", "USR2"]]
+"""Whatever the server was told to do at these, the broker and its workers do what a process does."""
+
 _UTC = zoneinfo.ZoneInfo("UTC")
 """The one zone that workers need: read here, since they can read no file, and kept, so that `zoneinfo` finds it."""
 
@@ -251,9 +254,14 @@ class Broker:
 
 
 def main() -> None:
-    """Serve the atlases named by the arguments, over the descriptor that the site left open."""
-    told = json.loads(sys.argv[1])
-    os.closerange(FIRST_FILE + len(told["files"]) + 1, os.sysconf("SC_OPEN_MAX"))
+    """Serve the atlases. Arguments: which, and how, as JSON; descriptors of the control and of the held files."""
+    told, descriptors = json.loads(sys.argv[1]), [int(number) for number in sys.argv[2:]]
+    for number, descriptor in enumerate(descriptors, _CONTROL):  # the files' own numbers are above all of these
+        os.dup2(descriptor, number)
+    os.closerange(_CONTROL + len(descriptors), os.sysconf("SC_OPEN_MAX"))
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
     # Workers close what they need not, number by number: let there be few.
     resource.setrlimit(resource.RLIMIT_NOFILE, (_DESCRIPTORS, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     # Ctrl-C is for the site, which then leaves, which ends this. No session of its own: Linux shares the processor

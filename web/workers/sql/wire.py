@@ -1,13 +1,12 @@
 """What passes between the web process, the broker and a worker: file descriptors, one-byte verdicts and frames.
 
 A request is a connection (one end of a socket pair) that the web process hands to the broker, and the broker to a
-worker. On it the web process writes the query as JSON and closes its writing side; the worker writes one frame. Where
-no frame comes the broker writes a verdict instead, always as the last byte.
+worker. On it the web process writes the query as a line of JSON; the worker writes one frame. Where no frame comes the
+broker writes a verdict instead, always as the last byte.
 """
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 
@@ -24,10 +23,9 @@ _LENGTH = struct.Struct("<Q")
 _TURN = struct.Struct("<cd")
 
 
-def send_request(control: int, kind: bytes, atlas: int, connection: int) -> None:
+def send_request(control: socket.socket, kind: bytes, atlas: int, connection: int) -> None:
     """Hand a connection to the broker, for the atlas of that number."""
-    with socket.socket(fileno=os.dup(control)) as channel:
-        socket.send_fds(channel, [kind + bytes([atlas])], [connection])
+    socket.send_fds(control, [kind + bytes([atlas])], [connection])
 
 
 def receive_request(control: socket.socket) -> tuple[bytes, int, int] | None:

@@ -145,7 +145,7 @@ def _received(connection: int, longest: int) -> dict[str, Any]:
     """The query, once the web process has written all of it."""
     data = bytearray()
     # JSON may need six characters for one; the statement's own length is checked by the gate.
-    while len(data) <= 8 * longest + 1000 and (piece := os.read(connection, 1 << 16)):
+    while not data.endswith(b"\n") and len(data) <= 8 * longest + 1000 and (piece := os.read(connection, 1 << 16)):
         data += piece
     return json.loads(data)
 
