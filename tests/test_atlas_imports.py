@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -73,3 +74,27 @@ def test_the_help_of_the_command_line_loads_no_flask_for_reading():
     code = "import sys, atlas.cli.commands; print('flask' in sys.modules, 'altair' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.split() == ["False", "False"]
+
+
+def test_the_map_is_of_the_folders_there_are():
+    text = (ROOT / "docs" / "how-it-works.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w./]+)` \| (.+) \|(?: `([\w.]+)`)? \|$", text, re.MULTILINE)
+    folders = {
+        f"{file.parent.relative_to(ROOT)}/"
+        for package in ("atlas", "ingest", "web", "docs", "benchmarks", "tests")
+        for file in (ROOT / package).rglob("*")
+        if file.suffix in {".py", ".html", ".js"} and file.name not in ("__init__.py", "__main__.py", "errors.py")
+    }
+    assert {where for where, _, _ in rows} == folders | {"schema.sql"}
+    assert [first for where, _, first in rows if first and not (ROOT / where / first).is_file()] == []
+
+
+def test_packages_re_export_nothing():
+    """But for the names of `atlas` and `web.create_app`, which are for other programs."""
+    exporting = {
+        str(file.relative_to(ROOT))
+        for package in FORBIDDEN
+        for file in (ROOT / package).rglob("__init__.py")
+        if any(isinstance(node, ast.ImportFrom) for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    }
+    assert exporting <= {"atlas/__init__.py", "web/__init__.py", "atlas/api/__init__.py", "atlas/glossary/__init__.py"}
