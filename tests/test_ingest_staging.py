@@ -17,6 +17,7 @@ from ingest.activations.reader import Reader
 from ingest.activations.statistic import Plan, StreamSettings
 from ingest.model.forward import LeanModel
 from ingest.model.load import load_model
+from ingest.process.compiled import match_threads
 from ingest.process.prefetch import prefetched
 from ingest.texts.tokens import Text, TextBatch, batches
 from tests import tiny
@@ -27,6 +28,7 @@ VOCAB = 250
 
 @pytest.fixture(scope="module", params=["llama", "gpt2"])
 def lean(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LeanModel:
+    match_threads()  # As a run does: otherwise the first compiled loop changes torch's threads, and rounding with them.
     save = {"llama": tiny.save_llama, "gpt2": tiny.save_gpt2}[request.param]
     return LeanModel(load_model(str(save(tmp_path_factory.mktemp(request.param) / "model"))), CPU, torch.float32)
 
