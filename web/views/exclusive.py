@@ -15,7 +15,7 @@ from atlas.records import Listing
 from web import urls
 from web.exports import csv_answer
 from web.page import AtlasPage, atlas_fields, doc, find_atlas, page
-from web.ranking import PER_PAGE, Ranking, read_ranking
+from web.ranking import read_ranking
 from web.urls import AtlasRef
 
 blueprint = Blueprint("exclusive", __name__)
@@ -48,11 +48,6 @@ class ExclusivePage(AtlasPage):
     panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
 
-def _found(atlas: Atlas, ranking: Ranking, limit: int, offset: int) -> Listing:
-    order = {"sort": ranking.sort, "descending": ranking.descending}
-    return queries.token_exclusivities(atlas, ranking.where, **order, limit=limit, offset=offset)
-
-
 @page(blueprint, "/<atlas:ref>/exclusive", "exclusive.html")
 def exclusive(atlas: Atlas) -> ExclusivePage:
     """Tokens by neuron gap."""
@@ -65,19 +60,10 @@ def exclusive(atlas: Atlas) -> ExclusivePage:
         parameters=ranking.parameters,
         sort=ranking.sort,
         order=ranking.order,
-        tokens=_found(atlas, ranking, PER_PAGE, ranking.offset),
+        tokens=queries.token_exclusivities(atlas, ranking.where, **ranking.shown),
         page=ranking.page,
         definitions=queries.column_comments(atlas, "token_exclusivity"),
-        panels={
-            "tokens": ranked_tokens(
-                atlas,
-                ranking.where,
-                sort=ranking.sort,
-                descending=ranking.descending,
-                limit=PER_PAGE,
-                offset=ranking.offset,
-            ).shown()
-        },
+        panels={"tokens": ranked_tokens(atlas, ranking.where, **ranking.shown).shown()},
     )
 
 
@@ -89,7 +75,7 @@ def exclusive_csv(ref: AtlasRef) -> Response:
 
     def rows() -> Iterator[tuple]:
         for offset in count(0, _CHUNK):
-            listing = _found(atlas, ranking, _CHUNK, offset)
+            listing = queries.token_exclusivities(atlas, ranking.where, **ranking.rows(_CHUNK, offset))
             for t in listing.rows:
                 yield (
                     t.token.text, t.token.token_id, t.neuron.name, t.neuron.neuron_id,

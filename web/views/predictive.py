@@ -16,7 +16,7 @@ from atlas.records import Bound, Listing, MetricFilter
 from web import urls
 from web.exports import csv_answer
 from web.page import AtlasPage, atlas_fields, doc, find_atlas, page, query_choice
-from web.ranking import PER_PAGE, Ranking, read_ranking
+from web.ranking import Ranking, read_ranking
 from web.urls import AtlasRef
 
 blueprint = Blueprint("predictive", __name__)
@@ -69,10 +69,6 @@ class _Asked:
     ranking: Ranking
     parameters: dict[str, Any]
 
-    def found(self, atlas: Atlas, limit: int, offset: int) -> Listing:
-        order = {"sort": self.ranking.sort, "descending": self.ranking.descending}
-        return queries.ranked_metrics(atlas, self.where, **order, limit=limit, offset=offset)
-
 
 def _read(atlas: Atlas) -> _Asked:
     outcome = query_choice("outcome", ("predicted", "actual"), "predicted")
@@ -114,17 +110,12 @@ def predictive(atlas: Atlas) -> PredictivePage:
         parameters=asked.parameters,
         sort=ranking.sort,
         order=ranking.order,
-        pairs=asked.found(atlas, PER_PAGE, ranking.offset),
+        pairs=queries.ranked_metrics(atlas, asked.where, **ranking.shown),
         page=ranking.page,
         columns=tuple((f"{name}_{asked.outcome}", name.replace("_", " ")) for name in SHOWN),
         definitions=queries.column_comments(atlas, "pair_metric"),
-        panels={
-            "pairs": ranked_statement(
-                atlas, asked.where, sort=ranking.sort, descending=ranking.descending,
-                limit=PER_PAGE, offset=ranking.offset,
-            ).shown()
-        },
-    )  # fmt: skip
+        panels={"pairs": ranked_statement(atlas, asked.where, **ranking.shown).shown()},
+    )
 
 
 @blueprint.get("/<atlas:ref>/predictive.csv")
@@ -135,7 +126,7 @@ def predictive_csv(ref: AtlasRef) -> Response:
 
     def rows() -> Iterator[tuple]:
         for offset in count(0, _CHUNK):
-            listing = asked.found(atlas, _CHUNK, offset)
+            listing = queries.ranked_metrics(atlas, asked.where, **asked.ranking.rows(_CHUNK, offset))
             for pair in listing.rows:
                 head = (pair.neuron.name, pair.neuron.neuron_id, pair.token.text, pair.token.token_id, pair.side,
                         pair.congruence, ",".join(pair.sources))  # fmt: skip
