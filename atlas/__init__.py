@@ -4,17 +4,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from atlas.client import bridge, open
-    from atlas.db import Atlas, open_atlas
-    from atlas.errors import AtlasError
+    from atlas.client.opened import bridge
+    from atlas.client.opened import open_any as open
+    from atlas.core.db import Atlas, open_atlas
+    from atlas.core.errors import AtlasError
+
 
 __all__ = ["Atlas", "AtlasError", "bridge", "open", "open_atlas"]
 
-_PLACES = {"Atlas": "db", "AtlasError": "errors", "bridge": "client", "open": "client", "open_atlas": "db"}
+_PLACES = {
+    "Atlas": ("core.db", "Atlas"),
+    "AtlasError": ("core.errors", "AtlasError"),
+    "bridge": ("client.opened", "bridge"),
+    "open": ("client.opened", "open_any"),
+    "open_atlas": ("core.db", "open_atlas"),
+}
 
 
 def __getattr__(name: str) -> Any:
-    """What this package offers, imported when it is wanted: a worker of the sandbox wants `atlas.parameters` alone."""
+    """What this package offers, imported when it is wanted: a worker of the sandbox wants `atlas.core.sql_text` alone."""
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+    module, attribute = _PLACES[name]
+    return getattr(import_module(f"{__name__}.{module}"), attribute)

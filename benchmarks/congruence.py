@@ -25,11 +25,11 @@ from dataclasses import dataclass, field
 
 import torch
 
-from ingest.congruence import CpuSearch, RankedList
-from ingest.congruence.cpu import TOKEN_TILE
-from ingest.model import load_model
-from ingest.source import BUILTIN
-from ingest.weights import layer_weights, read_readout
+from ingest.congruence.cpu import TOKEN_TILE, CpuSearch
+from ingest.congruence.ranked import RankedList
+from ingest.model.load import load_model
+from ingest.model.source import BUILTIN
+from ingest.model.weights import layer_weights, read_readout
 
 TOPK_ROWS, SORT_ROWS = 768, 64
 CHECKED = 16

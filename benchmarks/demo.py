@@ -21,8 +21,8 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from atlas import open_atlas
-from atlas.errors import AtlasError
-from ingest.embedded import WIKIPEDIA_PACKAGE
+from atlas.core.errors import AtlasError
+from ingest.texts.embedded import WIKIPEDIA_PACKAGE
 
 ATLAS = (str(Path(sys.executable).with_name("atlas")),)
 SLUG = "smollm2-135m"

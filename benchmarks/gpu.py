@@ -21,22 +21,24 @@ from itertools import islice
 import numpy as np
 import torch
 
-from atlas.bins import N_BINS
+from atlas.core.bins import N_BINS
 from benchmarks.syncs import SyncWatch
-from ingest.accumulators.statistic import Plan, StreamSettings
-from ingest.dataset import open_dataset
-from ingest.device import choose_device, choose_dtype
-from ingest.lean import LeanModel
-from ingest.model import LoadedModel, load_model
-from ingest.pairs import candidate_pairs, exclusive_pairs
-from ingest.prefetch import prefetched
-from ingest.reduction import LayerSums, Runs, layer_reducer
-from ingest.reduction.exact import LIMBS
-from ingest.session import alone
-from ingest.stream import Reader
-from ingest.tokens import TextBatch, TextReport, batches, bos_for, iter_texts
-from ingest.weight_phase import WeightResult, run_weight_phase
-from ingest.weights import layer_weights, read_readout
+from ingest.activations.reader import Reader
+from ingest.activations.reduction.choice import layer_reducer
+from ingest.activations.reduction.exact import LIMBS
+from ingest.activations.reduction.reference import LayerSums, Runs
+from ingest.activations.statistic import Plan, StreamSettings
+from ingest.congruence.pairs import candidate_pairs, exclusive_pairs
+from ingest.congruence.phase import WeightResult, run_weight_phase
+from ingest.model.forward import LeanModel
+from ingest.model.load import LoadedModel, load_model
+from ingest.model.weights import layer_weights, read_readout
+from ingest.process.device import choose_device, choose_dtype
+from ingest.process.prefetch import prefetched
+from ingest.run.session import alone
+from ingest.texts.dataset import open_dataset
+from ingest.texts.progress import TextReport
+from ingest.texts.tokens import TextBatch, batches, bos_for, iter_texts
 
 _TILE = 8192
 

@@ -21,18 +21,18 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from atlas.families import family_ids
-from atlas.metrics.arrow import CELLS_SQL, HISTOGRAM_SQL, NEURONS_EACH, PAIRS_SQL, metrics_of
+from atlas.topics.family import family_ids
+from atlas.topics.pair_metric.arrow import CELLS_SQL, HISTOGRAM_SQL, NEURONS_EACH, PAIRS_SQL, metrics_of
 from benchmarks.stream import CPU, python_docs, random_pairs
-from ingest.accumulators.statistic import Plan, StreamSettings
-from ingest.checks import bytes_per_table
-from ingest.families import NeuronFamilies
-from ingest.lean import LeanModel
-from ingest.model import LoadedModel, load_model
-from ingest.source import BUILTIN
-from ingest.stream import Reader
-from ingest.tokens import TextBatch
-from ingest.vocabulary import read_vocabulary
+from ingest.activations.reader import Reader
+from ingest.activations.statistic import Plan, StreamSettings
+from ingest.congruence.pairs import NeuronFamilies
+from ingest.file.checks import bytes_per_table
+from ingest.model.forward import LeanModel
+from ingest.model.load import LoadedModel, load_model
+from ingest.model.source import BUILTIN
+from ingest.model.vocabulary import read_vocabulary
+from ingest.texts.tokens import TextBatch
 
 ADDED = ("pair_metric", "family_histogram", "token_family", "sign_case", "pair_effect", "study", "study_step")
 

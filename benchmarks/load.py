@@ -37,8 +37,8 @@ import duckdb
 from atlas import open_atlas
 from benchmarks import load_memory
 from benchmarks.load_clients import Asked, Target, attack, clients, visit
-from web.memory import read_memory
-from web.sandbox.limits import LATEST
+from web.server.memory import read_memory
+from web.workers.sql.limits import LATEST
 
 PAGE_P95, GROWTH = 0.3, 50
 """Promises: seconds of the 95th percentile of pages beside hostile clients; MiB that a web process grows by."""
@@ -62,13 +62,13 @@ def resident(pid: int) -> float:
 def web_processes(server: int) -> list[int]:
     """The processes that answer: children of the server that are no broker."""
     children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
-    return [int(pid) for pid in children if b"web.sandbox.broker" not in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [int(pid) for pid in children if b"web.workers.sql.broker" not in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 @contextmanager
 def serving(path: Path, options: list[str]) -> Iterator[tuple[subprocess.Popen, Target]]:
     """`atlas serve`, and how to reach it."""
-    code = "from web.command import serve; serve()"
+    code = "from web.server.command import serve; serve()"
     arguments = [str(path), "--port", "0", "--sql-seconds", str(SQL_SECONDS), *options]
     with subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -21,10 +21,11 @@ from urllib.parse import quote, urlencode
 
 import psutil
 
-from atlas import Atlas, queries
-from atlas.export import table_names
+from atlas import Atlas
+from atlas.export.source import table_names
+from atlas.topics.study.study import list_studies
 from benchmarks.load_clients import _HONEST, TIMEOUT, Target
-from web.app import create_app
+from web.site.app import create_app
 from web.views.embed import NEURON_PANELS, TOKEN_PANELS
 
 MOST_READ = 8 << 20
@@ -47,7 +48,7 @@ class Pages:
 
     def __init__(self, path: Path, atlas: Atlas) -> None:
         self._atlas, self._info = atlas, atlas.info
-        self._studies = [study.name for study in queries.studies(atlas)] or ["none"]
+        self._studies = [study.name for study in list_studies(atlas)] or ["none"]
         self._tables = table_names(atlas)
         rules = kinds(path)
         self._charts: dict[str, set[str]] = defaultdict(set)
@@ -127,7 +128,7 @@ def held(server: int) -> dict[int, tuple[str, float]]:
     for process in with_children:
         try:
             text = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
-            broker = "web.sandbox.broker" in " ".join(process.cmdline())
+            broker = "web.workers.sql.broker" in " ".join(process.cmdline())
             parent = process.ppid()
         except (OSError, psutil.Error):
             continue  # it ended meanwhile

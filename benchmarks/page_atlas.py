@@ -6,12 +6,12 @@ from pathlib import Path
 
 import duckdb
 
-from atlas.schema import SCHEMA_VERSION
+from atlas.core.schema import SCHEMA_VERSION
 from benchmarks.shape import Shape
 from benchmarks.synthetic import atlas_columns, finished_run
-from ingest.checks import check_file
-from ingest.load import write_texts, write_weights
-from ingest.writer import AtlasWriter
+from ingest.file.checks import check_file
+from ingest.file.load import write_texts, write_weights
+from ingest.file.writer import AtlasWriter
 
 
 def made_up_atlas(path: Path, shape: Shape) -> bool:

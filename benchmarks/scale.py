@@ -23,8 +23,8 @@ from rich.console import Console
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from ingest.build import BuildReport, build
-from ingest.settings import Settings
+from ingest.process.settings import Settings
+from ingest.run.build import BuildReport, build
 
 
 @dataclass(frozen=True)

@@ -29,18 +29,18 @@ import torch
 from tokenizers import Tokenizer, models
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from atlas.bins import N_BINS
-from ingest.accumulators.statistic import Plan, StreamSettings
-from ingest.binning import bin_of
-from ingest.cursor import Cursor
-from ingest.dataset import open_dataset
-from ingest.device import DTYPES
-from ingest.lean import LeanModel
-from ingest.model import LoadedModel, bridge_for, describe, load_model
-from ingest.reduction.exact import central_moments
-from ingest.source import BUILTIN
-from ingest.stream import Reader
-from ingest.tokens import Text, TextBatch, TextReport, batches, bos_for, iter_texts
+from atlas.core.bins import N_BINS
+from ingest.activations.binning import bin_of
+from ingest.activations.reader import Reader
+from ingest.activations.reduction.exact import central_moments
+from ingest.activations.statistic import Plan, StreamSettings
+from ingest.model.forward import LeanModel
+from ingest.model.load import LoadedModel, bridge_for, describe, load_model
+from ingest.model.source import BUILTIN
+from ingest.process.device import DTYPES
+from ingest.texts.dataset import open_dataset
+from ingest.texts.progress import Cursor, TextReport
+from ingest.texts.tokens import Text, TextBatch, batches, bos_for, iter_texts
 
 CPU = torch.device("cpu")
 CONTEXT, TOKENS = 128, 4096

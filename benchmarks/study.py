@@ -26,11 +26,12 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ingest.model import load_model
-from ingest.source import BUILTIN
-from ingest.study import PromptPair, StudyModel, tokenise_pair
+from ingest.model.load import load_model
+from ingest.model.source import BUILTIN
 from ingest.study.patching import patch_neurons
+from ingest.study.prompts import PromptPair, tokenise_pair
 from ingest.study.runs import Batches, PairRuns
+from ingest.study.study_model import StudyModel
 
 PROMPT = "I climbed up the pear tree and picked a pear. I climbed up the {} tree and picked"
 PAIR = PromptPair(PROMPT.format("apple"), PROMPT.format("lemon"), " an", " a")

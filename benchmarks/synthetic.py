@@ -15,17 +15,23 @@ import duckdb
 import numpy as np
 import torch
 
-from atlas.names import neuron_name
-from atlas.schema import SCHEMA_VERSION, schema_sql
+from atlas.core.names import neuron_name
+from atlas.core.schema import SCHEMA_VERSION, schema_sql
 from benchmarks.shape import CONTEXT, N_POSITIONS, TOP, WINDOW, Shape, distinct, normal
 from benchmarks.synthetic_reader import made_up_reader
-from ingest.congruence import Congruence, RankedList
-from ingest.families import NeuronFamilies, no_families
-from ingest.pairs import CandidatePairs, ExclusivePairs, candidate_pairs, exclusive_pairs
-from ingest.settings import Settings
-from ingest.vocabulary import Vocabulary
-from ingest.weight_phase import INPUT_TOKENS
-from ingest.weights import LayerWeights, Readout
+from ingest.congruence.pairs import (
+    CandidatePairs,
+    ExclusivePairs,
+    NeuronFamilies,
+    candidate_pairs,
+    exclusive_pairs,
+    no_families,
+)
+from ingest.congruence.phase import INPUT_TOKENS
+from ingest.congruence.ranked import Congruence, RankedList
+from ingest.model.vocabulary import Vocabulary
+from ingest.model.weights import LayerWeights, Readout
+from ingest.process.settings import Settings
 
 _ANYTHING = {
     "VARCHAR": "synthetic", "JSON": "{}", "INTEGER": 1, "BIGINT": 1, "BOOLEAN": False, "FLOAT[]": [0.0],
@@ -36,7 +42,7 @@ _SYLLABLES = [consonant + vowel for consonant in "bdfghjklmnprst" for vowel in "
 
 @dataclass(frozen=True)
 class Finished:
-    """The run, what its weights say (an `ingest.load.Found`), and what its reader has read."""
+    """The run, what its weights say (an `ingest.file.load.Found`), and what its reader has read."""
 
     run: SimpleNamespace
     weights: SimpleNamespace

@@ -7,18 +7,18 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from atlas.bins import N_BINS, ZERO_BIN
+from atlas.core.bins import N_BINS, ZERO_BIN
 from benchmarks.shape import CONTEXT, N_POSITIONS, TOP, WINDOW, Shape, distinct, normal
-from ingest.accumulators.activations import ActivationStatistics
-from ingest.accumulators.counts import TokenCounts
-from ingest.accumulators.example_kinds import INTERVAL_EXAMPLES, N_INTERVALS, Examples
-from ingest.accumulators.examples import ExampleLists
-from ingest.accumulators.predictions import FamilyHistogram, PredictionHistogram
-from ingest.pairs import CandidatePairs
-from ingest.reduction.exact import LIMB_BITS
-from ingest.reduction.reference import reduce_layer
-from ingest.texts import TextStore
-from ingest.tokens import Text
+from ingest.activations.counts import TokenCounts
+from ingest.activations.example_kinds import INTERVAL_EXAMPLES, N_INTERVALS, Examples
+from ingest.activations.examples import ExampleLists
+from ingest.activations.predictions import FamilyHistogram, PredictionHistogram
+from ingest.activations.reduction.exact import LIMB_BITS
+from ingest.activations.reduction.reference import reduce_layer
+from ingest.activations.statistics import ActivationStatistics
+from ingest.activations.text_store import TextStore
+from ingest.congruence.pairs import CandidatePairs
+from ingest.texts.tokens import Text
 
 
 def made_up_reader(rng: np.random.Generator, shape: Shape, pairs: CandidatePairs) -> SimpleNamespace:

@@ -23,12 +23,12 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from atlas.schema import STORAGE_VERSION, schema_sql
+from atlas.core.schema import STORAGE_VERSION, schema_sql
 from benchmarks.shape import Shape
 from benchmarks.synthetic import Finished, atlas_columns, finished_run, middle_neuron
-from ingest.checks import bytes_per_table, check_file
-from ingest.load import write_texts, write_weights
-from ingest.writer import AtlasWriter, Columns
+from ingest.file.checks import bytes_per_table, check_file
+from ingest.file.load import write_texts, write_weights
+from ingest.file.writer import AtlasWriter, Columns
 
 NARROW = ("neuron_token", "token_neuron", "neuron_input_token", "activation_histogram", "candidate_pair")
 NARROW += ("prediction_histogram",)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from atlas.api import CALLS, Call, Declared, Schemas
+from atlas.api.schema import Schemas
+from atlas.core.call import CALLS, Call, Declared
 from docs.reference import NOTE
 
 _START = """# The API and the Python client

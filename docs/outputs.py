@@ -9,7 +9,7 @@ from pathlib import Path
 
 import duckdb
 
-from atlas.display import show_number, show_token
+from atlas.core.display import show_number, show_token
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "demo.duckdb"

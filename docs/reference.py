@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import click
 import duckdb
 
-from atlas.cli import main
-from atlas.schema import schema_sql
+from atlas.cli.main import main
+from atlas.core.schema import schema_sql
 
 NOTE = "<!-- Written by `make docs`; edit {source} instead. -->\n"
 _WIDTH = 7919

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from atlas.cli import main
+from atlas.cli.main import main
 
 if __name__ == "__main__":
     sys.argv[1:1] = ["ingest"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from atlas.errors import AtlasError
+from atlas.core.errors import AtlasError
 
 
 class ModelError(AtlasError):

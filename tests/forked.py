@@ -25,11 +25,11 @@ def _run(settings: dict[str, Any], environment: dict[str, str], log: str, share:
     os.dup2(sys.stderr.fileno(), 2)
     from rich.console import Console
 
-    from atlas.errors import AtlasError
-    from ingest import publish
-    from ingest.build import build
-    from ingest.settings import Settings
-    from ingest.stop import Stop
+    from atlas.core.errors import AtlasError
+    from ingest.process.settings import Settings
+    from ingest.process.stop import Stop
+    from ingest.run import publish
+    from ingest.run.build import build
 
     if share is not None:
         publish.SHARE = share

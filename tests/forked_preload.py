@@ -12,6 +12,6 @@ import transformers.models.auto.modeling_auto
 import transformers.models.gpt2.modeling_gpt2
 import transformers.models.llama.modeling_llama  # noqa: F401
 
-from ingest import build  # noqa: F401
+from ingest.run import build  # noqa: F401
 
 torch.set_num_threads(1)

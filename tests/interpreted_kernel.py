@@ -12,8 +12,8 @@ os.environ["TRITON_INTERPRET"] = "1"
 
 import torch
 
-from ingest.reduction import triton_kernel, trust
-from ingest.reduction.reference import LayerSums, Runs
+from ingest.activations.reduction import triton_kernel, trust
+from ingest.activations.reduction.reference import LayerSums, Runs
 
 CPU = torch.device("cpu")
 

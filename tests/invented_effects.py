@@ -11,7 +11,7 @@ import pyarrow as pa
 
 def with_effects(atlas: Path, out: Path, n: int = 12) -> Path:
     """Write the copy: effects of the first candidate pairs that have a metric, and of some that have none."""
-    from ingest.extend import extend_atlas
+    from ingest.file.append import extend_atlas
 
     with duckdb.connect(str(atlas), read_only=True) as connection:
         pairs = connection.execute(

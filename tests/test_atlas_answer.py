@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from atlas.answer.asking import Answer, answer
-from atlas.answer.parquet import parquet
-from atlas.answer.shapes import iso
-from atlas.answer.texts import csv
-from atlas.parameters import statements
+from atlas.core.answer.asking import Answer, answer
+from atlas.core.answer.parquet import parquet
+from atlas.core.answer.shapes import iso
+from atlas.core.answer.texts import csv
+from atlas.core.sql_text import statements
 from tests.answer_types import known
 
 

@@ -15,16 +15,16 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from atlas import cli
-from atlas.schema import SCHEMA_VERSION
-from atlas.terminal import sparkline
+from atlas.cli import main as cli
+from atlas.cli.terminal import sparkline
+from atlas.core.schema import SCHEMA_VERSION
 
 
 @pytest.fixture
 def atlas(monkeypatch):
     """Run `atlas` with arguments; only this package's commands and whatever a test adds are registered."""
     points = {
-        name: EntryPoint(name, f"atlas.commands:{name}", "atlas.commands")
+        name: EntryPoint(name, f"atlas.cli.commands:{name}", "atlas.cli.commands")
         for name in ("info", "show", "sql", "upgrade")
     }
 
@@ -47,18 +47,18 @@ def test_the_program_registers_its_commands():
 
     registered = {point.name: point.value for point in entry_points(group="atlas.commands")}
     assert {"info", "show", "sql", "upgrade", "ingest", "merge", "serve"} <= set(registered)
-    assert registered["serve"] == "web.command:serve"
+    assert registered["serve"] == "web.server.command:serve"
 
 
 def test_help_names_a_command_whose_libraries_are_missing(atlas):
-    point = EntryPoint("ingest", "ingest.no_such_module:ingest", "atlas.commands")
+    point = EntryPoint("ingest", "ingest.no_such_module:ingest", "atlas.cli.commands")
     result = atlas("--help", extra=[point])
     assert result.exit_code == 0
     assert "(not installed: pip install 'neuron-atlas[ingest]')" in result.output
 
 
 def test_a_command_whose_libraries_are_missing_says_what_to_install(atlas):
-    point = EntryPoint("ingest", "ingest.no_such_module:ingest", "atlas.commands")
+    point = EntryPoint("ingest", "ingest.no_such_module:ingest", "atlas.cli.commands")
     result = atlas("ingest", "--model", "x", extra=[point])
     assert result.exit_code == 1
     assert (
@@ -87,7 +87,7 @@ def test_an_interrupt_is_status_130(atlas, monkeypatch, tiny_llama_atlas):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "waiting", wait, raising=False)
-    result = atlas("wait", extra=[EntryPoint("wait", "atlas.cli:waiting", "atlas.commands")])
+    result = atlas("wait", extra=[EntryPoint("wait", "atlas.cli.main:waiting", "atlas.cli.commands")])
     assert result.exit_code == 130
     assert "Interrupted." in result.stderr
 
@@ -236,7 +236,7 @@ def test_upgrade(atlas, tiny_llama_atlas, tmp_path, monkeypatch):
     old, next_one = tmp_path / "old.duckdb", SCHEMA_VERSION + 1
     said = f"in schema version {next_one} from {old}"
     shutil.copy(tiny_llama_atlas, old)
-    for module in ("schema", "upgrade", "db", "commands"):
+    for module in ("core.schema", "core.upgrade", "core.db", "cli.commands"):
         monkeypatch.setattr(f"atlas.{module}.SCHEMA_VERSION", next_one)
     refused = atlas("info", old)
     assert refused.exit_code == 1

@@ -11,9 +11,10 @@ import duckdb
 import pytest
 
 import atlas
-from atlas.api import CALLS, Page
-from atlas.client import CurveRecords, OpenAtlas, Pages, Records
-from atlas.errors import (
+from atlas.client.opened import OpenAtlas
+from atlas.client.records import CurveRecords, Pages, Records
+from atlas.core.call import CALLS, Page
+from atlas.core.errors import (
     AtlasError,
     NeuronNameError,
     NotAnAtlasError,

@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 import atlas
-from atlas.client import Records
+from atlas.client.records import Records
 from atlas.client.table import MissingLibraryError, columns_of, flat, show_cell
-from atlas.records import NeuronRef, Token
+from atlas.core.units import NeuronRef, Token
 from tests.tiny import HOSTILE
 
 

@@ -10,9 +10,9 @@ import duckdb
 import pytest
 
 from atlas import open_atlas
-from atlas.db import answer_together
-from atlas.errors import NotAnAtlasError, QueryError, SchemaVersionError, TokenError
-from atlas.schema import SCHEMA_VERSION, schema_sql
+from atlas.core.db import answer_together
+from atlas.core.errors import NotAnAtlasError, QueryError, SchemaVersionError, TokenError
+from atlas.core.schema import SCHEMA_VERSION, schema_sql
 
 
 def make(path, sql):

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atlas.display import read_shown, show_in_text, show_number, show_percentile, show_range, show_token, visible
-from atlas.jsonable import dumps
-from atlas.records import Token
+from atlas.core.display import read_shown, show_in_text, show_number, show_percentile, show_range, show_token, visible
+from atlas.core.jsonable import dumps
+from atlas.core.units import Token
 
 
 @pytest.mark.parametrize(

@@ -20,11 +20,11 @@ import yaml
 from click.testing import CliRunner
 
 from atlas import open_atlas
-from atlas.cli import main
-from atlas.errors import QueryError
-from atlas.export import ExportError, export_folder
+from atlas.cli.main import main
+from atlas.core.errors import QueryError
+from atlas.core.files import appearing_folder
 from atlas.export.card import size_category
-from atlas.files import appearing_folder
+from atlas.export.folder import ExportError, export_folder
 from tests.disk import Disk
 
 COMPANIONS = {"README.md", "datapackage.json", "schema.sql", "views.sql"}
@@ -250,7 +250,7 @@ def test_a_failure_half_way_leaves_nothing(tiny_llama_atlas, tmp_path, error):
 def test_a_killed_export_leaves_no_folder_of_that_name(tiny_llama_atlas, tmp_path):
     code = (
         "import os, signal, sys; from pathlib import Path; from atlas import open_atlas; "
-        "from atlas.export import export_folder; "
+        "from atlas.export.folder import export_folder; "
         "export_folder(open_atlas(sys.argv[1]), Path(sys.argv[2]), "
         "progress=lambda item: os.kill(os.getpid(), signal.SIGKILL))"
     )

@@ -9,10 +9,13 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from atlas import open_atlas, queries
-from atlas.errors import TokenError
-from atlas.queries.family import KIN
-from atlas.queries.sign import SIGN_CASES
+from atlas import open_atlas
+from atlas.core.errors import TokenError
+from atlas.topics.family import KIN, family_curves, has_family, kin
+from atlas.topics.family import family as read_family
+from atlas.topics.kind import layer_kinds, neuron_kind
+from atlas.topics.reduced import reduced_neurons, reduced_tokens
+from atlas.topics.sign_case import SIGN_CASES, has_sign_cases, sign_cases
 from tests.conftest import Built, build_tiny
 
 
@@ -48,14 +51,14 @@ def test_a_family_is_all_spellings(both):
             for other, (spelt, other_special) in tokens.items()
             if not apart and not other_special and (spelt or "").strip().casefold() == letters
         ]
-        found = queries.family(atlas, token_id)
+        found = read_family(atlas, token_id)
         assert [member.token.token_id for member in found] == (expected if len(expected) > 1 else [])
         assert [(m.n_predicted, m.n_actual) for m in found] == [counts[m.token.token_id] for m in found]
-        assert queries.has_family(atlas, token_id) == bool(found)
+        assert has_family(atlas, token_id) == bool(found)
         families += bool(found)
     assert families > 10
     with pytest.raises(TokenError, match="no token 100000"):
-        queries.family(atlas, 100_000)
+        read_family(atlas, 100_000)
 
 
 def test_curves_of_families(both):
@@ -72,7 +75,7 @@ def test_curves_of_families(both):
     for neuron_id, best, worst in rows(connection, "SELECT neuron_id, best_token_id, worst_token_id FROM neuron"):
         ends = [("top", best), ("bottom", worst)] if atlas.info.gated else [("top", best)]
         ends = [(direction, token) for direction, token in ends if token in family]
-        found = queries.family_curves(atlas, neuron_id)
+        found = family_curves(atlas, neuron_id)
         assert [(one.direction, one.token.token_id) for one in found] == ends
         for one in found:
             token, members = one.token.token_id, family[one.token.token_id]
@@ -120,7 +123,7 @@ def test_kin_share_best_neurons(both):
             if likeness > 0:
                 expected.append((-likeness, other, shared))
         expected.sort()
-        found = queries.kin(atlas, token, limit=12)
+        found = kin(atlas, token, limit=12)
         assert [-item.likeness for item in found] == pytest.approx([value for value, _, _ in expected[:12]])
         by_token = {other: (value, shared) for value, other, shared in expected}
         for item in found:
@@ -135,13 +138,13 @@ def test_kin_share_best_neurons(both):
 
 def test_sign_cases(signed):
     atlas, connection = signed
-    assert queries.has_sign_cases(atlas)
+    assert has_sign_cases(atlas)
     texts = dict(rows(connection, 'SELECT text_id, token_ids FROM "text"'))
     names = dict(rows(connection, 'SELECT token_id, "text" FROM token'))
     seen = 0
     for neuron_id in (0, 60, atlas.info.n_neurons - 1):
         stored = rows(connection, "FROM sign_case WHERE neuron_id = ?", neuron_id)
-        found = queries.sign_cases(atlas, neuron_id)
+        found = sign_cases(atlas, neuron_id)
         assert [(c.gate_positive, c.in_positive) for c in found] == sorted((row[1:3] for row in stored), reverse=True)
         assert sum(case.share for case in found) == pytest.approx(1)
         by_signs = {tuple(row[1:3]): row[3:] for row in stored}
@@ -162,8 +165,8 @@ def test_sign_cases(signed):
 
 def test_no_sign_cases_were_counted(both):
     atlas, _ = both
-    assert not queries.has_sign_cases(atlas)
-    assert queries.sign_cases(atlas, 3) == []
+    assert not has_sign_cases(atlas)
+    assert sign_cases(atlas, 3) == []
 
 
 def test_pages(signed_path: Path):
@@ -174,7 +177,7 @@ def test_pages(signed_path: Path):
     client = app.test_client()
     atlas = app.extensions["atlases"]["tiny-signed"]
     noisy = max(
-        (one for n in range(atlas.info.n_neurons) for one in queries.family_curves(atlas, n)),
+        (one for n in range(atlas.info.n_neurons) for one in family_curves(atlas, n)),
         key=lambda one: one.tail.n_family - one.tail.n_token,
     )
     name = noisy.neuron.name
@@ -207,14 +210,14 @@ def test_the_client_answers_the_same_from_a_file(signed_path: Path):
 
     with package.open(signed_path) as demo, open_atlas(signed_path) as atlas:
         neuron, token = demo.neuron(60), demo.token(40)
-        assert neuron.kind() == queries.neuron_kind(atlas, 60)
-        assert list(neuron.families()) == queries.family_curves(atlas, 60)
-        assert list(neuron.reduced(limit=7)) == queries.reduced_tokens(atlas, 60)[:7]
-        assert list(neuron.sign_cases()) == queries.sign_cases(atlas, 60)
-        assert list(token.family()) == queries.family(atlas, 40)
-        assert list(token.kin(limit=4)) == queries.kin(atlas, 40, 4)
-        assert list(token.reduced()) == queries.reduced_neurons(atlas, 40)
-        assert list(demo.kinds()) == queries.layer_kinds(atlas)
+        assert neuron.kind() == neuron_kind(atlas, 60)
+        assert list(neuron.families()) == family_curves(atlas, 60)
+        assert list(neuron.reduced(limit=7)) == reduced_tokens(atlas, 60)[:7]
+        assert list(neuron.sign_cases()) == sign_cases(atlas, 60)
+        assert list(token.family()) == read_family(atlas, 40)
+        assert list(token.kin(limit=4)) == kin(atlas, 40, 4)
+        assert list(token.reduced()) == reduced_neurons(atlas, 40)
+        assert list(demo.kinds()) == layer_kinds(atlas)
         assert {item.neuron_id for item in demo.neurons(kind="hub")} == {
-            n for n in range(atlas.info.n_neurons) if queries.neuron_kind(atlas, n).hub
+            n for n in range(atlas.info.n_neurons) if neuron_kind(atlas, n).hub
         }

@@ -8,6 +8,11 @@ import pytest
 
 from atlas.glossary import TERMS
 from atlas.glossary.term import BEST
+from atlas.topics.curve import neuron_candidates, token_curves
+from atlas.topics.example import neuron_examples
+from atlas.topics.hub import neuron_occurrence
+from atlas.topics.neuron import find_neuron
+from atlas.topics.percentile import percentiles
 
 BY_ANCHOR = {term.anchor: term for term in TERMS}
 
@@ -55,13 +60,14 @@ def test_scores_and_counts(both):
 
 
 def test_measures_agree_with_the_program(both):
-    from atlas import queries
-    from atlas.measures import illusion_guard, thresholds, wilson
+    from atlas.core.stats import wilson
+    from atlas.topics.curve import thresholds
+    from atlas.topics.example import illusion_guard
 
     atlas, connection = both
     neuron_id, token_id = connection.execute(BEST + "SELECT neuron_id, token_id FROM best").fetchone()
-    candidate = next(c for c in queries.neuron_candidates(atlas, neuron_id) if c.token.token_id == token_id)
-    (curve,) = queries.token_curves(atlas, [candidate])
+    candidate = next(c for c in neuron_candidates(atlas, neuron_id) if c.token.token_id == token_id)
+    (curve,) = token_curves(atlas, [candidate])
     answers = {term.anchor: connection.execute(term.sql).fetchone() for term in TERMS}
     beyond = [threshold for threshold in thresholds(curve, "above") if threshold.edge >= 1]
     if beyond:
@@ -72,9 +78,9 @@ def test_measures_agree_with_the_program(both):
         assert answers["lift"][0] == (None if last.lift is None else pytest.approx(last.lift))
     low, high = wilson(sum(p.n_predicted for p in curve.points), atlas.info.n_positions)
     assert answers["wilson"][-2:] == (pytest.approx(low, abs=1e-7), pytest.approx(high, abs=1e-7))
-    examples = queries.examples(atlas, neuron_id)
+    examples = neuron_examples(atlas, neuron_id)
     guard = illusion_guard([example for example in examples if example.kind == "max"], examples)
     assert answers["illusion-guard"][0] == pytest.approx(guard.distance, abs=0.02)
-    standing = queries.percentiles(atlas, queries.neuron(atlas, neuron_id))
+    standing = percentiles(atlas, find_neuron(atlas, neuron_id))
     assert answers["percentile"][0] == pytest.approx(standing["token_gap"].model)
-    assert answers["hubness"][0] == pytest.approx(queries.neuron_occurrence(atlas, 10).skewness)
+    assert answers["hubness"][0] == pytest.approx(neuron_occurrence(atlas, 10).skewness)

@@ -10,9 +10,20 @@ import duckdb
 import numpy as np
 import pytest
 
-from atlas import open_atlas, queries
-from atlas.errors import WeightsError
-from atlas.queries import recentred
+from atlas import open_atlas
+from atlas.core.errors import WeightsError
+from atlas.topics import hub
+from atlas.topics import hub as recentred
+from atlas.topics.hub import (
+    hub_neurons,
+    hub_tokens,
+    measure_centring,
+    neuron_occurrence,
+    neuron_occurrences,
+    other_best,
+    token_occurrence,
+    token_occurrences,
+)
 
 
 def rows(connection, sql, *parameters):
@@ -23,10 +34,10 @@ def rows(connection, sql, *parameters):
 def test_k_occurrence(both, k):
     atlas, connection = both
     for table, unit, n_units, kept, counted, summary in (
-        ("token_neuron", "neuron_id", atlas.info.n_neurons, atlas.info.top_neurons, queries.neuron_occurrences,
-         queries.neuron_occurrence),
-        ("neuron_token", "token_id", atlas.info.d_vocab, atlas.info.top_tokens, queries.token_occurrences,
-         queries.token_occurrence),
+        ("token_neuron", "neuron_id", atlas.info.n_neurons, atlas.info.top_neurons, neuron_occurrences,
+         neuron_occurrence),
+        ("neuron_token", "token_id", atlas.info.d_vocab, atlas.info.top_tokens, token_occurrences,
+         token_occurrence),
     ):  # fmt: skip
         lists = rows(connection, f"SELECT {unit}, rank FROM {table} WHERE direction = 'top'")
         seen = Counter(unit_id for unit_id, rank in lists if rank <= k)
@@ -50,14 +61,14 @@ def test_rankings(both):
         n for (n,) in rows(connection, "SELECT neuron_id FROM token_neuron WHERE direction = 'top' AND rank <= 5")
     )
     expected = sorted(((n, count) for n, count in best.items()), key=lambda item: (-item[1], item[0]))[:50]
-    found = queries.hub_neurons(atlas, 5)
+    found = hub_neurons(atlas, 5)
     assert [(hub.neuron.neuron_id, hub.hub_count) for hub in found] == expected
     assert [hub.n_lists for hub in found] == [lists[n] for n, _ in expected]
     assert [hub.share for hub in found] == [count / atlas.info.d_vocab for _, count in expected]
 
     best = Counter(t for (t,) in rows(connection, "SELECT best_token_id FROM neuron"))
     expected = sorted(best.items(), key=lambda item: (-item[1], item[0]))[:7]
-    found = queries.hub_tokens(atlas, 20, limit=7)
+    found = hub_tokens(atlas, 20, limit=7)
     assert [(hub.token.token_id, hub.hub_count) for hub in found] == expected
     assert [hub.share for hub in found] == [count / atlas.info.n_neurons for _, count in expected]
 
@@ -77,7 +88,7 @@ def test_best_neurons_the_other_way(both, readout, looked_at, monkeypatch):
     atlas.info = replace(atlas.info, readout=readout)  # the arithmetic is the same whichever way the file was built
     monkeypatch.setattr(recentred, "LOOKED_AT", looked_at)
     scores, congruence, gain = other_scores(connection, 1 if readout == "unembed" else -1)
-    best, certain = queries.other_best(atlas)
+    best, certain = other_best(atlas)
     assert len(best) == atlas.info.d_vocab
     expected = scores.argmax(axis=1)
     tokens = np.arange(len(best))
@@ -102,14 +113,14 @@ def test_of_equal_best_neurons_the_other_way_the_first_is_taken(tiny_gpt2_atlas,
         connection.execute(f"UPDATE neuron_weight SET w_out = {same} WHERE neuron_id IN (90, 7)")
         connection.execute("DELETE FROM token_neuron WHERE neuron_id IN (90, 7, 33)")
     with open_atlas(path) as atlas:
-        best, _ = queries.other_best(atlas)
+        best, _ = other_best(atlas)
     assert set(best.tolist()) == {7}
 
 
 def test_centring(both):
     atlas, connection = both
-    found = queries.centring(atlas)
-    assert queries.centring(atlas) is found
+    found = measure_centring(atlas)
+    assert measure_centring(atlas) is found
     scores, _, _ = other_scores(connection, 1)
     uncentred = Counter(scores.argmax(axis=1).tolist())
     centred = Counter(n for (n,) in rows(connection, "SELECT best_neuron_id FROM token"))
@@ -129,8 +140,8 @@ def test_centring_needs_weights(both):
     atlas, _ = both
     atlas.info = replace(atlas.info, has_weights=False)
     with pytest.raises(WeightsError, match="holds no weights"):
-        queries.centring(atlas)
+        measure_centring(atlas)
 
 
 def test_skewness_of_equal_values_is_not_known():
-    assert queries.hub.skewness(np.array([2, 2, 2])) is None
+    assert hub.skewness(np.array([2, 2, 2])) is None

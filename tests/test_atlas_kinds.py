@@ -8,11 +8,19 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
-from atlas import queries
-from atlas.errors import QueryError
-from atlas.queries.kind import KINDS_OF_LAYER, LAYER_KINDS, NEURON_KIND
-from atlas.queries.reduced import REDUCED_HUBS, REDUCED_NEURONS, REDUCED_TOKENS
-from atlas.records import NeuronSelection
+from atlas.core.errors import QueryError
+from atlas.topics.hub import neuron_occurrence
+from atlas.topics.kind import KINDS, KINDS_OF_LAYER, LAYER_KINDS, NEURON_KIND, layer_kinds, neuron_kind
+from atlas.topics.neuron_facets import neuron_facets
+from atlas.topics.neuron_list import NeuronSelection, page_of_neurons
+from atlas.topics.reduced import (
+    REDUCED_HUBS,
+    REDUCED_NEURONS,
+    REDUCED_TOKENS,
+    reduced_hubs,
+    reduced_neurons,
+    reduced_tokens,
+)
 
 
 def records(connection, sql):
@@ -65,7 +73,7 @@ def test_kinds(both):
     atlas, connection = both
     neurons, kinds = expected_kinds(connection)
     detectors = expected_detectors(connection)
-    found = [queries.neuron_kind(atlas, n) for n in range(len(neurons))]
+    found = [neuron_kind(atlas, n) for n in range(len(neurons))]
     assert [item.kind for item in found] == [kind for kind, *_ in kinds]
     assert [item.skewness for item in found] == pytest.approx([skewness for _, skewness, _, _ in kinds])
     assert [item.spread for item in found] == pytest.approx([spread for _, _, spread, _ in kinds], rel=1e-5)
@@ -88,7 +96,7 @@ def planted(connection, **changes):
     """A copy of the file in memory with some of the first neurons' numbers changed, and their kinds there."""
     import duckdb
 
-    from atlas.schema import schema_sql
+    from atlas.core.schema import schema_sql
 
     (path,) = connection.execute("SELECT path FROM duckdb_databases() WHERE NOT internal").fetchone()
     with duckdb.connect() as copy:
@@ -132,27 +140,23 @@ def test_kinds_divide_layers_and_selections(both):
             return sum(n["neuron_id"] in detectors for n in chosen)
         return sum((kinds[n["neuron_id"]][0] or "other") == word for n in chosen)
 
-    for layer, found in enumerate(queries.layer_kinds(atlas)):
+    for layer, found in enumerate(layer_kinds(atlas)):
         chosen = [n for n in neurons if n["layer"] == layer]
         assert found.layer == layer
-        assert {word: getattr(found, word) for word in queries.KINDS} == {
-            word: count(word, chosen) for word in queries.KINDS
-        }
+        assert {word: getattr(found, word) for word in KINDS} == {word: count(word, chosen) for word in KINDS}
         row = atlas.query(KINDS_OF_LAYER.shown(layer=layer)).rows[0]
-        assert row == (layer, *(getattr(found, word) for word in (*queries.KINDS, "dead")))
+        assert row == (layer, *(getattr(found, word) for word in (*KINDS, "dead")))
         assert atlas.query(LAYER_KINDS.shown()).rows[layer] == row
-    facets = queries.neuron_facets(atlas, NeuronSelection(layer_min=1))
+    facets = neuron_facets(atlas, NeuronSelection(layer_min=1))
     later = [n for n in neurons if n["layer"] >= 1]
-    assert {item.value: item.n for item in facets.kind} == {
-        word: n for word in queries.KINDS if (n := count(word, later))
-    }
-    for word in queries.KINDS:
+    assert {item.value: item.n for item in facets.kind} == {word: n for word in KINDS if (n := count(word, later))}
+    for word in KINDS:
         selection = NeuronSelection(layer_min=1, kind=word)
-        total = queries.neuron_facets(atlas, selection).total
+        total = neuron_facets(atlas, selection).total
         assert total == count(word, later)
-        assert len(queries.neuron_page(atlas, selection, total, limit=1000).rows) == total
+        assert len(page_of_neurons(atlas, selection, total, limit=1000).rows) == total
     with pytest.raises(QueryError, match="kind 'odd'; expected one of prediction"):
-        queries.neuron_facets(atlas, NeuronSelection(kind="odd"))
+        neuron_facets(atlas, NeuronSelection(kind="odd"))
 
 
 def expected_reduced(connection):
@@ -178,7 +182,7 @@ def test_reduced_congruence(both):
             (-(2 * c - means["neuron_id"][neuron] - means["token_id"][token]), token)
             for token, c in lists["neuron_id"][neuron]
         )
-        found = queries.reduced_tokens(atlas, neuron)
+        found = reduced_tokens(atlas, neuron)
         assert [pair.token.token_id for pair in found] == [token for _, token in expected]
         assert [-pair.reduced for pair in found] == pytest.approx([value for value, _ in expected], abs=1e-6)
         rows = atlas.query(REDUCED_TOKENS.shown(neuron_id=neuron)).rows
@@ -189,7 +193,7 @@ def test_reduced_congruence(both):
             (-(2 * c - means["neuron_id"][neuron] - means["token_id"][token]), neuron)
             for neuron, c in lists["token_id"][token]
         )
-        found = queries.reduced_neurons(atlas, token)
+        found = reduced_neurons(atlas, token)
         assert [pair.neuron.neuron_id for pair in found] == [neuron for _, neuron in expected]
         rows = atlas.query(REDUCED_NEURONS.shown(token_id=token)).rows
         assert [row[0] for row in rows] == [pair.neuron.name for pair in found]
@@ -203,11 +207,11 @@ def test_reduced_hubs(both):
         order = sorted(ranked, key=lambda item: (-(2 * item[1] - means["neuron_id"][item[0]]), item[0]))
         counts.update(neuron for neuron, _ in order[:10])
         best[order[0][0]] += 1
-    found = queries.reduced_hubs(atlas, 5)
+    found = reduced_hubs(atlas, 5)
     numbers = np.array([counts[n] for n in range(atlas.info.n_neurons)])
     assert found.reduced.greatest == numbers.max()
     assert found.reduced.skewness == pytest.approx(((numbers - numbers.mean()) ** 3).mean() / numbers.std() ** 3)
-    assert found.plain == queries.neuron_occurrence(atlas, 10)
+    assert found.plain == neuron_occurrence(atlas, 10)
     assert found.n_best_reduced == len(best)
     greatest = sorted(best.items(), key=lambda item: (-item[1], item[0]))[:5]
     assert [(hub.neuron.neuron_id, hub.n_reduced) for hub in found.greatest_reduced] == greatest

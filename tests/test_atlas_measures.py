@@ -9,12 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atlas import queries
-from atlas.bins import ZERO_BIN
-from atlas.measures import group_alike, illusion_guard, thresholds, wilson
-from atlas.measures.guard import family
-from atlas.queries.neuron import finite_edges
-from atlas.records import Candidate, Curve, CurvePoint, Example, NeuronRef, Token
+from atlas.core.bins import ZERO_BIN
+from atlas.core.stats import wilson
+from atlas.core.units import NeuronRef, Token
+from atlas.topics.curve import (
+    Candidate,
+    Curve,
+    CurvePoint,
+    finite_edges,
+    histogram,
+    neuron_candidates,
+    neuron_curves,
+    thresholds,
+)
+from atlas.topics.example import Example, family, group_alike, illusion_guard
 
 
 @given(st.integers(1, 10**7).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -125,8 +133,8 @@ def test_texts_alike_are_shown_once():
 def test_thresholds_of_an_atlas(both):
     atlas, connection = both
     for neuron_id in (5, 60, 100):
-        bars = queries.histogram(atlas, neuron_id)
-        for curve in queries.neuron_curves(atlas, neuron_id, queries.neuron_candidates(atlas, neuron_id), bars):
+        bars = histogram(atlas, neuron_id)
+        for curve in neuron_curves(atlas, neuron_id, neuron_candidates(atlas, neuron_id), bars):
             for threshold in thresholds(curve, "above"):
                 n = connection.execute(
                     "SELECT sum(h.n) FROM activation_histogram h JOIN histogram_bin b USING (bin) "

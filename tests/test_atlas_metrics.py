@@ -12,15 +12,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atlas import queries
-from atlas.errors import QueryError
-from atlas.measures import wilson
-from atlas.measures.wilson import wilson_interval
-from atlas.metrics import COLUMNS, MIN_SUPPORT, OUTCOMES, Cells, metric_rows, metric_sides, table
-from atlas.metrics.average_precision import average_precision, harmonic_difference
-from atlas.metrics.curve import pooled
-from atlas.metrics.ranking import auroc, top_share
-from atlas.records import Bound, MetricFilter, PairMetric
+from atlas.core.errors import QueryError
+from atlas.core.stats import wilson, wilson_interval
+from atlas.core.units import Bound
+from atlas.topics.pair_metric import table
+from atlas.topics.pair_metric.measures import auroc, average_precision, harmonic_difference, pooled, top_share
+from atlas.topics.pair_metric.ranked import (
+    METRIC_SORTS,
+    MetricFilter,
+    PairMetric,
+    neuron_metrics,
+    ranked_metrics,
+    token_metrics,
+)
+from atlas.topics.pair_metric.table import COLUMNS, MIN_SUPPORT, OUTCOMES, Cells, metric_rows, metric_sides
 from tests import brute as bf
 
 EDGES = bf.edges()
@@ -390,7 +395,7 @@ def test_the_table_of_a_run(request: pytest.FixtureRequest, name: str) -> None:
 def test_queries_say_what_the_table_says(both) -> None:
     """Of a neuron, of a token, and ranked by anything."""
     atlas, connection = both
-    names = ", ".join(f"m.{name}" for name in ("side", *queries.METRIC_SORTS))
+    names = ", ".join(f"m.{name}" for name in ("side", *METRIC_SORTS))
     every = connection.execute(
         f"SELECT m.neuron_id, m.token_id, c.congruence, c.source, {names} FROM pair_metric AS m "
         "JOIN candidate_pair AS c USING (neuron_id, token_id)"
@@ -398,21 +403,21 @@ def test_queries_say_what_the_table_says(both) -> None:
 
     def plain(record: PairMetric) -> tuple:
         whole = vars(record)
-        values = (whole[name] for name in ("side", *queries.METRIC_SORTS))
+        values = (whole[name] for name in ("side", *METRIC_SORTS))
         return (record.neuron.neuron_id, record.token.token_id, record.congruence, ",".join(record.sources), *values)
 
-    for place, listed in ((0, queries.neuron_metrics), (1, queries.token_metrics)):
+    for place, listed in ((0, neuron_metrics), (1, token_metrics)):
         for identity in (every[0][place], every[-1][place]):
             expected = [row for row in every if row[place] == identity]
             expected.sort(key=lambda row: (-row[2], row[0], row[1], row[4] != "positive"))
             assert [plain(record) for record in listed(atlas, identity)] == expected
 
-    for column, sort in enumerate(queries.METRIC_SORTS, 5):
+    for column, sort in enumerate(METRIC_SORTS, 5):
         known = sorted(
             (row for row in every if row[column] is not None), key=lambda row: (-row[column], *row[:2], row[4])
         )
         unknown = [row for row in every if row[column] is None]
-        found = queries.ranked_metrics(atlas, MetricFilter(every=True), sort=sort, limit=30, offset=20)
+        found = ranked_metrics(atlas, MetricFilter(every=True), sort=sort, limit=30, offset=20)
         assert [plain(record) for record in found.rows] == [*known, *unknown][20:50]
         assert found.total == len(every)
 
@@ -440,14 +445,14 @@ def test_filters_of_the_ranking(both) -> None:
             "ORDER BY n_predicted, neuron_id, token_id, side LIMIT 40"
         ).fetchall()
         assert expected, condition
-        found = queries.ranked_metrics(atlas, where, sort="n_predicted", descending=False, limit=40)
+        found = ranked_metrics(atlas, where, sort="n_predicted", descending=False, limit=40)
         assert [(row.neuron.name, row.token.token_id, row.side) for row in found.rows] == expected, condition
     with pytest.raises(QueryError, match=r"Pair metrics have no column 'best'; expected one of n_positions, n_active"):
-        queries.ranked_metrics(atlas, sort="best")
+        ranked_metrics(atlas, sort="best")
     with pytest.raises(QueryError, match="no column 'score'"):
-        queries.ranked_metrics(atlas, MetricFilter(bounds=(Bound("score", "gte", 1),)))
+        ranked_metrics(atlas, MetricFilter(bounds=(Bound("score", "gte", 1),)))
     with pytest.raises(QueryError, match="Cannot select pairs by exclusive 'both'; expected one of top, bottom"):
-        queries.ranked_metrics(atlas, MetricFilter(exclusive="both"))
+        ranked_metrics(atlas, MetricFilter(exclusive="both"))
 
 
 def test_ends_of_wilsons_interval_are_exact_at_none_and_all():

@@ -11,10 +11,22 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from atlas import open_atlas, queries
-from atlas.errors import QueryError
-from atlas.queries import neuron_index
-from atlas.records import Bound, Cursor, NeuronSelection
+from atlas import open_atlas
+from atlas.core.errors import QueryError
+from atlas.core.parameter import Cursor
+from atlas.core.units import Bound
+from atlas.topics import neuron_list as neuron_index
+from atlas.topics.neuron_facets import FREQUENT_TOKENS, neuron_facets
+from atlas.topics.neuron_list import (
+    EXCLUSIVE,
+    EXPORT_COLUMNS,
+    INDEX_SORTS,
+    RANGE_COLUMNS,
+    WHOLE_COLUMNS,
+    NeuronSelection,
+    neuron_rows,
+    page_of_neurons,
+)
 
 HOLES = """
 UPDATE neuron SET token_gap = NULL, congruence_kurtosis = NULL WHERE neuron_id % 5 = 2;
@@ -88,14 +100,14 @@ def ids(rows):
 
 def walk(atlas, selection, total, limit, **order):
     """Every page from the first to the last, then back to the first."""
-    page = queries.neuron_page(atlas, selection, total, limit=limit, **order)
+    page = page_of_neurons(atlas, selection, total, limit=limit, **order)
     forward = [page]
     while page.next is not None:
-        page = queries.neuron_page(atlas, selection, total, limit=limit, after=page.next, **order)
+        page = page_of_neurons(atlas, selection, total, limit=limit, after=page.next, **order)
         forward.append(page)
     backward = [page]
     while page.previous is not None:
-        page = queries.neuron_page(atlas, selection, total, limit=limit, before=page.previous, **order)
+        page = page_of_neurons(atlas, selection, total, limit=limit, before=page.previous, **order)
         backward.append(page)
     return forward, backward[::-1]
 
@@ -103,7 +115,7 @@ def walk(atlas, selection, total, limit, **order):
 def check_walk(index, selection, sort, descending, limit):
     atlas, rows, pairs, _ = index
     expected = ids(brute(rows, pairs, selection, sort, descending))
-    total = queries.neuron_facets(atlas, selection).total
+    total = neuron_facets(atlas, selection).total
     assert total == len(expected)
     forward, backward = walk(atlas, selection, total, limit, sort=sort, descending=descending)
     for pages in (forward, backward):
@@ -116,7 +128,7 @@ def check_walk(index, selection, sort, descending, limit):
     assert backward[-1].next is None
 
 
-@pytest.mark.parametrize("sort", queries.INDEX_SORTS)
+@pytest.mark.parametrize("sort", INDEX_SORTS)
 @pytest.mark.parametrize("descending", [True, False])
 def test_pages_walked_both_ways_are_the_sorted_list(index, sort, descending):
     check_walk(index, NeuronSelection(), sort, descending, 47)
@@ -129,9 +141,7 @@ def selections(draw, rows):
     row = draw(st.sampled_from(rows))
     bounds = []
     for column, op in draw(
-        st.lists(
-            st.tuples(st.sampled_from(queries.RANGE_COLUMNS), st.sampled_from(["gte", "lte"])), max_size=2, unique=True
-        )
+        st.lists(st.tuples(st.sampled_from(RANGE_COLUMNS), st.sampled_from(["gte", "lte"])), max_size=2, unique=True)
     ):
         values = sorted({other[column] for other in rows if other[column] is not None}) or [0.0]
         value = draw(st.sampled_from(values))
@@ -144,7 +154,7 @@ def selections(draw, rows):
         best_token_id=row["best_token_id"] if maybe["best"] and draw(st.booleans()) else None,
         worst_token_id=row["worst_token_id"] if maybe["worst"] and draw(st.booleans()) else None,
         dead=row["dead"] if maybe["dead"] else None,
-        exclusive=draw(st.sampled_from(queries.EXCLUSIVE)) if maybe["pair"] else None,
+        exclusive=draw(st.sampled_from(EXCLUSIVE)) if maybe["pair"] else None,
         bounds=tuple(bounds),
     )
 
@@ -154,9 +164,9 @@ def selections(draw, rows):
 def test_any_selection_in_any_order(index, data):
     atlas, rows, pairs, _ = index
     selection = data.draw(selections(rows))
-    sort, descending = data.draw(st.sampled_from(queries.INDEX_SORTS)), data.draw(st.booleans())
+    sort, descending = data.draw(st.sampled_from(INDEX_SORTS)), data.draw(st.booleans())
     check_walk(index, selection, sort, descending, data.draw(st.integers(9, 90)))
-    exported = queries.neuron_rows(atlas, selection, sort=sort, descending=descending)
+    exported = neuron_rows(atlas, selection, sort=sort, descending=descending)
     assert [row[0] for row in exported] == ids(brute(rows, pairs, selection, sort, descending))
 
 
@@ -164,8 +174,8 @@ def test_any_selection_in_any_order(index, data):
 @given(data=st.data())
 def test_a_cursor_may_lie_between_neurons(index, data):
     atlas, rows, _, _ = index
-    sort, descending = data.draw(st.sampled_from(queries.INDEX_SORTS)), data.draw(st.booleans())
-    elsewhere = st.integers(-9, 400) if sort in queries.WHOLE_COLUMNS else st.floats(-9, 9)
+    sort, descending = data.draw(st.sampled_from(INDEX_SORTS)), data.draw(st.booleans())
+    elsewhere = st.integers(-9, 400) if sort in WHOLE_COLUMNS else st.floats(-9, 9)
     values = {"null": st.none(), "stored": st.sampled_from([row[sort] for row in rows]), "elsewhere": elsewhere}
     value = data.draw(values[data.draw(st.sampled_from(sorted(values)))])
     cursor = Cursor(value, data.draw(st.integers(0, len(rows))))
@@ -174,7 +184,7 @@ def test_a_cursor_may_lie_between_neurons(index, data):
     later = [row for row in expected if compare(here, place(row, sort), descending) < 0]
     sooner = [row for row in expected if compare(place(row, sort), here, descending) < 0]
     for way, found in (("after", later[:10]), ("before", sooner[-10:])):
-        page = queries.neuron_page(
+        page = page_of_neurons(
             atlas, NeuronSelection(), len(rows), sort=sort, descending=descending, limit=10, **{way: cursor}
         )
         assert [neuron.neuron_id for neuron in page.rows] == ids(found)
@@ -188,12 +198,12 @@ def test_facets_count_the_selection(index, data):
     atlas, rows, pairs, texts = index
     selection = data.draw(st.one_of(st.just(NeuronSelection()), selections(rows)))
     chosen = brute(rows, pairs, selection)
-    facets = queries.neuron_facets(atlas, selection)
+    facets = neuron_facets(atlas, selection)
     assert facets.total == len(chosen)
     assert [(c.value, c.n) for c in facets.layer] == sorted(Counter(row["layer"] for row in chosen).items())
     assert {c.value: c.n for c in facets.dead} == Counter(row["dead"] for row in chosen)
     tokens = sorted(Counter(row["best_token_id"] for row in chosen).items(), key=lambda item: (-item[1], item[0]))
-    assert [(c.value, c.n) for c in facets.best_token] == tokens[: queries.FREQUENT_TOKENS]
+    assert [(c.value, c.n) for c in facets.best_token] == tokens[:FREQUENT_TOKENS]
     assert [c.token.text for c in facets.best_token] == [texts[c.value] for c in facets.best_token]
     top, bottom = ({n for direction, n in pairs if direction == way} & set(ids(chosen)) for way in ("top", "bottom"))
     counts = {"top": top, "bottom": bottom, "any": top | bottom, "none": set(ids(chosen)) - top - bottom}
@@ -211,8 +221,8 @@ def test_an_export_has_every_column_and_the_texts(index, monkeypatch):
             if name in ("best_token_id", "worst_token_id"):
                 wide[name.removesuffix("_id")] = texts[value]
         expected.append(wide)
-    found = list(queries.neuron_rows(atlas, NeuronSelection(), sort="token_gap", descending=False))
-    assert tuple(expected[0]) == queries.EXPORT_COLUMNS
+    found = list(neuron_rows(atlas, NeuronSelection(), sort="token_gap", descending=False))
+    assert tuple(expected[0]) == EXPORT_COLUMNS
     assert found == [tuple(row.values()) for row in expected]
 
 
@@ -220,10 +230,10 @@ def test_what_cannot_be_asked(index):
     atlas = index[0]
     nothing = NeuronSelection()
     with pytest.raises(QueryError, match=r"Cannot sort neurons by 'name; DROP'; sort by one of neuron_id, best_token"):
-        queries.neuron_page(atlas, nothing, 1, sort="name; DROP")
+        page_of_neurons(atlas, nothing, 1, sort="name; DROP")
     with pytest.raises(QueryError, match=r"Cannot sort neurons by 'name'"):
-        next(queries.neuron_rows(atlas, nothing, sort="name"))
+        next(neuron_rows(atlas, nothing, sort="name"))
     with pytest.raises(QueryError, match=r"Cannot bound neurons by 'name'; bound one of best_congruence, token_gap"):
-        queries.neuron_facets(atlas, NeuronSelection(bounds=(Bound("name", "gte", 1),)))
+        neuron_facets(atlas, NeuronSelection(bounds=(Bound("name", "gte", 1),)))
     with pytest.raises(QueryError, match=r"exclusive 'both'; expected one of top, bottom, any, none"):
-        queries.neuron_facets(atlas, NeuronSelection(exclusive="both"))
+        neuron_facets(atlas, NeuronSelection(exclusive="both"))

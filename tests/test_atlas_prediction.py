@@ -10,10 +10,12 @@ import duckdb
 import numpy as np
 import pytest
 
-from atlas import open_atlas, queries
-from atlas.errors import QueryError
-from atlas.measures import bootstrap_spearman, interval, spearman
-from atlas.records import MetricChoice
+from atlas import open_atlas
+from atlas.core.errors import QueryError
+from atlas.core.stats import bootstrap_spearman, interval, spearman
+from atlas.topics.pair_metric.effects import pair_effects, pair_figures
+from atlas.topics.predictiveness import contradictions, correlations, metric_density, metric_support
+from atlas.topics.predictiveness_sql import CRITERIA, METRICS, MetricChoice
 from tests.invented_effects import with_effects
 
 
@@ -109,9 +111,9 @@ def brute_pairs(connection, choice):
 
 def choices(gated):
     sides = ("positive", "negative") if gated else ("positive",)
-    for by, side in product(queries.CRITERIA, sides):
+    for by, side in product(CRITERIA, sides):
         yield MetricChoice(by=by, side=side)
-    for metric, outcome in product(queries.METRICS, ("predicted", "actual")):
+    for metric, outcome in product(METRICS, ("predicted", "actual")):
         yield MetricChoice(metric=metric, outcome=outcome)
     yield MetricChoice(pairs="congruent")
     yield MetricChoice(pairs="exclusive", by="score")
@@ -121,11 +123,11 @@ def test_correlations(both):
     atlas, connection = both
     for choice in [*choices(atlas.info.gated)][:12:3]:
         pairs, _ = brute_pairs(connection, choice)
-        found = queries.correlations(atlas, choice)
+        found = correlations(atlas, choice)
         metric = [row[1] for row in pairs.values()]
         assert found.n_pairs == found.n_sampled == len(pairs) > 20
         assert found.n_neurons == len({neuron for neuron, _ in pairs})
-        expected = {by: brute_spearman([row[0][by] for row in pairs.values()], metric) for by in queries.CRITERIA}
+        expected = {by: brute_spearman([row[0][by] for row in pairs.values()], metric) for by in CRITERIA}
         # Gaps are differences of float32: those that tie in one order of rounding need not in another.
         assert {item.by: item.value for item in found.criteria} == pytest.approx(expected, abs=2e-3)
         values = [item.value for item in found.criteria]
@@ -147,11 +149,11 @@ def test_support_and_density(both):
     atlas, connection = both
     for choice in choices(atlas.info.gated):
         pairs, n_pairs = brute_pairs(connection, choice)
-        support = queries.metric_support(atlas, choice)
+        support = metric_support(atlas, choice)
         every, _ = brute_pairs(connection, MetricChoice(side=choice.side, metric=choice.metric, outcome=choice.outcome))
         assert (support.n_pairs, support.n_supported) == (n_pairs, len(every))
         assert support.n_congruent == sum(row[0]["congruence"] > 0 for row in every.values())
-        cells = queries.metric_density(atlas, choice)
+        cells = metric_density(atlas, choice)
         assert sum(cell.n for cell in cells) == len(pairs)
         for cell in cells:
             # Every point within, but for those on an edge, which rounding may move.
@@ -171,7 +173,7 @@ def test_contradictions(both):
         n = max(1, len(pairs) - 1)
         metrics = [row[1] for row in pairs.values()]
         place = {key: sum(m < row[1] for m in metrics) / n for key, row in pairs.items()}
-        for sign, listed in zip((1, -1), queries.contradictions(atlas, choice, 9), strict=True):
+        for sign, listed in zip((1, -1), contradictions(atlas, choice, 9), strict=True):
             gaps = []
             for item in listed:
                 key = item.neuron.neuron_id, item.token.token_id
@@ -185,30 +187,30 @@ def test_contradictions(both):
         if choice.by == "congruence":
             values = [row[0]["congruence"] for row in pairs.values()]
             best = max(sum(v < row[0]["congruence"] for v in values) / n - place[key] for key, row in pairs.items())
-            denied, _ = queries.contradictions(atlas, choice, 9)
+            denied, _ = contradictions(atlas, choice, 9)
             assert denied[0].criterion_place - denied[0].metric_place == pytest.approx(best)
 
 
 @pytest.mark.parametrize("wrong", [{"by": "rank"}, {"metric": "f1"}, {"outcome": "both"}, {"pairs": "some"}])
 def test_unknown_words(both, wrong):
     with pytest.raises(QueryError, match=f"{next(iter(wrong))} .* cannot be compared; expected one of"):
-        queries.metric_density(both[0], MetricChoice(**wrong))
+        metric_density(both[0], MetricChoice(**wrong))
 
 
 def test_no_negative_side_without_a_gate(tiny_gpt2_atlas):
     with open_atlas(tiny_gpt2_atlas) as atlas, pytest.raises(QueryError, match="expected one of positive"):
-        queries.correlations(atlas, MetricChoice(side="negative"))
+        correlations(atlas, MetricChoice(side="negative"))
 
 
 def test_effects_beside_metrics(tiny_llama_atlas, tmp_path):
     path = with_effects(tiny_llama_atlas, tmp_path / "effects.duckdb")
     with open_atlas(path) as atlas, duckdb.connect(str(path), read_only=True) as connection:
-        found = queries.pair_effects(atlas, limit=5)
+        found = pair_effects(atlas, limit=5)
         assert found.total == 12
         rows = connection.execute("SELECT * FROM pair_effect").fetchall()
         changes = sorted(row[7] for row in rows)
         assert [item.probability_change for item in found.rows] == changes[:5]
-        every = queries.pair_effects(atlas, sort="auroc_predicted", descending=True).rows
+        every = pair_effects(atlas, sort="auroc_predicted", descending=True).rows
         by_pair = {(item.neuron.neuron_id, item.token.token_id, item.side): item for item in every}
         for neuron, token, side, *_ in rows:
             (auroc,) = connection.execute(
@@ -217,19 +219,19 @@ def test_effects_beside_metrics(tiny_llama_atlas, tmp_path):
             ).fetchone()
             assert by_pair[neuron, token, side].auroc_predicted == auroc
         pairs = connection.execute("SELECT neuron_id, token_id, congruence FROM candidate_pair").fetchall()
-        figures = queries.pair_figures(atlas, pairs)
+        figures = pair_figures(atlas, pairs)
         measured = {(n, t, s): change for n, t, s, _, _, _, _, change, *_ in rows}
         for (neuron, token, congruence), item in zip(pairs, figures, strict=True):
             assert item.side == ("negative" if congruence < 0 else "positive")
             assert item.probability_change == measured.get((neuron, token, item.side))
         assert any(item.probability_change is not None for item in figures)
         with pytest.raises(QueryError, match="Cannot sort effects by 'name'; sort by one of"):
-            queries.pair_effects(atlas, sort="name")
+            pair_effects(atlas, sort="name")
 
 
 def test_no_effects(both):
-    assert queries.pair_effects(both[0]).total == 0
-    assert queries.pair_figures(both[0], []) == []
+    assert pair_effects(both[0]).total == 0
+    assert pair_figures(both[0], []) == []
 
 
 def test_an_interval_needs_nine_resamples_in_ten():

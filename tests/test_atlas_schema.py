@@ -7,9 +7,9 @@ from dataclasses import fields
 import duckdb
 import pytest
 
-from atlas.queries.neuron import NEURON_COLUMNS
-from atlas.records import AtlasInfo
-from atlas.schema import schema_sql
+from atlas.core.info import AtlasInfo
+from atlas.core.schema import schema_sql
+from atlas.topics.neuron import NEURON_COLUMNS
 
 
 @pytest.fixture

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from atlas import queries
-from atlas.text_index import fold, text_index
-from atlas.token_index import token_index
+from atlas.topics.search import best_token, matching_tokens, text_matches, token_index
+from atlas.topics.text_index import fold, text_index
 
 
 def rows(connection, sql, *parameters):
@@ -44,7 +43,7 @@ def test_tokens_by_spelling(both, query):
     same = {t for t, text, _ in vocabulary if letters and text.strip().casefold() == letters} - exact
     starts = {t for t, text, _ in vocabulary if letters and text.strip().casefold().startswith(letters)} - exact - same
     contains = {t for t, text, _ in vocabulary if query and meant.lower() in text.lower()} - exact - same - starts
-    found = queries.matching_tokens(atlas, query, 1000)
+    found = matching_tokens(atlas, query, 1000)
     assert {token.token_id for token in found.exact} == exact
     assert {token.token_id for token in found.same_letters} == same
     assert {token.token_id for token in found.beginning} == starts
@@ -53,7 +52,7 @@ def test_tokens_by_spelling(both, query):
     for some in (found.beginning, found.containing):
         order = [by_length[token.token_id] for token in some]
         assert order == sorted(order)
-    few = queries.matching_tokens(atlas, query, 3)
+    few = matching_tokens(atlas, query, 3)
     assert (few.exact, few.same_letters) == (found.exact, found.same_letters)
     assert few.beginning == found.beginning[:3]
 
@@ -69,7 +68,7 @@ def test_what_is_meant_comes_first(both):
 def test_best_token_from_memory(both):
     atlas, connection = both
     for neuron_id, token_id in rows(connection, "SELECT neuron_id, best_token_id FROM neuron LIMIT 20"):
-        assert queries.best_token(atlas, neuron_id).token_id == token_id
+        assert best_token(atlas, neuron_id).token_id == token_id
 
 
 def lower(text):
@@ -148,7 +147,7 @@ def test_neurons_that_fire_on_a_phrase(both, phrase):
             best[neuron_id] = min(best.get(neuron_id, key), key)
             counts[neuron_id] = counts.get(neuron_id, 0) + 1
     order = sorted(best, key=lambda n: (best[n][0], best[n][1], -counts[n], n))
-    found = queries.text_matches(atlas, phrase, 10_000)
+    found = text_matches(atlas, phrase, 10_000)
     if len(phrase.strip()) < 3:
         assert found is None
         return
@@ -165,13 +164,13 @@ def test_neurons_that_fire_on_a_phrase(both, phrase):
         assert match.cut_after or whole.endswith(match.after)
         token_ids = rows(connection, 'SELECT token_ids FROM "text" WHERE text_id = ?', match.text_id)[0][0]
         assert match.token.token_id == token_ids[match.position]
-    assert queries.text_matches(atlas, phrase, 5).neurons == found.neurons[:5]
+    assert text_matches(atlas, phrase, 5).neurons == found.neurons[:5]
 
 
 def test_phrases_are_found_in_the_fixture(both):
     atlas, _ = both
     for phrase in ("app", "lemon tree", "übung", "<script>alert"):
-        assert queries.text_matches(atlas, phrase).neurons
+        assert text_matches(atlas, phrase).neurons
 
 
 def test_the_index_is_made_once(both):

@@ -8,9 +8,14 @@ import duckdb
 import numpy as np
 import pytest
 
-from atlas import open_atlas, queries
-from atlas.errors import TokenError, WeightsError
-from atlas.queries import PERCENTILE_COLUMNS
+from atlas import open_atlas
+from atlas.core.errors import TokenError, WeightsError
+from atlas.topics.compare import output_cosines, shared_texts, shared_tokens
+from atlas.topics.example import whole_texts
+from atlas.topics.neuron import find_neuron, neuron_tokens
+from atlas.topics.overview import most_hub_neurons, most_hub_tokens, single_token_neurons
+from atlas.topics.percentile import PERCENTILE_COLUMNS, neighbours, percentiles
+from atlas.topics.spread import neuron_spread, similar_neurons, token_spread
 
 
 def column(connection, name):
@@ -21,8 +26,8 @@ def test_percentiles_count_the_neurons_below(both):
     atlas, connection = both
     d_mlp = atlas.info.d_mlp
     for neuron_id in (0, 17, atlas.info.n_neurons - 1):
-        neuron = queries.neuron(atlas, neuron_id)
-        found = queries.percentiles(atlas, neuron)
+        neuron = find_neuron(atlas, neuron_id)
+        found = percentiles(atlas, neuron)
         for name in PERCENTILE_COLUMNS:
             values = column(connection, name)
             if values[neuron_id] is None:
@@ -45,7 +50,7 @@ def test_neighbours_have_the_same_rank(both):
     for neuron_id in (0, 5, d_mlp, d_mlp + 7, n_layers * d_mlp - 1):
         layer = neuron_id // d_mlp
         rank = ranked(layer).index(neuron_id)
-        found = queries.neighbours(atlas, neuron_id)
+        found = neighbours(atlas, neuron_id)
         assert found.rank == rank + 1
         assert (found.below and found.below.neuron_id) == (ranked(layer - 1)[rank] if layer else None)
         assert (found.above and found.above.neuron_id) == (ranked(layer + 1)[rank] if layer < n_layers - 1 else None)
@@ -69,7 +74,7 @@ def test_a_neuron_with_every_token(both):
     atlas, connection = both
     neurons, readouts = weights(connection)
     values = [dot(neurons[20][1], readout) for readout in readouts]
-    found = queries.token_spread(atlas, 20, n_bars=10, limit=5)
+    found = token_spread(atlas, 20, n_bars=10, limit=5)
     assert found.n == len(values) == sum(bar.n for bar in found.bars)
     assert (found.bars[0].lower, found.bars[-1].upper) == pytest.approx((min(values), max(values)), rel=1e-4)
     for bar in found.bars:
@@ -90,7 +95,7 @@ def test_a_token_with_every_neuron(both):
     atlas, connection = both
     neurons, readouts = weights(connection)
     values = [dot(w_out, readouts[40]) for _, w_out, _ in neurons]
-    found = queries.neuron_spread(atlas, 40, limit=9)
+    found = neuron_spread(atlas, 40, limit=9)
     d_mlp = atlas.info.d_mlp
     for layer in found.layers:
         own = sorted(values[layer.layer * d_mlp : (layer.layer + 1) * d_mlp])
@@ -101,7 +106,7 @@ def test_a_token_with_every_neuron(both):
     assert {item.neuron.neuron_id for item in found.outliers} == set(farthest)
     assert [item.congruence for item in found.outliers] == sorted(item.congruence for item in found.outliers)[::-1]
     with pytest.raises(TokenError):
-        queries.neuron_spread(atlas, 10**6)
+        neuron_spread(atlas, 10**6)
 
 
 @pytest.mark.parametrize("side", ["out", "in", "gate"])
@@ -109,7 +114,7 @@ def test_neurons_alike(both, side):
     atlas, connection = both
     if side == "gate" and not atlas.info.gated:
         with pytest.raises(WeightsError, match="cannot be compared by 'gate'"):
-            queries.similar_neurons(atlas, 3, side)
+            similar_neurons(atlas, 3, side)
         return
     place = {"in": 0, "out": 1, "gate": 2}[side]
     vectors = [row[place] for row in weights(connection)[0]]
@@ -119,10 +124,10 @@ def test_neurons_alike(both, side):
 
     values = {n: cosine(n) for n in range(len(vectors)) if n != 3}
     order = sorted(values, key=lambda n: -values[n])
-    found = queries.similar_neurons(atlas, 3, side, limit=4)
+    found = similar_neurons(atlas, 3, side, limit=4)
     assert [item.neuron.neuron_id for item in found] == [*order[:4], *order[-4:]]
     for item in found:
-        row = queries.neuron(atlas, item.neuron.neuron_id)
+        row = find_neuron(atlas, item.neuron.neuron_id)
         assert item.cosine == pytest.approx(values[row.neuron_id], abs=1e-5)
         assert (item.best_token, item.worst_token) == (row.best_token, row.worst_token)
 
@@ -133,18 +138,18 @@ def test_an_atlas_without_weights(tiny_gpt2_atlas, tmp_path):
     with duckdb.connect(str(path)) as connection:
         connection.execute("UPDATE atlas SET has_weights = false; DELETE FROM neuron_weight; DELETE FROM token_weight")
     with open_atlas(path) as atlas:
-        for question in (queries.token_spread, queries.neuron_spread, queries.similar_neurons):
+        for question in (token_spread, neuron_spread, similar_neurons):
             with pytest.raises(WeightsError, match=r"holds no weights .* --no-weights"):
                 question(atlas, 3)
-        assert queries.cosines(atlas, [1, 2]) == []
+        assert output_cosines(atlas, [1, 2]) == []
 
 
 def test_what_neurons_share(both):
     atlas, connection = both
     ids = [4, 50, 90]
-    listed = {n: {t.token.token_id: t.congruence for t in queries.neuron_tokens(atlas, n)} for n in ids}
+    listed = {n: {t.token.token_id: t.congruence for t in neuron_tokens(atlas, n)} for n in ids}
     expected = {t for n in ids for t in listed[n] if sum(t in listed[m] for m in ids) > 1}
-    found = queries.shared_tokens(atlas, ids, limit=10**6)
+    found = shared_tokens(atlas, ids, limit=10**6)
     assert {item.token.token_id for item in found} == expected
     for item in found:
         assert item.congruences == tuple(listed[n].get(item.token.token_id) for n in ids)
@@ -154,7 +159,7 @@ def test_what_neurons_share(both):
         n: {row[0] for row in connection.execute("SELECT text_id FROM example WHERE neuron_id = ?", [n]).fetchall()}
         for n in ids
     }
-    shared = queries.shared_texts(atlas, ids, limit=10**6)
+    shared = shared_texts(atlas, ids, limit=10**6)
     assert {text.text_id for text in shared} == {
         t for n in ids for t in texts[n] if sum(t in texts[m] for m in ids) > 1
     }
@@ -166,7 +171,7 @@ def test_what_neurons_share(both):
             assert (example is None) == (greatest is None)
             assert example is None or abs(example.activation) == greatest
     vectors = [weights(connection)[0][n][1] for n in ids]
-    cosines = queries.cosines(atlas, ids)
+    cosines = output_cosines(atlas, ids)
     assert cosines[0][2] == pytest.approx(
         dot(vectors[0], vectors[2]) / math.sqrt(dot(vectors[0], vectors[0]) * dot(vectors[2], vectors[2]))
     )
@@ -183,11 +188,11 @@ def test_relatives_and_whole_texts(both):
         assert found == (same if letters[token_id] else [])
     stored = dict(connection.execute('SELECT text_id, token_ids FROM "text"').fetchall())
     wanted = list(stored)[:3]
-    found = queries.whole_texts(atlas, wanted + wanted)
+    found = whole_texts(atlas, wanted + wanted)
     assert {text_id: [t.token_id for t in tokens] for text_id, tokens in found.items()} == {
         text_id: stored[text_id] for text_id in wanted
     }
-    assert queries.whole_texts(atlas, []) == {}
+    assert whole_texts(atlas, []) == {}
 
 
 def test_what_the_overview_points_at(both):
@@ -196,10 +201,10 @@ def test_what_the_overview_points_at(both):
         "SELECT n.neuron_id FROM neuron n JOIN token t ON t.token_id = n.best_token_id "
         "WHERE NOT t.special AND t.n_actual > 0 ORDER BY token_gap DESC, n.neuron_id LIMIT 4"
     ).fetchall()
-    assert [(n.neuron_id,) for n in queries.single_token_neurons(atlas, 4)] == gaps
+    assert [(n.neuron_id,) for n in single_token_neurons(atlas, 4)] == gaps
     for records, table in (
-        (queries.most_hub_neurons(atlas, 3), "neuron"),
-        (queries.most_hub_tokens(atlas, 3), "token"),
+        (most_hub_neurons(atlas, 3), "neuron"),
+        (most_hub_tokens(atlas, 3), "token"),
     ):
         most = connection.execute(f"SELECT hub_count FROM {table} ORDER BY hub_count DESC LIMIT 3").fetchall()
         assert [(record.hub_count,) for record in records] == most

@@ -13,7 +13,8 @@ from pathlib import Path
 import click
 import pytest
 
-from atlas import cli, streams
+from atlas.cli import main as cli
+from atlas.cli import streams
 
 TEXT = "é漢🎉 [b] :smile: \udcff"
 COMMANDS = {

@@ -9,13 +9,27 @@ import pytest
 from click.testing import CliRunner
 
 import atlas as client
-from atlas import cli, open_atlas, queries
-from atlas.errors import ParameterError, StudyNameError
-from atlas.measures import lens_jumps
-from atlas.queries.prediction import CURVES
-from atlas.queries.study import ASKS_FOR, STANDS_OUT, STUDIES, STUDY, steps_statement
-from atlas.queries.study_neurons import DIRECT
-from atlas.records import StudyStep
+from atlas import open_atlas
+from atlas.cli import main as cli
+from atlas.core.errors import ParameterError, StudyNameError
+from atlas.topics.curve import CURVES, neuron_candidates, token_curves
+from atlas.topics.pair import pair_standing
+from atlas.topics.study.lens import lens_jumps
+from atlas.topics.study.neurons import DIRECT, study_neurons
+from atlas.topics.study.records import StudyStep
+from atlas.topics.study.study import (
+    ASKS_FOR,
+    STANDS_OUT,
+    STUDIES,
+    STUDY,
+    find_study,
+    list_studies,
+    stands_out,
+    steps_of,
+    steps_statement,
+    study_prompts,
+    token_studies,
+)
 from tests.conftest import Built
 
 
@@ -32,20 +46,20 @@ def values(connection, kind, study="an"):
 
 def test_the_list_and_a_name_that_is_not_there(opened, built_llama: Built):
     atlas, _ = opened
-    assert [study.name for study in queries.studies(atlas)] == ["an", "suite"]
+    assert [study.name for study in list_studies(atlas)] == ["an", "suite"]
     with pytest.raises(StudyNameError, match="There is no study 'pear' in 'tiny-llama'; there is an, suite"):
-        queries.study(atlas, "pear")
+        find_study(atlas, "pear")
     with open_atlas(built_llama.atlas) as bare:
-        assert queries.studies(bare) == ()
-        assert queries.stands_out(bare, 5) == ()
-        assert queries.token_studies(bare, 5) == []
+        assert list_studies(bare) == ()
+        assert stands_out(bare, 5) == ()
+        assert token_studies(bare, 5) == []
         with pytest.raises(StudyNameError, match="there is none: `atlas study` runs"):
-            queries.study(bare, "an")
+            find_study(bare, "an")
 
 
 def test_prompts_and_predictions(opened):
     atlas, connection = opened
-    found = queries.study_prompts(atlas, "suite", limit=7, offset=3)
+    found = study_prompts(atlas, "suite", limit=7, offset=3)
     rows = connection.execute(
         "SELECT prompt, clean_token_ids, clean_logit_diff FROM study_prompt WHERE study = 'suite' ORDER BY prompt"
     ).fetchall()
@@ -62,11 +76,11 @@ def test_prompts_and_predictions(opened):
 
 def test_neurons_are_ranked_and_counted(opened):
     atlas, connection = opened
-    study = queries.study(atlas, "an")
+    study = find_study(atlas, "an")
     recovery = {neuron: value for neuron, _, value in values(connection, "patch_neuron")}
     direct = {(neuron, variant): value for neuron, variant, value in values(connection, "direct_effect")}
     ranked = sorted(recovery, key=lambda neuron: (-abs(recovery[neuron]), neuron))
-    found = queries.study_neurons(atlas, study, 9)
+    found = study_neurons(atlas, study, 9)
     assert found.n == len(recovery) == 96
     assert [item.neuron.neuron_id for item in found.top] == ranked[:9]
     for item in found.top:
@@ -87,20 +101,20 @@ def test_neurons_are_ranked_and_counted(opened):
 
 def test_where_neurons_and_tokens_stand_out(opened):
     atlas, connection = opened
-    study = queries.study(atlas, "an")
+    study = find_study(atlas, "an")
     best = study.found_neurons[0]
-    first = queries.stands_out(atlas, best.neuron_id)
+    first = stands_out(atlas, best.neuron_id)
     assert [(item.study.name, item.neuron.rank) for item in first] == [("an", 1), ("suite", 1)]
-    assert queries.stands_out(atlas, 0) == ()
+    assert stands_out(atlas, 0) == ()
     for neuron_id in (best.neuron_id, 0):
-        rows = [(item.study.name, item.neuron.rank) for item in queries.stands_out(atlas, neuron_id)]
+        rows = [(item.study.name, item.neuron.rank) for item in stands_out(atlas, neuron_id)]
         assert [row[:2] for row in atlas.query(STANDS_OUT.shown(neuron=neuron_id)).rows] == rows
     for token_id in range(atlas.info.d_vocab):
-        names = [item.name for item in queries.token_studies(atlas, token_id)]
+        names = [item.name for item in token_studies(atlas, token_id)]
         asked = [row[0] for row in atlas.query(ASKS_FOR.shown(token=token_id)).rows]
         assert list(dict.fromkeys(asked)) == names
-    assert [item.name for item in queries.token_studies(atlas, study.answer_token.token_id)] == ["an", "suite"]
-    standing = queries.pair_standing(atlas, best.neuron_id, study.answer_token.token_id)
+    assert [item.name for item in token_studies(atlas, study.answer_token.token_id)] == ["an", "suite"]
+    standing = pair_standing(atlas, best.neuron_id, study.answer_token.token_id)
     (dot,) = connection.execute(
         "SELECT list_sum(list_transform(list_zip(w_out::FLOAT[], readout::FLOAT[]), lambda x: x[1]::DOUBLE * x[2])) "
         "FROM neuron_weight, token_weight WHERE neuron_id = ? AND token_id = ?",
@@ -117,7 +131,7 @@ def test_a_pair_in_no_list_has_its_congruence_from_the_weights(opened):
         "WHERE (n.neuron_id, t.token_id) NOT IN (SELECT (neuron_id, token_id) FROM neuron_token) "
         "AND (n.neuron_id, t.token_id) NOT IN (SELECT (neuron_id, token_id) FROM token_neuron) ORDER BY ALL LIMIT 1"
     ).fetchone()
-    standing = queries.pair_standing(atlas, neuron_id, token_id)
+    standing = pair_standing(atlas, neuron_id, token_id)
     w_out, readout = connection.execute(
         "SELECT w_out, readout FROM neuron_weight, token_weight WHERE neuron_id = ? AND token_id = ?",
         [neuron_id, token_id],
@@ -144,10 +158,10 @@ def test_the_jump_of_the_lens():
 
 def test_the_panels_answer(opened):
     atlas, _ = opened
-    study = queries.study(atlas, "an")
+    study = find_study(atlas, "an")
     assert [row[0] for row in atlas.query(STUDIES.shown()).rows] == ["an", "suite"]
     rows = atlas.query(DIRECT.shown(study="an", limit=9)).rows
-    assert [row[0] for row in rows] == [item.neuron.name for item in queries.study_neurons(atlas, study, 9).direct]
+    assert [row[0] for row in rows] == [item.neuron.name for item in study_neurons(atlas, study, 9).direct]
     (row,) = atlas.query(STUDY.shown(study="an")).rows
     assert {study.name, study.clean, study.clean_logit_diff, study.versions, study.command} <= {
         value for value in row if not isinstance(value, list)
@@ -155,14 +169,14 @@ def test_the_panels_answer(opened):
     assert atlas.query(STUDY.shown(study="it's")).rows == ()
     tokens = [study.answer_token.token_id, study.other_token.token_id]
     neuron_id = study.found_neurons[0].neuron_id
-    counted = [c for c in queries.neuron_candidates(atlas, neuron_id) if c.token.token_id in tokens]
-    points = [point.n for curve in queries.token_curves(atlas, counted) for point in curve.points]
+    counted = [c for c in neuron_candidates(atlas, neuron_id) if c.token.token_id in tokens]
+    points = [point.n for curve in token_curves(atlas, counted) for point in curve.points]
     asked = atlas.query(
         CURVES.shown(neuron_ids=[neuron_id], token_ids=tokens, pairs=[[neuron_id, token_id] for token_id in tokens])
     ).rows
     assert sorted(row[4] for row in asked) == sorted(points)
-    steps = [queries.steps_of(atlas, "an", kind) for kind in ("ablation", "patch_attn_out", "patch_resid_pre")]
-    assert queries.steps_of(atlas, "an", "patch_resid_pre", "ablation", "patch_attn_out") == sum(steps, ())
+    steps = [steps_of(atlas, "an", kind) for kind in ("ablation", "patch_attn_out", "patch_resid_pre")]
+    assert steps_of(atlas, "an", "patch_resid_pre", "ablation", "patch_attn_out") == sum(steps, ())
     assert [len(kind) for kind in steps] == [9, 3 * 7, 3 * 7]
     named = atlas.query(steps_statement("an", ["ablation"], ("neuron", "value")).shown()).rows
     assert named == tuple((step.neuron and step.neuron.name, step.value) for step in steps[0])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from atlas import open_atlas
-from atlas.unfinished import RunProgress, came_before, run_prefix, unfinished_build_id
+from atlas.core.info import RunProgress, came_before, run_prefix, unfinished_build_id
 
 SAID = RunProgress("Activations", 0.25, "2,310 tokens/s", 90.0, 1 << 30, 1.5, {"Loading model": 1.3})
 

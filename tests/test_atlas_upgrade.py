@@ -10,11 +10,10 @@ import duckdb
 import pytest
 
 from atlas import open_atlas
-from atlas.errors import NotAnAtlasError, SchemaVersionError
-from atlas.files import OutputFileError
-from atlas.migrations import MIGRATIONS, Migration
-from atlas.schema import SCHEMA_VERSION
-from atlas.upgrade import OLDEST, UpgradeError, upgrade_file, upgraded_name
+from atlas.core.errors import NotAnAtlasError, SchemaVersionError
+from atlas.core.files import OutputFileError
+from atlas.core.schema import SCHEMA_VERSION
+from atlas.core.upgrade import MIGRATIONS, OLDEST, Migration, UpgradeError, upgrade_file, upgraded_name
 
 NEXT = SCHEMA_VERSION + 1
 """The version of a schema that is made up here: what the mechanism does is shown by it, until there is a true one."""
@@ -26,9 +25,9 @@ ADDED = Migration(NEXT, "n_texts_planned", {"atlas": "SELECT *, NULL AS n_texts_
 @pytest.fixture(autouse=True)
 def next_version(monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that reads the next version, which is today's schema but for its number."""
-    for module in ("schema", "upgrade", "db", "commands"):
+    for module in ("core.schema", "core.upgrade", "core.db", "cli.commands"):
         monkeypatch.setattr(f"atlas.{module}.SCHEMA_VERSION", NEXT)
-    monkeypatch.setattr("atlas.migrations.MIGRATIONS", (ADDED,))
+    monkeypatch.setattr("atlas.core.upgrade.MIGRATIONS", (ADDED,))
 
 
 @pytest.fixture
@@ -168,7 +167,7 @@ def test_a_file_that_cannot_be_copied_leaves_nothing(
         connection.execute("ALTER TABLE example DROP COLUMN activation")
     with pytest.raises(UpgradeError, match=r"old\.duckdb cannot be written anew to .*activation"):
         upgrade_file(old, tmp_path / "new.duckdb")
-    monkeypatch.setattr("atlas.upgrade.publish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    monkeypatch.setattr("atlas.core.upgrade.publish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
     with duckdb.connect(str(old)) as connection:
         connection.execute("ALTER TABLE example ADD COLUMN activation FLOAT; UPDATE example SET activation = 0")
     with pytest.raises(KeyboardInterrupt):

@@ -18,9 +18,9 @@ import pytest
 from benchmarks import demo
 from benchmarks.demo import Demo, next_step
 from docs.outputs import ROOT
-from ingest.command import ingest
-from ingest.effects_command import effects
-from ingest.study_command import study
+from ingest.effects.command import effects
+from ingest.run.command import ingest
+from ingest.study.command import study
 
 COMMANDS = {"ingest": ingest, "study": study, "effects": effects}
 

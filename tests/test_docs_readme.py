@@ -12,15 +12,15 @@ import duckdb
 import pytest
 from click.testing import CliRunner
 
-from atlas.cli import main
-from atlas.export.command import export
+from atlas.cli.main import main
+from atlas.export.folder import export
 from docs.outputs import DEMO, ROOT, documented_identity, identity
-from ingest.checks import bytes_per_table
-from ingest.command import ingest
-from ingest.effects_command import effects
-from ingest.merge_command import merge
-from ingest.study_command import study
-from web.command import serve
+from ingest.effects.command import effects
+from ingest.file.checks import bytes_per_table
+from ingest.merge.command import merge
+from ingest.run.command import ingest
+from ingest.study.command import study
+from web.server.command import serve
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FINDINGS = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")

@@ -16,24 +16,26 @@ import pytest
 import torch
 from hypothesis import given
 
-from atlas.bins import MAX_INTERVAL
-from atlas.records import AtlasInfo
-from ingest import keys
-from ingest.accumulators.activations import ActivationStatistics
-from ingest.accumulators.counts import TokenCounts
-from ingest.accumulators.examples import ExampleLists
-from ingest.accumulators.insertion import BatchRows
-from ingest.accumulators.predictions import PredictionHistogram
-from ingest.accumulators.statistic import BatchEnd, LayerBatch, Plan, Span, Statistic, StreamSettings
-from ingest.accumulators.statistics import STATISTICS
-from ingest.binning import bin_of
-from ingest.cursor import Cursor
-from ingest.families import NeuronFamilies
-from ingest.hashing import text_hash
-from ingest.prepared import PreparedBatch
-from ingest.reduction import Runs, layer_reducer, reference
-from ingest.texts import TextStore
-from ingest.tokens import Text, TextBatch
+from atlas.core.bins import MAX_INTERVAL
+from atlas.core.info import AtlasInfo
+from ingest.activations.batch import PreparedBatch
+from ingest.activations.binning import bin_of
+from ingest.activations.counts import TokenCounts
+from ingest.activations.examples import ExampleLists
+from ingest.activations.hashing import text_hash
+from ingest.activations.insertion import BatchRows
+from ingest.activations.predictions import PredictionHistogram
+from ingest.activations.reduction import reference
+from ingest.activations.reduction.choice import layer_reducer
+from ingest.activations.reduction.reference import Runs
+from ingest.activations.registry import STATISTICS
+from ingest.activations.statistic import BatchEnd, LayerBatch, Plan, Span, Statistic, StreamSettings
+from ingest.activations.statistics import ActivationStatistics
+from ingest.activations.text_store import TextStore
+from ingest.congruence.pairs import NeuronFamilies
+from ingest.process import sort_keys as keys
+from ingest.texts.progress import Cursor
+from ingest.texts.tokens import Text, TextBatch
 
 LAYERS, D_MLP, VOCAB, POS = 2, 3, 7, 5
 WIDTH = POS + 2
@@ -384,7 +386,7 @@ def test_moments_keep_precision_far_from_zero(mean: float, std: float) -> None:
 
 
 def test_intervals_cover_every_bin() -> None:
-    from ingest.binning import interval_table
+    from ingest.activations.binning import interval_table
 
     table = interval_table()
     assert table.min() == -MAX_INTERVAL

@@ -11,13 +11,13 @@ import torch
 import transformers as hf
 from torch import Tensor, nn
 
-from ingest.effects import ChosenPair, Firing, measure_effects
-from ingest.effects.measure import MEASURES
+from ingest.effects.choose import ChosenPair, Firing
+from ingest.effects.measure import MEASURES, measure_effects
 from ingest.errors import ModelError
-from ingest.lean import LeanModel
-from ingest.model import LoadedModel, bridge_for, describe
-from ingest.study import StudyModel
-from ingest.weights import layer_weights, read_readout
+from ingest.model.forward import LeanModel
+from ingest.model.load import LoadedModel, bridge_for, describe
+from ingest.model.weights import layer_weights, read_readout
+from ingest.study.study_model import StudyModel
 from tests import families, tiny
 from tests.families import FAMILIES, UNSUPPORTED, Family
 

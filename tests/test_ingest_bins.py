@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from hypothesis import given
 
-from atlas.bins import N_BINS, ZERO_BIN, bin_edges, bin_interval, interval_edges
-from ingest import keys
-from ingest.binning import bin_of
+from atlas.core.bins import N_BINS, ZERO_BIN, bin_edges, bin_interval, interval_edges
+from ingest.activations.binning import bin_of
+from ingest.process import sort_keys as keys
 from tests import brute
 
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=True)

@@ -13,16 +13,16 @@ import torch
 import transformers as hf
 from rich.console import Console
 
-from atlas.errors import AtlasError, SlugError
-from atlas.files import OutputFileError, publish
-from ingest import checks
-from ingest.build import build
-from ingest.checks import bytes_per_table, check_file
+from atlas.core.errors import AtlasError, SlugError
+from atlas.core.files import OutputFileError, publish
+from ingest.activations.reader import Reader
 from ingest.errors import ActivationError, DatasetError, ModelError, OptionError, OutputError
-from ingest.report import print_report
-from ingest.settings import Settings, parse_range
-from ingest.stream import Reader
-from ingest.writer import AtlasWriter
+from ingest.file import checks
+from ingest.file.checks import bytes_per_table, check_file
+from ingest.file.writer import AtlasWriter
+from ingest.process.settings import Settings, parse_range
+from ingest.run.build import build
+from ingest.run.report import print_report
 from tests import tiny
 from tests.conftest import Built, build_tiny
 from tests.disk import Disk
@@ -173,7 +173,7 @@ def test_an_existing_file_is_kept_unless_forced(built_gpt2: Built, tmp_path: Pat
 def test_a_finished_run_is_not_lost_to_a_file_that_appeared(
     built_gpt2: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ingest.publish.check_file", lambda *_: (tmp_path / "race.duckdb").write_text("theirs"))
+    monkeypatch.setattr("ingest.run.publish.check_file", lambda *_: (tmp_path / "race.duckdb").write_text("theirs"))
     build_tiny(tmp_path, built_gpt2.model, built_gpt2.dataset, "race", context_length=40)
     assert (tmp_path / "race.duckdb").read_text() == "theirs"
     (ours,) = [path for path in tmp_path.iterdir() if path.name != "race.duckdb"]

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ingest.checkpoint import CheckpointFolder
 from ingest.errors import CheckpointError
+from ingest.process.checkpoint import CheckpointFolder
 from tests.disk import Disk
 
 TENSORS = {
@@ -166,7 +166,7 @@ def test_a_save_that_fails_at_its_last_steps_leaves_nothing(
 SAVE_LARGE = """
 import sys, torch
 from pathlib import Path
-from ingest.checkpoint import CheckpointFolder
+from ingest.process.checkpoint import CheckpointFolder
 from ingest.errors import CheckpointError
 folder = CheckpointFolder(Path(sys.argv[1]))
 folder.save("texts", {"n": torch.tensor([1])}, {"number": 1})

@@ -8,21 +8,17 @@ import pytest
 import torch
 from hypothesis import given
 
-from ingest import keys
-from ingest.congruence import (
-    Congruence,
-    CongruenceSearch,
-    CpuSearch,
-    RankedList,
-    certificate,
-    cpu,
-    merge_congruence,
-    search,
-)
+from ingest.congruence import certificate, cpu
 from ingest.congruence import reference as reference_module
+from ingest.congruence.cpu import CpuSearch
+from ingest.congruence.merge import merge_congruence
+from ingest.congruence.pairs import exclusive_pairs, gap, hub_count
+from ingest.congruence.ranked import Congruence, RankedList
+from ingest.congruence.reference import CongruenceSearch
+from ingest.congruence.search import search
+from ingest.congruence.topk import TopLists
 from ingest.errors import CheckpointError, RankError
-from ingest.pairs import exclusive_pairs, gap, hub_count
-from ingest.topk import TopLists
+from ingest.process import sort_keys as keys
 
 SIDES = (("top", 1), ("bottom", -1))
 KINDS = {

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from atlas.bins import N_BINS
-from ingest.reduction import reference, trust
-from ingest.reduction.exact import LIMBS, central_moments
+from atlas.core.bins import N_BINS
+from ingest.activations.reduction import reference, trust
+from ingest.activations.reduction.exact import LIMBS, central_moments
 from tests import brute
 
 CPU = torch.device("cpu")
@@ -108,7 +108,7 @@ def test_the_kernels_compile_for_cuda(capability: int, tmp_path: Path, monkeypat
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from ingest.reduction import triton_kernel as kernels
+    from ingest.activations.reduction import triton_kernel as kernels
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     integers = {"n_texts", "texts_each", "d_mlp", "stride", "n_parts", "n_rows"}
@@ -156,8 +156,8 @@ def test_a_kernel_that_cannot_run_is_not_used(caplog: pytest.LogCaptureFixture) 
 
 
 def test_without_triton_plain_torch_runs(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setitem(sys.modules, "ingest.reduction.triton_kernel", None)
-    monkeypatch.delattr("ingest.reduction.triton_kernel", raising=False)
+    monkeypatch.setitem(sys.modules, "ingest.activations.reduction.triton_kernel", None)
+    monkeypatch.delattr("ingest.activations.reduction.triton_kernel", raising=False)
     trust.triton_reducer.cache_clear()
     assert trust.triton_reducer(CPU) is reference.reduce_layer
     trust.triton_reducer.cache_clear()

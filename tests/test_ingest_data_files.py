@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ingest.data_files import find_files
-from ingest.dataset import open_dataset
 from ingest.errors import DatasetError
+from ingest.texts.data_files import find_files
+from ingest.texts.dataset import open_dataset
 
 
 def write(folder: Path, *names: str, readme: str | None = None) -> Path:

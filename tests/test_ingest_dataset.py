@@ -23,11 +23,11 @@ from datasets.exceptions import DatasetNotFoundError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.corpus import scan
-from ingest.dataset import open_dataset
 from ingest.errors import DatasetError
-from ingest.hub import HubTexts
-from ingest.text_file import zstd
+from ingest.texts.corpus import scan
+from ingest.texts.dataset import open_dataset
+from ingest.texts.hub import HubTexts
+from ingest.texts.text_file import zstd
 
 TEXTS = ["plain", "", "two\nlines", 'quo"ted, é 漢字 🎉', " 007 "]
 

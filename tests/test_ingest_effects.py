@@ -14,12 +14,14 @@ import torch
 from click.testing import CliRunner
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
-from atlas.cli import main
-from atlas.db import open_atlas
-from ingest.effects import ChosenPair, Firing, PairEffect, choose, choose_pairs, measure_effects
+from atlas.cli.main import main
+from atlas.core.db import open_atlas
+from ingest.effects import choose
+from ingest.effects.choose import ChosenPair, Firing, choose_pairs
+from ingest.effects.measure import PairEffect, measure_effects
 from ingest.effects.record import effect_rows, planned_passes, within_budget
-from ingest.model import bridge_for, describe, load_model
-from ingest.study import StudyModel
+from ingest.model.load import bridge_for, describe, load_model
+from ingest.study.study_model import StudyModel
 from tests import study_models, tiny
 from tests.conftest import Built, build_tiny
 

@@ -12,12 +12,12 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from atlas.db import open_atlas
-from atlas.errors import NotAnAtlasError
-from ingest import extend
+from atlas.core.db import open_atlas
+from atlas.core.errors import NotAnAtlasError
 from ingest.errors import OptionError, OutputError
-from ingest.extend import extend_atlas
-from ingest.lock import output_locked
+from ingest.file import append as extend
+from ingest.file.append import extend_atlas
+from ingest.process.lock import output_locked
 from tests.conftest import Built
 from tests.disk import Disk
 
@@ -103,7 +103,7 @@ def test_a_reader_keeps_the_build_it_opened(file: Path):
         # DuckDB would hand a second connection of this process the old file: another process extends it.
         code = (
             "import sys; from pathlib import Path; from tests.test_ingest_extend import steps\n"
-            "from ingest.extend import extend_atlas; print(extend_atlas(Path(sys.argv[1]), steps('a', 1.0)))"
+            "from ingest.file.append import extend_atlas; print(extend_atlas(Path(sys.argv[1]), steps('a', 1.0)))"
         )
         new = subprocess.run([sys.executable, "-c", code, file], capture_output=True, text=True, check=True).stdout
         assert reader.execute("SELECT build_id FROM atlas").fetchone() == (old,)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atlas.families import family_ids
+from atlas.topics.family import family_ids
 from tests import brute
 from tests.conftest import Built
 

@@ -14,11 +14,12 @@ import torch
 from click.testing import CliRunner
 from filelock import FileLock
 
-from atlas.cache_option import VARIABLE, no_cache
-from ingest import model_cache
+from atlas.cli.options import VARIABLE, no_cache
 from ingest.errors import ModelError
-from ingest.lean import LeanModel
-from ingest.model import LoadedModel, load_model
+from ingest.model import cache as model_cache
+from ingest.model.forward import LeanModel
+from ingest.model.gguf_file import read_gguf
+from ingest.model.load import LoadedModel, load_model
 from tests import tiny
 from tests.tiny_gguf import write_gguf
 
@@ -125,7 +126,7 @@ class TestCache:
     @pytest.fixture
     def reads(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         """A line for each time a GGUF file itself is read."""
-        done, read = [], model_cache.read_gguf
+        done, read = [], read_gguf
         monkeypatch.setattr(model_cache, "read_gguf", lambda source: done.append(source.label) or read(source))
         return done
 

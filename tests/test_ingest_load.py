@@ -18,12 +18,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest import tables
-from ingest.checks import check_file
-from ingest.congruence import RankedList
-from ingest.content_hash import ContentHash
+from ingest.congruence.ranked import RankedList
 from ingest.errors import OutputError
-from ingest.writer import AtlasWriter, joined, vectors, words
+from ingest.file import tables
+from ingest.file.checks import check_file
+from ingest.file.writer import AtlasWriter, joined, vectors, words
+from ingest.process.content_hash import ContentHash
 from tests.conftest import Built
 
 COLUMNS = {
@@ -194,7 +194,7 @@ FULL_DISK = """
     from pathlib import Path
     import numpy as np
     from ingest.errors import OutputError
-    from ingest.writer import AtlasWriter, vectors
+    from ingest.file.writer import AtlasWriter, vectors
 
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))

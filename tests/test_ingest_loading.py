@@ -13,14 +13,14 @@ import transformers as hf
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from ingest import pretrained
 from ingest.errors import ModelError, TokenizerError
-from ingest.lean import LeanModel
-from ingest.model import load_model
-from ingest.source import find_source, label_of
-from ingest.tokens import bos_for
-from ingest.vocabulary import read_vocabulary
-from ingest.weights import layer_weights, read_readout
+from ingest.model import pretrained
+from ingest.model.forward import LeanModel
+from ingest.model.load import load_model
+from ingest.model.source import find_source, label_of
+from ingest.model.vocabulary import read_vocabulary
+from ingest.model.weights import layer_weights, read_readout
+from ingest.texts.tokens import bos_for
 from tests import tiny
 
 Tensors = dict[str, torch.Tensor]

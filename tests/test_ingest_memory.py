@@ -11,11 +11,11 @@ import pytest
 import torch
 from rich.console import Console
 
-from ingest.build import build
 from ingest.errors import OptionError, OutOfMemoryError
-from ingest.lean import LeanModel
-from ingest.memory import Budget, is_out_of_memory, show
-from ingest.settings import Settings, parse_bytes, parse_duration
+from ingest.model.forward import LeanModel
+from ingest.process.memory import Budget, is_out_of_memory, show
+from ingest.process.settings import Settings, parse_bytes, parse_duration
+from ingest.run.build import build
 from tests.compare import differences
 from tests.conftest import Built
 
@@ -117,7 +117,7 @@ def test_a_budget_too_small_says_what_is_needed(options: dict) -> None:
 
 def test_a_budget_shrinks_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of what is left, but never less than a text, nor more than is useful."""
-    monkeypatch.setattr("ingest.memory.memory_used", lambda device: 600)
+    monkeypatch.setattr("ingest.process.memory.memory_used", lambda device: 600)
     assert Budget(1600, CPU).batch_tokens(10, 5) == 60
     assert Budget(1600, CPU).batch_tokens(10, 5, held=500) == 30
     assert Budget(10**9, CPU).batch_tokens(10, 5) == 4096

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 from transformers import AutoTokenizer
 
-from ingest.hashing import example_key
-from ingest.merge import merge
+from ingest.activations.hashing import example_key
 from ingest.merge.ranges import overlap, parse_ranges, write_ranges
+from ingest.merge.run import merge
 from tests import tiny
 from tests.conftest import Built, build_tiny
 

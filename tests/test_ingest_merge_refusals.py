@@ -14,14 +14,15 @@ import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
 
-from atlas import cli, open_atlas
-from atlas.errors import AtlasError, NotAnAtlasError, SchemaVersionError, SlugError
-from atlas.files import OutputFileError
-from atlas.records import AtlasInfo
+from atlas import open_atlas
+from atlas.cli import main as cli
+from atlas.core.errors import AtlasError, NotAnAtlasError, SchemaVersionError, SlugError
+from atlas.core.files import OutputFileError
+from atlas.core.info import AtlasInfo
 from ingest.errors import OutputError
-from ingest.merge import MergeError, MergeReport, merge
-from ingest.merge.parts import MAY_DIFFER, Part, check_alike
-from ingest.writer import AtlasWriter
+from ingest.file.writer import AtlasWriter
+from ingest.merge.parts import MAY_DIFFER, MergeError, Part, check_alike
+from ingest.merge.run import MergeReport, merge
 
 Altered = Callable[..., Path]
 

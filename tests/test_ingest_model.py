@@ -10,11 +10,12 @@ import pytest
 import torch
 import transformers as hf
 
-from ingest import model_checks, source
 from ingest.errors import ModelError
-from ingest.lean import LeanModel
-from ingest.model import bridge_for, describe, load_model
-from ingest.weights import layer_weights, read_readout
+from ingest.model import checks as model_checks
+from ingest.model import source
+from ingest.model.forward import LeanModel
+from ingest.model.load import bridge_for, describe, load_model
+from ingest.model.weights import layer_weights, read_readout
 from tests import tiny
 
 SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 320}

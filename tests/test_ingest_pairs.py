@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from ingest.congruence.pairs import read_pairs
 from ingest.errors import OptionError
-from ingest.pairs import read_pairs
 
 # One layer of 10 neurons; each text is the token of its place.
 TEXTS = ["a", " an", "\u2028", "two\nlines", "\r\n", 'quo"te', ",", "7", " 7", "٣", "", "\ufffd", "\x85", "#c", "é"]

@@ -9,7 +9,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from ingest.prefetch import prefetched
+from ingest.process.prefetch import prefetched
 
 WAIT = 10  # Seconds after which a thread that should have moved did not: only a failing test waits so long.
 

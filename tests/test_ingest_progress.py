@@ -11,10 +11,10 @@ import pytest
 import torch
 from rich.console import Console
 
-from atlas.unfinished import RunProgress
-from ingest.lock import output_locked
-from ingest.pace import Pace, show_seconds
-from ingest.progress import LINE_EVERY, Phases
+from atlas.core.info import RunProgress
+from ingest.process.lock import output_locked
+from ingest.process.pace import Pace, show_seconds
+from ingest.process.progress import LINE_EVERY, Phases
 
 
 class Clock:
@@ -35,7 +35,7 @@ def clock() -> Clock:
 @pytest.fixture
 def make(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Phases, io.StringIO]]:
     """Phases on a console that writes to a string, whose clock is the test's, and which tick when they are told to."""
-    monkeypatch.setattr("ingest.progress.memory_used", lambda device: 1_900_000_000)
+    monkeypatch.setattr("ingest.process.progress.memory_used", lambda device: 1_900_000_000)
     monkeypatch.setattr(Phases, "_keep_saying", lambda self: None)
 
     def phases(quiet: bool = False, terminal: bool = False, **options: object) -> tuple[Phases, io.StringIO]:
@@ -212,7 +212,7 @@ def test_the_thread_ticks_while_entered_and_ends(tmp_path: Path, monkeypatch: py
         raise BrokenPipeError  # Who listened has gone: no reason to stop, nor to print a traceback.
 
     monkeypatch.setattr(Phases, "tick", tick)
-    monkeypatch.setattr("ingest.progress._TICK", 0.001)
+    monkeypatch.setattr("ingest.process.progress._TICK", 0.001)
     with Phases(Console(file=io.StringIO()), torch.device("cpu")) as phases:
         assert ticked.wait(60)
         ticked.clear()

@@ -19,18 +19,18 @@ import pytest
 from rich.console import Console
 
 from atlas import open_atlas
-from atlas.errors import AtlasError
-from atlas.files import OutputFileError
-from atlas.unfinished import came_before
-from ingest import publish as publishing
-from ingest.build import build
-from ingest.checks import check_file
+from atlas.core.errors import AtlasError
+from atlas.core.files import OutputFileError
+from atlas.core.info import came_before
+from ingest.activations.reader import Reader
 from ingest.errors import OutputError
-from ingest.extend import extend_atlas
+from ingest.file.append import extend_atlas
+from ingest.file.checks import check_file
+from ingest.file.writer import AtlasWriter
 from ingest.merge.run import merge
-from ingest.settings import Settings
-from ingest.stream import Reader
-from ingest.writer import AtlasWriter
+from ingest.process.settings import Settings
+from ingest.run import publish as publishing
+from ingest.run.build import build
 from tests import forked, tiny
 from tests.compare import build_id, differences
 from tests.test_ingest_ranks import free_port

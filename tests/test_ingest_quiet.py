@@ -14,8 +14,8 @@ from pathlib import Path
 import click
 import pytest
 
-from atlas.streams import plain_console
-from ingest.starting import _STILL, asked_to_be_quiet, quiet_option, starting
+from atlas.cli.streams import plain_console
+from ingest.process.starting import _STILL, asked_to_be_quiet, quiet_option, starting
 from tests.conftest import Built
 
 LINES = [
@@ -31,7 +31,7 @@ def run(arguments: list[object], folder: Path) -> subprocess.CompletedProcess[st
     without = {*_STILL, "PYTHONWARNINGS"}
     environment = {name: value for name, value in os.environ.items() if name not in without}
     environment |= {"NEURON_ATLAS_CACHE": str(folder / "cache"), "COLUMNS": "250", "HF_HOME": str(folder / "hub")}
-    command = [sys.executable, "-c", "from atlas.cli import main; main()", *map(str, arguments)]
+    command = [sys.executable, "-c", "from atlas.cli.main import main; main()", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     return done

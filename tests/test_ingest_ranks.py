@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from ingest.errors import RankError
-from ingest.ranks import Ranks, joined, own_device
+from ingest.process.ranks import Ranks, joined, own_device
 from tests import forked, tiny
 from tests.compare import build_id, differences
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from ingest.accumulators.statistic import Plan, StreamSettings
-from ingest.lean import LeanModel
-from ingest.model import load_model
-from ingest.sizes import bytes_per_token
-from ingest.stream import Reader
-from ingest.tokens import Text, TextBatch, batches
+from ingest.activations.reader import Reader
+from ingest.activations.sizes import bytes_per_token
+from ingest.activations.statistic import Plan, StreamSettings
+from ingest.model.forward import LeanModel
+from ingest.model.load import load_model
+from ingest.texts.tokens import Text, TextBatch, batches
 from tests import tiny
 
 CPU = torch.device("cpu")

@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 import torch
 
-from atlas.bins import N_BINS, ZERO_BIN, bin_edges
-from ingest.compiled import compiled
-from ingest.reduction import LayerSums, Runs, cpu, layer_reducer, reference
-from ingest.reduction.exact import LIMBS, added, central_moments, overflown
+from atlas.core.bins import N_BINS, ZERO_BIN, bin_edges
+from ingest.activations.reduction import cpu, reference
+from ingest.activations.reduction.choice import layer_reducer
+from ingest.activations.reduction.exact import LIMBS, added, central_moments, overflown
+from ingest.activations.reduction.reference import LayerSums, Runs
+from ingest.process.compiled import compiled
 
 VERSIONS = {"compiled": cpu.reduce_layer, "torch": reference.reduce_layer}
 DTYPES = [torch.float32, torch.bfloat16]
@@ -228,6 +230,6 @@ class TestCompiledWithoutACache:
         """In a fresh process, as an installation owned by somebody else would have it."""
         unusable = tmp_path / "file"
         unusable.write_text("")
-        script = "from ingest.compiled import compiled; assert compiled()(lambda x: x * 2)(21) == 42"
+        script = "from ingest.process.compiled import compiled; assert compiled()(lambda x: x * 2)(21) == 42"
         environment = {**os.environ, "NUMBA_CACHE_DIR": str(unusable / "cache")}
         subprocess.run([sys.executable, "-c", script], check=True, env=environment)

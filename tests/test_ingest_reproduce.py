@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from atlas.cli import main
-from atlas.names import parse_neuron
+from atlas.cli.main import main
+from atlas.core.names import parse_neuron
 from ingest.errors import OptionError
 from ingest.reproduce.compare import Comparison, found
 from ingest.reproduce.curves import Curve

@@ -12,12 +12,12 @@ import pytest
 import torch
 from hypothesis import given
 
-from ingest.checkpoint import CheckpointFolder
-from ingest.cursor import Cursor
 from ingest.errors import CheckpointError
-from ingest.ranks import Ranks
-from ingest.resume import RunCheckpoints
-from ingest.tokens import Text, batches
+from ingest.process.checkpoint import CheckpointFolder
+from ingest.process.ranks import Ranks
+from ingest.run.resume import RunCheckpoints
+from ingest.texts.progress import Cursor
+from ingest.texts.tokens import Text, batches
 
 IDENTITY = {"--window": 64, "model_fingerprint": "abc"}
 N_TEXTS = 40

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
-from ingest.accumulators.signs import SignCases
+from ingest.activations.signs import SignCases
+from ingest.activations.text_store import TextStore
 from ingest.errors import OptionError
 from ingest.merge.parts import MergeError
-from ingest.texts import TextStore
 from tests import brute
 from tests.conftest import Built, build_tiny
 
@@ -96,7 +96,7 @@ def test_merged_parts_are_the_whole_in_any_order(pairs: list[tuple[float, float]
 def test_merged_atlases_have_the_cases_of_one_run(signed: Path, built_llama: Built, tmp_path: Path):
     from rich.console import Console
 
-    from ingest.merge import merge
+    from ingest.merge.run import merge
 
     n = rows(signed, "SELECT n_texts FROM atlas")[0][0]
     cuts = [(0, n // 3), (n // 3, None)]

@@ -16,12 +16,15 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from ingest.lean import LeanModel
-from ingest.model import LoadedModel, bridge_for, describe, load_model
-from ingest.session import alone
-from ingest.study import PromptPair, StudyModel, StudyOptions, run_study
-from ingest.weight_phase import run_weight_phase
-from ingest.weights import read_readout
+from ingest.congruence.phase import run_weight_phase
+from ingest.model.forward import LeanModel
+from ingest.model.load import LoadedModel, bridge_for, describe, load_model
+from ingest.model.weights import read_readout
+from ingest.run.session import alone
+from ingest.study.engine import run_study
+from ingest.study.options import StudyOptions
+from ingest.study.prompts import PromptPair
+from ingest.study.study_model import StudyModel
 from tests.study_models import KINDS, Plain, rows_of, softmax
 
 PROMPT = "I climbed up the pear tree and picked a pear. I climbed up the {} tree and picked"

@@ -12,13 +12,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from benchmarks.syncs import SyncWatch
-from ingest.accumulators import staging
-from ingest.accumulators.statistic import Plan, StreamSettings
-from ingest.lean import LeanModel
-from ingest.model import load_model
-from ingest.prefetch import prefetched
-from ingest.stream import Reader
-from ingest.tokens import Text, TextBatch, batches
+from ingest.activations import staging
+from ingest.activations.reader import Reader
+from ingest.activations.statistic import Plan, StreamSettings
+from ingest.model.forward import LeanModel
+from ingest.model.load import load_model
+from ingest.process.prefetch import prefetched
+from ingest.texts.tokens import Text, TextBatch, batches
 from tests import tiny
 
 CPU = torch.device("cpu")

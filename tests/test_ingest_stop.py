@@ -8,7 +8,7 @@ import signal
 import duckdb
 import pytest
 
-from ingest.stop import Stop
+from ingest.process.stop import Stop
 
 
 def send(number: int) -> None:

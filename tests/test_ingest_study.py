@@ -10,10 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from ingest.model import LoadedModel, bridge_for, describe
-from ingest.study import PromptPair, StudyModel, StudyOptions, StudyResult, planned_passes, run_study, tokenise_pair
+from ingest.model.load import LoadedModel, bridge_for, describe
 from ingest.study.ablation import VARIANTS, ablate, ablation_sets
+from ingest.study.engine import planned_passes, run_study
+from ingest.study.options import StudyOptions
+from ingest.study.prompts import PromptPair, tokenise_pair
+from ingest.study.result import StudyResult
 from ingest.study.runs import Batches, PairRuns
+from ingest.study.study_model import StudyModel
 from tests import study_models
 from tests.study_models import KINDS, Plain, rows_of, softmax
 
@@ -224,7 +228,7 @@ def test_its_own_choice_of_layers_and_the_count_of_passes(case: Case) -> None:
 @pytest.mark.parametrize("broken", ["prefix", "skip"])
 def test_what_cannot_be_resumed_is_run_whole(case: Case, monkeypatch, broken: str) -> None:
     """A library that goes another way costs time, never a wrong number."""
-    from ingest.study import machine
+    from ingest.study import study_model as machine
 
     if broken == "prefix":
         monkeypatch.setattr(machine, "share", lambda cache: type(cache)())

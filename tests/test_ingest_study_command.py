@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from atlas.cli import main
-from ingest.model import load_model
-from ingest.study import PromptPair, StudyOptions, run_study
+from atlas.cli.main import main
+from ingest.model.load import load_model
+from ingest.study.engine import run_study
+from ingest.study.options import StudyOptions
+from ingest.study.prompts import PromptPair
 from tests import tiny
 from tests.conftest import Built
 

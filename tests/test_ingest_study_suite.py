@@ -10,9 +10,14 @@ import pytest
 import torch
 
 from ingest.errors import ModelError, StudyError
-from ingest.model import bridge_for, describe
-from ingest.study import PromptPair, StudyModel, StudyOptions, StudyResult, read_suite, run_study, tokenise_pair
-from ingest.study.found import best_layers, find_neurons
+from ingest.model.load import bridge_for, describe
+from ingest.study.engine import run_study
+from ingest.study.options import StudyOptions
+from ingest.study.prompts import PromptPair, tokenise_pair
+from ingest.study.result import StudyResult
+from ingest.study.selection import best_layers, find_neurons
+from ingest.study.study_model import StudyModel
+from ingest.study.suite import read_suite
 from tests import study_models
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

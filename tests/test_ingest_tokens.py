@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import BertTokenizer, PreTrainedTokenizerFast
 
-from ingest import tokens
-from ingest.corpus import PythonTexts
-from ingest.cursor import Cursor, Share
-from ingest.dataset import Dataset
 from ingest.errors import OptionError, TokenizerError
-from ingest.tokens import Text, TextReport, batches, bos_for, iter_texts
+from ingest.texts import tokens
+from ingest.texts.corpus import PythonTexts
+from ingest.texts.dataset import Dataset
+from ingest.texts.progress import Cursor, Share, TextReport
+from ingest.texts.tokens import Text, batches, bos_for, iter_texts
 
 BOS = 3
 

@@ -12,7 +12,7 @@ from transformers import BertTokenizer, PreTrainedTokenizerFast
 from transformers.tokenization_python import PythonBackend
 
 from ingest.errors import TokenizerError
-from ingest.vocabulary import Vocabulary, byte_alphabet, read_vocabulary
+from ingest.model.vocabulary import Vocabulary, byte_alphabet, read_vocabulary
 
 LINES = ["the cat sat on the mat", "another day, another doughnut", "élan, naïve café", "漢字 and kana カナ"] * 3
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)

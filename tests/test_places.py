@@ -13,17 +13,19 @@ import torch
 from click.testing import CliRunner
 from rich.console import Console
 
-from atlas import cli, files, open_atlas
-from atlas.errors import NotAnAtlasError
-from atlas.files import OutputFileError, appearing_folder, check_output, write_texts
-from atlas.streams import plain_console
-from ingest.build import BuildReport
-from ingest.cursor import TextReport
-from ingest.extend import extend_atlas
-from ingest.progress import Phases
-from ingest.report import print_report
+from atlas import open_atlas
+from atlas.cli import main as cli
+from atlas.cli.streams import plain_console
+from atlas.core import files
+from atlas.core.errors import NotAnAtlasError
+from atlas.core.files import OutputFileError, appearing_folder, check_output, write_texts
+from ingest.file.append import extend_atlas
+from ingest.process.progress import Phases
+from ingest.run.build import BuildReport
+from ingest.run.report import print_report
 from ingest.study.record import Recorded
 from ingest.study.report import print_study
+from ingest.texts.progress import TextReport
 
 COMMANDS = {
     "ingest": ["ingest", "--model", "m", "--out", "PLACE/new.duckdb"],
@@ -195,6 +197,6 @@ def test_reports_show_names_as_they_are(named, make):
 
 def test_an_atlas_that_may_not_be_read(tmp_path, monkeypatch):
     (tmp_path / "x.duckdb").write_bytes(b"what only root may read here")
-    monkeypatch.setattr("atlas.db.os.access", lambda path, mode: False)
+    monkeypatch.setattr("atlas.core.db.os.access", lambda path, mode: False)
     with pytest.raises(NotAnAtlasError, match=r"x.duckdb cannot be read: permission denied"):
         open_atlas(tmp_path / "x.duckdb")

@@ -6,12 +6,12 @@ import duckdb
 import pytest
 from jsonschema import Draft202012Validator
 
-from atlas.api import CALLS
-from atlas.schema import schema_sql
+from atlas.core.call import CALLS
+from atlas.core.schema import schema_sql
 from tests.html_reader import Reader
 from web import create_app
 from web.api.openapi import address, routes, template
-from web.rate_limit import RateLimitError, read_rate
+from web.site.rate_limit import RateLimitError, read_rate
 from web.views.api_page import Subject, subject_of, type_of
 
 ROOT = "/api/v1/atlases/tiny-llama"

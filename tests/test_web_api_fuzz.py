@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from atlas.api import CALLS
+from atlas.core.call import CALLS
 
 CHECKS = [
     not_a_server_error,

@@ -11,14 +11,14 @@ import duckdb
 import pytest
 
 import atlas
-from atlas.example_queries import across
+from atlas.topics.example_queries import across
 from tests.html_reader import Reader
 from tests.test_web_panels import Panels
 from tests.test_web_swap import NEW, another_build
 from web import create_app
-from web.generation import Generation
-from web.sandbox.console import ConsoleOptions
-from web.sandbox.hard_links import HardLinks
+from web.server.generation import Generation
+from web.workers.sql.console import ConsoleOptions
+from web.workers.sql.hard_links import HardLinks
 
 SLUGS = ("tiny-llama", "tiny-gpt2")
 BOTH = "/bridge/compare?n=tiny-llama%3AL1N2&n=tiny-gpt2%3AL0N3"

@@ -8,24 +8,19 @@ from xml.etree import ElementTree
 
 import pytest
 
-from atlas import open_atlas, queries
-from atlas.records import (
-    Candidate,
-    CongruentNeuron,
-    CongruentToken,
-    Curve,
-    CurvePoint,
-    Example,
-    HistogramBar,
-    LensJump,
-    NeuronRef,
-    StudyNeuron,
-    StudyNeurons,
-    StudyStep,
-    Token,
-)
+from atlas import open_atlas
+from atlas.core.units import NeuronRef, Token
+from atlas.topics.curve import Candidate, Curve, CurvePoint, HistogramBar
+from atlas.topics.example import Example
+from atlas.topics.neuron import CongruentToken, find_neuron
+from atlas.topics.study.records import LensJump, StudyNeuron, StudyNeurons, StudyStep
+from atlas.topics.study.study import find_study
+from atlas.topics.token import CongruentNeuron, token_neurons, token_row
 from tests.html_reader import Reader
-from web.cards import neuron_card, plain_card, study_card, token_card
+from web.cards.neuron import neuron_card
+from web.cards.plain import plain_card
+from web.cards.study import study_card
+from web.cards.token import token_card
 from web.charts.theme import colours
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -96,7 +91,7 @@ def test_every_page_has_a_picture_and_says_where(client, url):
 def test_what_a_neurons_card_says(tiny_llama_atlas):
     """Every number from a made-up neuron: 7 and 63 positions are log 8 and log 64, half and all of the height."""
     with open_atlas(tiny_llama_atlas) as atlas:
-        neuron = replace(queries.neuron(atlas, 55), best_congruence=12.3456, token_gap=-0.01234567)
+        neuron = replace(find_neuron(atlas, 55), best_congruence=12.3456, token_gap=-0.01234567)
     best = [CongruentToken("top", rank, token(rank, text), 1.0) for rank, text in ((1, " an"), (2, "a"))]
     bars = [HistogramBar(0, None, -1.0, 7), HistogramBar(61, -1.0, 1.0, 0), HistogramBar(122, 1.0, None, 63)]
     points = [CurvePoint(bar.bin, bar.lower, bar.upper, bar.n, 0, 0, fraction, 0.0)
@@ -137,7 +132,7 @@ def test_what_a_neurons_card_says(tiny_llama_atlas):
 
 def test_what_a_tokens_card_says(tiny_llama_atlas):
     with open_atlas(tiny_llama_atlas) as atlas:
-        row = replace(queries.token_row(atlas, 5), token=token(5, " an"), n_predicted=1234, n_actual=56)
+        row = replace(token_row(atlas, 5), token=token(5, " an"), n_predicted=1234, n_actual=56)
     best = [CongruentNeuron("top", rank + 1, neuron_ref(1, rank), 9.87654 - rank) for rank in range(8)]
     worst = [CongruentNeuron("bottom", 1, neuron_ref(2, 3), -0.5)]
     points = tuple(CurvePoint(bin, 0.0, 1.0, n, 0, 0, f, 0.0) for bin, (n, f) in enumerate(((63, 1.0), (7, 0.5))))
@@ -155,7 +150,7 @@ def test_what_a_tokens_card_says(tiny_llama_atlas):
 def test_what_a_studys_card_says(tiny_llama_atlas):
     """Its lens rises from -1 by 0.5 and 3.5: a third of the box is 0.5 of 4; recoveries of 40.5% and -20.25%."""
     with open_atlas(tiny_llama_atlas) as atlas:
-        study = replace(queries.study(atlas, "an"), answer_token=token(1, " an"), other_token=token(2, " a"))
+        study = replace(find_study(atlas, "an"), answer_token=token(1, " an"), other_token=token(2, " a"))
     steps = [
         StudyStep("logit_lens", variant, "post", layer, None, None, value, None, None, 1)
         for variant, values in (("own_norm", (5.0, 6.0, 7.0)), ("final_norm", (-1.0, -0.5, 3.0)))
@@ -184,8 +179,8 @@ def test_hostile_tokens_are_text_on_a_card(tiny_llama_atlas):
         hostile = ["<script>alert(1)</script>", "</td>", "'\"&amp;", "\u202e"]
         for text in hostile:
             token_id = next(t for t in range(len(atlas.tokens)) if atlas.tokens[t].text == text)
-            row = queries.token_row(atlas, token_id)
-            said = words(token_card(row, queries.token_neurons(atlas, token_id), [], None, "x"))
+            row = token_row(atlas, token_id)
+            said = words(token_card(row, token_neurons(atlas, token_id), [], None, "x"))
             shown = row.token.shown
             assert (shown if len(shown) <= 18 else shown[:17] + "…").replace("␣", "·") in said
         assert words(plain_card("<b>&", "a < b " * 40, "x"))[2] == "<b>&"

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from atlas import open_atlas
-from atlas.example_queries import EXAMPLE_QUERIES
+from atlas.topics.example_queries import EXAMPLE_QUERIES
 from tests.html_reader import Reader
 
 

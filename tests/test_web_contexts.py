@@ -8,8 +8,9 @@ import pytest
 from jinja2 import meta, nodes
 
 import web.views
-from web import create_app, urls
-from web.page import AtlasPage, Page
+from web import create_app
+from web.site import urls
+from web.site.page import AtlasPage, Page
 from web.views import (
     api_page,
     atlas_page,

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from atlas.display import show_number
+from atlas.core.display import show_number
 from tests.html_reader import Reader, squeezed
 from web.views import embed
 

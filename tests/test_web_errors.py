@@ -79,7 +79,7 @@ def test_an_error_of_ours_is_a_500_that_tells_nothing(app, monkeypatch):
     def broken(*_):
         raise RuntimeError("secret")
 
-    monkeypatch.setattr("web.views.neuron.queries.neuron", broken)
+    monkeypatch.setattr("web.views.neuron.find_neuron", broken)
     app.testing, app.config["PROPAGATE_EXCEPTIONS"] = False, False
     try:
         response = app.test_client().get("/tiny-llama/L0N0.json")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from web.sandbox import hard_links as module
-from web.sandbox.hard_links import HardLinks
+from web.workers.sql import hard_links as module
+from web.workers.sql.hard_links import HardLinks
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_where_no_link_can_be_made_the_file_is_its_own(links, file, monkeypatch)
 
 def test_what_a_killed_server_left_is_removed_and_nothing_else(temporary, file, monkeypatch):
     code = "import os, sys, tempfile; tempfile.gettempdir = lambda: sys.argv[1]\n"
-    code += "from pathlib import Path; from web.sandbox.hard_links import HardLinks\n"
+    code += "from pathlib import Path; from web.workers.sql.hard_links import HardLinks\n"
     code += "links = HardLinks(); links.link(Path(sys.argv[2]), '1'); os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", code, str(temporary), str(file)], check=False)
     (left,) = temporary.iterdir()

@@ -24,13 +24,14 @@ import torch
 from axe_playwright_python.sync_playwright import Axe
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from atlas.cli import MissingExtraError
-from atlas.errors import AtlasError
-from atlas.records.live import ModelWanted
+from atlas.cli.main import MissingExtraError
+from atlas.core.errors import AtlasError
+from atlas.topics.live import ModelWanted
 from tests.test_web_browser import DRAWN
-from web import create_app, urls
-from web.live.live import Live, check_installed
-from web.live.options import LiveModelError, LiveOptions, read_models
+from web import create_app
+from web.site import urls
+from web.workers.live.live import Live, check_installed
+from web.workers.live.options import LiveModelError, LiveOptions, read_models
 
 TEXT = "I climbed up the pear tree and picked"
 HOSTILE = "an apple </td><script>alert(1)</script> \u202e x"
@@ -404,7 +405,7 @@ def test_which_pages_ask_a_model(path, is_live):
 
 
 def test_without_the_libraries_it_says_what_to_install(monkeypatch, tiny_llama_atlas):
-    from web.server import serve_files
+    from web.server.serve import serve_files
 
     monkeypatch.setattr("ingest.live.process.find_spec", lambda name: None)
     said = r"`atlas serve --live` needs libraries .*No module named 'torch'.*pip install 'neuron-atlas\[ingest\]'"
@@ -422,14 +423,14 @@ def test_which_model_is_loaded_for_which_atlas():
 
 
 def test_other_weights_are_refused(models):
-    from ingest.live.model import load_wanted
+    from ingest.live.jobs import load_wanted
 
     with pytest.raises(AtlasError, match=r"have the fingerprint \w+; the atlas is of 'mine' .*with --live-model"):
         load_wanted(ModelWanted("mine", None, "0" * 32, str(models["tiny-gpt2"])))
 
 
 def test_a_site_with_live_mode_loads_nothing_itself_and_leaves_nothing(tiny_gpt2_atlas, models, tmp_path):
-    code = "from web.command import serve; serve()"
+    code = "from web.server.command import serve; serve()"
     options = ["--live", "--live-model", str(models["tiny-gpt2"]), "--port", "0", "--workers", "1", "--no-sql"]
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(tiny_gpt2_atlas), *options], stdout=subprocess.PIPE, text=True,

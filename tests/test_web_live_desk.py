@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import psutil
 import pytest
 
-from atlas.errors import AtlasError
+from atlas.core.errors import AtlasError
 from ingest.live.process import Channel, Server
-from web.live import desk as desks
-from web.live import holder
-from web.live.desk import Desk
-from web.live.options import LiveOptions
+from web.workers.live import desk as desks
+from web.workers.live import holder
+from web.workers.live.desk import Desk
+from web.workers.live.options import LiveOptions
 
 _STAND_IN = """
 import json, os, select, socket, sys, time

@@ -7,26 +7,18 @@ from types import SimpleNamespace
 
 import pytest
 
-from atlas.records import (
-    Candidate,
-    Curve,
-    CurvePoint,
-    Example,
-    NeuronRef,
-    StudyNeuron,
-    StudyNeurons,
-    StudyStep,
-    Token,
-)
-from web import markup
-from web.charts import Table
-from web.charts.chart import drawn_centre, drawn_edges, rounded
+from atlas.core.units import NeuronRef, Token
+from atlas.topics.curve import Candidate, Curve, CurvePoint
+from atlas.topics.example import Example
+from atlas.topics.study.records import StudyNeuron, StudyNeurons, StudyStep
+from web.charts.chart import Table, drawn_centre, drawn_edges, rounded
 from web.charts.curve import ceiling_of
 from web.charts.drawing import curves_drawing
 from web.charts.heat import reach_of
 from web.charts.recovery import recovery_chart
 from web.charts.result import result_chart
-from web.live.placed import PlacedToken
+from web.site import markup
+from web.workers.live.placed import PlacedToken
 
 
 def token(token_id, text):

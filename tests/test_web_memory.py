@@ -14,17 +14,21 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from atlas import open_atlas, queries, text_index, texts
-from atlas.errors import QueryError
-from atlas.room import Room, shared_arrays
-from atlas.text_index import fold
-from atlas.token_index import letters, token_index
-from web import arbiter as master
-from web import memory
-from web.app import create_app
-from web.command import serve
-from web.memory import MIB, SiteMemoryError, divide, read_memory
-from web.sandbox.limits import Limits
+from atlas import open_atlas
+from atlas.core import texts
+from atlas.core.errors import QueryError
+from atlas.core.room import Room, shared_arrays
+from atlas.core.tokens import letters
+from atlas.topics import text_index
+from atlas.topics.hub import other_best
+from atlas.topics.search import token_index
+from atlas.topics.text_index import fold
+from web.server import arbiter as master
+from web.server import memory
+from web.server.command import serve
+from web.server.memory import MIB, SiteMemoryError, divide, read_memory
+from web.site.app import create_app
+from web.workers.sql.limits import Limits
 
 GIB = 1024 * MIB
 
@@ -149,7 +153,7 @@ def test_what_does_not_fit_is_spilled(own_atlas, tmp_path):
 
 
 def test_a_query_without_room_is_asked_again_alone(own_atlas, tmp_path, monkeypatch):
-    monkeypatch.setattr("atlas.db._AGAIN", (0, 0))
+    monkeypatch.setattr("atlas.core.db._AGAIN", (0, 0))
     with open_atlas(own_atlas, Room(64 * MIB, 1, tmp_path)) as atlas:
         failing = [duckdb.OutOfMemoryException("full")] * 2
 
@@ -167,7 +171,7 @@ def test_a_query_without_room_is_asked_again_alone(own_atlas, tmp_path, monkeypa
 
 
 def test_a_rollback_without_memory_costs_the_connection_not_the_page(own_atlas, tmp_path, monkeypatch):
-    monkeypatch.setattr("atlas.db._AGAIN", (0, 0))
+    monkeypatch.setattr("atlas.core.db._AGAIN", (0, 0))
     with open_atlas(own_atlas, Room(64 * MIB, 1, tmp_path)) as atlas:
         first, failing = atlas._connected(), [duckdb.OutOfMemoryException("full")]
         monkeypatch.setattr(first, "rollback", lambda: (_ for _ in ()).throw(duckdb.OutOfMemoryException("full")))
@@ -294,7 +298,7 @@ def test_tokens_by_letters_are_those_of_a_search_through_all(both):
 
 def test_records_of_tokens_are_kept_up_to_a_number(both, monkeypatch):
     atlas, _ = both
-    monkeypatch.setattr("atlas.tokens._MOST_MADE", 10)
+    monkeypatch.setattr("atlas.core.tokens._MOST_MADE", 10)
     assert [atlas.tokens[i].token_id for i in range(100)] == list(range(100))
     assert len(atlas.tokens._made) <= 10
 
@@ -350,7 +354,7 @@ def test_what_a_process_holds():
 
 def test_centring_by_parts_is_that_of_a_search_through_all(both):
     atlas, plain = both
-    best, certain = queries.other_best(atlas)
+    best, certain = other_best(atlas)
     sign = 1 if atlas.info.readout == "unembed" else -1
     found = plain.execute(
         """SELECT token_id, arg_max(neuron_id, (value, -neuron_id)) FROM (

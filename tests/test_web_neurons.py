@@ -12,7 +12,7 @@ import pytest
 from werkzeug.datastructures import MultiDict
 
 from tests.html_reader import Reader, squeezed
-from web.neurons_state import read_state
+from web.views.neurons_state import read_state
 
 BASE = "/tiny-llama/neurons"
 QUERIES = [

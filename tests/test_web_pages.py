@@ -13,8 +13,9 @@ import duckdb
 import pytest
 
 from tests.html_reader import Reader
-from web import caching, create_app, urls
+from web import create_app
 from web.charts.theme import CONFIG, colours
+from web.site import caching, urls
 
 PAGES = [
     "/",
@@ -425,7 +426,7 @@ def test_pages_made_by_another_program_are_fetched_anew(client, monkeypatch, tmp
 
 
 @pytest.mark.parametrize(("name", "part"), [
-    ("web/page.py", True), ("web/views/neuron.py", True), ("web/templates/a.html", True), ("web/static/a.css", True),
+    ("web/site/page.py", True), ("web/views/neuron.py", True), ("web/templates/a.html", True), ("web/static/a.css", True),
     ("web/static/a.js", True), ("atlas/queries/a.py", True), ("web/static/a.png", False),
 ])  # fmt: skip
 def test_whatever_makes_a_page_is_in_the_programs_digest(monkeypatch, tmp_path, name, part):

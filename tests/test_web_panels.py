@@ -10,10 +10,13 @@ from urllib.parse import parse_qs, quote, urlsplit
 import duckdb
 import pytest
 
-from atlas import open_atlas, queries
+from atlas import open_atlas
 from atlas.core.statements import ANSWERED_FROM_MEMORY, Statement
+from atlas.core.units import neuron_ref
+from atlas.topics.curve import histogram
+from atlas.topics.family import family_curves
 from tests.test_web_contexts import TEMPLATES
-from web.sandbox import gate
+from web.workers.sql import gate
 
 PAGES = (
     "", "/L1", "/L1?sort=token_gap&order=asc&page=1", "/L1N7", "/L0N3?context=text", "/token/40",
@@ -215,8 +218,8 @@ def test_what_is_shown_was_run_or_is_answered_from_memory(served, monkeypatch):
 
     monkeypatch.setattr(Statement, "rows", watched_rows)
     monkeypatch.setattr(Statement, "shown", watched_shown)
-    related = next(n for n in range(atlas.info.n_neurons) if queries.family_curves(atlas, n))
-    names = {"related": queries.neuron_ref(atlas, related).name, "several": quote(several(connection))}
+    related = next(n for n in range(atlas.info.n_neurons) if family_curves(atlas, n))
+    names = {"related": neuron_ref(atlas, related).name, "several": quote(several(connection))}
     for template, path in RUN.items():
         runs.clear()
         data = client.get(f"/{slug}{path.format(**names)}").json
@@ -382,7 +385,7 @@ def test_neurons_side_by_side(served):
         assert standing[name, "token_gap"] == (known["token_gap"]["layer"], known["token_gap"]["model"])
     assert [(row[0], row[3]) for row in rows["histograms"]] == [
         (neuron["name"], bar.n) for neuron in data["neurons"]
-        for bar in queries.histogram(served[2], neuron["neuron_id"])
+        for bar in histogram(served[2], neuron["neuron_id"])
     ]  # fmt: skip
     cosines = [value for row in data["cosines"] for value in row]
     assert [row[2] for row in rows["cosines"]] == pytest.approx(cosines, abs=1e-5)

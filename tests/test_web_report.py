@@ -11,12 +11,12 @@ import pytest
 from click.testing import CliRunner
 
 from atlas import open_atlas
-from atlas.display import show_number
+from atlas.core.display import show_number
 from tests.invented_effects import with_effects
-from web.report import ReportError, write_report
 from web.report.block import ROWS
 from web.report.command import report
 from web.report.markdown import report_markdown
+from web.report.write import ReportError, write_report
 
 
 class Reader(HTMLParser):

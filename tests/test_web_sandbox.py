@@ -22,14 +22,14 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from atlas.answer.parquet import parquet
-from atlas.parameters import parameter_names, with_dollars
+from atlas.core.answer.parquet import parquet
+from atlas.core.sql_text import parameter_names, with_dollars
 from tests.answer_types import known
 from tests.hostile_sql import ALL, DATABASE, HOSTILE, OTHER
-from web.sandbox.answer import Answer
-from web.sandbox.console import Console, ConsoleOptions
-from web.sandbox.errors import SqlBusy, SqlError, SqlFailed, SqlRefused, SqlTimeout, SqlUnavailable
-from web.sandbox.limits import TURNED_AWAY, Limits
+from web.workers.sql.answer import Answer
+from web.workers.sql.console import Console, ConsoleOptions
+from web.workers.sql.errors import SqlBusy, SqlError, SqlFailed, SqlRefused, SqlTimeout, SqlUnavailable
+from web.workers.sql.limits import TURNED_AWAY, Limits
 
 SLOW = "SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b"
 LIMITS = Limits(seconds=1, running=2)
@@ -373,7 +373,7 @@ def test_values_of_every_type(served):
 def test_what_values_need_is_loaded_before():
     """A worker can read no library and no zone's file: what any type needs on its way to Python, the broker has."""
     code = """
-import sys, duckdb, web.sandbox.broker
+import sys, duckdb, web.workers.sql.broker
 connection = duckdb.connect()
 connection.execute("SET TimeZone = 'UTC'")
 described = connection.execute("FROM test_all_types()").description
@@ -450,11 +450,11 @@ def test_the_broker_is_small_and_clean(sandbox):
     broker = sandbox.broker
     assert len(os.listdir(f"/proc/{broker}/task")) == 1
     assert set(Path(f"/proc/{broker}/environ").read_text().split("\0")) - {""} == {"LC_ALL=C.UTF-8"}
-    code = "import sys, web.sandbox.broker; print(*sys.modules)"
+    code = "import sys, web.workers.sql.broker; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert {"flask", "sqlalchemy", "altair", "numpy", "pyarrow", "rich"}.isdisjoint(loaded)
     assert {name for name in loaded if name.split(".")[0] == "atlas"} == {
-        "atlas", "atlas.answer", "atlas.answer.asking", "atlas.answer.shapes", "atlas.jsonable", "atlas.parameters"
+        "atlas", "atlas.core", "atlas.core.answer", "atlas.core.answer.asking", "atlas.core.answer.shapes", "atlas.core.jsonable", "atlas.core.sql_text"
     }  # fmt: skip
 
 
@@ -485,8 +485,8 @@ def test_processes_forked_later_share_the_broker(served):
     code = f"""
 import os
 from pathlib import Path
-from web.sandbox.console import Console, ConsoleOptions
-from web.sandbox.limits import Limits
+from web.workers.sql.console import Console, ConsoleOptions
+from web.workers.sql.limits import Limits
 console = Console({{"a": Path({str(served)!r})}}, ConsoleOptions(limits=Limits(seconds=60)))
 console.layers("a")
 broker = console._started[-1].pid

@@ -25,25 +25,14 @@ import pytest
 from click.testing import CliRunner
 
 from tests.html_reader import Reader
-from web import create_app, server
-from web.cards import saved_card
-from web.command import serve
-from web.saved import (
-    LONGEST_DESCRIPTION,
-    LONGEST_TITLE,
-    MOST_SAVED,
-    Drawing,
-    SavedFileError,
-    SavedFull,
-    SavedRefused,
-    SavedUnavailable,
-    check_note,
-    check_query,
-    file,
-    normal,
-    open_saved,
-    query,
-)
+from web import create_app
+from web.cards.saved import saved_card
+from web.saved import file, query
+from web.saved.errors import SavedFileError, SavedFull, SavedRefused, SavedUnavailable
+from web.saved.query import LONGEST_DESCRIPTION, LONGEST_TITLE, Drawing, check_note, check_query, normal
+from web.saved.store import MOST_SAVED, open_saved
+from web.server import serve as server
+from web.server.command import serve
 
 SQL = "SELECT layer, count(*) AS n FROM neuron WHERE name <> :name GROUP BY layer ORDER BY layer"
 FORM = {"sql": SQL, "p.name": "L0N0", "title": "Neurons by layer", "description": "All but one.\r\nBy layer."}
@@ -227,7 +216,7 @@ def test_a_file_that_may_not_be_written():
         open_saved(path).close()
         folder.chmod(0o755)
         code = (
-            "import os, sys; from pathlib import Path; from web.saved import open_saved, SavedFileError\n"
+            "import os, sys; from pathlib import Path; from web.saved.store import open_saved; from web.saved.errors import SavedFileError\n"
             "os.setuid(65534)\n"
             "for path in sys.argv[1:]:\n  try: open_saved(Path(path))\n  except SavedFileError as error: print(error)"
         )

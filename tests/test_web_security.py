@@ -12,9 +12,10 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from web import create_app, public_url
-from web.command import serve
-from web.public_url import PublicUrlError, read_public_url
+from web import create_app
+from web.server.command import serve
+from web.site import public_url
+from web.site.public_url import PublicUrlError, read_public_url
 
 PAGES = (
     "/", "/tiny-llama", "/tiny-llama/L1N2", "/tiny-llama/L1N2.json", "/tiny-llama/token/5", "/tiny-llama/L1N2.card.png",
@@ -145,7 +146,7 @@ def test_large_bodies_are_refused(client):
 @pytest.fixture(scope="module")
 def address(tiny_llama_atlas):
     """A real server's host and port."""
-    code = "from web.command import serve; serve()"
+    code = "from web.server.command import serve; serve()"
     arguments = [str(tiny_llama_atlas), "--port", "0", "--workers", "1", "--no-sql"]
     process = subprocess.Popen(
         [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

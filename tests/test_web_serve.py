@@ -15,11 +15,11 @@ import pytest
 from click.testing import CliRunner
 
 import atlas
-from atlas.errors import NotAnAtlasError, RemoteError, SlugError
-from web.app import open_atlases
-from web.command import serve
-from web.rate_limit import RateLimitError
-from web.server import ListenError, serve_files
+from atlas.core.errors import NotAnAtlasError, RemoteError, SlugError
+from web.server.command import serve
+from web.server.serve import ListenError, serve_files
+from web.site.app import open_atlases
+from web.site.rate_limit import RateLimitError
 
 
 def test_two_files_of_one_slug(tiny_llama_atlas, tmp_path):
@@ -56,7 +56,7 @@ def test_options_are_checked():
 
 
 def test_a_server_answers_and_stops(tiny_llama_atlas, tiny_gpt2_atlas):
-    code = "from web.command import serve; serve()"
+    code = "from web.server.command import serve; serve()"
     arguments = [str(tiny_llama_atlas), str(tiny_gpt2_atlas), "--port", "0", "--workers", "2"]
     process = subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True)
     try:
@@ -74,7 +74,7 @@ def test_a_server_answers_and_stops(tiny_llama_atlas, tiny_gpt2_atlas):
 
 
 def test_a_server_limits_requests_for_data(tiny_llama_atlas):
-    code = "from web.command import serve; serve()"
+    code = "from web.server.command import serve; serve()"
     arguments = [str(tiny_llama_atlas), "--port", "0", "--workers", "1", "--rate-limit", "2/h"]
     process = subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True)
     try:

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from tests.html_reader import Reader
-from web.sharing import citations, query_citations
+from web.site.sharing import citations, query_citations
 from web.views import crawlers
 
 LOC = "{http://www.sitemaps.org/schemas/sitemap/0.9}loc"

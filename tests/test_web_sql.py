@@ -15,12 +15,13 @@ import duckdb
 import pytest
 from click.testing import CliRunner
 
-from web import create_app, server
-from web.command import serve
-from web.sandbox import gate
-from web.sandbox.console import Console, ConsoleOptions
-from web.sandbox.errors import SqlBusy
-from web.sandbox.limits import Limits
+from web import create_app
+from web.server import serve as server
+from web.server.command import serve
+from web.workers.sql import gate
+from web.workers.sql.console import Console, ConsoleOptions
+from web.workers.sql.errors import SqlBusy
+from web.workers.sql.limits import Limits
 
 SLOW = "SELECT sum(sqrt(a.range) * b.range) FROM range(10000000) a, range(10000000) b"
 URL = "/tiny-llama/sql.json"
@@ -147,7 +148,7 @@ def test_no_room(client, console_app, monkeypatch):
     def ask(*_, **__):
         raise SqlBusy("Too many.", 7)
 
-    monkeypatch.setattr("web.sandbox.console.Console.ask", ask)
+    monkeypatch.setattr("web.workers.sql.console.Console.ask", ask)
     response = client.get(URL, query_string={"sql": "SELECT 1"})
     assert response.status_code == 503
     assert response.headers["Retry-After"] == "7"
@@ -176,7 +177,7 @@ def test_no_sql(tiny_llama_atlas):
 
 def test_a_machine_that_cannot_confine(tiny_llama_atlas, monkeypatch):
     report = {"layers": {"landlock": {"on": False, "detail": "Linux only"}}, "could": ["read another file"]}
-    monkeypatch.setattr("web.sandbox.console.Console._probed", lambda *_: report)
+    monkeypatch.setattr("web.workers.sql.console.Console._probed", lambda *_: report)
     for anyway in (False, True):
         console = Console({"tiny-llama": tiny_llama_atlas}, ConsoleOptions(anyway=anyway))
         reason = console.start()
@@ -204,7 +205,7 @@ def test_the_options(monkeypatch):
 
 
 def test_a_server_ends_queries_whose_visitors_leave(tiny_llama_atlas, console_app):
-    code = "from web.command import serve; serve()"
+    code = "from web.server.command import serve; serve()"
     options = ["--port", "0", "--workers", "2", "--sql-seconds", "20", "--sql-workers", "1"]
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(tiny_llama_atlas), *options], stdout=subprocess.PIPE, text=True

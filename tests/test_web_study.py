@@ -9,9 +9,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from atlas import open_atlas, queries
-from atlas.measures import lens_jumps
-from ingest.extend import extend_atlas
+from atlas import open_atlas
+from atlas.topics.study.lens import lens_jumps
+from atlas.topics.study.study import find_study, steps_of
+from ingest.file.append import extend_atlas
 from tests.conftest import Built, new_context
 from tests.html_reader import Reader
 from tests.invented_study import invent
@@ -90,8 +91,8 @@ def test_a_suite_lists_its_pairs_with_means_and_intervals(client):
 
 def test_it_is_pointed_at_from_elsewhere(client, tiny_llama_atlas: Path):
     with open_atlas(tiny_llama_atlas) as atlas:
-        study = queries.study(atlas, "an")
-        jumps = lens_jumps(queries.steps_of(atlas, "an", "logit_lens"))
+        study = find_study(atlas, "an")
+        jumps = lens_jumps(steps_of(atlas, "an", "logit_lens"))
     assert len(jumps) == 2
     link = 'href="/tiny-llama/study/an"'
     neuron = client.get("/tiny-llama/L2N7")

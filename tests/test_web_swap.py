@@ -22,10 +22,10 @@ import duckdb
 import pytest
 
 from atlas import open_atlas
-from web.generation import Generation, _inspect
-from web.sandbox.console import ConsoleOptions
-from web.sandbox.hard_links import HardLinks
-from web.swap import Site
+from web.server.generation import Generation, _inspect
+from web.server.swap import Site
+from web.workers.sql.console import ConsoleOptions
+from web.workers.sql.hard_links import HardLinks
 
 NEW = "0123456789ab"
 SQL = "/tiny-llama/sql.json?sql=SELECT+build_id+FROM+atlas"
@@ -86,7 +86,7 @@ class Server:
 @contextmanager
 def serving(atlas: Path, folder: Path, *options: str) -> Iterator[Server]:
     path, said = Path(shutil.copy(atlas, folder / "served.duckdb")), folder / "stderr"
-    code = "from web.command import serve; serve()"
+    code = "from web.server.command import serve; serve()"
     arguments = [sys.executable, "-c", code, str(path), "--port", "0", *options]
     with said.open("w") as errors:
         process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=errors, text=True)
@@ -299,11 +299,11 @@ def test_a_file_that_crashes_its_reader_or_holds_it_up_is_refused(tiny_llama_atl
     try:
         with open_atlas(tiny_llama_atlas) as atlas:
             assert generation.inspected() == {"tiny-llama": atlas.info.build_id}
-        monkeypatch.setattr("web.generation._inspect", lambda _: os._exit(1))
+        monkeypatch.setattr("web.server.generation._inspect", lambda _: os._exit(1))
         with pytest.raises(Exception, match=r"A file ended the process that read it; expected an atlas"):
             generation.inspected()
-        monkeypatch.setattr("web.generation._INSPECTING", 0.2)
-        monkeypatch.setattr("web.generation._inspect", lambda _: time.sleep(60))
+        monkeypatch.setattr("web.server.generation._INSPECTING", 0.2)
+        monkeypatch.setattr("web.server.generation._inspect", lambda _: time.sleep(60))
         with pytest.raises(Exception, match=r"A file could not be read in 0\.2 s"):
             generation.inspected()
     finally:

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from web import create_app
-from web.downloads import Gate, _paced
-from web.errors import BusyError
+from web.site.downloads import Gate, _paced
+from web.site.errors import BusyError
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from atlas import open_atlas
-from atlas.cli import main
+from atlas.cli.main import main
+from atlas.core.info import count_words, share_words, unfinished_build_id, unfinished_words
 from atlas.export import card as export_card
-from atlas.unfinished import count_words, share_words, unfinished_build_id, unfinished_words
 from web import create_app
 from web.report.weights import what_it_is
 
@@ -113,7 +113,7 @@ def test_cards_say_so(going_on, part, client):
         with site.application.test_request_context("/tiny-llama/L1N2"):
             from flask import g
 
-            from web.urls import AtlasRef
+            from web.site.urls import AtlasRef
             from web.views.neuron import neuron_page
 
             g.ref = AtlasRef("tiny-llama")

@@ -19,26 +19,26 @@ import pytest
 from click.testing import CliRunner
 
 from atlas import open_atlas
-from atlas.cli import main
-from atlas.errors import NotAnAtlasError
-from atlas.unfinished import RunProgress, unfinished_build_id
+from atlas.cli.main import main
+from atlas.core.errors import NotAnAtlasError
+from atlas.core.info import RunProgress, unfinished_build_id
 from tests.conftest import new_context
 from tests.test_web_swap import SQL, Server, Visitors, put
 from web import create_app
-from web.live.options import read_models
-from web.memory import LEAST_DEFAULT, divide
-from web.plan import Plan
-from web.sandbox.console import ConsoleOptions
-from web.sandbox.limits import Limits
-from web.server import serve_files
-from web.swap import Site
-from web.watched import Watched
+from web.server.memory import LEAST_DEFAULT, divide
+from web.server.plan import Plan
+from web.server.serve import serve_files
+from web.server.swap import Site
+from web.server.watched import Watched
+from web.workers.live.options import read_models
+from web.workers.sql.console import ConsoleOptions
+from web.workers.sql.limits import Limits
 
 
 @contextmanager
 def waiting(folder: Path, *arguments: str) -> Iterator[Server]:
     """`atlas serve --wait` with these arguments; `path` is the folder."""
-    code, said = "from web.command import serve; serve()", folder / "stderr"
+    code, said = "from web.server.command import serve; serve()", folder / "stderr"
     with said.open("w") as errors:
         process = subprocess.Popen(
             [sys.executable, "-c", code, "--wait", "--port", "0", *arguments],

@@ -52,7 +52,7 @@ def test_it_carries_schema_templates_and_styles(unpacked: Path) -> None:
 def test_it_reads_and_serves(unpacked: Path, tiny_llama_atlas: Path) -> None:
     code = f"""
 import json, atlas, web
-from atlas.schema import schema_sql
+from atlas.core.schema import schema_sql
 from web import create_app
 assert "CREATE TABLE neuron" in schema_sql(8) and "{{d_model}}" not in schema_sql(8)
 client = create_app([__import__("pathlib").Path({str(tiny_llama_atlas)!r})]).test_client()
@@ -65,7 +65,7 @@ print(json.dumps([atlas.__file__, web.__file__, statuses]))
 
 
 def test_its_command_line_runs(unpacked: Path, tiny_llama_atlas: Path) -> None:
-    code = f"from atlas.cli import main; main(['info', {str(tiny_llama_atlas)!r}])"
+    code = f"from atlas.cli.main import main; main(['info', {str(tiny_llama_atlas)!r}])"
     assert "tiny-llama" in run(unpacked, code)
 
 

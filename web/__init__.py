@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from web.app import create_app
+    from web.site.app import create_app
+
 
 __all__ = ["create_app"]
 
@@ -11,7 +12,7 @@ __all__ = ["create_app"]
 def __getattr__(name: str) -> Any:
     """`create_app`, imported when it is wanted: the processes of `web.sandbox` are small because they do not."""
     if name == "create_app":
-        from web.app import create_app
+        from web.site.app import create_app
 
         return create_app
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
-from atlas import queries
-from atlas.api.call import call
-from atlas.api.parameter import Text
-from atlas.db import Atlas
-from atlas.records import BridgeToken
+from atlas.core.call import call
+from atlas.core.db import Atlas
+from atlas.core.parameter import Text
+from atlas.topics.bridge import BridgeToken
+from atlas.topics.bridge import bridge_token as read_bridge_token
 
 Spelling = Annotated[str, Text("The token's text, with its leading space if it has one.", least=1, most=1000)]
 
@@ -18,4 +18,4 @@ Spelling = Annotated[str, Text("The token's text, with its leading space if it h
 def bridge_token(served: Mapping[str, Atlas], text: Spelling) -> tuple[BridgeToken, ...]:
     """The same token, by its text, in every atlas that is served: its best neurons, exclusive pairs, counts, and how
     well its best neuron predicts it; where it is no token, those that are spelt like it."""
-    return tuple(queries.bridge_token(atlas, text) for atlas in served.values())
+    return tuple(read_bridge_token(atlas, text) for atlas in served.values())

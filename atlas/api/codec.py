@@ -10,9 +10,20 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 from urllib.parse import parse_qs, urlsplit
 
-from atlas.api.call import Call, Page
 from atlas.api.schema import row_of
-from atlas.records import Example, Token
+from atlas.core.call import Call, Page
+from atlas.core.errors import (
+    AtlasError,
+    NeuronNameError,
+    PairError,
+    ParameterError,
+    QueryError,
+    StudyNameError,
+    TokenError,
+    WeightsError,
+)
+from atlas.core.units import Token
+from atlas.topics.example import Example
 
 Vocabulary = Mapping[int, Token]
 Reader = Callable[[Any, Vocabulary], Any]
@@ -90,3 +101,18 @@ def _record_reader(record: type) -> Reader:
 
 def _window(token_ids: list[int], vocabulary: Vocabulary) -> tuple[Token, ...]:
     return tuple([vocabulary[token_id] for token_id in token_ids])
+
+
+CODES: dict[type[AtlasError], tuple[str, int]] = {
+    ParameterError: ("bad_request", 400),
+    NeuronNameError: ("no_such_neuron", 404),
+    TokenError: ("no_such_token", 404),
+    PairError: ("not_counted", 404),
+    StudyNameError: ("no_such_study", 404),
+    WeightsError: ("no_weights", 404),
+    QueryError: ("query_failed", 500),
+}
+"""The code and the HTTP status of each."""
+
+ERRORS: dict[str, type[AtlasError]] = {code: error for error, (code, _) in CODES.items()}
+"""The error of each code."""

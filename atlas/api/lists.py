@@ -4,32 +4,57 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from atlas import queries
-from atlas.api.call import Declared, Page, call
-from atlas.api.kinds import (
+from atlas.core.call import Declared, Page, call
+from atlas.core.db import Atlas
+from atlas.core.errors import TokenError
+from atlas.core.parameter import (
     After,
     AfterRow,
+    Choice,
     Contained,
     Direction,
     Every,
     Exactly,
+    Flag,
     Layer,
     Limit,
+    Number,
     Order,
+    Parameter,
     TokenId,
+    Whole,
+    write_cursor,
 )
-from atlas.api.parameter import Choice, Flag, Number, Parameter, Whole, write_cursor
-from atlas.db import Atlas
-from atlas.errors import TokenError
-from atlas.records import Bound, ExclusivePair, LayerSummary, Listing, Neuron, NeuronSelection, RankingFilter
-from atlas.records import TokenExclusivity as Exclusivity
+from atlas.core.units import Bound, Listing
+from atlas.topics.kind import KINDS
+from atlas.topics.layer import LayerSummary, layer_summaries
+from atlas.topics.neuron import Neuron
+from atlas.topics.neuron_facets import neuron_facets
+from atlas.topics.neuron_list import (
+    EXCLUSIVE,
+    INDEX_SORTS,
+    RANGE_COLUMNS,
+    WHOLE_COLUMNS,
+    NeuronSelection,
+    page_of_neurons,
+)
+from atlas.topics.pair import (
+    EXCLUSIVITY_SORTS,
+    PAIR_SORTS,
+    ExclusivePair,
+    RankingFilter,
+    exclusive_pairs,
+    token_exclusivities,
+)
+from atlas.topics.pair import TokenExclusivity as Exclusivity
+from atlas.topics.search import tokens_by_text
 
-Sort = Annotated[str, Choice("Column that sorts: NULLs last, ties by neuron_id.", queries.INDEX_SORTS)]
-PairSort = Annotated[str, Choice("Column that sorts; ties by rank.", queries.PAIR_SORTS)]
-TokenSort = Annotated[str, Choice("Column that sorts; ties by token_id.", queries.EXCLUSIVITY_SORTS)]
+Sort = Annotated[str, Choice("Column that sorts: NULLs last, ties by neuron_id.", INDEX_SORTS)]
+PairSort = Annotated[str, Choice("Column that sorts; ties by rank.", PAIR_SORTS)]
+TokenSort = Annotated[str, Choice("Column that sorts; ties by token_id.", EXCLUSIVITY_SORTS)]
 Dead = Annotated[bool, Flag("1: only dead neurons; 0: only the others.")]
-Exclusive = Annotated[str, Choice("In an exclusive pair of a direction, of 'any', or of 'none'.", queries.EXCLUSIVE)]
-KindOf = Annotated[str, Choice("Only neurons of this kind; 'other' is none of the first three.", queries.KINDS)]
+Exclusive = Annotated[str, Choice("In an exclusive pair of a direction, of 'any', or of 'none'.", EXCLUSIVE)]
+KindOf = Annotated[str, Choice("Only neurons of this kind; 'other' is none of the first three.", KINDS)]
 Least = Annotated[int, Whole("Least number of positions at which the token is predicted.")]
 LeastScore = Annotated[float, Number("Least score.")]
 LeastGap = Annotated[float, Number("Least neuron gap.")]
@@ -38,11 +63,11 @@ LeastGap = Annotated[float, Number("Least neuron gap.")]
 def _bound(column: str, op: str) -> Declared:
     word = "At least" if op == "gte" else "At most"
     what = f"{word} this `{column}`; NULL is neither."
-    kind: Parameter = Whole(what, least=-(2**31)) if column in queries.WHOLE_COLUMNS else Number(what)
+    kind: Parameter = Whole(what, least=-(2**31)) if column in WHOLE_COLUMNS else Number(what)
     return Declared(name=f"{column}.{op}", kind=kind)
 
 
-_BOUNDS = {f"{column}_{op}": (column, op) for column in queries.RANGE_COLUMNS for op in ("gte", "lte")}
+_BOUNDS = {f"{column}_{op}": (column, op) for column in RANGE_COLUMNS for op in ("gte", "lte")}
 
 
 @call(
@@ -81,10 +106,8 @@ def neurons(
         kind=kind,
         bounds=tuple(Bound(*_BOUNDS[name], value) for name, value in bounds.items()),
     )
-    total = queries.neuron_facets(atlas, selection).total
-    found = queries.neuron_page(
-        atlas, selection, total, sort=sort, descending=order == "desc", after=after, limit=limit
-    )
+    total = neuron_facets(atlas, selection).total
+    found = page_of_neurons(atlas, selection, total, sort=sort, descending=order == "desc", after=after, limit=limit)
     return Page(found.rows, total, write_cursor(found.next))
 
 
@@ -113,9 +136,7 @@ def pairs(
         min_score=min_score,
     )
     descending = order == "desc" if order else sort != "rank"
-    return _page(
-        queries.exclusive_pairs(atlas, direction, where, sort=sort, descending=descending, limit=limit, offset=after)
-    )
+    return _page(exclusive_pairs(atlas, direction, where, sort=sort, descending=descending, limit=limit, offset=after))
 
 
 @call("atlases/{atlas}/exclusive", python="demo.exclusive(limit=20)", limit=20)
@@ -141,15 +162,13 @@ def exclusive(
         min_predicted=min_predicted,
         min_score=min_gap,
     )
-    return _page(
-        queries.token_exclusivities(atlas, where, sort=sort, descending=order == "desc", limit=limit, offset=after)
-    )
+    return _page(token_exclusivities(atlas, where, sort=sort, descending=order == "desc", limit=limit, offset=after))
 
 
 @call("atlases/{atlas}/layers", python="demo.layers()")
 def layers(atlas: Atlas) -> tuple[LayerSummary, ...]:
     """Every layer in numbers."""
-    return tuple(queries.layer_summaries(atlas))
+    return tuple(layer_summaries(atlas))
 
 
 def _page(listing: Listing) -> Page:
@@ -160,7 +179,7 @@ def _page(listing: Listing) -> Page:
 def _token_id(atlas: Atlas, name: str, text: str | None, token_id: int | None) -> int | None:
     if text is None:
         return token_id
-    found = [token.token_id for token in queries.tokens_by_text(atlas, text)]
+    found = [token.token_id for token in tokens_by_text(atlas, text)]
     if len(found) == 1 and token_id in (None, found[0]):
         return found[0]
     ids = f" ({', '.join(map(str, found[:3]))})" if found else ""

@@ -4,27 +4,50 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from atlas import queries
-from atlas.api.call import Declared, Page, call
-from atlas.api.kinds import AfterRow, Contained, Every, Layer, Limit, NeuronId, Order, TokenId
-from atlas.api.parameter import Choice, Number, Parameter, Whole
-from atlas.db import Atlas
-from atlas.metrics import SIDES
-from atlas.records import Bound, MetricFilter, PairEffect, PairMetric
+from atlas.core.call import Declared, Page, call
+from atlas.core.db import Atlas
+from atlas.core.parameter import (
+    AfterRow,
+    Choice,
+    Contained,
+    Every,
+    Layer,
+    Limit,
+    NeuronId,
+    Number,
+    Order,
+    Parameter,
+    TokenId,
+    Whole,
+)
+from atlas.core.units import Bound
+from atlas.topics.neuron_list import EXCLUSIVE
+from atlas.topics.pair_metric.effects import EFFECT_SORTS, PairEffect
+from atlas.topics.pair_metric.effects import pair_effects as read_pair_effects
+from atlas.topics.pair_metric.ranked import (
+    METRIC_SORTS,
+    WHOLE_METRICS,
+    MetricFilter,
+    PairMetric,
+    neuron_metrics,
+    ranked_metrics,
+    token_metrics,
+)
+from atlas.topics.pair_metric.table import SIDES
 
-Sort = Annotated[str, Choice("Column that sorts: NULLs last, ties by neuron, token, side.", queries.METRIC_SORTS)]
+Sort = Annotated[str, Choice("Column that sorts: NULLs last, ties by neuron, token, side.", METRIC_SORTS)]
 Side = Annotated[str, Choice("Only this side of zero; 'negative' of gated MLPs only.", SIDES)]
-Exclusive = Annotated[str, Choice("Exclusive pairs of a direction, of 'any', or of 'none'.", queries.EXCLUSIVE)]
+Exclusive = Annotated[str, Choice("Exclusive pairs of a direction, of 'any', or of 'none'.", EXCLUSIVE)]
 
 
 def _bound(column: str, op: str) -> Declared:
     word = "At least" if op == "gte" else "At most"
     what = f"{word} this `{column}`; NULL is neither."
-    kind: Parameter = Whole(what) if column in queries.WHOLE_METRICS else Number(what)
+    kind: Parameter = Whole(what) if column in WHOLE_METRICS else Number(what)
     return Declared(name=f"{column}.{op}", kind=kind)
 
 
-_BOUNDS = {f"{column}_{op}": (column, op) for column in queries.METRIC_SORTS for op in ("gte", "lte")}
+_BOUNDS = {f"{column}_{op}": (column, op) for column in METRIC_SORTS for op in ("gte", "lte")}
 
 
 @call(
@@ -58,12 +81,12 @@ def pair_metrics(
         exclusive=exclusive,
         bounds=tuple(Bound(*_BOUNDS[name], value) for name, value in bounds.items()),
     )
-    found = queries.ranked_metrics(atlas, where, sort=sort, descending=order == "desc", limit=limit, offset=after)
+    found = ranked_metrics(atlas, where, sort=sort, descending=order == "desc", limit=limit, offset=after)
     end = found.offset + len(found.rows)
     return Page(found.rows, found.total, str(end) if found.rows and end < found.total else None)
 
 
-EffectSort = Annotated[str, Choice("Column that sorts: NULLs last, ties by neuron, token, side.", queries.EFFECT_SORTS)]
+EffectSort = Annotated[str, Choice("Column that sorts: NULLs last, ties by neuron, token, side.", EFFECT_SORTS)]
 
 
 @call("atlases/{atlas}/pair-effects", python="demo.pair_effects(limit=20)", limit=20)
@@ -76,7 +99,7 @@ def pair_effects(
 ) -> Page[PairEffect]:
     """What became of tokens when neurons were ablated where they fire, beside the pairs' metrics: those that lose most
     first. Empty: `atlas effects` was not run on the file."""
-    found = queries.pair_effects(atlas, sort=sort, descending=order == "desc", limit=limit, offset=after)
+    found = read_pair_effects(atlas, sort=sort, descending=order == "desc", limit=limit, offset=after)
     end = found.offset + len(found.rows)
     return Page(found.rows, found.total, str(end) if found.rows and end < found.total else None)
 
@@ -84,10 +107,10 @@ def pair_effects(
 @call("atlases/{atlas}/neurons/{neuron}/pair-metrics", python='demo.neuron("{neuron}").pair_metrics()')
 def neuron_pair_metrics(atlas: Atlas, neuron: NeuronId) -> tuple[PairMetric, ...]:
     """How well a neuron predicts each of its counted tokens, the most congruent first."""
-    return tuple(queries.neuron_metrics(atlas, neuron))
+    return tuple(neuron_metrics(atlas, neuron))
 
 
 @call("atlases/{atlas}/tokens/{token}/pair-metrics", python="demo.token({token}).pair_metrics()")
 def token_pair_metrics(atlas: Atlas, token: TokenId) -> tuple[PairMetric, ...]:
     """How well each neuron counted with a token predicts it, the most congruent first."""
-    return tuple(queries.token_metrics(atlas, atlas.tokens[token].token_id))
+    return tuple(token_metrics(atlas, atlas.tokens[token].token_id))

@@ -12,37 +12,48 @@ from typing import Any, NotRequired, Union, get_args, get_origin, get_type_hints
 
 import duckdb
 
-from atlas import records
-from atlas.api.call import Call, Page
-from atlas.records import Example, Token
-from atlas.schema import schema_sql
+from atlas.core.call import Call, Page
+from atlas.core.info import AtlasInfo
+from atlas.core.schema import schema_sql
+from atlas.core.units import Token
+from atlas.topics.curve import Candidate, CurvePoint, HistogramBar
+from atlas.topics.example import Example
+from atlas.topics.kind import NeuronKind, TokenDetector
+from atlas.topics.neuron import CongruentToken, InputToken, Neuron
+from atlas.topics.pair import ExclusivePair, TokenExclusivity
+from atlas.topics.pair_metric.effects import PairEffect
+from atlas.topics.pair_metric.ranked import PairMetric
+from atlas.topics.reduced import ReducedPair
+from atlas.topics.sign_case import SignCase
+from atlas.topics.study.records import Study, StudyNeuron, StudyPrediction, StudyPrompt, StudyStep
+from atlas.topics.token import CongruentNeuron, TokenRow
 
 Schema = dict[str, Any]
 
 TABLES: dict[type, str] = {
-    records.AtlasInfo: "atlas",
-    records.Candidate: "candidate_pair",
-    records.CongruentNeuron: "token_neuron",
-    records.CongruentToken: "neuron_token",
-    records.CurvePoint: "prediction_curve",
-    records.Example: "example",
-    records.ExclusivePair: "exclusive_pair",
-    records.HistogramBar: "activation_histogram",
-    records.InputToken: "neuron_input_token",
-    records.Neuron: "neuron",
-    records.NeuronKind: "neuron_kind",
-    records.PairEffect: "pair_effect",
-    records.PairMetric: "pair_prediction",
-    records.ReducedPair: "reduced_congruence",
-    records.SignCase: "sign_case",
-    records.Study: "study",
-    records.StudyNeuron: "study_neuron",
-    records.StudyPrediction: "study_prediction",
-    records.StudyPrompt: "study_prompt",
-    records.StudyStep: "study_step",
-    records.TokenDetector: "token_detector",
-    records.TokenExclusivity: "token_exclusivity",
-    records.TokenRow: "token",
+    AtlasInfo: "atlas",
+    Candidate: "candidate_pair",
+    CongruentNeuron: "token_neuron",
+    CongruentToken: "neuron_token",
+    CurvePoint: "prediction_curve",
+    Example: "example",
+    ExclusivePair: "exclusive_pair",
+    HistogramBar: "activation_histogram",
+    InputToken: "neuron_input_token",
+    Neuron: "neuron",
+    NeuronKind: "neuron_kind",
+    PairEffect: "pair_effect",
+    PairMetric: "pair_prediction",
+    ReducedPair: "reduced_congruence",
+    SignCase: "sign_case",
+    Study: "study",
+    StudyNeuron: "study_neuron",
+    StudyPrediction: "study_prediction",
+    StudyPrompt: "study_prompt",
+    StudyStep: "study_step",
+    TokenDetector: "token_detector",
+    TokenExclusivity: "token_exclusivity",
+    TokenRow: "token",
 }
 """Tables and views whose columns the fields of a record are."""
 

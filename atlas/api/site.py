@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from atlas import queries
-from atlas.api.call import OF_ATLAS, call
-from atlas.api.kinds import Most, Query
-from atlas.db import Atlas
-from atlas.display import read_shown
-from atlas.glossary import TERMS, Term
-from atlas.records import AtlasInfo, Matches, Suggestion
+from atlas.core.call import OF_ATLAS, call
+from atlas.core.db import Atlas
+from atlas.core.display import read_shown
+from atlas.core.info import AtlasInfo
+from atlas.core.parameter import Most, Query
+from atlas.glossary import TERMS
+from atlas.glossary.term import Term
+from atlas.topics.search import Matches, Suggestion, matching_tokens, named_neuron, suggestions, text_matches
 
 
 @call("atlases", python="atlas.open({place!r}).info")
@@ -35,13 +36,13 @@ def info(atlas: Atlas) -> AtlasInfo:
 def search(atlas: Atlas, q: Query, limit: Most = 50) -> Matches:
     """The neuron of a name, tokens of a text (at most `limit` in each list), neurons whose texts fire them there."""
     return Matches(
-        queries.named_neuron(atlas, q),
-        queries.matching_tokens(atlas, q, limit),
-        queries.text_matches(atlas, read_shown(q), limit),
+        named_neuron(atlas, q),
+        matching_tokens(atlas, q, limit),
+        text_matches(atlas, read_shown(q), limit),
     )
 
 
 @call(OF_ATLAS + "/suggest", python='demo.suggest("an")', q="an")
 def suggest(atlas: Atlas, q: Query, limit: Most = 10) -> tuple[Suggestion, ...]:
     """What a search box suggests while one types: neurons, then tokens, the likeliest first."""
-    return tuple(queries.suggestions(atlas, q, limit))
+    return tuple(suggestions(atlas, q, limit))

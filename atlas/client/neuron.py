@@ -7,33 +7,25 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from atlas.api import CALLS
+from atlas.cli.terminal import NeuronView, curves_shown
 from atlas.client.records import CurveRecords, Records
-from atlas.client.source import Source
+from atlas.client.sources import Source
 from atlas.client.table import flat, html_table
-from atlas.errors import PairError
-from atlas.records import (
-    AtlasInfo,
-    Candidate,
-    CongruentToken,
-    Example,
-    ExclusivePair,
-    FamilyCurve,
-    HistogramBar,
-    InputToken,
-    Neighbours,
-    Neuron,
-    NeuronKind,
-    PairMetric,
-    Percentile,
-    ReducedPair,
-    SignCase,
-    SimilarNeuron,
-    Threshold,
-    TokenSpread,
-    field_names,
-)
-from atlas.terminal import NeuronView, curves_shown
+from atlas.core.call import CALLS
+from atlas.core.errors import PairError
+from atlas.core.info import AtlasInfo
+from atlas.core.units import field_names
+from atlas.topics.curve import Candidate, HistogramBar, Threshold
+from atlas.topics.example import Example
+from atlas.topics.family import FamilyCurve
+from atlas.topics.kind import NeuronKind
+from atlas.topics.neuron import CongruentToken, InputToken, Neuron
+from atlas.topics.pair import ExclusivePair
+from atlas.topics.pair_metric.ranked import PairMetric
+from atlas.topics.percentile import Neighbours, Percentile
+from atlas.topics.reduced import ReducedPair
+from atlas.topics.sign_case import SignCase
+from atlas.topics.spread import SimilarNeuron, TokenSpread
 
 
 class OpenNeuron:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,34 +11,29 @@ from urllib.parse import urlsplit
 
 from rich.table import Table
 
-from atlas.api import CALLS
-from atlas.api.kinds import MOST_ROWS
-from atlas.client.file import FileSource
-from atlas.client.http import HttpSource
 from atlas.client.neuron import OpenNeuron
 from atlas.client.records import Answer, Pages, Records
-from atlas.client.source import Source
+from atlas.client.sources import FileSource, HttpSource, Source
 from atlas.client.study import OpenStudy
 from atlas.client.table import flat, html_table, rich_table
 from atlas.client.token import OpenToken
-from atlas.display import read_shown
-from atlas.errors import NeuronNameError, QueryError, TokenError
-from atlas.glossary import Term
-from atlas.names import neuron_name, parse_neuron
-from atlas.records import (
-    AtlasInfo,
-    ExclusivePair,
-    LayerKinds,
-    LayerSummary,
-    Matches,
-    Neuron,
-    PairEffect,
-    PairMetric,
-    Study,
-    Suggestion,
-    Token,
-    TokenExclusivity,
-)
+from atlas.core.call import CALLS
+from atlas.core.display import read_shown, visible
+from atlas.core.errors import NeuronNameError, QueryError, RemoteError, TokenError
+from atlas.core.info import AtlasInfo
+from atlas.core.names import neuron_name, parse_neuron
+from atlas.core.parameter import MOST_ROWS
+from atlas.core.units import Token
+from atlas.glossary.term import Term
+from atlas.topics.bridge import BridgeToken
+from atlas.topics.kind import LayerKinds
+from atlas.topics.layer import LayerSummary
+from atlas.topics.neuron import Neuron
+from atlas.topics.pair import ExclusivePair, TokenExclusivity
+from atlas.topics.pair_metric.effects import PairEffect
+from atlas.topics.pair_metric.ranked import PairMetric
+from atlas.topics.search import Matches, Suggestion
+from atlas.topics.study.records import Study
 
 
 class OpenAtlas:
@@ -233,3 +230,23 @@ def open_any(place: Path | str, *, timeout: float = 30.0) -> OpenAtlas:
     if isinstance(place, str) and urlsplit(place).scheme in ("http", "https"):
         return OpenAtlas(HttpSource(place, timeout))
     return OpenAtlas(FileSource(Path(place)))
+
+
+def bridge(atlases: Iterable[OpenAtlas | Path | str], text: str) -> Records[BridgeToken]:
+    """The same token, by its text, in several atlases, in their order: opened ones, files, or URLs, in any mixture.
+
+    Raises:
+        AtlasError: one of them cannot be opened or reached.
+    """
+    with ExitStack() as closing:
+        opened = [item if isinstance(item, OpenAtlas) else closing.enter_context(open_any(item)) for item in atlases]
+        return Records(f"{visible(text)!r} in {len(opened)} atlases", [_of(atlas, text) for atlas in opened])
+
+
+def _of(atlas: OpenAtlas, text: str) -> BridgeToken:
+    info = atlas.info
+    # A server answers for all that it serves.
+    for found in atlas._source.ask(CALLS["bridge_token"], text=text):
+        if (found.slug, found.build_id) == (info.slug, info.build_id):
+            return found
+    raise RemoteError(f"{atlas!r} serves another build by now than {info.build_id}; open it again.")

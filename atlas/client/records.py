@@ -9,9 +9,10 @@ from typing import Any, Generic, TypeVar, overload
 
 from rich.table import Table
 
-from atlas.api import Page
 from atlas.client.table import SHOWN, columns_of, html_table, rich_table, to_arrow, to_pandas
-from atlas.records import Curve, CurvePoint, QueryResult
+from atlas.core.answer.asking import QueryResult
+from atlas.core.call import Page
+from atlas.topics.curve import Curve, CurvePoint
 
 Row = TypeVar("Row")
 

@@ -6,13 +6,14 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from atlas.api import CALLS
-from atlas.api.kinds import MOST_ROWS
+from atlas.cli.study_view import StudyView
 from atlas.client.records import Pages
-from atlas.client.source import Source
+from atlas.client.sources import Source
 from atlas.client.table import flat, html_table
-from atlas.records import Study, StudyNeurons, StudyPrompt, StudyStep, field_names
-from atlas.study_view import StudyView
+from atlas.core.call import CALLS
+from atlas.core.parameter import MOST_ROWS
+from atlas.core.units import field_names
+from atlas.topics.study.records import Study, StudyNeurons, StudyPrompt, StudyStep
 
 
 class OpenStudy:

@@ -10,9 +10,9 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from atlas.display import show_number, visible
-from atlas.errors import AtlasError
-from atlas.records import NeuronRef, Token
+from atlas.core.display import show_number, visible
+from atlas.core.errors import AtlasError
+from atlas.core.units import NeuronRef, Token
 
 SHOWN = 20
 """Rows of a printed table."""

@@ -7,24 +7,19 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 
-from atlas.api import CALLS
 from atlas.client.records import Records
-from atlas.client.source import Source
+from atlas.client.sources import Source
 from atlas.client.table import flat, html_table, rich_table
-from atlas.records import (
-    AtlasInfo,
-    Candidate,
-    CongruentNeuron,
-    ExclusivePair,
-    FamilyMember,
-    KinToken,
-    NeuronSpread,
-    PairMetric,
-    ReducedPair,
-    Token,
-    TokenRow,
-    field_names,
-)
+from atlas.core.call import CALLS
+from atlas.core.info import AtlasInfo
+from atlas.core.units import Token, field_names
+from atlas.topics.curve import Candidate
+from atlas.topics.family import FamilyMember, KinToken
+from atlas.topics.pair import ExclusivePair
+from atlas.topics.pair_metric.ranked import PairMetric
+from atlas.topics.reduced import ReducedPair
+from atlas.topics.spread import NeuronSpread
+from atlas.topics.token import CongruentNeuron, TokenRow
 
 
 class OpenToken:

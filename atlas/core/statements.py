@@ -21,7 +21,8 @@ from sqlalchemy.sql.operators import and_
 if TYPE_CHECKING:
     import numpy as np
 
-    from atlas.db import Atlas
+    from atlas.core.db import Atlas
+
 
 # Quoted text and comments are skipped; the rest may hold parameters.
 _PARAMETER = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|\$([a-z_]+)""")

@@ -6,12 +6,13 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from atlas.db import Atlas, program_version
-from atlas.display import show_number, visible
-from atlas.unfinished import count_words, unfinished_words
+from atlas.core.db import Atlas, program_version
+from atlas.core.display import show_number, visible
+from atlas.core.info import count_words, unfinished_words
 
 if TYPE_CHECKING:
     from atlas.export.folder import Written
+
 
 _PROVENANCE = (
     "model_name", "model_revision", "model_fingerprint", "n_layers", "d_model", "d_mlp", "d_vocab", "act_fn", "gated",

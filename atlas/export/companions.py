@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from atlas.db import Atlas
-from atlas.jsonable import dumps
-from atlas.records import SchemaColumn, SchemaTable
-from atlas.schema import schema_sql
+from atlas.core.db import Atlas
+from atlas.core.jsonable import dumps
+from atlas.core.schema import schema_sql
+from atlas.topics.tables import SchemaColumn, SchemaTable
 
 if TYPE_CHECKING:
     from atlas.export.folder import Written
+
 
 _TYPES = {
     "BOOLEAN": "boolean",

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from atlas.db import Atlas
+from atlas.core.db import Atlas
+from atlas.core.jsonable import dumps
 from atlas.export.source import batches
-from atlas.jsonable import dumps
-from atlas.records import SchemaTable
+from atlas.topics.tables import SchemaTable
 
 FORMATS = ("parquet", "csv")
 

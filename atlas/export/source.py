@@ -10,11 +10,10 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from atlas.db import Atlas
-from atlas.errors import QueryError
-from atlas.files import attached
-from atlas.queries import schema_tables
-from atlas.records import SchemaColumn, SchemaTable
+from atlas.core.db import Atlas
+from atlas.core.errors import QueryError
+from atlas.core.files import attached
+from atlas.topics.tables import SchemaColumn, SchemaTable, schema_tables
 
 BATCH = 2048
 """Rows a batch: DuckDB's own vector, so that a batch of weights is some 20 MB for the widest models."""

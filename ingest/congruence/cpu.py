@@ -16,9 +16,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ingest import kernels, keys
 from ingest.congruence.certificate import LARGEST, ROUNDING, bfloat16_pays, column_bound, row_bound
+from ingest.congruence.kernels.columns import offer_columns, seed_columns
+from ingest.congruence.kernels.rows import mark_rows, rank_rows, value_rows
+from ingest.congruence.kernels.tiles import scan_tile
+from ingest.congruence.kernels.vectors import LANES, WIDTH
 from ingest.congruence.ranked import SearchState, true_float32
+from ingest.process import sort_keys as keys
 
 NEURON_TILE = 512
 LEAST_NEURONS = 16
@@ -64,22 +68,22 @@ class CpuSearch(SearchState):
         self._exact = not moments
         super().__init__(readout, n_neurons, k_tokens, k_neurons, moments, by_norm=self._exact)
         d_vocab = len(readout)
-        n_columns = -(-d_vocab // kernels.WIDTH) * kernels.WIDTH  # A last whole chunk: the last token again and again.
-        n_chunks = n_columns // kernels.WIDTH
+        n_columns = -(-d_vocab // WIDTH) * WIDTH  # A last whole chunk: the last token again and again.
+        n_chunks = n_columns // WIDTH
         self._readout = _padded(readout[self.order]) if self._exact else readout.contiguous()
         self.dtype = dtype or self._best_dtype()
         self._rounding = np.float32(ROUNDING[self.dtype])
         self._given = self._readout.to(self.dtype)
         self._bound = np.zeros((2, n_chunks), dtype=np.float32)  # Nothing to be off by, when products are the values.
         if self._exact:
-            self._bound = column_bound(self._readout, self._given, kernels.WIDTH).numpy()
-        size = (self.dtype.itemsize + 32 / kernels.WIDTH) * n_columns  # With what is noted of chunks.
+            self._bound = column_bound(self._readout, self._given, WIDTH).numpy()
+        size = (self.dtype.itemsize + 32 / WIDTH) * n_columns  # With what is noted of chunks.
         self.block = max(LEAST_NEURONS, min(NEURON_TILE, int((tile_bytes or TILE_BYTES) / size)))
         """Neurons whose products are held at a time."""
         n = min(self.block, n_neurons)
         self._products = _empty(n * n_columns, self.dtype)
         self._marked, self._slot = np.empty(2 * n_chunks * n, np.uint64), np.empty(2 * n_chunks * n, np.int32)
-        chunks = min(TOKEN_TILE // kernels.WIDTH, n_chunks) if k_neurons else 0
+        chunks = min(TOKEN_TILE // WIDTH, n_chunks) if k_neurons else 0
         self._reached = np.empty(2 * chunks * n, dtype=np.uint64)
         self._thresholds = np.full((2, d_vocab if k_neurons else 0), -np.inf, dtype=np.float32)
         self._seen = 0
@@ -116,8 +120,8 @@ class CpuSearch(SearchState):
     def _tile(self, block: _Block, first: int, mean: Float[np.ndarray, " row"]) -> None:
         """Multiply a block with the tokens from place `first` of the order, and note what the products say."""
         n, columns = len(block), slice(first, min(first + TOKEN_TILE, len(self.order)))
-        real, chunks = columns.stop - first, slice(first // kernels.WIDTH, -(-columns.stop // kernels.WIDTH))
-        width = (chunks.stop - chunks.start) * kernels.WIDTH
+        real, chunks = columns.stop - first, slice(first // WIDTH, -(-columns.stop // WIDTH))
+        width = (chunks.stop - chunks.start) * WIDTH
         products = self._products[n * first : n * (first + width)].view(n, width)
         if real == width:
             torch.mm(block.given, self._given[columns].T, out=products)
@@ -128,9 +132,9 @@ class CpuSearch(SearchState):
         limits = self._limits(block, tile, bound, columns)
         reached = self._reached[: 2 * n * (chunks.stop - chunks.start) * bool(self.k_neurons)].reshape(2, -1, n)
         powers = self.powers[:, block.first : block.first + n].numpy()
-        kernels.scan_tile(tile, block.bound, bound, limits, chunks.start, block.best, reached, mean, real, powers)
+        scan_tile(tile, block.bound, bound, limits, chunks.start, block.best, reached, mean, real, powers)
         if self.k_neurons:
-            kernels.offer_columns(
+            offer_columns(
                 reached, tile, self._exact, block.weights, self._readout.numpy(), block.first, first,
                 self.token_keys.numpy(), self._thresholds,
             )  # fmt: skip
@@ -143,9 +147,7 @@ class CpuSearch(SearchState):
         if self.k_neurons:
             limits[:, : columns.stop - columns.start] = self._thresholds[:, columns]
             if self._seen <= (SEEDED[self._exact] - 1) * self.block:
-                kernels.seed_columns(
-                    tile, block.bound, bound, self._rounding, columns.start, self.token_keys.numpy(), limits
-                )
+                seed_columns(tile, block.bound, bound, self._rounding, columns.start, self.token_keys.numpy(), limits)
         finite = np.isfinite(limits)
         limits[finite] -= np.abs(limits[finite]) * self._rounding
         limits[1] *= -1
@@ -157,17 +159,17 @@ class CpuSearch(SearchState):
         marked = self._marked[: 2 * n_chunks * n].reshape(2, n_chunks, n)
         slot, count = self._slot[: 2 * n_chunks * n].reshape(2, n_chunks, n), np.empty((2, n), dtype=np.int64)
         marked.fill(0)
-        kernels.mark_rows(
+        mark_rows(
             products, block.best, block.bound, self._bound, self._rounding, TOKEN_TILE, len(self.order), self.k_tokens,
             marked, slot, count,
         )  # fmt: skip
         offset = (count.cumsum() - count.ravel()).reshape(count.shape)
         found = np.empty(int(count.sum()), dtype=np.int64)
-        kernels.value_rows(
+        value_rows(
             marked, slot, offset, products, self._exact, TOKEN_TILE, block.weights, self._readout.numpy(),
             self.order.numpy(), found,
         )  # fmt: skip
-        kernels.rank_rows(found, offset, count, block.first, self.neuron_keys.numpy())
+        rank_rows(found, offset, count, block.first, self.neuron_keys.numpy())
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         super().load_state_dict(state)
@@ -178,7 +180,7 @@ class CpuSearch(SearchState):
 
 def _padded(rows: Float[Tensor, "row d"]) -> Float[Tensor, "row d_padded"]:
     """Rows that end in zeros, so that their length is a multiple of what `dot` reads at a time."""
-    missing = -rows.shape[1] % kernels.LANES
+    missing = -rows.shape[1] % LANES
     return torch.nn.functional.pad(rows, (0, missing)) if missing else rows.contiguous()
 
 

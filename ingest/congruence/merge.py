@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ingest import keys
 from ingest.congruence.ranked import Congruence, congruence_of, keys_of
 from ingest.errors import RankError
+from ingest.process import sort_keys as keys
 
 
 def merge_states(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:

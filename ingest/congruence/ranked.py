@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ingest import keys
 from ingest.errors import CheckpointError
+from ingest.process import sort_keys as keys
 
 DIRECTIONS = {"top": 1.0, "bottom": -1.0}
 """Direction to sign: the bottom lists are the top lists of negated values. Also the order of stacked states."""
@@ -47,7 +47,7 @@ class Congruence:
 
 
 def keys_of(ranked: dict[str, RankedList]) -> Int[Tensor, "direction row k"]:
-    """Keys of both directions' lists, stacked in the order of `DIRECTIONS` (see `ingest.keys`)."""
+    """Keys of both directions' lists, stacked in the order of `DIRECTIONS` (see `ingest.process.sort_keys`)."""
     stacked = [
         torch.where(part.ids < 0, keys.EMPTY, keys.encode(part.values * sign, part.ids.clamp(min=0)))
         for sign, part in ((sign, ranked[direction]) for direction, sign in DIRECTIONS.items())

@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ingest import keys
 from ingest.congruence.ranked import DIRECTIONS, SearchState, true_float32
-from ingest.topk import TopLists, candidates_in
+from ingest.congruence.topk import TopLists, candidates_in
+from ingest.process import sort_keys as keys
 
 CHUNK = 16
 TILE_BYTES = {"cpu": 1 << 24, "cuda": 1 << 28}

@@ -9,8 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ingest.congruence.cpu import CpuSearch
-from ingest.congruence.ranked import Congruence
+from ingest.congruence.merge import merge_states
+from ingest.congruence.ranked import Congruence, congruence_of
 from ingest.congruence.reference import CongruenceSearch
+from ingest.run.session import Session
 
 
 def search(
@@ -68,3 +70,100 @@ def search(
                 lambda: {**found.state_dict(), "layers": torch.tensor(done, dtype=torch.int64)},
             )
     return found.result()
+
+
+State = dict[str, Tensor]
+Rows = Callable[[int], Float[Tensor, "d_mlp d_model"]]
+
+
+class SharedSearch:
+    """Runs searches of one model, each by name; every rank gets every result.
+
+    Args:
+        order: the model's layers, in the order to visit them.
+        progress: told how many neurons this rank has searched, and how many others count for it.
+    """
+
+    def __init__(self, session: Session, order: list[int], d_mlp: int, progress: Callable[[int], None]) -> None:
+        self._session, self._order, self._d_mlp, self._progress = session, order, d_mlp, progress
+
+    def run(
+        self,
+        name: str,
+        rows: Rows,
+        readout: Float[Tensor, "d_vocab d_model"],
+        *,
+        k_tokens: int,
+        k_neurons: int,
+        moments: bool,
+    ) -> Congruence:
+        """One search over all layers (see `ingest.congruence.search.search`), or what a checkpoint holds of it.
+
+        Raises:
+            SystemExit: a signal asked to stop, and a checkpoint was saved.
+            CheckpointError, RankError: see there.
+        """
+        checkpoints, ranks = self._session.checkpoints, self._session.ranks
+        finished = ranks.broadcast(checkpoints.weights(f"weights-{name}") if ranks.main else None)
+        if finished:
+            self._progress(self._d_mlp * len(self._order) // ranks.world)
+            return _on(finished, readout.device)
+        begun = self._begun(name) if ranks.main else None
+        done = ranks.broadcast({"layers": begun["layers"]} if begun else None).get("layers", torch.empty(0)).tolist()
+        left = [layer for layer in self._order if layer not in done][ranks.rank :: ranks.world]
+        self._progress(self._d_mlp * len(done) // ranks.world)
+        state: State = {}
+
+        def on_layer(n: int, give: Callable[[], State]) -> None:
+            self._maybe_save(name, give)
+            if n == len(left):
+                state.update(give())
+
+        with self._session.stop.deferring():
+            search(
+                rows, left, readout, d_mlp=self._d_mlp, n_layers=len(self._order), k_tokens=k_tokens,
+                k_neurons=k_neurons, moments=moments, tile_bytes=self._session.budget.tile_bytes(), state=begun,
+                on_layer=on_layer, progress=self._progress,
+            )  # fmt: skip
+        return self._together(name, state or begun, readout.device)
+
+    def _maybe_save(self, name: str, give: Callable[[], State]) -> None:
+        checkpoints, ranks, stop = self._session.checkpoints, self._session.ranks, self._session.stop
+        stem = f"weights-{name}-part-{ranks.rank}of{ranks.world}"
+        if stop.requested:
+            checkpoints.save_weights(give(), stem)
+            stop.leave()
+        if checkpoints.due:
+            self._session.try_to_save(lambda: checkpoints.save_weights(give(), stem))
+
+    def _begun(self, name: str) -> State | None:
+        """What was saved of a search, by however many ranks: the parts with most layers that do not overlap."""
+        checkpoints = self._session.checkpoints
+        stems = checkpoints.stems(f"weights-{name}-part-")
+        parts = [part for stem in stems if (part := checkpoints.weights(stem)) is not None]
+        chosen: list[State] = []
+        layers: set[int] = set()
+        for part in sorted(parts, key=lambda part: -len(part["layers"])):
+            if layers.isdisjoint(part["layers"].tolist()):
+                chosen.append(part)
+                layers.update(part["layers"].tolist())
+        return merge_states(chosen) if chosen else None
+
+    def _together(self, name: str, state: State | None, device: torch.device) -> Congruence:
+        checkpoints, ranks = self._session.checkpoints, self._session.ranks
+        merged = state or {}
+
+        def take(other: State) -> None:
+            nonlocal merged
+            merged = merge_states([part for part in (merged, other) if part])
+
+        ranks.reduce(lambda: merged, take)
+        if ranks.main:
+            self._session.try_to_save(lambda: checkpoints.save_weights(merged, f"weights-{name}"))
+            for stem in checkpoints.stems(f"weights-{name}-part-"):
+                checkpoints.forget(stem)
+        return _on(ranks.broadcast(merged if ranks.main else None), device)
+
+
+def _on(state: State, device: torch.device) -> Congruence:
+    return congruence_of({name: tensor.to(device) for name, tensor in state.items()})

@@ -6,8 +6,8 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
 
-from atlas.bins import MIN_EXPONENT
-from atlas.db import Atlas
+from atlas.core.bins import MIN_EXPONENT
+from atlas.core.db import Atlas
 
 SIDES = ("positive", "negative")
 

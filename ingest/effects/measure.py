@@ -18,12 +18,12 @@ from transformers import DynamicCache
 
 from ingest.effects.choose import ChosenPair, Firing
 from ingest.errors import ModelError
-from ingest.memory import is_out_of_memory
+from ingest.process.memory import is_out_of_memory
+from ingest.study.activation_record import RecordedRun
 from ingest.study.bootstrap import means
-from ingest.study.machine import StudyModel, Tokens
 from ingest.study.norms import hold
 from ingest.study.prefix import first_tokens, share
-from ingest.study.recorded import RecordedRun
+from ingest.study.study_model import StudyModel, Tokens
 
 _SAME = 1e-4
 """Relative difference of logits up to which a resumed run is the run."""

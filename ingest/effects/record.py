@@ -10,15 +10,15 @@ import numpy as np
 import pyarrow as pa
 from rich.console import Console
 
-from atlas.db import Atlas, open_atlas
-from ingest.device import choose_device
+from atlas.core.db import Atlas, open_atlas
 from ingest.effects.choose import ChosenPair, choose_pairs
 from ingest.effects.measure import MEASURES, PairEffect, measure_effects
 from ingest.errors import StudyError
-from ingest.extend import check_extendable, extend_atlas
-from ingest.progress import Phases
-from ingest.study.machine import StudyModel
+from ingest.file.append import check_extendable, extend_atlas
+from ingest.process.device import choose_device
+from ingest.process.progress import Phases
 from ingest.study.record import load_own_model
+from ingest.study.study_model import StudyModel
 
 _INTERVALS = ("probability_change", "rank_change", "logit_change")
 

@@ -1,4 +1,4 @@
-"""What visitors may ask of a model: a neuron on a text, the neurons behind a prediction, a study."""
+"""The model of a live site: the atlas's own, or none."""
 
 from __future__ import annotations
 
@@ -12,25 +12,47 @@ import numpy as np
 import torch
 from pyarrow import feather
 
-from atlas.records.live import (
+from atlas.topics.live import (
     Activations,
     ActivationsWanted,
     Effects,
     EffectsWanted,
+    ModelWanted,
     NeuronEffect,
     Predicted,
     StudyWanted,
 )
 from ingest.errors import StudyError
 from ingest.live.process import Job
+from ingest.model.load import load_model
+from ingest.study.activation_record import RecordedRun
 from ingest.study.engine import planned_passes, run_study
 from ingest.study.lens import effects_along, hold_final
-from ingest.study.machine import StudyModel
 from ingest.study.options import StudyOptions
 from ingest.study.prompts import PromptPair, encode, one_token
 from ingest.study.record import study_tables
-from ingest.study.recorded import RecordedRun
-from ingest.tokens import bos_for
+from ingest.study.study_model import StudyModel
+from ingest.texts.tokens import bos_for
+
+
+def load_wanted(wanted: ModelWanted) -> StudyModel:
+    """Load a model on the CPU, and hold its weights to be those that the atlas recorded.
+
+    Raises:
+        StudyError: they are others.
+        ModelError: it cannot be loaded, or its architecture cannot be studied.
+    """
+    # A revision that only says where a package had it is none of the Hub's.
+    revision = wanted.revision if wanted.load is None and " " not in (wanted.revision or " ") else None
+    loaded = load_model(wanted.load or wanted.name, revision)
+    if loaded.fingerprint != wanted.fingerprint:
+        raise StudyError(
+            f"The weights of {wanted.load or wanted.name!r} have the fingerprint {loaded.fingerprint}; the atlas is "
+            f"of {wanted.name!r} (revision {wanted.revision or 'none'}), fingerprint {wanted.fingerprint}. Name that "
+            "model with --live-model."
+        )
+    return StudyModel(loaded, torch.device("cpu"))
+
 
 NAME = "live"
 """Name of a study that is not recorded."""

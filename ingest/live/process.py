@@ -18,8 +18,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from atlas.errors import AtlasError
-from atlas.records.live import CANCELLED, FAILED, REFUSED, ModelWanted
+from atlas.core.errors import AtlasError
+from atlas.topics.live import CANCELLED, FAILED, REFUSED, ModelWanted
 
 _NEEDED = ("torch", "transformers", "transformer_lens", "jaxtyping")
 _PIECE = 1 << 16
@@ -127,8 +127,7 @@ def main() -> None:
         channel = Channel(connection)
         try:
             # torch, from here on.
-            from ingest.live.jobs import jobs_of
-            from ingest.live.model import load_wanted
+            from ingest.live.jobs import jobs_of, load_wanted
 
             jobs = jobs_of(load_wanted(ModelWanted(**told["model"])), told["tokens"])
         except AtlasError as error:

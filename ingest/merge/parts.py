@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from atlas.db import open_atlas
-from atlas.errors import AtlasError
-from atlas.records import AtlasInfo
+from atlas.core.db import open_atlas
+from atlas.core.errors import AtlasError
+from atlas.core.info import AtlasInfo
 from ingest.merge.ranges import overlap, parse_ranges
 
 MAY_DIFFER = {

@@ -13,17 +13,17 @@ import duckdb
 import torch
 from rich.console import Console
 
-from atlas.files import check_output, free_output
-from atlas.names import check_slug
-from ingest.checks import check_file
-from ingest.lock import output_locked
+from atlas.core.files import check_output, free_output
+from atlas.core.names import check_slug
+from ingest.file.checks import check_file
+from ingest.file.writer import AtlasWriter
 from ingest.merge.parts import MergeError, Part, open_parts
 from ingest.merge.ranges import write_ranges
 from ingest.merge.same_rows import check_same_rows
 from ingest.merge.sources import Sources
 from ingest.merge.tables import N_STEPS, write_tables
-from ingest.progress import Phases
-from ingest.writer import AtlasWriter
+from ingest.process.lock import output_locked
+from ingest.process.progress import Phases
 
 
 @dataclass(frozen=True)

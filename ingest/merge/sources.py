@@ -9,10 +9,10 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from atlas.files import attached
-from ingest.accumulators.statistic import Span
+from atlas.core.files import attached
+from ingest.activations.statistic import Span
+from ingest.file.writer import Columns
 from ingest.merge.parts import Part
-from ingest.writer import Columns
 
 _ROWS = 1 << 13  # Neurons or tokens a range, all parts together: some 100 MB of examples.
 _MEMORY = "512MB"  # Of DuckDB's own; otherwise it would keep as much of the parts as the machine has room for.

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from ingest.accumulators.statistic import Statistic
-from ingest.accumulators.statistics import DERIVED, STATISTICS
-from ingest.checks import WEIGHT_TABLES
+from ingest.activations.registry import DERIVED, STATISTICS
+from ingest.activations.statistic import Statistic
+from ingest.activations.text_store import TextStore
+from ingest.file.checks import WEIGHT_TABLES
+from ingest.file.writer import AtlasWriter, Columns
 from ingest.merge.parts import MergeError
 from ingest.merge.sources import Sources, columns
 from ingest.merge.texts import CitedTexts
-from ingest.texts import TextStore
-from ingest.writer import AtlasWriter, Columns
 
 N_STEPS = len(WEIGHT_TABLES) + 3
 """How often `write_tables` advances: a table of weights, tokens, neurons, texts."""

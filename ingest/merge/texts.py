@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Bool, Int
 
-from ingest.hashing import text_hash
+from ingest.activations.hashing import text_hash
 from ingest.merge.sources import Sources
 
 _CITED = "SELECT text_id, source_row, chunk FROM p{}.text WHERE text_id >= $low AND text_id < $high"

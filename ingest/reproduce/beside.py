@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from atlas.names import parse_neuron
-from ingest.model import LoadedModel
+from atlas.core.names import parse_neuron
+from ingest.model.load import LoadedModel
+from ingest.model.weights import layer_weights, read_readout
 from ingest.reproduce.curves import CurvePass
 from ingest.reproduce.experiments import Experiments
 from ingest.reproduce.figures import Published
 from ingest.reproduce.stored import Stored
-from ingest.weights import layer_weights, read_readout
 
 
 @dataclass(frozen=True)

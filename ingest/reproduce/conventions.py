@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from atlas.records import AtlasInfo
+from atlas.core.info import AtlasInfo
 from ingest.errors import OptionError
 
 _SHAPE = ("n_layers", "d_model", "d_mlp", "d_vocab")

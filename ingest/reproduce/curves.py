@@ -13,15 +13,15 @@ import torch
 from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 
-from ingest.cursor import TextReport
-from ingest.dataset import Dataset
-from ingest.lean import LeanModel
-from ingest.memory import Budget
-from ingest.model import LoadedModel
+from ingest.activations.sizes import bytes_per_token
+from ingest.model.forward import LeanModel
+from ingest.model.load import LoadedModel
+from ingest.model.weights import read_readout
+from ingest.process.memory import Budget
 from ingest.reproduce.post import post_predictions
-from ingest.sizes import bytes_per_token
-from ingest.tokens import TextBatch, batches, bos_for, iter_texts
-from ingest.weights import read_readout
+from ingest.texts.dataset import Dataset
+from ingest.texts.progress import TextReport
+from ingest.texts.tokens import TextBatch, batches, bos_for, iter_texts
 
 COUNTS = ("n", "n_predicted", "n_own", "n_actual")
 """Positions in a bin; those at which the token is the post's top prediction, the model's own, what really follows."""

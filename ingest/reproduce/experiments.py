@@ -9,17 +9,17 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float64
 
-from atlas.names import parse_neuron
+from atlas.core.names import parse_neuron
+from ingest.model.weights import read_readout
 from ingest.reproduce.figures import Published
 from ingest.reproduce.negate import negated_activation, negated_w_in
 from ingest.reproduce.post import post_predictions
 from ingest.study.engine import run_study
-from ingest.study.machine import StudyModel
 from ingest.study.options import StudyOptions
 from ingest.study.prompts import PromptPair
 from ingest.study.result import StudyResult
 from ingest.study.runs import Progress
-from ingest.weights import read_readout
+from ingest.study.study_model import StudyModel
 
 _TURNED = {"negated_activation": negated_activation, "negated_w_in": negated_w_in}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.errors import OptionError
-from ingest.text_file import NOT_TEXT, read_text, undecodable
+from ingest.texts.text_file import NOT_TEXT, read_text, undecodable
 
 OWN = Path(__file__).with_name("an_neuron.json")
 """The post's."""

@@ -10,7 +10,7 @@ from jaxtyping import Float64
 from ingest.reproduce.compare import Comparison, Finding, found, not_measured
 from ingest.reproduce.curves import COUNTS
 from ingest.reproduce.figures import Figure
-from ingest.reproduce.measured import Measured, NotComparableError
+from ingest.reproduce.measurements import Measured, NotComparableError
 from ingest.reproduce.numbers import MEASURES
 
 

@@ -10,8 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ingest.errors import ModelError
-from ingest.model import LoadedModel
-from ingest.study.machine import StudyModel, Tokens
+from ingest.model.load import LoadedModel
+from ingest.study.study_model import StudyModel, Tokens
 
 
 def check_gpt2(model: LoadedModel) -> None:

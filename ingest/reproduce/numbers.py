@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ingest.reproduce.measured import Measured, NotComparableError
+from ingest.reproduce.measurements import Measured, NotComparableError
 
 Measure = Callable[[Measured, Mapping[str, Any]], float | int]
 

@@ -13,8 +13,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from atlas.files import write_texts
-from atlas.records import AtlasInfo
+from atlas.core.files import write_texts
+from atlas.core.info import AtlasInfo
 from ingest.reproduce.beside import Beside
 from ingest.reproduce.compare import DIFFERS, NOT_JUDGED, Comparison, Finding, Value
 from ingest.reproduce.curves import COUNTS, CurvePass

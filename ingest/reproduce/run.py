@@ -10,30 +10,30 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from atlas.db import open_atlas
-from atlas.files import check_folder, check_output
-from atlas.records import AtlasInfo
-from ingest.build import build
-from ingest.dataset import open_dataset
-from ingest.device import choose_device
+from atlas.core.db import open_atlas
+from atlas.core.files import check_folder, check_output
+from atlas.core.info import AtlasInfo
 from ingest.errors import DatasetError, OutputError
-from ingest.extend import check_extendable, extend_atlas
-from ingest.model import LoadedModel, load_model
-from ingest.progress import Phases
+from ingest.file.append import check_extendable, extend_atlas
+from ingest.model.load import LoadedModel, load_model
+from ingest.process.device import choose_device
+from ingest.process.progress import Phases
+from ingest.process.settings import Settings
+from ingest.process.stop import Stop
 from ingest.reproduce.beside import beside
 from ingest.reproduce.conventions import check_shape, shape_of
 from ingest.reproduce.curves import CurvePair, CurvePass, count_curves
 from ingest.reproduce.experiments import Experiments, run_experiments
 from ingest.reproduce.figures import Published
 from ingest.reproduce.judge import judge
-from ingest.reproduce.measured import Measured
+from ingest.reproduce.measurements import Measured
 from ingest.reproduce.negate import check_gpt2
 from ingest.reproduce.report import Report, write_report
 from ingest.reproduce.stored import Stored
-from ingest.settings import Settings
-from ingest.stop import Stop
-from ingest.study.machine import StudyModel
+from ingest.run.build import build
 from ingest.study.record import load_own_model, study_tables
+from ingest.study.study_model import StudyModel
+from ingest.texts.dataset import open_dataset
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from atlas.db import Atlas
-from atlas.names import neuron_name
+from atlas.core.db import Atlas
+from atlas.core.names import neuron_name
 
 
 @dataclass(frozen=True)

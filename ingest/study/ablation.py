@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-from ingest.hooks import Change
+from ingest.model.hooks import Change
 from ingest.study.runs import Batches, PairRuns
 
 VARIANTS = ("zero", "mean", "negate")

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ingest.errors import ModelError
-from ingest.probe import norm_gain, original
-from ingest.study.recorded import RecordedRun
+from ingest.model.probe import norm_gain, original
+from ingest.study.activation_record import RecordedRun
 
 
 @dataclass(frozen=True)

@@ -13,18 +13,18 @@ import torch
 from jaxtyping import Float
 
 from ingest.errors import StudyError
-from ingest.model import LoadedModel
+from ingest.model.load import LoadedModel
 from ingest.study.ablation import ablate
-from ingest.study.found import best_layers, find_neurons
 from ingest.study.lens import direct_effects, logit_lens
-from ingest.study.machine import StudyModel
-from ingest.study.measured import Measured, steps_of
 from ingest.study.options import StudyOptions
 from ingest.study.patching import patch_neurons, patch_sites
 from ingest.study.predictions import Predictions, describe_pair
 from ingest.study.prompts import PromptPair, TokenPair, tokenise_pair
 from ingest.study.result import StudyResult
 from ingest.study.runs import Batches, PairRuns, Progress
+from ingest.study.selection import best_layers, find_neurons
+from ingest.study.steps import Measured, steps_of
+from ingest.study.study_model import StudyModel
 
 _LAYERS = 4
 

@@ -13,10 +13,10 @@ import torch
 from jaxtyping import Float32, Float64
 from torch import Tensor
 
-from ingest.study.machine import StudyModel
+from ingest.study.activation_record import RecordedRun
 from ingest.study.norms import HeldNorm, hold
 from ingest.study.prompts import TokenPair
-from ingest.study.recorded import RecordedRun
+from ingest.study.study_model import StudyModel
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-from ingest.hooks import Change
-from ingest.study.machine import Site
+from ingest.model.hooks import Change
 from ingest.study.runs import Batches, PairRuns
+from ingest.study.study_model import Site
 
 SITES: tuple[Site, ...] = ("resid_pre", "attn_out", "mlp_out")
 _LAYERS_TOGETHER = 5

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from ingest.corpus import is_text
 from ingest.errors import StudyError
-from ingest.model import LoadedModel
-from ingest.tokens import bos_for
-from ingest.vocabulary import read_vocabulary
+from ingest.model.load import LoadedModel
+from ingest.model.vocabulary import read_vocabulary
+from ingest.texts.corpus import is_text
+from ingest.texts.tokens import bos_for
 
 
 @dataclass(frozen=True)

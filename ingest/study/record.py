@@ -12,14 +12,14 @@ import numpy as np
 import pyarrow as pa
 from rich.console import Console
 
-from atlas.db import open_atlas
-from atlas.records import AtlasInfo
-from ingest.device import choose_device
+from atlas.core.db import open_atlas
+from atlas.core.info import AtlasInfo
 from ingest.errors import StudyError
-from ingest.extend import check_extendable, extend_atlas
-from ingest.load import library_versions
-from ingest.model import LoadedModel, load_model
-from ingest.progress import Phases
+from ingest.file.append import check_extendable, extend_atlas
+from ingest.file.load import library_versions
+from ingest.model.load import LoadedModel, load_model
+from ingest.process.device import choose_device
+from ingest.process.progress import Phases
 from ingest.study.engine import planned_passes, run_study
 from ingest.study.options import StudyOptions
 from ingest.study.prompts import PromptPair

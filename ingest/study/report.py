@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from atlas.db import open_atlas
+from atlas.core.db import open_atlas
 from ingest.study.record import Recorded
 
 _STEPS = """

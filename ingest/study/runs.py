@@ -10,9 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ingest.errors import ModelError, StudyError
-from ingest.memory import is_out_of_memory
-from ingest.study.machine import Edits, StudyModel, Tokens
+from ingest.process.memory import is_out_of_memory
 from ingest.study.prompts import TokenPair
+from ingest.study.study_model import Edits, StudyModel, Tokens
 
 _SAME = 1e-4
 """Relative difference of logits up to which a resumed run is the run."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from ingest.errors import StudyError
 from ingest.study.prompts import PromptPair
-from ingest.text_file import NOT_TEXT, read_text, undecodable
+from ingest.texts.text_file import NOT_TEXT, read_text, undecodable
 
 _KEYS = ("clean", "corrupt", "answer", "other")
 

@@ -9,9 +9,10 @@ from typing import Any, TypedDict
 from flask import Flask
 from werkzeug.routing import Rule
 
-from atlas.api import CALLS, Call, Declared, Schemas, row_of
-from atlas.db import program_version
-from web import urls
+from atlas.api.schema import Schemas, row_of
+from atlas.core.call import CALLS, Call, Declared
+from atlas.core.db import program_version
+from web.site import urls
 
 _ERROR = {
     "description": "What went wrong: a `code` for programs and a `message` for people.",

@@ -8,15 +8,16 @@ from typing import Any
 from flask import Blueprint, Response, current_app, request
 from werkzeug.wrappers import Response as BaseResponse
 
-from atlas.api import CALLS, CODES, Call, Page, encode
-from atlas.errors import AtlasError
-from atlas.jsonable import dumps
-from web import urls
+from atlas.api.codec import CODES, encode
+from atlas.core.call import CALLS, Call, Page
+from atlas.core.errors import AtlasError
+from atlas.core.jsonable import dumps
 from web.api.openapi import document
-from web.caching import lasting, not_modified, validated
-from web.errors import BadRequestError, EarlierBuildError, Failure, answer, failure_of, lead_on
-from web.page import find_atlas
-from web.urls import AtlasRef
+from web.site import urls
+from web.site.caching import lasting, not_modified, validated
+from web.site.errors import BadRequestError, EarlierBuildError, Failure, answer, failure_of, lead_on
+from web.site.page import find_atlas
+from web.site.urls import AtlasRef
 
 blueprint = Blueprint("api", __name__, url_prefix=urls.API)
 

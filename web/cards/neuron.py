@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from atlas.display import show_number, show_range
-from atlas.records import CongruentToken, Curve, Example, HistogramBar, Neuron
+from atlas.core.display import show_number, show_range
+from atlas.topics.curve import Curve, HistogramBar
+from atlas.topics.example import Example
+from atlas.topics.neuron import CongruentToken, Neuron
 from web.cards.svg import HEIGHT, MARGIN, SERIF, WIDTH, Card, Sheet
 
 _LEFT = (MARGIN, 290, 500, 150)

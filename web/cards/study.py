@@ -5,9 +5,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from atlas.display import show_number
-from atlas.measures import lens_depth
-from atlas.records import LensJump, Study, StudyNeurons, StudyStep
+from atlas.core.display import show_number
+from atlas.topics.study.lens import lens_depth
+from atlas.topics.study.records import LensJump, Study, StudyNeurons, StudyStep
 from web.cards.svg import HEIGHT, MARGIN, MONO, SERIF, WIDTH, Card, Sheet
 
 _LENS = (MARGIN, 330, 560, 190)

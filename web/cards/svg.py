@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 import vl_convert
 
-from atlas.display import visible
+from atlas.core.display import visible
 from web.charts.theme import colours
 
 WIDTH, HEIGHT, MARGIN = 1200, 630, 56

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from atlas.display import show_number
-from atlas.records import CongruentNeuron, Curve, TokenRow
+from atlas.core.display import show_number
+from atlas.topics.curve import Curve
+from atlas.topics.token import CongruentNeuron, TokenRow
 from web.cards.svg import MARGIN, MONO, SERIF, WIDTH, Card, Sheet
 
 _BOX = (WIDTH - MARGIN - 520, 270, 520, 220)

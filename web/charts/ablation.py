@@ -8,8 +8,9 @@ from typing import Any
 
 import altair as alt
 
-from atlas.display import show_number
-from atlas.records import NeuronRef, Study, StudyStep
+from atlas.core.display import show_number
+from atlas.core.units import NeuronRef
+from atlas.topics.study.records import Study, StudyStep
 from web.charts.chart import DATA, Chart, Table, filled, rounded, specification
 
 VARIANTS = {"zero": "set to zero", "mean": "set to its mean", "negate": "negated"}

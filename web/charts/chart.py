@@ -11,7 +11,7 @@ from typing import Any
 
 import altair as alt
 
-from atlas.bins import MAX_EXPONENT, MIN_EXPONENT
+from atlas.core.bins import MAX_EXPONENT, MIN_EXPONENT
 
 DATA = "rows"
 """Name of the data set that a page fills."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import altair as alt
 
-from atlas.measures import wilson
-from atlas.records import Curve, CurvePoint
+from atlas.core.stats import wilson
+from atlas.topics.curve import Curve, CurvePoint
 from web.charts.chart import (
     DATA,
     HEIGHT,

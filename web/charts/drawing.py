@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup
 
-from atlas.bins import MAX_EXPONENT, MIN_EXPONENT
-from atlas.display import show_edge
-from atlas.measures import wilson
-from atlas.records import Curve, HistogramBar
+from atlas.core.bins import MAX_EXPONENT, MIN_EXPONENT
+from atlas.core.display import show_edge
+from atlas.core.stats import wilson
+from atlas.topics.curve import Curve, HistogramBar
 from web.charts.chart import drawn_centre, drawn_edges
 from web.charts.curve import ceiling_of
 from web.charts.theme import SERIES

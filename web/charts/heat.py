@@ -8,8 +8,8 @@ from typing import Any
 
 import altair as alt
 
-from atlas.display import show_number
-from atlas.records import Study, StudyStep
+from atlas.core.display import show_number
+from atlas.topics.study.records import Study, StudyStep
 from web.charts.chart import DATA, Chart, Table, filled, rounded, specification
 
 KINDS = {

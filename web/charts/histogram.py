@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from atlas.records import HistogramBar
+from atlas.topics.curve import HistogramBar
 from web.charts.chart import DATA, HEIGHT, SHORT, Chart, Table, activation_axis, drawn_edges, filled, specification
 
 SIGNS = ["negative", "zero", "positive"]

@@ -8,8 +8,9 @@ from typing import Any
 
 import altair as alt
 
-from atlas.display import show_number
-from atlas.records import LayerSummary, NeuronRef
+from atlas.core.display import show_number
+from atlas.core.units import NeuronRef
+from atlas.topics.layer import LayerSummary
 from web.charts.chart import DATA, HEIGHT, Chart, Table, filled, rounded, specification
 
 WHOLE = "datum.value == floor(datum.value) ? datum.value : ''"

@@ -8,9 +8,9 @@ from typing import Any
 
 import altair as alt
 
-from atlas.display import show_number
-from atlas.measures import lens_depth
-from atlas.records import LensJump, Study, StudyStep
+from atlas.core.display import show_number
+from atlas.topics.study.lens import lens_depth
+from atlas.topics.study.records import LensJump, Study, StudyStep
 from web.charts.chart import DATA, Chart, Table, filled, rounded, specification
 from web.charts.layers import WHOLE
 

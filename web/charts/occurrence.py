@@ -8,8 +8,8 @@ from typing import Any
 
 import altair as alt
 
-from atlas.display import show_number
-from atlas.records import Occurrence
+from atlas.core.display import show_number
+from atlas.topics.hub import Occurrence
 from web.charts.chart import DATA, HEIGHT, SHORT, Chart, Table, filled, rounded, specification
 
 _POINTS_PER_OCTAVE = 4

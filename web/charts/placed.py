@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from atlas.records import HistogramBar
+from atlas.topics.curve import HistogramBar
 from web.charts.chart import DATA, HEIGHT, Chart, Table, activation_axis, filled, rounded, specification
 from web.charts.histogram import bar_rows, bars_layer
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import altair as alt
 
-from atlas.display import show_number
-from atlas.queries.predictiveness_sql import ROOTED
-from atlas.records import ComparedPair, Correlation, Correlations, DensityCell, MetricChoice
+from atlas.core.display import show_number
+from atlas.topics.predictiveness import ComparedPair, Correlation, Correlations, DensityCell
+from atlas.topics.predictiveness_sql import ROOTED, MetricChoice
 from web.charts.chart import DATA, Chart, Table, filled, rounded, specification
 
 CRITERION_WORDS = {"congruence": "congruence", "token_gap": "token gap", "neuron_gap": "neuron gap", "score": "score"}

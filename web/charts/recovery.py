@@ -8,9 +8,10 @@ from typing import Any
 
 import altair as alt
 
-from atlas.display import show_number
-from atlas.queries import direct_share
-from atlas.records import NeuronRef, Study, StudyNeuron, StudyNeurons
+from atlas.core.display import show_number
+from atlas.core.units import NeuronRef
+from atlas.topics.study.neurons import direct_share
+from atlas.topics.study.records import Study, StudyNeuron, StudyNeurons
 from web.charts.chart import DATA, HEIGHT, Chart, Table, filled, rounded, specification
 
 SHOWN = 15

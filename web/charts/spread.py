@@ -8,8 +8,9 @@ from typing import Any
 
 import altair as alt
 
-from atlas.display import show_number
-from atlas.records import NeuronRef, NeuronSpread, Token, TokenSpread
+from atlas.core.display import show_number
+from atlas.core.units import NeuronRef, Token
+from atlas.topics.spread import NeuronSpread, TokenSpread
 from web.charts.chart import DATA, Chart, Table, filled, rounded, specification
 from web.charts.layers import WHOLE
 

@@ -10,7 +10,7 @@ import re
 from functools import cache
 from typing import Any
 
-from web.urls import STATIC
+from web.site.urls import STATIC
 
 SERIES = 6
 """Colours for things compared on one chart: --series-1 to --series-6 (Okabe and Ito's, which the colour-blind tell

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from atlas import Atlas
-from atlas.records import QueryResult
-from web.charts import Chart
+from atlas.core.answer.asking import QueryResult
+from web.charts.chart import Chart
 
 ROWS = 25
 """Rows of a table that are printed; its SQL answers all."""

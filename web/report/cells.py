@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from atlas.display import show_number, visible
-from atlas.records import QueryResult
+from atlas.core.answer.asking import QueryResult
+from atlas.core.display import show_number, visible
 from web.report.block import ROWS
 
 

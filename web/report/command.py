@@ -18,7 +18,7 @@ def report(file: Path, folder: Path, force: bool) -> None:
     finding with its SQL."""
     # Imported here: the help text can do without the charts.
     from atlas import open_atlas
-    from web.report import write_report
+    from web.report.write import write_report
 
     with open_atlas(file) as atlas:
         sections = write_report(atlas, folder, force=force)

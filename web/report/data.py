@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from atlas import Atlas, queries
-from atlas.metrics import MIN_SUPPORT, metric_sides
-from atlas.queries.family import FAMILY_CURVES
-from atlas.queries.pair_effect import effects_sql
-from atlas.queries.prediction import CURVES, of_pairs
-from atlas.queries.predictiveness_sql import contradictions_sql, density_sql, rows_sql
-from atlas.records import MetricChoice
-from web.charts import criteria_chart, curves_chart, layer_correlations_chart, pair_density_chart
+from atlas import Atlas
+from atlas.topics.curve import CURVES, of_pairs, pair_curves
+from atlas.topics.family import FAMILY_CURVES, family_curves
+from atlas.topics.overview import notable_neurons
+from atlas.topics.pair_metric.effects import effects_sql, pair_effects
+from atlas.topics.pair_metric.table import MIN_SUPPORT, metric_sides
+from atlas.topics.predictiveness import contradictions, correlations, metric_density, metric_support
+from atlas.topics.predictiveness_sql import MetricChoice, contradictions_sql, density_sql, rows_sql
+from web.charts.curve import curves_chart
+from web.charts.predictiveness import criteria_chart, layer_correlations_chart, pair_density_chart
 from web.report.block import Panel, Section, panel
 from web.views.prediction_words import correlation_words, effect_words, support_words
 
@@ -21,7 +23,7 @@ _AMONG = {"all": "all pairs", "congruent": "pairs that the neuron writes", "excl
 
 def best_curves(atlas: Atlas) -> Section:
     """The post's figure: is the token predicted where the neuron fires?"""
-    notable = queries.notable_neurons(atlas, 5)
+    notable = notable_neurons(atlas, 5)
     if not notable:
         return Section("Are they predicted where their neurons fire?", ("This atlas has no pair that is predicted.",))
     said = [
@@ -30,7 +32,7 @@ def best_curves(atlas: Atlas) -> Section:
         f"{100 * item.base_fraction:.2g}%."
         for item in notable
     ]
-    drawn = queries.pair_curves(atlas, [item.pair for item in notable])
+    drawn = pair_curves(atlas, [item.pair for item in notable])
     title = f"Predictions of exclusive pairs against the neuron’s activation, {atlas.info.model_name}"
     chart = curves_chart(
         "pairs", drawn, title=title, label=lambda c: f"{c.candidate.neuron.name} {c.candidate.token.shown}"
@@ -45,7 +47,7 @@ def best_curves(atlas: Atlas) -> Section:
 def _family(atlas: Atlas, neuron_id: int) -> list[Panel]:
     """Whether other spellings make the noise of a neuron's curve."""
     found = []
-    for item in queries.family_curves(atlas, neuron_id)[:1]:
+    for item in family_curves(atlas, neuron_id)[:1]:
         tail = item.tail
         names = ", ".join(member.token.shown for member in item.members[:8])
         said = (
@@ -69,8 +71,8 @@ def predictiveness(atlas: Atlas) -> Section:
             choice = MetricChoice(side=side, pairs=pairs, metric=metric)
             panels += _compared(atlas, choice, whole=side == "positive" and pairs == "all")
     choice = MetricChoice()
-    said = [support_words(queries.metric_support(atlas, choice), choice),
-            *correlation_words(queries.correlations(atlas, choice), choice)]  # fmt: skip
+    said = [support_words(metric_support(atlas, choice), choice),
+            *correlation_words(correlations(atlas, choice), choice)]  # fmt: skip
     said.append(
         f"Support: at least {MIN_SUPPORT} positions with the outcome, without it, and at which the neuron fires on the "
         "side. Pairs are candidates because they are congruent (or anti-congruent), so that this is no sample of all "
@@ -81,7 +83,7 @@ def predictiveness(atlas: Atlas) -> Section:
 
 
 def _compared(atlas: Atlas, choice: MetricChoice, whole: bool) -> list[Panel]:
-    found, model = queries.correlations(atlas, choice), atlas.info.model_name
+    found, model = correlations(atlas, choice), atlas.info.model_name
     name = f"{choice.side} side, {_AMONG[choice.pairs]}"
     if not any(item.value is not None for item in found.criteria):
         return [Panel(f"Rank correlations, {name}", ("Too few pairs have support.",))]
@@ -91,8 +93,8 @@ def _compared(atlas: Atlas, choice: MetricChoice, whole: bool) -> list[Panel]:
     panels = [Panel(f"Rank correlations, {name}", words, rows_sql(choice, named=True), None, drawn)]
     if not whole:
         return panels
-    cells = queries.metric_density(atlas, choice)
-    denied, kept = queries.contradictions(atlas, choice, LISTED)
+    cells = metric_density(atlas, choice)
+    denied, kept = contradictions(atlas, choice, LISTED)
     density = pair_density_chart(choice, cells, denied, kept, model, lambda pair: "")
     return [
         panel(atlas, "All pairs", density_sql(choice), charts=(density,), table=False),
@@ -107,7 +109,7 @@ def _compared(atlas: Atlas, choice: MetricChoice, whole: bool) -> list[Panel]:
 
 def effects(atlas: Atlas) -> Section:
     """What ablation says."""
-    found = queries.pair_effects(atlas, limit=1000)
+    found = pair_effects(atlas, limit=1000)
     if not found.total:
         return Section(
             "What the neurons cause",

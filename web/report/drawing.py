@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from web.charts import Chart
+from web.charts.chart import Chart
 from web.charts.render import render
 
 

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from atlas import Atlas, queries
-from atlas.measures import lens_jumps
-from atlas.records import Study
-from web.charts import (
-    ablation_chart,
-    direct_chart,
-    distribution_chart,
-    heat_chart,
-    lens_chart,
-    reach_of,
-    recovery_chart,
-)
-from web.charts.heat import KINDS
+from atlas import Atlas
+from atlas.topics.study.lens import lens_jumps
+from atlas.topics.study.neurons import study_neurons
+from atlas.topics.study.records import Study
+from atlas.topics.study.study import list_studies, study_prompts
+from web.charts.ablation import ablation_chart
+from web.charts.heat import KINDS, heat_chart, reach_of
+from web.charts.lens import lens_chart
+from web.charts.recovery import direct_chart, distribution_chart, recovery_chart
 from web.report.block import Panel, Section, panel
 from web.views.study import layer_steps, position_labels, study_panels
 from web.views.study_words import say
@@ -31,7 +27,7 @@ def _nowhere(*_: Any) -> str:
 
 def studies(atlas: Atlas) -> list[Section]:
     """A section for each study; one that says so where there is none."""
-    found = queries.studies(atlas)
+    found = list_studies(atlas)
     if not found:
         said = "This atlas records no study: `atlas study FILE` runs one (predictions, logit lens, patching, ablation)."
         return [Section("Studies", (said,))]
@@ -40,10 +36,10 @@ def studies(atlas: Atlas) -> list[Section]:
 
 def _section(atlas: Atlas, study: Study) -> Section:
     name, model, n_layers = study.name, atlas.info.model_name, atlas.info.n_layers
-    prompts = queries.study_prompts(atlas, name).rows
+    prompts = study_prompts(atlas, name).rows
     lens, patches, ablations = layer_steps(atlas, name)
     jumps = lens_jumps(lens)
-    neurons = queries.study_neurons(atlas, study, 20)
+    neurons = study_neurons(atlas, study, 20)
     sayings = say(study, jumps, patches, neurons, ablations)
     labels = position_labels(study, prompts, {step.position for steps in patches.values() for step in steps})
     reach = reach_of(list(patches.values()))

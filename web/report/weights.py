@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from atlas import Atlas, queries
-from atlas.queries.hub import DISTRIBUTION, HUB_NEURONS, HUB_TOKENS
-from atlas.queries.kind import LAYER_KINDS
-from atlas.queries.pair import ranked_pairs
-from atlas.queries.recentred import CENTRING, LOOKED_AT
-from atlas.unfinished import count_words, unfinished_words
-from web.charts import occurrence_chart
+from atlas import Atlas
+from atlas.core.info import count_words, unfinished_words
+from atlas.topics.hub import (
+    CENTRING,
+    DISTRIBUTION,
+    HUB_NEURONS,
+    HUB_TOKENS,
+    LOOKED_AT,
+    hub_neurons,
+    hub_tokens,
+    measure_centring,
+    neuron_occurrence,
+    token_occurrence,
+)
+from atlas.topics.kind import LAYER_KINDS, layer_kinds
+from atlas.topics.pair import exclusive_pairs as read_exclusive_pairs
+from atlas.topics.pair import ranked_pairs
+from web.charts.occurrence import occurrence_chart
 from web.report.block import Section, panel
 
 _COUNTS = """SELECT direction, count(*) AS pairs,
@@ -48,7 +59,7 @@ def exclusive_pairs(atlas: Atlas) -> Section:
         f"{n:,} neurons and tokens are each other’s best, {ordinary:,} of them with an ordinary token that occurs: no "
         "token is more congruent with the neuron, and no neuron with the token."
     ]
-    best = queries.exclusive_pairs(atlas, "top", limit=1).rows
+    best = read_exclusive_pairs(atlas, "top", limit=1).rows
     if best:
         first = best[0]
         said.append(
@@ -68,7 +79,7 @@ def exclusive_pairs(atlas: Atlas) -> Section:
 def hubs(atlas: Atlas) -> Section:
     """Neurons and tokens that are best for many, and what centring does about them."""
     k = 10
-    neurons, tokens = queries.hub_neurons(atlas, k), queries.hub_tokens(atlas, k)
+    neurons, tokens = hub_neurons(atlas, k), hub_tokens(atlas, k)
     said = []
     if neurons and tokens:
         said.append(
@@ -76,7 +87,7 @@ def hubs(atlas: Atlas) -> Section:
             f"{tokens[0].token.shown} the best token of {100 * tokens[0].share:.3g}% of all neurons. A hub is "
             "congruent with many, so that its congruence with one says little."
         )
-    occurrence = occurrence_chart(queries.neuron_occurrence(atlas, k), queries.token_occurrence(atlas, k))
+    occurrence = occurrence_chart(neuron_occurrence(atlas, k), token_occurrence(atlas, k))
     panels = [
         panel(atlas, "Neurons", HUB_NEURONS.shown(k=k, limit=10)),
         panel(atlas, "Tokens", HUB_TOKENS.shown(k=k, limit=10)),
@@ -86,7 +97,7 @@ def hubs(atlas: Atlas) -> Section:
     if not atlas.info.has_weights:
         said.append("What centring the readout does to them cannot be told: this atlas holds no weights.")
         return Section("Hubs, and what centring does", tuple(said), tuple(panels))
-    centring = queries.centring(atlas)
+    centring = measure_centring(atlas)
     if centring.uncentred and centring.centred:
         before, after = centring.uncentred[0], centring.centred[0]
         said.append(
@@ -105,7 +116,7 @@ def hubs(atlas: Atlas) -> Section:
 
 def kinds(atlas: Atlas) -> Section:
     """Prediction, suppression and partition neurons, hubs, token detectors."""
-    layers, n = queries.layer_kinds(atlas), atlas.info.n_neurons
+    layers, n = layer_kinds(atlas), atlas.info.n_neurons
     counts = {
         word: sum(getattr(layer, word) for layer in layers) for word in ("prediction", "suppression", "partition")
     }

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from atlas import Atlas
-from atlas.errors import AtlasError
-from atlas.files import appearing_folder, check_place
+from atlas.core.errors import AtlasError
+from atlas.core.files import appearing_folder, check_place
 from web.report.block import Section
 from web.report.data import best_curves, effects, predictiveness
 from web.report.drawing import drawing

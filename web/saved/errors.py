@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from atlas.errors import AtlasError
-from web.answered import AnsweredError
+from atlas.core.errors import AtlasError
+from web.site.base_error import AnsweredError
 
 
 class SavedFileError(AtlasError):
@@ -17,7 +17,7 @@ class SavedError(AnsweredError):
     status = 400
 
 
-class SavedRefused(SavedError):  # noqa: N818  the name is what happened, as those of web.sandbox.errors are
+class SavedRefused(SavedError):  # noqa: N818  the name is what happened, as those of web.workers.sql.errors are
     """What was sent is nothing that is saved: empty, too long, or without the value of a parameter."""
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 
-from atlas.parameters import parameter_names
+from atlas.core.sql_text import parameter_names
 from web.saved.errors import SavedRefused
 
 LONGEST_TITLE = 120

@@ -11,13 +11,13 @@ from typing import Any
 from flask import current_app, request
 
 from atlas import Atlas
-from atlas.answer.texts import is_number
-from atlas.parameters import parameter_names
-from web.charts import Chart
+from atlas.core.answer.texts import is_number
+from atlas.core.sql_text import parameter_names
+from web.charts.chart import Chart
 from web.charts.result import result_chart
-from web.sandbox.answer import Answer
-from web.sandbox.console import Console
-from web.sandbox.errors import SqlError
+from web.workers.sql.answer import Answer
+from web.workers.sql.console import Console
+from web.workers.sql.errors import SqlError
 
 SHOWN = 1_000
 """Rows of an answer that a page shows; files hold all of it."""

@@ -9,11 +9,13 @@ from urllib.parse import quote, urlencode
 
 from flask import Blueprint, current_app, request
 
-from atlas import Atlas, queries
-from atlas.api import Call
-from web import urls
+from atlas import Atlas
+from atlas.core.call import Call
+from atlas.topics.pair import exclusive_pairs
+from atlas.topics.study.study import list_studies
 from web.api.openapi import address, document, routes, template
-from web.page import Page, doc, page
+from web.site import urls
+from web.site.page import Page, doc, page
 
 blueprint = Blueprint("api_page", __name__)
 
@@ -78,8 +80,8 @@ class Subject:
 def subject_of(atlases: dict[str, Atlas]) -> Subject:
     """The best exclusive pair and the first study of the first atlas."""
     for atlas in atlases.values():
-        for pair in queries.exclusive_pairs(atlas, limit=1).rows:
-            names = [study.name for study in queries.studies(atlas)] or [Subject.study]
+        for pair in exclusive_pairs(atlas, limit=1).rows:
+            names = [study.name for study in list_studies(atlas)] or [Subject.study]
             return Subject(atlas.info.slug, pair.neuron.name, pair.token.token_id, names[0])
     return Subject()
 

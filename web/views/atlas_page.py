@@ -8,16 +8,22 @@ from typing import Any
 
 from flask import Blueprint, g
 
-from atlas import Atlas, queries
-from atlas.queries import overview as statements
-from atlas.queries.kind import LAYER_KINDS
-from atlas.queries.layer import LAYERS
-from atlas.queries.pair import ranked_pairs
-from atlas.queries.study import STUDIES
-from atlas.records import AtlasInfo, ExclusivePair, LayerKinds, LayerSummary, Neuron, Notable, Study, TokenRow
-from web import urls
-from web.charts import Chart, layer_charts
-from web.page import AtlasPage, atlas_fields, doc, page
+from atlas import Atlas
+from atlas.core.info import AtlasInfo
+from atlas.topics import overview as statements
+from atlas.topics.kind import LAYER_KINDS, LayerKinds, layer_kinds
+from atlas.topics.layer import LAYERS, LayerSummary
+from atlas.topics.neuron import Neuron
+from atlas.topics.overview import Notable, highlights
+from atlas.topics.pair import ExclusivePair, exclusive_pairs, ranked_pairs
+from atlas.topics.study.records import Study
+from atlas.topics.study.study import STUDIES, list_studies
+from atlas.topics.tables import column_comments
+from atlas.topics.token import TokenRow
+from web.charts.chart import Chart
+from web.charts.layers import layer_charts
+from web.site import urls
+from web.site.page import AtlasPage, atlas_fields, doc, page
 
 blueprint = Blueprint("overview", __name__)
 
@@ -48,7 +54,7 @@ class OverviewPage(AtlasPage):
 @page(blueprint, "/<atlas:ref>", "overview.html")
 def overview(atlas: Atlas) -> OverviewPage:
     """The overview of an atlas."""
-    found = queries.highlights(atlas)
+    found = highlights(atlas)
     return OverviewPage(
         title=atlas.info.model_name,
         url=urls.overview(g.ref),
@@ -60,15 +66,15 @@ def overview(atlas: Atlas) -> OverviewPage:
         ),
         info=atlas.info,
         versions=json.loads(atlas.info.versions),
-        definitions=queries.column_comments(atlas, "atlas"),
+        definitions=column_comments(atlas, "atlas"),
         notable=found.notable,
-        pairs=queries.exclusive_pairs(atlas, limit=_PAIRS).rows,
+        pairs=exclusive_pairs(atlas, limit=_PAIRS).rows,
         single_token=found.single_token,
         hub_tokens=found.hub_tokens,
         hub_neurons=found.hub_neurons,
         layers=found.layers,
-        kinds=tuple(queries.layer_kinds(atlas)),
-        studies=queries.studies(atlas),
+        kinds=tuple(layer_kinds(atlas)),
+        studies=list_studies(atlas),
         panels=atlas.remembered("panels of the overview", lambda: _panels(atlas)),
         layer_charts=layer_charts(
             found.layers,

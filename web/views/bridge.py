@@ -6,14 +6,17 @@ from dataclasses import dataclass, field
 
 from flask import Blueprint, current_app, request
 
-from atlas import Atlas, queries
-from atlas.display import show_token
-from atlas.queries.bridge import bridge_token_panels
-from atlas.records import AtlasInfo, AtlasPair, BridgeToken
-from web import urls
-from web.charts import Chart, curve_charts
-from web.page import Page, doc, page
-from web.urls import AtlasRef
+from atlas import Atlas
+from atlas.core.display import show_token
+from atlas.core.info import AtlasInfo
+from atlas.topics.bridge import AtlasPair, BridgeToken, atlas_pairs, bridge_token_panels
+from atlas.topics.bridge import bridge_token as read_bridge_token
+from atlas.topics.tables import column_comments
+from web.charts.chart import Chart
+from web.charts.curve import curve_charts
+from web.site import urls
+from web.site.page import Page, doc, page
+from web.site.urls import AtlasRef
 from web.views.curves import apart, pair_label
 
 blueprint = Blueprint("bridge", __name__)
@@ -80,7 +83,7 @@ def bridge() -> BridgePage:
         description=f"What {', '.join(atlas.info.model_name for atlas in atlases.values()) or 'no atlas'} share: "
         "models, data sets, tokens; and the way to the same token, or to neurons side by side, in several of them.",
         atlases=tuple(Served(AtlasRef(slug), atlas.info) for slug, atlas in atlases.items()),
-        pairs=tuple(queries.atlas_pairs(atlases)),
+        pairs=tuple(atlas_pairs(atlases)),
     )
 
 
@@ -89,7 +92,7 @@ def bridge_token() -> BridgeTokenPage:
     """The same token in every atlas."""
     atlases = served()
     text = request.args.get("text", "")[:LONGEST] or None
-    found = [] if text is None else [queries.bridge_token(atlas, text) for atlas in atlases.values()]
+    found = [] if text is None else [read_bridge_token(atlas, text) for atlas in atlases.values()]
     here = [item for item in found if item.row is not None]
     curves = apart([(item.slug, item.curve) for item in found if item.curve is not None])
     shown = here[0].row.token.shown if here else show_token(0, text, None)
@@ -122,4 +125,4 @@ def _description(shown: str, found: list[BridgeToken]) -> str:
 
 def _definitions(atlases: dict[str, Atlas]) -> dict[str, str]:
     one = next(iter(atlases.values()), None)
-    return {} if one is None else queries.column_comments(one, "pair_metric") | queries.column_comments(one, "token")
+    return {} if one is None else column_comments(one, "pair_metric") | column_comments(one, "token")

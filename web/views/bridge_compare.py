@@ -13,16 +13,30 @@ from dataclasses import dataclass, field
 from flask import Blueprint, redirect, request
 from werkzeug.wrappers import Response
 
-from atlas import Atlas, queries
-from atlas.display import show_token
-from atlas.names import neuron_name, parse_neuron
-from atlas.queries.bridge import bridge_compare_panels
-from atlas.records import AtlasInfo, Candidate, Curve, Neuron, Percentile, SharedRow, SharedSpelling
-from web import urls
-from web.charts import Chart, curve_charts, histograms_chart
-from web.errors import BadRequestError, EarlierBuildError, NotServedError
-from web.page import Page, doc, find_atlas, like_request, page
-from web.urls import AtlasRef
+from atlas import Atlas
+from atlas.core.display import show_token
+from atlas.core.info import AtlasInfo
+from atlas.core.names import neuron_name, parse_neuron
+from atlas.topics.bridge import (
+    SharedRow,
+    SharedSpelling,
+    bridge_compare_panels,
+    is_spelt,
+    same_dataset,
+    shared_rows,
+    shared_spellings,
+)
+from atlas.topics.curve import Candidate, Curve, histogram, neuron_candidates, token_curves
+from atlas.topics.neuron import Neuron, find_neuron
+from atlas.topics.percentile import Percentile, percentiles
+from atlas.topics.tables import column_comments
+from web.charts.chart import Chart
+from web.charts.curve import curve_charts
+from web.charts.histogram import histograms_chart
+from web.site import urls
+from web.site.errors import BadRequestError, EarlierBuildError, NotServedError
+from web.site.page import Page, doc, find_atlas, like_request, page
+from web.site.urls import AtlasRef
 from web.views.bridge import served
 from web.views.compare import MOST, NUMBERS, parted
 from web.views.curves import apart, pair_label
@@ -128,8 +142,8 @@ def _atlas(ref: AtlasRef) -> Atlas:
 def _neuron(ref: AtlasRef, name: str) -> tuple[Atlas, Placed]:
     atlas = _atlas(ref)
     layer, index = parse_neuron(name, atlas.info.n_layers, atlas.info.d_mlp)
-    neuron = queries.neuron(atlas, layer * atlas.info.d_mlp + index)
-    return atlas, Placed(ref, f"{ref}:{name}", atlas.info, neuron, queries.percentiles(atlas, neuron))
+    neuron = find_neuron(atlas, layer * atlas.info.d_mlp + index)
+    return atlas, Placed(ref, f"{ref}:{name}", atlas.info, neuron, percentiles(atlas, neuron))
 
 
 def _page(found: list[tuple[Atlas, Placed]], text: str | None, url: str) -> BridgeComparePage:
@@ -137,7 +151,7 @@ def _page(found: list[tuple[Atlas, Placed]], text: str | None, url: str) -> Brid
     ids = [(atlas, item.neuron.neuron_id) for atlas, item in found]
     labels = [f"{item.ref.slug} {item.neuron.name}" for item in placed]
     named = ", ".join(labels)
-    candidates = [queries.neuron_candidates(*one) for one in ids]
+    candidates = [neuron_candidates(*one) for one in ids]
     texts = _texts(candidates)
     if text is not None and text not in texts:
         raise BadRequestError(
@@ -147,7 +161,7 @@ def _page(found: list[tuple[Atlas, Placed]], text: str | None, url: str) -> Brid
         )
     chosen = text if text is not None else next(iter(texts), None)
     pairs = [
-        (item.ref.slug, queries.token_curves(atlas, [candidate])[0])
+        (item.ref.slug, token_curves(atlas, [candidate])[0])
         for (atlas, item), found_here in zip(found, candidates, strict=True)
         for candidate in _of_text(found_here, chosen)
     ]
@@ -163,21 +177,21 @@ def _page(found: list[tuple[Atlas, Placed]], text: str | None, url: str) -> Brid
         neurons=tuple(placed),
         slugs=tuple(served()),
         numbers=NUMBERS,
-        definitions={} if one is None else queries.column_comments(one, "neuron"),
+        definitions={} if one is None else column_comments(one, "neuron"),
         most=MOST,
         left_out=_left_out([atlas for atlas, _ in found]),
         histogram_chart=histograms_chart(
-            {label: queries.histogram(*one) for label, one in zip(labels, ids, strict=True)}, title
+            {label: histogram(*one) for label, one in zip(labels, ids, strict=True)}, title
         )
         if placed
         else None,
-        tokens=tuple(queries.shared_spellings(ids)),
+        tokens=tuple(shared_spellings(ids)),
         text=chosen,
         shown=shown,
         curve_texts=tuple((word, show_token(0, word, word.encode())) for word in texts[:_CHOICES]),
         curves=tuple(curves),
         curve_charts=curve_charts(curves, lambda kind: f"{shown} {kind} against activation", pair_label("neuron")),
-        rows=tuple(queries.shared_rows(ids)),
+        rows=tuple(shared_rows(ids)),
         panels=bridge_compare_panels([(item.ref.slug, item.neuron.neuron_id) for item in placed], NUMBERS, chosen)
         if placed
         else {},
@@ -189,7 +203,7 @@ def _texts(candidates: Iterable[list[Candidate]]) -> list[str]:
     n: Counter[str] = Counter()
     predicted: Counter[str] = Counter()
     for found in candidates:
-        found = [candidate for candidate in found if queries.is_spelt(candidate.token)]
+        found = [candidate for candidate in found if is_spelt(candidate.token)]
         n.update({candidate.token.text for candidate in found})
         for candidate in found:
             predicted[candidate.token.text] = max(predicted[candidate.token.text], candidate.n_predicted)
@@ -225,6 +239,6 @@ def _left_out(atlases: list[Atlas]) -> tuple[str, ...]:
         )
     if len({info.readout for info in infos.values()}) > 1:
         said.append("One kind of congruence: the atlases read tokens out differently, by unembed and by embed.")
-    if not queries.same_dataset(atlases):
+    if not same_dataset(atlases):
         said.append("Texts of different data sets: only atlases that read the same one have texts in common.")
     return tuple(said)

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from flask import Blueprint, g, redirect
 from werkzeug.wrappers import Response
 
-from atlas import Atlas, queries
-from atlas.queries.prediction import NEURON_CANDIDATES
-from atlas.records import Candidate, NeuronRef, PairFigures
-from web import urls
-from web.page import AtlasPage, atlas_fields, doc, like_request, page
+from atlas import Atlas
+from atlas.core.units import NeuronRef
+from atlas.topics.curve import NEURON_CANDIDATES, Candidate
+from atlas.topics.curve import neuron_candidates as read_neuron_candidates
+from atlas.topics.pair_metric.effects import PairFigures, pair_figures
+from web.site import urls
+from web.site.page import AtlasPage, atlas_fields, doc, like_request, page
 from web.views.spread import named_neuron
 
 blueprint = Blueprint("candidates", __name__)
@@ -36,7 +38,7 @@ def neuron_candidates(atlas: Atlas, name: str) -> CandidatesPage | Response:
     url = urls.neuron_candidates(g.ref, neuron.layer, neuron.index)
     if name != neuron.name:
         return redirect(like_request(url), 301)
-    candidates = tuple(queries.neuron_candidates(atlas, neuron.neuron_id))
+    candidates = tuple(read_neuron_candidates(atlas, neuron.neuron_id))
     pairs = [(neuron.neuron_id, item.token.token_id, item.congruence) for item in candidates]
     return CandidatesPage(
         title=f"Tokens counted with {neuron.name}",
@@ -44,6 +46,6 @@ def neuron_candidates(atlas: Atlas, name: str) -> CandidatesPage | Response:
         **atlas_fields(atlas),
         neuron=neuron,
         candidates=candidates,
-        figures=tuple(queries.pair_figures(atlas, pairs)),
+        figures=tuple(pair_figures(atlas, pairs)),
         panels={"candidates": NEURON_CANDIDATES.shown(neuron_id=neuron.neuron_id)},
     )

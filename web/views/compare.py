@@ -11,17 +11,32 @@ from dataclasses import dataclass, field
 from flask import Blueprint, current_app, g, redirect, request
 from werkzeug.wrappers import Response
 
-from atlas import Atlas, queries
-from atlas.names import is_neuron_name, parse_neuron
-from atlas.queries.percentile import standing
-from atlas.queries.prediction import CURVES, of_pairs
-from atlas.queries.together import COSINES, HISTOGRAMS, SHARED_TEXTS, shared_tokens_statement, side_by_side
-from atlas.records import Candidate, Curve, Neuron, NeuronRef, Percentile, SharedText, SharedToken, Token
-from web import urls
-from web.charts import Chart, curve_charts, histograms_chart
-from web.errors import BadRequestError
-from web.page import AtlasPage, atlas_fields, doc, like_request, page, query_int
-from web.urls import AtlasRef
+from atlas import Atlas
+from atlas.core.names import is_neuron_name, parse_neuron
+from atlas.core.units import NeuronRef, Token, neuron_ref
+from atlas.topics.compare import (
+    COSINES,
+    HISTOGRAMS,
+    SHARED_TEXTS,
+    SharedText,
+    SharedToken,
+    output_cosines,
+    shared_texts,
+    shared_tokens,
+    shared_tokens_statement,
+    side_by_side,
+)
+from atlas.topics.curve import CURVES, Candidate, Curve, histogram, neuron_candidates, of_pairs, token_curves
+from atlas.topics.neuron import Neuron, find_neuron
+from atlas.topics.percentile import Percentile, percentiles, standing
+from atlas.topics.tables import column_comments
+from web.charts.chart import Chart
+from web.charts.curve import curve_charts
+from web.charts.histogram import histograms_chart
+from web.site import urls
+from web.site.errors import BadRequestError
+from web.site.page import AtlasPage, atlas_fields, doc, like_request, page, query_int
+from web.site.urls import AtlasRef
 from web.views.curves import pair_label
 
 blueprint = Blueprint("compare", __name__)
@@ -91,7 +106,7 @@ def compare(atlas: Atlas) -> ComparePage | Response:
     url = urls.compare(g.ref, names, token_id)
     if names != request.args.getlist("n"):
         return redirect(like_request(url), 301)
-    neurons = [queries.neuron(atlas, ref.neuron_id) for ref in dict.fromkeys(refs)]
+    neurons = [find_neuron(atlas, ref.neuron_id) for ref in dict.fromkeys(refs)]
     return _compare_page(atlas, neurons, token_id, url)
 
 
@@ -103,14 +118,14 @@ def _among_others(atlas: Atlas, names: list[str]) -> str:
 
 def _ref(atlas: Atlas, name: str) -> NeuronRef:
     layer, index = parse_neuron(name, atlas.info.n_layers, atlas.info.d_mlp)
-    return queries.neuron_ref(atlas, layer * atlas.info.d_mlp + index)
+    return neuron_ref(atlas, layer * atlas.info.d_mlp + index)
 
 
 def _compare_page(atlas: Atlas, neurons: list[Neuron], token_id: int | None, url: str) -> ComparePage:
     ids = [neuron.neuron_id for neuron in neurons]
     names = ", ".join(neuron.name for neuron in neurons)
-    histograms = {neuron.name: queries.histogram(atlas, neuron.neuron_id) for neuron in neurons}
-    found = [queries.neuron_candidates(atlas, neuron_id) for neuron_id in ids]
+    histograms = {neuron.name: histogram(atlas, neuron.neuron_id) for neuron in neurons}
+    found = [neuron_candidates(atlas, neuron_id) for neuron_id in ids]
     ordered = _tokens(found)
     if token_id is not None and token_id not in ordered:
         raise BadRequestError(
@@ -118,7 +133,7 @@ def _compare_page(atlas: Atlas, neurons: list[Neuron], token_id: int | None, url
         )
     chosen = token_id if token_id is not None else next(iter(ordered), None)
     pairs = [candidate for candidates in found for candidate in candidates if candidate.token.token_id == chosen]
-    curves = queries.token_curves(atlas, pairs)
+    curves = token_curves(atlas, pairs)
     shown = None if chosen is None else atlas.tokens[chosen]
     return ComparePage(
         title=f"Compare {names}" if neurons else "Compare neurons",
@@ -126,15 +141,15 @@ def _compare_page(atlas: Atlas, neurons: list[Neuron], token_id: int | None, url
         **atlas_fields(atlas),
         description=f"Numbers, tokens, activations, predictions and texts of {names or 'neurons'} side by side.",
         neurons=tuple(neurons),
-        percentiles=tuple(queries.percentiles(atlas, neuron) for neuron in neurons),
+        percentiles=tuple(percentiles(atlas, neuron) for neuron in neurons),
         numbers=NUMBERS,
-        definitions=queries.column_comments(atlas, "neuron"),
+        definitions=column_comments(atlas, "neuron"),
         most=MOST,
         slugs=tuple(current_app.extensions["atlases"]),
         placed=tuple(f"{g.ref}:{neuron.name}" for neuron in neurons),
-        cosines=tuple(map(tuple, queries.cosines(atlas, ids))),
+        cosines=tuple(map(tuple, output_cosines(atlas, ids))),
         histogram_chart=histograms_chart(histograms, f"Activations, {atlas.info.model_name}") if neurons else None,
-        tokens=tuple(queries.shared_tokens(atlas, ids, TOKENS)),
+        tokens=tuple(shared_tokens(atlas, ids, TOKENS)),
         token=shown,
         curve_tokens=tuple(atlas.tokens[token] for token in list(ordered)[:24]),
         curves=tuple(curves),
@@ -143,7 +158,7 @@ def _compare_page(atlas: Atlas, neurons: list[Neuron], token_id: int | None, url
             lambda kind: f"{shown.shown} {kind} against activation, {atlas.info.model_name}",
             pair_label("neuron"),
         ),
-        texts=tuple(queries.shared_texts(atlas, ids, TEXTS)),
+        texts=tuple(shared_texts(atlas, ids, TEXTS)),
         panels=_panels(atlas, ids, pairs) if ids else {},
     )
 

@@ -7,22 +7,24 @@ from dataclasses import dataclass, field
 
 from flask import Blueprint, Response, current_app, g, request
 
-from atlas import Atlas, queries
-from atlas.answer.parquet import parquet
-from atlas.answer.texts import csv
-from atlas.example_queries import EXAMPLE_QUERIES, ExampleQuery, across
-from atlas.names import database_name
-from atlas.parameters import parameter_names
-from atlas.records import SchemaTable
-from web import urls
-from web.charts import Chart
+from atlas import Atlas
+from atlas.core.answer.parquet import parquet
+from atlas.core.answer.texts import csv
+from atlas.core.names import database_name
+from atlas.core.sql_text import parameter_names
+from atlas.topics.example_queries import EXAMPLE_QUERIES, ExampleQuery, across
+from atlas.topics.tables import SchemaTable, schema_tables
+from web.charts.chart import Chart
 from web.charts.result import KINDS
-from web.page import AtlasPage, atlas_fields, doc, find_atlas, page, query_choice, wants_card
-from web.sandbox.answer import Answer
-from web.saved import LONGEST_DESCRIPTION, LONGEST_TITLE, Drawing, Query, SavedError, SavedQueries, normal
-from web.urls import AtlasRef
+from web.saved.errors import SavedError
+from web.saved.query import LONGEST_DESCRIPTION, LONGEST_TITLE, Drawing, Query, normal
+from web.saved.store import SavedQueries
+from web.site import urls
+from web.site.page import AtlasPage, atlas_fields, doc, find_atlas, page, query_choice, wants_card
+from web.site.urls import AtlasRef
 from web.views.answering import Problem, Result, answered, ask, drawn
 from web.views.sql import given_parameters
+from web.workers.sql.answer import Answer
 
 blueprint = Blueprint("console", __name__)
 
@@ -99,7 +101,7 @@ def console(atlas: Atlas) -> ConsolePage:
         kind=kind if chart else "none",
         axes=(x, y),
         saving=_saving(normal(sql, given, Drawing(kind, x, y) if chart else None)),
-        tables=queries.schema_tables(atlas),
+        tables=schema_tables(atlas),
         others=tuple(map(database_name, others)),
         examples=EXAMPLE_QUERIES + tuple(map(across, others[:_ACROSS])),
     )

@@ -7,10 +7,11 @@ from xml.sax.saxutils import escape
 
 from flask import Blueprint, Response, abort, current_app, request
 
-from atlas import Atlas, queries
-from atlas.names import neuron_name
-from web import urls
-from web.urls import AtlasRef
+from atlas import Atlas
+from atlas.core.names import neuron_name
+from atlas.topics.study.study import list_studies
+from web.site import urls
+from web.site.urls import AtlasRef
 
 blueprint = Blueprint("crawlers", __name__)
 
@@ -33,7 +34,7 @@ def _count(atlas: Atlas) -> int:
 def _fixed(ref: AtlasRef, atlas: Atlas) -> list[str]:
     pages = [urls.overview(ref), urls.neurons(ref), urls.pairs(ref), urls.exclusive(ref), urls.hubs(ref),
              urls.prediction(ref), urls.predictive(ref), urls.glossary(ref), urls.tables(ref)]  # fmt: skip
-    studies = [urls.study(ref, study.name) for study in queries.studies(atlas)]
+    studies = [urls.study(ref, study.name) for study in list_studies(atlas)]
     pages += [urls.studies(ref), *studies] if studies else []
     return pages + [urls.layer(ref, number) for number in range(atlas.info.n_layers)]
 

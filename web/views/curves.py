@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from atlas.errors import NeuronNameError
-from atlas.records import Candidate, Curve, Neuron
+from atlas.core.errors import NeuronNameError
+from atlas.topics.curve import Candidate, Curve
+from atlas.topics.neuron import Neuron
 
 
 def choose(neuron: Neuron, candidates: Iterable[Candidate], token_id: int | None, limit: int) -> list[Candidate]:

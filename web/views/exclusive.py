@@ -9,14 +9,15 @@ from typing import Any
 
 from flask import Blueprint, Response, g
 
-from atlas import Atlas, queries
-from atlas.queries.pair import ranked_tokens
-from atlas.records import Listing
-from web import urls
-from web.exports import csv_answer
-from web.page import AtlasPage, atlas_fields, doc, find_atlas, page
-from web.ranking import read_ranking
-from web.urls import AtlasRef
+from atlas import Atlas
+from atlas.core.units import Listing
+from atlas.topics.pair import EXCLUSIVITY_SORTS, ranked_tokens, token_exclusivities
+from atlas.topics.tables import column_comments
+from web.site import urls
+from web.site.exports import csv_answer
+from web.site.page import AtlasPage, atlas_fields, doc, find_atlas, page
+from web.site.urls import AtlasRef
+from web.views.ranking import read_ranking
 
 blueprint = Blueprint("exclusive", __name__)
 
@@ -51,7 +52,7 @@ class ExclusivePage(AtlasPage):
 @page(blueprint, "/<atlas:ref>/exclusive", "exclusive.html")
 def exclusive(atlas: Atlas) -> ExclusivePage:
     """Tokens by neuron gap."""
-    ranking = read_ranking(atlas, queries.EXCLUSIVITY_SORTS, "gap")
+    ranking = read_ranking(atlas, EXCLUSIVITY_SORTS, "gap")
     return ExclusivePage(
         title="Exclusive tokens",
         url=urls.exclusive(g.ref, **ranking.parameters, page=ranking.page),
@@ -60,9 +61,9 @@ def exclusive(atlas: Atlas) -> ExclusivePage:
         parameters=ranking.parameters,
         sort=ranking.sort,
         order=ranking.order,
-        tokens=queries.token_exclusivities(atlas, ranking.where, **ranking.shown),
+        tokens=token_exclusivities(atlas, ranking.where, **ranking.shown),
         page=ranking.page,
-        definitions=queries.column_comments(atlas, "token_exclusivity"),
+        definitions=column_comments(atlas, "token_exclusivity"),
         panels={"tokens": ranked_tokens(atlas, ranking.where, **ranking.shown).shown()},
     )
 
@@ -71,11 +72,11 @@ def exclusive(atlas: Atlas) -> ExclusivePage:
 def exclusive_csv(ref: AtlasRef) -> Response:
     """Every token of the selection, whatever the page, as CSV."""
     atlas = find_atlas(ref)
-    ranking = read_ranking(atlas, queries.EXCLUSIVITY_SORTS, "gap")
+    ranking = read_ranking(atlas, EXCLUSIVITY_SORTS, "gap")
 
     def rows() -> Iterator[tuple]:
         for offset in count(0, _CHUNK):
-            listing = queries.token_exclusivities(atlas, ranking.where, **ranking.rows(_CHUNK, offset))
+            listing = token_exclusivities(atlas, ranking.where, **ranking.rows(_CHUNK, offset))
             for t in listing.rows:
                 yield (
                     t.token.text, t.token.token_id, t.neuron.name, t.neuron.neuron_id,

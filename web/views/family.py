@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from flask import Blueprint, g, redirect
 from werkzeug.wrappers import Response
 
-from atlas import Atlas, queries
-from atlas.queries.family import FAMILY_CURVES
-from atlas.records import Curve, FamilyCurve, NeuronRef
-from web import urls
-from web.charts import Chart, family_charts
-from web.page import AtlasPage, atlas_fields, doc, like_request, page
+from atlas import Atlas
+from atlas.core.units import NeuronRef
+from atlas.topics.curve import Curve
+from atlas.topics.family import FAMILY_CURVES, FamilyCurve, family_curves
+from web.charts.chart import Chart
+from web.charts.curve import family_charts
+from web.site import urls
+from web.site.page import AtlasPage, atlas_fields, doc, like_request, page
 from web.views.spread import named_neuron
 
 blueprint = Blueprint("family", __name__)
@@ -37,7 +39,7 @@ def neuron_family(atlas: Atlas, name: str) -> FamilyPage | Response:
     url = urls.neuron_family(g.ref, neuron.layer, neuron.index)
     if name != neuron.name:
         return redirect(like_request(url), 301)
-    families = tuple(queries.family_curves(atlas, neuron.neuron_id))
+    families = tuple(family_curves(atlas, neuron.neuron_id))
     return FamilyPage(
         title=f"{neuron.name} and families of tokens",
         url=url,

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from flask import Blueprint, g
 
 from atlas import Atlas
-from atlas.glossary import TERMS, Term
-from atlas.records import QueryResult
-from web import urls
-from web.page import AtlasPage, Page, atlas_fields, doc, page
+from atlas.core.answer.asking import QueryResult
+from atlas.glossary import TERMS
+from atlas.glossary.term import Term
+from web.site import urls
+from web.site.page import AtlasPage, Page, atlas_fields, doc, page
 
 blueprint = Blueprint("glossary", __name__)
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app
 
-from atlas.jsonable import dumps
-from atlas.records import AtlasInfo
-from web import urls
-from web.page import Page, doc, page
-from web.urls import AtlasRef
-from web.watched import Run, Watched
+from atlas.core.info import AtlasInfo
+from atlas.core.jsonable import dumps
+from web.server.watched import Run, Watched
+from web.site import urls
+from web.site.page import Page, doc, page
+from web.site.urls import AtlasRef
 
 blueprint = Blueprint("home", __name__)
 

@@ -6,13 +6,28 @@ from dataclasses import dataclass, field
 
 from flask import Blueprint, g
 
-from atlas import Atlas, queries
-from atlas.queries.hub import DISTRIBUTION, HUB_NEURONS, HUB_TOKENS, OCCURRENCE
-from atlas.queries.recentred import CENTRING, LOOKED_AT
-from atlas.records import Centring, HubNeuron, HubToken, Occurrence
-from web import urls
-from web.charts import Chart, occurrence_chart
-from web.page import AtlasPage, atlas_fields, doc, page, query_choice
+from atlas import Atlas
+from atlas.topics.hub import (
+    CENTRING,
+    DISTRIBUTION,
+    HUB_NEURONS,
+    HUB_TOKENS,
+    LOOKED_AT,
+    OCCURRENCE,
+    Centring,
+    HubNeuron,
+    HubToken,
+    Occurrence,
+    hub_neurons,
+    hub_tokens,
+    measure_centring,
+    neuron_occurrence,
+    token_occurrence,
+)
+from web.charts.chart import Chart
+from web.charts.occurrence import occurrence_chart
+from web.site import urls
+from web.site.page import AtlasPage, atlas_fields, doc, page, query_choice
 
 blueprint = Blueprint("hubs", __name__)
 
@@ -58,15 +73,15 @@ class CentringPage(AtlasPage):
 def hubs(atlas: Atlas) -> HubsPage:
     """Hubs."""
     k = int(query_choice("k", tuple(map(str, _LENGTHS)), str(_USUAL)))
-    neurons, tokens = queries.neuron_occurrence(atlas, k), queries.token_occurrence(atlas, k)
+    neurons, tokens = neuron_occurrence(atlas, k), token_occurrence(atlas, k)
     return HubsPage(
         title="Hubs",
         url=urls.hubs(g.ref, k),
         **atlas_fields(atlas),
         k=k,
         lengths=_LENGTHS,
-        neurons=tuple(queries.hub_neurons(atlas, k, _LISTED)),
-        tokens=tuple(queries.hub_tokens(atlas, k, _LISTED)),
+        neurons=tuple(hub_neurons(atlas, k, _LISTED)),
+        tokens=tuple(hub_tokens(atlas, k, _LISTED)),
         neuron_occurrence=neurons,
         token_occurrence=tokens,
         occurrence_chart=occurrence_chart(neurons, tokens),
@@ -87,7 +102,7 @@ def centring(atlas: Atlas) -> CentringPage:
         url=urls.hubs_centring(g.ref),
         **atlas_fields(atlas),
         readout=atlas.info.readout,
-        centring=queries.centring(atlas, _RECENTRED) if atlas.info.has_weights else None,
+        centring=measure_centring(atlas, _RECENTRED) if atlas.info.has_weights else None,
         panels={name: statement.shown(looked_at=LOOKED_AT, limit=_RECENTRED) for name, statement in CENTRING.items()}
         if atlas.info.has_weights
         else {},

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from flask import Blueprint, g, redirect
 from werkzeug.wrappers import Response
 
-from atlas import Atlas, queries
-from atlas.errors import NeuronNameError
-from atlas.queries.kind import KINDS_OF_LAYER
-from atlas.queries.layer import LAYERS, layer_statement
-from atlas.records import LayerKinds, LayerSummary, Listing
-from web import urls
-from web.page import AtlasPage, atlas_fields, doc, like_request, page, query_choice, query_int
+from atlas import Atlas
+from atlas.core.errors import NeuronNameError
+from atlas.core.units import Listing
+from atlas.topics.kind import KINDS_OF_LAYER, LayerKinds, layer_kinds
+from atlas.topics.layer import LAYERS, NEURON_SORTS, LayerSummary, layer_neurons, layer_statement, layer_summary
+from atlas.topics.tables import column_comments
+from web.site import urls
+from web.site.page import AtlasPage, atlas_fields, doc, like_request, page, query_choice, query_int
 
 blueprint = Blueprint("layer", __name__)
 
@@ -44,7 +45,7 @@ def layer(atlas: Atlas, name: str) -> LayerPage | Response:
         raise NeuronNameError(f"There is no layer {number}: this model has layers 0 to {atlas.info.n_layers - 1}.")
     if name != f"L{number}":
         return redirect(like_request(urls.layer(g.ref, number)), 301)
-    sort = query_choice("sort", queries.NEURON_SORTS, "best_congruence")
+    sort = query_choice("sort", NEURON_SORTS, "best_congruence")
     order = query_choice("order", ("desc", "asc"), "desc")
     number_of_page = query_int("page", 1, least=1)
     shown = {
@@ -57,14 +58,14 @@ def layer(atlas: Atlas, name: str) -> LayerPage | Response:
         title=f"Layer {number}",
         url=urls.layer(g.ref, number, sort, order, number_of_page),
         **atlas_fields(atlas),
-        layer=queries.layer_summary(atlas, number),
-        kinds=queries.layer_kinds(atlas)[number],
+        layer=layer_summary(atlas, number),
+        kinds=layer_kinds(atlas)[number],
         n_layers=atlas.info.n_layers,
-        definitions=queries.column_comments(atlas, "neuron"),
-        neurons=queries.layer_neurons(atlas, number, **shown),
+        definitions=column_comments(atlas, "neuron"),
+        neurons=layer_neurons(atlas, number, **shown),
         sort=sort,
         order=order,
-        sorts=queries.NEURON_SORTS,
+        sorts=NEURON_SORTS,
         page=number_of_page,
         panels={
             "kinds": KINDS_OF_LAYER.shown(layer=number),

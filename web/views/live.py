@@ -9,18 +9,21 @@ from typing import Any
 from flask import Blueprint, Response, current_app, g, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
-from atlas import Atlas, queries
-from atlas.errors import NeuronNameError
-from atlas.names import is_neuron_name, parse_neuron
-from atlas.records import Neuron, NeuronRef, Token
-from atlas.records.live import Activations, ActivationsWanted, Effects, EffectsWanted, NeuronEffect
-from web import urls
-from web.charts import Chart, placed_chart
-from web.errors import NotServedError
-from web.live.errors import LiveError, LiveLoading, LiveRefused
-from web.live.live import Live
-from web.live.placed import PlacedToken, placed
-from web.page import AtlasPage, atlas_fields, doc, like_request, page, wants_card
+from atlas import Atlas
+from atlas.core.errors import NeuronNameError
+from atlas.core.names import is_neuron_name, parse_neuron
+from atlas.core.units import NeuronRef, Token, neuron_ref
+from atlas.topics.curve import histogram
+from atlas.topics.live import Activations, ActivationsWanted, Effects, EffectsWanted, NeuronEffect
+from atlas.topics.neuron import Neuron, find_neuron
+from web.charts.chart import Chart
+from web.charts.placed import placed_chart
+from web.site import urls
+from web.site.errors import NotServedError
+from web.site.page import AtlasPage, atlas_fields, doc, like_request, page, wants_card
+from web.workers.live.errors import LiveError, LiveLoading, LiveRefused
+from web.workers.live.live import Live
+from web.workers.live.placed import PlacedToken, placed
 
 blueprint = Blueprint("live", __name__)
 
@@ -164,9 +167,9 @@ def live_neuron(atlas: Atlas, name: str) -> LiveNeuronPage | BaseResponse:
         raise NeuronNameError(f"There is no neuron {name!r}.")
     layer, index = parse_neuron(name, atlas.info.n_layers, atlas.info.d_mlp)
     neuron_id = layer * atlas.info.d_mlp + index
-    if name != queries.neuron_ref(atlas, neuron_id).name:
+    if name != neuron_ref(atlas, neuron_id).name:
         return redirect(like_request(urls.live_neuron(g.ref, layer, index)), 301)
-    live, record = live_of(g.ref), queries.neuron(atlas, neuron_id)
+    live, record = live_of(g.ref), find_neuron(atlas, neuron_id)
     text, answer, trouble = request.args.get("text", ""), None, None
     try:
         if typed(live) and not wants_card():
@@ -174,7 +177,7 @@ def live_neuron(atlas: Atlas, name: str) -> LiveNeuronPage | BaseResponse:
             answer = Activations.read(said)
     except LiveError as error:
         trouble = _trouble(error)
-    bars = queries.histogram(atlas, neuron_id)
+    bars = histogram(atlas, neuron_id)
     tokens = () if answer is None else placed(atlas, record, bars, answer)
     return LiveNeuronPage(
         title=f"{record.name} on a text",
@@ -222,9 +225,9 @@ def _explained(atlas: Atlas, answer: Effects) -> Explained:
     def rows(items: tuple[NeuronEffect, ...]) -> tuple[EffectRow, ...]:
         found = []
         for item in items:
-            neuron = queries.neuron(atlas, item.neuron_id)
+            neuron = find_neuron(atlas, item.neuron_id)
             writes = neuron.best_token if item.activation > 0 else neuron.worst_token
-            ref = queries.neuron_ref(atlas, item.neuron_id)
+            ref = neuron_ref(atlas, item.neuron_id)
             found.append(EffectRow(ref, item.activation, item.effect, writes))
         return tuple(found)
 

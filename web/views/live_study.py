@@ -12,19 +12,20 @@ from flask import Blueprint, Response, g, redirect, request
 from pyarrow import feather
 from werkzeug.wrappers import Response as BaseResponse
 
-from atlas import Atlas, queries
-from atlas.jsonable import dumps
-from atlas.overlay import Overlaid
-from atlas.records.live import StudyWanted
-from web import urls
-from web.errors import NotServedError
-from web.live.errors import LiveRefused, error_of
-from web.live.live import Live, Status
-from web.page import AtlasPage, atlas_fields, doc, find_atlas, page, wants_card, wants_json
-from web.same_site import refuse_other_sites
-from web.urls import AtlasRef
+from atlas import Atlas
+from atlas.core.jsonable import dumps
+from atlas.core.overlay import Overlaid
+from atlas.topics.live import StudyWanted, activation_means
+from atlas.topics.tables import column_comments
+from web.site import urls
+from web.site.errors import NotServedError
+from web.site.page import AtlasPage, atlas_fields, doc, find_atlas, page, wants_card, wants_json
+from web.site.same_site import refuse_other_sites
+from web.site.urls import AtlasRef
 from web.views.live import Trouble, fleeting, live_of, typed
 from web.views.study import StudyPage, study
+from web.workers.live.errors import LiveRefused, error_of
+from web.workers.live.live import Live, Status
 
 blueprint = Blueprint("live_study", __name__)
 blueprint.after_request(fleeting)
@@ -100,7 +101,7 @@ def run_study(ref: AtlasRef) -> BaseResponse:
     for name, text in given.items():
         if not text:
             raise LiveRefused(f"{name} is missing; expected all of {', '.join(FIELDS)}.")
-    means = base64.b64encode(queries.activation_means(atlas).astype("<f4").tobytes()).decode()
+    means = base64.b64encode(activation_means(atlas).astype("<f4").tobytes()).decode()
     command = shlex.join(["atlas", "study", atlas.path.name, "--name", "mine"])
     command += "".join(f" --{name} {shlex.quote(text)}" for name, text in given.items())
     url = urls.live_progress(ref, live.study(atlas, StudyWanted(**given, means=means, command=command, folder="")))
@@ -149,7 +150,7 @@ def live_result(atlas: Atlas, name: str) -> LiveResultPage | BaseResponse:
         | {
             "title": "Study, not recorded",
             "url": urls.live_result(g.ref, name),
-            "definitions": queries.column_comments(atlas, "study"),
+            "definitions": column_comments(atlas, "study"),
             "panels": {},  # what is not in the file cannot be asked of it
         },
         again=_again(status),

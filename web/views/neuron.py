@@ -9,36 +9,53 @@ from flask import Blueprint, g, redirect
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
-from atlas import Atlas, queries
-from atlas.display import show_number
-from atlas.names import NEURON_SPELLINGS, is_neuron_name, parse_neuron
-from atlas.queries.example import GUARD, TEXTS
-from atlas.queries.kind import NEURON_KIND
-from atlas.queries.neuron import HISTOGRAM, INPUT_TOKENS, NEURON_PAIRS, NEURON_TOKENS
-from atlas.queries.percentile import PLACE, standing
-from atlas.queries.prediction import BEYOND, CURVES, NEURON_CANDIDATES, of_pairs
-from atlas.queries.sign import SIGN_CASES
-from atlas.queries.spread import SIMILAR
-from atlas.queries.study import STANDS_OUT
-from atlas.records import (
+from atlas import Atlas
+from atlas.core.display import show_number
+from atlas.core.names import NEURON_SPELLINGS, is_neuron_name, parse_neuron
+from atlas.core.units import neuron_ref
+from atlas.topics.curve import (
+    BEYOND,
+    CURVES,
+    NEURON_CANDIDATES,
     Candidate,
-    CongruentToken,
     Curve,
-    ExclusivePair,
     HistogramBar,
-    InputToken,
-    Neighbours,
-    Neuron,
-    NeuronKind,
-    Percentile,
-    SignCase,
-    StandsOut,
+    histogram,
+    neuron_candidates,
+    neuron_curves,
+    of_pairs,
 )
-from web import urls
-from web.cards import Card, neuron_card
-from web.charts import Chart, curve_charts, histogram_chart
-from web.errors import BadRequestError
-from web.page import AtlasPage, atlas_fields, doc, like_request, page, query_int
+from atlas.topics.example import GUARD, TEXTS
+from atlas.topics.family import has_family
+from atlas.topics.kind import NEURON_KIND, NeuronKind, neuron_kind
+from atlas.topics.neuron import (
+    HISTOGRAM,
+    INPUT_TOKENS,
+    NEURON_PAIRS,
+    NEURON_TOKENS,
+    CongruentToken,
+    InputToken,
+    Neuron,
+    find_neuron,
+    input_tokens,
+    neuron_pairs,
+    neuron_tokens,
+)
+from atlas.topics.pair import ExclusivePair
+from atlas.topics.percentile import PLACE, Neighbours, Percentile, neighbours, percentiles, standing
+from atlas.topics.sign_case import SIGN_CASES, SignCase, has_sign_cases, sign_cases
+from atlas.topics.spread import SIMILAR
+from atlas.topics.study.records import StandsOut
+from atlas.topics.study.study import STANDS_OUT, stands_out
+from atlas.topics.tables import column_comments
+from web.cards.neuron import neuron_card
+from web.cards.svg import Card
+from web.charts.chart import Chart
+from web.charts.curve import curve_charts
+from web.charts.histogram import histogram_chart
+from web.site import urls
+from web.site.errors import BadRequestError
+from web.site.page import AtlasPage, atlas_fields, doc, like_request, page, query_int
 from web.views.curves import choose, pair_label
 from web.views.spread import ALIKE
 from web.views.texts import Texts, read_texts, texts_of
@@ -112,7 +129,7 @@ def neuron(atlas: Atlas, name: str) -> NeuronPage | Response:
         )
     layer, index = parse_neuron(name, atlas.info.n_layers, atlas.info.d_mlp)
     neuron_id = layer * atlas.info.d_mlp + index
-    if name != queries.neuron_ref(atlas, neuron_id).name:
+    if name != neuron_ref(atlas, neuron_id).name:
         return redirect(like_request(urls.neuron(g.ref, layer, index)), 301)
     return neuron_page(atlas, neuron_id, query_int("token", None))
 
@@ -137,12 +154,12 @@ def random_neuron(atlas: Atlas) -> Response:
 
 def neuron_page(atlas: Atlas, neuron_id: int, token_id: int | None) -> NeuronPage:
     """A neuron's page; `token_id` puts that candidate's curve first."""
-    record = queries.neuron(atlas, neuron_id)
-    tokens = queries.neuron_tokens(atlas, neuron_id)
-    bars = queries.histogram(atlas, neuron_id)
-    candidates = queries.neuron_candidates(atlas, neuron_id)
+    record = find_neuron(atlas, neuron_id)
+    tokens = neuron_tokens(atlas, neuron_id)
+    bars = histogram(atlas, neuron_id)
+    candidates = neuron_candidates(atlas, neuron_id)
     chosen = choose(record, candidates, token_id, MAX_CURVES)
-    curves = queries.neuron_curves(atlas, neuron_id, chosen, bars)
+    curves = neuron_curves(atlas, neuron_id, chosen, bars)
     explorer = explore(curves[0]) if curves else None
     texts = read_texts()
     state = {
@@ -157,16 +174,16 @@ def neuron_page(atlas: Atlas, neuron_id: int, token_id: int | None) -> NeuronPag
         **atlas_fields(atlas),
         description=_description(atlas, record, [token.token.shown for token in tokens if token.direction == "top"]),
         neuron=record,
-        percentiles=queries.percentiles(atlas, record),
+        percentiles=percentiles(atlas, record),
         gated=atlas.info.gated,
         has_weights=atlas.info.has_weights,
-        definitions=queries.column_comments(atlas, "neuron"),
-        neighbours=queries.neighbours(atlas, neuron_id),
-        kind=queries.neuron_kind(atlas, neuron_id),
+        definitions=column_comments(atlas, "neuron"),
+        neighbours=neighbours(atlas, neuron_id),
+        kind=neuron_kind(atlas, neuron_id),
         best_tokens=tuple(token for token in tokens if token.direction == "top"),
         worst_tokens=tuple(token for token in tokens if token.direction == "bottom"),
-        pairs=tuple(queries.neuron_pairs(atlas, neuron_id)),
-        input_tokens=tuple(queries.input_tokens(atlas, neuron_id)),
+        pairs=tuple(neuron_pairs(atlas, neuron_id)),
+        input_tokens=tuple(input_tokens(atlas, neuron_id)),
         histogram=tuple(bars),
         histogram_chart=histogram_chart(bars, f"Activation of {record.name}, {model}"),
         candidates=tuple(candidates),
@@ -175,9 +192,9 @@ def neuron_page(atlas: Atlas, neuron_id: int, token_id: int | None) -> NeuronPag
             curves, lambda kind: f"Tokens {kind} against activation of {record.name}, {model}", pair_label("token")
         ),
         explorer=explorer,
-        studies=queries.stands_out(atlas, neuron_id),
+        studies=stands_out(atlas, neuron_id),
         has_family=_has_family(atlas, record),
-        sign_cases=tuple(queries.sign_cases(atlas, neuron_id)) if queries.has_sign_cases(atlas) else (),
+        sign_cases=tuple(sign_cases(atlas, neuron_id)) if has_sign_cases(atlas) else (),
         texts=texts_of(atlas, record, bars, texts),
         panels=_panels(neuron_id, chosen, explorer),
     )
@@ -211,7 +228,7 @@ def _panels(neuron_id: int, chosen: list[Candidate], explorer: Explorer | None) 
 
 def _has_family(atlas: Atlas, neuron: Neuron) -> bool:
     tokens = (neuron.best_token, neuron.worst_token) if atlas.info.gated else (neuron.best_token,)
-    return any(queries.has_family(atlas, token.token_id) for token in tokens)
+    return any(has_family(atlas, token.token_id) for token in tokens)
 
 
 def _description(atlas: Atlas, neuron: Neuron, best: list[str]) -> str:

@@ -8,18 +8,27 @@ from dataclasses import dataclass, field
 from flask import Blueprint, Response, g, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
-from atlas import Atlas, queries
-from atlas.queries.neuron_facets import facets_sql
-from atlas.queries.neuron_index import neurons_statement
-from atlas.records import NeuronIndex, NeuronSelection
-from web import urls
-from web.caching import lasting, not_modified, validated
-from web.errors import BadRequestError
-from web.exports import csv_answer, json_answer
-from web.neurons_facets import ActiveFilter, FacetLinks, active_filters, facet_links
-from web.neurons_state import NeuronsState, is_typed, read_state
-from web.page import AtlasPage, atlas_fields, doc, find_atlas, page, wants_json
-from web.urls import AtlasRef
+from atlas import Atlas
+from atlas.topics.neuron_facets import facets_sql, neuron_facets
+from atlas.topics.neuron_list import (
+    EXPORT_COLUMNS,
+    INDEX_SORTS,
+    RANGE_COLUMNS,
+    NeuronIndex,
+    NeuronSelection,
+    neuron_rows,
+    neurons_statement,
+    page_of_neurons,
+)
+from atlas.topics.tables import column_comments
+from web.site import urls
+from web.site.caching import lasting, not_modified, validated
+from web.site.errors import BadRequestError
+from web.site.exports import csv_answer, json_answer
+from web.site.page import AtlasPage, atlas_fields, doc, find_atlas, page, wants_json
+from web.site.urls import AtlasRef
+from web.views.neurons_facets import ActiveFilter, FacetLinks, active_filters, facet_links
+from web.views.neurons_state import NeuronsState, is_typed, read_state
 
 blueprint = Blueprint("neurons", __name__)
 
@@ -92,7 +101,7 @@ def neurons_csv(ref: AtlasRef) -> Response:
         return held
     state = read_state(atlas, request.args)
     _check_whole(state)
-    answer = csv_answer(f"{atlas.info.slug}-neurons", queries.EXPORT_COLUMNS, _rows(atlas, state))
+    answer = csv_answer(f"{atlas.info.slug}-neurons", EXPORT_COLUMNS, _rows(atlas, state))
     return validated(answer, atlas.info.build_id, pinned=lasting(ref, atlas.info))
 
 
@@ -100,8 +109,8 @@ blueprint.add_url_rule("/<atlas:ref>/neurons.csv", "neurons_csv", neurons_csv)
 
 
 def _page(atlas: Atlas, state: NeuronsState) -> NeuronsPage:
-    facets = queries.neuron_facets(atlas, state.selection)
-    found = queries.neuron_page(
+    facets = neuron_facets(atlas, state.selection)
+    found = page_of_neurons(
         atlas,
         state.selection,
         facets.total,
@@ -151,9 +160,9 @@ def _page(atlas: Atlas, state: NeuronsState) -> NeuronsPage:
 
 
 def _columns(atlas: Atlas, state: NeuronsState) -> tuple[Column, ...]:
-    definitions = queries.column_comments(atlas, "neuron")
+    definitions = column_comments(atlas, "neuron")
     columns = []
-    for name in queries.INDEX_SORTS:
+    for name in INDEX_SORTS:
         order = "asc" if name in _ASCENDING_FIRST else "desc"
         if name == state.sort:
             order = "asc" if state.order == "desc" else "desc"
@@ -165,14 +174,14 @@ def _columns(atlas: Atlas, state: NeuronsState) -> tuple[Column, ...]:
                 definition=definitions[name],
                 url=turned.url(g.ref),
                 sorted=f"{state.order}ending" if name == state.sort else None,
-                bounded=name in queries.RANGE_COLUMNS,
+                bounded=name in RANGE_COLUMNS,
             )
         )
     return tuple(columns)
 
 
 def _rows(atlas: Atlas, state: NeuronsState) -> Iterator[tuple]:
-    return queries.neuron_rows(atlas, state.selection, sort=state.sort, descending=state.order == "desc")
+    return neuron_rows(atlas, state.selection, sort=state.sort, descending=state.order == "desc")
 
 
 def _check_whole(state: NeuronsState) -> None:
@@ -187,7 +196,7 @@ def _whole(atlas: Atlas, state: NeuronsState, given: list[str]) -> Response:
     if not wants_json():
         raise BadRequestError("all=1 is the whole selection as data: expected '.json' behind the path.", url)
     _check_whole(state)
-    total = queries.neuron_facets(atlas, state.selection).total
+    total = neuron_facets(atlas, state.selection).total
     info = atlas.info
     head = {"title": "Neurons", "url": url, "slug": info.slug, "build_id": info.build_id, "total": total}
-    return json_answer(head, queries.EXPORT_COLUMNS, _rows(atlas, state))
+    return json_answer(head, EXPORT_COLUMNS, _rows(atlas, state))

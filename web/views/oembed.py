@@ -14,14 +14,14 @@ from flask import Blueprint, Response, abort, current_app, g, request
 from markupsafe import Markup
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
-from atlas.display import visible
-from atlas.jsonable import dumps
-from web import earlier, urls
+from atlas.core.display import visible
+from atlas.core.jsonable import dumps
 from web.cards.svg import HEIGHT as CARD_HEIGHT
 from web.cards.svg import WIDTH as CARD_WIDTH
-from web.errors import BadRequestError, EarlierBuildError, NotServedError
-from web.page import AtlasPage, Page, find_atlas, query_int
-from web.sharing import FRAME_HEIGHT, FRAME_WIDTH, frame
+from web.site import earlier, urls
+from web.site.errors import BadRequestError, EarlierBuildError, NotServedError
+from web.site.page import AtlasPage, Page, find_atlas, query_int
+from web.site.sharing import FRAME_HEIGHT, FRAME_WIDTH, frame
 from web.views.embed import EmbedPage
 from web.views.neuron import NeuronPage
 from web.views.token import TokenPage

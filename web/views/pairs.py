@@ -9,16 +9,19 @@ from typing import Any
 
 from flask import Blueprint, Response, g
 
-from atlas import Atlas, queries
-from atlas.queries.pair import ranked_pairs
-from atlas.queries.prediction import CURVES, of_pairs
-from atlas.records import Curve, Listing, PairFigures
-from web import urls
-from web.charts import Chart, curves_chart
-from web.exports import csv_answer
-from web.page import AtlasPage, atlas_fields, doc, find_atlas, page, query_choice
-from web.ranking import Ranking, read_ranking
-from web.urls import AtlasRef
+from atlas import Atlas
+from atlas.core.units import Listing
+from atlas.topics.curve import CURVES, Curve, of_pairs, pair_curves
+from atlas.topics.pair import PAIR_SORTS, exclusive_pairs, ranked_pairs
+from atlas.topics.pair_metric.effects import PairFigures, pair_figures
+from atlas.topics.tables import column_comments
+from web.charts.chart import Chart
+from web.charts.curve import curves_chart
+from web.site import urls
+from web.site.exports import csv_answer
+from web.site.page import AtlasPage, atlas_fields, doc, find_atlas, page, query_choice
+from web.site.urls import AtlasRef
+from web.views.ranking import Ranking, read_ranking
 
 blueprint = Blueprint("pairs", __name__)
 
@@ -62,7 +65,7 @@ class PairsPage(AtlasPage):
 
 def _read(atlas: Atlas) -> tuple[str, Ranking, dict[str, Any]]:
     direction = query_choice("direction", ("top", "bottom"), "top")
-    ranking = read_ranking(atlas, queries.PAIR_SORTS, "score")
+    ranking = read_ranking(atlas, PAIR_SORTS, "score")
     return direction, ranking, ({"direction": direction} if direction != "top" else {}) | ranking.parameters
 
 
@@ -74,11 +77,11 @@ def _label(curve: Curve) -> str:
 def pairs(atlas: Atlas) -> PairsPage:
     """The ranking of exclusive pairs."""
     direction, ranking, parameters = _read(atlas)
-    listing = queries.exclusive_pairs(atlas, direction, ranking.where, **ranking.shown)
+    listing = exclusive_pairs(atlas, direction, ranking.where, **ranking.shown)
     first = listing
     if ranking.page > 1:
-        first = queries.exclusive_pairs(atlas, direction, ranking.where, **ranking.rows(MAX_CURVES, 0))
-    curves = tuple(queries.pair_curves(atlas, first.rows[:MAX_CURVES]))
+        first = exclusive_pairs(atlas, direction, ranking.where, **ranking.rows(MAX_CURVES, 0))
+    curves = tuple(pair_curves(atlas, first.rows[:MAX_CURVES]))
     panels = {"pairs": ranked_pairs(atlas, direction, ranking.where, **ranking.shown, figures=True).shown()}
     if curves:
         panels["curves"] = CURVES.shown(**of_pairs(curve.candidate for curve in curves))
@@ -95,12 +98,12 @@ def pairs(atlas: Atlas) -> PairsPage:
         order=ranking.order,
         pairs=listing,
         figures=tuple(
-            queries.pair_figures(atlas, [(p.neuron.neuron_id, p.token.token_id, p.congruence) for p in listing.rows])
+            pair_figures(atlas, [(p.neuron.neuron_id, p.token.token_id, p.congruence) for p in listing.rows])
         ),
         page=ranking.page,
         curves=curves,
         curves_chart=curves_chart("pairs", curves, title=title, label=_label) if curves else None,
-        definitions=queries.column_comments(atlas, "exclusive_pair"),
+        definitions=column_comments(atlas, "exclusive_pair"),
         panels=panels,
     )
 
@@ -113,7 +116,7 @@ def pairs_csv(ref: AtlasRef) -> Response:
 
     def rows() -> Iterator[tuple]:
         for offset in count(0, _CHUNK):
-            listing = queries.exclusive_pairs(atlas, direction, ranking.where, **ranking.rows(_CHUNK, offset))
+            listing = exclusive_pairs(atlas, direction, ranking.where, **ranking.rows(_CHUNK, offset))
             for p in listing.rows:
                 yield (
                     p.direction, p.rank, p.neuron.name, p.neuron.neuron_id, p.token.text, p.token.token_id, p.score,

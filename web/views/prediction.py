@@ -6,15 +6,41 @@ from dataclasses import asdict, dataclass, field
 
 from flask import Blueprint, g
 
-from atlas import Atlas, queries
-from atlas.metrics import MIN_SUPPORT, OUTCOMES, metric_sides
-from atlas.queries.pair_effect import effects_sql
-from atlas.queries.predictiveness_sql import contradictions_sql, density_sql, rows_sql, support_sql
-from atlas.records import ComparedPair, Correlations, DensityCell, Listing, MetricChoice, MetricSupport
-from web import urls
-from web.charts import Chart, criteria_chart, layer_correlations_chart, pair_density_chart
-from web.charts.predictiveness import CRITERION_WORDS, METRIC_WORDS
-from web.page import AtlasPage, atlas_fields, doc, page, query_choice
+from atlas import Atlas
+from atlas.core.units import Listing
+from atlas.topics.pair_metric.effects import effects_sql, pair_effects
+from atlas.topics.pair_metric.table import MIN_SUPPORT, OUTCOMES, metric_sides
+from atlas.topics.predictiveness import (
+    ComparedPair,
+    Correlations,
+    DensityCell,
+    MetricSupport,
+    contradictions,
+    metric_density,
+    metric_support,
+)
+from atlas.topics.predictiveness import correlations as read_correlations
+from atlas.topics.predictiveness_sql import (
+    CRITERIA,
+    METRICS,
+    PAIRS,
+    MetricChoice,
+    contradictions_sql,
+    density_sql,
+    rows_sql,
+    support_sql,
+)
+from atlas.topics.tables import column_comments
+from web.charts.chart import Chart
+from web.charts.predictiveness import (
+    CRITERION_WORDS,
+    METRIC_WORDS,
+    criteria_chart,
+    layer_correlations_chart,
+    pair_density_chart,
+)
+from web.site import urls
+from web.site.page import AtlasPage, atlas_fields, doc, page, query_choice
 from web.views.prediction_words import correlation_words, effect_words, support_words
 
 blueprint = Blueprint("prediction", __name__)
@@ -76,8 +102,8 @@ class CorrelationsPage(AtlasPage):
 
 def _words(atlas: Atlas) -> dict[str, tuple[str, ...]]:
     sides = tuple(reversed(metric_sides(gated=atlas.info.gated)))
-    return {"by": queries.CRITERIA, "metric": queries.METRICS, "outcome": OUTCOMES, "side": sides,
-            "pairs": queries.PAIRS}  # fmt: skip
+    return {"by": CRITERIA, "metric": METRICS, "outcome": OUTCOMES, "side": sides,
+            "pairs": PAIRS}  # fmt: skip
 
 
 def _read(atlas: Atlas) -> tuple[MetricChoice, dict[str, str]]:
@@ -108,9 +134,9 @@ def _options(atlas: Atlas, choice: MetricChoice) -> dict[str, tuple[Option, ...]
 def prediction(atlas: Atlas) -> PredictionPage:
     """Whether congruence predicts."""
     choice, state = _read(atlas)
-    support, density = queries.metric_support(atlas, choice), queries.metric_density(atlas, choice)
-    denied, kept = queries.contradictions(atlas, choice, LISTED)
-    effects = queries.pair_effects(atlas, limit=EFFECTS)
+    support, density = metric_support(atlas, choice), metric_density(atlas, choice)
+    denied, kept = contradictions(atlas, choice, LISTED)
+    effects = pair_effects(atlas, limit=EFFECTS)
 
     def link(pair: ComparedPair) -> str:
         return urls.neuron(g.ref, pair.neuron.layer, pair.neuron.index, pair.token.token_id)
@@ -136,7 +162,7 @@ def prediction(atlas: Atlas) -> PredictionPage:
         kept=kept,
         effects=effects,
         effects_said=effect_words(effects.rows, effects.total) if effects.total else "",
-        definitions=queries.column_comments(atlas, "pair_effect"),
+        definitions=column_comments(atlas, "pair_effect"),
         panels={
             "support": support_sql(choice),
             "density": density_sql(choice),
@@ -150,7 +176,7 @@ def prediction(atlas: Atlas) -> PredictionPage:
 def correlations(atlas: Atlas) -> CorrelationsPage:
     """Rank correlations; slow the first time, since it resamples all pairs."""
     choice, state = _read(atlas)
-    found, model = queries.correlations(atlas, choice), atlas.info.model_name
+    found, model = read_correlations(atlas, choice), atlas.info.model_name
     known = any(item.value is not None for item in found.criteria)
     return CorrelationsPage(
         title="Rank correlations of weights and data",

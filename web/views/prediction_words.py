@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from atlas.display import show_number
-from atlas.records import Correlations, MetricChoice, MetricSupport, PairEffect
+from atlas.core.display import show_number
+from atlas.topics.pair_metric.effects import PairEffect
+from atlas.topics.predictiveness import Correlations, MetricSupport
+from atlas.topics.predictiveness_sql import MetricChoice
 from web.charts.predictiveness import CRITERION_WORDS, METRIC_WORDS
 
 OUTCOME_WORDS = {"predicted": "is the model’s top prediction", "actual": "really comes next"}

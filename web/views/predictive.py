@@ -9,15 +9,17 @@ from typing import Any
 
 from flask import Blueprint, Response, g
 
-from atlas import Atlas, queries
-from atlas.metrics import metric_sides
-from atlas.queries.pair_metric import ranked_statement
-from atlas.records import Bound, Listing, MetricFilter
-from web import urls
-from web.exports import csv_answer
-from web.page import AtlasPage, atlas_fields, doc, find_atlas, page, query_choice
-from web.ranking import Ranking, read_ranking
-from web.urls import AtlasRef
+from atlas import Atlas
+from atlas.core.units import Bound, Listing
+from atlas.topics.neuron_list import EXCLUSIVE
+from atlas.topics.pair_metric.ranked import METRIC_SORTS, MetricFilter, ranked_metrics, ranked_statement
+from atlas.topics.pair_metric.table import metric_sides
+from atlas.topics.tables import column_comments
+from web.site import urls
+from web.site.exports import csv_answer
+from web.site.page import AtlasPage, atlas_fields, doc, find_atlas, page, query_choice
+from web.site.urls import AtlasRef
+from web.views.ranking import Ranking, read_ranking
 
 blueprint = Blueprint("predictive", __name__)
 
@@ -74,7 +76,7 @@ def _read(atlas: Atlas) -> _Asked:
     outcome = query_choice("outcome", ("predicted", "actual"), "predicted")
     sides = metric_sides(gated=atlas.info.gated)
     side = query_choice("side", ("both", *sides), "both")
-    exclusive = query_choice("exclusive", ("", *queries.EXCLUSIVE), "")
+    exclusive = query_choice("exclusive", ("", *EXCLUSIVE), "")
     first = f"{SHOWN[0]}_{outcome}"
     ranking = read_ranking(atlas, (first, *(name for name in SORTS if name != first)), "active")
     chosen = ranking.where
@@ -110,10 +112,10 @@ def predictive(atlas: Atlas) -> PredictivePage:
         parameters=asked.parameters,
         sort=ranking.sort,
         order=ranking.order,
-        pairs=queries.ranked_metrics(atlas, asked.where, **ranking.shown),
+        pairs=ranked_metrics(atlas, asked.where, **ranking.shown),
         page=ranking.page,
         columns=tuple((f"{name}_{asked.outcome}", name.replace("_", " ")) for name in SHOWN),
-        definitions=queries.column_comments(atlas, "pair_metric"),
+        definitions=column_comments(atlas, "pair_metric"),
         panels={"pairs": ranked_statement(atlas, asked.where, **ranking.shown).shown()},
     )
 
@@ -126,12 +128,12 @@ def predictive_csv(ref: AtlasRef) -> Response:
 
     def rows() -> Iterator[tuple]:
         for offset in count(0, _CHUNK):
-            listing = queries.ranked_metrics(atlas, asked.where, **asked.ranking.rows(_CHUNK, offset))
+            listing = ranked_metrics(atlas, asked.where, **asked.ranking.rows(_CHUNK, offset))
             for pair in listing.rows:
                 head = (pair.neuron.name, pair.neuron.neuron_id, pair.token.text, pair.token.token_id, pair.side,
                         pair.congruence, ",".join(pair.sources))  # fmt: skip
-                yield (*head, *(getattr(pair, name) for name in queries.METRIC_SORTS))
+                yield (*head, *(getattr(pair, name) for name in METRIC_SORTS))
             if offset + _CHUNK >= listing.total:
                 return
 
-    return csv_answer(f"{atlas.info.slug}-predictive", (*_COLUMNS, *queries.METRIC_SORTS), rows())
+    return csv_answer(f"{atlas.info.slug}-predictive", (*_COLUMNS, *METRIC_SORTS), rows())

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from flask import Blueprint, g, redirect
 from werkzeug.wrappers import Response
 
-from atlas import Atlas, queries
-from atlas.queries.reduced import REDUCED_HUBS, REDUCED_NEURONS, REDUCED_TOKENS
-from atlas.records import NeuronRef, ReducedHubs, ReducedPair, Token
-from web import urls
-from web.page import AtlasPage, atlas_fields, doc, like_request, page
+from atlas import Atlas
+from atlas.core.units import NeuronRef, Token
+from atlas.topics.reduced import LIST_LENGTH, REDUCED_HUBS, REDUCED_NEURONS, REDUCED_TOKENS, ReducedHubs, ReducedPair
+from atlas.topics.reduced import reduced_hubs as read_reduced_hubs
+from atlas.topics.reduced import reduced_neurons as read_reduced_neurons
+from atlas.topics.reduced import reduced_tokens as read_reduced_tokens
+from web.site import urls
+from web.site.page import AtlasPage, atlas_fields, doc, like_request, page
 from web.views.spread import named_neuron
 
 blueprint = Blueprint("reduced", __name__)
@@ -65,8 +68,8 @@ def reduced_tokens(atlas: Atlas, name: str) -> ReducedTokensPage | Response:
         url=url,
         **atlas_fields(atlas),
         neuron=neuron,
-        ranked=tuple(queries.reduced_tokens(atlas, neuron.neuron_id)),
-        k=queries.LIST_LENGTH,
+        ranked=tuple(read_reduced_tokens(atlas, neuron.neuron_id)),
+        k=LIST_LENGTH,
         n_shown=SHOWN,
         panels={"ranked": REDUCED_TOKENS.shown(neuron_id=neuron.neuron_id)},
     )
@@ -81,8 +84,8 @@ def reduced_neurons(atlas: Atlas, token_id: int) -> ReducedNeuronsPage:
         url=urls.reduced_neurons(g.ref, token_id),
         **atlas_fields(atlas),
         token=token,
-        ranked=tuple(queries.reduced_neurons(atlas, token_id)),
-        k=queries.LIST_LENGTH,
+        ranked=tuple(read_reduced_neurons(atlas, token_id)),
+        k=LIST_LENGTH,
         n_shown=SHOWN,
         panels={"ranked": REDUCED_NEURONS.shown(token_id=token_id)},
     )
@@ -95,6 +98,6 @@ def reduced_hubs(atlas: Atlas) -> ReducedHubsPage:
         title="Hubs taken off",
         url=urls.reduced_hubs(g.ref),
         **atlas_fields(atlas),
-        hubs=queries.reduced_hubs(atlas, HUBS),
-        panels={name: sql.shown(k=queries.LIST_LENGTH, limit=HUBS) for name, sql in REDUCED_HUBS.items()},
+        hubs=read_reduced_hubs(atlas, HUBS),
+        panels={name: sql.shown(k=LIST_LENGTH, limit=HUBS) for name, sql in REDUCED_HUBS.items()},
     )

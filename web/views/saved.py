@@ -9,17 +9,19 @@ from flask import Blueprint, Response, current_app, g, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from atlas import Atlas
-from atlas.jsonable import dumps
-from web import urls
-from web.cards import Card, saved_card
-from web.charts import Chart
+from atlas.core.jsonable import dumps
+from web.cards.saved import saved_card
+from web.cards.svg import Card
+from web.charts.chart import Chart
 from web.charts.result import KINDS
-from web.errors import BadRequestError, NotServedError
-from web.page import AtlasPage, atlas_fields, doc, find_atlas, page, wants_card
-from web.same_site import refuse_other_sites
-from web.saved import Drawing, SavedQueries, SavedQuery, check_note, check_query
-from web.sharing import Citation, query_citations
-from web.urls import AtlasRef
+from web.saved.query import Drawing, SavedQuery, check_note, check_query
+from web.saved.store import SavedQueries
+from web.site import urls
+from web.site.errors import BadRequestError, NotServedError
+from web.site.page import AtlasPage, atlas_fields, doc, find_atlas, page, wants_card
+from web.site.same_site import refuse_other_sites
+from web.site.sharing import Citation, query_citations
+from web.site.urls import AtlasRef
 from web.views.answering import Problem, Result, answered, ask, console, drawn
 from web.views.sql import LONGEST_FORM, answer_json, given_parameters
 

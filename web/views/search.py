@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from flask import Blueprint, current_app, redirect, request
 from werkzeug.wrappers import Response
 
-from atlas import Atlas, queries
-from atlas.display import read_shown
-from atlas.queries.search import search_panels
-from atlas.records import NeuronRef, TextMatches, TokenMatches
-from atlas.text_index import MIN_LETTERS
-from web import urls
-from web.errors import BadRequestError
-from web.page import Page, doc, page, wants_json
-from web.urls import AtlasRef
+from atlas import Atlas
+from atlas.core.display import read_shown
+from atlas.core.units import NeuronRef
+from atlas.topics.search import TextMatches, TokenMatches, matching_tokens, named_neuron, search_panels, text_matches
+from atlas.topics.text_index import MIN_LETTERS
+from web.site import urls
+from web.site.errors import BadRequestError
+from web.site.page import Page, doc, page, wants_json
+from web.site.urls import AtlasRef
 
 blueprint = Blueprint("search", __name__)
 
@@ -70,9 +70,7 @@ def asked() -> tuple[str, str | None, list[Atlas]]:
 def search() -> SearchPage | Response:
     """Search; a query that means one thing only leads there."""
     query, only, atlases = asked()
-    named = [
-        (atlas, queries.named_neuron(atlas, query), queries.matching_tokens(atlas, query)) for atlas in atlases if query
-    ]
+    named = [(atlas, named_neuron(atlas, query), matching_tokens(atlas, query)) for atlas in atlases if query]
     targets = [
         target
         for atlas, neuron, tokens in named
@@ -95,7 +93,7 @@ def search() -> SearchPage | Response:
                 ref=AtlasRef(atlas.info.slug),
                 neuron=neuron,
                 tokens=tokens,
-                texts=queries.text_matches(atlas, phrase, MAX_NEURONS),
+                texts=text_matches(atlas, phrase, MAX_NEURONS),
                 panels=search_panels(atlas, query, MAX_NEURONS),
             )
             for atlas, neuron, tokens in named

@@ -8,13 +8,24 @@ from flask import Blueprint, g, redirect
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
-from atlas import Atlas, queries
-from atlas.names import is_neuron_name, parse_neuron
-from atlas.queries.spread import NEURON_SPREAD, SIMILAR, TOKEN_SPREAD
-from atlas.records import NeuronRef, NeuronSpread, SimilarNeuron, Token, TokenSpread
-from web import urls
-from web.charts import Chart, neuron_spread_chart, token_spread_chart
-from web.page import AtlasPage, atlas_fields, doc, like_request, page, query_choice
+from atlas import Atlas
+from atlas.core.names import is_neuron_name, parse_neuron
+from atlas.core.units import NeuronRef, Token, neuron_ref
+from atlas.topics.spread import (
+    NEURON_SPREAD,
+    SIMILAR,
+    TOKEN_SPREAD,
+    NeuronSpread,
+    SimilarNeuron,
+    TokenSpread,
+    neuron_spread,
+    similar_neurons,
+    token_spread,
+)
+from web.charts.chart import Chart
+from web.charts.spread import neuron_spread_chart, token_spread_chart
+from web.site import urls
+from web.site.page import AtlasPage, atlas_fields, doc, like_request, page, query_choice
 
 blueprint = Blueprint("spread", __name__)
 
@@ -70,7 +81,7 @@ def neuron_tokens(atlas: Atlas, name: str) -> NeuronTokensPage | Response:
     url = urls.neuron_tokens(g.ref, neuron.layer, neuron.index)
     if name != neuron.name:
         return redirect(like_request(url), 301)
-    spread = queries.token_spread(atlas, neuron.neuron_id, n_bars=BARS, limit=EXTREMES)
+    spread = token_spread(atlas, neuron.neuron_id, n_bars=BARS, limit=EXTREMES)
     title = f"Congruence of {neuron.name} with every token, {atlas.info.model_name}"
     return NeuronTokensPage(
         title=f"{neuron.name} and every token",
@@ -102,7 +113,7 @@ def similar(atlas: Atlas, name: str) -> SimilarPage | Response:
         neuron=neuron,
         side=side,
         sides=sides,
-        similar=tuple(queries.similar_neurons(atlas, neuron.neuron_id, side, limit=ALIKE)),
+        similar=tuple(similar_neurons(atlas, neuron.neuron_id, side, limit=ALIKE)),
         n_each=ALIKE,
         panels={"similar": SIMILAR[side].shown(neuron_id=neuron.neuron_id, limit=ALIKE)},
     )
@@ -112,7 +123,7 @@ def similar(atlas: Atlas, name: str) -> SimilarPage | Response:
 def token_neurons(atlas: Atlas, token_id: int) -> TokenNeuronsPage:
     """A token's congruence with every neuron of the model, by layer."""
     token = atlas.tokens[token_id]
-    spread = queries.neuron_spread(atlas, token_id, limit=OUTLIERS)
+    spread = neuron_spread(atlas, token_id, limit=OUTLIERS)
     title = f"Congruence of every neuron with {token.shown}, {atlas.info.model_name}"
     return TokenNeuronsPage(
         title=f"Token {token.shown} and every neuron",
@@ -135,4 +146,4 @@ def named_neuron(atlas: Atlas, name: str) -> NeuronRef:
     if not is_neuron_name(name):
         raise NotFound
     layer, index = parse_neuron(name, atlas.info.n_layers, atlas.info.d_mlp)
-    return queries.neuron_ref(atlas, layer * atlas.info.d_mlp + index)
+    return neuron_ref(atlas, layer * atlas.info.d_mlp + index)

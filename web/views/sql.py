@@ -7,12 +7,12 @@ import re
 from flask import Blueprint, Response, g, request
 from werkzeug.datastructures import MultiDict
 
-from atlas.jsonable import dumps
-from web.errors import BadRequestError
-from web.page import find_atlas
-from web.sandbox.answer import Answer
-from web.urls import AtlasRef
+from atlas.core.jsonable import dumps
+from web.site.errors import BadRequestError
+from web.site.page import find_atlas
+from web.site.urls import AtlasRef
 from web.views.answering import ask
+from web.workers.sql.answer import Answer
 
 blueprint = Blueprint("sql", __name__)
 

@@ -10,39 +10,37 @@ from typing import Any
 
 from flask import Blueprint, g
 
-from atlas import Atlas, queries
-from atlas.display import show_number
-from atlas.measures import lens_jumps
-from atlas.queries.pair_standing import PLACES
-from atlas.queries.prediction import CURVES
-from atlas.queries.study import PREDICTIONS, PROMPTS, STUDIES, STUDY, steps_statement
-from atlas.queries.study_neurons import DIRECT, PATCHED
-from atlas.records import (
-    Curve,
-    LensJump,
-    Neuron,
-    NeuronRef,
-    PairStanding,
-    Study,
-    StudyNeurons,
-    StudyPrompt,
-    StudyStep,
+from atlas import Atlas
+from atlas.core.display import show_number
+from atlas.core.units import NeuronRef
+from atlas.topics.curve import CURVES, Curve, neuron_candidates, token_curves
+from atlas.topics.neuron import Neuron, find_neuron
+from atlas.topics.pair import PLACES, PairStanding, pair_standing
+from atlas.topics.study.lens import lens_jumps
+from atlas.topics.study.neurons import DIRECT, PATCHED, direct_share, study_neurons
+from atlas.topics.study.records import LensJump, Study, StudyNeurons, StudyPrompt, StudyStep
+from atlas.topics.study.study import (
+    PREDICTIONS,
+    PROMPTS,
+    STUDIES,
+    STUDY,
+    find_study,
+    list_studies,
+    steps_of,
+    steps_statement,
+    study_prompts,
 )
-from web import urls
-from web.cards import Card, study_card
-from web.charts import (
-    Chart,
-    ablation_chart,
-    curve_charts,
-    direct_chart,
-    distribution_chart,
-    heat_chart,
-    lens_chart,
-    reach_of,
-    recovery_chart,
-)
-from web.charts.heat import KINDS
-from web.page import AtlasPage, atlas_fields, doc, page
+from atlas.topics.tables import column_comments
+from web.cards.study import study_card
+from web.cards.svg import Card
+from web.charts.ablation import ablation_chart
+from web.charts.chart import Chart
+from web.charts.curve import curve_charts
+from web.charts.heat import KINDS, heat_chart, reach_of
+from web.charts.lens import lens_chart
+from web.charts.recovery import direct_chart, distribution_chart, recovery_chart
+from web.site import urls
+from web.site.page import AtlasPage, atlas_fields, doc, page
 from web.views.curves import pair_label
 from web.views.study_words import Sayings, say
 
@@ -105,7 +103,7 @@ class StudyPage(AtlasPage):
 @page(blueprint, "/<atlas:ref>/studies", "studies.html")
 def studies(atlas: Atlas) -> StudiesPage:
     """The studies that an atlas records."""
-    found = queries.studies(atlas)
+    found = list_studies(atlas)
     names = ", ".join(item.name for item in found[:8])
     return StudiesPage(
         title="Studies",
@@ -116,7 +114,7 @@ def studies(atlas: Atlas) -> StudiesPage:
             f"effects and ablations. {len(found)} here{': ' + names if found else ''}."
         ),
         studies=found,
-        definitions=queries.column_comments(atlas, "study"),
+        definitions=column_comments(atlas, "study"),
         panels={"studies": STUDIES.shown()},
     )
 
@@ -124,11 +122,11 @@ def studies(atlas: Atlas) -> StudiesPage:
 @page(blueprint, "/<atlas:ref>/study/<name>", "study.html")
 def study(atlas: Atlas, name: str) -> StudyPage:
     """A recorded experiment."""
-    found = queries.study(atlas, name)
-    prompts = queries.study_prompts(atlas, name).rows
+    found = find_study(atlas, name)
+    prompts = study_prompts(atlas, name).rows
     lens, patches, ablations = layer_steps(atlas, name)
     jumps = lens_jumps(lens)
-    neurons = queries.study_neurons(atlas, found, NEURONS)
+    neurons = study_neurons(atlas, found, NEURONS)
     sayings = say(found, jumps, patches, neurons, ablations)
     best = _best(atlas, found)
     listed = {item.neuron.name: item for item in (*neurons.top, *neurons.direct)}
@@ -142,7 +140,7 @@ def study(atlas: Atlas, name: str) -> StudyPage:
         ),
         study=found,
         versions=json.loads(found.versions),
-        definitions=queries.column_comments(atlas, "study"),
+        definitions=column_comments(atlas, "study"),
         sayings=sayings,
         prompts=prompts,
         lens=lens,
@@ -150,7 +148,7 @@ def study(atlas: Atlas, name: str) -> StudyPage:
         patches=patches,
         neurons=neurons,
         shares={
-            name: queries.direct_share(found, item.direct_effect_clean, item.direct_effect_corrupt)
+            name: direct_share(found, item.direct_effect_clean, item.direct_effect_corrupt)
             for name, item in listed.items()
         },
         ablations=ablations,
@@ -170,7 +168,7 @@ def layer_steps(
 ) -> tuple[tuple[StudyStep, ...], dict[str, tuple[StudyStep, ...]], tuple[StudyStep, ...]]:
     """The steps of a study's logit lens, those of each kind of patch, and those of its ablations, read at once."""
     by_kind: dict[str, tuple[StudyStep, ...]] = dict.fromkeys(("logit_lens", *KINDS, "ablation"), ())
-    steps = queries.steps_of(atlas, name, *by_kind)
+    steps = steps_of(atlas, name, *by_kind)
     by_kind |= {kind: tuple(group) for kind, group in groupby(steps, key=lambda step: step.kind)}
     return by_kind.pop("logit_lens"), {kind: by_kind[kind] for kind in KINDS}, by_kind["ablation"]
 
@@ -254,10 +252,10 @@ def _best(atlas: Atlas, found: Study) -> BestNeuron | None:
         return None
     neuron_id = found.found_neurons[0].neuron_id
     tokens = [found.answer_token, found.other_token]
-    counted = [c for c in queries.neuron_candidates(atlas, neuron_id) if c.token in tokens]
+    counted = [c for c in neuron_candidates(atlas, neuron_id) if c.token in tokens]
     counted.sort(key=lambda candidate: tokens.index(candidate.token))
     return BestNeuron(
-        queries.neuron(atlas, neuron_id),
-        *(queries.pair_standing(atlas, neuron_id, token.token_id) for token in tokens),
-        tuple(queries.token_curves(atlas, counted)),
+        find_neuron(atlas, neuron_id),
+        *(pair_standing(atlas, neuron_id, token.token_id) for token in tokens),
+        tuple(token_curves(atlas, counted)),
     )

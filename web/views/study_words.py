@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from atlas.display import show_number
-from atlas.records import LensJump, Study, StudyNeurons, StudyStep
+from atlas.core.display import show_number
+from atlas.topics.study.records import LensJump, Study, StudyNeurons, StudyStep
 from web.charts.ablation import VARIANTS
 from web.charts.lens import part_name
 

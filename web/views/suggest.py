@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from flask import Blueprint, Response
 
-from atlas import Atlas, queries
-from atlas.jsonable import dumps
-from web import urls
-from web.urls import AtlasRef
+from atlas import Atlas
+from atlas.core.jsonable import dumps
+from atlas.topics.search import suggestions
+from web.site import urls
+from web.site.urls import AtlasRef
 from web.views.search import asked
 
 blueprint = Blueprint("suggest", __name__)
@@ -45,7 +46,7 @@ def suggest() -> Response:
 def _suggestions(atlas: Atlas, query: str) -> Iterator[tuple[Suggestion, str]]:
     slug = atlas.info.slug
     ref = AtlasRef(slug)
-    for item in queries.suggestions(atlas, query, MAX_SUGGESTIONS):
+    for item in suggestions(atlas, query, MAX_SUGGESTIONS):
         token, neuron = item.token, item.neuron
         if neuron is not None:
             url = urls.neuron(ref, neuron.layer, neuron.index)

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from flask import Blueprint, Response, g, request
 from werkzeug.wsgi import FileWrapper
 
-from atlas import Atlas, queries
-from atlas.export import FORMATS, pieces
-from atlas.records import SchemaColumn, SchemaTable, TableSize
-from web import urls
-from web.caching import lasting, not_modified, validated
-from web.downloads import PIECE, check_file, check_on, gate, paced
-from web.errors import NotServedError
-from web.page import AtlasPage, atlas_fields, doc, find_atlas, page
-from web.urls import AtlasRef
+from atlas import Atlas
+from atlas.export.pieces import FORMATS, pieces
+from atlas.topics.tables import SchemaColumn, SchemaTable, TableSize, schema_tables, table_sizes
+from web.site import urls
+from web.site.caching import lasting, not_modified, validated
+from web.site.downloads import PIECE, check_file, check_on, gate, paced
+from web.site.errors import NotServedError
+from web.site.page import AtlasPage, atlas_fields, doc, find_atlas, page
+from web.site.urls import AtlasRef
 
 blueprint = Blueprint("tables", __name__)
 
@@ -60,8 +60,8 @@ class TablesPage(AtlasPage):
 @page(blueprint, "/<atlas:ref>/tables", "tables.html")
 def tables(atlas: Atlas) -> TablesPage:
     """The tables and views, tables first: they are what there is to take away."""
-    sizes = queries.table_sizes(atlas)
-    found = sorted(queries.schema_tables(atlas), key=lambda table: (table.view, table.name))
+    sizes = table_sizes(atlas)
+    found = sorted(schema_tables(atlas), key=lambda table: (table.view, table.name))
     on = gate().places > 0
     return TablesPage(
         title="Tables",
@@ -111,7 +111,7 @@ def table_file(ref: AtlasRef, name: str, form: str) -> Response:
 
 
 def _find(atlas: Atlas, name: str, form: str) -> SchemaTable:
-    known = {table.name: table for table in queries.schema_tables(atlas)}
+    known = {table.name: table for table in schema_tables(atlas)}
     if name in known and not known[name].view:
         return known[name]
     names = ", ".join(table.name for table in known.values() if not table.view)

@@ -6,11 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from atlas import Atlas, queries
-from atlas.bins import bin_interval
-from atlas.measures import Group, group_alike, illusion_guard
-from atlas.records import Example, HistogramBar, IllusionGuard, IntervalExamples, IntervalShare, Neuron, Token
-from web.page import query_choice
+from atlas import Atlas
+from atlas.core.bins import bin_interval
+from atlas.core.units import Token
+from atlas.topics.curve import HistogramBar
+from atlas.topics.example import (
+    Example,
+    Group,
+    IllusionGuard,
+    IntervalExamples,
+    IntervalShare,
+    group_alike,
+    illusion_guard,
+    interval_examples,
+    neuron_examples,
+    whole_texts,
+)
+from atlas.topics.neuron import Neuron
+from web.site.page import query_choice
 
 CONTEXTS = ("snippet", "window", "text")
 """Widths in which texts are shown: a line of a concordance, the stored window, the whole text."""
@@ -73,7 +86,7 @@ def read_texts() -> str:
 
 def texts_of(atlas: Atlas, neuron: Neuron, bars: Sequence[HistogramBar], context: str) -> Texts:
     """A neuron's texts, to be shown in a width; `bars` is its histogram."""
-    found = queries.examples(atlas, neuron.neuron_id)
+    found = neuron_examples(atlas, neuron.neuron_id)
     maximum = [example for example in found if example.kind == "max"]
     guard = illusion_guard(maximum, found)
     shares = {share.interval: share for share in guard.shares} if guard else {}
@@ -89,7 +102,7 @@ def texts_of(atlas: Atlas, neuron: Neuron, bars: Sequence[HistogramBar], context
             n_in.get(group.interval, 0) / total,
             shares.get(group.interval),
         )
-        for group in queries.interval_examples(found)
+        for group in interval_examples(found)
     )
     return Texts(
         context=context,
@@ -97,6 +110,6 @@ def texts_of(atlas: Atlas, neuron: Neuron, bars: Sequence[HistogramBar], context
         minimum=tuple(group_alike(example for example in found if example.kind == "min")),
         intervals=intervals,
         guard=guard,
-        wholes=queries.whole_texts(atlas, (e.text_id for e in found)) if context == "text" else {},
+        wholes=whole_texts(atlas, (e.text_id for e in found)) if context == "text" else {},
         scale=max(abs(neuron.activation_min), abs(neuron.activation_max)),
     )

@@ -7,11 +7,10 @@ from typing import Any
 
 from flask import request
 
-from atlas.display import show_edge, show_number
-from atlas.measures import thresholds
-from atlas.records import Candidate, Curve, Threshold
-from web.errors import BadRequestError
-from web.page import query_choice
+from atlas.core.display import show_edge, show_number
+from atlas.topics.curve import Candidate, Curve, Threshold, thresholds
+from web.site.errors import BadRequestError
+from web.site.page import query_choice
 
 SIDES = ("above", "below")
 

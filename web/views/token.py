@@ -8,30 +8,35 @@ from dataclasses import dataclass, field
 from flask import Blueprint, g, redirect, request
 from werkzeug.wrappers import Response
 
-from atlas import Atlas, queries
-from atlas.display import read_shown, visible
-from atlas.queries.family import BEST, FAMILY, KIN, SHARED
-from atlas.queries.prediction import CURVES, TOKEN_CANDIDATES, of_pairs
-from atlas.queries.search import TOKENS_OF_TEXT
-from atlas.queries.study import ASKS_FOR
-from atlas.queries.token import RELATIVES, TOKEN_NEURONS, TOKEN_PAIRS, TOKEN_ROW
-from atlas.records import (
-    Candidate,
+from atlas import Atlas
+from atlas.core.display import read_shown, visible
+from atlas.core.units import Token
+from atlas.topics.curve import CURVES, TOKEN_CANDIDATES, Candidate, Curve, of_pairs, token_candidates, token_curves
+from atlas.topics.family import BEST, FAMILY, KIN, SHARED, FamilyMember, KinToken, family, kin
+from atlas.topics.pair import ExclusivePair
+from atlas.topics.pair_metric.effects import PairFigures, pair_figures
+from atlas.topics.search import TOKENS_OF_TEXT, tokens_by_text
+from atlas.topics.study.records import Study
+from atlas.topics.study.study import ASKS_FOR, token_studies
+from atlas.topics.tables import column_comments
+from atlas.topics.token import (
+    RELATIVES,
+    TOKEN_NEURONS,
+    TOKEN_PAIRS,
+    TOKEN_ROW,
     CongruentNeuron,
-    Curve,
-    ExclusivePair,
-    FamilyMember,
-    KinToken,
-    PairFigures,
-    Study,
-    Token,
     TokenRow,
+    token_neurons,
+    token_pairs,
+    token_row,
 )
-from web import urls
-from web.cards import Card, token_card
-from web.charts import Chart, curve_charts
-from web.errors import BadRequestError, NotServedError
-from web.page import AtlasPage, atlas_fields, doc, like_request, page, wants_json
+from web.cards.svg import Card
+from web.cards.token import token_card
+from web.charts.chart import Chart
+from web.charts.curve import curve_charts
+from web.site import urls
+from web.site.errors import BadRequestError, NotServedError
+from web.site.page import AtlasPage, atlas_fields, doc, like_request, page, wants_json
 from web.views.curves import by_promise, pair_label
 
 blueprint = Blueprint("token", __name__)
@@ -111,11 +116,11 @@ def token_page(atlas: Atlas, token_id: int) -> TokenPage:
     Raises:
         TokenError: the vocabulary has no such token.
     """
-    row = queries.token_row(atlas, token_id)
-    neurons = queries.token_neurons(atlas, token_id)
-    candidates = queries.token_candidates(atlas, token_id)
+    row = token_row(atlas, token_id)
+    neurons = token_neurons(atlas, token_id)
+    candidates = token_candidates(atlas, token_id)
     chosen = sorted(candidates, key=lambda candidate: (*by_promise(candidate), candidate.neuron.neuron_id))
-    curves = queries.token_curves(atlas, chosen[:MAX_CURVES])
+    curves = token_curves(atlas, chosen[:MAX_CURVES])
     return TokenPage(
         title=f"Token {row.token.shown}",
         url=urls.token(g.ref, token_id),
@@ -126,17 +131,17 @@ def token_page(atlas: Atlas, token_id: int) -> TokenPage:
         ),
         row=row,
         n_tokens=atlas.info.d_vocab,
-        definitions=queries.column_comments(atlas, "token"),
+        definitions=column_comments(atlas, "token"),
         best_neurons=tuple(item for item in neurons if item.direction == "top"),
         worst_neurons=tuple(item for item in neurons if item.direction == "bottom"),
         has_weights=atlas.info.has_weights,
         relatives=tuple(atlas.tokens.relatives(token_id)[:MAX_RELATIVES]),
-        family=tuple(queries.family(atlas, token_id)),
-        kin=tuple(queries.kin(atlas, token_id, MAX_KIN)),
-        pairs=tuple(queries.token_pairs(atlas, token_id)),
+        family=tuple(family(atlas, token_id)),
+        kin=tuple(kin(atlas, token_id, MAX_KIN)),
+        pairs=tuple(token_pairs(atlas, token_id)),
         candidates=tuple(candidates),
-        figures=tuple(queries.pair_figures(atlas, [(c.neuron.neuron_id, token_id, c.congruence) for c in candidates])),
-        studies=tuple(queries.token_studies(atlas, token_id)),
+        figures=tuple(pair_figures(atlas, [(c.neuron.neuron_id, token_id, c.congruence) for c in candidates])),
+        studies=tuple(token_studies(atlas, token_id)),
         panels=_panels(token_id, chosen[:MAX_CURVES]),
         curves=tuple(curves),
         curve_charts=curve_charts(
@@ -171,7 +176,7 @@ def find_token(atlas: Atlas) -> TokenChoicePage | Response:
     text = request.args.get("text")
     found = []
     if text is not None:
-        found = queries.tokens_by_text(atlas, text) or queries.tokens_by_text(atlas, read_shown(text))
+        found = tokens_by_text(atlas, text) or tokens_by_text(atlas, read_shown(text))
         if not found:
             raise NotServedError(
                 f"No token is exactly {visible(text)!r} (a leading space counts). Search finds those that contain it.",

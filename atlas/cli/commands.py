@@ -1,0 +1,145 @@
+"""The commands that read an atlas: info, show, sql, upgrade."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from atlas.cli.streams import plain_console
+from atlas.cli.study_view import study_view
+from atlas.cli.terminal import neuron_page
+from atlas.core.answer import texts
+from atlas.core.answer.asking import Answer
+from atlas.core.db import answer_together, open_atlas
+from atlas.core.display import show_number, visible
+from atlas.core.info import AtlasInfo, count_words, unfinished_words
+from atlas.core.jsonable import dumps, jsonable
+from atlas.core.names import parse_neuron
+from atlas.core.schema import SCHEMA_VERSION
+from atlas.core.upgrade import upgrade_file, upgraded_name
+
+FILE = click.Path(path_type=Path)
+
+
+def _console() -> Console:
+    # A pipe gets lines of a fixed width, whatever the terminal that started it.
+    return plain_console(highlight=False, width=None if sys.stdout.isatty() else 120)
+
+
+@click.command()
+@click.argument("file", type=FILE)
+@click.option("--json", "as_json", is_flag=True, help="Print the row as JSON.")
+def info(file: Path, as_json: bool) -> None:
+    """What FILE is: model, dataset, settings, versions."""
+    with open_atlas(file) as atlas:
+        record = atlas.info
+    if as_json:
+        click.echo(dumps({**jsonable(record), "versions": json.loads(record.versions)}, indent=2))
+        return
+    table = Table.grid(padding=(0, 2))
+    for field in fields(AtlasInfo):
+        value = getattr(record, field.name)
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = show_number(value)
+        table.add_row(Text(field.name, "dim"), Text("–" if value is None else visible(str(value))))
+    _console().print(table)
+    _say_unfinished(record)
+
+
+def _say_unfinished(record: AtlasInfo) -> None:
+    said = unfinished_words(record)
+    if said is not None:
+        _console().print(Text(f"{said} ({count_words(record)} texts)", "bold"))
+
+
+@click.command()
+@click.argument("file", type=FILE)
+@click.argument("neuron", required=False)
+@click.option("--texts", default=5, show_default=True, type=click.IntRange(0), help="Texts shown of each kind.")
+@click.option("--study", metavar="NAME", help="A recorded study instead of a neuron.")
+def show(file: Path, neuron: str | None, texts: int, study: str | None) -> None:
+    """A neuron's page in the terminal, or a study's. NEURON is a name such as L12N345 (also 12.345, 12:345, 12/345)."""
+    if (neuron is None) == (study is None):
+        raise click.UsageError("Name either a NEURON or a --study.")
+    with open_atlas(file) as atlas:
+        _say_unfinished(atlas.info)
+        if study is not None:
+            _console().print(study_view(atlas, study))
+            return
+        layer, index = parse_neuron(neuron, atlas.info.n_layers, atlas.info.d_mlp)
+        _console().print(neuron_page(atlas, layer * atlas.info.d_mlp + index, texts))
+
+
+class _Asking(click.Command):
+    """A command whose argument may begin with a comment of SQL, which is no option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments; one with space in it that begins with `--` and no option's name is a statement."""
+        known = {name for parameter in self.params for name in parameter.opts}
+
+        def is_statement(arg: str) -> bool:
+            return arg.startswith("--") and bool(re.search(r"\s", arg)) and re.split(r"[\s=]", arg)[0] not in known
+
+        return super().parse_args(ctx, [f" {arg}" if is_statement(arg) else arg for arg in args])
+
+
+@click.command(cls=_Asking)
+@click.argument("file", type=FILE)
+@click.argument("statement", metavar="SQL")
+@click.option(
+    "--format", "form", default="table", show_default=True, type=click.Choice(["table", "csv", "json", "parquet"]),
+    help="json: strict, {columns, types, rows, truncated}; NaN and infinities are strings. parquet: not to a terminal.",
+)  # fmt: skip
+@click.option(
+    "--with", "others", metavar="FILE", multiple=True, type=FILE,
+    help="Another atlas that the SQL names by its slug, as in \"gpt2-small\".neuron. Any number of times.",
+)  # fmt: skip
+def sql(file: Path, statement: str, form: str, others: tuple[Path, ...]) -> None:
+    """Run SQL, one statement, on FILE, which cannot be changed by it."""
+    if form == "parquet" and sys.stdout.isatty():
+        raise click.UsageError("Parquet is not for a terminal: send it to a file, as in `> answer.parquet`.")
+    with open_atlas(file) as atlas:
+        answer = answer_together([atlas, *map(open_atlas, others)], statement) if others else atlas.answer(statement)
+    if form == "json":
+        said = {"columns": answer.columns, "types": answer.types, "rows": answer.rows, "truncated": False}
+        click.echo(json.dumps(said, allow_nan=False, ensure_ascii=False))
+    elif form == "csv":
+        click.echo("".join(texts.csv(answer.columns, answer.rows)), nl=False)
+    elif form == "parquet":
+        from atlas.core.answer.parquet import parquet  # the others can do without pyarrow
+
+        click.echo(parquet(answer.columns, answer.types, answer.shapes, answer.rows), nl=False)
+    else:
+        _console().print(_table(answer))
+
+
+def _table(answer: Answer) -> Table:
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for name, shape in zip(answer.columns, answer.shapes, strict=True):
+        justify = "right" if texts.is_number(shape) else "left"
+        table.add_column(Text(visible(name)), justify=justify, overflow="fold")
+    for row in answer.rows:
+        table.add_row(*(Text("NULL", "dim") if value is None else Text(visible(texts.text(value))) for value in row))
+    return table
+
+
+@click.command()
+@click.argument("file", type=FILE)
+@click.option("--out", type=FILE, help="File to write; beside FILE when left out, as in demo.v2.duckdb.")
+@click.option("--force", is_flag=True, help="Replace the file to write if it exists.")
+def upgrade(file: Path, out: Path | None, force: bool) -> None:
+    """Write FILE anew in this program's schema version, rows and build_id kept; FILE itself is never changed."""
+    out = upgraded_name(file) if out is None else out
+    found = upgrade_file(file, out, force=force)
+    if found == SCHEMA_VERSION:
+        click.echo(f"{file} has schema version {found}, the one this program reads: nothing to do.")
+    else:
+        click.echo(f"{out} written in schema version {SCHEMA_VERSION} from {file}, which has version {found}.")

@@ -1,0 +1,345 @@
+"""Open an atlas file read-only and run queries on it. The only module of `atlas` that owns a connection."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import duckdb
+import duckdb_engine
+import numpy as np
+import sqlalchemy as sa
+from sqlalchemy.pool import NullPool
+
+from atlas.core.answer.asking import Answer, QueryResult, answer
+from atlas.core.errors import NotAnAtlasError, QueryError, SchemaVersionError, SlugError
+from atlas.core.files import attached, database
+from atlas.core.info import AtlasInfo
+from atlas.core.names import database_name
+from atlas.core.room import Pieces, Room, shared_arrays
+from atlas.core.schema import SCHEMA_VERSION
+from atlas.core.tokens import Tokens
+from atlas.core.units import field_names
+
+Made = TypeVar("Made")
+
+_AGAIN = (0.05, 0.1, 0.2, 0.5, *[1.0] * 30)
+"""Seconds before a query that found no memory is tried again, one at a time: others take seconds."""
+
+_one_at_a_time = threading.RLock()
+"""Of all that this process makes to remember and that takes tens of MB while it is made."""
+
+
+def program_version() -> str:
+    """Version of this program as installed; 'unknown' from a checkout that was never installed."""
+    try:
+        return version("neuron-atlas")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+class Atlas:
+    """One atlas file, read-only. Made by `open_atlas`; safe to share between threads.
+
+    The file is opened at the first query, so an Atlas made before a fork may be used after it. Each thread keeps its
+    own connection: checking one out of a pool costs as much as a point lookup.
+    """
+
+    def __init__(self, path: Path, info: AtlasInfo, room: Room | None = None) -> None:
+        self.path = path
+        self.info = info
+        self.room = room or Room()
+        self._remembered: dict[str, Any] = {}
+        self._making: dict[str, threading.Lock] = {}
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._alone = threading.Lock()
+        self._connections: list[sa.Connection] = []
+
+    def __repr__(self) -> str:
+        return f"Atlas({str(self.path)!r}, slug={self.info.slug!r}, build_id={self.info.build_id!r})"
+
+    def __enter__(self) -> Atlas:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def rows(self, sql: str, *parameters: Any) -> Sequence[tuple]:
+        """Rows of a fixed query, `?` standing for the parameters, or `$name` for those of one mapping.
+
+        Raises:
+            QueryError: DuckDB refuses the query or fails at it.
+        """
+        # By the driver: a page asks a dozen fixed questions, and SQLAlchemy's own work on each is half a point lookup.
+        return self._execute(lambda c: c.connection.driver_connection.execute(sql, _values(parameters)).fetchall())
+
+    def arrays(self, sql: str, *parameters: Any) -> dict[str, np.ndarray]:
+        """Columns of a fixed query as NumPy arrays, masked where there are NULLs: for whole tables, whose rows as
+        Python objects would take seconds. Parameters are those of `rows`.
+
+        Raises:
+            QueryError: DuckDB refuses the query or fails at it.
+        """
+        return self._execute(lambda c: c.connection.driver_connection.execute(sql, _values(parameters)).fetchnumpy())
+
+    def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> QueryResult:
+        """Answer of a user's SQL: column names and rows, both empty for a statement that answers nothing.
+
+        `parameters` are the values of its `$name`.
+
+        Raises:
+            QueryError: DuckDB refuses the query or fails at it; nothing can be written.
+        """
+
+        def run(connection: sa.Connection) -> QueryResult:
+            asked = connection.connection.driver_connection.execute(sql, dict(parameters) if parameters else None)
+            columns = tuple(name for name, *_ in asked.description or ())
+            return QueryResult(columns, tuple(asked.fetchall()) if columns else ())
+
+        return self._execute(run)
+
+    def answer(self, sql: str) -> Answer:
+        """Answer of a user's one statement with its types, values in terms of JSON that lose nothing.
+
+        Raises:
+            QueryError: there is not one statement, or DuckDB refuses it or fails at it; nothing can be written.
+        """
+        return self._execute(lambda connection: _answer(connection.connection.driver_connection, sql))
+
+    def select(self, statement: sa.Select) -> Sequence[tuple]:
+        """Rows of a query composed with SQLAlchemy Core.
+
+        Raises:
+            QueryError: DuckDB refuses the query or fails at it.
+        """
+        return self._execute(lambda connection: connection.execute(statement).fetchall())
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """The vocabulary, read once."""
+        return Tokens(
+            self.rows(
+                'SELECT "text", CASE WHEN encode("text") = bytes THEN NULL ELSE bytes END, special '
+                "FROM token ORDER BY token_id"
+            )
+        )
+
+    def remembered(self, name: str, make: Callable[[], Made]) -> Made:
+        """What `make` answers, made once under its name, however many threads ask: an atlas never changes."""
+        if name not in self._remembered:
+            with self._making.setdefault(name, threading.Lock()):
+                if name not in self._remembered:
+                    self._remembered[name] = make()
+        return self._remembered[name]
+
+    def remembered_large(self, name: str, make: Callable[[], Answer]) -> Answer:
+        """The same for what takes much memory while it is made: no two such things at once in a process."""
+        if name not in self._remembered:
+            with _one_at_a_time:
+                return self.remembered(name, make)
+        return self._remembered[name]
+
+    def shared(self, name: str, make: Callable[[], Pieces]) -> dict[str, np.ndarray]:
+        """Arrays that are made once, of pieces, and are one for all processes where the atlas has a folder."""
+        return self.remembered_large(name, lambda: shared_arrays(self.room, name, make))
+
+    def close(self) -> None:
+        """Close the connections of every thread. The Atlas opens the file again if it is queried again."""
+        with self._lock:
+            for connection in self._connections:
+                connection.close()
+            self._connections.clear()
+            self._local = threading.local()
+
+    @cached_property
+    def _engine(self) -> sa.Engine:
+        # Connections made here have DuckDB's own configuration; those of the engine's URL carry a user agent, and
+        # DuckDB refuses to open a file twice in a process with two configurations.
+        return sa.create_engine(
+            "duckdb://",
+            creator=lambda: duckdb_engine.ConnectionWrapper(duckdb.connect(database(self.path), read_only=True)),
+            poolclass=NullPool,
+        )
+
+    def _connected(self) -> sa.Connection:
+        """This thread's connection."""
+        connection = getattr(self._local, "connection", None)
+        if connection is None:
+            with self._lock:
+                connection = self._local.connection = self._engine.connect()
+                if not self._connections:  # they share what they are told
+                    if self.room.folder is not None:
+                        with suppress(OSError):  # the disk is full, say: nothing is spilled then
+                            self.room.folder.mkdir(parents=True, exist_ok=True)
+                    for name, value in self.room.settings():
+                        connection.connection.driver_connection.execute(f"SET {name} = '{value}'")
+                self._connections.append(connection)
+        return connection
+
+    def _execute(self, run: Callable[[sa.Connection], Made]) -> Made:
+        try:
+            return run(self._connected())
+        except (sa.exc.DBAPIError, duckdb.Error) as error:
+            self._roll_back()
+            cause = getattr(error, "orig", error)
+            if self.room.memory is not None and isinstance(cause, duckdb.OutOfMemoryException):
+                return self._executed_alone(run)
+            raise QueryError(f"The query failed on {self.path.name}: {cause}") from error
+
+    def _executed_alone(self, run: Callable[[sa.Connection], Made]) -> Made:
+        """Run once more what other queries left no room for: no two such at once, and when those are done."""
+        with self._alone:
+            for pause in _AGAIN:
+                time.sleep(pause)
+                try:
+                    return run(self._connected())
+                except (sa.exc.DBAPIError, duckdb.Error) as error:
+                    self._roll_back()
+                    failed = error
+            cause = getattr(failed, "orig", failed)
+            raise QueryError(f"The query failed on {self.path.name}: {cause}") from failed
+
+    def _roll_back(self) -> None:
+        """Leave a failed transaction, in which DuckDB answers nothing more; the connection, too, where there is no
+        memory left even for that: the next query of this thread opens another."""
+        connection = self._connected()
+        try:
+            connection.rollback()
+        except (sa.exc.DBAPIError, duckdb.Error):
+            self._local.connection = None
+            with self._lock:
+                self._connections.remove(connection)
+            with suppress(sa.exc.SQLAlchemyError, duckdb.Error):
+                connection.invalidate()
+                connection.close()
+
+
+def _values(parameters: tuple[Any, ...]) -> tuple[Any, ...] | Mapping[str, Any]:
+    """The values of `?` in order, or one mapping of those of `$name`."""
+    return parameters[0] if len(parameters) == 1 and isinstance(parameters[0], Mapping) else parameters
+
+
+def _answer(connection: duckdb.DuckDBPyConnection, sql: str) -> Answer:
+    found = connection.extract_statements(sql)
+    # Of a PIVOT without its values DuckDB 1 makes several, which have no text.
+    n = len([item for item in found if item.query.strip()]) or min(1, len(found))
+    if n == 0:
+        raise QueryError("There is no statement; expected one, such as SELECT count(*) FROM neuron.")
+    if n > 1:
+        raise QueryError(f"There are {n} statements; expected one. Run them one at a time.")
+    return answer(connection, sql)
+
+
+def answer_together(atlases: Sequence[Atlas], sql: str) -> Answer:
+    """Answer of a user's one statement over several atlases: names are of the first, `"slug".neuron` is of whichever
+    has the slug. Every file is attached read-only.
+
+    Raises:
+        SlugError: two of them have the same slug.
+        QueryError: there is not one statement, or DuckDB refuses it or fails at it.
+    """
+    with duckdb.connect() as connection:
+        slugs: list[str] = []
+        for atlas in atlases:
+            name = database_name(atlas.info.slug)
+            if name in slugs:
+                raise SlugError(
+                    f"{atlas.path} has the slug {name!r}, as another of the files has; expected each its own. Ingest "
+                    "one again with another --slug."
+                )
+            slugs.append(name)
+            connection.execute(f'ATTACH {attached(atlas.path)} AS "{name}" (READ_ONLY)')
+        connection.execute(f'USE "{slugs[0]}"')
+        try:
+            return _answer(connection, sql)
+        except duckdb.Error as error:
+            raise QueryError(f"The query failed on {', '.join(slugs)}: {error}") from error
+
+
+def open_atlas(path: Path | str, room: Room | None = None) -> Atlas:
+    """Open an atlas file after checking that it is one and that this program can read it. `room`: what it may use.
+
+    Raises:
+        NotAnAtlasError: there is no such file, it is not DuckDB, is being written, or has no `atlas` row.
+        SchemaVersionError: it was written for an older or a newer schema.
+    """
+    path = Path(path)
+    with _connected(path) as connection:
+        check_schema_version(path, _read_version(connection, path))
+        columns = ", ".join(f'"{name}"' for name in field_names(AtlasInfo))
+        return Atlas(path, AtlasInfo(*connection.execute(f"SELECT {columns} FROM atlas").fetchone()), room)
+
+
+def schema_version(path: Path) -> int:
+    """Schema version of an atlas file, whether this program reads it or not.
+
+    Raises:
+        NotAnAtlasError: there is no such file, it is not DuckDB, is being written, or has no `atlas` row.
+    """
+    with _connected(path) as connection:
+        return _read_version(connection, path)
+
+
+@contextmanager
+def _connected(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise NotAnAtlasError(f"{path} {what}; expected an atlas file (.duckdb). `atlas ingest` writes one.")
+    try:
+        with duckdb.connect(database(path), read_only=True) as connection:
+            yield connection
+    except duckdb.IOException as error:
+        if "Could not set lock" in str(error):
+            raise NotAnAtlasError(
+                f"{path} is open for writing in another program; expected a file at rest. Close that program first."
+            ) from error
+        if not os.access(path, os.R_OK):
+            raise NotAnAtlasError(f"{path} cannot be read: permission denied. Ask its owner, or copy it.") from error
+        raise NotAnAtlasError(
+            f"{path} is not a DuckDB file; expected an atlas, which `atlas ingest` writes."
+        ) from error
+    except duckdb.Error as error:
+        raise NotAnAtlasError(
+            f"{path} cannot be read as an atlas: {error}. Write it again with `atlas ingest`."
+        ) from error
+
+
+def _read_version(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
+    try:
+        versions = connection.execute("SELECT schema_version FROM atlas").fetchall()
+    except duckdb.CatalogException as error:
+        raise NotAnAtlasError(
+            f"{path} is a DuckDB file without a table `atlas`; expected a file that `atlas ingest` wrote."
+        ) from error
+    if len(versions) != 1:
+        raise NotAnAtlasError(
+            f"{path} has {len(versions)} rows in its table `atlas`; expected one. Write it again with `atlas ingest`."
+        )
+    return versions[0][0]
+
+
+def check_schema_version(path: Path, found: int) -> None:
+    """Accept the schema version that this program reads.
+
+    Raises:
+        SchemaVersionError: the version is another one; the text says how to get on.
+    """
+    if found == SCHEMA_VERSION:
+        return
+    if found < SCHEMA_VERSION:
+        remedy = f"`atlas upgrade {shlex.quote(str(path))}` writes a new one."
+    else:
+        remedy = "Upgrade the program: pip install --upgrade neuron-atlas."
+    raise SchemaVersionError(
+        f"{path} has schema version {found}; this program (neuron-atlas {program_version()}) "
+        f"reads version {SCHEMA_VERSION}. {remedy}"
+    )

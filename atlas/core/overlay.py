@@ -1,0 +1,39 @@
+"""An atlas with tables of its own in the place of some of the file's: temporary, and gone with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import duckdb
+import duckdb_engine
+import pyarrow as pa
+import sqlalchemy as sa
+from sqlalchemy.pool import NullPool
+
+from atlas.core.db import Atlas
+from atlas.core.files import database
+
+
+class Overlaid(Atlas):
+    """Every query that an Atlas answers, with other rows in some tables. The file is not changed, and nobody else sees
+    the rows. To be closed after use; what the atlas beneath has read of its vocabulary is shared.
+    """
+
+    def __init__(self, beneath: Atlas, tables: Mapping[str, pa.Table]) -> None:
+        super().__init__(beneath.path, beneath.info)
+        self.tokens = beneath.tokens
+        self._tables = dict(tables)
+
+    @cached_property
+    def _engine(self) -> sa.Engine:
+        def connect() -> duckdb_engine.ConnectionWrapper:
+            connection = duckdb.connect(database(self.path), read_only=True)
+            for name, table in self._tables.items():
+                # DuckDB finds a temporary table before one of the file.
+                connection.register("_overlaid", table)
+                connection.execute(f'CREATE TEMPORARY TABLE "{name}" AS SELECT * FROM _overlaid')
+                connection.unregister("_overlaid")
+            return duckdb_engine.ConnectionWrapper(connection)
+
+        return sa.create_engine("duckdb://", creator=connect, poolclass=NullPool)

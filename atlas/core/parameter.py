@@ -1,0 +1,217 @@
+"""Parameters of calls: what each may be, read from text and described as JSON Schema from the same fields."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from atlas.core.db import Atlas
+from atlas.core.errors import ParameterError
+from atlas.core.names import parse_neuron
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """A place in the sorted list: a value of the column it is sorted by (None: NULL), and a neuron_id.
+
+    It need not be a neuron's own place, so that a list can be entered anywhere.
+    """
+
+    value: float | int | None
+    neuron_id: int
+
+
+MOST = 2**31 - 1
+_NUMBER = r"-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What a parameter means, for people."""
+
+    description: str
+
+    @property
+    def expected(self) -> str:
+        """What its text must be, for messages."""
+        return "text"
+
+    def schema(self) -> dict[str, Any]:
+        """Its text as JSON Schema."""
+        return {"type": "string"}
+
+    def read(self, atlas: Atlas | None, text: str) -> Any:
+        """The value of a text; None: it has none."""
+        return text
+
+    def parse(self, atlas: Atlas | None, name: str, text: str) -> Any:
+        """The value of a text.
+
+        Raises:
+            ParameterError: the text has no value.
+        """
+        value = self.read(atlas, text)
+        if value is None:
+            raise ParameterError(f"{name}={text!r} is not right: expected {self.expected}.")
+        return value
+
+
+@dataclass(frozen=True)
+class Text(Parameter):
+    """Any text of some characters."""
+
+    least: int = 0
+    most: int = 200
+
+    @property
+    def expected(self) -> str:
+        return f"text of {self.least} to {self.most} characters"
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "minLength": self.least, "maxLength": self.most}
+
+    def read(self, atlas: Atlas | None, text: str) -> str | None:
+        return text if self.least <= len(text) <= self.most else None
+
+
+@dataclass(frozen=True)
+class Whole(Parameter):
+    """A whole number."""
+
+    least: int = 0
+    most: int = MOST
+
+    @property
+    def expected(self) -> str:
+        return f"a whole number from {self.least}" + ("" if self.most == MOST else f" to {self.most}")
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "integer", "minimum": self.least, "maximum": self.most}
+
+    def read(self, atlas: Atlas | None, text: str) -> int | None:
+        # Leading zeros are numbers to JSON Schema's validators of text, and harmless.
+        value = int(text) if re.fullmatch(r"-?[0-9]{1,15}", text) else None
+        return value if value is not None and self.least <= value <= self.most else None
+
+
+@dataclass(frozen=True)
+class Number(Parameter):
+    """A number."""
+
+    @property
+    def expected(self) -> str:
+        return "a number"
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "number", "minimum": -1e300, "maximum": 1e300}
+
+    def read(self, atlas: Atlas | None, text: str) -> float | None:
+        value = float(text) if re.fullmatch(_NUMBER, text) else math.nan
+        return value if abs(value) <= 1e300 else None
+
+
+@dataclass(frozen=True)
+class Choice(Parameter):
+    """One of a few words."""
+
+    words: tuple[str, ...]
+
+    @property
+    def expected(self) -> str:
+        return f"one of {', '.join(self.words)}"
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "enum": list(self.words)}
+
+    def read(self, atlas: Atlas | None, text: str) -> str | None:
+        return text if text in self.words else None
+
+
+@dataclass(frozen=True)
+class Flag(Parameter):
+    """1 for yes, 0 for no."""
+
+    @property
+    def expected(self) -> str:
+        return "1 or 0"
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "integer", "enum": [0, 1]}
+
+    def read(self, atlas: Atlas | None, text: str) -> bool | None:
+        return {"0": False, "1": True}.get(text)
+
+
+@dataclass(frozen=True)
+class NeuronName(Parameter):
+    """A neuron's name, read as its id."""
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": "^[Ll][0-9]{1,9}[Nn][0-9]{1,9}$"}
+
+    def read(self, atlas: Atlas | None, text: str) -> int:
+        """The neuron's id.
+
+        Raises:
+            NeuronNameError: the text names no neuron of this model.
+        """
+        layer, index = parse_neuron(text, atlas.info.n_layers, atlas.info.d_mlp)
+        return layer * atlas.info.d_mlp + index
+
+
+@dataclass(frozen=True)
+class Place(Parameter):
+    """A cursor: a value of the column that a list is sorted by ('null': none), '~', and a neuron_id."""
+
+    @property
+    def expected(self) -> str:
+        return "a cursor, as `next` gives it"
+
+    def schema(self) -> dict[str, Any]:
+        number = r"-?([0-9]{1,17}(\.[0-9]{0,20})?|\.[0-9]{1,20})([eE][-+]?[0-9]{1,2})?"
+        return {"type": "string", "pattern": f"^(null|{number})~[0-9]{{1,9}}$"}
+
+    def read(self, atlas: Atlas | None, text: str) -> Cursor | None:
+        found = re.fullmatch(rf"(null|{_NUMBER})~([0-9]{{1,9}})", text)
+        if found is None:
+            return None
+        value = None if found[1] == "null" else float(found[1])
+        return None if value is not None and abs(value) > 1e300 else Cursor(value, int(found[4]))
+
+
+def write_cursor(cursor: Cursor | None) -> str | None:
+    """A cursor as the text that reads back as the same place."""
+    if cursor is None:
+        return None
+    whole = cursor.value is not None and cursor.value == int(cursor.value) and abs(cursor.value) < 2**53
+    return (
+        f"{'null' if cursor.value is None else int(cursor.value) if whole else repr(cursor.value)}~{cursor.neuron_id}"
+    )
+
+
+def write(value: Any) -> str:
+    """A parameter's value as text."""
+    return str(int(value)) if isinstance(value, bool) else str(value)
+
+
+MOST_ROWS = 1000
+"""Rows of a page, at most."""
+
+NeuronId = Annotated[int, NeuronName("Name of a neuron, L31N892: layer and index, both from 0.")]
+TokenId = Annotated[int, Whole("Id of a token.")]
+Layer = Annotated[int, Whole("Layer, from 0; both ends are included.")]
+Limit = Annotated[int, Whole("Rows of a page.", least=1, most=MOST_ROWS)]
+Few = Annotated[int, Whole("How many are listed at each end.", least=1, most=100)]
+Most = Annotated[int, Whole("How many are listed, at most.", least=1, most=100)]
+Direction = Annotated[str, Choice("'top': each other's best; 'bottom': each other's worst.", ("top", "bottom"))]
+End = Annotated[str, Choice("Only the most congruent ('top') or the least ('bottom').", ("top", "bottom"))]
+Order = Annotated[str, Choice("Ascending or descending.", ("asc", "desc"))]
+After = Annotated[Cursor, Place("Rows after this place: what `next` has.")]
+AfterRow = Annotated[int, Whole("Rows after this many: what `next` has.")]
+Query = Annotated[str, Text("What is searched for, leading space and all.", least=1, most=200)]
+Contained = Annotated[str, Text("Text that the token's contains, upper and lower case alike.", least=1, most=200)]
+Exactly = Annotated[str, Text("Exactly the token's text, with its leading space if it has one.", most=1000)]
+Every = Annotated[bool, Flag("1 keeps special tokens, and tokens that never really come next.")]
+Kind = Annotated[str, Choice("Only texts of this kind.", ("max", "min", "interval"))]

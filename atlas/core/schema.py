@@ -1,0 +1,17 @@
+"""The schema as text: `schema.sql` at the root of the repository, carried inside the wheel."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+SCHEMA_VERSION = 1
+"""What `schema.sql` is; `atlas.core.upgrade` says how it follows from older ones."""
+STORAGE_VERSION = "v1.0.0"
+"""Oldest DuckDB storage format that has what the schema needs: any DuckDB from 1.0.0 opens an atlas."""
+
+
+def schema_sql(d_model: int) -> str:
+    """The statements that create an empty atlas for a model of width `d_model`."""
+    packaged = files("atlas") / "schema.sql"
+    path = packaged if packaged.is_file() else files("atlas").parent / "schema.sql"
+    return path.read_text(encoding="utf-8").replace("{d_model}", str(d_model))

@@ -1,0 +1,284 @@
+"""The same token in several atlases, and what they share."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from atlas.core.db import Atlas
+from atlas.core.display import read_shown
+from atlas.core.names import database_name
+from atlas.core.statements import Statement
+from atlas.core.units import Token
+from atlas.topics.curve import Curve, token_candidates, token_curves
+from atlas.topics.example import Example, neuron_examples
+from atlas.topics.neuron import neuron_tokens
+from atlas.topics.pair import ExclusivePair
+from atlas.topics.pair_metric.ranked import PairMetric, token_metrics
+from atlas.topics.search import token_index, tokens_by_text
+from atlas.topics.token import CongruentNeuron, TokenRow, token_neurons, token_pairs, token_row
+
+
+@dataclass(frozen=True)
+class BridgeToken:
+    """What one atlas has of a text: its token's numbers, best neurons, exclusive pairs, and how well the best predicts
+    it; of a text that is no token here, the tokens that are spelt most like it."""
+
+    slug: str
+    """The atlas."""
+    build_id: str
+    """Its build."""
+    model_name: str
+    """Its model."""
+    tokens: tuple[Token, ...]
+    """Tokens of exactly the text: none, or one, or several whose bytes are not UTF-8 by themselves."""
+    row: TokenRow | None
+    """Numbers of the first of them, which is meant below; None: there is none."""
+    best_neurons: tuple[CongruentNeuron, ...]
+    """Neurons most congruent with it, best first."""
+    pairs: tuple[ExclusivePair, ...]
+    """Exclusive pairs it is in, at most one of each direction."""
+    curve: Curve | None
+    """How often it is predicted, and comes, by the activation of its best neuron; None: the pair was not counted."""
+    metrics: tuple[PairMetric, ...]
+    """How well its best neuron predicts it, a row a side of zero; none where the pair has no metrics."""
+    nearest: tuple[Token, ...]
+    """Where there is no such token: those of the same letters, spaces and case aside, the shortest first."""
+
+
+@dataclass(frozen=True)
+class SharedSpelling:
+    """A text that is a token in the lists of several neurons, each of its own model: by neuron its token and their
+    congruence, None where it is in no list of that neuron."""
+
+    text: str
+    tokens: tuple[Token | None, ...]
+    congruences: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class SharedRow:
+    """A row of one dataset of which several neurons, each of its own atlas, have an example: in their order, None where
+    a neuron has none. Tokens and positions are each model's own."""
+
+    source_row: int
+    examples: tuple[Example | None, ...]
+
+
+@dataclass(frozen=True)
+class AtlasPair:
+    """Two atlases, and what they share: whether the model's weights, the data set and the build are the same, and how
+    many texts are a token of both."""
+
+    first: str
+    second: str
+    same_model: bool
+    same_dataset: bool
+    same_build: bool
+    tokens: int
+
+
+NEAREST = 12
+"""Tokens of the same letters that are offered where a text is no token, at most."""
+
+_PART = "�"
+"""Stands in a token's text for bytes that are no character by themselves."""
+
+Placed = tuple[Atlas, int]
+"""A neuron of an atlas, by its id."""
+
+
+# The pages read one file after the other; people read all at once, wherever each is attached under its slug, as in the
+# site's console and in `atlas sql --with`.
+_TOKEN_PANELS = {
+    "numbers": """SELECT '{slug}' AS atlas, t."text" AS token, t.n_input, t.n_actual, t.n_predicted,
+       n.name AS best_neuron, t.best_congruence, t.neuron_gap, t.token_id
+FROM {database}.token AS t JOIN {database}.neuron AS n ON n.neuron_id = t.best_neuron_id
+WHERE t."text" = $text""",
+    "neurons": """SELECT '{slug}' AS atlas, l.rank, n.name AS neuron, l.congruence
+FROM {database}.token_neuron AS l
+JOIN {database}.neuron AS n USING (neuron_id)
+JOIN {database}.token AS t USING (token_id)
+WHERE t."text" = $text AND l.direction = 'top'""",
+    "curves": """SELECT '{slug}' AS atlas, c.neuron, c.lower, c.upper, c.n, c.n_predicted, c.n_actual,
+       c.predicted_fraction, c.actual_fraction
+FROM {database}.prediction_curve AS c
+JOIN {database}.token AS t ON t.token_id = c.token_id AND t.best_neuron_id = c.neuron_id
+WHERE t."text" = $text""",
+    "metrics": """SELECT '{slug}' AS atlas, n.name AS neuron, m.* EXCLUDE (neuron_id, token_id)
+FROM {database}.pair_metric AS m
+JOIN {database}.token AS t ON t.token_id = m.token_id AND t.best_neuron_id = m.neuron_id
+JOIN {database}.neuron AS n ON n.neuron_id = m.neuron_id
+WHERE t."text" = $text""",
+}
+
+_COMPARE_PANELS = {
+    "numbers": """SELECT '{slug}' AS atlas, n.name AS neuron, {columns}
+FROM {database}.neuron AS n
+WHERE n.neuron_id IN ({neurons})""",
+    "histograms": """SELECT '{slug}' AS atlas, n.name AS neuron, b.lower, b.upper, h.n
+FROM {database}.activation_histogram AS h
+JOIN {database}.histogram_bin AS b USING (bin)
+JOIN {database}.neuron AS n USING (neuron_id)
+WHERE h.neuron_id IN ({neurons})""",
+    "tokens": """SELECT '{slug}' AS atlas, n.name AS neuron, t."text" AS token, l.direction, l.rank, l.congruence
+FROM {database}.neuron_token AS l
+JOIN {database}.neuron AS n USING (neuron_id)
+JOIN {database}.token AS t USING (token_id)
+WHERE l.neuron_id IN ({neurons})""",
+    "curves": """SELECT '{slug}' AS atlas, c.neuron, c.lower, c.upper, c.n, c.n_predicted, c.n_actual
+FROM {database}.prediction_curve AS c
+JOIN {database}.token AS t USING (token_id)
+WHERE c.neuron_id IN ({neurons}) AND t."text" = $text""",
+}
+
+
+def bridge_token_panels(slugs: Iterable[str], text: str) -> dict[str, str]:
+    """SQL of what `bridge_token` finds in several atlases, by panel."""
+    panels = _unions(_TOKEN_PANELS, dict.fromkeys(slugs, ()), text)
+    panels["neurons"] += "\nORDER BY atlas, rank"
+    panels["curves"] += "\nORDER BY atlas, lower NULLS FIRST"
+    return panels
+
+
+def bridge_compare_panels(
+    neurons: Iterable[tuple[str, int]], columns: Iterable[str], text: str | None
+) -> dict[str, str]:
+    """SQL of neurons (slug, neuron_id) of several atlases, by panel: `columns` of `neuron`, their lists, and their
+    curves with the token of a text, if there is one."""
+    by_slug: dict[str, list[int]] = {}
+    for slug, neuron_id in neurons:
+        by_slug.setdefault(slug, []).append(neuron_id)
+    panels = {name: sql for name, sql in _COMPARE_PANELS.items() if name != "curves" or text is not None}
+    return _unions(panels, by_slug, text, ", ".join(f"n.{column}" for column in columns))
+
+
+def _unions(
+    panels: dict[str, str], neurons: Mapping[str, Sequence[int]], text: str | None, columns: str = ""
+) -> dict[str, str]:
+    """Each panel's rows of every atlas: by slug, the neurons that it is about."""
+    databases = {slug: f'"{database_name(slug)}"' for slug in neurons}
+    return {
+        name: "\nUNION ALL\n".join(
+            Statement(
+                sql.format(slug=slug, database=databases[slug], neurons=", ".join(map(str, ids)), columns=columns)
+            ).shown(text=text)
+            for slug, ids in neurons.items()
+        )
+        for name, sql in panels.items()
+    }
+
+
+def bridge_token(atlas: Atlas, text: str) -> BridgeToken:
+    """What an atlas has of a text, as it is or as someone who copied a shown token means it (`␣an`)."""
+    info = atlas.info
+    found = tokens_by_text(atlas, text) or tokens_by_text(atlas, read_shown(text))
+    if not found:
+        nearest = tuple(token_index(atlas).same_letters(text)[:NEAREST])
+        return BridgeToken(info.slug, info.build_id, info.model_name, (), None, (), (), None, (), nearest)
+    token_id = found[0].token_id
+    row = token_row(atlas, token_id)
+    best = row.best_neuron
+    counted = [candidate for candidate in token_candidates(atlas, token_id) if candidate.neuron == best]
+    return BridgeToken(
+        info.slug,
+        info.build_id,
+        info.model_name,
+        tuple(found),
+        row,
+        tuple(item for item in token_neurons(atlas, token_id) if item.direction == "top"),
+        tuple(token_pairs(atlas, token_id)),
+        next(iter(token_curves(atlas, counted)), None),
+        tuple(item for item in token_metrics(atlas, token_id) if item.neuron == best),
+        (),
+    )
+
+
+def atlas_pairs(served: Mapping[str, Atlas]) -> list[AtlasPair]:
+    """What every two atlases share, in their order."""
+    return [
+        AtlasPair(
+            first,
+            second,
+            one.info.model_fingerprint == other.info.model_fingerprint,
+            _dataset(one) == _dataset(other),
+            one.info.build_id == other.info.build_id,
+            len(_texts(one) & _texts(other)),
+        )
+        for (first, one), (second, other) in combinations(served.items(), 2)
+    ]
+
+
+def shared_spellings(neurons: Sequence[Placed], limit: int = 40) -> list[SharedSpelling]:
+    """Texts in the lists (most or least congruent) of at least two of the neurons: in most lists first, then by text.
+
+    Of several tokens of one text the most congruent counts. Congruences of different models have no common unit, so
+    they sort nothing.
+    """
+    found: dict[str, list[tuple[Token, float] | None]] = defaultdict(lambda: [None] * len(neurons))
+    for place, (atlas, neuron_id) in enumerate(neurons):
+        for item in neuron_tokens(atlas, neuron_id):
+            if not is_spelt(item.token):
+                continue
+            held = found[item.token.text][place]
+            if held is None or item.congruence > held[1]:
+                found[item.token.text][place] = (item.token, item.congruence)
+    shared = [
+        SharedSpelling(
+            text,
+            tuple(item and item[0] for item in items),
+            tuple(item and item[1] for item in items),
+        )
+        for text, items in found.items()
+        if sum(item is not None for item in items) > 1
+    ]
+    return sorted(shared, key=lambda item: (-sum(token is not None for token in item.tokens), item.text))[:limit]
+
+
+def shared_rows(neurons: Sequence[Placed], limit: int = 20) -> list[SharedRow]:
+    """Rows of a data set of which at least two of the neurons have an example: of most neurons first, then by row.
+
+    Of each neuron the example with the greatest |activation| is taken. Rows are the same only where the atlases' data
+    sets are, by their fingerprints.
+    """
+    found: dict[tuple[Hashable, int], list[Example | None]] = defaultdict(lambda: [None] * len(neurons))
+    for place, (atlas, neuron_id) in enumerate(neurons):
+        stored = neuron_examples(atlas, neuron_id)
+        rows = _source_rows(atlas, [example.text_id for example in stored])
+        for example in stored:
+            key = (_dataset(atlas), rows[example.text_id])
+            held = found[key][place]
+            if held is None or abs(example.activation) > abs(held.activation):
+                found[key][place] = example
+    shared = [SharedRow(row, tuple(held)) for (_, row), held in found.items() if sum(e is not None for e in held) > 1]
+    return sorted(shared, key=lambda item: (-sum(e is not None for e in item.examples), item.source_row))[:limit]
+
+
+def is_spelt(token: Token) -> bool:
+    """Whether a token's text says which token it is: not where it is part of a character, or none at all."""
+    return bool(token.text) and _PART not in token.text
+
+
+def same_dataset(atlases: Sequence[Atlas]) -> bool:
+    """Whether all of them read the same data set."""
+    return len({_dataset(atlas) for atlas in atlases}) == 1
+
+
+def _dataset(atlas: Atlas) -> Hashable:
+    return atlas.info.dataset_fingerprint, atlas.info.text_column
+
+
+def _texts(atlas: Atlas) -> frozenset[str]:
+    """Texts of the vocabulary."""
+    tokens = atlas.tokens
+    return atlas.remembered(
+        "token texts",
+        lambda: frozenset(text for token_id in range(len(tokens)) if (text := tokens[token_id].text) is not None),
+    )
+
+
+def _source_rows(atlas: Atlas, text_ids: Sequence[int]) -> dict[int, int]:
+    wanted = sorted(set(text_ids))
+    return dict(atlas.rows('SELECT text_id, source_row FROM "text" WHERE list_contains(?, text_id)', wanted))

@@ -1,0 +1,253 @@
+"""Texts that fire a neuron: examples by kind, alike ones grouped, and the illusion guard over them."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TypedDict
+
+from atlas.core.bins import interval_edges
+from atlas.core.db import Atlas
+from atlas.core.display import show_range
+from atlas.core.statements import Statement
+from atlas.core.texts import texts_by_id
+from atlas.core.units import Token, field_names
+
+
+class ExampleJson(TypedDict):
+    """A text's window around the position where it fires the neuron most (kind 'min': least); the window's tokens are
+    `token_ids` and their texts `tokens`, which is a fifth of the size of whole tokens."""
+
+    kind: str
+    interval: int | None
+    rank: int
+    text_id: int
+    position: int
+    activation: float
+    predicted: Token
+    actual: Token | None
+    window_start: int
+    text_length: int
+    activations: tuple[float, ...]
+    token_ids: list[int]
+    tokens: list[str | None]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A text's window around the position where it fires the neuron most (kind 'min': least)."""
+
+    kind: str
+    interval: int | None
+    rank: int
+    text_id: int
+    position: int
+    activation: float
+    predicted: Token
+    actual: Token | None
+    window_start: int
+    text_length: int
+    tokens: tuple[Token, ...]
+    activations: tuple[float, ...]
+
+    def as_json(self) -> ExampleJson:
+        """For JSON."""
+        data = {name: getattr(self, name) for name in field_names(Example) if name != "tokens"}
+        data["token_ids"] = [token.token_id for token in self.tokens]
+        data["tokens"] = [token.text for token in self.tokens]
+        return data
+
+
+@dataclass(frozen=True)
+class IntervalExamples:
+    """Ordinary texts: those whose maximum activation lies in one octave; None is an open end."""
+
+    interval: int
+    lower: float | None
+    upper: float | None
+    examples: tuple[Example, ...]
+
+    @property
+    def range(self) -> str:
+        """The octave's range in words."""
+        return show_range(self.lower, self.upper)
+
+
+@dataclass(frozen=True)
+class IntervalShare:
+    """Of the `n` ordinary texts of one octave, the number whose firing token is also one of the maximum texts'."""
+
+    interval: int
+    n: int
+    n_shared: int
+
+
+@dataclass(frozen=True)
+class IllusionGuard:
+    """Firing tokens of the maximum texts against those of ordinary texts, without spaces and case.
+
+    Distances are total variation distances, 0 (the same distribution) to 1 (nothing in common), of the firing tokens
+    and of the tokens predicted there.
+    """
+
+    n_maximum: int
+    n_ordinary: int
+    distinct_maximum: int
+    distinct_ordinary: int
+    distance: float
+    predicted_distance: float
+    shares: tuple[IntervalShare, ...]
+
+
+_EXAMPLES = """
+SELECT kind, "interval", rank, text_id, position, activation, predicted_token_id, window_start, window_activations,
+       window_scale
+FROM example WHERE neuron_id = ?
+"""
+
+TEXTS = Statement("""SELECT kind, "interval", rank, activation, right(before, 80) AS before, token,
+       left(after, 40) AS after, predicted
+FROM max_activating_example
+WHERE neuron_id = $neuron_id
+ORDER BY kind, "interval" DESC, rank""")
+"""What `examples` decodes with the texts and the vocabulary in memory."""
+
+# Equal but for spaces around and case is the same token here.
+GUARD = Statement("""WITH fired AS (
+    SELECT kind, unnest(['token it fires on', 'token predicted there']) AS what, unnest([token, predicted]) AS token
+    FROM max_activating_example
+    WHERE neuron_id = $neuron_id AND kind IN ('max', 'interval')
+),
+share AS (
+    SELECT what, coalesce(nullif(lower(trim(token)), ''), token, '') AS token,
+           count(*) FILTER (kind = 'max') AS n_maximum, count(*) FILTER (kind = 'interval') AS n_ordinary
+    FROM fired
+    GROUP BY ALL
+),
+total AS (SELECT what, sum(n_maximum) AS maximum, sum(n_ordinary) AS ordinary FROM share GROUP BY what)
+SELECT what, maximum AS n_maximum, count(*) FILTER (n_maximum > 0) AS distinct_maximum,
+       ordinary AS n_ordinary, count(*) FILTER (n_ordinary > 0) AS distinct_ordinary,
+       1 - sum(least(n_maximum / maximum, n_ordinary / ordinary)) AS distance
+FROM share JOIN total USING (what)
+GROUP BY ALL
+ORDER BY what""")
+"""The illusion guard, which is measured on the examples that were read."""
+
+
+def neuron_examples(atlas: Atlas, neuron_id: int) -> list[Example]:
+    """A neuron's texts: by kind ('interval', 'max', 'min'), within 'interval' by octave, then by rank."""
+    tokens = atlas.tokens
+    rows = atlas.rows(_EXAMPLES, neuron_id)
+    texts = texts_by_id(atlas, (row[3] for row in rows))
+    found = []
+    for kind, interval, rank, text_id, position, activation, predicted, start, values, scale in rows:
+        text = texts[text_id]
+        found.append(
+            Example(
+                kind=kind,
+                interval=interval,
+                rank=rank,
+                text_id=text_id,
+                position=position,
+                activation=activation,
+                predicted=tokens[predicted],
+                actual=tokens[text[position + 1]] if position + 1 < len(text) else None,
+                window_start=start,
+                text_length=len(text),
+                tokens=tokens.many(text[start : start + len(values)]),
+                activations=tuple([value * scale for value in values]),
+            )
+        )
+    return sorted(found, key=lambda example: (example.kind, example.interval or 0, example.rank))
+
+
+def interval_examples(found: Iterable[Example]) -> list[IntervalExamples]:
+    """The examples of kind 'interval', grouped by octave from the highest down."""
+    ordinary = sorted((example for example in found if example.kind == "interval"), key=lambda e: (-e.interval, e.rank))
+    groups = []
+    for interval, members in groupby(ordinary, key=lambda example: example.interval):
+        lower, upper = (None if math.isinf(edge) else edge for edge in interval_edges(interval))
+        groups.append(IntervalExamples(interval, lower, upper, tuple(members)))
+    return groups
+
+
+def whole_texts(atlas: Atlas, text_ids: Iterable[int]) -> dict[int, tuple[Token, ...]]:
+    """All tokens of some texts, BOS included, by text_id."""
+    texts = texts_by_id(atlas, text_ids)
+    return {text_id: atlas.tokens.many(token_ids) for text_id, token_ids in texts.items()}
+
+
+def family(token: Token | None) -> str:
+    """What a token is compared by: its text without spaces and case; its id where it has no text."""
+    if token is None:
+        return "#end"
+    text = (token.text or "").strip().casefold()
+    return text or f"#{token.token_id}"
+
+
+def _distance(one: Counter[str], other: Counter[str]) -> float:
+    """Total variation distance of two distributions given as counts: 0 the same, 1 nothing in common."""
+    return 1.0 - sum(min(n / one.total(), other[key] / other.total()) for key, n in one.items())
+
+
+def firing_token(example: Example) -> Token:
+    """The token on which the example's neuron fires."""
+    return example.tokens[example.position - example.window_start]
+
+
+def illusion_guard(maximum: Sequence[Example], ordinary: Iterable[Example]) -> IllusionGuard | None:
+    """How far the firing tokens of the maximum texts differ from those of ordinary ones; None where there are none.
+
+    Texts that are both a maximum and a sample count on both sides. Samples are stratified: a few for each octave of
+    the text's greatest activation, so that `shares` by octave says more than the distance over all of them.
+    """
+    ordinary = [example for example in ordinary if example.kind == "interval"]
+    if not maximum or not ordinary:
+        return None
+    tops = Counter(family(firing_token(example)) for example in maximum)
+    rest = Counter(family(firing_token(example)) for example in ordinary)
+    shares = []
+    for interval in sorted({example.interval for example in ordinary}, reverse=True):
+        members = [example for example in ordinary if example.interval == interval]
+        shared = sum(family(firing_token(example)) in tops for example in members)
+        shares.append(IntervalShare(interval, len(members), shared))
+    return IllusionGuard(
+        n_maximum=len(maximum),
+        n_ordinary=len(ordinary),
+        distinct_maximum=len(tops),
+        distinct_ordinary=len(rest),
+        distance=_distance(tops, rest),
+        predicted_distance=_distance(
+            Counter(family(example.predicted) for example in maximum),
+            Counter(family(example.predicted) for example in ordinary),
+        ),
+        shares=tuple(shares),
+    )
+
+
+BEFORE = 8
+"""Tokens before the firing one that must agree, with it, for two texts to be alike."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """An example, and those after it in the list that say the same around the firing token."""
+
+    shown: Example
+    alike: tuple[Example, ...]
+
+
+def _key(example: Example) -> tuple[int, ...]:
+    peak = example.position - example.window_start
+    return tuple(token.token_id for token in example.tokens[max(0, peak - BEFORE) : peak + 1])
+
+
+def group_alike(examples: Iterable[Example]) -> list[Group]:
+    """The examples in their order, each with those alike that came after it: for display only, nothing is dropped."""
+    groups: dict[tuple[int, ...], list[Example]] = {}
+    for example in examples:
+        groups.setdefault(_key(example), []).append(example)
+    return [Group(members[0], tuple(members[1:])) for members in groups.values()]

@@ -1,0 +1,84 @@
+"""Questions to start from, for the SQL console and whoever opens a file: each runs as it is on any atlas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from atlas.core.names import database_name
+
+
+@dataclass(frozen=True)
+class ExampleQuery:
+    """A question, its SQL, and values of its parameters."""
+
+    title: str
+    sql: str
+    parameters: tuple[tuple[str, str], ...] = ()
+
+
+EXAMPLE_QUERIES = (
+    ExampleQuery(
+        "The best exclusive pairs",
+        "SELECT neuron, token, score, congruence, token_gap, neuron_gap, n_predicted\nFROM pair\n"
+        "WHERE direction = 'top' AND NOT special AND n_actual > 0\nORDER BY rank\nLIMIT 50",
+    ),
+    ExampleQuery(
+        "Neurons that write a token, by congruence",
+        "SELECT n.name AS neuron, c.rank, c.congruence, n.activation_max\nFROM token_neuron AS c\n"
+        "JOIN neuron AS n USING (neuron_id)\nJOIN token AS t USING (token_id)\n"
+        "WHERE t.\"text\" = :token AND c.direction = 'top'\nORDER BY c.rank",
+        (("token", " the"),),
+    ),
+    ExampleQuery(
+        "Is it predicted where the neuron fires?",
+        "SELECT lower, upper, n, n_predicted, predicted_fraction, actual_fraction\nFROM prediction_curve\n"
+        "WHERE (neuron_id, token_id) = (\n    SELECT (neuron_id, token_id) FROM pair\n"
+        "    WHERE direction = 'top' AND NOT special\n    ORDER BY n_predicted DESC, rank LIMIT 1)\nORDER BY lower",
+    ),
+    ExampleQuery(
+        "Neurons of one token only",
+        'SELECT n.name AS neuron, t."text" AS token, n.token_gap, n.best_congruence, n.congruence_kurtosis\n'
+        "FROM neuron AS n\nJOIN token AS t ON t.token_id = n.best_token_id\nWHERE NOT t.special AND t.n_actual > 0\n"
+        "ORDER BY n.token_gap DESC NULLS LAST\nLIMIT 50",
+    ),
+    ExampleQuery(
+        "Layers in numbers",
+        "SELECT layer, avg(best_congruence) AS best_congruence, avg(token_gap) AS token_gap,\n"
+        "       avg(activation_std) AS activation_std, count(*) FILTER (dead) AS dead\nFROM neuron\nGROUP BY layer\n"
+        "ORDER BY layer",
+    ),
+    ExampleQuery(
+        "Texts that fire a neuron",
+        "SELECT rank, activation, right(before, 60) AS before, token, left(after, 30) AS after, predicted\n"
+        "FROM max_activating_example\nWHERE neuron = :neuron AND kind = 'max'\nORDER BY rank",
+        (("neuron", "L0N0"),),
+    ),
+    ExampleQuery(
+        "Congruence of a neuron with every token, from the weights",
+        'SELECT t."text" AS token, array_inner_product(r.readout, w.w_out) AS congruence\n'
+        "FROM token_weight AS r\nJOIN token AS t USING (token_id),\n"
+        "     (SELECT w_out FROM neuron_weight JOIN neuron USING (neuron_id) WHERE name = :neuron) AS w\n"
+        "ORDER BY congruence DESC\nLIMIT 50",
+        (("neuron", "L0N0"),),
+    ),
+    ExampleQuery(
+        "Tokens by how often they are predicted and come",
+        'SELECT "text" AS token, n_predicted, n_actual, n_input\nFROM token\nORDER BY n_predicted DESC\nLIMIT 100',
+    ),
+)
+"""The shelf."""
+
+
+def across(other: str) -> ExampleQuery:
+    """A question about this atlas and another one, of that slug, attached under it."""
+    database = f'"{database_name(other)}"'
+    return ExampleQuery(
+        f"The same tokens' best neurons here and in {other}",
+        'SELECT t."text" AS token, n.name AS neuron, t.neuron_gap, t.n_predicted,\n'
+        "       m.name AS neuron_there, u.neuron_gap AS gap_there, u.n_predicted AS predicted_there\n"
+        "FROM token AS t\nJOIN neuron AS n ON n.neuron_id = t.best_neuron_id\n"
+        f'JOIN {database}.token AS u USING ("text")\nJOIN {database}.neuron AS m ON m.neuron_id = u.best_neuron_id\n'
+        "WHERE NOT t.special AND t.n_actual > 0 AND u.n_actual > 0\n"
+        "  AND NOT contains(t.\"text\", '�')  -- part of a character: which one, its text does not say\n"
+        "ORDER BY t.neuron_gap DESC NULLS LAST\nLIMIT 50",
+    )

@@ -1,0 +1,242 @@
+"""Families of tokens that differ in case and leading space, and predictions of a whole family."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from atlas.core.db import Atlas
+from atlas.core.statements import Statement
+from atlas.core.units import NeuronRef, Token, neuron_ref
+from atlas.topics.curve import Curve, CurvePoint, curve_point, neuron_candidates
+from atlas.topics.hub import neuron_occurrences
+from atlas.topics.neuron import find_neuron
+
+
+@dataclass(frozen=True)
+class FamilyMember:
+    """A token of a family, and how often it occurs."""
+
+    token: Token
+    """The token."""
+    n_predicted: int
+    """Counted positions at which it is the model's top prediction."""
+    n_actual: int
+    """Counted positions after which it really comes next."""
+
+
+@dataclass(frozen=True)
+class FamilyTail:
+    """Predictions at the strongest positions of a neuron: whole bins from the end until they hold 100."""
+
+    n: int
+    """Positions in these bins."""
+    edge: float
+    """Where they begin: activation at least this, or below it where `direction` of the family is 'bottom'."""
+    n_token: int
+    """Of these, positions at which the token itself is predicted."""
+    n_family: int
+    """Of these, positions at which any member is predicted."""
+
+
+@dataclass(frozen=True)
+class FamilyCurve:
+    """Predictions of a neuron's best (or worst) token, alone and with its family, against activation."""
+
+    neuron: NeuronRef
+    """The neuron."""
+    token: Token
+    """Its best token, or its worst."""
+    direction: str
+    """'top': its best token; 'bottom' (gated models): its worst."""
+    members: tuple[FamilyMember, ...]
+    """The token's family by id, itself included: equal after stripping space at both ends and letter case."""
+    alone: Curve
+    """The token's own curve."""
+    points: tuple[CurvePoint, ...]
+    """The family's: a position counts once if any member is predicted (really next)."""
+    tail: FamilyTail
+    """Both at the neuron's strongest positions on the side on which it writes the token."""
+
+
+@dataclass(frozen=True)
+class KinToken:
+    """A token that shares best neurons with another."""
+
+    token: Token
+    """The token."""
+    likeness: float
+    """Weighted Jaccard index of the two lists of 5 best neurons, 0 to 1: a neuron weighs ln(d_vocab / tokens in whose
+    lists it is), so that hubs count little."""
+    shared: tuple[NeuronRef, ...]
+    """The neurons in both lists, in the order of the other token's."""
+    same_family: bool
+    """Whether they differ in spelling alone."""
+
+
+_NOT_A_CHARACTER = "�"
+
+
+def family_ids(texts: Sequence[str | None], special: Sequence[bool]) -> np.ndarray:
+    """The family of each token, called by the lowest id among its members: [token], int64.
+
+    Members are equal after stripping space at both ends (a word's start is a space there) and letter case. A token is
+    a family of its own if it is special, is not in the tokenizer (text None), is nothing but space, or is not whole
+    characters, since then its text does not say which bytes it is.
+    """
+    family = np.arange(len(texts), dtype=np.int64)
+    first: dict[str, int] = {}
+    for token_id, (text, apart) in enumerate(zip(texts, special, strict=True)):
+        if text is None or apart or _NOT_A_CHARACTER in text:
+            continue
+        spelling = text.strip().casefold()
+        if spelling:
+            family[token_id] = first.setdefault(spelling, token_id)
+    return family
+
+
+TAIL = 100
+"""Positions that the tail of an activation holds at least, in whole bins."""
+
+BEST = 5
+"""Best neurons of a token that its kin share."""
+
+SHARED = 2
+"""Of those, shared at least by kin."""
+
+FAMILY = Statement("""SELECT t."text" AS token, t.n_predicted, t.n_actual, t.token_id
+FROM token_family AS f JOIN token_family AS m USING (family_id) JOIN token AS t ON t.token_id = m.token_id
+WHERE f.token_id = $token_id
+ORDER BY t.token_id""")
+
+FAMILY_CURVES = Statement("""SELECT /*+b.lower, b.upper, */h.bin, h.n, coalesce(p.n_predicted, 0) AS n_predicted,
+       coalesce(p.n_actual, 0) AS n_actual, coalesce(f.n_predicted, 0) AS family_predicted,
+       coalesce(f.n_actual, 0) AS family_actual
+FROM activation_histogram AS h/*+ JOIN histogram_bin AS b USING (bin)*/
+LEFT JOIN (
+    SELECT bin, n_predicted, n_actual FROM prediction_histogram WHERE neuron_id = $neuron_id AND token_id = $token_id
+) AS p USING (bin)
+LEFT JOIN (
+    SELECT bin, n_predicted, n_actual FROM family_histogram WHERE neuron_id = $neuron_id AND family_id = $family_id
+) AS f USING (bin)
+WHERE h.neuron_id = $neuron_id
+ORDER BY h.bin""")
+
+# A neuron weighs less the more tokens have it among their best.
+KIN = Statement("""WITH best AS (
+    SELECT token_id, neuron_id, ln((SELECT d_vocab FROM atlas) / count(*) OVER (PARTITION BY neuron_id)) AS weight
+    FROM token_neuron WHERE direction = 'top' AND rank <= $best
+),
+own AS (SELECT neuron_id FROM best WHERE token_id = $token_id),
+total AS (SELECT token_id, sum(weight) AS weight FROM best GROUP BY token_id),
+shared AS (
+    SELECT b.token_id, count(*) AS n, sum(b.weight) AS weight, list(n.name ORDER BY b.neuron_id) AS neurons
+    FROM best AS b SEMI JOIN own USING (neuron_id) JOIN neuron AS n USING (neuron_id)
+    WHERE b.token_id <> $token_id GROUP BY b.token_id
+)
+SELECT t."text" AS token,
+       s.weight / (o.weight + (SELECT weight FROM total WHERE token_id = $token_id) - s.weight) AS likeness,
+       s.n AS n_shared, s.neurons AS shared, s.token_id
+FROM shared AS s JOIN total AS o USING (token_id) JOIN token AS t USING (token_id)
+WHERE s.n >= $shared AND s.weight > 0
+ORDER BY likeness DESC, s.token_id
+LIMIT $limit""")
+"""What `kin` answers from memory; `$best` is BEST, `$shared` SHARED."""
+
+
+def family(atlas: Atlas, token_id: int) -> list[FamilyMember]:
+    """The spelled family of a token by id, itself included; none: it has no such relatives.
+
+    Raises:
+        TokenError: the id is out of range.
+    """
+    atlas.tokens[token_id]  # raises
+    return [FamilyMember(atlas.tokens[t], *counts) for _, *counts, t in FAMILY.rows(atlas, token_id=token_id)]
+
+
+def has_family(atlas: Atlas, token_id: int) -> bool:
+    """Whether a token has relatives that differ in spelling alone."""
+
+    def read() -> frozenset[int]:
+        return frozenset(np.asarray(atlas.arrays("SELECT token_id FROM token_family")["token_id"]).tolist())
+
+    return token_id in atlas.remembered("tokens of families", read)
+
+
+def family_curves(atlas: Atlas, neuron_id: int) -> list[FamilyCurve]:
+    """Predictions of a neuron's best token (gated: then its worst) alone and with its family.
+
+    Empty where neither has relatives.
+
+    Raises:
+        NeuronNameError: the id is out of range.
+    """
+    record = find_neuron(atlas, neuron_id)
+    ends = {"top": record.best_token, "bottom": record.worst_token} if atlas.info.gated else {"top": record.best_token}
+    ends = {direction: token for direction, token in ends.items() if has_family(atlas, token.token_id)}
+    if not ends:
+        return []
+    candidates = {item.token: item for item in neuron_candidates(atlas, neuron_id)}
+    curves = []
+    for direction, token in ends.items():
+        members = tuple(family(atlas, token.token_id))
+        ids = {"neuron_id": neuron_id, "token_id": token.token_id, "family_id": members[0].token.token_id}
+        rows = FAMILY_CURVES.rows(atlas, **ids)
+        own = tuple(curve_point(*row[:4]) for row in rows)
+        points = tuple(curve_point(*row[:2], *row[4:]) for row in rows)
+        alone = Curve(candidates[token], own)
+        tail = _tail(own, points, direction)
+        curves.append(FamilyCurve(neuron_ref(atlas, neuron_id), token, direction, members, alone, points, tail))
+    return curves
+
+
+def _tail(alone: tuple[CurvePoint, ...], points: tuple[CurvePoint, ...], direction: str) -> FamilyTail:
+    n = n_token = n_family = 0
+    both = list(zip(alone, points, strict=True))
+    for own, one in both if direction == "bottom" else reversed(both):
+        n, n_token, n_family = n + one.n, n_token + own.n_predicted, n_family + one.n_predicted
+        edge = one.upper if direction == "bottom" else one.lower
+        if n >= TAIL:
+            break
+    return FamilyTail(n, edge, n_token, n_family)
+
+
+def kin(atlas: Atlas, token_id: int, limit: int = 20) -> list[KinToken]:
+    """Tokens that share at least SHARED of their BEST best neurons with a token: most alike first, ties by id.
+
+    Raises:
+        TokenError: the id is out of range.
+    """
+    atlas.tokens[token_id]  # raises
+    lists, weights, totals = atlas.remembered_large("best neurons of tokens", lambda: _best(atlas))
+    own = lists[token_id]
+    shared = np.any([lists == one for one in own], axis=0)
+    common = (weights[lists] * shared).sum(axis=1)
+    both = totals[token_id] + totals - common
+    likeness = np.divide(common, both, out=np.zeros_like(common), where=both > 0)
+    enough = (shared.sum(axis=1) >= SHARED) & (likeness > 0)
+    enough[token_id] = False
+    others = np.flatnonzero(enough)
+    relatives = {member.token.token_id for member in family(atlas, token_id)}
+    return [
+        KinToken(
+            atlas.tokens[other],
+            float(likeness[other]),
+            tuple(neuron_ref(atlas, n) for n in own.tolist() if n in lists[other]),
+            other in relatives,
+        )
+        for other in others[np.lexsort((others, -likeness[others]))][:limit].tolist()
+    ]
+
+
+def _best(atlas: Atlas) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The best neurons of every token, [token, rank]; the weight of every neuron; the sum of weights of each list."""
+    d_vocab, k = atlas.info.d_vocab, min(BEST, atlas.info.top_neurons)
+    found = atlas.arrays(
+        "SELECT neuron_id FROM token_neuron WHERE direction = 'top' AND rank <= ? ORDER BY token_id, rank", k
+    )
+    lists = np.asarray(found["neuron_id"]).reshape(d_vocab, -1)
+    weights = np.log(d_vocab / np.maximum(neuron_occurrences(atlas, k), 1))
+    return lists, weights, weights[lists].sum(axis=1)

@@ -1,0 +1,322 @@
+"""Hubs: neurons and tokens that are best for many, how uneven that is, and what centring the readout does to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from atlas.core.db import Atlas
+from atlas.core.statements import Statement
+from atlas.core.units import NeuronRef, Token, neuron_ref
+from atlas.topics.spread import check_weights
+
+
+@dataclass(frozen=True)
+class HubNeuron:
+    """A neuron by how many tokens it is the best neuron of; `share` of all tokens; `n_lists` the tokens among whose k
+    best neurons it is."""
+
+    neuron: NeuronRef
+    hub_count: int
+    share: float
+    n_lists: int
+
+
+@dataclass(frozen=True)
+class HubToken:
+    """A token by how many neurons it is the best token of; `share` of all neurons; `n_lists` the neurons among whose k
+    best tokens it is."""
+
+    token: Token
+    hub_count: int
+    share: float
+    n_lists: int
+
+
+@dataclass(frozen=True)
+class Occurrence:
+    """How k-occurrence is distributed: in how many of `n_lists` lists of the k best each of `n_units` units is.
+
+    `counts` are (occurrence, units with it), ascending, 0 included; skewness is the third standardised moment, which
+    is 0 where no unit is favoured (None: all are in equally many).
+    """
+
+    k: int
+    n_units: int
+    n_lists: int
+    n_never: int
+    greatest: int
+    mean: float
+    skewness: float | None
+    counts: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class CentringRow:
+    """A neuron, and the tokens whose best neuron it is, with the readout centred over the vocabulary and without."""
+
+    neuron: NeuronRef
+    mean_congruence: float
+    n_centred: int
+    n_uncentred: int
+
+
+@dataclass(frozen=True)
+class Centring:
+    """What centring the readout over the vocabulary does to hubs.
+
+    `applied`: whether the atlas's own congruence is centred; the other case is computed. `centred` and `uncentred` are
+    the greatest hubs of each, `n_hubs` of each how many neurons are best for any token, and `n_uncertified` the tokens
+    whose best neuron in the computed case could be one that was not looked at.
+    """
+
+    applied: bool
+    n_tokens: int
+    n_looked_at: int
+    n_uncertified: int
+    n_hubs_centred: int
+    n_hubs_uncentred: int
+    skewness_centred: float | None
+    skewness_uncentred: float | None
+    centred: tuple[CentringRow, ...]
+    uncentred: tuple[CentringRow, ...]
+
+
+_LISTS = """
+SELECT {unit} AS unit, count(*)::INTEGER AS n FROM {table} WHERE direction = 'top' AND rank <= ? GROUP BY ALL
+"""
+
+_HUBS = """SELECT /*+u.{name} AS {unit}, */u.hub_count AS best_of,
+       /*+u.hub_count / {n_others} AS share_of_{other}s, coalesce(l.n, 0) AS in_lists, */u.{unit}_id
+FROM {unit} AS u/*+ LEFT JOIN (
+    SELECT {unit}_id, count(*) AS n FROM {other}_{unit} WHERE direction = 'top' AND rank <= $k GROUP BY {unit}_id
+) AS l USING ({unit}_id)*/
+WHERE u.hub_count > 0
+ORDER BY u.hub_count DESC, u.{unit}_id
+LIMIT $limit"""
+
+HUB_NEURONS = Statement(_HUBS.format(unit="neuron", name="name", other="token", n_others="(SELECT d_vocab FROM atlas)"))
+HUB_TOKENS = Statement(
+    _HUBS.format(unit="token", name='"text"', other="neuron", n_others="(SELECT count(*) FROM neuron)")
+)
+
+_OCCURRENCES = """WITH listed AS (
+    SELECT neuron_id, count(*) AS n FROM token_neuron WHERE direction = 'top' AND rank <= $k GROUP BY neuron_id
+),
+named AS (
+    SELECT token_id, count(*) AS n FROM neuron_token WHERE direction = 'top' AND rank <= $k GROUP BY token_id
+),
+occurrence AS (
+    SELECT 'neurons' AS units, coalesce(n, 0) AS in_lists FROM neuron LEFT JOIN listed USING (neuron_id)
+    UNION ALL
+    SELECT 'tokens', coalesce(n, 0) FROM token LEFT JOIN named USING (token_id)
+)"""
+
+OCCURRENCE = Statement(
+    _OCCURRENCES
+    + """,
+centred AS (SELECT *, in_lists - avg(in_lists) OVER (PARTITION BY units) AS deviation FROM occurrence)
+SELECT units, count(*) AS n, avg(in_lists) AS mean, max(in_lists) AS greatest,
+       count(*) FILTER (in_lists = 0) AS in_none,
+       avg(deviation ** 3) / nullif(avg(deviation ** 2), 0) ** 1.5 AS skewness
+FROM centred
+GROUP BY units
+ORDER BY units"""
+)
+"""How unevenly neurons and tokens are among the `$k` best, which is counted once and remembered."""
+
+DISTRIBUTION = Statement(
+    _OCCURRENCES
+    + """
+SELECT units, in_lists, count(*) AS n,
+       sum(count(*)) OVER (PARTITION BY units ORDER BY in_lists DESC) AS n_at_least
+FROM occurrence
+GROUP BY units, in_lists
+ORDER BY units, in_lists"""
+)
+"""How many are in how many of those lists."""
+
+
+def skewness(values: np.ndarray) -> float | None:
+    """Third standardised moment. None: the values are all the same."""
+    deviations = values - values.mean()
+    std = np.sqrt(np.mean(deviations**2))
+    return float(np.mean(deviations**3) / std**3) if std > 0 else None
+
+
+def neuron_occurrences(atlas: Atlas, k: int) -> np.ndarray:
+    """For each neuron, the tokens among whose k best neurons it is, [neuron]; k is capped at atlas.top_neurons."""
+    k = min(k, atlas.info.top_neurons)
+    return _occurrences(atlas, "token_neuron", "neuron_id", k, atlas.info.n_neurons)
+
+
+def token_occurrences(atlas: Atlas, k: int) -> np.ndarray:
+    """For each token, the neurons among whose k best tokens it is, [d_vocab]; k is capped at atlas.top_tokens."""
+    k = min(k, atlas.info.top_tokens)
+    return _occurrences(atlas, "neuron_token", "token_id", k, atlas.info.d_vocab)
+
+
+def _occurrences(atlas: Atlas, table: str, unit: str, k: int, n_units: int) -> np.ndarray:
+    def count() -> np.ndarray:
+        listed = atlas.arrays(_LISTS.format(table=table, unit=unit), k)
+        counts = np.zeros(n_units, np.int64)
+        counts[listed["unit"]] = listed["n"]
+        return counts
+
+    return atlas.remembered(f"{table} of {k}", count)
+
+
+def neuron_occurrence(atlas: Atlas, k: int) -> Occurrence:
+    """How unevenly neurons are among the k best of tokens."""
+    return occurrence_of(neuron_occurrences(atlas, k), min(k, atlas.info.top_neurons), atlas.info.d_vocab)
+
+
+def token_occurrence(atlas: Atlas, k: int) -> Occurrence:
+    """How unevenly tokens are among the k best of neurons."""
+    return occurrence_of(token_occurrences(atlas, k), min(k, atlas.info.top_tokens), atlas.info.n_neurons)
+
+
+def occurrence_of(counts: np.ndarray, k: int, n_lists: int) -> Occurrence:
+    """How k-occurrence is distributed: `counts` has each unit's, [unit], over `n_lists` lists of the k best."""
+    values, units = np.unique(counts, return_counts=True)
+    return Occurrence(
+        k=k,
+        n_units=len(counts),
+        n_lists=n_lists,
+        n_never=int((counts == 0).sum()),
+        greatest=int(counts.max()),
+        mean=float(counts.mean()),
+        skewness=skewness(counts),
+        counts=tuple(zip(values.tolist(), units.tolist(), strict=True)),
+    )
+
+
+def hub_neurons(atlas: Atlas, k: int, limit: int = 50) -> list[HubNeuron]:
+    """Neurons by how many tokens they are the best neuron of, most first, ties by id."""
+    lists = neuron_occurrences(atlas, k)
+    rows = HUB_NEURONS.rows(atlas, limit=limit)
+    return [HubNeuron(neuron_ref(atlas, n), count, count / atlas.info.d_vocab, int(lists[n])) for count, n in rows]
+
+
+def hub_tokens(atlas: Atlas, k: int, limit: int = 50) -> list[HubToken]:
+    """Tokens by how many neurons they are the best token of, most first, ties by id."""
+    lists = token_occurrences(atlas, k)
+    rows = HUB_TOKENS.rows(atlas, limit=limit)
+    return [HubToken(atlas.tokens[t], count, count / atlas.info.n_neurons, int(lists[t])) for count, t in rows]
+
+
+LOOKED_AT = 16
+
+# `sign` is 1 where the atlas's congruence is centred (the mean is put back) and -1 where it is not (it is taken off).
+_GAIN = "?::FLOAT * mean_congruence AS gain FROM neuron"
+
+_LISTED = f"""
+SELECT token_id, max(value) AS value, arg_max(neuron_id, (value, -neuron_id)) AS neuron_id, min(congruence) AS last
+FROM (
+    SELECT l.token_id, l.neuron_id, l.congruence, l.congruence + s.gain AS value
+    FROM token_neuron AS l JOIN (SELECT neuron_id, {_GAIN}) AS s USING (neuron_id) WHERE l.direction = 'top'
+)
+GROUP BY 1 ORDER BY 1
+"""
+
+# Each token's best neuron with the mean put back (or taken off).
+_CENTRING = """WITH shifted AS MATERIALIZED (
+    SELECT neuron_id, mean_congruence * CASE a.readout WHEN 'unembed' THEN 1 ELSE -1 END::FLOAT AS gain
+    FROM neuron, atlas AS a
+),
+gaining AS MATERIALIZED (
+    SELECT neuron_id, gain, w_out
+    FROM (FROM shifted ORDER BY gain DESC, neuron_id LIMIT $looked_at) JOIN neuron_weight USING (neuron_id)
+),
+offer AS (
+    SELECT w.token_id, g.neuron_id, array_inner_product(w.readout, g.w_out) + g.gain AS value
+    FROM token_weight AS w CROSS JOIN gaining AS g
+    UNION ALL
+    SELECT l.token_id, l.neuron_id, l.congruence + s.gain
+    FROM token_neuron AS l JOIN shifted AS s USING (neuron_id)
+    WHERE l.direction = 'top'
+),
+best AS (SELECT token_id, arg_max(neuron_id, (value, -neuron_id)) AS neuron_id FROM offer GROUP BY token_id),
+counted AS (SELECT neuron_id, count(*) AS n FROM best GROUP BY neuron_id),
+hub AS (
+    SELECT n.neuron_id, n.name AS neuron, n.mean_congruence,
+           CASE a.readout WHEN 'unembed' THEN n.hub_count ELSE coalesce(c.n, 0) END AS best_of_centred,
+           CASE a.readout WHEN 'unembed' THEN coalesce(c.n, 0) ELSE n.hub_count END AS best_of_uncentred
+    FROM neuron AS n LEFT JOIN counted AS c USING (neuron_id), atlas AS a
+)
+SELECT neuron, best_of_centred, best_of_uncentred, mean_congruence
+FROM hub
+WHERE {by} > 0
+ORDER BY {by} DESC, neuron_id
+LIMIT $limit"""
+
+CENTRING = {by: Statement(_CENTRING.format(by=f"best_of_{by}")) for by in ("centred", "uncentred")}
+"""The greatest hubs with the readout centred and without, as `centring` computes them; `$looked_at` is LOOKED_AT."""
+
+
+def other_best(atlas: Atlas) -> tuple[np.ndarray, np.ndarray]:
+    """For every token, [d_vocab]: the best neuron with centring undone (or done, where it is not), and whether that is
+    certain. Reads all readout columns: a second for 50,000 tokens of width 576.
+
+    Raises:
+        WeightsError: the atlas holds no weights.
+    """
+    check_weights(atlas)
+    sign = 1 if atlas.info.readout == "unembed" else -1
+    gains = atlas.rows(f"SELECT neuron_id, {_GAIN} ORDER BY gain DESC, neuron_id LIMIT ?", sign, LOOKED_AT + 1)
+    gaining = sorted(gains[:LOOKED_AT])  # by id: of equal values the first counts
+    ids = [neuron_id for neuron_id, _ in gaining]
+    # Found by id, not joined: a join holds vectors of all the neurons' weights.
+    weights = dict(atlas.rows("SELECT neuron_id, w_out FROM neuron_weight WHERE list_contains(?, neuron_id)", ids))
+    products = ", ".join(f"array_inner_product(readout, ?::FLOAT[{atlas.info.d_model}]) AS v{place}"
+                         for place in range(len(ids)))  # fmt: skip
+    columns = atlas.arrays(f"SELECT {products} FROM token_weight ORDER BY token_id", *(weights[i] for i in ids))
+    offers = np.stack([column + np.float32(gain) for column, (_, gain) in zip(columns.values(), gaining, strict=True)])
+    place = offers.argmax(axis=0)
+    best, value = np.array(ids)[place], offers.max(axis=0)
+    listed = atlas.arrays(_LISTED, sign)
+    better = (listed["value"] > value) | ((listed["value"] == value) & (listed["neuron_id"] < best))
+    best, value = np.where(better, listed["neuron_id"], best), np.maximum(value, listed["value"])
+    if len(gains) <= LOOKED_AT or atlas.info.top_neurons >= atlas.info.n_neurons:
+        return best, np.ones(len(best), bool)
+    return best, value > listed["last"] + np.float32(gains[LOOKED_AT][1])
+
+
+def measure_centring(atlas: Atlas, limit: int = 20) -> Centring:
+    """The greatest hubs with the readout centred and without. Made once; see `other_best` for what it costs.
+
+    Raises:
+        WeightsError: the atlas holds no weights.
+    """
+    return atlas.remembered_large(f"centring {limit}", lambda: _centring(atlas, limit))
+
+
+def _centring(atlas: Atlas, limit: int) -> Centring:
+    best, certain = other_best(atlas)
+    computed = np.bincount(best, minlength=atlas.info.n_neurons)
+    columns = atlas.arrays("SELECT hub_count, mean_congruence FROM neuron ORDER BY neuron_id")
+    stored = columns["hub_count"].astype(np.int64)
+    applied = atlas.info.readout == "unembed"
+    centred, uncentred = (stored, computed) if applied else (computed, stored)
+
+    def greatest(counts: np.ndarray) -> tuple[CentringRow, ...]:
+        order = np.argsort(-counts, kind="stable")[:limit].tolist()
+        return tuple(
+            CentringRow(neuron_ref(atlas, n), float(columns["mean_congruence"][n]), int(centred[n]), int(uncentred[n]))
+            for n in order
+            if counts[n]
+        )
+
+    return Centring(
+        applied=applied,
+        n_tokens=atlas.info.d_vocab,
+        n_looked_at=min(LOOKED_AT, atlas.info.n_neurons),
+        n_uncertified=int((~certain).sum()),
+        n_hubs_centred=int((centred > 0).sum()),
+        n_hubs_uncentred=int((uncentred > 0).sum()),
+        skewness_centred=skewness(centred),
+        skewness_uncentred=skewness(uncentred),
+        centred=greatest(centred),
+        uncentred=greatest(uncentred),
+    )

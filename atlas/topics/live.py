@@ -1,0 +1,145 @@
+"""What passes between the site and a process that holds a model: requests and answers, each a line of JSON.
+
+A request is `{"id": 7, "job": "activations", ...}` with the fields of the request's record. The model's process answers
+`{"id": 7, "answer": {...}}` with the fields of the answer's, `{"id": 7, "progress": [done, planned]}` before that where
+a job takes long, or `{"id": 7, "error": {"code", "message"}}`. `{"cancel": 7}` ends a job early. The first line that
+the process writes is `{"ready": true}`, or `{"failed": message}` where it cannot serve.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from atlas.core.db import Atlas
+
+REFUSED, FAILED, CANCELLED = "live_refused", "live_failed", "live_cancelled"
+"""Codes of errors: the request cannot be answered and says what to change; the program failed; it was ended."""
+
+
+@dataclass(frozen=True)
+class ModelWanted:
+    """Which model answers: what the atlas recorded of its own, and what to load."""
+
+    name: str
+    """`model_name` of the atlas."""
+    revision: str | None
+    """`model_revision` of the atlas."""
+    fingerprint: str
+    """`model_fingerprint` of the atlas: the weights that are loaded must have it."""
+    load: str | None
+    """A name or path to load in place of `name`; None: what the atlas names."""
+
+
+@dataclass(frozen=True)
+class ActivationsWanted:
+    """One neuron's activation at every token of a text."""
+
+    text: str
+    layer: int
+    index: int
+
+
+@dataclass(frozen=True)
+class Activations:
+    """The answer: tokens as ingest would have them, BOS first where the model has one."""
+
+    token_ids: tuple[int, ...]
+    has_bos: bool
+    """Whether position 0 is BOS."""
+    values: tuple[float, ...]
+    """The activation at each token."""
+
+    @classmethod
+    def read(cls, said: dict[str, Any]) -> Activations:
+        """From JSON."""
+        return cls(tuple(said["token_ids"]), said["has_bos"], tuple(said["values"]))
+
+
+@dataclass(frozen=True)
+class EffectsWanted:
+    """What each neuron adds directly to a next token's logit after a text."""
+
+    text: str
+    token: str | None
+    """Text of the token; None: the one that is predicted."""
+    against: str | None
+    """Text of the token whose logit is taken off; None: the mean over the vocabulary is."""
+    most: int
+    """Neurons listed at each end."""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A token after the text."""
+
+    token_id: int
+    rank: int
+    """From 1, by logit; equal logits: the lower token first."""
+    logit: float
+    probability: float
+    """0 to 1."""
+
+
+@dataclass(frozen=True)
+class NeuronEffect:
+    """A neuron at the last position."""
+
+    neuron_id: int
+    activation: float
+    effect: float
+    """Its activation times the dot product of its output weights with the readout of the token (less that of the other
+    token, or the mean over the vocabulary), norms behind it held at the scale they have there: logits."""
+
+
+@dataclass(frozen=True)
+class Effects:
+    """The answer."""
+
+    token_ids: tuple[int, ...]
+    has_bos: bool
+    predictions: tuple[Predicted, ...]
+    """The ten best tokens, and those that were asked for."""
+    token_id: int
+    against_id: int | None
+    value: float
+    """What is explained: the token's logit less the other token's, or less the mean over the vocabulary; before any
+    soft cap."""
+    total: float
+    """The sum of all neurons' effects; embeddings, attention and biases add the rest of `value`."""
+    raising: tuple[NeuronEffect, ...]
+    """Greatest effect first."""
+    lowering: tuple[NeuronEffect, ...]
+    """Least effect first."""
+
+    @classmethod
+    def read(cls, said: dict[str, Any]) -> Effects:
+        """From JSON."""
+        lists = {name: tuple(NeuronEffect(**item) for item in said[name]) for name in ("raising", "lowering")}
+        predictions = tuple(Predicted(**item) for item in said["predictions"])
+        return cls(**{**said, "token_ids": tuple(said["token_ids"]), "predictions": predictions, **lists})
+
+
+@dataclass(frozen=True)
+class StudyWanted:
+    """A study of one pair of prompts, as `atlas study` runs it."""
+
+    clean: str
+    corrupt: str
+    answer: str
+    other: str
+    means: str
+    """Mean activation of every neuron over the atlas's data: float32, little-endian, in base64."""
+    command: str
+    """The command line that would record it."""
+    folder: str
+    """Where its tables are written as Arrow files, `study.arrow` and so on: the columns of the atlas's tables."""
+
+
+def activation_means(atlas: Atlas) -> np.ndarray:
+    """Mean activation of every neuron over the atlas's data, float32, by id."""
+    return np.asarray(
+        atlas.arrays("SELECT activation_mean FROM neuron ORDER BY neuron_id")["activation_mean"], np.float32
+    )

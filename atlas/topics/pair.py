@@ -1,0 +1,311 @@
+"""Exclusive pairs: a neuron and a token, each the other's best, ranked, filtered and paged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from atlas.core.db import Atlas
+from atlas.core.errors import QueryError
+from atlas.core.statements import Composed, Statement
+from atlas.core.units import Listing, NeuronRef, Token, neuron_ref
+
+
+@dataclass(frozen=True)
+class ExclusivePair:
+    """A neuron and a token that are each other's best ('top') or worst ('bottom'); rank by score from 1."""
+
+    direction: str
+    rank: int
+    neuron: NeuronRef
+    token: Token
+    congruence: float
+    token_gap: float
+    neuron_gap: float
+    score: float
+    n_actual: int
+    n_predicted: int
+
+
+@dataclass(frozen=True)
+class TokenExclusivity:
+    """How far a token's best neuron leads the second (None: the model has one neuron)."""
+
+    token: Token
+    neuron: NeuronRef
+    second_neuron: NeuronRef | None
+    congruence: float
+    neuron_gap: float | None
+    n_actual: int
+    n_predicted: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankingFilter:
+    """What is left in a ranking of pairs or tokens; None does not filter.
+
+    `every` keeps special tokens and tokens that never really come next; `token` is a text that the token's contains,
+    case aside; `layer_min` and `layer_max` are of the neuron; `min_score` is of what ranks: a pair's score, a token's
+    neuron gap.
+    """
+
+    every: bool = False
+    layer_min: int | None = None
+    layer_max: int | None = None
+    token: str | None = None
+    min_predicted: int | None = None
+    min_score: float | None = None
+
+
+@dataclass(frozen=True)
+class PairStanding:
+    """How a neuron's output weights stand to a token: their congruence (None: neither listed nor can it be computed),
+    the token's place among the neuron's tokens and the neuron's among the token's neurons, each from either end
+    ('top', 'bottom'); None: beyond the lists that the atlas keeps."""
+
+    token: Token
+    congruence: float | None
+    direction: str | None
+    token_rank: int | None
+    neuron_direction: str | None
+    neuron_rank: int | None
+
+
+PAIR_COLUMNS = (
+    "p.direction, p.rank, p.neuron_id, p.token_id, p.congruence, p.token_gap, p.neuron_gap, p.score, "
+    "t.n_actual, t.n_predicted"
+)
+"""What makes an ExclusivePair, from exclusive_pair AS p and token AS t."""
+
+PAIR_SORTS = ("rank", "score", "congruence", "token_gap", "neuron_gap", "n_predicted", "n_actual")
+"""Columns by which `exclusive_pairs` sorts."""
+
+EXCLUSIVITY_SORTS = ("neuron_gap", "congruence", "n_predicted", "n_actual")
+"""Columns by which `token_exclusivities` sorts."""
+
+PAIR_TABLE = sa.table(
+    "exclusive_pair",
+    *map(sa.column, ("direction", "rank", "neuron_id", "token_id", "congruence", "token_gap", "neuron_gap", "score")),
+).alias("p")
+TOKEN_TABLE = sa.table(
+    "token",
+    *map(
+        sa.column,
+        ("token_id", "text", "special", "best_neuron_id", "best_congruence", "neuron_gap", "n_actual", "n_predicted"),
+    ),
+).alias("t")
+NAME_TABLE = sa.table("neuron", sa.column("neuron_id"), sa.column("name"))
+_SECOND = sa.table("token_neuron", *map(sa.column, ("token_id", "direction", "rank", "neuron_id"))).alias("s")
+_METRIC = sa.table("pair_metric", *map(sa.column, (
+    "neuron_id", "token_id", "side", "auroc_predicted", "average_precision_predicted"))).alias("m")  # fmt: skip
+_EFFECT = sa.table("pair_effect", *map(sa.column, ("neuron_id", "token_id", "side", "probability_change"))).alias("e")
+
+_ALL = RankingFilter()
+
+
+def make_pair(atlas: Atlas, row: tuple) -> ExclusivePair:
+    """An ExclusivePair from a row of PAIR_COLUMNS."""
+    direction, rank, neuron_id, token_id, *rest = row
+    return ExclusivePair(direction, rank, neuron_ref(atlas, neuron_id), atlas.tokens[token_id], *rest)
+
+
+def ranking_conditions(
+    atlas: Atlas, where: RankingFilter, neuron_id: sa.ColumnElement, score: sa.ColumnElement
+) -> list[sa.ColumnElement]:
+    """What a filter says, of a neuron's id and of what ranks; the token is TOKEN_TABLE's."""
+    t, d_mlp = TOKEN_TABLE.c, atlas.info.d_mlp
+    conditions = [] if where.every else [sa.not_(t.special), t.n_actual > 0]
+    if where.layer_min is not None:
+        conditions.append(neuron_id >= where.layer_min * d_mlp)
+    if where.layer_max is not None:
+        conditions.append(neuron_id < (where.layer_max + 1) * d_mlp)
+    if where.token:
+        conditions.append(sa.func.contains(sa.func.lower(t.text), sa.func.lower(where.token)))
+    if where.min_predicted is not None:
+        conditions.append(t.n_predicted >= where.min_predicted)
+    if where.min_score is not None:
+        # DuckDB would compare in float32 with a parameter rounded to it.
+        conditions.append(sa.cast(score, sa.Double) >= where.min_score)
+    return conditions
+
+
+def _order(column: sa.ColumnElement, descending: bool) -> sa.ColumnElement:
+    return (column.desc() if descending else column.asc()).nulls_last()
+
+
+def _check_sort(sort: str, sorts: tuple[str, ...]) -> None:
+    if sort not in sorts:
+        raise QueryError(f"Cannot sort this ranking by {sort!r}; sort by one of {', '.join(sorts)}.")
+
+
+def ranked_pairs(
+    atlas: Atlas,
+    direction: str = "top",
+    where: RankingFilter = _ALL,
+    *,
+    sort: str = "rank",
+    descending: bool = False,
+    limit: int = 50,
+    offset: int = 0,
+    figures: bool = False,
+) -> Composed:
+    """A page of the ranking of exclusive pairs; `figures` adds what `pair_figures` looks up for its pairs alone.
+
+    Raises:
+        QueryError: `sort` is no column of PAIR_SORTS.
+    """
+    _check_sort(sort, PAIR_SORTS)
+    p, t, n, m, e = PAIR_TABLE.c, TOKEN_TABLE.c, NAME_TABLE.alias("n").c, _METRIC.c, _EFFECT.c
+    order = [_order(t[sort] if sort in ("n_actual", "n_predicted") else p[sort], descending)]
+    columns = (p.score, p.congruence, p.token_gap, p.neuron_gap, t.n_predicted, t.n_actual)
+    pairs = PAIR_TABLE.join(TOKEN_TABLE, t.token_id == p.token_id)
+    page = (
+        sa.select(p.direction, p.rank, p.neuron_id, p.token_id, *columns)
+        .select_from(pairs)
+        .where(p.direction == direction, *ranking_conditions(atlas, where, p.neuron_id, p.score))
+        .order_by(*order, *([] if sort == "rank" else [p.rank]))
+        .limit(limit)
+        .offset(offset or None)
+    )
+    pairs, measured = pairs.join(n.name.table, n.neuron_id == p.neuron_id), ()
+    if figures:
+        measured = (m.auroc_predicted, m.average_precision_predicted, e.probability_change)
+        side = sa.case((p.congruence < 0, "negative"), else_="positive") if atlas.info.gated else sa.literal("positive")
+        for other in (m, e):
+            same = (other.neuron_id == p.neuron_id) & (other.token_id == p.token_id) & (other.side == side)
+            pairs = pairs.outerjoin(other.side.table, same)
+    names = (n.name.label("neuron"), t.text.label("token"))
+    return Composed(page, page.with_only_columns(p.rank, *names, *columns, *measured).select_from(pairs))
+
+
+def exclusive_pairs(
+    atlas: Atlas,
+    direction: str = "top",
+    where: RankingFilter = _ALL,
+    *,
+    sort: str = "rank",
+    descending: bool = False,
+    limit: int = 50,
+    offset: int = 0,
+) -> Listing:
+    """Exclusive pairs of a direction ('top' or 'bottom'), as a Listing of ExclusivePair.
+
+    `sort` is one of PAIR_SORTS; ties by rank.
+
+    Raises:
+        QueryError: `sort` is no such column.
+    """
+    page = ranked_pairs(atlas, direction, where, sort=sort, descending=descending, limit=limit, offset=offset)
+    pairs = tuple(
+        ExclusivePair(way, rank, neuron_ref(atlas, neuron_id), atlas.tokens[token_id], *gaps, score, actual, predicted)
+        for way, rank, neuron_id, token_id, score, *gaps, predicted, actual in page.rows(atlas)
+    )
+    p, t = PAIR_TABLE.c, TOKEN_TABLE.c
+    total = sa.select(sa.func.count()).select_from(PAIR_TABLE.join(TOKEN_TABLE, p.token_id == t.token_id))
+    conditions = (p.direction == direction, *ranking_conditions(atlas, where, p.neuron_id, p.score))
+    return Listing(pairs, atlas.select(total.where(*conditions))[0][0], offset, limit)
+
+
+def ranked_tokens(
+    atlas: Atlas,
+    where: RankingFilter = _ALL,
+    *,
+    sort: str = "neuron_gap",
+    descending: bool = True,
+    limit: int = 50,
+    offset: int = 0,
+) -> Composed:
+    """A page of the tokens by how far their best neuron leads.
+
+    Raises:
+        QueryError: `sort` is no column of EXCLUSIVITY_SORTS.
+    """
+    _check_sort(sort, EXCLUSIVITY_SORTS)
+    t, s, n, m = TOKEN_TABLE.c, _SECOND.c, NAME_TABLE.alias("n").c, NAME_TABLE.alias("m").c
+    column = "best_congruence" if sort == "congruence" else sort
+    page = (
+        sa.select(t.token_id, t.text, t.best_neuron_id, t.best_congruence, t.neuron_gap, t.n_predicted, t.n_actual)
+        .where(*ranking_conditions(atlas, where, t.best_neuron_id, t.neuron_gap))
+        .order_by(_order(t[column], descending), t.token_id)
+        .limit(limit)
+        .offset(offset or None)
+        .subquery("b")
+    )
+    b, second = page.c, (s.token_id == page.c.token_id) & (s.direction == "top") & (s.rank == 2)
+    joined = page.join(n.name.table, n.neuron_id == b.best_neuron_id).outerjoin(_SECOND, second)
+    columns = [b.text.label("token"), n.name.label("neuron"), m.name.label("second_neuron"), b.neuron_gap,
+               b.best_congruence.label("congruence"), b.n_predicted, b.n_actual, b.token_id,
+               b.best_neuron_id, s.neuron_id.label("second_neuron_id")]  # fmt: skip
+    return Composed(
+        sa.select(*columns)
+        .select_from(joined.outerjoin(m.name.table, m.neuron_id == s.neuron_id))
+        .order_by(_order(b[column], descending), b.token_id)
+    )
+
+
+def token_exclusivities(
+    atlas: Atlas,
+    where: RankingFilter = _ALL,
+    *,
+    sort: str = "neuron_gap",
+    descending: bool = True,
+    limit: int = 50,
+    offset: int = 0,
+) -> Listing:
+    """Tokens by how far their best neuron leads the second, as a Listing of TokenExclusivity.
+
+    `sort` is one of EXCLUSIVITY_SORTS; ties by token_id.
+
+    Raises:
+        QueryError: `sort` is no such column.
+    """
+    page = ranked_tokens(atlas, where, sort=sort, descending=descending, limit=limit, offset=offset)
+    tokens = tuple(
+        TokenExclusivity(
+            atlas.tokens[token_id],
+            neuron_ref(atlas, best),
+            None if second is None else neuron_ref(atlas, second),
+            congruence,
+            gap,
+            n_actual,
+            n_predicted,
+        )
+        for _, _, _, gap, congruence, n_predicted, n_actual, token_id, best, second in page.rows(atlas)
+    )
+    t = TOKEN_TABLE.c
+    conditions = ranking_conditions(atlas, where, t.best_neuron_id, t.neuron_gap)
+    total = atlas.select(sa.select(sa.func.count()).select_from(TOKEN_TABLE).where(*conditions))[0][0]
+    return Listing(tokens, total, offset, limit)
+
+
+PLACES = Statement("""SELECT n.name AS neuron, t."text" AS token, l.list, l.direction, l.rank, l.congruence
+FROM (
+    SELECT 'tokens of the neuron' AS list, neuron_id, token_id, direction, rank, congruence FROM neuron_token
+    WHERE neuron_id = $neuron AND token_id IN $tokens
+    UNION ALL
+    SELECT 'neurons of the token', neuron_id, token_id, direction, rank, congruence FROM token_neuron
+    WHERE neuron_id = $neuron AND token_id IN $tokens
+) AS l
+JOIN neuron AS n USING (neuron_id)
+JOIN token AS t USING (token_id)
+ORDER BY list_position($tokens, l.token_id), l.list DESC, l.rank""")
+"""Places of a neuron and tokens in each other's lists."""
+
+_LISTS = ("tokens of the neuron", "neurons of the token")
+
+_COMPUTED = """
+SELECT array_inner_product(n.w_out, t.readout)
+FROM (SELECT w_out FROM neuron_weight WHERE neuron_id = ?) AS n,
+     (SELECT readout FROM token_weight WHERE token_id = ?) AS t
+"""
+
+
+def pair_standing(atlas: Atlas, neuron_id: int, token_id: int) -> PairStanding:
+    """How a neuron and a token stand to each other: read from the lists, computed from the weights where in neither."""
+    rows = PLACES.rows(atlas, neuron=neuron_id, tokens=[token_id])
+    # A list shorter than all there is may hold a token at both ends: the nearer end is the place.
+    places = {name: place for _, _, name, *place in reversed(rows)}
+    values = [row[-1] for row in rows] or [value for (value,) in atlas.rows(_COMPUTED, neuron_id, token_id)]
+    of_neuron, of_token = (places.get(name, (None, None, None))[:2] for name in _LISTS)
+    return PairStanding(atlas.tokens[token_id], values[0] if values else None, *of_neuron, *of_token)

@@ -1,0 +1,205 @@
+"""Measures of one pair and side, from counts by bin: average precision, AUROC, mutual information, slope and others."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_EXACT = 32
+"""Harmonic numbers below this are summed; from here on the expansion is exact to float64."""
+_HARMONIC = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, _EXACT + 1))])
+
+
+def average_precision(n: np.ndarray, hits: np.ndarray, *, tied: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Average precision, the mean over hits of the precision at the hit's own score: that of the binned score, and
+    the least and the most that it can be for the unbinned one.
+
+    Positions of equal score enter together (the sum of (R_i - R_{i-1}) * P_i over distinct scores). Take a level with
+    h hits and m misses, below K positions with T hits. A hit whose score is cut at with a of its level's hits and b of
+    its misses has precision (T + a) / (K + a + b).
+
+    - Most: a = h, b = 0 for every hit, where all hits of the level share one score above its misses: h (T+h) / (K+h).
+    - Least: the i-th hit down has a >= i, b <= m, so at least (T + i) / (K + m + i), which is reached where all misses
+      are above and no two hits tie: the sum over i of 1 - (M - T) / (M + i), M = K + m, that is
+      h - (M - T) (H(M + h) - H(M)) with harmonic numbers H.
+
+    Both are reached by some scores, so that they cannot be narrowed. With `tied`, the last level is one score.
+
+    Args:
+        n: Positions by level, float64 [row, level], the highest score first.
+        hits: Those of them with the outcome; at least one a row.
+        tied: Whether the last level is one of exact ties.
+
+    Returns:
+        Estimate, lower and upper bound: each [row], 0 to 1.
+    """
+    ranked, found = np.cumsum(n, axis=1), np.cumsum(hits, axis=1)
+    total = found[:, -1]
+    grouped = hits * found / np.maximum(ranked, 1)
+    most = hits * found / np.maximum(ranked - n + hits, 1)
+    ahead = ranked - hits
+    least = hits - (ahead - (found - hits)) * harmonic_difference(ahead, hits)
+    if tied:
+        most[:, -1] = least[:, -1] = grouped[:, -1]
+    value, lower, upper = (terms.sum(axis=1) / total for terms in (grouped, least, most))
+    return value, np.minimum(lower, value), np.maximum(upper, value)
+
+
+def harmonic_difference(start: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """H(start + steps) - H(start), the sum of 1/i for `steps` whole numbers after `start`, without loss by
+    cancellation; float64 arrays of whole numbers >= 0.
+
+    From 32 on by the expansion of H (Abramowitz & Stegun 6.3.18), whose next term is below 1e-17 there.
+    """
+    end = start + steps
+    low, high = (np.minimum(places, _EXACT).astype(np.int64) for places in (start, end))
+    small = _HARMONIC[high] - _HARMONIC[low]
+    start, end = np.maximum(start, _EXACT), np.maximum(end, _EXACT)
+    return small + np.log1p((end - start) / start) + _tail(end) - _tail(start)
+
+
+def _tail(number: np.ndarray) -> np.ndarray:
+    """H(number) - log(number) - Euler's constant."""
+    square = 1 / (number * number)
+    return 1 / (2 * number) - square * (1 / 12 - square * (1 / 120 - square * (1 / 252 - square / 240)))
+
+
+def mutual_information(n: np.ndarray, hits: np.ndarray) -> np.ndarray:
+    """Bits that the level of a position tells about its outcome, [row], >= 0.
+
+    At most what the score itself tells, for levels are made from it (data processing inequality: Cover & Thomas 2006,
+    Elements of Information Theory, 2.8). Estimated by the observed proportions, which is too high by about
+    (levels - 1) / (2 ln 2 positions) (Miller 1955).
+    """
+    total = n.sum(axis=1, keepdims=True)
+    bits = np.zeros(len(n))
+    for part in (hits, n - hits):
+        expected = n * (part.sum(axis=1, keepdims=True) / total)
+        ratio = np.divide(part, expected, out=np.ones_like(part), where=part > 0)
+        bits += (part * np.log2(ratio)).sum(axis=1)
+    return np.maximum(bits / total[:, 0], 0.0)
+
+
+def slope(n: np.ndarray, hits: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Least-squares slope of the proportion of hits against the score, each level weighted by its positions: [row].
+
+    The same as regressing each position's outcome, 0 or 1, on its level's score. NaN where all are in one level.
+
+    Args:
+        n: Positions.
+        hits: Those with the outcome.
+        score: Score that stands for each level, [level].
+    """
+    total = n.sum(axis=1, keepdims=True)
+    apart = score - (n * score).sum(axis=1, keepdims=True) / total
+    spread = (n * apart * apart).sum(axis=1)
+    several = (n > 0).sum(axis=1) > 1
+    return np.divide((hits * apart).sum(axis=1), spread, out=np.full(len(n), np.nan), where=several)
+
+
+def monotonicity(n: np.ndarray, hits: np.ndarray) -> np.ndarray:
+    """How much of the curve is a rise: the share of its variance between levels (weighted by positions) that is left in
+    the nearest curve that never falls as the score grows; 1: it never falls, 0: it never rises; [row].
+
+    The nearest curve is the isotonic regression, found by pooling adjacent violators; the share is R squared against
+    the curve itself, sums of squares as in the test statistic of Barlow, Bartholomew, Bremner & Brunk 1972,
+    Statistical Inference under Order Restrictions, ch. 3. NaN where the curve is flat.
+    """
+    total, found = n.sum(axis=1, keepdims=True), hits.sum(axis=1, keepdims=True)
+    base = found / total
+    between = _squares(n, hits, base)
+    rise = _squares(*pooled(n[:, ::-1], hits[:, ::-1]), base)
+    chance = (found * (1 - base))[:, 0]
+    return np.divide(np.minimum(rise, between), between, out=np.full(len(n), np.nan), where=between > 1e-12 * chance)
+
+
+def _squares(n: np.ndarray, hits: np.ndarray, base: np.ndarray) -> np.ndarray:
+    apart = hits - n * base
+    return np.divide(apart * apart, n, out=np.zeros_like(apart), where=n > 0).sum(axis=1)
+
+
+def pooled(n: np.ndarray, hits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Blocks of the isotonic regression of proportions, levels from the lowest score: positions and hits of each block,
+    [row, level], filled from the left; their proportions never fall.
+
+    Pool adjacent violators (Ayer, Brunk, Ewing, Reid & Silverman 1955), each row a stack of blocks, all rows at once.
+    """
+    size = np.zeros(len(n), dtype=np.int64)
+    block_n, block_hits = np.zeros(n.shape), np.zeros(n.shape)
+    for level in range(n.shape[1]):
+        rows = np.flatnonzero(n[:, level] > 0)
+        block_n[rows, size[rows]] = n[rows, level]
+        block_hits[rows, size[rows]] = hits[rows, level]
+        size[rows] += 1
+        rows = rows[size[rows] > 1]
+        while len(rows):
+            last = size[rows] - 1
+            low_n, low_hits = block_n[rows, last - 1], block_hits[rows, last - 1]
+            high_n, high_hits = block_n[rows, last], block_hits[rows, last]
+            falls = low_hits * high_n > high_hits * low_n
+            rows, last = rows[falls], last[falls]
+            block_n[rows, last - 1] += high_n[falls]
+            block_hits[rows, last - 1] += high_hits[falls]
+            block_n[rows, last] = block_hits[rows, last] = 0
+            size[rows] -= 1
+            rows = rows[size[rows] > 1]
+    return block_n, block_hits
+
+
+def auroc(n: np.ndarray, hits: np.ndarray, *, tied: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Area under the ROC curve, and how far from it the area of the unbinned score may lie.
+
+    The area is the probability that a hit scores above a miss, a tie counting half (Hanley & McNeil 1982, Radiology
+    143:29): so pairs within a level count half, and may really count 0 or 1.
+
+    Returns:
+        Area and error, each [row], 0 to 1.
+    """
+    misses = n - hits
+    above = np.cumsum(hits, axis=1) - hits
+    pairs = hits.sum(axis=1) * misses.sum(axis=1)
+    area = (misses * (above + hits / 2)).sum(axis=1) / pairs
+    open_levels = slice(0, -1) if tied else slice(None)
+    error = (hits * misses)[:, open_levels].sum(axis=1) / (2 * pairs)
+    return area, error
+
+
+def top_share(n: np.ndarray, hits: np.ndarray, k: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Proportion of hits among the `k` positions of highest score, [row], 1 <= k <= positions.
+
+    Of the level that the cut falls in, some positions are within; which, the histogram does not say.
+
+    Returns:
+        Proportion if hits are spread evenly over that level, the least that it can be, and the most: each [row].
+    """
+    ranked = np.cumsum(n, axis=1)
+    row = np.arange(len(n))
+    cut = (ranked >= k[:, None]).argmax(axis=1)
+    inside, level_hits = n[row, cut], hits[row, cut]
+    wanted = k - (ranked[row, cut] - inside)
+    above = np.cumsum(hits, axis=1)[row, cut] - level_hits
+    least = above + np.maximum(0.0, wanted - (inside - level_hits))
+    most = above + np.minimum(wanted, level_hits)
+    return (above + wanted * level_hits / inside) / k, least / k, most / k
+
+
+def best_threshold(n: np.ndarray, hits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The cut between two levels of greatest F1, taking positions above it as those with the outcome; exact.
+
+    F1 is the harmonic mean of precision and recall, 2 * hits above / (positions above + all hits) (van Rijsbergen
+    1979, Information Retrieval, ch. 7). Only cuts that part the positions are looked at; of equals, the highest.
+
+    Returns:
+        The last level above the cut (-1: no cut parts them), positions above, hits above, F1 (NaN: no cut): [row].
+    """
+    ranked, found = np.cumsum(n, axis=1), np.cumsum(hits, axis=1)
+    parts = (n > 0) & (ranked < ranked[:, -1:])
+    f1 = np.where(parts, 2 * found / np.maximum(ranked + found[:, -1:], 1), -1.0)
+    row, level = np.arange(len(n)), f1.argmax(axis=1)
+    best = f1[row, level]
+    some = best >= 0
+    return (
+        np.where(some, level, -1),
+        np.where(some, ranked[row, level], np.nan),
+        np.where(some, found[row, level], np.nan),
+        np.where(some, best, np.nan),
+    )

@@ -1,0 +1,174 @@
+"""Where a neuron stands among the others: percentiles of its numbers, its rank in its layer, its neighbours.
+
+Every numeric column of `neuron` is read once and kept sorted, by model and by layer (35 MB for GPT-2 Large, which the
+processes of a site share), so that a page's two dozen percentiles are binary searches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from atlas.core.db import Atlas
+from atlas.core.statements import Statement, literal, wrapped
+from atlas.core.units import NeuronRef, neuron_ref
+from atlas.topics.neuron import Neuron
+
+
+@dataclass(frozen=True)
+class Percentile:
+    """How many neurons have less of something: fractions, 0 to 1, of the neuron's layer and of the model."""
+
+    layer: float
+    model: float
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Where to go from a neuron. `above` and `below` have the same rank by best congruence in the layer after and
+    before; None at either end of the model."""
+
+    previous: NeuronRef | None
+    following: NeuronRef | None
+    rank: int
+    below: NeuronRef | None
+    above: NeuronRef | None
+
+
+PERCENTILE_COLUMNS = (
+    "best_congruence", "token_gap", "worst_congruence", "token_gap_bottom", "hub_count", "mean_congruence",
+    "congruence_mean", "congruence_std", "congruence_skewness", "congruence_kurtosis", "w_in_norm", "w_gate_norm",
+    "w_out_norm", "in_out_cosine", "gate_out_cosine", "activation_min", "activation_mean", "activation_max",
+    "activation_std", "activation_skewness", "activation_kurtosis", "positive_fraction",
+)  # fmt: skip
+"""Columns of `neuron` that have percentiles."""
+
+PLACE = Statement("""SELECT name AS neuron, best_congruence, rank
+FROM (
+    SELECT neuron_id, name, best_congruence,
+           row_number() OVER (PARTITION BY layer ORDER BY best_congruence DESC, neuron_id) AS rank
+    FROM neuron
+)
+WHERE neuron_id = $neuron_id""")
+"""A neuron's rank in its layer, as `neighbours` has it."""
+
+_STANDING = """WITH number AS (
+    UNPIVOT (
+        SELECT neuron_id, name AS neuron, layer,
+               {columns}
+        FROM neuron
+    )
+    ON COLUMNS(* EXCLUDE (neuron_id, neuron, layer))
+    INTO NAME number VALUE value
+)
+SELECT one.neuron, one.number, one.value,
+       count(*) FILTER (other.layer = one.layer AND other.value < one.value)
+           / count(*) FILTER (other.layer = one.layer) AS lower_in_layer,
+       count(*) FILTER (other.value < one.value) / count(*) AS lower_in_model
+FROM number AS one JOIN number AS other USING (number)
+WHERE one.neuron_id IN (SELECT unnest($neuron_ids))
+GROUP BY one.neuron_id, one.neuron, one.number, one.value
+ORDER BY list_position([
+    {names}
+], one.number), list_position($neuron_ids, one.neuron_id)"""
+
+
+def standing(columns: Sequence[str] = PERCENTILE_COLUMNS) -> Statement:
+    """Numbers of neurons (`$neuron_ids`), and the fractions of the layer's and of the model's neurons whose number is
+    lower: the SQL of `percentiles`."""
+    return Statement(
+        _STANDING.format(
+            # UNPIVOT wants values of one type.
+            columns=wrapped((f"{name}::DOUBLE AS {name}" for name in columns), 15),
+            names=wrapped(map(literal, columns), 4),
+        )
+    )
+
+
+@dataclass(frozen=True)
+class _Sorted:
+    """One column: its values sorted over the model, [n], and by layer, [layer][n]; NULLs left out."""
+
+    model: np.ndarray
+    layers: tuple[np.ndarray, ...]
+
+    def of(self, layer: int, value: float) -> Percentile:
+        return Percentile(_below(self.layers[layer], value), _below(self.model, value))
+
+
+def _below(values: np.ndarray, value: float) -> float:
+    return float(np.searchsorted(values, np.asarray(value, values.dtype), side="left") / len(values))
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """All columns sorted, and each layer's neurons by rank: `order[layer, rank]` and `rank[layer, index]`, from 0."""
+
+    columns: dict[str, _Sorted]
+    order: np.ndarray
+    rank: np.ndarray
+
+
+def _pieces(atlas: Atlas) -> Iterator[tuple[str, np.ndarray]]:
+    """Of each column that has values: them, sorted; sorted by layer, one behind the other; where each layer begins."""
+    shape = (atlas.info.n_layers, atlas.info.d_mlp)
+    for name in PERCENTILE_COLUMNS:
+        values = atlas.arrays(f'SELECT "{name}" FROM neuron ORDER BY neuron_id')[name]
+        known, plain = ~np.ma.getmaskarray(values), np.ma.getdata(values)
+        if known.any():
+            known, plain = known.reshape(shape), plain.reshape(shape)
+            yield f"model {name}", np.sort(plain[known])
+            yield f"first {name}", np.concatenate(([0], np.cumsum(known.sum(axis=1))))
+            for row, mask in zip(plain, known, strict=True):
+                yield f"layers {name}", np.sort(row[mask])
+    # A stable sort of the negated values keeps equal ones in order of index: the atlas's rule for ties.
+    best = atlas.arrays("SELECT best_congruence FROM neuron ORDER BY neuron_id")["best_congruence"]
+    order = np.argsort(-np.asarray(best).reshape(shape), axis=1, kind="stable").astype(np.int32)
+    yield "order", order.ravel()
+    yield "rank", np.argsort(order, axis=1).astype(np.int32).ravel()
+
+
+def _read(atlas: Atlas) -> _Standing:
+    shape = (atlas.info.n_layers, atlas.info.d_mlp)
+    arrays = atlas.shared("sorted columns", lambda: _pieces(atlas))
+    columns = {}
+    for name in PERCENTILE_COLUMNS:
+        if f"model {name}" in arrays:
+            layers = np.split(arrays[f"layers {name}"], arrays[f"first {name}"][1:-1])
+            columns[name] = _Sorted(arrays[f"model {name}"], tuple(layers))
+    return _Standing(columns, arrays["order"].reshape(shape), arrays["rank"].reshape(shape))
+
+
+def _standing(atlas: Atlas) -> _Standing:
+    return atlas.remembered_large("standing", lambda: _read(atlas))
+
+
+def percentiles(atlas: Atlas, neuron: Neuron) -> dict[str, Percentile]:
+    """By column: the fractions of the layer's and of the model's neurons whose value is lower.
+
+    Columns that are NULL for this neuron are left out; neurons whose value is NULL are not counted.
+    """
+    columns = _standing(atlas).columns
+    values = {name: getattr(neuron, name) for name in PERCENTILE_COLUMNS}
+    return {name: columns[name].of(neuron.layer, value) for name, value in values.items() if value is not None}
+
+
+def neighbours(atlas: Atlas, neuron_id: int) -> Neighbours:
+    """The neurons before and after it, and those of its rank by best congruence in the layers below and above."""
+    info, standing = atlas.info, _standing(atlas)
+    layer, index = divmod(neuron_id, info.d_mlp)
+    rank = int(standing.rank[layer, index])
+
+    def same_rank(other: int) -> int | None:
+        return other * info.d_mlp + int(standing.order[other, rank]) if 0 <= other < info.n_layers else None
+
+    found = (
+        neuron_id - 1 if neuron_id > 0 else None,
+        neuron_id + 1 if neuron_id < info.n_neurons - 1 else None,
+        same_rank(layer - 1),
+        same_rank(layer + 1),
+    )
+    previous, following, below, above = (None if i is None else neuron_ref(atlas, i) for i in found)
+    return Neighbours(previous, following, rank + 1, below, above)

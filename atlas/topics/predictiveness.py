@@ -1,0 +1,255 @@
+"""Does congruence predict? Choices of what is compared, and what the comparison of all pairs finds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from atlas.core.db import Atlas
+from atlas.core.errors import QueryError
+from atlas.core.stats import RESAMPLES, bootstrap_spearman, interval, spearman
+from atlas.core.units import NeuronRef, Token, neuron_ref
+from atlas.topics.pair_metric.table import OUTCOMES, metric_sides
+from atlas.topics.predictiveness_sql import (
+    CRITERIA,
+    METRICS,
+    PAIRS,
+    MetricChoice,
+    contradictions_sql,
+    density_sql,
+    rows_sql,
+    support_sql,
+)
+
+
+@dataclass(frozen=True)
+class MetricSupport:
+    """Candidate pairs of ordinary tokens that occur, on one side, and how many have a metric at all."""
+
+    n_pairs: int
+    """Pairs."""
+    n_supported: int
+    """Of those, pairs with support."""
+    n_congruent: int
+    """Of those with support, pairs whose congruence on the side is above 0."""
+    n_exclusive: int
+    """Of those with support, pairs that are each other's best on the side."""
+
+
+@dataclass(frozen=True)
+class DensityCell:
+    """Pairs `n` in one cell of criterion (x) against metric (y); cells without any are left out."""
+
+    x_lower: float
+    x_upper: float
+    y_lower: float
+    y_upper: float
+    n: int
+
+
+@dataclass(frozen=True)
+class ComparedPair:
+    """A pair by what its weights promise and what the data keep."""
+
+    neuron: NeuronRef
+    """The neuron."""
+    token: Token
+    """The token."""
+    criterion: float
+    """The criterion's value, signs turned on the negative side."""
+    metric: float
+    """The metric's."""
+    criterion_place: float
+    """Share of the other pairs whose criterion is lower, 0 to 1."""
+    metric_place: float
+    """Share of the other pairs whose metric is lower, 0 to 1."""
+    n_outcome: int
+    """Positions with the outcome."""
+    n_active: int
+    """Positions at which the neuron fires on the side."""
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """How one criterion goes with the metric."""
+
+    by: str
+    """The criterion."""
+    value: float | None
+    """Spearman's rank correlation over all pairs. None: fewer than two pairs, or all equal."""
+    low: float | None
+    """Lower end of its 95% interval, by bootstrap over neurons. None: too few neurons."""
+    high: float | None
+    """Upper end."""
+    behind: float | None
+    """The best criterion's correlation less this one's, on the same pairs; 0 of the best itself."""
+    behind_low: float | None
+    """Lower end of that difference's 95% interval, from the same resamples."""
+    behind_high: float | None
+    """Upper end."""
+
+
+@dataclass(frozen=True)
+class LayerCorrelation:
+    """How the chosen criterion goes with the metric in the pairs of one layer's neurons."""
+
+    layer: int
+    """Block, from 0."""
+    n_pairs: int
+    """Pairs with support."""
+    value: float | None
+    """Spearman's rank correlation. None: fewer than two pairs, or all equal."""
+    low: float | None
+    """Lower end of its 95% interval, by bootstrap over neurons."""
+    high: float | None
+    """Upper end."""
+
+
+@dataclass(frozen=True)
+class Correlations:
+    """Rank correlations of criteria with a metric over the pairs of a choice."""
+
+    n_pairs: int
+    """Pairs."""
+    n_neurons: int
+    """Neurons that they are of."""
+    n_sampled: int
+    """Pairs that the bootstrap ran over: all, or those of neurons drawn at random where there are too many. Intervals
+    of a sample are wider than need be."""
+    n_resamples: int
+    """Resamples of the bootstrap, whose unit is the neuron."""
+    criteria: tuple[Correlation, ...]
+    """By criterion, the best first."""
+    layers: tuple[LayerCorrelation, ...]
+    """By layer, for the criterion that was chosen."""
+
+
+SAMPLED = 100_000
+"""Most pairs that a bootstrap runs over."""
+
+
+def check_choice(atlas: Atlas, choice: MetricChoice) -> None:
+    """Accept a choice whose words are known.
+
+    Raises:
+        QueryError: one is not, or the model is not gated and has no negative side.
+    """
+    known = {"by": CRITERIA, "metric": METRICS, "outcome": OUTCOMES, "pairs": PAIRS,
+             "side": metric_sides(gated=atlas.info.gated)}  # fmt: skip
+    for name, words in known.items():
+        word = getattr(choice, name)
+        if word not in words:
+            raise QueryError(f"{name} {word!r} cannot be compared; expected one of {', '.join(words)}.")
+
+
+def metric_support(atlas: Atlas, choice: MetricChoice) -> MetricSupport:
+    """How many candidate pairs there are on the choice's side, and how many have its metric.
+
+    Raises:
+        QueryError: the choice has an unknown word.
+    """
+    check_choice(atlas, choice)
+    sql = support_sql(choice)
+    return atlas.remembered(f"support {choice}", lambda: MetricSupport(*atlas.rows(sql)[0]))
+
+
+def metric_density(atlas: Atlas, choice: MetricChoice) -> tuple[DensityCell, ...]:
+    """Pairs by criterion and metric, in equal steps of both (of the square root, for all metrics but areas).
+
+    Raises:
+        QueryError: the choice has an unknown word.
+    """
+    check_choice(atlas, choice)
+    sql = density_sql(choice)
+    # There are hundreds of choices: an array of each is small, records would not be.
+    cells = atlas.remembered_large(f"density {choice}", lambda: np.array(atlas.rows(sql), np.float64).reshape(-1, 5))
+    return tuple(DensityCell(*edges, int(n)) for *edges, n in cells.tolist())
+
+
+def contradictions(
+    atlas: Atlas, choice: MetricChoice, limit: int = 15
+) -> tuple[tuple[ComparedPair, ...], tuple[ComparedPair, ...]]:
+    """The pairs whose weights promise and whose data deny, by how far their place by criterion lies above that by
+    metric; and the reverse. Neither list holds pairs whose places agree.
+
+    Raises:
+        QueryError: the choice has an unknown word.
+    """
+    check_choice(atlas, choice)
+
+    def make() -> tuple[tuple[ComparedPair, ...], tuple[ComparedPair, ...]]:
+        found: dict[str, list[ComparedPair]] = {"denied": [], "kept": []}
+        for name, _, _, *numbers, neuron_id, token_id in atlas.rows(contradictions_sql(choice, limit)):
+            found[name].append(ComparedPair(neuron_ref(atlas, neuron_id), atlas.tokens[token_id], *numbers))
+        return tuple(found["denied"]), tuple(found["kept"])
+
+    return atlas.remembered_large(f"contradictions {limit} {choice}", make)
+
+
+def correlations(atlas: Atlas, choice: MetricChoice) -> Correlations:
+    """Rank correlation of every criterion with the metric, over the same pairs, and of the chosen one by layer. The
+    first time it takes seconds.
+
+    Raises:
+        QueryError: the choice has an unknown word.
+    """
+    check_choice(atlas, choice)
+    return atlas.remembered_large(f"correlations {choice}", lambda: _correlations(atlas, choice))
+
+
+def _correlations(atlas: Atlas, choice: MetricChoice) -> Correlations:
+    columns = atlas.arrays(rows_sql(choice))
+    neuron, outcome = np.asarray(columns["neuron_id"]), np.asarray(columns["metric"], np.float32)
+    values = [np.asarray(columns[by]) for by in CRITERIA]
+    found = spearman(values, outcome)
+    names = np.unique(neuron)
+    chosen = _sample(neuron, names)
+    drawn = bootstrap_spearman([v[chosen] for v in values], outcome[chosen], neuron[chosen])
+    order = sorted(range(len(CRITERIA)), key=lambda place: (-np.nan_to_num(found[place], nan=-2), place))
+    best = order[0]
+    criteria = tuple(
+        Correlation(
+            CRITERIA[place], _known(found[place]), *interval(drawn[:, place]),
+            _known(found[best] - found[place]), *interval(drawn[:, best] - drawn[:, place]),
+        )
+        for place in order
+    )  # fmt: skip
+    place = CRITERIA.index(choice.by)
+    return Correlations(
+        n_pairs=len(neuron),
+        n_neurons=len(names),
+        n_sampled=int(chosen.sum()),
+        n_resamples=RESAMPLES,
+        criteria=criteria,
+        layers=_layers(atlas, neuron, values[place], outcome, chosen),
+    )
+
+
+def _layers(
+    atlas: Atlas, neuron: np.ndarray, values: np.ndarray, outcome: np.ndarray, chosen: np.ndarray
+) -> tuple[LayerCorrelation, ...]:
+    layer, found = neuron // atlas.info.d_mlp, []
+    for number in range(atlas.info.n_layers):
+        here = layer == number
+        sampled = here & chosen
+        value = spearman([values[here]], outcome[here])[0]
+        drawn = bootstrap_spearman([values[sampled]], outcome[sampled], neuron[sampled])
+        found.append(LayerCorrelation(number, int(here.sum()), _known(value), *interval(drawn[:, 0])))
+    return tuple(found)
+
+
+def _sample(neuron: np.ndarray, names: np.ndarray) -> np.ndarray:
+    """Which pairs the bootstrap runs over: all, or all those of as many neurons, drawn at random, as make SAMPLED."""
+    if len(neuron) <= SAMPLED:
+        return np.ones(len(neuron), bool)
+    order = np.random.default_rng(0).permutation(len(names))
+    place = np.searchsorted(names, neuron)
+    ahead = np.cumsum(np.bincount(place, minlength=len(names))[order])
+    kept = np.zeros(len(names), bool)
+    kept[order[ahead <= SAMPLED]] = True
+    return kept[place]
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

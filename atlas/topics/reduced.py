@@ -1,0 +1,203 @@
+"""Congruence with hubs discounted: rankings by it, and what it does to hubs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from atlas.core.db import Atlas
+from atlas.core.statements import Statement
+from atlas.core.units import NeuronRef, Token, neuron_ref
+from atlas.topics.hub import Occurrence, neuron_occurrence, occurrence_of
+from atlas.topics.neuron import neuron_tokens
+from atlas.topics.token import token_neurons
+
+
+@dataclass(frozen=True)
+class ReducedPair:
+    """A pair of a stored top list, by reduced congruence (view `reduced_congruence`)."""
+
+    neuron: NeuronRef
+    """The neuron."""
+    token: Token
+    """The token."""
+    reduced: float
+    """2 * congruence, less what is usual for the neuron and for the token: how far the pair is beyond both."""
+    congruence: float
+    """Their congruence."""
+    rank: int
+    """Place in the list by congruence, from 1."""
+
+
+@dataclass(frozen=True)
+class HubChange:
+    """A neuron, and the tokens whose best neuron it is, by congruence and by reduced congruence."""
+
+    neuron: NeuronRef
+    """The neuron."""
+    n_plain: int
+    """Tokens whose best neuron it is by congruence."""
+    n_reduced: int
+    """Tokens whose best neuron it is by reduced congruence."""
+
+
+@dataclass(frozen=True)
+class ReducedHubs:
+    """What ranking each token's neurons by reduced congruence does to hubs."""
+
+    plain: Occurrence
+    """How neurons' k-occurrence is distributed by congruence."""
+    reduced: Occurrence
+    """The same by reduced congruence."""
+    n_tokens: int
+    """Tokens of the vocabulary."""
+    n_best_plain: int
+    """Neurons that are the best of any token by congruence."""
+    n_best_reduced: int
+    """The same by reduced congruence."""
+    greatest_plain: tuple[HubChange, ...]
+    """The greatest hubs by congruence."""
+    greatest_reduced: tuple[HubChange, ...]
+    """The greatest hubs by reduced congruence."""
+
+
+LIST_LENGTH = 10
+"""k: best tokens (neurons) whose mean congruence is what is usual for a neuron (token)."""
+
+_AT_ONCE = 4096
+"""Tokens whose lists are in memory at once."""
+
+_MEANS = """
+SELECT {unit} AS unit, avg(congruence) AS mean FROM {table} WHERE direction = 'top' AND rank <= ? GROUP BY {unit}
+"""
+
+_RANKED = """SELECT {other}, reduced, congruence, rank, neuron_mean, token_mean
+FROM reduced_congruence
+WHERE list = '{unit}' AND {unit}_id = ${unit}_id
+ORDER BY reduced DESC, {other}_id"""
+
+REDUCED_TOKENS = Statement(_RANKED.format(unit="neuron", other="token"))
+REDUCED_NEURONS = Statement(_RANKED.format(unit="token", other="neuron"))
+
+_BEST = """WITH best AS (
+    SELECT token_id, arg_max(neuron_id, (reduced, -neuron_id)) AS neuron_id
+    FROM reduced_congruence WHERE list = 'token' GROUP BY token_id
+),
+counted AS (SELECT neuron_id, count(*) AS n FROM best GROUP BY neuron_id)
+SELECT n.name AS neuron, n.hub_count AS best_of, coalesce(c.n, 0) AS best_of_reduced
+FROM neuron AS n LEFT JOIN counted AS c USING (neuron_id)
+WHERE {by} > 0
+ORDER BY {by} DESC, n.neuron_id
+LIMIT $limit"""
+
+REDUCED_HUBS = {
+    "occurrence": Statement("""WITH placed AS (
+    SELECT neuron_id, rank <= $k AS plain,
+           row_number() OVER (PARTITION BY token_id ORDER BY reduced DESC, neuron_id) <= $k AS reduced
+    FROM reduced_congruence WHERE list = 'token'
+),
+occurrence AS (
+    SELECT unnest(['congruence', 'reduced congruence']) AS ranked_by,
+           unnest([count(*) FILTER (p.plain), count(*) FILTER (p.reduced)]) AS in_lists
+    FROM neuron LEFT JOIN placed AS p USING (neuron_id) GROUP BY neuron_id
+),
+centred AS (SELECT *, in_lists - avg(in_lists) OVER (PARTITION BY ranked_by) AS deviation FROM occurrence)
+SELECT ranked_by, max(in_lists) AS greatest, count(*) FILTER (in_lists = 0) AS in_none,
+       avg(deviation ** 3) / nullif(avg(deviation ** 2), 0) ** 1.5 AS skewness
+FROM centred
+GROUP BY ranked_by
+ORDER BY ranked_by"""),
+    "plain": Statement(_BEST.format(by="best_of")),
+    "reduced": Statement(_BEST.format(by="best_of_reduced")),
+}
+"""What `reduced_hubs` computes; `$k` is LIST_LENGTH."""
+
+
+def reduced_tokens(atlas: Atlas, neuron_id: int) -> list[ReducedPair]:
+    """A neuron's stored best tokens by reduced congruence, ties by token."""
+    neuron = neuron_ref(atlas, neuron_id)
+    return _ranked(
+        ReducedPair(neuron, item.token, _reduced(atlas, item.congruence, neuron_id, item.token.token_id),
+                    item.congruence, item.rank)
+        for item in neuron_tokens(atlas, neuron_id) if item.direction == "top"
+    )  # fmt: skip
+
+
+def reduced_neurons(atlas: Atlas, token_id: int) -> list[ReducedPair]:
+    """A token's stored best neurons by reduced congruence, ties by neuron.
+
+    Raises:
+        TokenError: the id is out of range.
+    """
+    token = atlas.tokens[token_id]
+    return _ranked(
+        ReducedPair(item.neuron, token, _reduced(atlas, item.congruence, item.neuron.neuron_id, token_id),
+                    item.congruence, item.rank)
+        for item in token_neurons(atlas, token_id) if item.direction == "top"
+    )  # fmt: skip
+
+
+def reduced_hubs(atlas: Atlas, limit: int = 20) -> ReducedHubs:
+    """What ranking every token's stored neurons by reduced congruence does to hubs; looked for once in a process."""
+    return atlas.remembered_large(f"reduced hubs of {limit}", lambda: _hubs(atlas, limit))
+
+
+def _ranked(pairs: Iterable[ReducedPair]) -> list[ReducedPair]:
+    return sorted(pairs, key=lambda pair: (-pair.reduced, pair.neuron.neuron_id, pair.token.token_id))
+
+
+def _reduced(atlas: Atlas, congruence: float, neuron_id: int, token_id: int) -> float:
+    return float(2 * congruence - _neuron_means(atlas)[neuron_id] - _token_means(atlas)[token_id])
+
+
+def _neuron_means(atlas: Atlas) -> np.ndarray:
+    return _means(atlas, "neuron_token", "neuron_id", atlas.info.n_neurons)
+
+
+def _token_means(atlas: Atlas) -> np.ndarray:
+    return _means(atlas, "token_neuron", "token_id", atlas.info.d_vocab)
+
+
+def _means(atlas: Atlas, table: str, unit: str, n_units: int) -> np.ndarray:
+    def read() -> np.ndarray:
+        found = atlas.arrays(_MEANS.format(table=table, unit=unit), LIST_LENGTH)
+        means = np.zeros(n_units)
+        means[found["unit"]] = found["mean"]
+        return means
+
+    return atlas.remembered(f"mean congruence of {table}", read)
+
+
+def _hubs(atlas: Atlas, limit: int) -> ReducedHubs:
+    n_neurons, means = atlas.info.n_neurons, _neuron_means(atlas)
+    counts, best = np.zeros(n_neurons, np.int64), np.zeros(n_neurons, np.int64)
+    for first in range(0, atlas.info.d_vocab, _AT_ONCE):
+        lists = atlas.arrays(
+            "SELECT neuron_id, congruence FROM token_neuron WHERE direction = 'top' AND token_id BETWEEN ? AND ? "
+            "ORDER BY token_id, neuron_id",
+            first, first + _AT_ONCE - 1,
+        )  # fmt: skip
+        neuron = np.asarray(lists["neuron_id"]).reshape(min(_AT_ONCE, atlas.info.d_vocab - first), -1)
+        # What is usual for the token is the same for its whole list, and changes no order in it.
+        score = 2 * np.asarray(lists["congruence"], np.float64).reshape(neuron.shape) - means[neuron]
+        order = np.argsort(-score, axis=1, kind="stable")[:, :LIST_LENGTH]
+        chosen = np.take_along_axis(neuron, order, axis=1)
+        counts += np.bincount(chosen.ravel(), minlength=n_neurons)
+        best += np.bincount(chosen[:, 0], minlength=n_neurons)
+    plain = np.asarray(atlas.arrays("SELECT hub_count FROM neuron ORDER BY neuron_id")["hub_count"], np.int64)
+
+    def greatest(by: np.ndarray) -> tuple[HubChange, ...]:
+        first = np.lexsort((np.arange(n_neurons), -by))[:limit]
+        return tuple(HubChange(neuron_ref(atlas, n), int(plain[n]), int(best[n])) for n in first.tolist() if by[n])
+
+    return ReducedHubs(
+        plain=neuron_occurrence(atlas, LIST_LENGTH),
+        reduced=occurrence_of(counts, min(LIST_LENGTH, atlas.info.top_neurons), atlas.info.d_vocab),
+        n_tokens=atlas.info.d_vocab,
+        n_best_plain=int((plain > 0).sum()),
+        n_best_reduced=int((best > 0).sum()),
+        greatest_plain=greatest(plain),
+        greatest_reduced=greatest(best),
+    )

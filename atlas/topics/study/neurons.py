@@ -1,0 +1,104 @@
+"""The neurons that a study patched one by one: those that stand out, and how all of them are distributed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from atlas.core.db import Atlas
+from atlas.core.statements import Statement
+from atlas.core.units import neuron_ref
+from atlas.topics.study.records import EffectCell, RecoveryCell, Study, StudyNeuron, StudyNeurons
+
+BARS = 60
+"""Bars of the distribution of recovery."""
+
+CELLS = (48, 36)
+"""Columns and rows of the cells of direct share against recovery."""
+
+_NUMBERS = ("recovery", "low", "high", "direct_effect_clean", "direct_effect_corrupt")
+
+PATCHED = Statement("""SELECT rank, neuron, recovery, low, high, direct_effect_clean, direct_effect_corrupt, found,
+       best_token, neuron_id
+FROM study_neuron
+WHERE study = $study
+ORDER BY rank
+LIMIT $limit""")
+"""The neurons that a study patched, greatest |recovery| first; all of them for a limit of None."""
+
+DIRECT = Statement("""SELECT n.neuron, n.recovery,
+       (n.direct_effect_clean - n.direct_effect_corrupt) / (s.clean_logit_diff - s.corrupt_logit_diff) AS direct_share
+FROM study_neuron AS n JOIN study AS s ON s.name = n.study
+WHERE n.study = $study
+ORDER BY abs(direct_share) DESC NULLS LAST, n.neuron_id
+LIMIT $limit""")
+"""Those whose direct path alone brings most, which `study_neurons` finds among the patched ones in memory."""
+
+
+def study_neurons(atlas: Atlas, study: Study, limit: int = 50) -> StudyNeurons:
+    """The neurons that a study patched: the `limit` of greatest |recovery| and those that stood out, all in numbers."""
+    found = atlas.remembered(f"neurons of study {study.name}", lambda: _read(atlas, study))
+    names = {neuron.neuron_id for neuron in study.found_neurons}
+    n = len(found["neuron_id"])
+
+    def row(place: int) -> StudyNeuron:
+        neuron_id = int(found["neuron_id"][place])
+        values = [_float(found[name][place]) for name in _NUMBERS]
+        return StudyNeuron(neuron_ref(atlas, neuron_id), place + 1, *values, neuron_id in names)
+
+    places = [place for place in range(n) if place < limit or int(found["neuron_id"][place]) in names]
+    shares = found["share"]
+    known = np.flatnonzero(np.isfinite(shares))
+    direct = known[np.lexsort((found["neuron_id"][known], -np.abs(shares[known])))][:limit]
+    return StudyNeurons(
+        n=n,
+        top=tuple(row(place) for place in places),
+        bars=_bars(found["recovery"]),
+        direct=tuple(row(int(place)) for place in direct),
+        cells=_cells(shares[known], found["recovery"][known]),
+    )
+
+
+def direct_share(study: Study, clean: float | None, corrupt: float | None) -> float | None:
+    """What share of the clean logit difference a neuron's change brings by its direct path alone; None: not known."""
+    difference = study.clean_logit_diff - study.corrupt_logit_diff
+    return None if clean is None or corrupt is None or difference == 0 else (clean - corrupt) / difference
+
+
+def _read(atlas: Atlas, study: Study) -> dict[str, np.ndarray]:
+    """Columns over the patched neurons, greatest |recovery| first; NaN where there is no value."""
+    columns = PATCHED.arrays(atlas, study=study.name, limit=None)
+    found = {"neuron_id": np.asarray(columns["neuron_id"], np.int64)}
+    found |= {name: np.ma.filled(np.ma.asarray(columns[name], np.float64), np.nan) for name in _NUMBERS}
+    difference = study.clean_logit_diff - study.corrupt_logit_diff
+    found["share"] = (found["direct_effect_clean"] - found["direct_effect_corrupt"]) / (difference or np.nan)
+    return found
+
+
+def _float(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _edges(values: np.ndarray, n: int) -> np.ndarray:
+    low, high = float(values.min()), float(values.max())
+    return np.linspace(low, high, n + 1) if high > low else np.array([low - 0.5, high + 0.5])
+
+
+def _bars(values: np.ndarray) -> tuple[RecoveryCell, ...]:
+    if not len(values):
+        return ()
+    counts, edges = np.histogram(values, _edges(values, BARS))
+    return tuple(
+        RecoveryCell(float(low), float(high), int(n))
+        for low, high, n in zip(edges[:-1], edges[1:], counts, strict=True)
+        if n
+    )
+
+
+def _cells(x: np.ndarray, y: np.ndarray) -> tuple[EffectCell, ...]:
+    if not len(x):
+        return ()
+    counts, xs, ys = np.histogram2d(x, y, (_edges(x, CELLS[0]), _edges(y, CELLS[1])))
+    return tuple(
+        EffectCell(float(xs[i]), float(xs[i + 1]), float(ys[j]), float(ys[j + 1]), int(counts[i, j]))
+        for i, j in np.argwhere(counts).tolist()
+    )

@@ -1,0 +1,82 @@
+"""Summaries and pages of longer lists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from atlas.core.db import Atlas
+
+
+@dataclass(frozen=True)
+class SchemaColumn:
+    """A column of a table or view: its name, its type in DuckDB's words, what the schema says of it."""
+
+    name: str
+    type: str
+    comment: str | None
+
+
+@dataclass(frozen=True)
+class SchemaTable:
+    """A table or a view (for people, ids resolved), what the schema says of it, its columns in order."""
+
+    name: str
+    comment: str | None
+    view: bool
+    columns: tuple[SchemaColumn, ...]
+
+
+@dataclass(frozen=True)
+class TableSize:
+    """How large a table is."""
+
+    rows: int
+    """Its rows."""
+    bytes: int
+    """What it takes of the atlas's file; a block that it shares with another table counts for both."""
+
+
+def schema_tables(atlas: Atlas) -> tuple[SchemaTable, ...]:
+    """Every table and view with its columns, views first, for they are for people."""
+    return atlas.remembered("schema", lambda: _read(atlas))
+
+
+def _read(atlas: Atlas) -> tuple[SchemaTable, ...]:
+    columns: dict[str, list[SchemaColumn]] = {}
+    for table, name, kind, comment in atlas.rows(
+        "SELECT table_name, column_name, data_type, comment FROM duckdb_columns() "
+        "WHERE schema_name = 'main' AND NOT internal ORDER BY table_name, column_index"
+    ):
+        columns.setdefault(table, []).append(SchemaColumn(name, kind, comment))
+    described = atlas.rows(
+        "SELECT view_name, comment, true FROM duckdb_views() WHERE NOT internal AND schema_name = 'main' UNION ALL "
+        "SELECT table_name, comment, false FROM duckdb_tables() WHERE NOT internal AND schema_name = 'main'"
+    )
+    found = [SchemaTable(name, comment, view, tuple(columns[name])) for name, comment, view in described]
+    return tuple(sorted(found, key=lambda table: (not table.view, table.name)))
+
+
+def table_sizes(atlas: Atlas) -> dict[str, TableSize]:
+    """Rows and bytes of every table, by name; views have none of their own."""
+    return atlas.remembered("table sizes", lambda: _sizes(atlas))
+
+
+def _sizes(atlas: Atlas) -> dict[str, TableSize]:
+    ((block,),) = atlas.rows("SELECT block_size FROM pragma_database_size()")
+    sizes = {}
+    for (name,) in atlas.rows("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'main' AND NOT internal"):
+        ((rows,),) = atlas.rows(f'SELECT count(*) FROM "{name}"')
+        ((blocks,),) = atlas.rows(
+            "SELECT count(DISTINCT block) FROM (SELECT block_id AS block FROM pragma_storage_info(?) "
+            "UNION ALL SELECT unnest(additional_block_ids) FROM pragma_storage_info(?)) WHERE block >= 0",
+            name,
+            name,
+        )
+        sizes[name] = TableSize(rows, blocks * block)
+    return sizes
+
+
+def column_comments(atlas: Atlas, table: str) -> dict[str, str]:
+    """What the file's own schema says of each column of a table or view."""
+    sql = "SELECT column_name, comment FROM duckdb_columns() WHERE schema_name = 'main' AND table_name = ?"
+    return atlas.remembered(f"comments of {table}", lambda: dict(atlas.rows(sql, table)))

@@ -1,0 +1,162 @@
+"""Find a phrase in the texts an atlas stores: all of them as one string of bytes, made once.
+
+At the scale of GPT-2 Large (10M tokens, 42 MB of text) the index has 204 MB, which a site keeps in files that its
+processes share; it is made in 2 s. A phrase is then found in 30 ms (`bytes.find`), one of half a million occurrences in
+600. Case is folded byte for byte, so that places in the folded bytes are places in the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from atlas.core.db import Atlas
+from atlas.core.texts import flat_texts, parts
+
+MIN_LETTERS = 3
+"""Shorter phrases are everywhere and say nothing."""
+
+_AT_ONCE = 1 << 22
+"""Bytes searched at once."""
+
+_BETWEEN = b"\xff"  # no UTF-8 holds this byte, so no phrase is found across two texts
+
+
+def _lower_case() -> np.ndarray:
+    """Code points below 0x800 (two bytes in UTF-8) to their lower case, where that is two bytes too."""
+    table = np.arange(0x800, dtype=np.uint16)
+    for code in range(0x80, 0x800):
+        lower = chr(code).lower()
+        if len(lower) == 1 and 0x80 <= ord(lower) < 0x800:
+            table[code] = ord(lower)
+    return table
+
+
+_LOWER = _lower_case()
+
+
+def fold(text: bytes) -> bytes:
+    """Text in lower case, as long as before: ASCII and the letters of two bytes (accented Latin, Greek, Cyrillic)."""
+    folded = np.frombuffer(text.lower(), np.uint8).copy()
+    leads = np.flatnonzero((folded[:-1] >= 0xC2) & (folded[:-1] <= 0xDF) & (folded[1:] & 0xC0 == 0x80))
+    codes = _LOWER[(folded[leads].astype(np.uint16) & 0x1F) << 6 | (folded[leads + 1] & 0x3F)]
+    folded[leads], folded[leads + 1] = 0xC0 | codes >> 6, 0x80 | codes & 0x3F
+    return folded.tobytes()
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """A place in a text: what is before, the phrase as it is written there, what is after; cut ones say so."""
+
+    before: str
+    match: str
+    after: str
+    cut_before: bool
+    cut_after: bool
+
+
+@dataclass(frozen=True)
+class Occurrences:
+    """Where a phrase is: first bytes, and every position that has a byte of it, as text and position in the text."""
+
+    length: int
+    starts: np.ndarray
+    text_ids: np.ndarray
+    positions: np.ndarray
+
+
+class TextIndex:
+    """The texts of one atlas as bytes, and where in them each position starts."""
+
+    def __init__(self, atlas: Atlas) -> None:
+        texts = flat_texts(atlas)
+        # Positions of all texts in a row; that of text j's position p is _first[j] + p.
+        self._text_ids, self._first = texts.text_ids, texts.first
+        made = atlas.shared("text index", lambda: _pieces(atlas))
+        self._raw, self._folded = made["raw"], made["folded"]
+        self._starts, self._sizes = made["starts"], made["sizes"]
+        self._ends = made["ends"]  # of each text, before what parts it from the next
+
+    def find(self, phrase: str) -> Occurrences:
+        """Every occurrence of a phrase, upper and lower case alike; overlapping ones too."""
+        wanted = fold(phrase.encode("utf-8", "replace"))
+        starts = np.array(list(self._places(wanted)) if wanted else [], np.int64)
+        # From the position that has the first byte to the one that has the last. Positions without bytes start where
+        # the next one does: the last of those that start at or before a byte is the one that has it.
+        first = np.searchsorted(self._starts, starts, side="right") - 1
+        last = np.searchsorted(self._starts, starts + len(wanted) - 1, side="right") - 1
+        spans = last - first + 1
+        inner = np.arange(spans.sum()) - np.repeat(np.cumsum(spans) - spans, spans)
+        places = np.unique(np.repeat(first, spans) + inner)
+        places = places[self._sizes[places] > 0]
+        texts = np.searchsorted(self._first, places, side="right") - 1
+        return Occurrences(len(wanted), starts, self._text_ids[texts], places - self._first[texts])
+
+    def _places(self, wanted: bytes) -> Iterator[int]:
+        """Where the bytes are: looked for in copies of parts, since only bytes can be searched fast."""
+        for begin in range(0, len(self._folded), _AT_ONCE):
+            part = self._folded[begin : begin + _AT_ONCE + len(wanted) - 1].tobytes()
+            place = part.find(wanted)
+            while place >= 0:
+                yield begin + place
+                place = part.find(wanted, place + 1)
+
+    def snippet(self, found: Occurrences, text_id: int, position: int, around: int = 80) -> Snippet:
+        """The first occurrence that shares a byte with a position, and about `around` bytes on either side."""
+        text = int(np.searchsorted(self._text_ids, text_id))
+        place = self._first[text] + position
+        start = int(found.starts[np.searchsorted(found.starts, self._starts[place] - found.length, side="right")])
+        end = start + found.length
+        text_start, text_end = int(self._starts[self._first[text]]), int(self._ends[text])
+        left, right = self._whole(max(text_start, start - around)), self._whole(min(text_end, end + around))
+        return Snippet(
+            before=self._raw[left:start].tobytes().decode("utf-8", "replace"),
+            match=self._raw[start:end].tobytes().decode("utf-8", "replace"),
+            after=self._raw[end:right].tobytes().decode("utf-8", "replace"),
+            cut_before=left > text_start,
+            cut_after=right < text_end,
+        )
+
+    def _whole(self, place: int) -> int:
+        """A place moved on to the start of a character."""
+        while place < len(self._raw) and self._raw[place] & 0xC0 == 0x80:
+            place += 1
+        return place
+
+
+def _pieces(atlas: Atlas) -> Iterator[tuple[str, np.ndarray]]:
+    """Bytes of the texts, as they are and folded; where each position's begin, and how many; where each text ends."""
+    texts = flat_texts(atlas)
+    pieces = [atlas.tokens.bytes_of(token_id) for token_id in range(len(atlas.tokens))]
+    # One more "token", of no bytes, in place of every BOS; and one that parts two texts.
+    skipped, between = len(pieces), len(pieces) + 1
+    pieces += [b"", _BETWEEN]
+    lengths = np.array([len(piece) for piece in pieces], np.int32)
+    before = 0
+    for name, dtype in (("raw", np.uint8), ("folded", np.uint8), ("starts", np.int64), ("sizes", np.int32),
+                        ("ends", np.int64)):  # fmt: skip
+        yield name, np.empty(0, dtype)
+    for low, high in parts(texts.first):
+        first = texts.first[low : high + 1] - texts.first[low]
+        token_ids = texts.token_ids[texts.first[low] : texts.first[high]].copy()
+        if atlas.info.bos_token_id is not None:
+            begins = first[:-1][np.diff(first) > 0]
+            token_ids[begins[token_ids[begins] == atlas.info.bos_token_id]] = skipped
+        parted = np.insert(token_ids, first[1:], between)
+        raw = b"".join([pieces[token_id] for token_id in parted.tolist()])
+        sizes = lengths[parted]
+        starts = before + np.cumsum(sizes, dtype=np.int64) - sizes
+        inside = parted != between
+        yield "raw", np.frombuffer(raw, np.uint8)
+        yield "folded", np.frombuffer(fold(raw), np.uint8)
+        yield "starts", starts[inside]
+        yield "sizes", sizes[inside]
+        yield "ends", starts[~inside]
+        before += len(raw)
+
+
+def text_index(atlas: Atlas) -> TextIndex:
+    """The index of an atlas, made at the first search."""
+    return atlas.remembered_large("texts as bytes", lambda: TextIndex(atlas))

@@ -1,1 +1,0 @@
-"""What is accumulated over the texts: one module a statistic, listed in `statistics`."""

@@ -1,0 +1,139 @@
+"""The phase that needs weights only: congruence both ways, input tokens, norms and moments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from atlas.core.names import neuron_name
+from ingest.activations.statistics import standardise
+from ingest.congruence.ranked import Congruence, RankedList
+from ingest.congruence.search import SharedSearch
+from ingest.errors import ModelError
+from ingest.model.load import LoadedModel
+from ingest.model.weights import LayerWeights, Readout, layer_weights
+from ingest.run.session import Session
+
+INPUT_TOKENS = 20
+"""Input tokens kept per neuron, side and direction."""
+
+
+@dataclass(frozen=True)
+class WeightResult:
+    """All that weights alone say. `columns` are those of table `neuron`; NaN stands for NULL."""
+
+    readout: Readout
+    congruence: Congruence
+    input_tokens: dict[str, dict[str, RankedList]]
+    columns: dict[str, np.ndarray]
+    layers: Callable[[int], LayerWeights]
+
+
+def run_weight_phase(
+    model: LoadedModel,
+    readout: Readout,
+    session: Session,
+    *,
+    device: torch.device,
+    k_tokens: int,
+    k_neurons: int,
+    progress: Callable[[int], None],
+) -> WeightResult:
+    """Everything weights alone say; `progress` is told how many rows of weights have met the vocabulary.
+
+    Raises:
+        ModelError: weights that are finite are so no longer when the norms' gains are folded in.
+    """
+    if not torch.isfinite(readout.columns).all():
+        raise ModelError(f"The readout of {model.name!r} is not finite once the final norm's gain is folded in.")
+    d_mlp, n_layers = model.d_mlp, len(model.layers)
+    columns: dict[str, list[np.ndarray]] = {}
+    strength = []
+    for layer in range(n_layers):
+        weights = layer_weights(model, layer)
+        _check_finite(weights, layer, model.name)
+        for name, values in _norms(weights).items():
+            columns.setdefault(name, []).append(values)
+        columns.setdefault("mean_congruence", []).append(_dot(weights.w_out, readout.mean))
+        strength.append(float(weights.w_out.norm(dim=1).amax()))
+    order = sorted(range(n_layers), key=lambda layer: -strength[layer])
+    on_device = Readout(readout.kind, readout.columns.to(device), readout.mean)
+    searches = SharedSearch(session, order, d_mlp, progress)
+    congruence = searches.run(
+        "congruence", lambda layer: layer_weights(model, layer).w_out, on_device.columns,
+        k_tokens=k_tokens, k_neurons=k_neurons, moments=True,
+    )  # fmt: skip
+    moments = _Moments(readout)
+    for layer in range(n_layers):
+        here = slice(layer * d_mlp, (layer + 1) * d_mlp)
+        found = moments.of(layer_weights(model, layer).w_out, congruence.third[here], congruence.fourth[here])
+        for name, values in found.items():
+            columns.setdefault(f"congruence_{name}", []).append(values)
+    embed = model.embedding.to(device, torch.float32)
+    sides = {"in": lambda layer: layer_weights(model, layer).w_in}
+    if model.gated:
+        sides["gate"] = lambda layer: layer_weights(model, layer).w_gate
+    input_tokens = {
+        side: searches.run(side, rows, embed, k_tokens=INPUT_TOKENS, k_neurons=0, moments=False).neuron_token
+        for side, rows in sides.items()
+    }
+    whole = {name: np.concatenate(parts) for name, parts in columns.items()}
+    return WeightResult(readout, congruence, input_tokens, whole, lambda layer: layer_weights(model, layer))
+
+
+class _Moments:
+    """Moments of congruence over the vocabulary, float64: mean and variance follow from the readout's own mean and
+    covariance, so they need no pass over neurons x tokens; third and fourth powers were summed in that pass."""
+
+    def __init__(self, readout: Readout) -> None:
+        columns = readout.columns.to(torch.float64)
+        self.n = len(columns)
+        self.mean = columns.mean(0)
+        centred = columns - self.mean
+        self.covariance = centred.T @ centred / self.n
+
+    def of(
+        self, w_out: Float[Tensor, "row d_model"], third: Float[Tensor, " row"], fourth: Float[Tensor, " row"]
+    ) -> dict[str, np.ndarray]:
+        rows = w_out.to(torch.float64)
+        variance = ((rows @ self.covariance) * rows).sum(1).clamp(min=0)
+        skewness, kurtosis = standardise(variance, third.cpu() / self.n, fourth.cpu() / self.n)
+        found = {"mean": rows @ self.mean, "std": variance.sqrt(), "skewness": skewness, "kurtosis": kurtosis}
+        return {name: values.numpy() for name, values in found.items()}
+
+
+def _check_finite(weights: LayerWeights, layer: int, name: str) -> None:
+    for part in ("w_in", "w_out", "w_gate"):
+        matrix = getattr(weights, part)
+        if matrix is not None and not torch.isfinite(matrix).all():
+            index = int((~torch.isfinite(matrix)).any(1).nonzero()[0])
+            raise ModelError(
+                f"The weights {part} of {neuron_name(layer, index)} in {name!r} are not finite once norms are folded "
+                "in."
+            )
+
+
+def _dot(rows: Float[Tensor, "row d_model"], vector: Float[Tensor, " d_model"]) -> Float[np.ndarray, " row"]:
+    return (rows.to(torch.float64) @ vector.to(torch.float64)).numpy()
+
+
+def _norms(weights: LayerWeights) -> dict[str, np.ndarray]:
+    w_out = weights.w_out.to(torch.float64)
+    found = {"w_out_norm": w_out.norm(dim=1).numpy()}
+    for side in ("in", "gate"):
+        matrix = getattr(weights, f"w_{side}")
+        if matrix is None:
+            found[f"w_{side}_norm"] = found[f"{side}_out_cosine"] = np.full(len(w_out), np.nan)
+            continue
+        rows = matrix.to(torch.float64)
+        norm = rows.norm(dim=1)
+        found[f"w_{side}_norm"] = norm.numpy()
+        product = norm * w_out.norm(dim=1)
+        # 0 / 0 is NaN, which the table shows as NULL: a zero vector has no direction.
+        found[f"{side}_out_cosine"] = ((rows * w_out).sum(1) / product).numpy()
+    return found

@@ -1,0 +1,180 @@
+"""From the results of the phases to the rows of the file, table by table."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import torch
+
+from atlas.core.schema import SCHEMA_VERSION
+from ingest.activations.reader import Reader
+from ingest.activations.registry import DERIVED
+from ingest.congruence.pairs import CandidatePairs, ExclusivePairs, NeuronFamilies
+from ingest.congruence.phase import WeightResult
+from ingest.file import tables
+from ingest.file.writer import AtlasWriter, Columns, vectors
+from ingest.model.load import LoadedModel
+from ingest.model.vocabulary import Vocabulary
+from ingest.model.weights import Readout
+from ingest.process.settings import Settings
+from ingest.texts.dataset import Dataset
+
+_LIBRARIES = ("neuron-atlas", "torch", "transformers", "transformer-lens", "tokenizers", "datasets", "duckdb", "numpy")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What every phase of a run shares."""
+
+    settings: Settings
+    slug: str
+    model: LoadedModel
+    readout: Readout
+    dataset: Dataset
+    vocabulary: Vocabulary
+    device: torch.device
+    dtype: torch.dtype
+    context: int
+    bos: int | None
+
+    @property
+    def n_layers(self) -> int:
+        """Number of blocks."""
+        return len(self.model.layers)
+
+    @property
+    def d_mlp(self) -> int:
+        """Neurons a layer."""
+        return self.model.d_mlp
+
+
+@dataclass(frozen=True)
+class Found:
+    """What weights alone say, and which pairs and families are counted because of it."""
+
+    weights: WeightResult
+    exclusive: dict[str, ExclusivePairs]
+    pairs: CandidatePairs
+    families: NeuronFamilies
+
+
+def write_weights(run: Run, writer: AtlasWriter, found: Found) -> None:
+    """Write the tables that do not depend on texts."""
+    settings, congruence = run.settings, found.weights.congruence
+    neuron_token = {d: ranked.first(settings.top_tokens) for d, ranked in congruence.neuron_token.items()}
+    token_neuron = {d: ranked.first(settings.top_neurons) for d, ranked in congruence.token_neuron.items()}
+    _write(writer, "neuron_token", tables.ranked_rows(neuron_token, "neuron_id", "token_id", "congruence"))
+    _write(writer, "token_neuron", tables.ranked_rows(token_neuron, "token_id", "neuron_id", "congruence"))
+    _write(writer, "exclusive_pair", tables.exclusive_rows(found.exclusive))
+    _write(writer, "neuron_input_token", tables.input_rows(found.weights.input_tokens))
+    writer.write("histogram_bin", tables.bin_rows())
+    _write(writer, "candidate_pair", tables.candidate_rows(found.pairs))
+    writer.write("token_family", tables.family_rows(found.families.of_token))
+    if settings.weights:
+        for layer in range(run.n_layers):
+            writer.write("neuron_weight", tables.weight_rows(found.weights.layers(layer), layer))
+        columns = found.weights.readout.columns.numpy()
+        token_id = np.arange(len(columns), dtype=np.int32)
+        writer.write("token_weight", {"token_id": token_id, "readout": vectors(columns)})
+
+
+def write_texts(run: Run, writer: AtlasWriter, found: Found, reader: Reader) -> None:
+    """Write the tables that say what was met in the texts read so far; the reader may read on afterwards."""
+    congruence, statistics = found.weights.congruence, reader.statistics
+    rows_of = {
+        "token": tables.token_rows(run.vocabulary, congruence),
+        "neuron": tables.neuron_rows(run.n_layers, run.d_mlp, found.weights.columns, congruence),
+    }
+    for statistic in statistics.values():
+        rows_of[statistic.axis.removesuffix("_id")] |= statistic.columns()
+    for table, rows in rows_of.items():
+        writer.write(table, rows)
+    reader.texts.prune(reader.cited())
+    for statistic in statistics.values():
+        for table, rows in statistic.rows(reader.texts):
+            writer.write(table, rows)
+    for derived in DERIVED:
+        for table, rows in derived.rows(statistics, found.pairs.neuron, found.pairs.token, gated=run.model.gated):
+            writer.write(table, rows)
+    _write(writer, "text", reader.texts.rows())
+
+
+def _write(writer: AtlasWriter, table: str, batches: Iterable[Columns]) -> None:
+    for rows in batches:
+        writer.write(table, rows)
+
+
+def atlas_row(run: Run, found: Found, reader: Reader, planned: int | None = None) -> Columns:
+    """The row of table `atlas` but for its build_id; `planned`: texts of the whole run, if these are not all."""
+    first, n_texts = run.settings.first_text, reader.n_texts
+    row = {
+        **run_columns(run),
+        "built_at": datetime.now(UTC).replace(tzinfo=None),
+        "readout_mean": found.weights.readout.mean.tolist(),
+        "n_texts": n_texts,
+        "n_texts_planned": planned,
+        "n_positions": reader.n_positions,
+        "text_ranges": f"{first}:{first + (planned or n_texts)}",
+    }
+    return {name: [value] for name, value in row.items()}
+
+
+def run_columns(run: Run) -> dict[str, Any]:
+    """The columns of table `atlas` that are known before any text is read."""
+    settings, model, dataset = run.settings, run.model, run.dataset
+    return {
+        "slug": run.slug,
+        "schema_version": SCHEMA_VERSION,
+        "model_name": model.name,
+        "model_revision": model.revision,
+        "model_fingerprint": model.fingerprint,
+        "n_layers": run.n_layers,
+        "d_model": model.cfg.d_model,
+        "d_mlp": run.d_mlp,
+        "d_vocab": len(run.vocabulary),
+        "act_fn": str(model.cfg.act_fn),
+        "gated": model.gated,
+        "normalization": "LN" if model.layer_norm else "RMS",
+        "readout": settings.readout,
+        "dataset_name": dataset.name,
+        "dataset_config": dataset.config,
+        "dataset_split": dataset.split,
+        "dataset_fingerprint": dataset.fingerprint,
+        "text_column": dataset.text_column,
+        "first_text": settings.first_text,
+        "context_length": run.context,
+        "bos_token_id": run.bos,
+        "bos_counted": settings.count_bos or run.bos is None,
+        "overflow": settings.overflow,
+        "dtype": str(run.dtype).removeprefix("torch."),
+        "device": run.device.type,
+        "seed": settings.seed,
+        "hook": "blocks.{l}.mlp.hook_post",
+        "top_tokens": settings.top_tokens,
+        "top_neurons": settings.top_neurons,
+        "top_texts": settings.top_texts,
+        "pair_candidates": settings.pair_candidates,
+        "window": settings.window,
+        "has_weights": settings.weights,
+        "versions": json.dumps(library_versions()),
+        "command": settings.command,
+    }
+
+
+def library_versions() -> dict[str, str | None]:
+    """Versions of Python, of this program and of what it computes with; None for what is not installed."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in _LIBRARIES}}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,219 @@
+"""The forward pass without the bridge: the Hugging Face module, SDPA attention, and one hook a layer.
+
+The hook reads the input of the MLP's output projection, which is TransformerLens' `blocks.{l}.mlp.hook_post`. The
+unembedding is done here in tiles of the vocabulary, so logits never exist whole.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ingest.errors import ModelError
+from ingest.model.load import LoadedModel
+from ingest.model.probe import original
+from ingest.model.weights import Readout
+
+_POSITION_TILE = 1024
+_VOCAB_TILE = 8192
+
+OnLayer = Callable[[int, Float[Tensor, "batch pos d_mlp"]], None]
+OnSides = Callable[[int, *[Float[Tensor, "batch pos d_mlp"]] * 3], None]
+
+
+class _Keep(nn.Module):
+    """Stands in for the final norm: keeps what reaches it."""
+
+    def forward(self, residual: Tensor) -> Tensor:
+        self.kept = residual
+        return residual
+
+
+class _NoLogits(nn.Module):
+    """Stands in for the unembedding, whose [batch, pos, d_vocab] output is never wanted whole."""
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return hidden[..., :1]
+
+
+class LeanModel:
+    """Runs texts and predicts tokens.
+
+    Args:
+        model: its bridge is taken apart (its weights can still be read).
+        device, dtype: of the blocks; final norm and unembedding are float32.
+        readout: for kind 'embed', the matrix whose argmax is the top prediction (the original post's convention);
+            None or kind 'unembed' predicts by the model's own logits.
+    """
+
+    def __init__(
+        self, model: LoadedModel, device: torch.device, dtype: torch.dtype, readout: Readout | None = None
+    ) -> None:
+        self.model, self.device, self.dtype, self.d_model = model, device, dtype, model.embedding.shape[1]
+        bridge = model.bridge
+        self.n_layers, self.d_mlp = len(bridge.blocks), model.d_mlp
+        outputs = [original(block.mlp.out) for block in bridge.blocks]
+        sides = [[block.mlp.gate, getattr(block.mlp, "in")] for block in bridge.blocks if hasattr(block.mlp, "gate")]
+        norm, unembed = original(bridge.ln_final), original(bridge.unembed)
+        module = take_apart(bridge.original_model)
+        expected = _logits_of(module)
+        paths = {id(part): path for path, part in module.named_modules()}
+        if device.type != "cpu" or dtype != torch.float32:
+            module = copy.deepcopy(module)  # The bridge keeps its float32 weights.
+        self._module = module
+        self._outputs = [module.get_submodule(paths[id(part)]) for part in outputs]
+        # A model that has gate and input in one projection has none.
+        found = [[paths.get(id(original(part))) for part in both] for both in sides]
+        self._sides = [[module.get_submodule(path) for path in both] for both in found if None not in both]
+        self._norm = copy.deepcopy(norm).to(torch.float32)
+        self._weight = unembed.weight.detach().to(torch.float32)
+        bias = getattr(unembed, "bias", None)
+        self._bias = None if bias is None else bias.detach().to(torch.float32)
+        self._keep = _Keep()
+        module.set_submodule(paths[id(norm)], self._keep)
+        module.set_submodule(paths[id(unembed)], _NoLogits())
+        module.eval().requires_grad_(False)
+        self._check_logits(expected)  # Where nothing is rounded yet: in float32, on the CPU.
+        move(module, device, dtype)
+        self._norm, self._weight = self._norm.to(device), self._weight.to(device)
+        self._bias = None if self._bias is None else self._bias.to(device)
+        self._embed = None if readout is None or readout.kind == "unembed" else readout.columns.to(device)
+
+    @property
+    def has_sides(self) -> bool:
+        """Whether `run` can tell of gate and input: both are projections of their own in every layer."""
+        return len(self._sides) == self.n_layers
+
+    @torch.inference_mode()
+    def run(
+        self, input_ids: Int[Tensor, "batch pos"], on_layer: OnLayer | None = None, on_sides: OnSides | None = None
+    ) -> Float[Tensor, "batch pos d"]:
+        """Run texts padded on the right; `on_layer(layer, activations)` is called as each layer produces them.
+
+        `on_sides(layer, activations, gate, in)` is called too, with the pre-activations of a gated MLP's two sides.
+        Padding needs no mask: attention is causal, so it reaches no earlier position. Returns the final residual.
+        """
+        batch, pos = input_ids.shape
+        handles = []
+        if on_layer is not None:
+            for layer, part in enumerate(self._outputs):
+
+                def hook(_: nn.Module, args: tuple[Any, ...], layer: int = layer) -> None:
+                    on_layer(layer, args[0].view(batch, pos, -1))
+
+                handles.append(part.register_forward_pre_hook(hook))
+        if on_sides is not None:
+            for layer, (part, both) in enumerate(zip(self._outputs, self._sides, strict=True)):
+                handles += _watch(part, both, partial(on_sides, layer))
+        try:
+            self._module(input_ids=input_ids, use_cache=False)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return self._keep.kept
+
+    @torch.inference_mode()
+    def predict(self, residual: Float[Tensor, "row d_model"]) -> Int[Tensor, " row"]:
+        """Top prediction at each row of the final residual, float32; equal scores go to the lower token id."""
+        parts = [self._predict_tile(residual[i : i + _POSITION_TILE]) for i in range(0, len(residual), _POSITION_TILE)]
+        return torch.cat(parts)
+
+    def _predict_tile(self, residual: Float[Tensor, "row d_model"]) -> Int[Tensor, " row"]:
+        if self._embed is not None:
+            hidden, matrix, bias = self.normalised(residual), self._embed, None
+        else:
+            hidden, matrix, bias = self._norm(residual.to(torch.float32)), self._weight, self._bias
+        best = torch.full((len(hidden),), -torch.inf, device=self.device)
+        token = torch.zeros(len(hidden), dtype=torch.int64, device=self.device)
+        for start in range(0, len(matrix), _VOCAB_TILE):
+            logits = hidden @ matrix[start : start + _VOCAB_TILE].T
+            if bias is not None:
+                logits += bias[start : start + _VOCAB_TILE]
+            value, index = logits.max(1)
+            better = value > best
+            best = torch.where(better, value, best)
+            token = torch.where(better, index + start, token)
+        return token
+
+    def normalised(self, residual: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_model"]:
+        """The final norm's output before gain and bias (TransformerLens' `ln_final.hook_normalized`), float32."""
+        x = residual.to(torch.float32)
+        if self.model.layer_norm:
+            x = x - x.mean(-1, keepdim=True)
+        return x / (x.pow(2).mean(-1, keepdim=True) + self.model.cfg.eps).sqrt()
+
+    @torch.inference_mode()
+    def _check_logits(self, expected: Float[Tensor, "row d_vocab"]) -> None:
+        """Refuse a model whose logits are more than norm and unembedding (up to scale and soft cap)."""
+        if not torch.isfinite(expected).all():
+            return  # The activation phase will say where the model overflows.
+        residual = self.run(_probe(len(self._weight))).flatten(0, 1)
+        logits = self._norm(residual.to(torch.float32)) @ self._weight.T
+        if self._bias is not None:
+            logits = logits + self._bias
+        cap = getattr(self.model.cfg, "output_logits_soft_cap", -1.0) or -1.0
+        if cap > 0:
+            logits = cap * torch.tanh(logits / cap)
+        scale = (logits * expected).sum() / (logits * logits).sum()
+        error = (scale * logits - expected).norm() / expected.norm()
+        if not scale > 0 or error > 0.01:
+            raise ModelError(
+                f"The logits of {self.model.name!r} are not its final norm followed by its unembedding (relative "
+                f"difference {error:.2g}): this architecture is not supported."
+            )
+
+
+def _watch(part: nn.Module, both: list[nn.Module], tell: Callable[[Tensor, Tensor, Tensor], None]) -> list[Any]:
+    """Hooks that tell of the input of `part` together with the outputs of two modules that run before it."""
+    seen: list[Tensor | None] = [None, None]
+
+    def keep(side: int, _: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+        seen[side] = output
+
+    def hook(_: nn.Module, args: tuple[Any, ...]) -> None:
+        outputs, seen[:] = tuple(seen), (None, None)
+        tell(args[0].view_as(outputs[0]), *outputs)
+
+    watched = [module.register_forward_hook(partial(keep, side)) for side, module in enumerate(both)]
+    return [*watched, part.register_forward_pre_hook(hook)]
+
+
+def move(module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    """Move a module, but leave rotary frequencies in float32, as `from_pretrained` does: rounded to bfloat16 they
+    would turn a position a hundred tokens on by a wrong angle."""
+    exact = {name: buffer.to(device) for name, buffer in module.named_buffers() if name.endswith("inv_freq")}
+    module.to(device, dtype)
+    for name, buffer in exact.items():
+        path, _, leaf = name.rpartition(".")
+        setattr(module.get_submodule(path), leaf, buffer)
+
+
+def take_apart(module: nn.Module) -> nn.Module:
+    """Put a bridge's original modules back in place, with PyTorch's own attention where the model allows it."""
+    for name, child in module.named_children():
+        bare = original(child)
+        if bare is not child:
+            module._modules[name] = bare
+        take_apart(bare)
+    if hasattr(module, "set_attn_implementation"):
+        try:
+            module.set_attn_implementation("sdpa")
+        except ValueError:  # Soft-capped attention scores (Gemma 2) exist in eager form only.
+            module.set_attn_implementation("eager")
+    return module
+
+
+def _probe(d_vocab: int) -> Int[Tensor, "batch pos"]:
+    return (torch.arange(12) * 7919 % d_vocab).view(1, -1)
+
+
+@torch.inference_mode()
+def _logits_of(module: nn.Module) -> Float[Tensor, "row d_vocab"]:
+    d_vocab = module.get_output_embeddings().weight.shape[0]
+    return module(input_ids=_probe(d_vocab), use_cache=False).logits[0].to(torch.float32)

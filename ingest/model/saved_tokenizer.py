@@ -1,0 +1,91 @@
+"""The tokenizer as it was saved: without the special tokens that a library gives to one that has none.
+
+transformers gives a tokenizer of class GPT2Tokenizer, say, the BOS `<|endoftext|>` of that class and adds it to the
+vocabulary where it is not in it, and TransformerLens adds one wherever there is none. The model never met such a token
+in training, and may have no row for it. A special token that the saved vocabulary does have is used, whoever names it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ingest.errors import TokenizerError
+
+_FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+_SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+
+
+def invented_tokens(tokenizer: Any, folder: Path) -> set[str]:
+    """Tokens that were added to a tokenizer's vocabulary when it was loaded: none of the folder's files has them."""
+    added = {str(token) for token in tokenizer.added_tokens_decoder.values()}
+    if tokenizer.is_fast:
+        added -= set(tokenizer.backend_tokenizer.get_vocab(with_added_tokens=False))
+    return added - _saved(folder) if added else added
+
+
+def _saved(folder: Path) -> set[str]:
+    """Every token that the files name beside the vocabulary itself: added ones and special ones."""
+    found: set[str] = set()
+    for name in _FILES:
+        if (folder / name).is_file():
+            found.update(_named(json.loads((folder / name).read_text(encoding="utf-8"))))
+    if (folder / "tokenizer.json").is_file():
+        state = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        found.update(_named(state.get("added_tokens") or []))
+    return found
+
+
+def _named(part: Any) -> Iterable[str]:
+    """The strings of a piece of JSON: keys and values, whatever their meaning."""
+    if isinstance(part, str):
+        yield part
+    elif isinstance(part, dict):
+        for key, value in part.items():
+            yield key
+            yield from _named(value)
+    elif isinstance(part, list):
+        for value in part:
+            yield from _named(value)
+
+
+def without(tokenizer: Any, invented: set[str]) -> Any:
+    """A tokenizer less some of its added tokens, which are no special tokens of it any more either."""
+    if not invented:
+        return tokenizer
+    special = {name: getattr(tokenizer, name) for name in _SPECIAL if getattr(tokenizer, name, None) is not None}
+    special = {name: token for name, token in special.items() if str(token) not in invented}
+    if not tokenizer.is_fast:
+        for name in _SPECIAL:
+            setattr(tokenizer, name, special.get(name))
+        return tokenizer
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    state["added_tokens"] = [token for token in state["added_tokens"] if token["content"] not in invented]
+    # It puts special tokens around a text, which nobody here asks for, and may name those that are gone.
+    state["post_processor"] = None
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(state)), **special,
+        split_special_tokens=tokenizer.split_special_tokens,
+    )  # fmt: skip
+
+
+def check_bos(name: str, tokenizer: Any, n_rows: int) -> None:
+    """Refuse a tokenizer whose BOS (or what stands in for it) the model has no row for.
+
+    Raises:
+        TokenizerError: names the token, its id and the model's last.
+    """
+    from ingest.texts.tokens import bos_for
+
+    bos = bos_for(tokenizer)
+    if bos is not None and bos >= n_rows:
+        kind = "BOS" if tokenizer.bos_token_id is not None else "EOS (there is no BOS)"
+        raise TokenizerError(
+            f"The {kind} of the tokenizer of {name!r}, {tokenizer.convert_ids_to_tokens(bos)!r}, has id {bos}, but the "
+            f"model's vocabulary ends at {n_rows - 1}. Use the tokenizer the model was trained with."
+        )

@@ -1,0 +1,212 @@
+"""Atlases under the output's name: of the texts read so far, while the run goes on, and of all at the end.
+
+What weights alone say does not change: it is written once, to a file of its own, of which each atlas is a copy with the
+rest added. Every one is checked as the last is, and takes its name by the same rename: what is there is always whole.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from atlas.core.db import open_atlas
+from atlas.core.errors import AtlasError
+from atlas.core.files import OutputFileError, check_output, free_output
+from atlas.core.info import RUN_COLUMNS, AtlasInfo
+from ingest.activations.reader import Reader
+from ingest.errors import OutputError
+from ingest.file.checks import bytes_per_table, check_file
+from ingest.file.load import Found, Run, atlas_row, run_columns, write_texts, write_weights
+from ingest.file.writer import AtlasWriter, Begun
+from ingest.run.session import Session
+
+FIRST = 10.0
+"""Seconds between the first batch, for which kernels are compiled, and the first atlas, or less where `--publish-every`
+is less: by then there are some texts for every neuron."""
+
+SHARE = 0.05
+"""Share of the run's time that may go into atlases of a part of the texts: where one costs more, the next comes later
+than `--publish-every` says."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A complete atlas under its name."""
+
+    path: Path
+    build_id: str
+    rows: dict[str, int]
+    table_bytes: dict[str, int]
+
+
+def replaceable(out: Path, *, force: bool) -> AtlasInfo | None:
+    """Refuse an output that exists, unless it is what a run left that was not complete: then what it is, to be compared
+    with this run once that is known (`check_same_run`).
+
+    Raises:
+        OutputFileError: it exists already, or cannot be written.
+    """
+    before = None if force else _unfinished(out)
+    check_output(out, force=force or before is not None)
+    return before
+
+
+def _unfinished(out: Path) -> AtlasInfo | None:
+    if not out.is_file():
+        return None
+    try:
+        with open_atlas(out) as atlas:
+            return atlas.info if atlas.info.n_texts_planned is not None else None
+    except AtlasError:
+        return None
+
+
+def check_same_run(before: AtlasInfo, run: Run) -> None:
+    """Let a run go on with what it left under its output's name, and no other run replace that.
+
+    Raises:
+        OutputFileError: names the first thing in which they differ.
+    """
+    ours = run_columns(run)
+    for name in RUN_COLUMNS:
+        if getattr(before, name) != ours[name]:
+            raise OutputFileError(
+                f"{str(run.settings.out)!r} exists already, an atlas that another run left unfinished: its {name} is "
+                f"{getattr(before, name)!r} and would be {ours[name]!r} now. Choose another --out, or replace it with "
+                "--force."
+            )
+
+
+class Publisher:
+    """Writes a run's atlases; on rank 0 only. A context manager: what has no name yet is removed at its end.
+
+    Args:
+        before: the unfinished atlas at the output's name when the run began, if there was one.
+    """
+
+    def __init__(self, run: Run, found: Found, session: Session, before: AtlasInfo | None = None) -> None:
+        self._run, self._found, self._session = run, found, session
+        self._every = run.settings.publish_every
+        self._begun: Begun | None = None
+        self._ours = _seen(run.settings.out) if before is not None else None
+        self._says = "" if before is None else _share(before.n_texts, before.n_texts_planned or 0)
+        self._cost, self._last = 0.0, math.inf
+        self.least = 0 if before is None else before.n_texts
+        """Texts of what is at the output's name: an atlas of no more never takes its place."""
+        self.seconds = 0.0
+        """Spent on atlases of a part of the texts, beyond what the complete one needs too."""
+
+    def __enter__(self) -> Publisher:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._begun is not None:
+            self._begun.remove()
+        if error is not None and self._says:
+            self._session.phases.say(f"{self._run.settings.out} stays, with {self._says}.")
+
+    @property
+    def wait(self) -> float | None:
+        """Seconds from the first batch, or from the beginning of the last atlas, to the next; None: no next."""
+        if self._every is None:
+            return None
+        if not self._cost:
+            return min(self._every, FIRST)
+        affordable = self._session.began + (self.seconds + self._cost) / SHARE
+        return max(self._every, affordable - self._last)
+
+    def due(self, n_texts: int) -> bool:
+        """Whether it is time for an atlas of so many texts."""
+        wait = self.wait
+        return wait is not None and n_texts > self.least and time.monotonic() - self._last >= wait
+
+    def begin(self) -> None:
+        """The first batch has been read."""
+        self._last = time.monotonic()
+
+    def publish(self, reader: Reader, planned: int) -> None:
+        """An atlas of what has been read, of about `planned` texts, unless these are all: the complete one is next. One
+        that cannot be written need not end the run: it is said, and tried again when the next is due."""
+        self._last = time.monotonic()
+        if reader.n_texts >= planned:
+            return
+        phases, out = self._session.phases, self._run.settings.out
+        started = self._last
+        try:
+            if out.exists() and not self._run.settings.force and _seen(out) != self._ours:
+                self._every = None
+                raise OutputError(f"{str(out)!r} was written by somebody else: it is not replaced.")
+            self._weights()
+            started = time.monotonic()
+            with self._writer() as writer:
+                write_texts(self._run, writer, self._found, reader)
+                build_id = writer.write_atlas(atlas_row(self._run, self._found, reader, planned))
+                writer.close()
+                check_file(writer.path, writer.rows)
+                writer.publish(out)
+        except OutputError as error:
+            if self._session.stop.leaving:  # DuckDB answers a signal by an error.
+                raise
+            phases.say(f"{error} The run goes on.")
+        else:
+            self.least, self._ours = reader.n_texts, _seen(out)
+            self._says = _share(reader.n_texts, planned)
+            phases.note(f"{out}  build {build_id}: {self._says}; {time.monotonic() - started:.1f} s.")
+        # One that failed cost time, too: on a disk that stays full it is not tried again and again.
+        self._cost = time.monotonic() - started
+        self.seconds += self._cost
+
+    def finish(self, reader: Reader) -> Published:
+        """The complete atlas.
+
+        Raises:
+            OutputError: it cannot be written, or does not hold together.
+        """
+        settings, phases = self._run.settings, self._session.phases
+        with ExitStack() as stack:
+            with phases.phase("Writing"):
+                writer = stack.enter_context(self._writer(last=True))
+                write_texts(self._run, writer, self._found, reader)
+                build_id = writer.write_atlas(atlas_row(self._run, self._found, reader))
+                writer.close()
+            with phases.phase("Checking"):
+                check_file(writer.path, writer.rows)
+                sizes = bytes_per_table(writer.path)
+                ours = settings.force or (self._ours is not None and _seen(settings.out) == self._ours)
+                out = free_output(settings.out, build_id, force=ours)
+                writer.publish(out)
+        self._says = ""
+        return Published(out, build_id, writer.rows, sizes)
+
+    def _weights(self) -> Begun:
+        """What weights alone say, written when it is first needed."""
+        if self._begun is None:
+            with AtlasWriter(*self._place()) as writer:
+                write_weights(self._run, writer, self._found)
+                self._begun = writer.begun()
+        return self._begun
+
+    def _writer(self, *, last: bool = False) -> AtlasWriter:
+        return AtlasWriter(*self._place(), begun=self._weights(), last=last)
+
+    def _place(self) -> tuple[Path, int, int | None]:
+        return self._run.settings.out, self._run.model.cfg.d_model, self._session.budget.for_writing()
+
+
+def _share(n_texts: int, planned: int) -> str:
+    return f"{n_texts:,} of about {planned:,} texts ({n_texts / planned:.0%})"
+
+
+def _seen(out: Path) -> tuple[int, ...] | None:
+    """Which file is at a path, and in which state."""
+    try:
+        status = out.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

@@ -1,0 +1,193 @@
+"""The model as studies need it: runs that are recorded, and runs resumed at any block with anything replaced.
+
+Runs are the Hugging Face module's own forward pass, in float32, so that masks, positions and caches are the library's.
+Blocks before the one a run begins at give their input as their output; the input of that block is then put in.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformers import DynamicCache
+
+from ingest.errors import ModelError
+from ingest.model.forward import move, take_apart
+from ingest.model.hooks import Change, after, before, instead, shaped, skip
+from ingest.model.load import LoadedModel
+from ingest.model.probe import original
+from ingest.model.weights import soft_capped
+from ingest.study.activation_record import RecordedRun, Recorder
+from ingest.study.blocks import Block, read_blocks, read_factors
+from ingest.study.prefix import share
+
+Site = Literal["resid_pre", "attn_out", "mlp_out", "neuron"]
+"""The residual stream before a block, what attention or the MLP adds to it, the activations of the neurons."""
+
+Edits = Mapping[tuple[int, Site], Change]
+"""What to make of the value, [row, pos, width], at a layer's site."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What a resumed run covers."""
+
+    token_ids: Int[Tensor, " pos"]
+    """Tokens of the prompt, or of its part from some position on. Their embeddings are not used."""
+    prefix: DynamicCache | None = None
+    """Keys and values of the tokens before that position; None: there are none."""
+    skip: bool = True
+    """Whether blocks before the one resumed at are left out; False: they are run, and what they give is replaced."""
+
+
+class StudyModel:
+    """Runs prompts, records every site, and resumes.
+
+    Args:
+        model: its bridge is taken apart (its weights can still be read), so it serves one StudyModel only.
+        device: where it runs, in float32. A device other than the CPU gets a copy.
+
+    Raises:
+        ModelError: the architecture is not one whose blocks add attention and MLP to the residual stream, and whose
+            logits are final norm and unembedding (times a constant, or soft-capped); or its bridge was taken apart.
+    """
+
+    def __init__(self, model: LoadedModel, device: torch.device) -> None:
+        self.model, self.device = model, device
+        bridge = model.bridge
+        if not hasattr(bridge.blocks[0], "submodules"):
+            raise ModelError(f"The bridge of {model.name!r} was taken apart before: load the model again to study it.")
+        blocks, norm, unembed = read_blocks(bridge), original(bridge.ln_final), original(bridge.unembed)
+        module = take_apart(bridge.original_model)
+        if device.type != "cpu":
+            module, blocks, norm, unembed = copy.deepcopy((module, blocks, norm, unembed))
+            move(module, device, torch.float32)
+        self._module = module.eval().requires_grad_(False)
+        # transformers renamed this argument in 5.x and drops the old name in 5.40; models in remote code keep it.
+        self._cache_argument = "cache" if "cache" in inspect.signature(module.forward).parameters else "past_key_values"
+        self.blocks: list[Block] = blocks
+        self.norm, self._unembed, self._weight = norm, unembed, unembed.weight.detach()
+        bias = getattr(unembed, "bias", None)
+        self._bias = self._weight.new_zeros(len(self._weight)) if bias is None else bias.detach()
+        self._soft_cap = model.cfg.output_logits_soft_cap if soft_capped(model.cfg) else None
+        self.scale, self._tuples = 1.0, [None] * len(blocks)
+        probe = (torch.arange(12) * 7919 % len(self._weight)).to(device)
+        self._read_outputs(probe)
+        run = self.record(probe)
+        self.factors = [read_factors(model.name, layer, block, run) for layer, block in enumerate(blocks)]
+
+    @property
+    def n_layers(self) -> int:
+        """Blocks."""
+        return len(self.blocks)
+
+    @torch.inference_mode()
+    def record(self, token_ids: Int[Tensor, " pos"], cache: DynamicCache | None = None) -> RecordedRun:
+        """Run one prompt whole and keep what every site held; and in `cache`, an empty one, keys and values."""
+        recorder = Recorder(self.blocks)
+        final = self._run(token_ids[None], recorder.attach, cache)
+        return recorder.result(self.logits(final)[0])
+
+    @torch.inference_mode()
+    def resume(
+        self, layer: int, residual: Float[Tensor, "row pos d_model"], tokens: Tokens, edits: Edits | None = None
+    ) -> Float[Tensor, "row d_model"]:
+        """Run from block `layer` on, with `residual` as its input; the final residual stream at the last position."""
+        if layer == self.n_layers:
+            return residual[:, -1]
+        rows, pos, _ = residual.shape
+        residual = residual.contiguous()  # A matrix product of anything else is one product a row: half the speed.
+
+        def attach(stack: ExitStack) -> None:
+            for block, length in zip(self.blocks[: layer if tokens.skip else 0], self._tuples, strict=False):
+                skip(stack, block.block, length)
+            before(stack, self.blocks[layer].block, lambda _: residual)
+            for (at, site), change in (edits or {}).items():
+                block, change = self.blocks[at], shaped(change, rows, pos)
+                if site in ("resid_pre", "neuron"):
+                    before(stack, block.block if site == "resid_pre" else block.projection, change)
+                else:
+                    after(stack, block.attn_out if site == "attn_out" else block.mlp_out, change)
+
+        return self._run(tokens.token_ids.expand(rows, -1), attach, tokens.prefix)
+
+    @torch.inference_mode()
+    def prefix(self, token_ids: Int[Tensor, " pos"]) -> DynamicCache:
+        """Keys and values of the tokens that both prompts begin with."""
+        cache = DynamicCache()
+        self._run(token_ids[None], lambda _: None, cache)
+        return share(cache)
+
+    @torch.inference_mode()
+    def logits(self, final: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_vocab"]:
+        """The model's own logits: final norm, unembedding with its bias, scale or soft cap where it has one."""
+        return self._capped((self.norm(final) @ self._weight.T + self._bias) * self.scale)
+
+    @torch.inference_mode()
+    def difference(self, final: Float[Tensor, "row d_model"], answer: int, other: int) -> Float[Tensor, " row"]:
+        """logit(answer) - logit(other), the model's own."""
+        both = [answer, other]
+        logits = self._capped((self.norm(final) @ self._weight[both].T + self._bias[both]) * self.scale)
+        return logits[:, 0] - logits[:, 1]
+
+    def direction(self, answer: int, other: int | None) -> tuple[Float[Tensor, " d_model"], float]:
+        """What the final norm's output is multiplied by to give logit(answer) - logit(other) before any soft cap, and
+        what the unembedding's bias adds; float64. Without `other`: less the mean logit of the vocabulary."""
+        weight, bias = self._weight[answer].double(), self._bias[answer].double()
+        less, off = self._mean_logit if other is None else (self._weight[other].double(), self._bias[other].double())
+        return (weight - less) * self.scale, float(bias - off) * self.scale
+
+    @cached_property
+    def _mean_logit(self) -> tuple[Float[Tensor, " d_model"], Float[Tensor, ""]]:
+        """Means over the vocabulary of the unembedding and its bias."""
+        return self._weight.mean(0, dtype=torch.float64), self._bias.mean(dtype=torch.float64)
+
+    def _capped(self, logits: Tensor) -> Tensor:
+        return logits if self._soft_cap is None else self._soft_cap * torch.tanh(logits / self._soft_cap)
+
+    def _run(
+        self, token_ids: Tensor, attach: Callable[[ExitStack], None], cache: DynamicCache | None = None
+    ) -> Float[Tensor, "row d_model"]:
+        """One forward pass without final norm and unembedding: what reaches the norm at the last position."""
+        kept: list[Tensor] = []
+
+        def keep(hidden: Tensor) -> Tensor:
+            kept.append(hidden[:, -1])
+            return hidden
+
+        with ExitStack() as stack:
+            instead(stack, self.norm, keep)
+            instead(stack, self._unembed, lambda hidden: hidden[..., :1])
+            attach(stack)
+            self._module(input_ids=token_ids, use_cache=cache is not None, **{self._cache_argument: cache})
+        return kept[0]
+
+    @torch.inference_mode()
+    def _read_outputs(self, probe: Int[Tensor, " pos"]) -> None:
+        """Learn from a plain run what blocks give and what becomes of the logits."""
+        with ExitStack() as stack:
+            for layer, block in enumerate(self.blocks):
+
+                def hook(_: object, __: object, output: object, layer: int = layer) -> None:
+                    self._tuples[layer] = len(output) if isinstance(output, tuple) else None
+
+                stack.callback(block.block.register_forward_hook(hook).remove)
+            expected = self._module(input_ids=probe[None], use_cache=False).logits[0, -1].to(torch.float32)
+        logits = self.record(probe).logits
+        scale = float((logits * expected).sum() / (logits * logits).sum())
+        if self._soft_cap is None and abs(scale - 1) > 1e-3:
+            self.scale = scale
+        error = float((self.scale * logits - expected).norm() / expected.norm())
+        if not error < 1e-3:
+            raise ModelError(
+                f"The logits of {self.model.name!r} are not its final norm followed by its unembedding (relative "
+                f"difference {error:.2g}): studies of this architecture are not supported."
+            )

@@ -1,0 +1,184 @@
+"""How much memory a site may hold, and what follows: how many processes, what each may use, how much a query of SQL.
+
+What counts is anonymous memory, which the machine must really have: of all processes together, pages that they share
+once. The file's own pages, which the system keeps as long as there is room and gives back when there is not, are the
+one cache of the file, and do not count; neither do models of live mode.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+
+from atlas import Atlas
+from atlas.cli.options import BYTES, read_quantity
+from atlas.core.errors import AtlasError
+from atlas.core.room import Room
+from web.workers.sql.limits import MOST_WARM, Limits
+
+MIB = 2**20
+
+LEAST_DEFAULT = 512 * MIB
+"""What a site may hold on any machine, unless told otherwise; on a large one a quarter of it."""
+
+# Measured by `python -m benchmarks.load FILE --browse 10000`: see benchmarks/README.md.
+_MASTER = 65 * MIB
+"""The master's libraries, which the others share at first."""
+_BROKER, _WARM = 10 * MIB, 20 * MIB
+"""The process that starts queries, and each that waits for one."""
+_WEB = 145 * MIB
+"""A web process: what it has of the libraries for itself, what its threads keep, the engine that draws charts."""
+_TOKEN, _NEURON = 150, 60
+"""Bytes that each process remembers of each token (its text) and of each neuron (kinds, norms, lists)."""
+_WORK = 110 * MIB
+"""A figure of the whole atlas while it is worked out, one at a time in a process; or a table on its way out."""
+_DOWNLOAD = 60 * MIB
+"""Each further table on its way."""
+
+_LEAST_BUFFERS, _MOST_BUFFERS = 48 * MIB, 256 * MIB
+"""DuckDB's buffers of a process, of all files together. More does not make pages faster: what they leave out comes from
+the system's cache of the file, which all processes share."""
+_GOOD_BUFFERS = 128 * MIB
+_WIDTH = 20 * 1024
+"""Buffers for each number of a neuron's weights: DuckDB holds some vectors of 2,048 of them at once."""
+_A_THREAD = 64 * MIB
+"""Buffers for each of DuckDB's threads."""
+
+_SQL = ((256 * MIB, 350 * MIB, MOST_WARM), (128 * MIB, 160 * MIB, 2), (48 * MIB, 64 * MIB, 1))
+"""A query's buffers, what its process may hold beyond them, processes that wait for one: what there is room for."""
+
+
+class SiteMemoryError(AtlasError):
+    """An amount of memory cannot be read, or is not enough for the site."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What the memory of a site is divided into."""
+
+    total: int
+    """Bytes of all processes together."""
+    workers: int
+    """Web processes."""
+    share: int
+    """Bytes that one of them may hold; one that holds more is replaced."""
+    buffers: int
+    """Bytes of DuckDB's buffers for each file, in each of them."""
+    threads: int
+    """Of DuckDB, for each file in each of them."""
+    downloads: int
+    """Whole tables that one of them sends at a time."""
+    limits: Limits | None
+    """Of visitors' queries; None: there are none."""
+
+    def room(self, folder: Path) -> Room:
+        """What an atlas may use in a web process."""
+        return Room(self.buffers, self.threads, folder)
+
+
+def machine_memory() -> int:
+    """Bytes that this machine has, or that the container may use."""
+    sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            sizes.append(int(Path(limit).read_text()))
+        except (OSError, ValueError):  # there is no such limit
+            continue
+    return min(sizes)
+
+
+def read_memory(text: str | None) -> int:
+    """Bytes of `--memory`: '512MiB', '1GB' or '25%' of the machine; None: a quarter, at least LEAST_DEFAULT.
+
+    Raises:
+        SiteMemoryError: it is not of that form.
+    """
+    if text is None:
+        return max(LEAST_DEFAULT, machine_memory() // 4)
+    share = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", text)
+    size = float(share[1]) / 100 * machine_memory() if share else read_quantity(text, BYTES)
+    if not size or (share and float(share[1]) > 100):
+        raise SiteMemoryError(
+            f"--memory {text!r} is not an amount of memory: expected one like 512MiB or 1GB, or a share of the "
+            "machine's like 25%."
+        )
+    return int(size)
+
+
+def divide(
+    total: int,
+    atlases: Sequence[Atlas],
+    *,
+    workers: int | None = None,
+    downloads: int = 2,
+    limits: Limits | None,
+    sql_memory: bool = False,
+) -> Budget:
+    """Divide a site's memory. `workers`: so many web processes; None: two, or one where there is no room for two.
+    `downloads`: whole tables that each sends at most. `limits`: of visitors' queries, None for no queries; their memory
+    follows from the total unless `sql_memory`.
+
+    Raises:
+        SiteMemoryError: it is not enough; says what is.
+    """
+    remembered = sum(a.info.d_vocab * _TOKEN + a.info.n_neurons * _NEURON for a in atlases)
+    fewest = len(atlases) * max((max(_LEAST_BUFFERS, a.info.d_model * _WIDTH) for a in atlases), default=0)
+    least = []
+    for number, sent, chosen in product(
+        (2, 1) if workers is None else (workers,),
+        sorted({downloads, min(downloads, 1)}, reverse=True),
+        _queries(limits, sql_memory),
+    ):
+        own = _WEB + remembered + _WORK + max(0, sent - 1) * _DOWNLOAD
+        fixed = _MASTER + number * own + (0 if chosen is None else _for_queries(chosen, len(atlases)))
+        found = number, sent, chosen, own, min(max(_MOST_BUFFERS, fewest), (total - fixed) // number)
+        if found[-1] >= max(_GOOD_BUFFERS, fewest):
+            break
+        least.append((fixed + number * fewest, found))
+    else:
+        needed, found = min(least, key=lambda item: item[0])
+        if needed > total:
+            raise SiteMemoryError(_too_little(total, needed, atlases, workers, limits, sql_memory))
+    number, sent, chosen, own, buffers = found
+    each = buffers // max(1, len(atlases))
+    return Budget(total, number, own + buffers, each, max(1, min(os.cpu_count() or 1, each // _A_THREAD)), sent, chosen)
+
+
+def _for_queries(limits: Limits, files: int) -> int:
+    """Bytes of all processes that run queries; one that runs waited before."""
+    return _BROKER + files * limits.ready * _WARM + limits.slots * (limits.data - _WARM)
+
+
+def _queries(limits: Limits | None, given: bool) -> Iterator[Limits | None]:
+    """Limits of queries, from the most to the least."""
+    if limits is None:
+        yield None
+        return
+    for running in dict.fromkeys((limits.slots, limits.running or 1)):
+        for memory, beyond, warm in _SQL:
+            buffers = limits.memory if given else memory
+            yield replace(limits, running=running, memory=buffers, beyond=beyond, warm=warm)
+
+
+def _too_little(
+    total: int, needed: int, atlases: Sequence[Atlas], workers: int | None, limits: Limits | None, given: bool
+) -> str:
+    names = ", ".join(atlas.info.slug for atlas in atlases) or "a site"
+    ways = ["allow as much"]
+    if limits is not None:
+        ways.append("serve without visitors' SQL (--no-sql)")
+    if given or (limits is not None and limits.running > 1):
+        ways.append("allow a query less (--sql-memory, --sql-workers)")
+    if workers is not None and workers > 1:
+        ways.append("ask for fewer --workers")
+    if len(atlases) > 1:
+        ways.append("serve fewer files")
+    return (
+        f"--memory {total // MIB}MiB is not enough to serve {names}: expected {math.ceil(needed / MIB)}MiB at least. "
+        f"{ways[0].capitalize()}{'; or ' + '; or '.join(ways[1:]) if ways[1:] else ''}."
+    )

@@ -1,0 +1,279 @@
+"""The production server, embedded: gunicorn with threads, each worker opening the files for itself."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+from flask import Flask
+from gunicorn.app.base import BaseApplication
+
+from atlas import Atlas, open_atlas
+from atlas.core.errors import AtlasError
+from atlas.topics.overview import notable_neurons, warm
+from web.saved.store import MOST_SAVED, open_saved
+from web.server.arbiter import SwappingArbiter, forget, mark
+from web.server.arbiter import wait as wait_for_turn
+from web.server.memory import divide, read_memory
+from web.server.plan import Plan
+from web.server.swap import Site
+from web.server.watched import Watched
+from web.server.worker import Worker
+from web.site import bundle, urls
+from web.site import public_url as public
+from web.site.app import create_app, open_atlases
+from web.site.rate_limit import read_rate
+from web.workers.live.live import Live, check_installed
+from web.workers.live.options import LiveOptions, places_of, read_models
+from web.workers.sql.console import ConsoleOptions
+
+_TURNED_AWAY = 8
+"""Threads of each process for queries that are turned away, which takes half a second, so that saying no to those who
+ask again at once is not all that it does."""
+
+_KEPT = 15
+"""Seconds that a connection is kept for a next request: between pages a reader reads."""
+
+_DRAINING = 300
+"""Seconds that a process which is told to end has for what it was asked: a download may take minutes."""
+
+_WARMING = 15.0
+_TRIES, _MOMENT = 4, 0.2
+
+
+class ListenError(AtlasError):
+    """The address cannot be listened on."""
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket: bound here, so that a port in use is an error and not gunicorn's retries."""
+    listening = None
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, protocol)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(256)
+    except OSError as error:
+        if listening is not None:
+            listening.close()
+        raise ListenError(
+            f"Cannot listen on {host}:{port}: {error.strerror or error}. "
+            "Expected a free port of this machine; choose another with --port (0: any)."
+        ) from error
+    return listening
+
+
+class _Server(BaseApplication):
+    """`make` makes the app of the current generation's files; `share` is how many bytes a process of it may hold."""
+
+    def __init__(self, site: Site, make: Callable[[Site], Flask], options: dict[str, Any], share: int) -> None:
+        self.site, self._make, self._options, self.share = site, make, options, share
+        self.first = True
+        """Whether a process answers at once, not when it is warm."""
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in self._options.items():
+            self.cfg.set(name, value)
+
+    def run(self) -> None:
+        # What is there now is there for good: a collector that looks at it in every process would have the system copy
+        # it for each.
+        gc.collect()
+        gc.freeze()
+        SwappingArbiter(self).run()
+
+    def _made(self) -> Flask:
+        # DuckDB looks up a link's file and then opens that path: a file that is replaced in between is not found, and
+        # is a moment later. A process that could not start would be the end of the site.
+        for _ in range(_TRIES - 1):
+            with suppress(AtlasError):
+                return self._make(self.site)
+            time.sleep(_MOMENT)
+        return self._make(self.site)
+
+    def load(self) -> Any:
+        # Called in each worker, after the fork: no DuckDB or V8 thread is ever inherited.
+        _give_memory_back()
+        app = self._made()
+        warming = warm_up(app)
+        if not self.first:
+            # Others answer meanwhile.
+            warming.join(_WARMING)
+        return app
+
+
+def _give_memory_back() -> None:
+    """Let the threads share two heaps and large blocks go back to the system, where the C library is glibc: else every
+    thread keeps for ever what its largest request needed. The numbers are M_ARENA_MAX and M_MMAP_THRESHOLD of its
+    malloc.h."""
+    with suppress(AttributeError, OSError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(-8, 2)
+        libc.mallopt(-3, 65_536)
+
+
+def warm_up(app: Flask) -> threading.Thread:
+    """Make what every page needs in the background, so that no visitor waits for it: the first pages of a process
+    would else take seconds. Returns the thread that does it."""
+
+    def make() -> None:
+        for atlas in app.extensions["atlases"].values():
+            warm(atlas)
+        bundle.bundle()
+
+    thread = threading.Thread(target=make, name="warm-up", daemon=True)
+    thread.start()
+    return thread
+
+
+def _leave(_server: Any, _worker: Any) -> None:
+    """A worker's end: at once. Tearing the interpreter down under DuckDB's and V8's threads (the warm-up's, a chart's)
+    can hang until gunicorn kills it, half a minute later; nothing here is left to be written."""
+    os._exit(0)
+
+
+def _forking(server: Any, worker: Any) -> None:
+    """Before a fork: which generation the process is of, and whether visitors wait for it: the site starts with it, or
+    it takes the place of one that outgrew its share."""
+    mark(server, worker)
+    server.app.first = worker.age <= server.cfg.workers or server.replaces_one
+
+
+def _point_out(files: Sequence[Path], base: str) -> None:
+    """Print the addresses of a few neurons worth a look, found by query. Closed again before any worker is forked."""
+    for file in files:
+        with open_atlas(file) as atlas:
+            for item in notable_neurons(atlas):
+                neuron, ref = item.pair.neuron, urls.AtlasRef(atlas.info.slug)
+                click.echo(
+                    f"  {base}{urls.neuron(ref, neuron.layer, neuron.index)}  predicts {item.pair.token.shown} at "
+                    f"{item.tail_fraction:.0%} of its {item.tail_n} strongest positions"
+                )
+
+
+def _is_atlas(file: Path) -> bool:
+    """Whether a file that may be awaited can be served at once; why not is said once the site answers."""
+    with suppress(AtlasError):
+        open_atlas(file)
+        return True
+    return False
+
+
+def serve_files(
+    files: Sequence[Path],
+    host: str,
+    port: int,
+    workers: int | None,
+    threads: int,
+    rate: str | None = None,
+    sql: ConsoleOptions | None = None,
+    downloads: bool = True,
+    saved: Path | None = None,
+    most_saved: int = MOST_SAVED,
+    public_url: str | None = None,
+    live: LiveOptions | None = None,
+    live_models: Sequence[str] = (),
+    memory: str | None = None,
+    sql_memory: bool = False,
+    wait: bool = False,
+) -> None:
+    """Serve until interrupted; `rate` limits requests for data (see `web.site.rate_limit`), `sql` visitors' SQL; `downloads`
+    lets them have whole files; `saved` is the file of their saved queries, at most so many; `public_url` is the site's
+    own address; `live` lets visitors try the models, `live_models` says what to load (see `web.workers.live.options`). `memory`
+    bounds all processes (see `web.server.memory`): how many `workers` there are follows from it if that is None, and so does
+    the memory of a query unless `sql_memory`. A file that another replaces is served as soon as its processes are ready
+    (see `web.server.swap`); `wait` lets files be missing, which are served as soon as they are there.
+
+    Raises:
+        AtlasError: a file cannot be served or hold saved queries, the rate, the public address or the memory cannot be
+            read or is not enough, or the address cannot be listened on, or live mode's libraries are not installed.
+    """
+    if live is not None:
+        check_installed()
+    if rate is not None:
+        read_rate(rate)
+    if public_url is not None:
+        public.read_public_url(public_url)
+    total = read_memory(memory)
+    there = [file for file in files if not wait or _is_atlas(file)]
+    awaited = [file for file in files if file not in there]
+    atlases = open_atlases(there)
+    if live is not None:
+        live = replace(live, load=read_models(live_models, None if awaited else atlases))
+    options = sql or ConsoleOptions()
+
+    def planned(atlases: Mapping[str, Atlas]) -> Plan:
+        budget = divide(
+            total, list(atlases.values()), workers=workers, downloads=max(1, threads // 4) if downloads else 0,
+            limits=options.limits if options.enabled else None, sql_memory=sql_memory,
+        )  # fmt: skip
+        limits = budget.limits or options.limits
+        # Threads that wait for answers come on top: all others are for pages, however many wait.
+        waiting = limits.slots + limits.waiting + _TURNED_AWAY if options.enabled else 0
+        places = 0 if live is None else places_of(live)
+        return Plan(budget, replace(options, limits=limits, places=max(1, waiting)), threads + waiting + places)
+
+    plan = planned(atlases)
+    kept = None if saved is None else open_saved(saved, files, most_saved)
+    listening = _listen(host, port)
+    shown = f"[{host}]" if ":" in host else host
+    base = f"http://{shown}:{listening.getsockname()[1]}"
+    click.echo(f"Serving {', '.join(atlases) or 'no atlas yet'} at {base}/ (Ctrl-C stops)")
+    if awaited:
+        click.echo(f"Waiting for {', '.join(file.name for file in awaited)}")
+    site = Site(there, list(atlases), plan.sql, awaited=awaited, order=files, plan=planned, laid_out=plan)
+    if site.reason is not None:
+        click.echo(site.reason, err=True)
+    elif options.anyway:
+        click.echo("SQL is on whether this machine can confine it or not (--sql-anyway); /healthz says.", err=True)
+    _point_out(there, base)
+    trying = None if live is None else Live(live)
+    if trying is not None:
+        click.echo("Live mode is on: a model is loaded when a visitor first asks something of it.")
+
+    def make(site: Site) -> Flask:
+        budget = site.plan.budget
+        app = create_app(
+            site.files, rate, site.generation.console, kept, downloads=budget.downloads, live=trying,
+            room=lambda slug: budget.room(site.shared / slug),
+            watched=Watched(dict(zip(site.slugs, site.paths, strict=True)), tuple(site.awaited)),
+        )  # fmt: skip
+        app.extensions["status"] = site.status
+        if public_url is not None:
+            public.register(app, public_url)
+        return app
+
+    settings = {
+        "bind": f"fd://{listening.fileno()}",
+        "worker_class": Worker,
+        "workers": plan.budget.workers,
+        "threads": plan.threads,
+        "loglevel": "warning",
+        "proc_name": "atlas",
+        "control_socket_disable": True,
+        "keepalive": _KEPT,
+        "graceful_timeout": _DRAINING,
+        "limit_request_line": 8190,
+        "pre_fork": _forking,
+        "post_fork": forget,
+        "post_worker_init": wait_for_turn,
+        "worker_exit": _leave,
+    }
+    try:
+        _Server(site, make, settings, plan.budget.share).run()
+    finally:
+        site.close()
+        if trying is not None:
+            trying.close()

@@ -1,0 +1,108 @@
+"""What the runs say that write a site's files: those that are served, and those that are awaited."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from atlas.core.info import RunProgress
+
+STALE = 60.0
+"""Seconds after which a run that said nothing new may have been stopped."""
+
+_PHASES = {
+    "Loading model": "Loading the model",
+    "Opening dataset": "Opening the dataset",
+    "Congruence": "Congruence of every neuron with every token",
+    "Choosing pairs": "Choosing the pairs that are counted",
+    "Activations": "Reading texts",
+    "Writing": "Writing the file",
+    "Checking": "Checking the file",
+    "Ablation": "Ablating neurons",
+    "Experiments": "Running the experiments",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that writes a file of the site, or a file that is awaited, as the home page shows it."""
+
+    file: str
+    """The file's name; its folder is nobody's business."""
+    slug: str | None
+    """Of the atlas that is served from it; null: none yet."""
+    heading: str
+    """What is done now, in words, or that the file is awaited."""
+    share: float | None
+    """Of what is done now, from 0 to 1; null: not known, or nothing is."""
+    running: bool
+    """Whether a run was heard of, lately."""
+    line: str
+    """Share, speed, time left and memory in words."""
+    past: str
+    """What was done before and how long it took, in words."""
+    note: str
+    """What else there is to say: why a file is still awaited, or that nothing was heard for long."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Where the files of a site are, as its operator named them."""
+
+    served: Mapping[str, Path] = field(default_factory=dict)
+    """By slug."""
+    awaited: tuple[Path, ...] = ()
+
+    def runs(self, refused: Mapping[str, str | None]) -> Iterator[Run]:
+        """Every run in progress, and every file that is awaited; `refused` says why a file of a name still is."""
+        for slug, path in self.served.items():
+            said = RunProgress.read(path)
+            if said is not None:
+                yield _run(path.name, slug, said)
+        for path in self.awaited:
+            said, why = RunProgress.read(path), refused.get(path.name) or ""
+            if said is None:
+                yield Run(path.name, None, f"Waiting for {path.name}", None, False, "", "", why)
+            else:
+                yield _run(path.name, None, said, why)
+
+
+def _run(file: str, slug: str | None, said: RunProgress, note: str = "") -> Run:
+    silent = time.time() - said.written_at
+    if silent > STALE:
+        note = (
+            f"Nothing was heard of this run for {duration(silent)}; it may have been stopped. The same command goes on "
+            f"where it was. {note}"
+        )
+    share = None if said.share is None else min(1.0, max(0.0, said.share))
+    words = [
+        "" if share is None else f"{share:.0%}",
+        said.rate,
+        "" if said.seconds_left is None else f"{duration(said.seconds_left)} left",
+        f"{said.memory / 1e9:.1f} GB",
+    ]
+    past = ", ".join(f"{_lower(_words(name))} {duration(took)}" for name, took in said.done.items())
+    return Run(
+        file, slug, _words(said.phase), share, silent <= STALE, " · ".join(filter(None, words)),
+        past and f"Done: {past}.", note.strip(),
+    )  # fmt: skip
+
+
+def _words(phase: str) -> str:
+    return _PHASES.get(phase, phase)
+
+
+def duration(seconds: float) -> str:
+    """A length of time for people: '1.3 s', '95 s', '3 min', '2 h 5 min'."""
+    if seconds < 10:
+        return f"{max(0.0, seconds):.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _lower(words: str) -> str:
+    return words[0].lower() + words[1:]

@@ -1,0 +1,223 @@
+"""The app factory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from flask import Flask, request
+from flask_compress import Compress
+from werkzeug.routing import BaseConverter, ValidationError
+
+from atlas import Atlas, open_atlas
+from atlas.core import display
+from atlas.core.answer import texts
+from atlas.core.db import program_version
+from atlas.core.errors import SlugError
+from atlas.core.info import count_words, share_words
+from atlas.core.names import RESERVED_SLUGS
+from atlas.core.room import Room
+from atlas.topics.study.study import list_studies
+from web.api import routes as api
+from web.charts.drawing import curves_drawing, histogram_drawing
+from web.charts.theme import CONFIG
+from web.saved.store import SavedQueries
+from web.server.watched import Watched
+from web.site import bundle, cors, earlier, errors, headers, rate_limit, urls
+from web.site import downloads as whole_files
+from web.site.downloads import DOWNLOADS
+from web.site.markup import live_text, snippet, table_rows, whole, window
+from web.site.page import find_atlas
+from web.site.sharing import Citation, citations
+from web.site.urls import AtlasRef
+from web.views import (
+    api_page,
+    atlas_page,
+    bridge,
+    bridge_compare,
+    candidates,
+    compare,
+    crawlers,
+    embed,
+    exclusive,
+    family,
+    glossary,
+    home,
+    hubs,
+    layer,
+    live_study,
+    neuron,
+    neurons,
+    oembed,
+    pairs,
+    prediction,
+    predictive,
+    reduced,
+    saved,
+    search,
+    spread,
+    sql,
+    study,
+    suggest,
+    tables,
+    token,
+)
+from web.views import console as console_view
+from web.views import live as live_view
+from web.workers.live.live import Live
+from web.workers.sql.console import Console
+
+
+class AtlasConverter(BaseConverter):
+    """`slug` or `slug@build_id` in a URL."""
+
+    regex = r"[a-z0-9-]+(?:@[^/.]+)?"
+
+    def to_python(self, value: str) -> AtlasRef:
+        """The reference; the build is checked against what is served when the page is made."""
+        slug, _, build_id = value.partition("@")
+        if slug in RESERVED_SLUGS:
+            raise ValidationError
+        if build_id and not urls.is_build(build_id):
+            raise ValidationError
+        return AtlasRef(slug, build_id or None)
+
+
+class LayerConverter(BaseConverter):
+    """`L31` in a URL: tried before a neuron's name."""
+
+    regex = r"[Ll][0-9]{1,9}"
+    weight = 50
+
+
+def cited(title: str, description: str, url: str, ref: AtlasRef) -> list[Citation]:
+    """How to cite a page of an atlas, for its template."""
+    info, host = find_atlas(ref).info, request.host_url.rstrip("/")
+    return citations(title, description, host, urls.pinned(ref, url, info.build_id), info)
+
+
+def open_atlases(files: Iterable[Path], room: Callable[[str], Room] | None = None) -> dict[str, Atlas]:
+    """Open atlas files, by slug; `room`: what each may use, by slug.
+
+    Raises:
+        SlugError: two files have the same slug.
+        NotAnAtlasError, SchemaVersionError: a file cannot be read (see `open_atlas`).
+    """
+    atlases: dict[str, Atlas] = {}
+    for file in files:
+        atlas = open_atlas(file)
+        slug = atlas.info.slug
+        if room is not None:
+            atlas.room = room(slug)
+        if slug in atlases:
+            raise SlugError(
+                f"{atlases[slug].path} and {file} both have the slug {slug!r}; each atlas needs its own. "
+                "Serve one of them, or ingest one again with another --slug."
+            )
+        atlases[slug] = atlas
+    return atlases
+
+
+def create_app(
+    files: Iterable[Path],
+    rate: str | None = None,
+    console: Console | None = None,
+    saved_queries: SavedQueries | None = None,
+    downloads: int = DOWNLOADS,
+    live: Live | None = None,
+    room: Callable[[str], Room] | None = None,
+    watched: Watched | None = None,
+) -> Flask:
+    """The site of some atlas files. Each file is checked now and opened again at its first query.
+
+    `rate` limits the requests for data of one address, as in '60/min'; None does not. `console` is where visitors run
+    SQL; None makes one with the limits that `atlas serve` has, started when it is first used. `saved_queries` keeps
+    short links of queries; None keeps none. `downloads` is how many whole files are sent at a time; 0: none.
+    `live` reaches the models that visitors may try; None: they may not. `room` says what each atlas, by slug, may use.
+    `watched` says where runs are heard of that write the files; None: nowhere.
+
+    Raises:
+        AtlasError: a file cannot be served (see `open_atlases`), or the rate cannot be read.
+    """
+    app = Flask("web", static_folder=None)
+    app.url_map.converters.update(atlas=AtlasConverter, layer=LayerConverter)
+    atlases = app.extensions["atlases"] = open_atlases(files, room)
+    app.extensions["console"] = console or Console({slug: atlas.path for slug, atlas in atlases.items()})
+    app.extensions["saved"] = saved_queries
+    app.extensions["live"] = live
+    app.extensions["watched"] = watched or Watched()
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.jinja_env.globals.update(
+        urls=urls,
+        absolute=lambda url: request.host_url.rstrip("/") + url,
+        citations=cited,
+        served_together=lambda: len(atlases) > 1,
+        live_options=live and live.options,
+        has_studies=lambda ref: bool(list_studies(find_atlas(ref))),
+        program_version=program_version(),
+        texts_read=count_words,
+        share_words=share_words,
+        vega_url=bundle.url(),
+        chart_config=CONFIG,
+        snippet=snippet,
+        window=window,
+        whole=whole,
+        table_rows=table_rows,
+        live_text=live_text,
+        histogram_drawing=histogram_drawing,
+        curves_drawing=curves_drawing,
+    )
+    app.jinja_env.filters.update(
+        number=display.show_number,
+        visible=display.visible,
+        running=display.show_running,
+        percentile=display.show_percentile,
+        plain=texts.text,
+        visible_lines=display.visible_lines,
+    )
+    earlier.register(app)
+    errors.register(app)
+    Compress(app)
+    headers.register(app)
+    cors.register(app)
+    whole_files.register(app, downloads)
+    if rate is not None:
+        rate_limit.register(app, rate)
+    for module in (
+        api,
+        api_page,
+        crawlers,
+        home,
+        search,
+        suggest,
+        bundle,
+        pairs,
+        prediction,
+        predictive,
+        reduced,
+        exclusive,
+        candidates,
+        family,
+        hubs,
+        glossary,
+        token,
+        atlas_page,
+        layer,
+        neurons,
+        spread,
+        sql,
+        study,
+        console_view,
+        live_view,
+        live_study,
+        saved,
+        tables,
+        compare,
+        bridge,
+        bridge_compare,
+        embed,
+        oembed,
+        neuron,
+    ):
+        app.register_blueprint(module.blueprint)
+    return app

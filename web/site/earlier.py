@@ -1,0 +1,53 @@
+"""The mark on a URL to which a link was led that was pinned to an earlier build of the same run: `?earlier=BUILD`.
+
+It is taken off before the app sees the query, so that no page knows it as a parameter, and no link is made with it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from flask import Flask, request
+
+from atlas.core.info import AtlasInfo, came_before
+from web.site import urls
+
+_MARK = re.compile(rf"(?:^|&){urls.EARLIER}=([^&]*)")
+_FOUND = "atlas.earlier"
+
+
+def asked() -> str | None:
+    """What the mark says, if there is one."""
+    return request.environ.get(_FOUND)
+
+
+def build(info: AtlasInfo) -> str | None:
+    """The build that the reader's link was made to; None: there is no mark, or it names no earlier build of this."""
+    found = asked()
+    return found if found is not None and urls.is_build(found) and came_before(found, info) else None
+
+
+def kept(url: str) -> str:
+    """Another spelling of the URL that was asked for, with its mark."""
+    found = asked()
+    return url if found is None or not urls.is_build(found) else urls.after(url, found)
+
+
+def parted(query: str) -> tuple[str, str | None]:
+    """A query without its mark, and what the mark says."""
+    found = _MARK.search(query)
+    return (query, None) if found is None else (_MARK.sub("", query).lstrip("&"), found[1])
+
+
+def register(app: Flask) -> None:
+    """Take the mark off."""
+    inner = app.wsgi_app
+
+    def outer(environ: dict[str, Any], start_response: Any) -> Any:
+        query, found = parted(environ.get("QUERY_STRING", ""))
+        if found is not None:
+            environ = environ | {"QUERY_STRING": query, _FOUND: found}
+        return inner(environ, start_response)
+
+    app.wsgi_app = outer

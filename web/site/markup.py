@@ -1,0 +1,126 @@
+"""What templates would be too slow for, as HTML made here: texts with every token coloured, tables behind charts.
+
+All text is escaped here. Colours are classes (p1 to p8, n1 to n8): style attributes would need a looser content
+security policy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from markupsafe import Markup, escape
+
+from atlas.core.display import show_number
+from atlas.core.units import Token
+from atlas.topics.example import Example
+from web.charts.chart import Table
+from web.workers.live.placed import PlacedToken
+
+LEVELS = 8
+"""Strengths of colour."""
+
+BEFORE, AFTER = 12, 6
+"""Tokens of a snippet before and after the firing one."""
+
+_FLOOR = 0.02
+_LOG = LEVELS / math.log(16)
+
+
+def level(activation: float, scale: float) -> int:
+    """Strength of colour, 0 (none) to LEVELS: logarithmic, so that a tenth of the scale is still seen."""
+    ratio = abs(activation) / scale if scale > 0 else 0.0
+    if ratio < _FLOOR:
+        return 0
+    return max(1, min(LEVELS, math.ceil(_LOG * math.log1p(15 * min(1.0, ratio)))))
+
+
+@lru_cache(maxsize=16_384)
+def _escaped(text: str) -> str:
+    return str(escape(text))
+
+
+def _span(token: Token, activation: float | None, scale: float, names: str = "") -> str:
+    if activation is None:
+        return _escaped(token.in_text)
+    strength = level(activation, scale)
+    if strength:
+        names = f"{'p' if activation > 0 else 'n'}{strength} {names}".rstrip()
+    kind = f' class="{names}"' if names else ""
+    return f'<i{kind} title="{activation:.4g}">{_escaped(token.in_text)}</i>'
+
+
+def _spans(example: Example, start: int, stop: int, scale: float) -> str:
+    """Tokens of the window from `start` to `stop`, places within it; the one that really comes next is marked."""
+    peak = example.position - example.window_start
+    return "".join(
+        _span(example.tokens[place], example.activations[place], scale, "next" if place == peak + 1 else "")
+        for place in range(start, stop)
+    )
+
+
+def _peak(example: Example, scale: float) -> str:
+    peak = example.position - example.window_start
+    # Its activation is stored exactly; those of the window are rounded to 16 bits.
+    return _span(example.tokens[peak], example.activation, scale, "peak")
+
+
+_CUT = '<span class="cut">…</span>'
+
+
+def snippet(example: Example, scale: float) -> Markup:
+    """A line of a concordance: what comes before, right-aligned, then the firing token and what follows."""
+    peak = example.position - example.window_start
+    start, stop = max(0, peak - BEFORE), min(len(example.tokens), peak + 1 + AFTER)
+    left = (_CUT if example.window_start + start > 1 else "") + _spans(example, start, peak, scale)
+    more = example.window_start + stop < example.text_length
+    right = _peak(example, scale) + _spans(example, peak + 1, stop, scale) + (_CUT if more else "")
+    return Markup(f'<p class="text kwic"><span class="left"><span>{left}</span></span>'
+                  f'<span class="right">{right}</span></p>')  # fmt: skip
+
+
+def window(example: Example, scale: float) -> Markup:
+    """All of the stored window."""
+    peak, n = example.position - example.window_start, len(example.tokens)
+    before = _CUT if example.window_start > 1 else ""
+    after = _CUT if example.window_start + n < example.text_length else ""
+    inner = _spans(example, 0, peak, scale) + _peak(example, scale) + _spans(example, peak + 1, n, scale)
+    return Markup(f'<p class="text">{before}{inner}{after}</p>')
+
+
+def whole(example: Example, tokens: Sequence[Token], scale: float) -> Markup:
+    """All of the text but BOS, `tokens` being the whole of it; activations are known within the window."""
+    peak, n = example.position - example.window_start, len(example.tokens)
+    stop = example.window_start + n
+    first = 1 if example.window_start > 0 else 0
+    before = "".join(_span(token, None, scale) for token in tokens[first : example.window_start])
+    after = "".join(_span(token, None, scale) for token in tokens[stop:])
+    inner = _spans(example, 0, peak, scale) + _peak(example, scale) + _spans(example, peak + 1, n, scale)
+    return Markup(f'<p class="text">{before}{inner}{after}</p>')
+
+
+def live_text(tokens: Sequence[PlacedToken], scale: float) -> Markup:
+    """Tokens with activations, each a link to its row in the table ('#t' and its position); pale: it does not count."""
+    parts = []
+    for item in tokens:
+        strength = 0 if item.below is None else level(item.activation, scale)
+        names = f"{'p' if item.activation > 0 else 'n'}{strength}" if strength else ""
+        kind = ' class="cut"' if item.below is None else f' class="{names}"' if names else ""
+        parts.append(
+            f'<a{kind} href="#t{item.position}" data-value="{show_number(item.activation, 3)}" '
+            f'title="{item.activation:.4g}">{_escaped(item.token.in_text)}</a>'
+        )
+    return Markup(f'<p class="text live">{"".join(parts)}</p>')
+
+
+def table_rows(table: Table) -> Markup:
+    """The body of the table behind a chart."""
+
+    def cell(value: object) -> str:
+        return str(escape(value)) if isinstance(value, str) else show_number(value)
+
+    def row(cells: Iterable[object]) -> str:
+        return "<tr>" + "".join(f"<td>{cell(value)}</td>" for value in cells) + "</tr>"
+
+    return Markup("\n".join(map(row, table.rows)))

@@ -1,0 +1,119 @@
+"""How a page is cited: its address, Markdown, a frame, BibTeX with provenance, and the lines that fetch it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from atlas.core.info import AtlasInfo, count_words, share_words
+from atlas.core.sql_text import with_dollars
+from web.site import urls
+
+FRAME_WIDTH, FRAME_HEIGHT = 600, 420
+"""Size of a frame in pixels: a neuron at a glance fits. An embed fits any width from 280."""
+
+
+@dataclass(frozen=True)
+class Citation:
+    """One way to cite a page: what it is for, and the text to copy."""
+
+    name: str
+    text: str
+
+
+def frame(address: str, title: str, width: int = FRAME_WIDTH, height: int = FRAME_HEIGHT) -> str:
+    """The HTML that shows an embed on another site's page. What is framed runs nothing; its links open beside it."""
+    return str(
+        Markup(
+            '<iframe src="{}" title="{}" width="{}" height="{}" loading="lazy" '
+            'sandbox="allow-popups allow-popups-to-escape-sandbox" style="border: 0; max-width: 100%"></iframe>'
+        ).format(address, title, width, height)
+    )
+
+
+def _bibtex(title: str, address: str, info: AtlasInfo) -> str:
+    key = re.sub(r"[^A-Za-z0-9]+", "-", f"{info.slug} {title} {info.build_id}").strip("-").lower()
+    plain = re.sub(r"[{}\\]", "", f"{title}, {info.model_name}")
+    build = "build" if info.n_texts_planned is None else "unfinished build"
+    return (
+        f"@misc{{{key},\n  title = {{{plain}}},\n  howpublished = {{Neuron Atlas, {build} {info.build_id}}},\n"
+        f"  year = {{{info.built_at.year}}},\n  url = {{{address}}},\n"
+        f"  note = {{weights {info.model_fingerprint}; {info.n_positions:,} positions of {info.dataset} "
+        f"({info.dataset_fingerprint}){_unfinished(info)}}}\n}}"
+    )
+
+
+def _markdown(title: str, description: str, address: str, info: AtlasInfo) -> str:
+    def plain(text: str) -> str:
+        # What a token spells is not markup, in Markdown either.
+        return re.sub(r"([\\`*_\[\]<>|~])", r"\\\1", text)
+
+    # A pair of brackets or parentheses in an address would end the link early.
+    safe = address.replace("(", "%28").replace(")", "%29")
+    return f"[{plain(title)}]({safe}) of {plain(info.model_name)}{_unfinished(info)}. {plain(description)}"
+
+
+def _unfinished(info: AtlasInfo) -> str:
+    """What a citation says of a build of a run in progress."""
+    if info.n_texts_planned is None:
+        return ""
+    return f"; unfinished build {info.build_id}, {share_words(info)} read ({count_words(info)})"
+
+
+def _fetched(host: str, path: str, data: str) -> list[Citation]:
+    """The Python and the SQL that fetch a neuron or a token; other pages have no call of their own."""
+    found = re.match(r"/([^/]+)/(?:(L[0-9]+N[0-9]+)|token/([0-9]+))(?:\?|$)", path)
+    if found is None:
+        return [
+            Citation(
+                "Data, in Python", f"import json, urllib.request\n\npage = json.load(urllib.request.urlopen({data!r}))"
+            )
+        ]
+    atlas, neuron, token = found.groups()
+    call, sql = (
+        (f'neuron("{neuron}")', f"SELECT * FROM neuron_page WHERE neuron = '{neuron}'")
+        if neuron
+        else (f"token({token})", f"SELECT * FROM token WHERE token_id = {token}")
+    )
+    return [
+        Citation("Data, in Python", f'import atlas\n\n{call.split("(")[0]} = atlas.open("{host}/{atlas}").{call}'),
+        Citation("Data, in SQL", sql),
+    ]
+
+
+def citations(title: str, description: str, host: str, pinned: str, info: AtlasInfo) -> list[Citation]:
+    """Ways to cite a page. `host` is this site's address; `pinned` the page's path and query, pinned to the build."""
+    address, data = host + pinned, host + urls.json(pinned)
+    name = f"{title}, {info.model_name}"
+    framed = [Citation("Frame", frame(host + urls.embed(pinned), name))] if urls.has_embed(pinned) else []
+    return [
+        Citation("Address", address),
+        Citation("Markdown", _markdown(title, description, address, info)),
+        *framed,
+        Citation("BibTeX", _bibtex(title, address, info)),
+        Citation("Data, from a shell", f"curl '{data}'"),
+        *_fetched(host, pinned, data),
+    ]
+
+
+def query_citations(slug: str, sql: str, parameters: Mapping[str, str]) -> tuple[Citation, ...]:
+    """What asks the file itself, where it is at hand: the same question in SQL, and in Python."""
+    statement = with_dollars(sql)
+    texts = {name: value.replace("'", "''") for name, value in parameters.items()}
+    given = ", ".join(f"{name} := '{value}'" for name, value in texts.items())
+    # DuckDB's own parameters; a comment at the statement's end would hide what follows in its line.
+    in_sql = f"PREPARE question AS\n{statement}\n;\nEXECUTE question({given});" if parameters else f"{statement}\n;"
+    plain = not re.search(r'\\|"""|"$', statement)
+    quoted = f'"""{statement}"""' if plain else repr(statement)
+    more = f", {dict(parameters)!r}" if parameters else ""
+    return (
+        Citation("SQL, over the file", in_sql),
+        Citation(
+            "Python, over the file",
+            f"import duckdb\n\nfile = duckdb.connect({slug + '.duckdb'!r}, read_only=True)\n"
+            f"rows = file.execute({quoted}{more}).fetchall()",
+        ),
+    )

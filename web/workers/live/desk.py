@@ -1,0 +1,259 @@
+"""The desk: one small process of a site, which takes live questions, queues them, and hands them to models' processes.
+
+Each question is a connection to its socket: a line of JSON comes, a line goes back. It loads no model and reads nothing
+of what visitors typed. It ends, and the models with it, when the last process of the site is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import select
+import shutil
+import signal
+import socket
+import sys
+import threading
+import time
+from collections import OrderedDict
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from atlas.topics.live import CANCELLED
+from web.workers.live.holder import Holder
+from web.workers.live.job import STUDY, TEXT, Job
+from web.workers.live.options import LiveOptions
+
+_TICK = 0.2
+_PATIENCE = 3.0
+"""Seconds that a question waits for a model to be loaded; the page comes back by itself."""
+
+_FAILED = 30.0
+"""Seconds after which a model that could not be loaded is tried again."""
+
+_ENDING = 5.0
+"""Seconds in which a job that is told to end must have; else its process is ended."""
+
+ABANDONED = 120.0
+"""Seconds after which a study that nobody asks for is ended."""
+
+_KEPT = 3600.0
+_MOST_KEPT = 32
+"""Finished studies are kept for an hour, and no more than so many."""
+
+
+class Desk:
+    """The queue. Threads: one accepts, one for each connection, one for each model's words, one watches the time."""
+
+    def __init__(self, options: LiveOptions, folder: Path) -> None:
+        self._options, self._folder = options, folder
+        self._changed = threading.Condition()
+        self._holders: dict[str, Holder] = {}
+        self._failed: dict[str, tuple[str, float]] = {}
+        self._waiting: list[Job] = []
+        self._studies: OrderedDict[str, Job] = OrderedDict()
+        self._numbers = 0
+
+    def answer(self, connection: socket.socket) -> None:
+        """Answer one connection."""
+        with connection, suppress(OSError, ValueError, KeyError):
+            said = json.loads(connection.makefile("rb").readline())
+            answer = {"text": self._text, "study": self._study, "status": self._status}[said["do"]](said, connection)
+            connection.sendall(json.dumps(answer).encode() + b"\n")
+
+    def watch(self) -> None:
+        """Look at the clock, for ever."""
+        while True:
+            time.sleep(_TICK)
+            with self._changed:
+                self._end_late()
+                self._forget()
+                self._dispatch()
+
+    def close(self) -> None:
+        """End every model's process."""
+        for holder in self._holders.values():
+            holder.kill()
+
+    # --- questions
+
+    def _text(self, said: dict[str, Any], connection: socket.socket) -> dict[str, Any]:
+        """An answer about a text, waited for until the visitor leaves."""
+        with self._changed:
+            job = self._queue(TEXT, said)
+            if job is None:
+                return _error("live_busy", "Too many texts wait here; try again soon.")
+            arrived = time.monotonic()
+            while job.state != "done":
+                self._changed.wait(_TICK)
+                holder, waited = self._holders.get(job.model), time.monotonic() - arrived
+                if select.select([connection], [], [], 0)[0]:  # nothing more is said: the visitor is gone
+                    self._drop(job, CANCELLED, "The visitor left.")
+                elif job.state == "waiting" and holder is not None and not holder.ready and waited > _PATIENCE:
+                    self._drop(job, "live_loading", "The model is being loaded: ask again in a moment.")
+                elif job.state == "waiting" and waited > self._options.answer_seconds:
+                    self._drop(job, "live_busy", "The model is busy; try again soon.")
+            return {"answer": job.answer} if job.error is None else {"error": job.error}
+
+    def _study(self, said: dict[str, Any], _: socket.socket) -> dict[str, Any]:
+        """Take a study: the name by which it is asked for."""
+        name = secrets.token_urlsafe(9)
+        with self._changed:
+            job = self._queue(STUDY, {**said, "wanted": {**said["wanted"], "folder": str(self._folder / name)}}, name)
+            if job is None:
+                return _error("live_busy", "Too many studies wait here; try again later.")
+            job.shown = {field: text for field, text in said["wanted"].items() if field not in ("means", "folder")}
+            self._studies[name] = job
+            return {"answer": {"name": name}}
+
+    def _status(self, said: dict[str, Any], _: socket.socket) -> dict[str, Any]:
+        """How a study is getting on."""
+        with self._changed:
+            job = self._studies.get(said["name"])
+            if job is None:
+                return {"answer": None}
+            job.asked = time.monotonic()
+            holder = self._holders.get(job.model)
+            before = [other for other in self._waiting if other.lane == STUDY and other.number < job.number]
+            return {
+                "answer": {
+                    "state": job.state,
+                    "before": len(before) if job.state == "waiting" else 0,
+                    "loading": job.state == "waiting" and holder is not None and not holder.ready,
+                    "progress": job.progress,
+                    "seconds": (job.ended or job.asked) - job.started if job.started else 0.0,
+                    "error": job.error,
+                    "folder": str(self._folder / job.name),
+                    "shown": job.shown,
+                }
+            }
+
+    def _queue(self, lane: str, said: dict[str, Any], name: str = "") -> Job | None:
+        """A job in the queue; None: there is no room."""
+        if sum(job.lane == lane for job in self._waiting) >= self._options.queue:
+            return None
+        self._numbers += 1
+        job = Job(self._numbers, lane, json.dumps(said["model"], sort_keys=True), said["job"], said["wanted"], name)
+        self._waiting.append(job)
+        self._dispatch()
+        return job
+
+    # --- models
+
+    def _dispatch(self) -> None:
+        """Hand out what can be handed out, in order; start what models are wanted."""
+        for job in list(self._waiting):
+            if job.model in self._failed:
+                self._drop(job, "live_unavailable", self._failed[job.model][0])
+                continue
+            holder = self._holders.get(job.model) or self._start(job.model)
+            if holder is not None and holder.takes(job):
+                self._waiting.remove(job)
+                holder.start(job)
+        self._changed.notify_all()
+
+    def _start(self, key: str) -> Holder | None:
+        """A process for a model; None while there is no room for one."""
+        while len(self._holders) >= self._options.most_models:
+            idle = [holder for holder in self._holders.values() if holder.ready and not holder.lanes]
+            if not idle:
+                return None
+            oldest = min(idle, key=lambda holder: holder.used)
+            del self._holders[oldest.key]
+            oldest.kill()
+        holder = self._holders[key] = Holder(key, self._options.tokens, self._told)
+        return holder
+
+    def _told(self, holder: Holder, said: dict[str, Any] | None) -> None:
+        """A model's process said something, or is gone."""
+        with self._changed:
+            if said is None:
+                self._gone(holder)
+            elif "ready" in said:
+                holder.ready = True
+            elif "failed" in said:
+                holder.reason = said["failed"]
+            elif (job := next((job for job in holder.lanes.values() if job.number == said["id"]), None)) is not None:
+                if "progress" in said:
+                    job.progress = tuple(said["progress"])
+                else:
+                    del holder.lanes[job.lane]
+                    job.end(answer=said.get("answer"), **said.get("error", {}))
+            self._dispatch()
+
+    def _gone(self, holder: Holder) -> None:
+        """Nothing is left of a process; who waits gets another, unless it could not load."""
+        if self._holders.get(holder.key) is holder:
+            del self._holders[holder.key]
+        if not holder.ready:
+            reason = holder.reason or "The process ended while it loaded the model, maybe for want of memory."
+            self._failed[holder.key] = (reason, time.monotonic())
+        for job in holder.lanes.values():
+            if job.state == "running" and job.lane == TEXT and job.begun == 1:
+                # It may have been given to a process that was gone already; not twice, should it be what ends them.
+                job.state = "waiting"
+                self._waiting.append(job)
+            else:
+                job.end(code="live_failed", message="The model's process ended; another is started. Ask again.")
+
+    # --- time
+
+    def _end_late(self) -> None:
+        now = time.monotonic()
+        for holder in self._holders.values():
+            for job in list(holder.lanes.values()):
+                most = self._options.seconds if job.lane == STUDY else self._options.answer_seconds
+                if job.lane == STUDY and now - job.asked > ABANDONED:
+                    job.end(code=CANCELLED, message="Nobody asked for it any more, so it was ended.")
+                elif now - job.started > most:
+                    job.end(code="live_timeout", message=f"It was ended: it may take {most:g} s here.")
+                if job.state == "done" and not job.ending:
+                    holder.cancel(job)
+                # A text is answered in one piece, which nothing but its process's end can stop.
+                late = now - job.ended > _ENDING if job.lane == STUDY else now - job.started > most
+                if job.state == "done" and late:
+                    holder.kill()
+        for job in [job for job in self._waiting if job.lane == STUDY and now - job.asked > ABANDONED]:
+            self._drop(job, CANCELLED, "Nobody asked for it any more, so it was not begun.")
+
+    def _forget(self) -> None:
+        """Let go of finished studies and old failures."""
+        now = time.monotonic()
+        done = [job for job in self._studies.values() if job.state == "done"]
+        for place, job in enumerate(done):
+            if now - job.ended > _KEPT or len(done) - place > _MOST_KEPT:
+                del self._studies[job.name]
+                shutil.rmtree(self._folder / job.name, ignore_errors=True)
+        self._failed = {key: item for key, item in self._failed.items() if now - item[1] < _FAILED}
+
+    def _drop(self, job: Job, code: str, message: str) -> None:
+        """End a job; one that runs is told to."""
+        job.end(code=code, message=message)
+        if job in self._waiting:
+            self._waiting.remove(job)
+
+
+def _error(code: str, message: str) -> dict[str, Any]:
+    return {"error": {"code": code, "message": message}}
+
+
+def main() -> None:
+    """The process. Arguments: the options and a folder as JSON, descriptors of the socket and of the site's life."""
+    told, listening, life = json.loads(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    desk = Desk(LiveOptions(**told["options"]), Path(told["folder"]))
+
+    def accept() -> None:
+        with socket.socket(fileno=listening) as server:
+            while True:
+                connection, _ = server.accept()
+                threading.Thread(target=desk.answer, args=[connection], daemon=True).start()
+
+    for work in (accept, desk.watch):
+        threading.Thread(target=work, daemon=True).start()
+    os.read(life, 1)  # ends when nobody holds the other end
+    desk.close()
+    shutil.rmtree(told["folder"], ignore_errors=True)
+    os._exit(0)

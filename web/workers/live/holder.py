@@ -1,0 +1,82 @@
+"""A model's process, as the desk sees it: started, told what to do, ended."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from web.workers import supervisor
+from web.workers.live.job import TEXT, Job
+
+GROUP = "atlas.live"
+"""Entry points by which the package that loads models registers itself: `model`, a process's main function, and
+`check`, which raises ImportError where it could not run."""
+
+_CODE = f"from importlib.metadata import entry_points; next(iter(entry_points(group='{GROUP}', name='model'))).load()()"
+
+_SENDING = 5
+"""Seconds in which it must take what is said to it."""
+
+
+class Holder:
+    """The process of one model. `told` gets each line it says, and None when it is gone."""
+
+    def __init__(self, key: str, tokens: int, told: Callable[[Holder, dict[str, Any] | None], None]) -> None:
+        self.key = key
+        self.ready = False
+        self.reason: str | None = None
+        """Why it cannot serve."""
+        self.used = time.monotonic()
+        self.lanes: dict[str, Job] = {}
+        """What it is doing."""
+        self._told = told
+        self._connection, theirs = socket.socketpair()
+        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SENDING, 0))
+        with theirs:
+            self._process = supervisor.start(_CODE, {"model": json.loads(key), "tokens": tokens}, [theirs.fileno()])
+        threading.Thread(target=self._read, daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
+    def takes(self, job: Job) -> bool:
+        """Whether it would begin a job now. A study is not given to a process that answers a text: what it comes with
+        is more than a process that does not read lets others write."""
+        return self.ready and job.lane not in self.lanes and (job.lane == TEXT or not self.lanes)
+
+    def start(self, job: Job) -> None:
+        """Give it a job."""
+        job.begin()
+        self.lanes[job.lane] = job
+        self.used = time.monotonic()
+        self._say({"id": job.number, "job": job.job, **job.wanted})
+
+    def cancel(self, job: Job) -> None:
+        """Ask it to end a job."""
+        job.ending = True
+        self._say({"cancel": job.number})
+
+    def kill(self) -> None:
+        """End it now."""
+        self._process.kill()
+
+    def _say(self, said: dict[str, Any]) -> None:
+        try:
+            self._connection.sendall(json.dumps(said).encode() + b"\n")
+        except OSError:  # it is gone, which its reader finds, or reads nothing any more
+            self._process.kill()
+
+    def _read(self) -> None:
+        with self._connection, self._connection.makefile("rb") as lines, suppress(OSError, ValueError):
+            for line in lines:
+                self._told(self, json.loads(line))
+        self._process.wait()
+        self._told(self, None)

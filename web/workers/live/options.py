@@ -1,0 +1,66 @@
+"""What an operator decides about live mode. The site's processes and the desk read the same record."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from atlas.core.errors import AtlasError
+
+_LONGEST_ANSWER = 30.0
+_CHARACTERS = 12
+
+
+class LiveModelError(AtlasError):
+    """`--live-model` is for no atlas that is served."""
+
+
+@dataclass(frozen=True)
+class LiveOptions:
+    """Limits of live mode."""
+
+    tokens: int = 128
+    """Tokens of a text or prompt, BOS not counted."""
+    queue: int = 8
+    """Texts that wait for their turn, and studies that do; the next one is turned away."""
+    seconds: float = 300.0
+    """Seconds that a study may run."""
+    most_models: int = 1
+    """Models that are in memory at once."""
+    load: Mapping[str, str] = field(default_factory=dict)
+    """By slug: the name or path of what is loaded in place of what the atlas names; '': for atlases not named."""
+
+    @property
+    def answer_seconds(self) -> float:
+        """Seconds that an answer about a text may take, once it is its turn."""
+        return min(_LONGEST_ANSWER, self.seconds)
+
+    @property
+    def characters(self) -> int:
+        """Characters of a text or prompt: what is longer is not tokenised at all."""
+        return _CHARACTERS * self.tokens
+
+
+def places_of(options: LiveOptions) -> int:
+    """Threads of one process that may wait for answers."""
+    return 2 * options.queue + 2
+
+
+def read_models(given: Iterable[str], slugs: Iterable[str] | None) -> dict[str, str]:
+    """`LiveOptions.load` from texts such as 'gpt2-large=/models/gpt2-large', or a model alone. `slugs`: what is served;
+    None: that is not known yet.
+
+    Raises:
+        LiveModelError: no atlas of that slug is served.
+    """
+    load, known = {}, None if slugs is None else list(slugs)
+    for text in given:
+        slug, model = found.groups() if (found := re.fullmatch(r"([a-z0-9-]+)=(.+)", text)) else ("", text)
+        if slug and known is not None and slug not in known:
+            raise LiveModelError(
+                f"--live-model {text!r} is for {slug!r}, which is not served; expected one of {', '.join(known)} "
+                "before the '=', or a model alone."
+            )
+        load[slug] = model
+    return load

@@ -1,0 +1,60 @@
+"""What a query answers, read from the frame that a worker wrote."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from web.workers.sql.errors import SqlFailed, SqlRefused
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a query answers. The rows stay JSON until somebody wants them: a page passes them on as they are."""
+
+    columns: tuple[str, ...]
+    types: tuple[str, ...]
+    shapes: tuple[Any, ...]
+    """What its values are, for `atlas.answer.files`."""
+    truncated: bool
+    """Whether rows, or parts of cells, were left out."""
+    rows_json: bytes
+
+    @cached_property
+    def rows(self) -> list[list[Any]]:
+        """The rows, cells in terms of JSON (see `atlas.core.answer.shapes`).
+
+        Raises:
+            SqlFailed: they are no rows: a query took its worker over.
+        """
+        try:
+            rows = json.loads(self.rows_json)
+            if all(len(row) == len(self.columns) for row in rows):
+                return [list(row) for row in rows]
+        except (ValueError, TypeError, RecursionError) as error:
+            raise SqlFailed("The query ended its process.") from error
+        raise SqlFailed("The query ended its process.")
+
+
+def read_answer(frame: bytes) -> Answer:
+    """The answer in a frame, which a worker wrote that a query may have taken over: anything may be in it.
+
+    Raises:
+        SqlRefused, SqlFailed: it says that there is none, or is not a frame's content.
+    """
+    head, _, rows = frame.partition(b"\n")
+    try:
+        record = json.loads(head)
+        if "error" in record:
+            error = record["error"]
+            kind = SqlRefused if error["code"] == SqlRefused.code else SqlFailed
+            raise kind(str(error["message"]), error["position"])
+        columns, types = tuple(map(str, record["columns"])), tuple(map(str, record["types"]))
+        shapes = tuple(record["shapes"])
+        if not len(columns) == len(types) == len(shapes):
+            raise ValueError("columns without types")
+        return Answer(columns, types, shapes, bool(record["truncated"]), rows)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise SqlFailed("The query ended its process.") from error

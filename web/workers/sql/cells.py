@@ -1,0 +1,48 @@
+"""Rows of an answer as strict JSON, each cell and the whole bounded."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from atlas.core.answer.asking import Asked
+
+CUT = "…"
+"""Ends a cell that was cut."""
+
+_CHUNK, _CHUNK_BYTES = 256, 65_536
+"""Rows fetched at once, at most, and about how many bytes of JSON they make."""
+
+
+def cell(value: Any, most: int) -> tuple[str, bool]:
+    """A value in terms of JSON as text of about `most` characters at most, and whether it was cut: a long text keeps
+    its beginning, anything else that is long becomes the beginning of its JSON, as text."""
+    if isinstance(value, str) and len(value) > most:
+        return dumps(value[:most] + CUT), True
+    text = dumps(value)
+    if len(text) <= most or isinstance(value, str):
+        return text, False
+    return dumps(text[:most] + CUT), True
+
+
+def dumps(value: Any) -> str:
+    """Strict JSON text; no surrogate can be in it, so it is also UTF-8."""
+    return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+
+
+def rows_json(asked: Asked, rows: int, most_bytes: int, most_cell: int) -> tuple[bytes, bool]:
+    """Rows as a JSON array, and whether any row or part of a cell was left out."""
+    parts: list[bytes] = []
+    size, truncated = 2, False
+    tellers = asked.tellers
+    # Few at a time while they are long: fetched rows are Python's objects, and those that are left out are too.
+    while chunk := asked.fetch(max(1, min(_CHUNK, _CHUNK_BYTES * len(parts) // size))):
+        for row in chunk:
+            made = [cell(tell(value), most_cell) for tell, value in zip(tellers, row, strict=True)]
+            text = f"[{','.join(text for text, _ in made)}]".encode()
+            size += len(text) + 1
+            if len(parts) == rows or size > most_bytes:
+                return b"[" + b",".join(parts) + b"]", True
+            truncated = truncated or any(cut for _, cut in made)
+            parts.append(text)
+    return b"[" + b",".join(parts) + b"]", truncated

@@ -1,0 +1,209 @@
+"""One query's process: confined, connected, then given one query, and gone.
+
+The order matters. What Python needs is imported before (by the broker); Landlock is on before DuckDB opens a file,
+since DuckDB's own lockdown leaves its files open to be overwritten; every atlas is attached, read-only, before DuckDB
+may open nothing more; seccomp comes last, since connecting needs more calls than running.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from atlas.core.answer.asking import ask
+from atlas.core.sql_text import with_dollars
+from web.workers.sql import gate, layers, probe, wire
+from web.workers.sql.cells import dumps, rows_json
+from web.workers.sql.job import EMPTY, FIRST_FILE, Job
+from web.workers.sql.limits import GRACE
+
+_CHANNEL = 3
+"""The broker's descriptor in every worker; `syscalls.RECEIVING` names it."""
+
+_TRIES, _MOMENT = 4, 0.05
+_LONGEST_MESSAGE = 4000
+_TEXT = "'"
+_MIB = 2**20
+
+
+def run(job: Job, channel: int, parent: int) -> None:
+    """All of a worker's life, in a process just forked. Does not return."""
+    try:
+        os.dup2(channel, _CHANNEL)
+        os.closerange(FIRST_FILE + len(job.links), os.sysconf("SC_OPEN_MAX"))
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for stream in range(3):
+            os.dup2(nowhere, stream)
+        os.close(nowhere)
+        broker = socket.socket(fileno=_CHANNEL)
+        try:
+            connection, states = _confined(job, parent)
+        except BaseException as error:
+            broker.sendall(f"E{error}".encode("utf-8", "replace")[:_LONGEST_MESSAGE])
+            return
+        with suppress(OSError):  # the visitor left
+            _serve(job, connection, states, broker)
+    finally:
+        os._exit(0)
+
+
+def _serve(job: Job, connection: duckdb.DuckDBPyConnection, states: dict[str, Any], broker: socket.socket) -> None:
+    """Answer one query."""
+    gc.disable()
+    os.write(_CHANNEL, wire.READY)
+    turn = wire.receive_turn(broker)
+    if turn is None:
+        return
+    kind, seconds, answer_to = turn
+    # The broker kills a little earlier; this holds even if the broker does not get to it.
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 0) + GRACE + 0.1)
+    if kind == wire.PROBE:
+        payload = dumps({"layers": states, "could": probe.attempts(job.files, os.getppid())}).encode()
+    else:
+        payload = _answered(job, connection, _received(answer_to, job.limits.statement))
+    frame = memoryview(wire.framed(payload))
+    while frame:
+        frame = frame[os.write(answer_to, frame) :]
+
+
+def _confined(job: Job, parent: int) -> tuple[duckdb.DuckDBPyConnection, dict[str, Any]]:
+    """Every layer on, and a connection to the files, read-only."""
+    limits, links = job.limits, job.links
+    before = (
+        ("environment", layers.empty_environment),
+        ("parent_death", lambda: layers.die_with(parent)),
+        ("no_new_privileges", layers.no_new_privileges),
+        ("priority", layers.be_nice),
+        ("landlock", lambda: layers.landlock(links)),
+    )
+    states = layers.put_on(before, job.without)
+    connection = _opened(job)
+    after = (
+        ("limits", lambda: layers.resource_limits(limits, len(links))),
+        ("seccomp", layers.seccomp),
+        ("gate", lambda: "one statement that reads"),
+    )
+    return connection, states | layers.put_on(after, job.without)
+
+
+def _opened(job: Job) -> duckdb.DuckDBPyConnection:
+    # DuckDB looks up a link's file and then opens that path: a file that is replaced in between is another one, which
+    # Landlock keeps from it, and a moment later the link's is found.
+    for _ in range(_TRIES - 1):
+        with suppress(duckdb.IOException):
+            return _connected(job)
+        time.sleep(_MOMENT)
+    return _connected(job)
+
+
+def _connected(job: Job) -> duckdb.DuckDBPyConnection:
+    path, limits = str(job.empty), job.limits
+    config: dict[str, Any] = {
+        "threads": 1,
+        "memory_limit": f"{limits.memory // _MIB}MiB",
+        "python_enable_replacements": False,
+        "max_expression_depth": 250,
+        "autoload_known_extensions": False,
+        "autoinstall_known_extensions": False,
+        "allow_persistent_secrets": False,
+    }
+    try:
+        # DuckDB 2 starts eight threads for reading, which a single thread has no use for; DuckDB 1 has no such setting.
+        connection = duckdb.connect(path, read_only=True, config=config | {"async_threads": 0})
+    except duckdb.Error as error:
+        if "async_threads" not in str(error):
+            raise
+        connection = duckdb.connect(path, read_only=True, config=config)
+    connection.execute("SET errors_as_json = true")
+    connection.execute("SET TimeZone = 'UTC'")  # pytz knows this one without reading a file, and it tells nothing
+    for item in job.files:  # before external access is off: nothing can be attached after
+        connection.execute(f"ATTACH {_quoted(item.link, _TEXT)} AS {_quoted(item.name)} (READ_ONLY)")
+    connection.execute(f"USE {_quoted(job.served.name)}")
+    connection.execute(f'DETACH "{EMPTY}"')
+    connection.execute("SET temp_directory = ''")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    connection.execute("SELECT table_name FROM duckdb_tables() LIMIT 1").fetchall()  # the catalog, read in advance
+    return connection
+
+
+def _quoted(name: Path | str, mark: str = '"') -> str:
+    return mark + str(name).replace(mark, 2 * mark) + mark
+
+
+def _received(connection: int, longest: int) -> dict[str, Any]:
+    """The query, once the web process has written all of it."""
+    data = bytearray()
+    # JSON may need six characters for one; the statement's own length is checked by the gate.
+    while not data.endswith(b"\n") and len(data) <= 8 * longest + 1000 and (piece := os.read(connection, 1 << 16)):
+        data += piece
+    return json.loads(data)
+
+
+def _answered(job: Job, connection: duckdb.DuckDBPyConnection, query: dict[str, Any]) -> bytes:
+    """The answer: a line that says what it is, then the rows."""
+    try:
+        return _run(job, connection, query)
+    except gate.RefusedError as error:
+        return _error(error.code, str(error), error.position)
+    except duckdb.Error as error:
+        return _error("sql_failed", *_said(error, query["sql"]))
+    except MemoryError:
+        return _error("sql_failed", "The query needs more memory than it may have here.")
+    except Exception as error:  # whatever a value's conversion raises is this query's end, and no one else's
+        return _error("sql_failed", f"The answer cannot be given: {type(error).__name__}.")
+
+
+def _run(job: Job, connection: duckdb.DuckDBPyConnection, query: dict[str, Any]) -> bytes:
+    limits = job.limits
+    sql = with_dollars(query["sql"])
+    if "gate" not in job.without:
+        sql = gate.check(sql, limits.statement, _serializer(connection), _tables(connection))
+    asked = ask(connection, sql, query["parameters"])
+    rows, truncated = rows_json(asked, limits.rows, limits.bytes, limits.cell)
+    head = dumps(
+        {"columns": asked.columns, "types": asked.types, "shapes": asked.shapes, "truncated": truncated}
+    ).encode()
+    if len(head) > limits.bytes:
+        return _error("sql_failed", f"The answer has {len(asked.columns):,} columns, whose names alone are too long.")
+    return head + b"\n" + rows
+
+
+def _serializer(connection: duckdb.DuckDBPyConnection) -> Callable[[str], str]:
+    return lambda sql: connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()[0]
+
+
+def _tables(connection: duckdb.DuckDBPyConnection) -> Callable[[str], bool]:
+    find = "SELECT count(*) FROM information_schema.tables WHERE lower(table_name) = lower(?)"
+    return lambda name: connection.execute(find, [name]).fetchone()[0] > 0
+
+
+def _said(error: duckdb.Error, sql: str) -> tuple[str, int | None]:
+    """Message and place of an error, of which DuckDB gives a record as JSON behind its kind."""
+    text = str(error)
+    kind, colon, record = text.partition(": ")
+    try:
+        found = json.loads(record)
+        message, place = f"{kind}{colon}{found['exception_message']}", gate.character(sql, found.get("position"))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        message, place = text, None
+    if isinstance(error, duckdb.OutOfMemoryException):  # the advice that follows is for somebody who has a server
+        message = message.partition("\n")[0]
+    # A trace of Python's would tell where this program is installed.
+    return message.partition("\nTraceback")[0], place
+
+
+def _error(code: str, message: str, position: int | None = None) -> bytes:
+    """An error's record. Text that is not text in UTF-8 cannot be said."""
+    text = message[:_LONGEST_MESSAGE].encode("utf-8", "replace").decode("utf-8")
+    return dumps({"error": {"code": code, "message": text, "position": position}}).encode() + b"\n"
