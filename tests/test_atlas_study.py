@@ -156,18 +156,6 @@ def test_the_jump_of_the_lens():
     assert lens_jumps([]) == ()
 
 
-def test_the_view_says_what_the_query_says(opened):
-    atlas, connection = opened
-    rows = connection.execute(
-        "SELECT rank, neuron, recovery, direct_effect_clean, direct_effect_corrupt, found FROM study_neuron "
-        "WHERE study = 'an' ORDER BY rank"
-    ).fetchall()
-    found = study_neurons(atlas, find_study(atlas, "an"), 1000).top
-    assert rows == [
-        (i.rank, i.neuron.name, i.recovery, i.direct_effect_clean, i.direct_effect_corrupt, i.found) for i in found
-    ]
-
-
 def test_the_panels_answer(opened):
     atlas, _ = opened
     study = find_study(atlas, "an")
@@ -190,8 +178,8 @@ def test_the_panels_answer(opened):
     steps = [steps_of(atlas, "an", kind) for kind in ("ablation", "patch_attn_out", "patch_resid_pre")]
     assert steps_of(atlas, "an", "patch_resid_pre", "ablation", "patch_attn_out") == sum(steps, ())
     assert [len(kind) for kind in steps] == [9, 3 * 7, 3 * 7]
-    named = atlas.query(steps_statement("an", ["ablation"]).shown()).rows
-    assert [row[5] for row in named] == [step.neuron and step.neuron.name for step in steps[0]]
+    named = atlas.query(steps_statement("an", ["ablation"], ("neuron", "value")).shown()).rows
+    assert named == tuple((step.neuron and step.neuron.name, step.value) for step in steps[0])
 
 
 def test_the_client(opened, tiny_llama_atlas: Path):

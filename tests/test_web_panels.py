@@ -267,15 +267,6 @@ def test_pairs(served, query):
     assert [row[4:7] for row in rows.get("curves", ())] == [(p["n"], p["n_predicted"], p["n_actual"]) for p in points]
 
 
-@pytest.mark.parametrize("query", ["", "all=1&page=3", "all=1&sort=congruence&order=asc&min_gap=0.01&layer_max=0"])
-def test_exclusive(served, query):
-    data, rows = answers(served, f"/SLUG/exclusive.json?{query}")
-    assert [(*row[1:4], row[7]) for row in rows["tokens"]] == [
-        (t["neuron"]["name"], t["second_neuron"]["name"], t["neuron_gap"], t["token"]["token_id"])
-        for t in data["tokens"]["rows"]
-    ]
-
-
 @pytest.mark.parametrize(
     "query",
     ["", "sort=in_out_cosine&order=asc", "sort=token_gap&exclusive=top&dead=0", "exclusive=none&sort=hub_count",

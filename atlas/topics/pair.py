@@ -158,11 +158,10 @@ def ranked_pairs(
     _check_sort(sort, PAIR_SORTS)
     p, t, n, m, e = PAIR_TABLE.c, TOKEN_TABLE.c, NAME_TABLE.alias("n").c, _METRIC.c, _EFFECT.c
     order = [_order(t[sort] if sort in ("n_actual", "n_predicted") else p[sort], descending)]
-    columns = (p.score, p.congruence, p.token_gap, p.neuron_gap, t.n_predicted, t.n_actual,
-               p.direction, p.neuron_id, p.token_id)  # fmt: skip
+    columns = (p.score, p.congruence, p.token_gap, p.neuron_gap, t.n_predicted, t.n_actual)
     pairs = PAIR_TABLE.join(TOKEN_TABLE, t.token_id == p.token_id)
     page = (
-        sa.select(p.rank, *columns)
+        sa.select(p.direction, p.rank, p.neuron_id, p.token_id, *columns)
         .select_from(pairs)
         .where(p.direction == direction, *ranking_conditions(atlas, where, p.neuron_id, p.score))
         .order_by(*order, *([] if sort == "rank" else [p.rank]))
@@ -200,7 +199,7 @@ def exclusive_pairs(
     page = ranked_pairs(atlas, direction, where, sort=sort, descending=descending, limit=limit, offset=offset)
     pairs = tuple(
         ExclusivePair(way, rank, neuron_ref(atlas, neuron_id), atlas.tokens[token_id], *gaps, score, actual, predicted)
-        for rank, score, *gaps, predicted, actual, way, neuron_id, token_id in page.rows(atlas)
+        for way, rank, neuron_id, token_id, score, *gaps, predicted, actual in page.rows(atlas)
     )
     p, t = PAIR_TABLE.c, TOKEN_TABLE.c
     total = sa.select(sa.func.count()).select_from(PAIR_TABLE.join(TOKEN_TABLE, p.token_id == t.token_id))

@@ -17,7 +17,7 @@ from web.site import urls
 from web.site.exports import csv_answer
 from web.site.page import AtlasPage, atlas_fields, doc, find_atlas, page
 from web.site.urls import AtlasRef
-from web.views.ranking import PER_PAGE, Ranking, read_ranking
+from web.views.ranking import read_ranking
 
 blueprint = Blueprint("exclusive", __name__)
 
@@ -49,11 +49,6 @@ class ExclusivePage(AtlasPage):
     panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
 
-def _found(atlas: Atlas, ranking: Ranking, limit: int, offset: int) -> Listing:
-    order = {"sort": ranking.sort, "descending": ranking.descending}
-    return token_exclusivities(atlas, ranking.where, **order, limit=limit, offset=offset)
-
-
 @page(blueprint, "/<atlas:ref>/exclusive", "exclusive.html")
 def exclusive(atlas: Atlas) -> ExclusivePage:
     """Tokens by neuron gap."""
@@ -66,19 +61,10 @@ def exclusive(atlas: Atlas) -> ExclusivePage:
         parameters=ranking.parameters,
         sort=ranking.sort,
         order=ranking.order,
-        tokens=_found(atlas, ranking, PER_PAGE, ranking.offset),
+        tokens=token_exclusivities(atlas, ranking.where, **ranking.shown),
         page=ranking.page,
         definitions=column_comments(atlas, "token_exclusivity"),
-        panels={
-            "tokens": ranked_tokens(
-                atlas,
-                ranking.where,
-                sort=ranking.sort,
-                descending=ranking.descending,
-                limit=PER_PAGE,
-                offset=ranking.offset,
-            ).shown()
-        },
+        panels={"tokens": ranked_tokens(atlas, ranking.where, **ranking.shown).shown()},
     )
 
 
@@ -90,7 +76,7 @@ def exclusive_csv(ref: AtlasRef) -> Response:
 
     def rows() -> Iterator[tuple]:
         for offset in count(0, _CHUNK):
-            listing = _found(atlas, ranking, _CHUNK, offset)
+            listing = token_exclusivities(atlas, ranking.where, **ranking.rows(_CHUNK, offset))
             for t in listing.rows:
                 yield (
                     t.token.text, t.token.token_id, t.neuron.name, t.neuron.neuron_id,

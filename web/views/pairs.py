@@ -21,7 +21,7 @@ from web.site import urls
 from web.site.exports import csv_answer
 from web.site.page import AtlasPage, atlas_fields, doc, find_atlas, page, query_choice
 from web.site.urls import AtlasRef
-from web.views.ranking import PER_PAGE, Ranking, read_ranking
+from web.views.ranking import Ranking, read_ranking
 
 blueprint = Blueprint("pairs", __name__)
 
@@ -69,11 +69,6 @@ def _read(atlas: Atlas) -> tuple[str, Ranking, dict[str, Any]]:
     return direction, ranking, ({"direction": direction} if direction != "top" else {}) | ranking.parameters
 
 
-def _found(atlas: Atlas, direction: str, ranking: Ranking, limit: int, offset: int) -> Listing:
-    order = {"sort": ranking.sort, "descending": ranking.descending}
-    return exclusive_pairs(atlas, direction, ranking.where, **order, limit=limit, offset=offset)
-
-
 def _label(curve: Curve) -> str:
     return f"{curve.candidate.neuron.name} {curve.candidate.token.shown}"
 
@@ -82,15 +77,12 @@ def _label(curve: Curve) -> str:
 def pairs(atlas: Atlas) -> PairsPage:
     """The ranking of exclusive pairs."""
     direction, ranking, parameters = _read(atlas)
-    listing = _found(atlas, direction, ranking, PER_PAGE, ranking.offset)
-    first = listing if ranking.page == 1 else _found(atlas, direction, ranking, MAX_CURVES, 0)
+    listing = exclusive_pairs(atlas, direction, ranking.where, **ranking.shown)
+    first = listing
+    if ranking.page > 1:
+        first = exclusive_pairs(atlas, direction, ranking.where, **ranking.rows(MAX_CURVES, 0))
     curves = tuple(pair_curves(atlas, first.rows[:MAX_CURVES]))
-    panels = {
-        "pairs": ranked_pairs(
-            atlas, direction, ranking.where, sort=ranking.sort, descending=ranking.descending,
-            limit=PER_PAGE, offset=ranking.offset, figures=True,
-        ).shown()
-    }  # fmt: skip
+    panels = {"pairs": ranked_pairs(atlas, direction, ranking.where, **ranking.shown, figures=True).shown()}
     if curves:
         panels["curves"] = CURVES.shown(**of_pairs(curve.candidate for curve in curves))
     title = f"Predictions of the first {len(curves)} exclusive pairs against the neuron’s activation"
@@ -124,7 +116,7 @@ def pairs_csv(ref: AtlasRef) -> Response:
 
     def rows() -> Iterator[tuple]:
         for offset in count(0, _CHUNK):
-            listing = _found(atlas, direction, ranking, _CHUNK, offset)
+            listing = exclusive_pairs(atlas, direction, ranking.where, **ranking.rows(_CHUNK, offset))
             for p in listing.rows:
                 yield (
                     p.direction, p.rank, p.neuron.name, p.neuron.neuron_id, p.token.text, p.token.token_id, p.score,

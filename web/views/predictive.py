@@ -19,7 +19,7 @@ from web.site import urls
 from web.site.exports import csv_answer
 from web.site.page import AtlasPage, atlas_fields, doc, find_atlas, page, query_choice
 from web.site.urls import AtlasRef
-from web.views.ranking import PER_PAGE, Ranking, read_ranking
+from web.views.ranking import Ranking, read_ranking
 
 blueprint = Blueprint("predictive", __name__)
 
@@ -71,10 +71,6 @@ class _Asked:
     ranking: Ranking
     parameters: dict[str, Any]
 
-    def found(self, atlas: Atlas, limit: int, offset: int) -> Listing:
-        order = {"sort": self.ranking.sort, "descending": self.ranking.descending}
-        return ranked_metrics(atlas, self.where, **order, limit=limit, offset=offset)
-
 
 def _read(atlas: Atlas) -> _Asked:
     outcome = query_choice("outcome", ("predicted", "actual"), "predicted")
@@ -116,17 +112,12 @@ def predictive(atlas: Atlas) -> PredictivePage:
         parameters=asked.parameters,
         sort=ranking.sort,
         order=ranking.order,
-        pairs=asked.found(atlas, PER_PAGE, ranking.offset),
+        pairs=ranked_metrics(atlas, asked.where, **ranking.shown),
         page=ranking.page,
         columns=tuple((f"{name}_{asked.outcome}", name.replace("_", " ")) for name in SHOWN),
         definitions=column_comments(atlas, "pair_metric"),
-        panels={
-            "pairs": ranked_statement(
-                atlas, asked.where, sort=ranking.sort, descending=ranking.descending,
-                limit=PER_PAGE, offset=ranking.offset,
-            ).shown()
-        },
-    )  # fmt: skip
+        panels={"pairs": ranked_statement(atlas, asked.where, **ranking.shown).shown()},
+    )
 
 
 @blueprint.get("/<atlas:ref>/predictive.csv")
@@ -137,7 +128,7 @@ def predictive_csv(ref: AtlasRef) -> Response:
 
     def rows() -> Iterator[tuple]:
         for offset in count(0, _CHUNK):
-            listing = asked.found(atlas, _CHUNK, offset)
+            listing = ranked_metrics(atlas, asked.where, **asked.ranking.rows(_CHUNK, offset))
             for pair in listing.rows:
                 head = (pair.neuron.name, pair.neuron.neuron_id, pair.token.text, pair.token.token_id, pair.side,
                         pair.congruence, ",".join(pair.sources))  # fmt: skip

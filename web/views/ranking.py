@@ -30,14 +30,13 @@ class Ranking:
     parameters: dict[str, Any]
 
     @property
-    def descending(self) -> bool:
-        """Whether the greatest come first."""
-        return self.order == "desc"
+    def shown(self) -> dict[str, Any]:
+        """How the page's rows are sorted, and which they are: arguments of a ranking's query."""
+        return self.rows(PER_PAGE, (self.page - 1) * PER_PAGE)
 
-    @property
-    def offset(self) -> int:
-        """Rows on the pages before."""
-        return (self.page - 1) * PER_PAGE
+    def rows(self, limit: int, offset: int) -> dict[str, Any]:
+        """The same of other rows."""
+        return {"sort": self.sort, "descending": self.order == "desc", "limit": limit, "offset": offset}
 
 
 def read_ranking(atlas: Atlas, sorts: tuple[str, ...], score: str) -> Ranking:

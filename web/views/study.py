@@ -177,14 +177,15 @@ def study_panels(study: Study, prompts: Sequence[StudyPrompt], best: BestNeuron 
     """SQL of what a study's page shows, by panel; of the neuron that it found first, if there is one."""
     name, tokens = study.name, [study.answer_token.token_id, study.other_token.token_id]
     ends = {"first": prompts[0].prompt, "last": prompts[-1].prompt} if prompts else {"first": 0, "last": 0}
+    values = ("value", "low", "high")
     panels = {
         "predictions": PREDICTIONS.shown(study=name, **ends),
         "prompts": PROMPTS.shown(study=name, limit=len(prompts), offset=0),
-        "lens": steps_statement(name, ["logit_lens"]).shown(),
-        "patching": steps_statement(name, list(KINDS)).shown(),
+        "lens": steps_statement(name, ["logit_lens"], ("variant", "layer", "site", *values)).shown(),
+        "patching": steps_statement(name, list(KINDS), ("kind", "layer", "position", *values)).shown(),
         "neurons": PATCHED.shown(study=name, limit=NEURONS),
         "direct": DIRECT.shown(study=name, limit=NEURONS),
-        "ablation": steps_statement(name, ["ablation"]).shown(),
+        "ablation": steps_statement(name, ["ablation"], ("neuron", "variant", *values)).shown(),
         "numbers": STUDY.shown(study=name),
     }
     if best is not None:

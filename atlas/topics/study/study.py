@@ -74,7 +74,7 @@ WHERE $token IN (p.answer_token_id, p.other_token_id)
 ORDER BY ALL""")
 """Studies that weigh a token against another, which `token_studies` has in memory for all tokens."""
 
-_STEP_COLUMNS = ("kind", "variant", "site", "layer", "position", "value", "low", "high", "n_prompts", "neuron_id")
+_STEP_COLUMNS = ("kind", "variant", "site", "layer", "position", "neuron_id", "value", "low", "high", "n_prompts")
 _STEP = sa.table("study_step", *map(sa.column, ("study", *_STEP_COLUMNS))).alias("s")
 _ORDER = [_STEP.c.kind, *(_STEP.c[name].nulls_last() for name in ("variant", "site", "layer", "position", "neuron_id"))]
 
@@ -151,25 +151,29 @@ def study_steps(
 def steps_statement(
     name: str,
     kinds: Sequence[str],
+    columns: Sequence[str] = (),
     *,
     variant: str | None = None,
     neuron_id: int | None = None,
     limit: int | None = None,
     offset: int = 0,
 ) -> Composed:
-    """What a study measured, of some kinds; none: of all. What is None does not filter."""
+    """What a study measured, of some kinds; none: of all. What is None does not filter. People read `columns` of
+    `study_step`, and 'neuron', its name."""
     s, n = _STEP.c, NAME_TABLE.alias("n").c
     filters = {"study": name, "variant": variant, "neuron_id": neuron_id}
     where = [s[column] == value for column, value in filters.items() if value is not None]
-    columns = [s[column] for column in _STEP_COLUMNS]
-    return Composed(
-        sa.select(*columns[:5], n.name.label("neuron"), *columns[5:])
-        .select_from(_STEP.outerjoin(n.name.table, n.neuron_id == s.neuron_id))
+    steps = (
+        sa.select(*(s[column] for column in _STEP_COLUMNS))
         .where(*where, *([s.kind.in_(kinds)] if kinds else []))
         .order_by(*_ORDER)
         .limit(limit)
         .offset(offset or None)
     )
+    named = steps.with_only_columns(*(n.name.label("neuron") if c == "neuron" else s[c] for c in columns))
+    if "neuron" in columns:
+        named = named.select_from(_STEP.outerjoin(n.name.table, n.neuron_id == s.neuron_id))
+    return Composed(steps, named if columns else None)
 
 
 def steps_of(atlas: Atlas, name: str, *kinds: str) -> tuple[StudyStep, ...]:
@@ -179,8 +183,8 @@ def steps_of(atlas: Atlas, name: str, *kinds: str) -> tuple[StudyStep, ...]:
 
 def _steps(atlas: Atlas, statement: Composed) -> tuple[StudyStep, ...]:
     return tuple(
-        StudyStep(*place, None if neuron_id is None else neuron_ref(atlas, neuron_id), value, low, high, n_prompts)
-        for *place, _, value, low, high, n_prompts, neuron_id in statement.rows(atlas)
+        StudyStep(*place, None if neuron_id is None else neuron_ref(atlas, neuron_id), *numbers)
+        for (*place, neuron_id), numbers in ((row[:6], row[6:]) for row in statement.rows(atlas))
     )
 
 
