@@ -64,6 +64,7 @@ test-latest:
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 # Known vulnerabilities of what is installed, looked up by a program with an environment of its own.
 audit: $(STAMP)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import duckdb
 import sqlalchemy as sa
@@ -77,6 +78,11 @@ def query_clock() -> Iterator[list[float]]:
         Atlas._execute = execute
 
 
+def _bound(parameters: tuple[Any, ...]) -> Any:
+    """Parameters as DuckDB takes them: those of one mapping by name, others by place."""
+    return parameters[0] if len(parameters) == 1 and isinstance(parameters[0], dict) else list(parameters)
+
+
 @contextmanager
 def query_log() -> Iterator[list[Query]]:
     """While open, every statement is appended to the list: those that SQLAlchemy passes on, and fixed ones and those
@@ -88,11 +94,11 @@ def query_log() -> Iterator[list[Query]]:
         log.append((statement, list(parameters or ()), "fetchall"))
 
     def noted(self: Atlas, sql: str, *parameters: object) -> object:
-        log.append((sql, list(parameters), "fetchnumpy"))
+        log.append((sql, _bound(parameters), "fetchnumpy"))
         return arrays(self, sql, *parameters)
 
     def fixed(self: Atlas, sql: str, *parameters: object) -> object:
-        log.append((sql, list(parameters), "fetchall"))
+        log.append((sql, _bound(parameters), "fetchall"))
         return rows(self, sql, *parameters)
 
     sa.event.listen(sa.Engine, "before_cursor_execute", note)

@@ -53,7 +53,8 @@ def decode(call: Call, body: Mapping[str, Any]) -> Any:
     vocabulary = {item["token_id"]: _token(item) for item in body.get("tokens", ())}
     if get_origin(call.answer) is not Page:
         return _reader(call.answer)(body["data"], vocabulary)
-    rows = _reader(tuple[row_of(call.answer), ...])(body["data"], vocabulary)
+    row: Any = row_of(call.answer)
+    rows = _reader(tuple[row, ...])(body["data"], vocabulary)
     after = parse_qs(urlsplit(body["next"]).query)["after"][0] if body["next"] else None
     return Page(rows, body["total"], after)
 
@@ -82,7 +83,7 @@ def _reader(hint: Any) -> Reader:
         return lambda data, vocabulary: {name: each(item, vocabulary) for name, item in data.items()}
     if hint is Token:
         return lambda data, vocabulary: _token(data)
-    if is_dataclass(hint):
+    if isinstance(hint, type) and is_dataclass(hint):
         return _record_reader(hint)
     if hint is datetime:
         return lambda data, vocabulary: datetime.fromisoformat(data)

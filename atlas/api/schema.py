@@ -101,7 +101,8 @@ class Schemas:
     def answer(self, call: Call) -> Schema:
         """The schema of a call's whole answer: `data`; of a list `next` too, of a page of one `total`, of examples
         the `tokens` of their windows."""
-        shape, row = call.answer, row_of(call.answer)
+        shape: Any = call.answer
+        row: Any = row_of(shape)
         properties: dict[str, Schema] = {"data": self.of(shape if get_origin(shape) is not Page else tuple[row, ...])}
         if row is not None:
             what = "Where the next rows are; null: there are no more."

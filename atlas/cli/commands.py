@@ -7,6 +7,7 @@ import re
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -124,7 +125,7 @@ def sql(file: Path, statement: str, form: str, others: tuple[Path, ...]) -> None
 def _table(answer: Answer) -> Table:
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     for name, shape in zip(answer.columns, answer.shapes, strict=True):
-        justify = "right" if texts.is_number(shape) else "left"
+        justify: Any = "right" if texts.is_number(shape) else "left"
         table.add_column(Text(visible(name)), justify=justify, overflow="fold")
     for row in answer.rows:
         table.add_row(*(Text("NULL", "dim") if value is None else Text(visible(texts.text(value))) for value in row))

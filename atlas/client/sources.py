@@ -145,7 +145,7 @@ class HttpSource:
 
     def _refusal(self, error: HTTPError) -> Exception:
         try:
-            said = _parse(error.read(), error.headers)["error"]
+            said = _parse(error.read(), dict(error.headers))["error"]
             code, message = said["code"], said["message"]
         except (OSError, http.client.HTTPException, ValueError, EOFError, KeyError, TypeError):
             code, message = None, f"it answered {error.code} {error.reason}, and not as `atlas serve` would"

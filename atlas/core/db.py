@@ -141,7 +141,7 @@ class Atlas:
                     self._remembered[name] = make()
         return self._remembered[name]
 
-    def remembered_large(self, name: str, make: Callable[[], Answer]) -> Answer:
+    def remembered_large(self, name: str, make: Callable[[], Made]) -> Made:
         """The same for what takes much memory while it is made: no two such things at once in a process."""
         if name not in self._remembered:
             with _one_at_a_time:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from pathlib import Path
 
 SCHEMA_VERSION = 1
 """What `schema.sql` is; `atlas.core.upgrade` says how it follows from older ones."""
@@ -12,6 +13,6 @@ STORAGE_VERSION = "v1.0.0"
 
 def schema_sql(d_model: int) -> str:
     """The statements that create an empty atlas for a model of width `d_model`."""
-    packaged = files("atlas") / "schema.sql"
-    path = packaged if packaged.is_file() else files("atlas").parent / "schema.sql"
+    packaged = Path(str(files("atlas"))) / "schema.sql"
+    path = packaged if packaged.is_file() else packaged.parents[1] / "schema.sql"
     return path.read_text(encoding="utf-8").replace("{d_model}", str(d_model))

@@ -14,7 +14,7 @@ def wilson(k: int, n: int) -> tuple[float, float]:
     """Wilson's 95% score interval of the proportion k / n; (0, 1) where nothing was counted."""
     if n == 0:
         return 0.0, 1.0
-    low, high = wilson_interval(np.float64(k), np.float64(n))
+    low, high = wilson_interval(np.array(float(k)), np.array(float(n)))
     return float(low), float(high)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
@@ -42,7 +43,7 @@ class _Sink(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: Any) -> int:
         self._parts.append(bytes(data))
         return len(data)
 
@@ -83,7 +84,8 @@ def described(schema: pa.Schema, atlas: Atlas, table: SchemaTable) -> pa.Schema:
 
 def _leaves(schema: pa.Schema) -> tuple[list[str], list[str]]:
     """Parquet's names of the columns: those of floats, and the others."""
-    floats, others = [], []
+    floats: list[str] = []
+    others: list[str] = []
     for field in schema:
         path, kind = field.name, field.type
         while pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -60,7 +61,7 @@ def batches(
     """
     # An instance of its own: its buffers are bounded and go with it, and those of the pages stay what they are. One
     # thread keeps the order, and a download from holding every core.
-    config = {"memory_limit": _VIEW_MEMORY if table.view else _MEMORY, "threads": 1}
+    config: dict[str, Any] = {"memory_limit": _VIEW_MEMORY if table.view else _MEMORY, "threads": 1}
     config["temp_directory"] = "" if spill is None else str(spill)
     columns = ", ".join(f"{_expression(column, text)} AS {_quoted(column.name)}" for column in table.columns)
     try:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from atlas.core.bins import interval_edges
 from atlas.core.db import Atlas
@@ -55,7 +55,7 @@ class Example:
 
     def as_json(self) -> ExampleJson:
         """For JSON."""
-        data = {name: getattr(self, name) for name in field_names(Example) if name != "tokens"}
+        data: Any = {name: getattr(self, name) for name in field_names(Example) if name != "tokens"}
         data["token_ids"] = [token.token_id for token in self.tokens]
         data["tokens"] = [token.text for token in self.tokens]
         return data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -102,8 +103,9 @@ def neuron_kind(atlas: Atlas, neuron_id: int) -> NeuronKind:
     """What kind a neuron is."""
     ref, kinds = neuron_ref(atlas, neuron_id), _kinds(atlas)
     kind = next((word for word in KINDS[:3] if kinds.members[word][neuron_id]), None)
-    numbers = (None if np.ma.is_masked(values[neuron_id]) else float(values[neuron_id])
-               for values in kinds.numbers.values())  # fmt: skip
+    numbers: list[Any] = [
+        None if np.ma.is_masked(values[neuron_id]) else float(values[neuron_id]) for values in kinds.numbers.values()
+    ]
     flags = bool(kinds.members["hub"][neuron_id]), bool(kinds.dead[neuron_id])
     return NeuronKind(ref, kind, *numbers, *flags, kinds.detectors.get(neuron_id))
 

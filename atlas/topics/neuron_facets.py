@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -118,7 +119,7 @@ def neuron_facets(atlas: Atlas, selection: NeuronSelection) -> NeuronFacets:
 
 def _count(atlas: Atlas, selection: NeuronSelection) -> NeuronFacets:
     conditions = known_conditions(atlas, selection)
-    counts: dict[str, dict[str | int, int]] = defaultdict(dict)
+    counts: dict[str, dict[Any, int]] = defaultdict(dict)
     for facet, value, n, token_id in atlas.rows(_sql(conditions)):
         counts[facet][value if token_id is None else token_id] = n
     # As one list: tens of thousands of rows would take a second.

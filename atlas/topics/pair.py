@@ -168,7 +168,8 @@ def ranked_pairs(
         .limit(limit)
         .offset(offset or None)
     )
-    pairs, measured = pairs.join(n.name.table, n.neuron_id == p.neuron_id), ()
+    pairs = pairs.join(n.name.table, n.neuron_id == p.neuron_id)
+    measured: tuple[sa.ColumnElement, ...] = ()
     if figures:
         measured = (m.auroc_predicted, m.average_precision_predicted, e.probability_change)
         side = sa.case((p.congruence < 0, "negative"), else_="positive") if atlas.info.gated else sa.literal("positive")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -164,7 +165,8 @@ def metric_density(atlas: Atlas, choice: MetricChoice) -> tuple[DensityCell, ...
     sql = density_sql(choice)
     # There are hundreds of choices: an array of each is small, records would not be.
     cells = atlas.remembered_large(f"density {choice}", lambda: np.array(atlas.rows(sql), np.float64).reshape(-1, 5))
-    return tuple(DensityCell(*edges, int(n)) for *edges, n in cells.tolist())
+    rows: list[Any] = cells.tolist()
+    return tuple(DensityCell(*edges, int(n)) for *edges, n in rows)
 
 
 def contradictions(

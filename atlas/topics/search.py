@@ -105,7 +105,7 @@ class TokenIndex:
             return []
         meant = read_shown(text)
         texts = [text, meant] if text.startswith((" ", SPACE)) else [text, meant, " " + meant]
-        found = {}
+        found: dict[int, None] = {}
         for wanted in texts:
             same = self._ids[self._same(letters(wanted))]
             found |= dict.fromkeys(sorted(i for i in same.tolist() if self._tokens.text(i) == wanted))

@@ -97,7 +97,8 @@ def _row(label: str, point: CurvePoint, k: int, counted: bool) -> dict[str, Any]
 def _table(curves: Sequence[Curve], labels: Sequence[str], kind: str, shared: bool) -> Table:
     bins = sorted({(point.bin, point.range) for curve in curves for point in curve.points})
     by_bin = [{point.bin: point for point in curve.points} for curve in curves]
-    heads, rows = ["activation"], [[text] for _, text in bins]
+    heads = ["activation"]
+    rows: list[list[Any]] = [[text] for _, text in bins]
     if shared:
         heads.append("positions")
     for points, label in zip(by_bin, labels, strict=True):

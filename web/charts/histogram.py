@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -17,7 +17,7 @@ SIGNS = ["negative", "zero", "positive"]
 def _counts_axis(top: int = 0) -> alt.Y:
     values = [0, 1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9]
     axis = alt.Axis(values=values, labelExpr=SHORT, labelOverlap="greedy")
-    scale = alt.Scale(type="symlog", constant=1, **({"rangeMax": top} if top else {}))
+    scale = alt.Scale(type="symlog", constant=1, rangeMax=top or alt.Undefined)
     return alt.Y("n:Q", title="positions", scale=scale, axis=axis)
 
 
@@ -80,7 +80,7 @@ def histogram_chart(bars: Sequence[HistogramBar], title: str) -> Chart:
     return Chart("histogram", title, caption, filled(_spec(), rows, title), table)
 
 
-def histograms_chart(histograms: dict[str, Sequence[HistogramBar]], title: str) -> Chart:
+def histograms_chart(histograms: Mapping[str, Sequence[HistogramBar]], title: str) -> Chart:
     """Histograms of several neurons, by label, on shared axes."""
     rows = []
     for label, bars in histograms.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import altair as alt
 
@@ -68,7 +68,7 @@ def _spec(with_intervals: bool, named: tuple[str, ...]) -> dict[str, Any]:
         ),
         *(
             jumps.transform_filter(f"datum.ends == '{ends}'")
-            .mark_text(align=ends, dx=8 if ends == "left" else -8, limit=190)
+            .mark_text(align=cast(Any, ends), dx=8 if ends == "left" else -8, limit=190)
             .encode(x=alt.X("depth2:Q"), y=alt.Y("label_at:Q"), text="name:N", color=colour)
             for ends in named
         ),

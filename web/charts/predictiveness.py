@@ -31,7 +31,7 @@ METRIC_WORDS = {
 @cache
 def _density_spec(by: str, metric: str) -> dict[str, Any]:
     data = alt.Chart(alt.NamedData(DATA))
-    root = "sqrt" if metric in ROOTED else "linear"
+    root: Any = "sqrt" if metric in ROOTED else "linear"
     what = METRIC_WORDS[metric]
     x = alt.X("x:Q", title=CRITERION_WORDS[by], axis=alt.Axis(grid=False), scale=alt.Scale(nice=False, padding=8,
                                                                                            zero=False))  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import altair as alt
 
@@ -138,7 +138,7 @@ def _scatter_spec(sides: tuple[str, ...]) -> dict[str, Any]:
     dots = points.mark_circle(size=45, style="accent").encode(x=x, y=y, href="url:N", tooltip=tips)
     names = [
         points.transform_filter(f"datum.ends == '{ends}'")
-        .mark_text(align=ends, dx=6 if ends == "left" else -6, dy=-4)
+        .mark_text(align=cast(Any, ends), dx=6 if ends == "left" else -6, dy=-4)
         .encode(x=x, y=y, text="name:N", href="url:N", tooltip=tips)
         for ends in sides
     ]

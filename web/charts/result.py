@@ -17,7 +17,7 @@ _MOST = 2_000
 
 
 @cache
-def _spec(kind: str, types: tuple[str, str]) -> dict[str, Any]:
+def _spec(kind: str, types: tuple[Any, Any]) -> dict[str, Any]:
     base = alt.Chart(alt.NamedData(DATA), width="container", height=_HEIGHT)
     mark = {"bar": base.mark_bar, "line": base.mark_line, "point": base.mark_circle}[kind](style="accent")
     x, y = (

@@ -22,7 +22,7 @@ FEW = 6
 """Tokens in a bar beside which names can be read."""
 
 
-def _named(where: str, ends: str) -> alt.Chart:
+def _named(where: str, ends: Any) -> alt.Chart:
     text = alt.Chart(alt.NamedData(DATA)).transform_filter(where)
     return text.mark_text(align=ends, dx=5 if ends == "left" else -5, dy=-3, limit=130)
 

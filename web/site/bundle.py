@@ -7,6 +7,7 @@ import mimetypes
 import threading
 from functools import cache
 from hashlib import blake2b
+from typing import Any
 
 import vl_convert
 from flask import Blueprint, Response, abort, request
@@ -23,7 +24,7 @@ _making = threading.Lock()
 
 def url() -> str:
     """Where the bundle is; changes with vl-convert's version."""
-    return urls.vega(vl_convert.__version__)
+    return urls.vega(vl_convert.__version__)  # type: ignore[attr-defined]  # its stubs lack it
 
 
 @cache
@@ -41,7 +42,7 @@ def bundle() -> tuple[bytes, bytes]:
 @blueprint.get("/static/vega-<version>.js")
 def vega(version: str) -> Response:
     """The bundle, to be kept for ever: its address says its version."""
-    if version != vl_convert.__version__:
+    if version != vl_convert.__version__:  # type: ignore[attr-defined]
         abort(404)
     plain, compressed = bundle()
     if request.accept_encodings["gzip"] > 0:
@@ -65,7 +66,7 @@ def file(name: str) -> Response:
     content = _own(name)
     if content is None:
         abort(404)
-    response = Response(content, mimetype=mimetypes.guess_type(name)[0])
+    response: Any = Response(content, mimetype=mimetypes.guess_type(name)[0])
     if "v" in request.args:
         response.headers["Cache-Control"] = f"public, max-age={_YEAR}, immutable"
         return response

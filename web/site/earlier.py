@@ -50,4 +50,4 @@ def register(app: Flask) -> None:
             environ = environ | {"QUERY_STRING": query, _FOUND: found}
         return inner(environ, start_response)
 
-    app.wsgi_app = outer
+    app.wsgi_app = outer  # type: ignore[method-assign]  # as Flask documents it

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from typing import Any
 
 from markupsafe import Markup, escape
 
@@ -117,7 +118,7 @@ def live_text(tokens: Sequence[PlacedToken], scale: float) -> Markup:
 def table_rows(table: Table) -> Markup:
     """The body of the table behind a chart."""
 
-    def cell(value: object) -> str:
+    def cell(value: Any) -> str:
         return str(escape(value)) if isinstance(value, str) else show_number(value)
 
     def row(cells: Iterable[object]) -> str:

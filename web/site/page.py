@@ -176,7 +176,7 @@ def page(blueprint: Blueprint, rule: str, template: str, *, kept: bool = True) -
 
     def decorate(view: View) -> View:
         @wraps(view)
-        def answer(**values: Any) -> BaseResponse:
+        def answer(**values: Any) -> Any:
             kind = values.pop("kind", "html")
             if "ref" not in values:
                 return _answer(view(**values), template, kind)
@@ -186,7 +186,7 @@ def page(blueprint: Blueprint, rule: str, template: str, *, kept: bool = True) -
             if held is not None:
                 return held
             context = view(atlas=atlas, **values)
-            response = _answer(context, template, kind)
+            response: Any = _answer(context, template, kind)
             if not isinstance(context, Page) or response.status_code != 200:
                 return response
             if not kept:
@@ -194,7 +194,7 @@ def page(blueprint: Blueprint, rule: str, template: str, *, kept: bool = True) -
                 return response
             return validated(response, atlas.info.build_id, pinned=lasting(g.ref, atlas.info))
 
-        answer.view = view  # what other modules ask for a page's record (see web/views/oembed.py)
+        answer.view = view  # type: ignore[attr-defined]  # what other modules ask for a page's record (see web/views/oembed.py)
 
         # The longer rules first: names in a rule may hold dots, and the first of two equal rules wins.
         name = view.__name__

@@ -50,4 +50,4 @@ def register(app: Flask, address: str) -> None:
     def outer(environ: dict[str, Any], start_response: Any) -> Any:
         return inner(environ | {"HTTP_HOST": host, "wsgi.url_scheme": scheme}, start_response)
 
-    app.wsgi_app = outer
+    app.wsgi_app = outer  # type: ignore[method-assign]  # as Flask documents it

@@ -110,11 +110,12 @@ def console(atlas: Atlas) -> ConsolePage:
 
 def _saving(query: Query) -> Saving | None:
     """How a query is saved; None if none are here, or their file cannot be read now."""
-    kept: SavedQueries | None = current_app.extensions["saved"]
+    queries: SavedQueries | None = current_app.extensions["saved"]
+    if queries is None:
+        return None
     with suppress(SavedError):
-        saved = kept.find(g.ref.slug, query) if kept and query.sql else None
-        link = saved and urls.saved_query(g.ref, saved.name)
-        return kept and Saving(link, saved and saved.title)
+        saved = queries.find(g.ref.slug, query) if query.sql else None
+        return Saving(None, None) if saved is None else Saving(urls.saved_query(g.ref, saved.name), saved.title)
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from flask import Blueprint, g, redirect
 from werkzeug.wrappers import Response
@@ -48,7 +49,7 @@ def layer(atlas: Atlas, name: str) -> LayerPage | Response:
     sort = query_choice("sort", NEURON_SORTS, "best_congruence")
     order = query_choice("order", ("desc", "asc"), "desc")
     number_of_page = query_int("page", 1, least=1)
-    shown = {
+    shown: dict[str, Any] = {
         "sort": sort,
         "descending": order == "desc",
         "limit": PER_PAGE,

@@ -215,7 +215,9 @@ def live(atlas: Atlas) -> LiveEffectsPage:
         url=urls.live(g.ref, **{name: text or None for name, text in asked.items()}),
         **atlas_fields(atlas),
         description=f"The neurons of {atlas.info.model_name} that add most, directly, to the token after a typed text.",
-        **asked,
+        text=asked["text"],
+        token=asked["token"],
+        against=asked["against"],
         explained=None if answer is None else _explained(atlas, answer),
         trouble=trouble,
     )

@@ -77,7 +77,7 @@ class LiveResultPage(StudyPage):
 def live_study(atlas: Atlas) -> LiveStudyPage:
     """The form."""
     live_of(g.ref)
-    given = {name: request.args.get(name, "") for name in FIELDS}
+    given: dict[str, Any] = {name: request.args.get(name, "") for name in FIELDS}
     return LiveStudyPage(
         title="Run a study",
         url=urls.live_study(g.ref, **{name: text for name, text in given.items() if text}),
@@ -118,7 +118,7 @@ def live_progress(atlas: Atlas, name: str) -> LiveProgressPage | BaseResponse:
     if status.state == "done" and status.error is None and not (wants_json() or wants_card()):
         return redirect(urls.live_result(g.ref, name), 303)
     done, planned = status.progress or (0, 0)
-    error = status.error and error_of(status.error)
+    error = None if status.error is None else error_of(status.error)
     return LiveProgressPage(
         title="Study under way",
         url=urls.live_progress(g.ref, name),
@@ -133,7 +133,7 @@ def live_progress(atlas: Atlas, name: str) -> LiveProgressPage | BaseResponse:
         asked=status.shown,
         result=urls.live_result(g.ref, name),
         again=_again(status),
-        trouble=error and Trouble(error.code, str(error), error.status),
+        trouble=None if error is None else Trouble(error.code, str(error), error.status),
     )
 
 
@@ -144,7 +144,7 @@ def live_result(atlas: Atlas, name: str) -> LiveResultPage | BaseResponse:
     if status.state != "done" or status.error is not None:
         return redirect(urls.live_progress(g.ref, name), 303)
     with Overlaid(atlas, _tables(Path(status.folder), name)) as overlaid:
-        told = study(overlaid, "live")
+        told: Any = study(overlaid, "live")
     return LiveResultPage(
         **{item.name: getattr(told, item.name) for item in fields(told)}
         | {

@@ -43,7 +43,7 @@ def oembed() -> Response:
         abort(501, f"format={visible(kind)!r} is not answered here; expected json or xml.")
     most = query_int("maxwidth", None, least=1), query_int("maxheight", None, least=1)
     said = _answer(_page_at(request.args.get("url")), *most)
-    response = Response(dumps(said), mimetype="application/json") if kind == "json" else _xml(said)
+    response: Any = Response(dumps(said), mimetype="application/json") if kind == "json" else _xml(said)
     response.headers["Cache-Control"] = f"public, max-age={CACHE_SECONDS}"
     response.add_etag(weak=True)
     return response.make_conditional(request)

@@ -206,7 +206,7 @@ def _charts(
     atlas: Atlas, found: Study, prompts: Sequence[StudyPrompt], lens: tuple[StudyStep, ...],
     jumps: tuple[LensJump, ...], patches: dict[str, tuple[StudyStep, ...]], neurons: StudyNeurons,
     ablations: tuple[StudyStep, ...],
-) -> dict[str, tuple[Chart, ...]]:  # fmt: skip
+) -> dict[str, Any]:  # fmt: skip
     """The charts of what was measured, by field of the page."""
     model, n_layers = atlas.info.model_name, atlas.info.n_layers
     labels = position_labels(found, prompts, {step.position for steps in patches.values() for step in steps})
@@ -256,6 +256,7 @@ def _best(atlas: Atlas, found: Study) -> BestNeuron | None:
     counted.sort(key=lambda candidate: tokens.index(candidate.token))
     return BestNeuron(
         find_neuron(atlas, neuron_id),
-        *(pair_standing(atlas, neuron_id, token.token_id) for token in tokens),
+        pair_standing(atlas, neuron_id, tokens[0].token_id),
+        pair_standing(atlas, neuron_id, tokens[1].token_id),
         tuple(token_curves(atlas, counted)),
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import cast
 
 from flask import Blueprint, Response, g, request
 from werkzeug.wsgi import FileWrapper
@@ -144,7 +146,7 @@ def atlas_file(ref: AtlasRef) -> Response:
         answer.set_etag(f"{atlas.info.build_id}-{status.st_size:x}-{status.st_mtime_ns:x}")
         answer.content_length = status.st_size
         answer.make_conditional(request, accept_ranges=True, complete_length=status.st_size)
-        answer.response = paced(answer.response)
+        answer.response = paced(cast(Iterable[bytes], answer.response))
         answer.call_on_close(stack.pop_all().close)
         return answer
 

@@ -90,7 +90,7 @@ def _maker(shape: Shape, huge: pa.DataType) -> tuple[pa.DataType, Callable[[Any]
     if name in ("STRUCT", "TUPLE") and inside[0]:
         return _struct(name, inside[0], huge)
     if name == "MAP":
-        return _map(*inside, huge)
+        return _map(inside[0], inside[1], huge)
     return pa.string(), text  # a union, a struct without fields
 
 

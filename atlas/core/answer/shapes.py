@@ -13,8 +13,6 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from duckdb.sqltypes import DuckDBPyType
-
 from atlas.core.jsonable import jsonable, key_text
 
 Shape = Any
@@ -33,8 +31,8 @@ _MOMENT = re.compile(
 )
 
 
-def shape_of(kind: DuckDBPyType) -> Shape:
-    """The shape of a type."""
+def shape_of(kind: Any) -> Shape:
+    """The shape of a DuckDBPyType."""
     name = kind.id
     if name in ("list", "array"):
         return ["LIST", shape_of(kind.children[0][1])]
@@ -52,9 +50,9 @@ def shape_of(kind: DuckDBPyType) -> Shape:
     return _LEAVES.get(name, name.upper())
 
 
-def in_texts(kind: DuckDBPyType) -> tuple[str, bool]:
+def in_texts(kind: Any) -> tuple[str, bool]:
     """The type, as SQL, that has DuckDB's own texts in place of whatever Python's types lose something of, and whether
-    that is another type."""
+    that is another type than the DuckDBPyType given."""
     name = kind.id
     if name in TIMES:
         return "VARCHAR", True

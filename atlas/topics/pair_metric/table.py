@@ -54,7 +54,7 @@ def side_levels(side: str, *, gated: bool) -> Levels:
     """Levels of 'positive' or 'negative', the strongest first."""
     last = ZERO_BIN if gated else (0 if side == "positive" else N_BINS - 1)
     bins = np.arange(N_BINS - 1, last - 1, -1) if side == "positive" else np.arange(0, last + 1)
-    lower, upper = np.array([bin_edges(bin) for bin in bins]).T
+    lower, upper = np.array([bin_edges(bin) for bin in bins.tolist()]).T
     sign = 1.0 if side == "positive" else -1.0
     middle = np.where(np.isinf(lower), upper, np.where(np.isinf(upper), lower, (lower + upper) / 2))
     edges = lower if side == "positive" else upper

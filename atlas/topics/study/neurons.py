@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from atlas.core.db import Atlas
@@ -42,7 +44,7 @@ def study_neurons(atlas: Atlas, study: Study, limit: int = 50) -> StudyNeurons:
 
     def row(place: int) -> StudyNeuron:
         neuron_id = int(found["neuron_id"][place])
-        values = [_float(found[name][place]) for name in _NUMBERS]
+        values: list[Any] = [_float(found[name][place]) for name in _NUMBERS]
         return StudyNeuron(neuron_ref(atlas, neuron_id), place + 1, *values, neuron_id in names)
 
     places = [place for place in range(n) if place < limit or int(found["neuron_id"][place]) in names]
@@ -67,7 +69,7 @@ def direct_share(study: Study, clean: float | None, corrupt: float | None) -> fl
 def _read(atlas: Atlas, study: Study) -> dict[str, np.ndarray]:
     """Columns over the patched neurons, greatest |recovery| first; NaN where there is no value."""
     columns = PATCHED.arrays(atlas, study=study.name, limit=None)
-    found = {"neuron_id": np.asarray(columns["neuron_id"], np.int64)}
+    found: dict[str, np.ndarray] = {"neuron_id": np.asarray(columns["neuron_id"], np.int64)}
     found |= {name: np.ma.filled(np.ma.asarray(columns[name], np.float64), np.nan) for name in _NUMBERS}
     difference = study.clean_logit_diff - study.corrupt_logit_diff
     found["share"] = (found["direct_effect_clean"] - found["direct_effect_corrupt"]) / (difference or np.nan)

@@ -141,8 +141,8 @@ def study_steps(
 
     What is None does not filter.
     """
-    filters = {"variant": variant, "neuron_id": neuron_id}
-    statement = steps_statement(name, () if kind is None else (kind,), **filters, limit=limit, offset=offset)
+    kinds = () if kind is None else (kind,)
+    statement = steps_statement(name, kinds, variant=variant, neuron_id=neuron_id, limit=limit, offset=offset)
     where = statement.select.whereclause
     total = atlas.select(sa.select(sa.func.count()).select_from(_STEP).where(where))[0][0]
     return Listing(_steps(atlas, statement), total, offset, limit)

@@ -93,9 +93,9 @@ class Live(Supervisor):
     def close(self) -> None:
         """Let go; with the last process that does, desk and models end. The one that made it cleans up."""
         with self._lock:
-            for end in self._life:
+            for end in self._life or ():
                 os.close(end)
-            self._life = ()
+            self._life = None
             self._wait(5)
             if self._owner == os.getpid():
                 shutil.rmtree(self._folder, ignore_errors=True)

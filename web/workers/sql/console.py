@@ -109,8 +109,9 @@ class Console(Supervisor):
         why_not = self.why_not(slug)
         if why_not is not None:
             raise SqlUnavailable(why_not)
-        limits, query = self.options.limits, {"sql": sql, "parameters": dict(parameters or {})}
-        if sum(len(str(text)) for text in (sql, *query["parameters"].values())) > limits.statement:
+        limits, values = self.options.limits, dict(parameters or {})
+        query = {"sql": sql, "parameters": values}
+        if sum(len(str(text)) for text in (sql, *values.values())) > limits.statement:
             raise SqlRefused(f"The statement is longer than {limits.statement:,} bytes, the most taken here.")
         return read_answer(self._frame(slug, wire.ASK, query, limits.seconds + GIVEN_UP, client))
 
