@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from atlas.cli import main as cli
 from atlas.cli.terminal import sparkline
+from atlas.core.display import show_number
 from atlas.core.schema import SCHEMA_VERSION
 
 
@@ -119,7 +120,7 @@ def test_show(atlas, request, fixture, gated):
         activation = connection.execute(
             "SELECT activation FROM max_activating_example WHERE neuron = 'L1N7' AND kind = 'max' AND rank = 1"
         ).fetchone()[0]
-    assert f"{activation:.6g}" in output
+    assert show_number(activation) in output
 
 
 def test_show_never_sends_control_characters_to_the_terminal(atlas, tiny_llama_atlas):

@@ -11,7 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atlas.core.display import read_shown, show_in_text, show_number, show_percentile, show_range, show_token, visible
+from atlas.core.display import (
+    read_shown,
+    show_in_text,
+    show_number,
+    show_percentile,
+    show_range,
+    show_share,
+    show_token,
+    show_value,
+    visible,
+)
 from atlas.core.jsonable import dumps
 from atlas.core.units import Token
 
@@ -90,6 +100,35 @@ def test_a_copied_token_is_read_back(text):
 )  # fmt: skip
 def test_numbers(value, shown):
     assert show_number(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("share", "shown"),
+    [
+        (None, "–"),
+        (0.0, "0%"),
+        (0.65932, "65.9%"),
+        (0.05, "5.00%"),
+        (0.000123, "0.0123%"),
+        (-0.2025, "−20.2%"),
+        (1, "100%"),
+    ],
+)
+def test_shares(share, shown):
+    assert show_share(share) == shown
+
+
+def test_shares_with_fewer_digits_and_with_a_sign():
+    assert show_share(0.123, 2) == "12%"
+    assert [show_share(change, plus=True) for change in (0.0123, -0.0123, 0.0)] == ["+1.23%", "−1.23%", "0%"]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "–"), (True, "yes"), (False, "no"), (-1.5, "−1.500"), (1234, "1,234"), ("a\tb", "a\\tb")],
+)
+def test_values(value, shown):
+    assert show_value(value) == shown
 
 
 def test_percentiles_are_rounded_down():

@@ -11,9 +11,10 @@ import pytest
 import torch
 from rich.console import Console
 
+from atlas.core.display import show_seconds
 from atlas.core.info import RunProgress
 from ingest.process.lock import output_locked
-from ingest.process.pace import Pace, show_seconds
+from ingest.process.pace import Pace
 from ingest.process.progress import LINE_EVERY, Phases
 
 

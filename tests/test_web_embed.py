@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from atlas.core.display import show_number
+from atlas.topics.neuron_columns import COLUMN
 from tests.html_reader import Reader, squeezed
 from web.views import embed
 
@@ -158,9 +159,10 @@ def test_panels_of_a_neuron_show_the_data_of_its_page(client, page):
     for name, standing in data["percentiles"].items():
         if data["neuron"][name] is not None:
             row = re.search(
-                rf'>{name.replace("_", " ")}</span></th><td class="n">(.*?)</td><td class="n">(.*?)</td>', numbers
+                rf'>{COLUMN[name].label}</span></th><td class="n"[^>]*>(.*?)</td><td class="n(?: far)?">(.*?)</td>',
+                numbers,
             )
-            assert row[1] == show_number(data["neuron"][name])
+            assert row[1] == COLUMN[name].show(data["neuron"][name])
             assert float(row[2]) == math.floor(standing["layer"] * 1000) / 10
     texts = squeezed(client.get(f"/embed{page}/texts").text)
     stored = data["texts"]["maximum"] + data["texts"]["minimum"]

@@ -49,8 +49,8 @@ def test_a_window_marks_the_firing_token_and_the_next():
     shown = markup.window(example(["a", " <b>", " c", "\n", "e"], [0.0, 8.0, -1.0, 0.1, 4.0], position=2), 8.0)
     # -1 of 8: 8 log(1 + 15/8) / log 16 is 3.05, so 4; 0.1 of 8 is below 0.02; 4 of 8 is 6.2, so 7.
     assert shown == (
-        '<p class="text"><i title="0">a</i><i class="p8 peak" title="8"> &lt;b&gt;</i><i class="n4 next" title="-1"> c'
-        '</i><i title="0.1">↵</i><i class="p7" title="4">e</i></p>'
+        '<p class="text"><i title="0">a</i><i class="p8 peak" title="8.000"> &lt;b&gt;</i>'
+        '<i class="n4 next" title="−1.000"> c</i><i title="0.1000">↵</i><i class="p7" title="4.000">e</i></p>'
     )
 
 
@@ -84,17 +84,17 @@ def test_a_snippet_has_twelve_tokens_before_and_six_after():
     letters = [[text for text in texts if f">{text}</i>" in side] for side in (left, right)]
     assert letters == [list("cdefghijklmn"), list("opqrstu")]
     assert left.count(CUT) == right.count(CUT) == 1
-    assert '<i class="p8 peak" title="1">o</i><i class="next" title="0">p</i>' in right
+    assert '<i class="p8 peak" title="1.000">o</i><i class="next" title="0">p</i>' in right
 
 
 def test_a_whole_text_has_what_no_activation_is_known_of_without_any():
     text = [token(number, text) for number, text in enumerate(["<bos>", "w", "<x>", "y", "z", "&"])]
     here = example(["<x>", "y"], [0.0, 1.0], position=3, window_start=2, text_length=6)
     assert markup.whole(here, text, 1.0) == (
-        '<p class="text">w<i title="0">&lt;x&gt;</i><i class="p8 peak" title="1">y</i>z&amp;</p>'
+        '<p class="text">w<i title="0">&lt;x&gt;</i><i class="p8 peak" title="1.000">y</i>z&amp;</p>'
     )
     first = example(["<bos>", "w"], [1.0, 0.0], position=0, window_start=0, text_length=6)
-    assert markup.whole(first, text, 1.0).startswith('<p class="text"><i class="p8 peak" title="1">&lt;bos&gt;</i>')
+    assert markup.whole(first, text, 1.0).startswith('<p class="text"><i class="p8 peak" title="1.000">&lt;bos&gt;</i>')
 
 
 def test_a_live_text_links_each_token_to_its_row():
@@ -106,9 +106,9 @@ def test_a_live_text_links_each_token_to_its_row():
     ]
     # BOS does not count, whatever it is; -4 of 8 is 6.2 eighths of log 16, so 7.
     assert markup.live_text(placed, 8.0) == (
-        '<p class="text live"><a class="cut" href="#t0" data-value="−3.00" title="-3">&lt;bos&gt;</a>'
-        '<a class="p8" href="#t1" data-value="8.00" title="8"> &lt;b&gt;</a>'
-        '<a class="n7" href="#t2" data-value="−4.00" title="-4">c</a>'
+        '<p class="text live"><a class="cut" href="#t0" data-value="−3.00" title="−3.000">&lt;bos&gt;</a>'
+        '<a class="p8" href="#t1" data-value="8.00" title="8.000"> &lt;b&gt;</a>'
+        '<a class="n7" href="#t2" data-value="−4.00" title="−4.000">c</a>'
         '<a href="#t3" data-value="0" title="0">↵</a></p>'
     )
 

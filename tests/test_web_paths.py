@@ -7,6 +7,7 @@ import re
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
+from atlas.core.display import show_share
 from tests.conftest import new_context
 from tests.test_web_browser import DRAWN, LOADED
 
@@ -70,7 +71,7 @@ def test_the_threshold_slider_reads_precision_and_recall(tab, site):
     last = choices[-1]
     assert shown["n"] == f"{last['n']:,}"
     assert float(shown["precision"].rstrip("%")) == pytest.approx(100 * last["precision"], abs=0.051)
-    assert shown["recall"] == ("–" if last["recall"] is None else f"{last['recall']:.1%}")
+    assert shown["recall"] == show_share(last["recall"])
     assert "threshold=" in tab.url
     again = tab.url
     tab.goto(again)

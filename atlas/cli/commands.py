@@ -20,7 +20,7 @@ from atlas.cli.terminal import neuron_page
 from atlas.core.answer import texts
 from atlas.core.answer.asking import Answer
 from atlas.core.db import answer_together, open_atlas
-from atlas.core.display import show_number, visible
+from atlas.core.display import show_value, visible
 from atlas.core.info import AtlasInfo, count_words, unfinished_words
 from atlas.core.jsonable import dumps, jsonable
 from atlas.core.names import parse_neuron
@@ -47,10 +47,7 @@ def info(file: Path, as_json: bool) -> None:
         return
     table = Table.grid(padding=(0, 2))
     for field in fields(AtlasInfo):
-        value = getattr(record, field.name)
-        if isinstance(value, int) and not isinstance(value, bool):
-            value = show_number(value)
-        table.add_row(Text(field.name, "dim"), Text("–" if value is None else visible(str(value))))
+        table.add_row(Text(field.name, "dim"), Text(show_value(getattr(record, field.name))))
     _console().print(table)
     _say_unfinished(record)
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from atlas.cli.terminal import sparkline
 from atlas.core.db import Atlas
-from atlas.core.display import show_number, show_running
+from atlas.core.display import show_number, show_running, show_share
 from atlas.topics.study.lens import lens_depth, lens_jumps
 from atlas.topics.study.neurons import study_neurons
 from atlas.topics.study.records import Study, StudyNeurons, StudyPrompt, StudyStep
@@ -23,10 +23,6 @@ def _table(title: str, *heads: str) -> Table:
     for place, head in enumerate(heads):
         table.add_column(head, justify="left" if place == 0 else "right")
     return table
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.2f}%".replace("-", "−")
 
 
 @dataclass(frozen=True)
@@ -63,7 +59,7 @@ class StudyView:
         table = _table(f"After the {side} prompt", "token", "rank", "probability")
         for item in self.prompt.predictions:
             if item.side == side:
-                table.add_row(Text(item.token.shown), show_number(item.rank), _percent(item.probability))
+                table.add_row(Text(item.token.shown), show_number(item.rank), show_share(item.probability))
         return table
 
     def _layers(self) -> list[RenderableType]:
@@ -81,7 +77,7 @@ class StudyView:
             best = max(here, key=lambda step: step.value)
             drawn = sparkline([max(0.0, step.value) for step in here])
             lines.append(Text("MLP patches, last position, by layer  ", "dim") + Text(drawn))
-            lines.append(Text(f"greatest: layer {best.layer}, {_percent(best.value)} of the difference recovered"))
+            lines.append(Text(f"greatest: layer {best.layer}, {show_share(best.value)} of the difference recovered"))
         return [*lines, Text()] if lines else []
 
     def _neurons(self) -> Table:
@@ -89,16 +85,16 @@ class StudyView:
                        "direct effect, clean", "corrupt", "stood out")  # fmt: skip
         for item in self.neurons.top[:10]:
             direct = (show_number(item.direct_effect_clean), show_number(item.direct_effect_corrupt))
-            table.add_row(item.neuron.name, _percent(item.recovery), *direct, "yes" if item.found else "")
+            table.add_row(item.neuron.name, show_share(item.recovery), *direct, "yes" if item.found else "")
         return table
 
     def _without(self) -> Table:
-        title = f"Probability of {self.study.answer_token.shown}, {_percent(self.study.p_answer_clean)} unchanged"
+        title = f"Probability of {self.study.answer_token.shown}, {show_share(self.study.p_answer_clean)} unchanged"
         table = _table(title, "neuron", "is", "changes by")
         order = {neuron: place for place, neuron in enumerate((*self.study.found_neurons, None))}
         for step in sorted(self.ablations, key=lambda step: order.get(step.neuron, -1)):
             name = step.neuron.name if step.neuron else "all together"
-            table.add_row(name, {"mean": "its mean"}.get(step.variant, step.variant), _percent(step.value))
+            table.add_row(name, {"mean": "its mean"}.get(step.variant, step.variant), show_share(step.value))
         return table
 
 

@@ -12,10 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from atlas.core.db import Atlas
-from atlas.core.display import show_number, show_range
+from atlas.core.display import show_number, show_range, show_share
 from atlas.topics.curve import Candidate, Curve, HistogramBar, histogram, neuron_candidates, neuron_curves
 from atlas.topics.example import Example, interval_examples, neuron_examples
 from atlas.topics.neuron import CongruentToken, Neuron, find_neuron, neuron_pairs, neuron_tokens
+from atlas.topics.neuron_columns import columns_of
 from atlas.topics.pair import ExclusivePair
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -40,11 +41,9 @@ def _spread(bars: Sequence[HistogramBar], values: Iterable[float]) -> list[float
 
 def _numbers(neuron: Neuron) -> Table:
     table = Table.grid(padding=(0, 2))
-    names = (
-        "best_congruence", "token_gap", "worst_congruence", "token_gap_bottom", "hub_count", "w_out_norm",
-        "in_out_cosine", "activation_min", "activation_mean", "activation_max", "activation_std", "positive_fraction",
-    )  # fmt: skip
-    cells = [(Text(name, "dim"), Text(show_number(getattr(neuron, name)))) for name in names]
+    cells = [
+        (Text(column.name, "dim"), Text(column.show(getattr(neuron, column.name)))) for column in columns_of("terminal")
+    ]
     for place in range(0, len(cells), 3):
         table.add_row(*(cell for pair in cells[place : place + 3] for cell in pair))
     return table
@@ -76,7 +75,7 @@ def _curves(curves: list[Curve], bars: list[HistogramBar]) -> Table:
             fractions = [getattr(point, f"{what}_fraction") for point in curve.points]
             table.add_row(
                 Text(curve.candidate.token.shown if what == "predicted" else "", "bold"), Text(what, "dim"),
-                Text(sparkline(_spread(bars, fractions), greatest)), Text(f"{max(fractions, default=0):.1%}"),
+                Text(sparkline(_spread(bars, fractions), greatest)), Text(show_share(max(fractions, default=0.0))),
                 Text(show_number(getattr(curve.candidate, f"n_{what}"))),
             )  # fmt: skip
     return table
@@ -106,7 +105,7 @@ def _texts(title: str, found: Sequence[Example]) -> list[RenderableType]:
     for example in found:
         after = Text(" → predicted ", "dim") + Text(example.predicted.shown, "bold") + Text(", actual ", "dim")
         after += Text(example.actual.shown, "bold") if example.actual else Text("none, the text ends", "dim")
-        table.add_row(Text(f"{example.activation:.6g}"), _highlighted(example) + after)
+        table.add_row(Text(show_number(example.activation)), _highlighted(example) + after)
     return [Text(), table]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from atlas.core.display import show_number, visible
+from atlas.core.display import show_number, show_value, visible
 from atlas.core.errors import AtlasError
 from atlas.core.units import NeuronRef, Token
 
@@ -78,12 +78,10 @@ def to_pandas(columns: Mapping[str, list[Any]]) -> Any:
 
 def show_cell(value: Any) -> str:
     """A value as a printed table shows it: nothing in it is invisible."""
-    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
-        return show_number(value)
     if isinstance(value, list):
         text = ", ".join(show_cell(item) for item in value[:SHOWN])
         return f"{text}, …" if len(value) > SHOWN else text
-    text = visible(str(value))
+    text = show_value(value)
     return text.replace(" ", "␣", 1) if text.startswith(" ") else text
 
 

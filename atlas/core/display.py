@@ -1,4 +1,5 @@
-"""How token text is shown: everything in it visible, nothing in it obeyed. Used by the terminal and the web alike.
+"""How token text and numbers are shown, by the terminal and the web alike: everything in a text visible, nothing in it
+obeyed; numbers with one minus sign and fixed significant digits, shares as percentages.
 
 HTML escaping is not done here: the pages' templates escape whatever they are given.
 """
@@ -98,6 +99,33 @@ def show_number(value: float | int | None, digits: int = 4) -> str:
     plain = -4 <= magnitude < 7
     text = f"{value:,.{max(0, digits - 1 - magnitude)}f}" if plain else f"{value:.{digits - 1}e}"
     return text.replace("-", "−")
+
+
+def show_share(fraction: float | None, digits: int = 3, *, plus: bool = False) -> str:
+    """A share as a percentage, to `digits` significant digits: `65.9%`, `0.123%`, `–` for None; with `plus`, a rise has
+    its sign too."""
+    if fraction is None:
+        return "–"
+    return f"{'+' if plus and fraction > 0 else ''}{show_number(100.0 * fraction, digits)}%"
+
+
+def show_value(value: object, digits: int = 4) -> str:
+    """A value of a table as text, everything in it visible: a number for reading, `yes` or `no`, `–` for None."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None or isinstance(value, int | float):
+        return show_number(value, digits)
+    return visible(str(value))
+
+
+def show_seconds(seconds: float) -> str:
+    """A duration in its two greatest units, as in `45 s`, `2 min 10 s`, `3 h 5 min`, `4 d 7 h`."""
+    whole = max(round(seconds), 0)
+    for unit, size, part, smaller in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
+        if whole >= size:
+            rest = whole % size // smaller
+            return f"{whole // size} {unit} {rest} {part}" if rest else f"{whole // size} {unit}"
+    return f"{whole} s"
 
 
 def show_percentile(fraction: float) -> str:

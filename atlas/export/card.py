@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from atlas.core.db import Atlas, program_version
-from atlas.core.display import show_number, visible
+from atlas.core.display import show_value, visible
 from atlas.core.info import count_words, unfinished_words
 
 if TYPE_CHECKING:
@@ -128,9 +128,7 @@ def _provenance(atlas: Atlas) -> Iterator[str]:
     yield "|---|---|"
     for name in _PROVENANCE:
         value = getattr(atlas.info, name)
-        if isinstance(value, int) and not isinstance(value, bool) and name not in ("seed", "schema_version"):
-            value = show_number(value)
-        yield f"| {name} | {'–' if value is None else _cell(str(value))} |"
+        yield f"| {name} | {_cell(str(value) if name in ('seed', 'schema_version') else show_value(value))} |"
     yield ""
 
 

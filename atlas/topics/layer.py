@@ -9,6 +9,7 @@ from atlas.core.errors import NeuronNameError, QueryError
 from atlas.core.statements import Composed, Statement
 from atlas.core.units import Listing, NeuronRef, named_ref
 from atlas.topics.neuron import make_neuron
+from atlas.topics.neuron_columns import Column, column_names, columns_of
 from atlas.topics.neuron_list import NeuronSelection, neurons_statement
 
 
@@ -36,19 +37,23 @@ class LayerSummary:
     most_active_neuron: NeuronRef
 
 
-NEURON_SORTS = (
-    "index",
-    "best_congruence",
-    "token_gap",
-    "worst_congruence",
-    "token_gap_bottom",
-    "w_out_norm",
-    "activation_min",
-    "activation_max",
-    "activation_std",
-    "positive_fraction",
-    "hub_count",
+SUMMARY_COLUMNS = (
+    Column("best_congruence_mean", words="mean best congruence"),
+    Column("best_congruence_max", words="greatest congruence"),
+    Column("token_gap_mean", words="mean token gap"),
+    Column("token_gap_max", words="greatest token gap"),
+    Column("w_out_norm_mean", words="mean output norm"),
+    Column("activation_std", words="mean activation std"),
+    Column("activation_min", "signed", words="least activation"),
+    Column("activation_max", "signed", words="greatest activation"),
+    Column("positive_fraction", "share"),
 )
+"""A LayerSummary's means and extremes, as pages show them."""
+
+LAYER_COLUMNS = columns_of("layer")
+"""Columns of a layer's list of neurons."""
+
+NEURON_SORTS = tuple(column.name for column in LAYER_COLUMNS if column.form != "token")
 """Columns by which `layer_neurons` sorts."""
 
 LAYERS = Statement("""WITH paired AS (
@@ -134,6 +139,5 @@ def layer_statement(atlas: Atlas, layer: int, *, sort: str, descending: bool, li
     check_layer(atlas, layer)
     if sort not in NEURON_SORTS:
         raise QueryError(f"Cannot sort neurons by {sort!r}; sort by one of {', '.join(NEURON_SORTS)}.")
-    columns = (NEURON_SORTS[0], "best_token_id", *NEURON_SORTS[1:3], "worst_token_id", *NEURON_SORTS[3:])
-    selection = NeuronSelection(layer_min=layer, layer_max=layer)
+    selection, columns = NeuronSelection(layer_min=layer, layer_max=layer), column_names(LAYER_COLUMNS)
     return neurons_statement(atlas, selection, columns, sort=sort, descending=descending, limit=limit, offset=offset)

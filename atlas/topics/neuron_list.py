@@ -14,6 +14,7 @@ from atlas.core.statements import Composed
 from atlas.core.units import Bound
 from atlas.topics.kind import KINDS, kind_ids
 from atlas.topics.neuron import NEURON_COLUMNS, Neuron, make_neuron
+from atlas.topics.neuron_columns import column_names, columns_of
 
 
 @dataclass(frozen=True)
@@ -51,27 +52,15 @@ KIND_TABLE = sa.table("neuron_kind", sa.column("neuron_id"), sa.column("kind"), 
 DETECTOR_TABLE = sa.table("token_detector", sa.column("neuron_id"))
 PAIR_TABLE = sa.table("exclusive_pair", sa.column("neuron_id"), sa.column("direction"))
 
-RANGE_COLUMNS = (
-    "best_congruence",
-    "token_gap",
-    "congruence_kurtosis",
-    "worst_congruence",
-    "token_gap_bottom",
-    "hub_count",
-    "w_out_norm",
-    "in_out_cosine",
-    "activation_min",
-    "activation_max",
-    "activation_std",
-    "activation_kurtosis",
-    "positive_fraction",
-)
+_SHOWN = columns_of("index")
+
+RANGE_COLUMNS = column_names(_SHOWN, numbers=True)
 """Columns that a Bound may bound."""
 
-INDEX_SORTS = ("neuron_id", "best_token_id", *RANGE_COLUMNS[:3], "worst_token_id", *RANGE_COLUMNS[3:])
+INDEX_SORTS = column_names(_SHOWN)
 """Columns by which the index sorts, in the order in which it shows them."""
 
-WHOLE_COLUMNS = frozenset({"neuron_id", "best_token_id", "worst_token_id", "hub_count"})
+WHOLE_COLUMNS = frozenset(column.name for column in _SHOWN if column.whole)
 """Those of them that hold whole numbers."""
 
 EXCLUSIVE = ("top", "bottom", "any", "none")

@@ -15,6 +15,7 @@ from atlas.core.db import Atlas
 from atlas.core.statements import Statement, literal, wrapped
 from atlas.core.units import NeuronRef, neuron_ref
 from atlas.topics.neuron import Neuron
+from atlas.topics.neuron_columns import COLUMNS, column_names
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,7 @@ class Neighbours:
     above: NeuronRef | None
 
 
-PERCENTILE_COLUMNS = (
-    "best_congruence", "token_gap", "worst_congruence", "token_gap_bottom", "hub_count", "mean_congruence",
-    "congruence_mean", "congruence_std", "congruence_skewness", "congruence_kurtosis", "w_in_norm", "w_gate_norm",
-    "w_out_norm", "in_out_cosine", "gate_out_cosine", "activation_min", "activation_mean", "activation_max",
-    "activation_std", "activation_skewness", "activation_kurtosis", "positive_fraction",
-)  # fmt: skip
+PERCENTILE_COLUMNS = column_names(COLUMNS, numbers=True)
 """Columns of `neuron` that have percentiles."""
 
 PLACE = Statement("""SELECT name AS neuron, best_congruence, rank

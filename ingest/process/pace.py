@@ -6,6 +6,8 @@ import math
 from collections import deque
 from typing import NamedTuple
 
+from atlas.core.display import show_seconds
+
 _SPACING = 1.0
 """Seconds between the counts that are kept."""
 _WINDOW = 60.0
@@ -97,13 +99,3 @@ class Pace:
 def show_speed(rate: float) -> str:
     """Units a second, with a decimal where there are few."""
     return f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
-
-
-def show_seconds(seconds: float) -> str:
-    """A duration in its two greatest units, as in '45 s', '2 min 10 s', '3 h 5 min', '4 d 7 h'."""
-    whole = max(round(seconds), 0)
-    for unit, size, part, smaller in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
-        if whole >= size:
-            rest = whole % size // smaller
-            return f"{whole // size} {unit} {rest} {part}" if rest else f"{whole // size} {unit}"
-    return f"{whole} s"

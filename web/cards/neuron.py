@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from atlas.core.display import show_number, show_range
+from atlas.core.display import show_number, show_range, show_share
 from atlas.topics.curve import Curve, HistogramBar
 from atlas.topics.example import Example
 from atlas.topics.neuron import CongruentToken, Neuron
@@ -45,8 +45,8 @@ def neuron_card(
         sheet.text(_LEFT[0] + _LEFT[2], 466, show_range(last.lower, last.upper), 18, fill="dim", anchor="end")
     if curve is not None:
         token = curve.candidate.token.shown
-        top_fraction = max((point.predicted_fraction for point in curve.points), default=0.0)
-        sheet.text(_RIGHT[0], 268, f"predicts {token} by activation, up to {top_fraction:.0%}", 21, fill="dim")
+        most_predicted = show_share(max((point.predicted_fraction for point in curve.points), default=0.0), 2)
+        sheet.text(_RIGHT[0], 268, f"predicts {token} by activation, up to {most_predicted}", 21, fill="dim")
         sheet.bars(_RIGHT, [math.log1p(point.n) / most for point in curve.points], ["counts"] * len(curve.points))
         sheet.line(_RIGHT, [point.predicted_fraction for point in curve.points], "accent")
     if top is not None:

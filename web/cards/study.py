@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from atlas.core.display import show_number
+from atlas.core.display import show_number, show_share
 from atlas.topics.study.lens import lens_depth
 from atlas.topics.study.records import LensJump, Study, StudyNeurons, StudyStep
 from web.cards.svg import HEIGHT, MARGIN, MONO, SERIF, WIDTH, Card, Sheet
@@ -48,5 +48,5 @@ def study_card(
             sheet.text(_BARS - 60, y, item.neuron.name, 21, font=MONO)
             box = (_BARS + 110, y - 17, 200 * abs(item.recovery) / most, 20)
             sheet.bars(box, [1.0], ["pos" if item.recovery > 0 else "neg"])
-            sheet.text(WIDTH - MARGIN, y, f"{item.recovery:.1%}".replace("-", "−"), 21, anchor="end")
+            sheet.text(WIDTH - MARGIN, y, show_share(item.recovery), 21, anchor="end")
     return sheet.card()

@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from atlas.core.display import show_number
+from atlas.core.display import show_number, show_share
 from atlas.core.units import NeuronRef
 from atlas.topics.study.records import Study, StudyStep
 from web.charts.chart import DATA, Chart, Table, filled, rounded, specification
@@ -58,7 +58,7 @@ def ablation_chart(study: Study, steps: Sequence[StudyStep], model: str, url: Ca
     ]  # fmt: skip
     caption = (
         "The clean prompt with the neuron changed at every position but BOS: the answer’s probability after, minus "
-        f"before ({study.p_answer_clean:.1%})."
+        f"before ({show_share(study.p_answer_clean)})."
     )
     if study.is_suite:
         caption += f" Means over {study.n_prompts:,} pairs, lines their 95% bootstrap intervals."

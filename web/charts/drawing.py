@@ -132,7 +132,7 @@ def curves_drawing(curves: Sequence[Curve], kind: str = "predicted") -> Markup:
             frame.bar(*drawn_edges(point.lower, point.upper), math.log1p(point.n) / math.log1p(most), "counts")
     frame.level(0.0, "0")
     for fraction in _steps(top):
-        frame.level(fraction / top, f"{100 * fraction:.3g}%")
+        frame.level(fraction / top, f"{show_edge(100 * fraction)}%")
     for place, curve in reversed(list(enumerate(curves))):  # the first on top
         series = f"s{place % SERIES + 1}"
         points = [(frame.x(drawn_centre(p.lower, p.upper)), getattr(p, f"n_{kind}"), p.n) for p in curve.points]

@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from atlas.core.display import show_number
+from atlas.core.display import show_share
 from atlas.topics.hub import Occurrence
 from web.charts.chart import DATA, HEIGHT, SHORT, Chart, Table, filled, rounded, specification
 
@@ -75,6 +75,6 @@ def occurrence_chart(neurons: Occurrence, tokens: Occurrence) -> Chart:
         filled(_spec(), rows, "k-occurrence of neurons and tokens"),
         Table(
             ("of", "lists, at least", "how many", "share"),
-            tuple((what, x, n, f"{show_number(100 * share)}%") for what, x, n, share in data),
+            tuple((what, x, n, show_share(share)) for what, x, n, share in data),
         ),
     )

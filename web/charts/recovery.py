@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import altair as alt
 
-from atlas.core.display import show_number
+from atlas.core.display import show_number, show_share
 from atlas.core.units import NeuronRef
 from atlas.topics.study.neurons import direct_share
 from atlas.topics.study.records import Study, StudyNeuron, StudyNeurons
@@ -101,7 +101,7 @@ def distribution_chart(neurons: StudyNeurons, model: str, url: Callable[[NeuronR
     """How the recovery of all patched neurons is distributed, those that stood out named."""
     rows: list[dict[str, Any]] = [
         {"kind": "bar", "value": rounded(bar.lower), "upper": rounded(bar.upper), "n": bar.n,
-         "range": f"{bar.lower:.2%} to {bar.upper:.2%}"}
+         "range": f"{show_share(bar.lower)} to {show_share(bar.upper)}"}
         for bar in neurons.bars
     ]  # fmt: skip
     apart = (neurons.bars[-1].upper - neurons.bars[0].lower) / 22

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from atlas.core.answer.asking import QueryResult
-from atlas.core.display import show_number, visible
+from atlas.core.display import show_value
 from web.report.block import ROWS
 
 
@@ -32,12 +32,7 @@ def _turned(answer: QueryResult) -> bool:
 
 
 def _cell(name: str, value: Any) -> tuple[str, bool]:
-    if value is None:
-        return "–", False
-    if isinstance(value, bool):
-        return ("yes" if value else "no"), False
-    if isinstance(value, int | float):
-        # An id or a seed is a name, not a quantity.
-        return (str(value), True) if name.endswith("_id") or name == "seed" else (show_number(value), True)
-    text = visible(str(value))
-    return (text.replace(" ", "␣") if name == "token" or name.endswith("_token") else text), False
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    # An id or a seed is a name, not a quantity.
+    text = str(value) if number and (name.endswith("_id") or name == "seed") else show_value(value)
+    return (text.replace(" ", "␣") if name == "token" or name.endswith("_token") else text), number

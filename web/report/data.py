@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from atlas import Atlas
+from atlas.core.display import show_share
 from atlas.topics.curve import CURVES, of_pairs, pair_curves
 from atlas.topics.family import FAMILY_CURVES, family_curves
 from atlas.topics.overview import notable_neurons
@@ -28,8 +29,8 @@ def best_curves(atlas: Atlas) -> Section:
         return Section("Are they predicted where their neurons fire?", ("This atlas has no pair that is predicted.",))
     said = [
         f"{item.pair.neuron.name} and {item.pair.token.shown}: over the {item.tail_n:,} positions where the neuron "
-        f"fires most, the token is predicted at {100 * item.tail_fraction:.3g}%; over all positions at "
-        f"{100 * item.base_fraction:.2g}%."
+        f"fires most, the token is predicted at {show_share(item.tail_fraction)}; over all positions at "
+        f"{show_share(item.base_fraction)}."
         for item in notable
     ]
     drawn = pair_curves(atlas, [item.pair for item in notable])

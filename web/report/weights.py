@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from atlas import Atlas
+from atlas.core.display import show_number, show_share
 from atlas.core.info import count_words, unfinished_words
 from atlas.topics.hub import (
     CENTRING,
@@ -64,7 +65,8 @@ def exclusive_pairs(atlas: Atlas) -> Section:
         first = best[0]
         said.append(
             f"By score, the product of both leads over the runner-up, the first is {first.neuron.name} with "
-            f"{first.token.shown} ({first.token_gap:.3g} × {first.neuron_gap:.3g} = {first.score:.3g})."
+            f"{first.token.shown} ({show_number(first.token_gap)} × {show_number(first.neuron_gap)} = "
+            f"{show_number(first.score)})."
         )
     return Section(
         "Exclusive pairs",
@@ -83,8 +85,8 @@ def hubs(atlas: Atlas) -> Section:
     said = []
     if neurons and tokens:
         said.append(
-            f"{neurons[0].neuron.name} is the best neuron of {100 * neurons[0].share:.3g}% of all tokens, "
-            f"{tokens[0].token.shown} the best token of {100 * tokens[0].share:.3g}% of all neurons. A hub is "
+            f"{neurons[0].neuron.name} is the best neuron of {show_share(neurons[0].share)} of all tokens, "
+            f"{tokens[0].token.shown} the best token of {show_share(tokens[0].share)} of all neurons. A hub is "
             "congruent with many, so that its congruence with one says little."
         )
     occurrence = occurrence_chart(neuron_occurrence(atlas, k), token_occurrence(atlas, k))
@@ -102,8 +104,8 @@ def hubs(atlas: Atlas) -> Section:
         before, after = centring.uncentred[0], centring.centred[0]
         said.append(
             f"Without centring the readout over the vocabulary, {before.neuron.name} is the best neuron of "
-            f"{100 * before.n_uncentred / centring.n_tokens:.3g}% of all tokens; with it, the greatest hub is "
-            f"{after.neuron.name} with {100 * after.n_centred / centring.n_tokens:.3g}%. Softmax cannot tell the two "
+            f"{show_share(before.n_uncentred / centring.n_tokens)} of all tokens; with it, the greatest hub is "
+            f"{after.neuron.name} with {show_share(after.n_centred / centring.n_tokens)}. Softmax cannot tell the two "
             f"apart. This atlas’s readout is {'centred' if centring.applied else 'not centred'}; the other case is "
             f"computed, and {centring.n_uncertified:,} of {centring.n_tokens:,} tokens could have another best neuron."
         )

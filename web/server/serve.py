@@ -19,6 +19,7 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 
 from atlas import Atlas, open_atlas
+from atlas.core.display import show_share
 from atlas.core.errors import AtlasError
 from atlas.topics.overview import notable_neurons, warm
 from web.saved.store import MOST_SAVED, open_saved
@@ -159,7 +160,7 @@ def _point_out(files: Sequence[Path], base: str) -> None:
                 neuron, ref = item.pair.neuron, urls.AtlasRef(atlas.info.slug)
                 click.echo(
                     f"  {base}{urls.neuron(ref, neuron.layer, neuron.index)}  predicts {item.pair.token.shown} at "
-                    f"{item.tail_fraction:.0%} of its {item.tail_n} strongest positions"
+                    f"{show_share(item.tail_fraction)} of its {item.tail_n} strongest positions"
                 )
 
 

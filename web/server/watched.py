@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from atlas.core.display import show_seconds
 from atlas.core.info import RunProgress
 
 STALE = 60.0
@@ -73,17 +74,17 @@ def _run(file: str, slug: str | None, said: RunProgress, note: str = "") -> Run:
     silent = time.time() - said.written_at
     if silent > STALE:
         note = (
-            f"Nothing was heard of this run for {duration(silent)}; it may have been stopped. The same command goes on "
-            f"where it was. {note}"
+            f"Nothing was heard of this run for {show_seconds(silent)}; it may have been stopped. The same command "
+            f"goes on where it was. {note}"
         )
     share = None if said.share is None else min(1.0, max(0.0, said.share))
     words = [
         "" if share is None else f"{share:.0%}",
         said.rate,
-        "" if said.seconds_left is None else f"{duration(said.seconds_left)} left",
+        "" if said.seconds_left is None else f"{show_seconds(said.seconds_left)} left",
         f"{said.memory / 1e9:.1f} GB",
     ]
-    past = ", ".join(f"{_lower(_words(name))} {duration(took)}" for name, took in said.done.items())
+    past = ", ".join(f"{_lower(_words(name))} {show_seconds(took)}" for name, took in said.done.items())
     return Run(
         file, slug, _words(said.phase), share, silent <= STALE, " · ".join(filter(None, words)),
         past and f"Done: {past}.", note.strip(),
@@ -92,16 +93,6 @@ def _run(file: str, slug: str | None, said: RunProgress, note: str = "") -> Run:
 
 def _words(phase: str) -> str:
     return _PHASES.get(phase, phase)
-
-
-def duration(seconds: float) -> str:
-    """A length of time for people: '1.3 s', '95 s', '3 min', '2 h 5 min'."""
-    if seconds < 10:
-        return f"{max(0.0, seconds):.1f} s"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _lower(words: str) -> str:

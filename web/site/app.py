@@ -169,6 +169,8 @@ def create_app(
     )
     app.jinja_env.filters.update(
         number=display.show_number,
+        share=display.show_share,
+        value=display.show_value,
         visible=display.visible,
         running=display.show_running,
         percentile=display.show_percentile,

@@ -49,7 +49,7 @@ def _span(token: Token, activation: float | None, scale: float, names: str = "")
     if strength:
         names = f"{'p' if activation > 0 else 'n'}{strength} {names}".rstrip()
     kind = f' class="{names}"' if names else ""
-    return f'<i{kind} title="{activation:.4g}">{_escaped(token.in_text)}</i>'
+    return f'<i{kind} title="{show_number(activation)}">{_escaped(token.in_text)}</i>'
 
 
 def _spans(example: Example, start: int, stop: int, scale: float) -> str:
@@ -110,7 +110,7 @@ def live_text(tokens: Sequence[PlacedToken], scale: float) -> Markup:
         kind = ' class="cut"' if item.below is None else f' class="{names}"' if names else ""
         parts.append(
             f'<a{kind} href="#t{item.position}" data-value="{show_number(item.activation, 3)}" '
-            f'title="{item.activation:.4g}">{_escaped(item.token.in_text)}</a>'
+            f'title="{show_number(item.activation)}">{_escaped(item.token.in_text)}</a>'
         )
     return Markup(f'<p class="text live">{"".join(parts)}</p>')
 

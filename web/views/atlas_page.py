@@ -12,8 +12,9 @@ from atlas import Atlas
 from atlas.core.info import AtlasInfo
 from atlas.topics import overview as statements
 from atlas.topics.kind import LAYER_KINDS, LayerKinds, layer_kinds
-from atlas.topics.layer import LAYERS, LayerSummary
+from atlas.topics.layer import LAYERS, SUMMARY_COLUMNS, LayerSummary
 from atlas.topics.neuron import Neuron
+from atlas.topics.neuron_columns import Column
 from atlas.topics.overview import Notable, highlights
 from atlas.topics.pair import ExclusivePair, exclusive_pairs, ranked_pairs
 from atlas.topics.study.records import Study
@@ -45,6 +46,7 @@ class OverviewPage(AtlasPage):
     hub_tokens: tuple[TokenRow, ...] = field(metadata=doc("Tokens that are the best of most neurons."))
     hub_neurons: tuple[Neuron, ...] = field(metadata=doc("Neurons that are the best of most tokens."))
     layers: tuple[LayerSummary, ...] = field(metadata=doc("Every layer in numbers."))
+    numbers: tuple[Column, ...] = field(metadata=doc("The numbers of the layers that are shown.", json=False))
     kinds: tuple[LayerKinds, ...] = field(metadata=doc("How many neurons of each layer are of each kind."))
     layer_charts: tuple[Chart, ...] = field(metadata=doc("Congruence and activity by layer.", json=False))
     studies: tuple[Study, ...] = field(metadata=doc("The experiments that are recorded."))
@@ -73,6 +75,7 @@ def overview(atlas: Atlas) -> OverviewPage:
         hub_tokens=found.hub_tokens,
         hub_neurons=found.hub_neurons,
         layers=found.layers,
+        numbers=SUMMARY_COLUMNS,
         kinds=tuple(layer_kinds(atlas)),
         studies=list_studies(atlas),
         panels=atlas.remembered("panels of the overview", lambda: _panels(atlas)),

@@ -28,6 +28,7 @@ from atlas.topics.bridge import (
 )
 from atlas.topics.curve import Candidate, Curve, histogram, neuron_candidates, token_curves
 from atlas.topics.neuron import Neuron, find_neuron
+from atlas.topics.neuron_columns import Column, column_names
 from atlas.topics.percentile import Percentile, percentiles
 from atlas.topics.tables import column_comments
 from web.charts.chart import Chart
@@ -64,7 +65,7 @@ class BridgeComparePage(Page):
 
     neurons: tuple[Placed, ...] = field(metadata=doc("The neurons with their atlases, in the order of the URL."))
     slugs: tuple[str, ...] = field(metadata=doc("The atlases that are served.", json=False))
-    numbers: tuple[str, ...] = field(metadata=doc("Columns set side by side.", json=False))
+    numbers: tuple[Column, ...] = field(metadata=doc("Columns set side by side.", json=False))
     definitions: dict[str, str] = field(metadata=doc("What the schema says of each column of `neuron`.", json=False))
     most: int = field(metadata=doc("Most neurons that can be compared.", json=False))
     left_out: tuple[str, ...] = field(metadata=doc("What is not shown, since it cannot be compared, and why."))
@@ -192,7 +193,9 @@ def _page(found: list[tuple[Atlas, Placed]], text: str | None, url: str) -> Brid
         curves=tuple(curves),
         curve_charts=curve_charts(curves, lambda kind: f"{shown} {kind} against activation", pair_label("neuron")),
         rows=tuple(shared_rows(ids)),
-        panels=bridge_compare_panels([(item.ref.slug, item.neuron.neuron_id) for item in placed], NUMBERS, chosen)
+        panels=bridge_compare_panels(
+            [(item.ref.slug, item.neuron.neuron_id) for item in placed], column_names(NUMBERS), chosen
+        )
         if placed
         else {},
     )

@@ -28,6 +28,7 @@ from atlas.topics.compare import (
 )
 from atlas.topics.curve import CURVES, Candidate, Curve, histogram, neuron_candidates, of_pairs, token_curves
 from atlas.topics.neuron import Neuron, find_neuron
+from atlas.topics.neuron_columns import Column, column_names, columns_of
 from atlas.topics.percentile import Percentile, percentiles, standing
 from atlas.topics.tables import column_comments
 from web.charts.chart import Chart
@@ -46,11 +47,7 @@ MOST = 8
 TOKENS, TEXTS = 40, 20
 """Tokens and texts in common that are listed."""
 
-NUMBERS = (
-    "best_congruence", "token_gap", "worst_congruence", "token_gap_bottom", "hub_count", "mean_congruence",
-    "congruence_kurtosis", "w_in_norm", "w_out_norm", "in_out_cosine", "activation_min", "activation_mean",
-    "activation_max", "activation_std", "activation_kurtosis", "positive_fraction",
-)  # fmt: skip
+NUMBERS = columns_of("compare")
 """Numbers set side by side."""
 
 
@@ -60,7 +57,7 @@ class ComparePage(AtlasPage):
 
     neurons: tuple[Neuron, ...] = field(metadata=doc("The neurons, in the order of the URL."))
     percentiles: tuple[dict[str, Percentile], ...] = field(metadata=doc("Their percentiles, by column."))
-    numbers: tuple[str, ...] = field(metadata=doc("Columns set side by side.", json=False))
+    numbers: tuple[Column, ...] = field(metadata=doc("Columns set side by side.", json=False))
     definitions: dict[str, str] = field(metadata=doc("What the schema says of each column of `neuron`.", json=False))
     most: int = field(metadata=doc("Most neurons that can be compared.", json=False))
     slugs: tuple[str, ...] = field(metadata=doc("The atlases that are served.", json=False))
@@ -167,8 +164,8 @@ def _panels(atlas: Atlas, ids: list[int], pairs: list[Candidate]) -> dict[str, s
     """The SQL of the page by panel. `pairs` are those whose curves are drawn."""
     some = {"neuron_ids": ids}
     panels = {
-        "numbers": side_by_side(NUMBERS).shown(**some),
-        "percentiles": standing(NUMBERS).shown(**some),
+        "numbers": side_by_side(column_names(NUMBERS)).shown(**some),
+        "percentiles": standing(column_names(NUMBERS)).shown(**some),
         "cosines": COSINES.shown(**some),
         "histograms": HISTOGRAMS.shown(**some),
         "tokens": shared_tokens_statement(atlas, ids).shown(**some, limit=TOKENS),

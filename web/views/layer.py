@@ -12,10 +12,20 @@ from atlas import Atlas
 from atlas.core.errors import NeuronNameError
 from atlas.core.units import Listing
 from atlas.topics.kind import KINDS_OF_LAYER, LayerKinds, layer_kinds
-from atlas.topics.layer import LAYERS, NEURON_SORTS, LayerSummary, layer_neurons, layer_statement, layer_summary
-from atlas.topics.tables import column_comments
+from atlas.topics.layer import (
+    LAYER_COLUMNS,
+    LAYERS,
+    NEURON_SORTS,
+    SUMMARY_COLUMNS,
+    LayerSummary,
+    layer_neurons,
+    layer_statement,
+    layer_summary,
+)
+from atlas.topics.neuron_columns import Column
 from web.site import urls
 from web.site.page import AtlasPage, atlas_fields, doc, like_request, page, query_choice, query_int
+from web.views.heads import Head, heads
 
 blueprint = Blueprint("layer", __name__)
 
@@ -29,11 +39,11 @@ class LayerPage(AtlasPage):
     layer: LayerSummary = field(metadata=doc("The layer in numbers."))
     kinds: LayerKinds = field(metadata=doc("How many of its neurons are of each kind."))
     n_layers: int = field(metadata=doc("Layers of the model."))
-    definitions: dict[str, str] = field(metadata=doc("What the schema says of each column of `neuron`.", json=False))
+    numbers: tuple[Column, ...] = field(metadata=doc("The numbers of the layer that are shown.", json=False))
+    heads: tuple[Head, ...] = field(metadata=doc("Heads of the columns of the neurons' table.", json=False))
     neurons: Listing = field(metadata=doc("A page of its neurons."))
     sort: str = field(metadata=doc("Column that the neurons are sorted by."))
     order: str = field(metadata=doc("'desc' or 'asc'."))
-    sorts: tuple[str, ...] = field(metadata=doc("Columns that they can be sorted by.", json=False))
     page: int = field(metadata=doc("Page of the list, from 1."))
     panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
@@ -55,6 +65,10 @@ def layer(atlas: Atlas, name: str) -> LayerPage | Response:
         "limit": PER_PAGE,
         "offset": (number_of_page - 1) * PER_PAGE,
     }
+
+    def link(column: str, order: str) -> str | None:
+        return urls.layer(g.ref, number, column, order) if column in NEURON_SORTS else None
+
     return LayerPage(
         title=f"Layer {number}",
         url=urls.layer(g.ref, number, sort, order, number_of_page),
@@ -62,11 +76,11 @@ def layer(atlas: Atlas, name: str) -> LayerPage | Response:
         layer=layer_summary(atlas, number),
         kinds=layer_kinds(atlas)[number],
         n_layers=atlas.info.n_layers,
-        definitions=column_comments(atlas, "neuron"),
+        numbers=SUMMARY_COLUMNS,
+        heads=heads(atlas, LAYER_COLUMNS, sort, order, link),
         neurons=layer_neurons(atlas, number, **shown),
         sort=sort,
         order=order,
-        sorts=NEURON_SORTS,
         page=number_of_page,
         panels={
             "kinds": KINDS_OF_LAYER.shown(layer=number),

@@ -10,7 +10,7 @@ from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
 from atlas import Atlas
-from atlas.core.display import show_number
+from atlas.core.display import show_number, show_share
 from atlas.core.names import NEURON_SPELLINGS, is_neuron_name, parse_neuron
 from atlas.core.units import neuron_ref
 from atlas.topics.curve import (
@@ -41,6 +41,7 @@ from atlas.topics.neuron import (
     neuron_pairs,
     neuron_tokens,
 )
+from atlas.topics.neuron_columns import COLUMNS, Column
 from atlas.topics.pair import ExclusivePair
 from atlas.topics.percentile import PLACE, Neighbours, Percentile, neighbours, percentiles, standing
 from atlas.topics.sign_case import SIGN_CASES, SignCase, has_sign_cases, sign_cases
@@ -78,6 +79,7 @@ class NeuronPage(AtlasPage):
         metadata=doc("Whether the MLP is gated: activations are signed and the bottom end means as much as the top.")
     )
     has_weights: bool = field(metadata=doc("Whether its congruence with every token can be shown.", json=False))
+    columns: tuple[Column, ...] = field(metadata=doc("The columns of `neuron` that are shown.", json=False))
     definitions: dict[str, str] = field(metadata=doc("What the schema says of each column of `neuron`.", json=False))
     neighbours: Neighbours = field(
         metadata=doc("The neurons before and after it, and those of its rank in the layers below and above.")
@@ -177,6 +179,7 @@ def neuron_page(atlas: Atlas, neuron_id: int, token_id: int | None) -> NeuronPag
         percentiles=percentiles(atlas, record),
         gated=atlas.info.gated,
         has_weights=atlas.info.has_weights,
+        columns=COLUMNS,
         definitions=column_comments(atlas, "neuron"),
         neighbours=neighbours(atlas, neuron_id),
         kind=neuron_kind(atlas, neuron_id),
@@ -232,7 +235,7 @@ def _has_family(atlas: Atlas, neuron: Neuron) -> bool:
 
 
 def _description(atlas: Atlas, neuron: Neuron, best: list[str]) -> str:
-    share = "never fires" if neuron.dead else f"is positive at {neuron.positive_fraction:.1%} of positions"
+    share = "never fires" if neuron.dead else f"is positive at {show_share(neuron.positive_fraction)} of positions"
     return (
         f"Neuron {neuron.index} of layer {neuron.layer} of {atlas.info.model_name}. Its output weights are most "
         f"congruent with {', '.join(best[:4])}. Its activation {share}, up to {show_number(neuron.activation_max)}."

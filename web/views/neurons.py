@@ -9,45 +9,29 @@ from flask import Blueprint, Response, g, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from atlas import Atlas
+from atlas.topics.neuron_columns import columns_of
 from atlas.topics.neuron_facets import facets_sql, neuron_facets
 from atlas.topics.neuron_list import (
     EXPORT_COLUMNS,
-    INDEX_SORTS,
-    RANGE_COLUMNS,
     NeuronIndex,
     NeuronSelection,
     neuron_rows,
     neurons_statement,
     page_of_neurons,
 )
-from atlas.topics.tables import column_comments
 from web.site import urls
 from web.site.caching import lasting, not_modified, validated
 from web.site.errors import BadRequestError
 from web.site.exports import csv_answer, json_answer
 from web.site.page import AtlasPage, atlas_fields, doc, find_atlas, page, wants_json
 from web.site.urls import AtlasRef
+from web.views.heads import Head, heads
 from web.views.neurons_facets import ActiveFilter, FacetLinks, active_filters, facet_links
 from web.views.neurons_state import NeuronsState, is_typed, read_state
 
 blueprint = Blueprint("neurons", __name__)
 
 PER_PAGE = 100
-
-_ASCENDING_FIRST = {"neuron_id", "best_token_id", "worst_token_id", "worst_congruence", "activation_min"}
-_LABELS = {"neuron_id": "neuron", "best_token_id": "best token", "worst_token_id": "worst token"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Column:
-    """A column of the table: what the schema says of it, and where a click on its head leads."""
-
-    name: str
-    label: str
-    definition: str
-    url: str
-    sorted: str | None
-    bounded: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +53,7 @@ class NeuronsPage(AtlasPage):
     neurons: NeuronIndex = field(
         metadata=doc("A page of the neurons; `offset` is the place of the first in the list, from 0.")
     )
-    columns: tuple[Column, ...] = field(metadata=doc("Columns of the table.", json=False))
+    heads: tuple[Head, ...] = field(metadata=doc("Heads of the table's columns.", json=False))
     sort: str = field(metadata=doc("Column that the neurons are sorted by: NULLs last, ties by neuron_id."))
     order: str = field(metadata=doc("'desc' or 'asc'."))
     first: str = field(metadata=doc("The list's first page."))
@@ -136,7 +120,7 @@ def _page(atlas: Atlas, state: NeuronsState) -> NeuronsPage:
         filters=active_filters(atlas, state, link),
         facets=facet_links(state, facets, link),
         neurons=found,
-        columns=_columns(atlas, state),
+        heads=_heads(atlas, state),
         sort=state.sort,
         order=state.order,
         first=link(first),
@@ -159,25 +143,11 @@ def _page(atlas: Atlas, state: NeuronsState) -> NeuronsPage:
     )
 
 
-def _columns(atlas: Atlas, state: NeuronsState) -> tuple[Column, ...]:
-    definitions = column_comments(atlas, "neuron")
-    columns = []
-    for name in INDEX_SORTS:
-        order = "asc" if name in _ASCENDING_FIRST else "desc"
-        if name == state.sort:
-            order = "asc" if state.order == "desc" else "desc"
-        turned = NeuronsState(selection=state.selection, sort=name, order=order)
-        columns.append(
-            Column(
-                name=name,
-                label=_LABELS.get(name, name.replace("_", " ")),
-                definition=definitions[name],
-                url=turned.url(g.ref),
-                sorted=f"{state.order}ending" if name == state.sort else None,
-                bounded=name in RANGE_COLUMNS,
-            )
-        )
-    return tuple(columns)
+def _heads(atlas: Atlas, state: NeuronsState) -> tuple[Head, ...]:
+    def url(name: str, order: str) -> str:
+        return NeuronsState(selection=state.selection, sort=name, order=order).url(g.ref)
+
+    return heads(atlas, columns_of("index"), state.sort, state.order, url)
 
 
 def _rows(atlas: Atlas, state: NeuronsState) -> Iterator[tuple]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from atlas import Atlas
 from atlas.core.display import show_edge
 from atlas.core.units import Token
+from atlas.topics.neuron_columns import COLUMN
 from atlas.topics.neuron_facets import NeuronFacets
 from web.views.neurons_state import NeuronsState
 
@@ -71,7 +72,7 @@ def active_filters(atlas: Atlas, state: NeuronsState, link: Link) -> tuple[Activ
     for bound in chosen.bounds:
         rest = tuple(other for other in chosen.bounds if other != bound)
         sign = "≥" if bound.op == "gte" else "≤"
-        add(f"{bound.column.replace('_', ' ')} {sign} {show_edge(bound.value)}", bounds=rest)
+        add(f"{COLUMN[bound.column].label} {sign} {show_edge(bound.value)}", bounds=rest)
     return tuple(found)
 
 

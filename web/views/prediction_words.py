@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from atlas.core.display import show_number
+from atlas.core.display import show_number, show_share
 from atlas.topics.pair_metric.effects import PairEffect
 from atlas.topics.predictiveness import Correlations, MetricSupport
 from atlas.topics.predictiveness_sql import MetricChoice
@@ -13,13 +13,9 @@ from web.charts.predictiveness import CRITERION_WORDS, METRIC_WORDS
 OUTCOME_WORDS = {"predicted": "is the model’s top prediction", "actual": "really comes next"}
 
 
-def _coefficient(value: float | None) -> str:
-    return show_number(value, 2) if value is not None else "–"
-
-
 def support_words(support: MetricSupport, choice: MetricChoice) -> str:
     """How many pairs can be judged."""
-    share = f" ({100 * support.n_supported / support.n_pairs:.0f}%)" if support.n_pairs else ""
+    share = f" ({show_share(support.n_supported / support.n_pairs, 2)})" if support.n_pairs else ""
     return (
         f"Of {support.n_pairs:,} candidate pairs with an ordinary token that occurs, {support.n_supported:,}{share} "
         f"have support enough for a metric on the {choice.side} side; in {support.n_congruent:,} of those the neuron "
@@ -41,7 +37,7 @@ def correlation_words(found: Correlations, choice: MetricChoice) -> list[str]:
     best = known[0]
     sure = [CRITERION_WORDS[i.by] for i in known[1:] if i.behind_low is not None and i.behind_low > 0]
     open_ = [CRITERION_WORDS[i.by] for i in known[1:] if i.behind_low is None or i.behind_low <= 0]
-    text = f"Of the criteria, {CRITERION_WORDS[best.by]} goes with it best ({_coefficient(best.value)})"
+    text = f"Of the criteria, {CRITERION_WORDS[best.by]} goes with it best ({show_number(best.value, 2)})"
     if sure:
         text += f", ahead of {_listed(sure)}"
     said.append(text + (f"; its lead over {_listed(open_)} may be chance." if open_ else "."))
@@ -49,8 +45,8 @@ def correlation_words(found: Correlations, choice: MetricChoice) -> list[str]:
     if layers:
         least, most = min(layers, key=lambda i: i.value), max(layers, key=lambda i: i.value)
         said.append(
-            f"By layer, the correlation goes from {_coefficient(least.value)} in layer {least.layer} to "
-            f"{_coefficient(most.value)} in layer {most.layer}; its interval lies above 0 in "
+            f"By layer, the correlation goes from {show_number(least.value, 2)} in layer {least.layer} to "
+            f"{show_number(most.value, 2)} in layer {most.layer}; its interval lies above 0 in "
             f"{sum(item.low > 0 for item in layers)} of {len(layers)} layers, below 0 in "
             f"{sum(item.high < 0 for item in layers)}."
         )
@@ -58,7 +54,7 @@ def correlation_words(found: Correlations, choice: MetricChoice) -> list[str]:
 
 
 def _strength(value: float, low: float | None, high: float | None, by: str, metric: str) -> str:
-    interval = f", 95% interval {_coefficient(low)} to {_coefficient(high)}" if low is not None else ""
+    interval = f", 95% interval {show_number(low, 2)} to {show_number(high, 2)}" if low is not None else ""
     by = by[0].upper() + by[1:]
     if low is None or low <= 0 <= high:
         verdict = f"{by} cannot be told from useless for {metric}"
@@ -67,7 +63,7 @@ def _strength(value: float, low: float | None, high: float | None, by: str, metr
     else:
         size = "hardly" if value < 0.1 else "weakly" if value < 0.3 else "moderately" if value < 0.6 else "strongly"
         verdict = f"{by} goes {size} with {metric}"
-    return f"{verdict}: rank correlation {_coefficient(value)}{interval},"
+    return f"{verdict}: rank correlation {show_number(value, 2)}{interval},"
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from atlas.core.display import show_number
+from atlas.core.display import show_number, show_share
 from atlas.topics.study.records import LensJump, Study, StudyNeurons, StudyStep
 from web.charts.ablation import VARIANTS
 from web.charts.lens import part_name
@@ -27,12 +27,6 @@ class Sayings:
         return " ".join(part for part in (self.predictions, self.patching, self.neurons) if part)
 
 
-def _percent(value: float) -> str:
-    """A share for reading, minus signs as in numbers."""
-    text = f"{value:.0%}" if abs(value) >= 0.0995 else f"{value:.2g}" if value == 0 else f"{100 * value:.2g}%"
-    return text.replace("-", "−")
-
-
 def say(
     study: Study, jumps: Sequence[LensJump], maps: Mapping[str, Sequence[StudyStep]], neurons: StudyNeurons,
     ablations: Sequence[StudyStep],
@@ -52,9 +46,9 @@ def _predictions(study: Study) -> str:
             f"{show_number(study.corrupt_logit_diff, 3)} after the corrupt one."
         )
     return (
-        f"After the clean prompt {answer} has probability {_percent(study.p_answer_clean)} and {other} "
-        f"{_percent(study.p_other_clean)}; after the corrupt one {_percent(study.p_answer_corrupt)} and "
-        f"{_percent(study.p_other_corrupt)}."
+        f"After the clean prompt {answer} has probability {show_share(study.p_answer_clean, 2)} and {other} "
+        f"{show_share(study.p_other_clean, 2)}; after the corrupt one {show_share(study.p_answer_corrupt, 2)} and "
+        f"{show_share(study.p_other_corrupt, 2)}."
     )
 
 
@@ -93,11 +87,11 @@ def _patching(study: Study, maps: Mapping[str, Sequence[StudyStep]]) -> str:
         return ""
     (best, what), *others = parts
     text = (
-        f"Patching layer {best.layer}’s {what} at the last position recovers {_percent(best.value)} of the clean logit "
-        "difference, the most of any layer there"
+        f"Patching layer {best.layer}’s {what} at the last position recovers {show_share(best.value, 2)} of the clean "
+        "logit difference, the most of any layer there"
     )
     for step, _ in others:
-        text += f"; of attention outputs layer {step.layer}’s recovers most, {_percent(step.value)}"
+        text += f"; of attention outputs layer {step.layer}’s recovers most, {show_share(step.value, 2)}"
     return text + (" (on average over the pairs)." if study.is_suite else ".")
 
 
@@ -108,13 +102,13 @@ def _neurons(study: Study, neurons: StudyNeurons) -> str:
     layers = ", ".join(map(str, study.patched_layers))
     text = (
         f"Of the {neurons.n:,} neurons of {'layer' if len(study.patched_layers) == 1 else 'layers'} {layers}, patched "
-        f"one at a time, {first.neuron.name} alone recovers {_percent(first.recovery)}"
+        f"one at a time, {first.neuron.name} alone recovers {show_share(first.recovery, 2)}"
     )
     if study.is_suite and first.low is not None:
-        text += f" (95% interval {_percent(first.low)} to {_percent(first.high)})"
+        text += f" (95% interval {show_share(first.low, 2)} to {show_share(first.high, 2)})"
     if len(neurons.top) > 1:
         second = neurons.top[1]
-        text += f"; the next, {second.neuron.name}, {_percent(second.recovery)}"
+        text += f"; the next, {second.neuron.name}, {show_share(second.recovery, 2)}"
     return text + "."
 
 
@@ -123,7 +117,7 @@ def _ablation(study: Study, ablations: Sequence[StudyStep]) -> str:
         return "No neuron stood out, so none was ablated." if not study.found_neurons else ""
     best, p = study.found_neurons[0], study.p_answer_clean
     parts = [
-        f"{VARIANTS[step.variant]} {_percent(p + step.value)}"
+        f"{VARIANTS[step.variant]} {show_share(p + step.value, 2)}"
         for variant in VARIANTS
         for step in ablations
         if step.neuron == best and step.variant == variant
@@ -131,4 +125,4 @@ def _ablation(study: Study, ablations: Sequence[StudyStep]) -> str:
     if not parts:
         return ""
     what = "the answer has, on average," if study.is_suite else f"{study.answer_token.shown} has"
-    return f"After the clean prompt {what} probability {_percent(p)}; with {best.name} {', '.join(parts)}."
+    return f"After the clean prompt {what} probability {show_share(p, 2)}; with {best.name} {', '.join(parts)}."

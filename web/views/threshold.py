@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import request
 
-from atlas.core.display import show_edge, show_number
+from atlas.core.display import show_edge, show_number, show_share
 from atlas.topics.curve import Candidate, Curve, Threshold, thresholds
 from web.site.errors import BadRequestError
 from web.site.page import query_choice
@@ -46,21 +46,17 @@ class Explorer:
 
 def shown(threshold: Threshold) -> dict[str, str]:
     """A threshold's numbers as text."""
-
-    def percent(value: float | None) -> str:
-        return "–" if value is None else f"{value:.1%}" if value >= 0.001 or value == 0 else f"{value:.2g}"
-
     return {
         "value": f"{threshold.edge:g}",
         "edge": f"{'≥' if threshold.side == 'above' else '<'} {show_edge(threshold.edge)}",
         "n": show_number(threshold.n),
         "n_predicted": show_number(threshold.n_predicted),
-        "precision": percent(threshold.precision),
-        "interval": f"{percent(threshold.precision_low)} to {percent(threshold.precision_high)}",
-        "recall": percent(threshold.recall),
+        "precision": show_share(threshold.precision),
+        "interval": f"{show_share(threshold.precision_low)} to {show_share(threshold.precision_high)}",
+        "recall": show_share(threshold.recall),
         "lift": "–" if threshold.lift is None else f"{show_number(threshold.lift, 3)} ×",
-        "actual_precision": percent(threshold.actual_precision),
-        "actual_recall": percent(threshold.actual_recall),
+        "actual_precision": show_share(threshold.actual_precision),
+        "actual_recall": show_share(threshold.actual_recall),
     }
 
 

@@ -1,0 +1,44 @@
+"""The columns of `neuron` as people read them, against the schema and the record."""
+
+from __future__ import annotations
+
+import duckdb
+import pytest
+
+from atlas.core.units import field_names
+from atlas.topics.layer import SUMMARY_COLUMNS, LayerSummary
+from atlas.topics.neuron import Neuron
+from atlas.topics.neuron_columns import COLUMN, COLUMNS, columns_of
+
+PLACES = {"index", "layer", "compare", "terminal", "strip"}
+
+
+def test_every_column_of_the_table_is_shown_somewhere(tiny_llama_atlas):
+    with duckdb.connect(str(tiny_llama_atlas), read_only=True) as connection:
+        types = dict(connection.execute("SELECT column_name, column_type FROM (DESCRIBE neuron)").fetchall())
+    names = [column.name for column in COLUMNS]
+    assert len(set(names)) == len(names)
+    assert set(types) - set(names) == {"layer", "name", "dead"}
+    assert {column.name for column in COLUMNS if column.whole} == {name for name in names if types[name] == "INTEGER"}
+    assert {column.field for column in COLUMNS} <= set(field_names(Neuron))
+    assert {place for column in COLUMNS for place in column.shown} == PLACES
+
+
+def test_a_layers_columns_are_those_of_its_record():
+    assert {column.name for column in SUMMARY_COLUMNS} <= set(field_names(LayerSummary))
+
+
+@pytest.mark.parametrize("place", sorted(PLACES))
+def test_places_keep_one_order(place):
+    places = [COLUMNS.index(column) for column in columns_of(place)]
+    assert places
+    assert places == sorted(places)
+
+
+def test_a_column_shows_its_numbers():
+    assert COLUMN["positive_fraction"].show(0.65932) == "65.9%"
+    assert COLUMN["worst_congruence"].show(-1.23456) == "−1.235"
+    assert COLUMN["hub_count"].show(12345) == "12,345"
+    assert COLUMN["token_gap"].show(None) == "–"
+    assert COLUMN["in_out_cosine"].label == "in-out cosine"
+    assert COLUMN["token_gap_bottom"].label == "token gap bottom"
