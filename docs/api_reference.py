@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from atlas.api.calls import CALLS
 from atlas.api.schema import Schemas
-from atlas.core.call import CALLS, Call, Declared
+from atlas.core.call import Call, Declared
 from docs.reference import NOTE
 
 _START = """# The API and the Python client
@@ -81,7 +82,7 @@ Paths are below `/api/v1`. What is in a path is required; `sort=` and the like g
 
 def api_page() -> str:
     """docs/api.md."""
-    lines = [_START, NOTE.format(source="docs/api_reference.py and the calls in atlas/api"), _CLIENT]
+    lines = [_START, NOTE.format(source="docs/api_reference.py and the calls in atlas/topics"), _CLIENT]
     lines += ["| call | answers | parameters |", "|---|---|---|"]
     lines += [_row(call) for call in sorted(CALLS.values(), key=lambda call: call.path)]
     lines.append("")

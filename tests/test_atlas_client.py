@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,9 +12,11 @@ import duckdb
 import pytest
 
 import atlas
+from atlas.api.calls import CALLS
+from atlas.client.neuron import OpenNeuron
 from atlas.client.opened import OpenAtlas
 from atlas.client.records import CurveRecords, Pages, Records
-from atlas.core.call import CALLS, Page
+from atlas.core.call import Page
 from atlas.core.errors import (
     AtlasError,
     NeuronNameError,
@@ -150,7 +153,7 @@ def test_a_curve_by_text(three):
 
 def test_long_lists_are_read_to_their_end(three, monkeypatch):
     file, served, connection = three
-    monkeypatch.setattr("atlas.client.opened.MOST_ROWS", 7)
+    monkeypatch.setattr("atlas.client.methods.MOST_ROWS", 7)
     expected = connection.execute("SELECT neuron_id FROM neuron ORDER BY best_congruence DESC, neuron_id").fetchall()
     for demo in (file, served):
         neurons = demo.neurons()
@@ -370,6 +373,19 @@ def test_the_only_atlas_of_a_server_needs_no_name(speaker):
     answer(200, {"data": [{"slug": "tiny"}], "next": None})
     assert repr(atlas.open(f"{speaker}/")) == f"<atlas {speaker}/tiny>"
     assert repr(atlas.open(f"{speaker}/below/other")) == f"<atlas {speaker}/below/other>"
+
+
+def test_help_says_what_a_call_says():
+    similar, pairs = inspect.signature(OpenNeuron.similar), inspect.signature(OpenAtlas.pairs)
+    assert str(similar.replace(return_annotation=similar.empty)) == "(self, /, side='out', limit=10)"
+    assert list(pairs.parameters)[:4] == ["self", "limit", "direction", "every"]
+    assert "after" not in pairs.parameters
+    assert OpenNeuron.similar.__doc__.startswith(CALLS["similar"].summary)
+    for text in ("limit: How many are listed at each end.", "side: Weights they are compared by"):
+        assert text in OpenNeuron.similar.__doc__
+    assert "token_gap" in OpenAtlas.neurons.__doc__
+    assert {"neurons", "info", "glossary"} <= set(dir(OpenAtlas))
+    assert OpenAtlas.info.__doc__ == CALLS["info"].summary
 
 
 def test_it_is_one_kind_of_object(three):

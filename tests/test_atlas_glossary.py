@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from atlas.glossary import TERMS
-from atlas.glossary.term import BEST
+from atlas.api.calls import TERMS
+from atlas.core.term import BEST_PAIR
 from atlas.topics.curve import neuron_candidates, token_curves
 from atlas.topics.example import neuron_examples
 from atlas.topics.hub import neuron_occurrence
@@ -46,7 +46,7 @@ def test_what_is_computed_is_what_is_stored(both, anchor, column):
     _, connection = both
     answer = connection.execute(BY_ANCHOR[anchor].sql).fetchone()[-1]
     where = " WHERE direction = 'top' AND (neuron_id, token_id) = (SELECT (neuron_id, token_id) FROM best)"
-    assert answer == pytest.approx(connection.execute(BEST + column + where).fetchone()[0], rel=1e-5)
+    assert answer == pytest.approx(connection.execute(BEST_PAIR + column + where).fetchone()[0], rel=1e-5)
 
 
 def test_scores_and_counts(both):
@@ -61,11 +61,11 @@ def test_scores_and_counts(both):
 
 def test_measures_agree_with_the_program(both):
     from atlas.core.stats import wilson
-    from atlas.topics.curve import thresholds
     from atlas.topics.example import illusion_guard
+    from atlas.topics.threshold import thresholds
 
     atlas, connection = both
-    neuron_id, token_id = connection.execute(BEST + "SELECT neuron_id, token_id FROM best").fetchone()
+    neuron_id, token_id = connection.execute(BEST_PAIR + "SELECT neuron_id, token_id FROM best").fetchone()
     candidate = next(c for c in neuron_candidates(atlas, neuron_id) if c.token.token_id == token_id)
     (curve,) = token_curves(atlas, [candidate])
     answers = {term.anchor: connection.execute(term.sql).fetchone() for term in TERMS}

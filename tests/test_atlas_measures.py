@@ -12,17 +12,9 @@ from hypothesis import strategies as st
 from atlas.core.bins import ZERO_BIN
 from atlas.core.stats import wilson
 from atlas.core.units import NeuronRef, Token
-from atlas.topics.curve import (
-    Candidate,
-    Curve,
-    CurvePoint,
-    finite_edges,
-    histogram,
-    neuron_candidates,
-    neuron_curves,
-    thresholds,
-)
+from atlas.topics.curve import Candidate, Curve, CurvePoint, finite_edges, histogram, neuron_candidates, neuron_curves
 from atlas.topics.example import Example, family, group_alike, illusion_guard
+from atlas.topics.threshold import thresholds
 
 
 @given(st.integers(1, 10**7).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from atlas.topics.curve import (
-    BEYOND,
-    CURVES,
-    NEURON_CANDIDATES,
-    histogram,
-    neuron_candidates,
-    neuron_curves,
-    of_pairs,
-    thresholds,
-)
+from atlas.topics.curve import CURVES, NEURON_CANDIDATES, histogram, neuron_candidates, neuron_curves, of_pairs
 from atlas.topics.example import TEXTS, neuron_examples
 from atlas.topics.neuron import find_neuron
 from atlas.topics.percentile import standing
 from atlas.topics.spread import SIMILAR, similar_neurons
+from atlas.topics.threshold import BEYOND, thresholds
 
 
 @pytest.mark.parametrize("neuron_id", [3, 60])

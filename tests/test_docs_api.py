@@ -73,7 +73,7 @@ def test_the_http_examples(client, tiny_llama_atlas):
 
 
 def test_every_call_is_in_the_table():
-    from atlas.core.call import CALLS
+    from atlas.api.calls import CALLS
 
     for call in CALLS.values():
         assert f"| `{call.path}` |" in TEXT

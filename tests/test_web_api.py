@@ -6,7 +6,7 @@ import duckdb
 import pytest
 from jsonschema import Draft202012Validator
 
-from atlas.core.call import CALLS
+from atlas.api.calls import CALLS
 from atlas.core.schema import schema_sql
 from tests.html_reader import Reader
 from web import create_app

@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from atlas.core.call import CALLS
+from atlas.api.calls import CALLS
 
 CHECKS = [
     not_a_server_error,

@@ -11,7 +11,7 @@ from dataclasses import replace
 import duckdb
 import pytest
 
-from atlas.glossary import TERMS
+from atlas.api.calls import TERMS
 from tests.html_reader import Reader
 
 

@@ -10,7 +10,6 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 from urllib.parse import parse_qs, urlsplit
 
-from atlas.api.schema import row_of
 from atlas.core.call import Call, Page
 from atlas.core.errors import (
     AtlasError,
@@ -31,14 +30,13 @@ Reader = Callable[[Any, Vocabulary], Any]
 
 def encode(call: Call, answer: Any, next_url: str | None) -> dict[str, Any]:
     """An answer as `{"data": …}`; see `Schemas.answer` for what lists have beside it."""
-    row = row_of(call.answer)
     rows = answer.rows if isinstance(answer, Page) else answer
     body: dict[str, Any] = {"data": rows}
-    if row is not None:
+    if call.row is not None:
         body["next"] = next_url
     if isinstance(answer, Page):
         body["total"] = answer.total
-    if row is Example:
+    if call.row is Example:
         tokens = {token.token_id: token for example in rows for token in example.tokens}
         body["tokens"] = [tokens[token_id] for token_id in sorted(tokens)]
     return body
@@ -51,9 +49,9 @@ def decode(call: Call, body: Mapping[str, Any]) -> Any:
         KeyError, TypeError, ValueError: the body is of another shape.
     """
     vocabulary = {item["token_id"]: _token(item) for item in body.get("tokens", ())}
-    if get_origin(call.answer) is not Page:
+    if not call.paged:
         return _reader(call.answer)(body["data"], vocabulary)
-    row: Any = row_of(call.answer)
+    row: Any = call.row
     rows = _reader(tuple[row, ...])(body["data"], vocabulary)
     after = parse_qs(urlsplit(body["next"]).query)["after"][0] if body["next"] else None
     return Page(rows, body["total"], after)

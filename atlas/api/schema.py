@@ -12,50 +12,12 @@ from typing import Any, NotRequired, Union, get_args, get_origin, get_type_hints
 
 import duckdb
 
-from atlas.core.call import Call, Page
-from atlas.core.info import AtlasInfo
+from atlas.core.call import Call
 from atlas.core.schema import schema_sql
 from atlas.core.units import Token
-from atlas.topics.curve import Candidate, CurvePoint, HistogramBar
 from atlas.topics.example import Example
-from atlas.topics.kind import NeuronKind, TokenDetector
-from atlas.topics.neuron import CongruentToken, InputToken, Neuron
-from atlas.topics.pair import ExclusivePair, TokenExclusivity
-from atlas.topics.pair_metric.effects import PairEffect
-from atlas.topics.pair_metric.ranked import PairMetric
-from atlas.topics.reduced import ReducedPair
-from atlas.topics.sign_case import SignCase
-from atlas.topics.study.records import Study, StudyNeuron, StudyPrediction, StudyPrompt, StudyStep
-from atlas.topics.token import CongruentNeuron, TokenRow
 
 Schema = dict[str, Any]
-
-TABLES: dict[type, str] = {
-    AtlasInfo: "atlas",
-    Candidate: "candidate_pair",
-    CongruentNeuron: "token_neuron",
-    CongruentToken: "neuron_token",
-    CurvePoint: "prediction_curve",
-    Example: "example",
-    ExclusivePair: "exclusive_pair",
-    HistogramBar: "activation_histogram",
-    InputToken: "neuron_input_token",
-    Neuron: "neuron",
-    NeuronKind: "neuron_kind",
-    PairEffect: "pair_effect",
-    PairMetric: "pair_prediction",
-    ReducedPair: "reduced_congruence",
-    SignCase: "sign_case",
-    Study: "study",
-    StudyNeuron: "study_neuron",
-    StudyPrediction: "study_prediction",
-    StudyPrompt: "study_prompt",
-    StudyStep: "study_step",
-    TokenDetector: "token_detector",
-    TokenExclusivity: "token_exclusivity",
-    TokenRow: "token",
-}
-"""Tables and views whose columns the fields of a record are."""
 
 _PLAIN: dict[Any, Schema] = {
     Any: {},
@@ -102,12 +64,12 @@ class Schemas:
         """The schema of a call's whole answer: `data`; of a list `next` too, of a page of one `total`, of examples
         the `tokens` of their windows."""
         shape: Any = call.answer
-        row: Any = row_of(shape)
-        properties: dict[str, Schema] = {"data": self.of(shape if get_origin(shape) is not Page else tuple[row, ...])}
+        row: Any = call.row
+        properties: dict[str, Schema] = {"data": self.of(tuple[row, ...] if call.paged else shape)}
         if row is not None:
             what = "Where the next rows are; null: there are no more."
             properties["next"] = {"type": ["string", "null"], "format": "uri-reference", "description": what}
-        if get_origin(shape) is Page:
+        if call.paged:
             properties["total"] = {"type": "integer", "description": "Rows of the whole list."}
         if row is Example:
             what = "Every token of the windows, once."
@@ -145,17 +107,11 @@ class Schemas:
         return {"anyOf": schemas}
 
 
-def row_of(hint: Any) -> Any:
-    """What the rows of a list are; None: the hint is of no list."""
-    if get_origin(hint) is Page or (get_origin(hint) is tuple and get_args(hint)[-1] is Ellipsis):
-        return get_args(hint)[0]
-    return None
-
-
 def _object(properties: Mapping[str, Schema], required: list[str]) -> Schema:
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
 def _comment(record: type, name: str) -> str | None:
-    table = TABLES.get(record)
+    """The comment of schema.sql on a field: of the column of the record's `TABLE`, a table or view."""
+    table = getattr(record, "TABLE", None)
     return None if table is None else _comments().get((table, name), _comments().get((table, f"{name}_id")))

@@ -12,10 +12,11 @@ from urllib.error import HTTPError
 from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import Request, urlopen
 
+from atlas.api.calls import CALLS
 from atlas.api.codec import ERRORS, decode
 from atlas.client.records import Answer
 from atlas.core.answer.asking import QueryResult
-from atlas.core.call import CALLS, Call
+from atlas.core.call import Call
 from atlas.core.db import open_atlas
 from atlas.core.errors import QueryError, RemoteError
 from atlas.core.sql_text import with_dollars

@@ -33,6 +33,12 @@ def flat(record: Any) -> dict[str, Any]:
     return row
 
 
+def rows_of(record: Any) -> dict[str, list[Any]]:
+    """A record's fields as rows: the columns `column` and `value`."""
+    row = flat(record)
+    return {"column": list(row), "value": list(row.values())}
+
+
 def _cells(name: str, value: Any) -> dict[str, Any]:
     if isinstance(value, Token):
         return {name: value.text, f"{name}_id": value.token_id}

@@ -1,25 +1,26 @@
 """Calls: every question that the API and the Python client ask, each a documented function over an open atlas.
 
 A call's address, parameters and shape are read from its function: path, signature, type hints, docstring. The routes
-of the site, the OpenAPI document, the client and the reference are all made from the same calls.
+of the site, the OpenAPI document, the client and the reference are all made from the same calls (`atlas.api.calls`).
 """
 
 from __future__ import annotations
 
 import inspect
-import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from types import ModuleType
 from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 from atlas.core.db import Atlas
 from atlas.core.errors import ParameterError
-from atlas.core.parameter import Parameter, write
-
-Row = TypeVar("Row")
+from atlas.core.parameter import BoundsOf, Parameter, write
+from atlas.core.units import Bound, Listing, Row
 
 OF_ATLAS = "atlases/{atlas}"
-"""What the path of a call about one atlas begins with."""
+"""Start of the path of a call about one atlas."""
+OF_NEURON = OF_ATLAS + "/neurons/{neuron}"
+OF_TOKEN = OF_ATLAS + "/tokens/{token}"
 
 
 @dataclass(frozen=True)
@@ -33,17 +34,24 @@ class Page(Generic[Row]):
 
 @dataclass(frozen=True)
 class Declared:
-    """A parameter of a call: its name in a URL, its argument in Python, where it is, what goes without it."""
+    """A parameter of a call: its name in a URL, what it may be, and the keyword of the function that takes it.
+
+    `record` is the keyword of the record of filters that it is a field of (None: the function takes it as it is),
+    `bound` the column and the operator where it is one of many bounds.
+    """
 
     name: str
     kind: Parameter
+    keyword: str
+    record: str | None = None
+    bound: tuple[str, str] | None = None
     in_path: bool = False
     required: bool = False
     default: Any = None
 
     @property
     def argument(self) -> str:
-        """Its name in Python."""
+        """Its name in the client's Python."""
         return self.name.replace(".", "_")
 
 
@@ -51,17 +59,21 @@ class Declared:
 class Call:
     """A question: its name, its path below the API's address, its parameters, the type of its answer.
 
-    `python` is how it is asked of the client's `demo`, with `{neuron}`, `{token}` and `{study}` for those of an
-    example; `example` gives other parameters' values for one.
+    `answer` is a record, `tuple[record, ...]` or `Page[record]`; `records` are the types of the function's records of
+    filters, by keyword. `python` is how the client's `demo` is asked, with `{neuron}`, `{token}` and `{study}` for
+    those of an example, `title` the heading of the client's list (None: the name of its method); `example` gives other
+    parameters' values for one.
     """
 
     name: str
     path: str
     summary: str
     parameters: tuple[Declared, ...]
+    records: Mapping[str, type]
     answer: Any
     function: Callable[..., Any]
     python: str
+    title: str | None
     example: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -69,32 +81,56 @@ class Call:
         """Whether it is about one atlas, and not about all that are open."""
         return self.path.startswith(OF_ATLAS)
 
-    def read(self, atlas: Atlas | None, given: Mapping[str, str]) -> dict[str, Any]:
-        """The arguments that texts mean, by their names in Python.
+    @property
+    def paged(self) -> bool:
+        """Whether its answer is a page of a longer list."""
+        return get_origin(self.answer) is Page
+
+    @property
+    def row(self) -> Any:
+        """The type of the rows of its list; None: its answer is one record."""
+        inner = get_args(self.answer)
+        return inner[0] if self.paged or inner[1:] == (Ellipsis,) else None
+
+    def read(self, atlas: Atlas | None, texts: Mapping[str, str]) -> dict[str, Any]:
+        """The function's keyword arguments that the texts of a URL mean.
 
         Raises:
             ParameterError: a parameter is unknown, missing or malformed.
-            NeuronNameError: the neuron is none of this model.
+            NeuronNameError: this model has no such neuron.
         """
         known = {declared.name: declared for declared in self.parameters}
-        for name in given:
+        for name in texts:
             if name not in known:
                 raise ParameterError(f"There is no parameter {name!r} here; expected {', '.join(known) or 'none'}.")
-        missing = [d.name for d in self.parameters if d.required and d.name not in given]
+        missing = [d.name for d in self.parameters if d.required and d.name not in texts]
         if missing:
             raise ParameterError(f"{missing[0]} is missing; expected {known[missing[0]].kind.expected}.")
-        return {known[name].argument: known[name].kind.parse(atlas, name, text) for name, text in given.items()}
+        arguments: dict[str, Any] = {}
+        filters: dict[str, dict[str, Any]] = {keyword: {} for keyword in self.records}
+        for name, text in texts.items():
+            declared = known[name]
+            target = arguments if declared.record is None else filters[declared.record]
+            value = declared.kind.parse(atlas, name, text)
+            if declared.bound is not None:
+                value = (*target.get(declared.keyword, ()), Bound(*declared.bound, value))
+            target[declared.keyword] = value
+        return arguments | {keyword: self.records[keyword](**values) for keyword, values in filters.items()}
 
-    def ask(self, subject: Atlas | Mapping[str, Atlas], given: Mapping[str, str]) -> Any:
+    def ask(self, subject: Atlas | Mapping[str, Atlas], texts: Mapping[str, str]) -> Any:
         """The answer about an atlas (or, of a call about all, about those open, by slug).
 
         Raises:
             AtlasError: a parameter is not right, or the atlas has no such thing.
         """
-        return self.function(subject, **self.read(subject if isinstance(subject, Atlas) else None, given))
+        answer = self.function(subject, **self.read(subject if isinstance(subject, Atlas) else None, texts))
+        if isinstance(answer, Listing):
+            end = answer.offset + len(answer.rows)
+            return Page(answer.rows, answer.total, str(end) if answer.rows and end < answer.total else None)
+        return tuple(answer) if isinstance(answer, list) else answer
 
     def texts(self, arguments: Mapping[str, Any]) -> dict[str, str]:
-        """Arguments of Python as a URL has them; None says nothing.
+        """Arguments of Python as the texts of a URL; None is left out.
 
         Raises:
             ParameterError: there is no such argument.
@@ -106,38 +142,46 @@ class Call:
         return {names[argument]: write(value) for argument, value in arguments.items() if value is not None}
 
 
-CALLS: dict[str, Call] = {}
-"""Every call, by name, in the order of the documentation."""
-
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def call(path: str, *, python: str, more: Iterable[Declared] = (), **example: Any) -> Callable[[_Function], _Function]:
-    """Make a function a call. Its parameters after the first are the call's: hints are Annotated with a Parameter,
-    those without a default are required; `more` are handed to it as keywords too."""
+def call(
+    path: str, *, python: str, name: str | None = None, title: str | None = None, **example: Any
+) -> Callable[[_Function], _Function]:
+    """Make a function a call, `function.call`, named as the function unless `name` is given.
+
+    Of the function's parameters after the first those are the call's whose hints are Annotated with a Parameter, and
+    the fields of those that are records of such (`Annotated[Record, {"field": Parameter}]` describes a field anew);
+    those without a default are required. A `list` is answered as a tuple, a `Listing` as a Page; the summary is the
+    docstring's first paragraph.
+    """
 
     def declare(function: _Function) -> _Function:
         hints = get_type_hints(function, include_extras=True)
-        in_path = re.findall(r"\{(\w+)\}", path)
-        declared = [
-            Declared(
-                name=name,
-                kind=_kind(hints[name]),
-                in_path=name in in_path,
-                required=parameter.default is parameter.empty,
-                default=None if parameter.default is parameter.empty else parameter.default,
-            )
-            for name, parameter in list(inspect.signature(function).parameters.items())[1:]
-            if parameter.kind is not parameter.VAR_KEYWORD
-        ]
-        CALLS[function.__name__] = Call(
-            name=function.__name__,
+        declared: list[Declared] = []
+        records: dict[str, type] = {}
+        for keyword, parameter in list(inspect.signature(function).parameters.items())[1:]:
+            hint, anew = hints[keyword], {}
+            if get_origin(hint) is Annotated and isinstance(hint.__metadata__[0], dict):
+                hint, anew = get_args(hint)
+            if is_dataclass(hint):
+                records[keyword] = hint
+                inner = get_type_hints(hint, include_extras=True)
+                for item in fields(hint):
+                    kind = anew.get(item.name) or _kind(inner[item.name])
+                    declared += _declared(path, item.name, kind, item.default, MISSING, keyword)
+            else:
+                declared += _declared(path, keyword, _kind(hint), parameter.default, parameter.empty)
+        function.call = Call(
+            name=name or function.__name__,
             path=path,
-            summary=inspect.cleandoc(function.__doc__),
-            parameters=(*declared, *more),
-            answer=hints["return"],
+            summary=inspect.cleandoc(function.__doc__).partition("\n\n")[0],
+            parameters=tuple(sorted(declared, key=lambda item: item.bound is not None)),
+            records=records,
+            answer=_answer(hints["return"]),
             function=function,
             python=python,
+            title=title,
             example=example,
         )
         return function
@@ -145,7 +189,33 @@ def call(path: str, *, python: str, more: Iterable[Declared] = (), **example: An
     return declare
 
 
-def _kind(hint: Any) -> Parameter:
+def calls_of(module: ModuleType) -> Iterator[Call]:
+    """The calls that a module defines, in its order."""
+    for value in vars(module).values():
+        if isinstance(getattr(value, "call", None), Call) and value.__module__ == module.__name__:
+            yield value.call
+
+
+def _declared(
+    path: str, keyword: str, kind: Parameter | None, default: Any, empty: Any, record: str | None = None
+) -> Iterator[Declared]:
+    """The parameters that a keyword takes; `empty` stands for no default. A keyword without a kind is the program's."""
+    if isinstance(kind, BoundsOf):
+        for bound in ((column, op) for column in kind.columns for op in ("gte", "lte")):
+            yield Declared(".".join(bound), kind.of(*bound), keyword, record, bound)
+    elif kind is not None:
+        name, required = kind.name or keyword, default is empty
+        shown = None if required else kind.written(default)
+        yield Declared(name, kind, keyword, record, None, f"{{{name}}}" in path, required, shown)
+
+
+def _kind(hint: Any) -> Parameter | None:
     if get_origin(hint) is Annotated:
-        return next(item for item in get_args(hint)[1:] if isinstance(item, Parameter))
-    return next(_kind(item) for item in get_args(hint) if get_origin(item) is Annotated)
+        return next((item for item in hint.__metadata__ if isinstance(item, Parameter)), None)
+    return next(filter(None, map(_kind, get_args(hint))), None)
+
+
+def _answer(hint: Any) -> Any:
+    if get_origin(hint) is list:
+        return tuple[*get_args(hint), ...]
+    return Page[get_args(hint)[0]] if get_origin(hint) is Listing else hint

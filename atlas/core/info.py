@@ -19,6 +19,8 @@ from atlas.core.display import show_number
 class AtlasInfo:
     """The row of the table `atlas`, but for `readout_mean`; see the schema for each column's meaning."""
 
+    TABLE = "atlas"
+
     slug: str
     build_id: str
     schema_version: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from atlas.core.db import Atlas
@@ -29,9 +29,10 @@ _NUMBER = r"-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?"
 
 @dataclass(frozen=True)
 class Parameter:
-    """What a parameter means, for people."""
+    """What a parameter means, for people; `name` is its name in a URL where that is not the function's."""
 
     description: str
+    name: str | None = field(default=None, kw_only=True)
 
     @property
     def expected(self) -> str:
@@ -45,6 +46,10 @@ class Parameter:
     def read(self, atlas: Atlas | None, text: str) -> Any:
         """The value of a text; None: it has none."""
         return text
+
+    def written(self, value: Any) -> Any:
+        """A default as the text or number that stands for it in a URL."""
+        return value
 
     def parse(self, atlas: Atlas | None, name: str, text: str) -> Any:
         """The value of a text.
@@ -145,6 +150,33 @@ class Flag(Parameter):
 
 
 @dataclass(frozen=True)
+class Descending(Choice):
+    """The order of a list: False for 'asc', True for 'desc'."""
+
+    words: tuple[str, ...] = ("asc", "desc")
+
+    def read(self, atlas: Atlas | None, text: str) -> bool | None:
+        return {"asc": False, "desc": True}.get(text)
+
+    def written(self, value: bool | None) -> str | None:
+        return None if value is None else self.words[value]
+
+
+@dataclass(frozen=True)
+class BoundsOf(Parameter):
+    """Bounds of columns, `column.gte` and `column.lte`: a parameter each; `whole` columns hold whole numbers."""
+
+    columns: tuple[str, ...]
+    whole: frozenset[str]
+    least: int = 0
+
+    def of(self, column: str, op: str) -> Parameter:
+        """One of its parameters; `op` is 'gte' or 'lte'."""
+        text = f"At {'least' if op == 'gte' else 'most'} {self.description} `{column}`; NULL is neither."
+        return Whole(text, self.least) if column in self.whole else Number(text)
+
+
+@dataclass(frozen=True)
 class NeuronName(Parameter):
     """A neuron's name, read as its id."""
 
@@ -199,18 +231,18 @@ def write(value: Any) -> str:
 MOST_ROWS = 1000
 """Rows of a page, at most."""
 
-NeuronId = Annotated[int, NeuronName("Name of a neuron, L31N892: layer and index, both from 0.")]
-TokenId = Annotated[int, Whole("Id of a token.")]
+NeuronId = Annotated[int, NeuronName("Name of a neuron, L31N892: layer and index, both from 0.", name="neuron")]
+TokenId = Annotated[int, Whole("Id of a token.", name="token")]
 Layer = Annotated[int, Whole("Layer, from 0; both ends are included.")]
 Limit = Annotated[int, Whole("Rows of a page.", least=1, most=MOST_ROWS)]
 Few = Annotated[int, Whole("How many are listed at each end.", least=1, most=100)]
 Most = Annotated[int, Whole("How many are listed, at most.", least=1, most=100)]
 Direction = Annotated[str, Choice("'top': each other's best; 'bottom': each other's worst.", ("top", "bottom"))]
 End = Annotated[str, Choice("Only the most congruent ('top') or the least ('bottom').", ("top", "bottom"))]
-Order = Annotated[str, Choice("Ascending or descending.", ("asc", "desc"))]
+Order = Annotated[bool, Descending("Ascending or descending.", name="order")]
 After = Annotated[Cursor, Place("Rows after this place: what `next` has.")]
-AfterRow = Annotated[int, Whole("Rows after this many: what `next` has.")]
-Query = Annotated[str, Text("What is searched for, leading space and all.", least=1, most=200)]
+Offset = Annotated[int, Whole("Rows after this many: what `next` has.", name="after")]
+Query = Annotated[str, Text("What is searched for, leading space and all.", least=1, most=200, name="q")]
 Contained = Annotated[str, Text("Text that the token's contains, upper and lower case alike.", least=1, most=200)]
 Exactly = Annotated[str, Text("Exactly the token's text, with its leading space if it has one.", most=1000)]
 Every = Annotated[bool, Flag("1 keeps special tokens, and tokens that never really come next.")]

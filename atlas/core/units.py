@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Generic, NotRequired, TypedDict, TypeVar
 
 from atlas.core.display import show_in_text, show_token
 from atlas.core.names import neuron_name, parse_neuron
 
 if TYPE_CHECKING:
     from atlas.core.db import Atlas
+
+
+Row = TypeVar("Row")
 
 
 def field_names(record: type) -> list[str]:
@@ -67,10 +70,10 @@ class NeuronRef:
 
 
 @dataclass(frozen=True)
-class Listing:
+class Listing(Generic[Row]):
     """One page of a longer list: `rows` from `offset`, `total` in all, `limit` a page."""
 
-    rows: tuple[Any, ...]
+    rows: tuple[Row, ...]
     total: int
     offset: int
     limit: int

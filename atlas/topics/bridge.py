@@ -6,10 +6,13 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Annotated
 
+from atlas.core.call import call
 from atlas.core.db import Atlas
 from atlas.core.display import read_shown
 from atlas.core.names import database_name
+from atlas.core.parameter import Text
 from atlas.core.statements import Statement
 from atlas.core.units import Token
 from atlas.topics.curve import Curve, token_candidates, token_curves
@@ -188,12 +191,22 @@ def bridge_token(atlas: Atlas, text: str) -> BridgeToken:
         info.model_name,
         tuple(found),
         row,
-        tuple(item for item in token_neurons(atlas, token_id) if item.direction == "top"),
+        tuple(token_neurons(atlas, token_id, "top")),
         tuple(token_pairs(atlas, token_id)),
         next(iter(token_curves(atlas, counted)), None),
         tuple(item for item in token_metrics(atlas, token_id) if item.neuron == best),
         (),
     )
+
+
+_Spelling = Annotated[str, Text("The token's text, with its leading space if it has one.", least=1, most=1000)]
+
+
+@call("bridge/token", name="bridge_token", python='atlas.bridge([demo], " an")', text=" an")
+def bridge_tokens(served: Mapping[str, Atlas], text: _Spelling) -> list[BridgeToken]:
+    """The same token, by its text, in every atlas that is served: its best neurons, exclusive pairs, counts, and how
+    well its best neuron predicts it; where it is no token, those that are spelt like it."""
+    return [bridge_token(atlas, text) for atlas in served.values()]
 
 
 def atlas_pairs(served: Mapping[str, Atlas]) -> list[AtlasPair]:

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from functools import cache
 
 from atlas.core.bins import bin_edges
+from atlas.core.call import OF_NEURON, OF_TOKEN, call
 from atlas.core.db import Atlas
 from atlas.core.display import show_range
+from atlas.core.errors import PairError
+from atlas.core.parameter import NeuronId, TokenId
 from atlas.core.statements import Statement
-from atlas.core.stats import wilson
+from atlas.core.term import BEST_PAIR, POST, Term
 from atlas.core.units import NeuronRef, Token, neuron_ref
 from atlas.topics.neuron import HISTOGRAM
 from atlas.topics.pair import ExclusivePair
@@ -20,6 +23,8 @@ from atlas.topics.pair import ExclusivePair
 @dataclass(frozen=True)
 class HistogramBar:
     """Counted positions `n` at which lower <= activation < upper; None is an open end."""
+
+    TABLE = "activation_histogram"
 
     bin: int
     lower: float | None
@@ -35,6 +40,8 @@ class HistogramBar:
 @dataclass(frozen=True)
 class CurvePoint:
     """One bin of a curve: of its `n` positions, how many predict the token and how many are followed by it."""
+
+    TABLE = "prediction_curve"
 
     bin: int
     lower: float | None
@@ -55,6 +62,8 @@ class CurvePoint:
 class Candidate:
     """A pair whose predictions were counted, and why: 'neuron_top', 'token_bottom', 'exclusive', 'user', ..."""
 
+    TABLE = "candidate_pair"
+
     neuron: NeuronRef
     token: Token
     congruence: float
@@ -69,29 +78,6 @@ class Curve:
 
     candidate: Candidate
     points: tuple[CurvePoint, ...]
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """What lies beyond an activation: "beyond `edge`, therefore the token", and how often that is right.
-
-    `side` 'above' means activation >= edge, 'below' activation < edge. Precision is the fraction of the `n` positions
-    beyond it at which the token is predicted (with its 95% Wilson interval), recall the fraction of the token's
-    predictions that lie beyond it (None: never predicted), lift precision over the fraction at all positions.
-    """
-
-    side: str
-    edge: float
-    n: int
-    n_predicted: int
-    n_actual: int
-    precision: float
-    precision_low: float
-    precision_high: float
-    recall: float | None
-    lift: float | None
-    actual_precision: float
-    actual_recall: float | None
 
 
 _CANDIDATES = """SELECT /*+n.name AS neuron, t."text" AS token, */c.congruence, c.source, /*+t.n_predicted, t.n_actual,
@@ -116,18 +102,6 @@ WHERE neuron_id IN (SELECT unnest($neuron_ids)) AND token_id IN (SELECT unnest($
 ORDER BY list_position($pairs, [neuron_id, token_id]), bin""")
 """Curves of pairs [neuron_id, token_id], in their order; pages make them of point lookups, which cost less."""
 
-_BEYOND = """SELECT sum(n) AS n, sum(n_predicted) AS n_predicted, sum(n_predicted) / sum(n) AS precision,
-       sum(n_predicted) / (SELECT nullif(sum(n_predicted), 0) FROM prediction_histogram
-                           WHERE neuron_id = $neuron_id AND token_id = $token_id) AS recall
-FROM prediction_curve
-WHERE neuron_id = $neuron_id AND token_id = $token_id AND {beyond}"""
-
-BEYOND = {
-    "above": Statement(_BEYOND.format(beyond="lower >= $edge")),
-    "below": Statement(_BEYOND.format(beyond="upper <= $edge")),
-}
-"""What lies beyond an edge of a curve, by side; pages sum it over the curve that they have made."""
-
 
 def of_pairs(candidates: Iterable[Candidate]) -> dict[str, list]:
     """The parameters of CURVES for some pairs."""
@@ -136,13 +110,15 @@ def of_pairs(candidates: Iterable[Candidate]) -> dict[str, list]:
     return {"neuron_ids": neurons, "token_ids": tokens, "pairs": pairs}
 
 
-def neuron_candidates(atlas: Atlas, neuron_id: int) -> list[Candidate]:
-    """The pairs of a neuron that were counted, highest congruence first, with their totals over all bins."""
+@call(OF_NEURON + "/candidates", python='demo.neuron("{neuron}").candidates()', title="counted pairs")
+def neuron_candidates(atlas: Atlas, neuron_id: NeuronId) -> list[Candidate]:
+    """The pairs of a neuron whose predictions were counted, the most congruent first."""
     return _candidates(atlas, NEURON_CANDIDATES.rows(atlas, neuron_id=neuron_id))
 
 
-def token_candidates(atlas: Atlas, token_id: int) -> list[Candidate]:
-    """The pairs of a token that were counted, highest congruence first, with their totals over all bins.
+@call(OF_TOKEN + "/candidates", python="demo.token({token}).candidates()", title="counted pairs")
+def token_candidates(atlas: Atlas, token_id: TokenId) -> list[Candidate]:
+    """The pairs of a token whose predictions were counted, the most congruent first.
 
     Raises:
         TokenError: the id is out of range.
@@ -182,6 +158,24 @@ def neuron_curves(
     return [_curve(candidate, bars, cells.get(candidate.token.token_id, {})) for candidate in candidates]
 
 
+@call(OF_NEURON + "/curves/{token}", name="curve", python='demo.neuron("{neuron}").curve({token})')
+def neuron_curve(atlas: Atlas, neuron_id: NeuronId, token_id: TokenId) -> Curve:
+    """Of the positions in each bin of a neuron's activation, how many predict a token and how many it follows.
+
+    Raises:
+        TokenError: the id is out of range.
+        PairError: the pair was not counted.
+    """
+    token = atlas.tokens[token_id]
+    for candidate in neuron_candidates(atlas, neuron_id):
+        if candidate.token == token:
+            return neuron_curves(atlas, neuron_id, [candidate], histogram(atlas, neuron_id))[0]
+    raise PairError(
+        f"The pair of {neuron_ref(atlas, neuron_id).name} and token {token_id} was not counted, so it has no curve; "
+        "expected one of the neuron's candidates."
+    )
+
+
 def token_curves(atlas: Atlas, candidates: Iterable[Candidate]) -> list[Curve]:
     """Curves of some candidates, in their order: two point lookups for each."""
     sql = "SELECT bin, n_predicted, n_actual FROM prediction_histogram WHERE neuron_id = ? AND token_id = ?"
@@ -205,45 +199,6 @@ def pair_curves(atlas: Atlas, pairs: Iterable[ExclusivePair]) -> list[Curve]:
     return token_curves(atlas, candidates)
 
 
-def thresholds(curve: Curve, side: str) -> list[Threshold]:
-    """Every threshold at a bin's edge, with what lies beyond it: the most extreme first.
-
-    `side` 'above' takes the positions with activation >= edge, for the lower edges of bins above zero; 'below' those
-    with activation < edge, for the upper edges of bins below zero. Bins are whole, so the counts are exact.
-    """
-    points = [point for point in curve.points if _is_on(point, side)]
-    ordered = sorted(points, key=lambda point: point.bin, reverse=side == "above")
-    total_n = sum(point.n for point in curve.points)
-    totals = tuple(sum(getattr(point, name) for point in curve.points) for name in ("n_predicted", "n_actual"))
-    return list(_cumulative(ordered, side, total_n, totals))
-
-
-def _is_on(point: CurvePoint, side: str) -> bool:
-    edge = point.lower if side == "above" else point.upper
-    return edge is not None and (edge > 0 if side == "above" else edge < 0)
-
-
-def _cumulative(points: Iterable[CurvePoint], side: str, total_n: int, totals: tuple[int, int]) -> Iterable[Threshold]:
-    n = n_predicted = n_actual = 0
-    for point in points:
-        n, n_predicted, n_actual = n + point.n, n_predicted + point.n_predicted, n_actual + point.n_actual
-        low, high = wilson(n_predicted, n)
-        yield Threshold(
-            side=side,
-            edge=point.lower if side == "above" else point.upper,
-            n=n,
-            n_predicted=n_predicted,
-            n_actual=n_actual,
-            precision=n_predicted / n,
-            precision_low=low,
-            precision_high=high,
-            recall=n_predicted / totals[0] if totals[0] else None,
-            lift=(n_predicted / n) / (totals[0] / total_n) if totals[0] else None,
-            actual_precision=n_actual / n,
-            actual_recall=n_actual / totals[1] if totals[1] else None,
-        )
-
-
 @cache
 def finite_edges(bin: int) -> tuple[float | None, float | None]:
     """Edges of a bin with None for an open end."""
@@ -251,7 +206,52 @@ def finite_edges(bin: int) -> tuple[float | None, float | None]:
     return (None if math.isinf(lower) else lower), (None if math.isinf(upper) else upper)
 
 
-def histogram(atlas: Atlas, neuron_id: int) -> list[HistogramBar]:
-    """A neuron's activation histogram: the bins that are not empty, in order of activation."""
+@call(OF_NEURON + "/histogram", python='demo.neuron("{neuron}").histogram()', title="activation")
+def histogram(atlas: Atlas, neuron_id: NeuronId) -> list[HistogramBar]:
+    """How a neuron's activation is distributed: the bins that are not empty, in order of activation."""
     bars = [HistogramBar(bin, *finite_edges(bin), n) for n, bin in HISTOGRAM.rows(atlas, neuron_id=neuron_id)]
     return sorted(bars, key=lambda bar: bar.bin)
+
+
+BEST_CURVE = (
+    BEST_PAIR.rstrip("\n").removesuffix(")")
+    + """), curve AS (
+    SELECT b.bin, b.lower, b.upper, h.n, coalesce(p.n_predicted, 0) AS n_predicted, coalesce(p.n_actual, 0) AS n_actual
+    FROM best
+    JOIN activation_histogram AS h USING (neuron_id)
+    JOIN histogram_bin AS b USING (bin)
+    LEFT JOIN prediction_histogram AS p
+        ON p.neuron_id = best.neuron_id AND p.token_id = best.token_id AND p.bin = h.bin
+)
+"""
+)
+
+
+TERMS = (
+    Term(
+        "Activation histogram",
+        "histogram",
+        "How often a neuron's activation falls in each bin. Bins are the same for all neurons, four an octave, from a "
+        "float's own bits: one bin for magnitudes below 1/64, the outermost (512 and more) open.",
+        BEST_PAIR + "SELECT b.lower, b.upper, h.n\n"
+        "FROM activation_histogram AS h JOIN histogram_bin AS b USING (bin)\n"
+        "WHERE h.neuron_id = (SELECT neuron_id FROM best) ORDER BY b.bin DESC LIMIT 3",
+    ),
+    Term(
+        "Candidate pair",
+        "candidate",
+        "A neuron and a token whose predictions were counted: each neuron's K best tokens, each token's K best "
+        "neurons (in gated models the worst too), all exclusive pairs, and those the user asked for. Pairs that are "
+        "no candidates have no curve.",
+        "SELECT count(*) AS candidates, any_value(pair_candidates) AS k FROM candidate_pair, atlas",
+    ),
+    Term(
+        "Prediction curve",
+        "prediction-curve",
+        "Of a candidate pair: in each bin of the neuron's activation, the fraction of positions at which the token is "
+        "predicted, and after which it really comes. If firing goes with the prediction, the curve rises.",
+        BEST_CURVE + "SELECT lower, upper, n, n_predicted / n AS predicted_fraction, n_actual / n AS actual_fraction\n"
+        "FROM curve ORDER BY bin DESC LIMIT 3",
+        POST,
+    ),
+)

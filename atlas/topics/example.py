@@ -10,9 +10,12 @@ from itertools import groupby
 from typing import Any, TypedDict
 
 from atlas.core.bins import interval_edges
+from atlas.core.call import OF_NEURON, call
 from atlas.core.db import Atlas
 from atlas.core.display import show_range
+from atlas.core.parameter import Kind, NeuronId
 from atlas.core.statements import Statement
+from atlas.core.term import BEST_PAIR, Term
 from atlas.core.texts import texts_by_id
 from atlas.core.units import Token, field_names
 
@@ -39,6 +42,8 @@ class ExampleJson(TypedDict):
 @dataclass(frozen=True)
 class Example:
     """A text's window around the position where it fires the neuron most (kind 'min': least)."""
+
+    TABLE = "example"
 
     kind: str
     interval: int | None
@@ -137,17 +142,21 @@ ORDER BY what""")
 """The illusion guard, which is measured on the examples that were read."""
 
 
-def neuron_examples(atlas: Atlas, neuron_id: int) -> list[Example]:
-    """A neuron's texts: by kind ('interval', 'max', 'min'), within 'interval' by octave, then by rank."""
+@call(OF_NEURON + "/examples", name="examples", python='demo.neuron("{neuron}").examples()', title="texts", kind="max")
+def neuron_examples(atlas: Atlas, neuron_id: NeuronId, kind: Kind | None = None) -> list[Example]:
+    """The texts stored for a neuron, each with the activation at every token of a window.
+
+    They are sorted by kind ('interval', 'max', 'min'), within 'interval' by octave, then by rank.
+    """
     tokens = atlas.tokens
-    rows = atlas.rows(_EXAMPLES, neuron_id)
+    rows = [row for row in atlas.rows(_EXAMPLES, neuron_id) if kind in (None, row[0])]
     texts = texts_by_id(atlas, (row[3] for row in rows))
-    found = []
-    for kind, interval, rank, text_id, position, activation, predicted, start, values, scale in rows:
+    examples = []
+    for kind_of_text, interval, rank, text_id, position, activation, predicted, start, values, scale in rows:
         text = texts[text_id]
-        found.append(
+        examples.append(
             Example(
-                kind=kind,
+                kind=kind_of_text,
                 interval=interval,
                 rank=rank,
                 text_id=text_id,
@@ -161,7 +170,7 @@ def neuron_examples(atlas: Atlas, neuron_id: int) -> list[Example]:
                 activations=tuple([value * scale for value in values]),
             )
         )
-    return sorted(found, key=lambda example: (example.kind, example.interval or 0, example.rank))
+    return sorted(examples, key=lambda example: (example.kind, example.interval or 0, example.rank))
 
 
 def interval_examples(found: Iterable[Example]) -> list[IntervalExamples]:
@@ -251,3 +260,46 @@ def group_alike(examples: Iterable[Example]) -> list[Group]:
     for example in examples:
         groups.setdefault(_key(example), []).append(example)
     return [Group(members[0], tuple(members[1:])) for members in groups.values()]
+
+
+_FIRED = (
+    BEST_PAIR.rstrip("\n").removesuffix(")")
+    + """), fired AS (
+    SELECT e.kind, lower(trim(t."text")) AS word
+    FROM example AS e JOIN "text" AS x USING (text_id) JOIN token AS t ON t.token_id = x.token_ids[e.position + 1]
+    WHERE e.neuron_id = (SELECT neuron_id FROM best) AND e.kind IN ('max', 'interval')
+), share AS (
+    SELECT word, count(*) FILTER (kind = 'max') / (SELECT count(*) FROM fired WHERE kind = 'max') AS maximum,
+           count(*) FILTER (kind = 'interval') / (SELECT count(*) FROM fired WHERE kind = 'interval') AS ordinary
+    FROM fired GROUP BY word
+)
+"""
+)
+
+TERMS = (
+    Term(
+        "Maximum-activating text",
+        "maximum-text",
+        "One of the texts with a neuron's greatest maximum activation, one position a text, shown as a window around "
+        "it. Gated models have minimum texts too, which are the same at the other end.",
+        BEST_PAIR + "SELECT kind, count(*) AS texts, max(activation) AS greatest, min(activation) AS least\n"
+        "FROM example WHERE neuron_id = (SELECT neuron_id FROM best) GROUP BY kind ORDER BY kind",
+    ),
+    Term(
+        "Interval",
+        "interval",
+        "An octave of activation: 1 is [1/64, 1/32), 16 is 512 and more, negative ones likewise below zero. Texts of "
+        "an interval are ordinary ones, chosen by hash among those whose greatest activation lies in it.",
+        'SELECT "interval", min(lower) AS lower, max(upper) AS upper\n'
+        'FROM histogram_bin WHERE "interval" BETWEEN 1 AND 3 GROUP BY ALL ORDER BY ALL',
+    ),
+    Term(
+        "Illusion guard",
+        "illusion-guard",
+        "How far the tokens at which a neuron fires in its maximum texts differ from those in ordinary texts: total "
+        "variation distance, 0 (the same) to 1 (nothing in common), spaces and case aside. Near 1, the maximum texts "
+        "mislead about what it ordinarily does.",
+        _FIRED + "SELECT 1 - sum(least(maximum, ordinary)) AS distance FROM share",
+        "Bolukbasi et al., An Interpretability Illusion for BERT, 2021",
+    ),
+)

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from atlas.core.call import OF_NEURON, OF_TOKEN, call
 from atlas.core.db import Atlas
+from atlas.core.parameter import Most, NeuronId, TokenId
 from atlas.core.statements import Statement
+from atlas.core.term import BEST_PAIR, POST, Term
 from atlas.core.units import NeuronRef, Token, neuron_ref
 from atlas.topics.curve import Curve, CurvePoint, curve_point, neuron_candidates
 from atlas.topics.hub import neuron_occurrences
@@ -146,8 +149,9 @@ LIMIT $limit""")
 """What `kin` answers from memory; `$best` is BEST, `$shared` SHARED."""
 
 
-def family(atlas: Atlas, token_id: int) -> list[FamilyMember]:
-    """The spelled family of a token by id, itself included; none: it has no such relatives.
+@call(OF_TOKEN + "/family", name="token_family", python="demo.token({token}).family()")
+def family(atlas: Atlas, token_id: TokenId) -> list[FamilyMember]:
+    """The tokens that differ from a token in spelling alone, itself included; nothing where there are none.
 
     Raises:
         TokenError: the id is out of range.
@@ -165,10 +169,10 @@ def has_family(atlas: Atlas, token_id: int) -> bool:
     return token_id in atlas.remembered("tokens of families", read)
 
 
-def family_curves(atlas: Atlas, neuron_id: int) -> list[FamilyCurve]:
-    """Predictions of a neuron's best token (gated: then its worst) alone and with its family.
-
-    Empty where neither has relatives.
+@call(OF_NEURON + "/families", name="neuron_families", python='demo.neuron("{neuron}").families()')
+def family_curves(atlas: Atlas, neuron_id: NeuronId) -> list[FamilyCurve]:
+    """Predictions of a neuron's best token (gated models: then its worst) alone and with its family; nothing where it
+    has no relatives.
 
     Raises:
         NeuronNameError: the id is out of range.
@@ -203,8 +207,11 @@ def _tail(alone: tuple[CurvePoint, ...], points: tuple[CurvePoint, ...], directi
     return FamilyTail(n, edge, n_token, n_family)
 
 
-def kin(atlas: Atlas, token_id: int, limit: int = 20) -> list[KinToken]:
-    """Tokens that share at least SHARED of their BEST best neurons with a token: most alike first, ties by id.
+@call(OF_TOKEN + "/kin", name="token_kin", python="demo.token({token}).kin()")
+def kin(atlas: Atlas, token_id: TokenId, limit: Most = 20) -> list[KinToken]:
+    """The tokens that share best neurons with a token, the most alike first.
+
+    They share at least SHARED of their BEST best neurons; ties by id.
 
     Raises:
         TokenError: the id is out of range.
@@ -240,3 +247,33 @@ def _best(atlas: Atlas) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     lists = np.asarray(found["neuron_id"]).reshape(d_vocab, -1)
     weights = np.log(d_vocab / np.maximum(neuron_occurrences(atlas, k), 1))
     return lists, weights, weights[lists].sum(axis=1)
+
+
+TERMS = (
+    Term(
+        "Family",
+        "family",
+        "Tokens that differ in spelling alone: equal after stripping space at both ends and letter case (' an', "
+        "'an', ' An'). A neuron that writes one is likely to write the others, which looks like noise in the curve "
+        "of one. Of each neuron's best token the predictions of the whole family are counted too: a position counts "
+        "once if any member is predicted.",
+        'SELECT count(*) AS members, list(t."text" ORDER BY t.token_id)[:8] AS tokens, sum(n_predicted) AS predicted\n'
+        "FROM token_family AS f JOIN token AS t USING (token_id)\n"
+        "GROUP BY f.family_id ORDER BY predicted DESC, f.family_id LIMIT 3",
+        POST,
+    ),
+    Term(
+        "Kin",
+        "kin",
+        "Tokens that share at least two of their five best neurons, as the post found ' though' and ' however' to "
+        "do. How alike they are is the weighted Jaccard index of the two lists, 0 to 1: a neuron weighs the "
+        "logarithm of the vocabulary's size over the number of tokens in whose lists it is, so that hubs count "
+        "little.",
+        BEST_PAIR + "SELECT count(*) AS kin FROM (\n"
+        "    SELECT other.token_id FROM best JOIN token_neuron AS own USING (token_id)\n"
+        "    JOIN token_neuron AS other ON other.neuron_id = own.neuron_id AND other.token_id <> own.token_id\n"
+        "    WHERE own.direction = 'top' AND own.rank <= 5 AND other.direction = 'top' AND other.rank <= 5\n"
+        "    GROUP BY other.token_id HAVING count(*) >= 2\n)",
+        POST,
+    ),
+)

@@ -8,6 +8,7 @@ import numpy as np
 
 from atlas.core.db import Atlas
 from atlas.core.statements import Statement
+from atlas.core.term import Term
 from atlas.core.units import NeuronRef, Token, neuron_ref
 from atlas.topics.spread import check_weights
 
@@ -320,3 +321,46 @@ def _centring(atlas: Atlas, limit: int) -> Centring:
         centred=greatest(centred),
         uncentred=greatest(uncentred),
     )
+
+
+TERMS = (
+    Term(
+        "Hub count",
+        "hub-count",
+        "Of a neuron: how many tokens have it as their best neuron. Of a token: how many neurons have it as their "
+        "best token. A hub is a neuron or token of which that is very many, so that being its best says little.",
+        "SELECT n.name AS neuron, count(*) AS hub_count\n"
+        "FROM token AS t JOIN neuron AS n ON n.neuron_id = t.best_neuron_id\n"
+        "GROUP BY ALL ORDER BY hub_count DESC, neuron LIMIT 3",
+    ),
+    Term(
+        "k-occurrence",
+        "k-occurrence",
+        "Of a neuron: in how many tokens' lists of the k best neurons it is; of a token: in how many neurons' lists of "
+        "the k best tokens. The mean is fixed by k, so hubs are at the expense of all others.",
+        "SELECT n.name AS neuron, count(*) AS occurrence\n"
+        "FROM token_neuron AS l JOIN neuron AS n USING (neuron_id)\n"
+        "WHERE l.direction = 'top' AND l.rank <= 10 GROUP BY ALL ORDER BY occurrence DESC, neuron LIMIT 3",
+        "Radovanović, Nanopoulos and Ivanović, Hubs in Space, JMLR 11 (2010)",
+    ),
+    Term(
+        "Hubness",
+        "hubness",
+        "Skewness of the k-occurrence: the third standardised moment of its distribution over all neurons (or all "
+        "tokens). 0 where none is favoured; tens or hundreds where a few are in nearly every list.",
+        "WITH occurrence AS (\n"
+        "    SELECT count(l.neuron_id) AS n\n"
+        "    FROM neuron LEFT JOIN (FROM token_neuron WHERE direction = 'top' AND rank <= 10) AS l USING (neuron_id)\n"
+        "    GROUP BY neuron_id\n"
+        "), moment AS (SELECT avg(n) AS mean, stddev_pop(n) AS std FROM occurrence)\n"
+        "SELECT avg(((n - mean) / std) ** 3) AS skewness FROM occurrence, moment WHERE std > 0",
+        "Radovanović, Nanopoulos and Ivanović, Hubs in Space, JMLR 11 (2010)",
+    ),
+    Term(
+        "Mean congruence",
+        "mean-congruence",
+        "Dot product of a neuron's output weights with the mean of the readout's columns: the part of its congruence "
+        "that all tokens share. Softmax cannot see it; readout 'unembed' has it removed, and most hubs with it.",
+        "SELECT name AS neuron, mean_congruence FROM neuron ORDER BY mean_congruence DESC, neuron_id LIMIT 3",
+    ),
+)

@@ -7,14 +7,19 @@ from typing import Any
 
 import numpy as np
 
+from atlas.core.call import OF_ATLAS, OF_NEURON, call
 from atlas.core.db import Atlas
+from atlas.core.parameter import NeuronId
 from atlas.core.statements import Statement
+from atlas.core.term import Term
 from atlas.core.units import NeuronRef, Token, neuron_ref
 
 
 @dataclass(frozen=True)
 class TokenDetector:
     """The one token whose embedding a neuron's input weights read far more than any other (view `token_detector`)."""
+
+    TABLE = "token_detector"
 
     token: Token
     """The token."""
@@ -29,6 +34,8 @@ class TokenDetector:
 @dataclass(frozen=True)
 class NeuronKind:
     """What kind of neuron it is (view `neuron_kind`), and the token it detects."""
+
+    TABLE = "neuron_kind"
 
     neuron: NeuronRef
     """The neuron."""
@@ -99,8 +106,9 @@ class _Kinds:
     detectors: dict[int, TokenDetector]
 
 
-def neuron_kind(atlas: Atlas, neuron_id: int) -> NeuronKind:
-    """What kind a neuron is."""
+@call(OF_NEURON + "/kind", python='demo.neuron("{neuron}").kind()')
+def neuron_kind(atlas: Atlas, neuron_id: NeuronId) -> NeuronKind:
+    """What kind a neuron is, by the moments of its congruence, and the token that it detects."""
     ref, kinds = neuron_ref(atlas, neuron_id), _kinds(atlas)
     kind = next((word for word in KINDS[:3] if kinds.members[word][neuron_id]), None)
     numbers: list[Any] = [
@@ -110,8 +118,9 @@ def neuron_kind(atlas: Atlas, neuron_id: int) -> NeuronKind:
     return NeuronKind(ref, kind, *numbers, *flags, kinds.detectors.get(neuron_id))
 
 
+@call(OF_ATLAS + "/kinds", name="kinds", python="demo.kinds()", title="kinds of neurons")
 def layer_kinds(atlas: Atlas) -> list[LayerKinds]:
-    """How many neurons of each layer are of each kind, from layer 0."""
+    """How many neurons of each layer are of each kind."""
     kinds, info = _kinds(atlas), atlas.info
     flags = [*kinds.members.values(), kinds.dead]
     counts = [flag.reshape(info.n_layers, info.d_mlp).sum(axis=1).tolist() for flag in flags]
@@ -155,3 +164,47 @@ def _read(atlas: Atlas) -> _Kinds:
         dead=np.asarray(found["dead"]),
         detectors=detectors,
     )
+
+
+_GURNEE = "Gurnee et al., Universal Neurons in GPT2 Language Models, 2024; the thresholds are conventions of this atlas"
+
+TERMS = (
+    Term(
+        "Kind of neuron",
+        "kind",
+        "By the moments of its congruence over the vocabulary. Kurtosis above 10, so that a few tokens stand far "
+        "out: a prediction neuron if they do so above (skewness above 0), a suppression neuron if below; kurtosis "
+        "at most 4 and a spread above 1.5, a partition neuron, which raises one half of the vocabulary against the "
+        "other. In gated models the sign of a neuron is arbitrary, so its skewness is taken on the side on which it "
+        "fires strongly (with the opposite sign where its activation is skewed downwards).",
+        "SELECT kind, count(*) AS neurons, min(layer) AS first, median(layer) AS middle, max(layer) AS last\n"
+        "FROM neuron_kind GROUP BY kind ORDER BY kind",
+        _GURNEE,
+    ),
+    Term(
+        "Spread",
+        "spread",
+        "Standard deviation of a neuron's congruence over the vocabulary for an output norm of 1, over the mean of "
+        "that over all neurons of the model. 1 is usual; large, its output weights lie where tokens differ most.",
+        "SELECT neuron, spread, kurtosis FROM neuron_kind ORDER BY spread DESC NULLS LAST, neuron_id LIMIT 3",
+        _GURNEE,
+    ),
+    Term(
+        "Token detector",
+        "detector",
+        "A neuron whose input weights, or gate, read the embedding of one token far more than of any other: its "
+        "lead over the second is more than three times what the second leads the twentieth by. About one list in "
+        "400 does that by chance, so a few detectors among many neurons say nothing. What attention and earlier "
+        "layers add is not in it.",
+        "SELECT count(*) AS detectors, max(lead) AS greatest_lead, arg_max(neuron, lead) AS neuron,\n"
+        "       arg_max(token, lead) AS token\nFROM token_detector",
+    ),
+    Term(
+        "Hub",
+        "hub",
+        "A neuron that is the best neuron of more tokens than the mean over the model's neurons by more than two "
+        "standard deviations. That it is a token's best says little about the token.",
+        "SELECT count(*) AS hubs, sum(hub_count) AS best_of, max(hub_count) AS greatest FROM neuron_kind WHERE hub",
+        "Radovanović, Nanopoulos and Ivanović, Hubs in Space, JMLR 11 (2010)",
+    ),
+)

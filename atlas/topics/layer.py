@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from atlas.core.call import OF_ATLAS, call
 from atlas.core.db import Atlas
 from atlas.core.errors import NeuronNameError, QueryError
 from atlas.core.statements import Composed, Statement
@@ -78,8 +79,9 @@ ORDER BY layer""")
 """Layers in numbers."""
 
 
+@call(OF_ATLAS + "/layers", name="layers", python="demo.layers()")
 def layer_summaries(atlas: Atlas) -> list[LayerSummary]:
-    """Every layer in numbers, from layer 0."""
+    """Every layer in numbers."""
     return _summaries(atlas, 0, atlas.info.n_layers - 1)
 
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from atlas.core.call import OF_NEURON, call
 from atlas.core.db import Atlas
 from atlas.core.errors import NeuronNameError
+from atlas.core.parameter import End, NeuronId
 from atlas.core.statements import Statement
+from atlas.core.term import BEST_PAIR, POST, Term
 from atlas.core.units import Token, field_names
 from atlas.topics.pair import PAIR_COLUMNS, ExclusivePair, make_pair
 
@@ -18,6 +21,8 @@ from atlas.topics.pair import PAIR_COLUMNS, ExclusivePair, make_pair
 @dataclass(frozen=True)
 class Neuron:
     """A row of the table `neuron`, its two tokens resolved; see the schema for each column's meaning and unit."""
+
+    TABLE = "neuron"
 
     neuron_id: int
     layer: int
@@ -54,6 +59,8 @@ class Neuron:
 class CongruentToken:
     """A token in a neuron's list: 'top' highest congruence first, 'bottom' lowest first; rank from 1."""
 
+    TABLE = "neuron_token"
+
     direction: str
     rank: int
     token: Token
@@ -63,6 +70,8 @@ class CongruentToken:
 @dataclass(frozen=True)
 class InputToken:
     """A token that a neuron's input weights ('in') or gate ('gate') read most ('top') or least ('bottom')."""
+
+    TABLE = "neuron_input_token"
 
     side: str
     direction: str
@@ -106,8 +115,9 @@ def make_neuron(atlas: Atlas, row: tuple) -> Neuron:
     return Neuron(best_token=atlas.tokens[best], worst_token=atlas.tokens[worst], **values)
 
 
-def find_neuron(atlas: Atlas, neuron_id: int) -> Neuron:
-    """The neuron of an id.
+@call(OF_NEURON, name="neuron", python='demo.neuron("{neuron}").record')
+def find_neuron(atlas: Atlas, neuron_id: NeuronId) -> Neuron:
+    """One neuron: its row of the table `neuron`.
 
     Raises:
         NeuronNameError: the id is out of range.
@@ -118,20 +128,122 @@ def find_neuron(atlas: Atlas, neuron_id: int) -> Neuron:
     return make_neuron(atlas, rows[0])
 
 
-def neuron_tokens(atlas: Atlas, neuron_id: int) -> list[CongruentToken]:
-    """The tokens a neuron is most ('top') and least ('bottom') congruent with: top first, by rank."""
+@call(OF_NEURON + "/tokens", python='demo.neuron("{neuron}").best_tokens')
+def neuron_tokens(atlas: Atlas, neuron_id: NeuronId, direction: End | None = None) -> list[CongruentToken]:
+    """The tokens most and least congruent with a neuron, those first."""
     rows = NEURON_TOKENS.rows(atlas, neuron_id=neuron_id)
-    tokens = [CongruentToken(direction, rank, atlas.tokens[t], value) for rank, value, t, direction in rows]
+    tokens = [CongruentToken(end, rank, atlas.tokens[t], value) for rank, value, t, end in rows if _of(end, direction)]
     return sorted(tokens, key=lambda item: (item.direction != "top", item.rank))
 
 
-def input_tokens(atlas: Atlas, neuron_id: int) -> list[InputToken]:
-    """The tokens whose embedding a neuron's input weights and gate read most and least: 'in' before 'gate'."""
-    rows = INPUT_TOKENS.rows(atlas, neuron_id=neuron_id)
-    tokens = [InputToken(side, direction, rank, atlas.tokens[t], value) for side, direction, rank, value, t in rows]
+@call(OF_NEURON + "/input-tokens", python='demo.neuron("{neuron}").input_tokens()')
+def input_tokens(atlas: Atlas, neuron_id: NeuronId, direction: End | None = None) -> list[InputToken]:
+    """The tokens whose embedding a neuron's input weights, and its gate, read most and least."""
+    rows = [row for row in INPUT_TOKENS.rows(atlas, neuron_id=neuron_id) if _of(row[1], direction)]
+    tokens = [InputToken(side, end, rank, atlas.tokens[t], value) for side, end, rank, value, t in rows]
     return sorted(tokens, key=lambda item: (item.side != "in", item.direction != "top", item.rank))
 
 
-def neuron_pairs(atlas: Atlas, neuron_id: int) -> list[ExclusivePair]:
-    """The exclusive pairs a neuron is in: at most one a direction, 'top' first."""
+def _of(end: str, direction: str | None) -> bool:
+    return direction in (None, end)
+
+
+@call(OF_NEURON + "/pairs", python='demo.neuron("{neuron}").pairs()', title="exclusive pairs")
+def neuron_pairs(atlas: Atlas, neuron_id: NeuronId) -> list[ExclusivePair]:
+    """The exclusive pairs that a neuron is in: at most one of each direction."""
     return [make_pair(atlas, row) for row in NEURON_PAIRS.rows(atlas, neuron_id=neuron_id)]
+
+
+TERMS = (
+    Term(
+        "Neuron",
+        "neuron",
+        "One hidden unit of one layer's MLP. L31N892 is layer 31, index 892, both from 0; its neuron_id is "
+        "layer × d_mlp + index.",
+        'SELECT neuron_id, name, layer, "index" FROM neuron ORDER BY neuron_id LIMIT 3',
+    ),
+    Term(
+        "Congruence",
+        "congruence",
+        "Dot product of a neuron's output weights with a token's readout column: what one unit of the neuron's "
+        "activation adds to the token's score along the direct path, before the final norm divides. It has no unit, "
+        "and paths through later layers are not in it.",
+        BEST_PAIR + "SELECT best.neuron, best.token, array_inner_product(n.w_out, t.readout) AS congruence\n"
+        "FROM best JOIN neuron_weight AS n USING (neuron_id) JOIN token_weight AS t USING (token_id)",
+        POST,
+    ),
+    Term(
+        "Top and bottom",
+        "direction",
+        "The two ends of a congruence: 'top' is the highest first, 'bottom' the lowest first. In a gated MLP the sign "
+        "of a neuron is arbitrary, so the bottom means as much as the top; otherwise activations are hardly ever "
+        "negative and only the top is of use.",
+        BEST_PAIR + 'SELECT nt.direction, nt.rank, t."text" AS token, nt.congruence\n'
+        "FROM best JOIN neuron_token AS nt USING (neuron_id) JOIN token AS t ON t.token_id = nt.token_id\n"
+        "WHERE nt.rank <= 2 ORDER BY nt.direction DESC, nt.rank",
+    ),
+    Term(
+        "Moments of congruence",
+        "congruence-moments",
+        "Mean, standard deviation, skewness and kurtosis (3 for a normal distribution) of a neuron's congruence over "
+        "the whole vocabulary. High kurtosis: a few tokens stand far out from the rest.",
+        BEST_PAIR + "SELECT name AS neuron, congruence_mean, congruence_std, congruence_skewness, congruence_kurtosis\n"
+        "FROM neuron WHERE neuron_id = (SELECT neuron_id FROM best)",
+    ),
+    Term(
+        "Moments of activation",
+        "activation-moments",
+        "Mean, standard deviation, skewness and kurtosis (3 for a normal distribution) of a neuron's activation over "
+        "the counted positions, exact, not from the histogram. Kurtosis in the hundreds: it fires rarely and hard.",
+        BEST_PAIR + "SELECT activation_mean, activation_std, activation_skewness, activation_kurtosis\n"
+        "FROM neuron WHERE neuron_id = (SELECT neuron_id FROM best)",
+    ),
+    Term(
+        "Positive fraction",
+        "positive-fraction",
+        "Fraction of the counted positions at which the activation is above 0. In a gated MLP about a half is usual.",
+        "SELECT min(positive_fraction) AS least, median(positive_fraction) AS median, "
+        "max(positive_fraction) AS greatest\nFROM neuron",
+    ),
+    Term(
+        "Dead",
+        "dead",
+        "Said of a neuron whose every counted activation lies in the zero bin: its magnitude was never 1/64 or more "
+        "in these texts. Other texts may wake it.",
+        "SELECT count(*) FILTER (dead) AS dead, count(*) AS neurons FROM neuron",
+    ),
+    Term(
+        "Norm",
+        "norm",
+        "Euclidean length of a neuron's input, gate or output weights, after the norm's gain is folded into input and "
+        "gate. Congruence grows with the norm of the output weights.",
+        BEST_PAIR + "SELECT name AS neuron, w_in_norm, w_gate_norm, w_out_norm\n"
+        "FROM neuron WHERE neuron_id = (SELECT neuron_id FROM best)",
+    ),
+    Term(
+        "Cosine",
+        "cosine",
+        "Dot product of two weight vectors over the product of their norms, −1 to 1. Between a neuron's input (or "
+        "gate) and output weights it tells whether the neuron strengthens or weakens what it reads; between two "
+        "neurons' vectors, whether they do alike.",
+        BEST_PAIR + "SELECT name AS neuron, in_out_cosine, gate_out_cosine\n"
+        "FROM neuron WHERE neuron_id = (SELECT neuron_id FROM best)",
+    ),
+    Term(
+        "Token gap",
+        "token-gap",
+        "Of a neuron: its best congruence minus its second best, over all tokens of the vocabulary. Large: it writes "
+        "one token more than any other.",
+        BEST_PAIR + "SELECT max(congruence) FILTER (rank = 1) - max(congruence) FILTER (rank = 2) AS token_gap\n"
+        "FROM neuron_token WHERE direction = 'top' AND rank <= 2 AND neuron_id = (SELECT neuron_id FROM best)",
+    ),
+    Term(
+        "Input tokens",
+        "input-tokens",
+        "The tokens whose embedding a neuron's input weights (or gate) read most and least, by dot product. Only the "
+        "embedding: what attention and earlier layers add to the residual stream is not in it.",
+        BEST_PAIR + 'SELECT i.side, i.rank, t."text" AS token, i.value\n'
+        "FROM neuron_input_token AS i JOIN token AS t USING (token_id)\n"
+        "WHERE i.neuron_id = (SELECT neuron_id FROM best) AND i.direction = 'top' AND i.rank = 1 ORDER BY i.side DESC",
+    ),
+)

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import sqlalchemy as sa
 
+from atlas.core.call import OF_ATLAS, call
 from atlas.core.db import Atlas
 from atlas.core.errors import QueryError
+from atlas.core.parameter import Choice, Contained, Direction, Every, Layer, Limit, Number, Offset, Order, Whole
 from atlas.core.statements import Composed, Statement
+from atlas.core.term import POST, Term
 from atlas.core.units import Listing, NeuronRef, Token, neuron_ref
 
 
 @dataclass(frozen=True)
 class ExclusivePair:
     """A neuron and a token that are each other's best ('top') or worst ('bottom'); rank by score from 1."""
+
+    TABLE = "exclusive_pair"
 
     direction: str
     rank: int
@@ -31,6 +37,8 @@ class ExclusivePair:
 @dataclass(frozen=True)
 class TokenExclusivity:
     """How far a token's best neuron leads the second (None: the model has one neuron)."""
+
+    TABLE = "token_exclusivity"
 
     token: Token
     neuron: NeuronRef
@@ -50,12 +58,12 @@ class RankingFilter:
     neuron gap.
     """
 
-    every: bool = False
-    layer_min: int | None = None
-    layer_max: int | None = None
-    token: str | None = None
-    min_predicted: int | None = None
-    min_score: float | None = None
+    every: Every = False
+    layer_min: Layer | None = None
+    layer_max: Layer | None = None
+    token: Contained | None = None
+    min_predicted: Annotated[int, Whole("Least number of positions at which the token is predicted.")] | None = None
+    min_score: Annotated[float, Number("Least score.")] | None = None
 
 
 @dataclass(frozen=True)
@@ -130,6 +138,10 @@ def ranking_conditions(
     return conditions
 
 
+_PairSort = Annotated[str, Choice("Column that sorts; ties by rank.", PAIR_SORTS)]
+_TokenSort = Annotated[str, Choice("Column that sorts; ties by token_id.", EXCLUSIVITY_SORTS)]
+
+
 def _order(column: sa.ColumnElement, descending: bool) -> sa.ColumnElement:
     return (column.desc() if descending else column.asc()).nulls_last()
 
@@ -180,23 +192,23 @@ def ranked_pairs(
     return Composed(page, page.with_only_columns(p.rank, *names, *columns, *measured).select_from(pairs))
 
 
+@call(OF_ATLAS + "/pairs", name="pairs", python="demo.pairs(limit=20)", limit=20)
 def exclusive_pairs(
     atlas: Atlas,
-    direction: str = "top",
+    direction: Direction = "top",
     where: RankingFilter = _ALL,
     *,
-    sort: str = "rank",
-    descending: bool = False,
-    limit: int = 50,
-    offset: int = 0,
-) -> Listing:
-    """Exclusive pairs of a direction ('top' or 'bottom'), as a Listing of ExclusivePair.
-
-    `sort` is one of PAIR_SORTS; ties by rank.
+    sort: _PairSort = "rank",
+    descending: Order | None = None,
+    offset: Offset = 0,
+    limit: Limit = 100,
+) -> Listing[ExclusivePair]:
+    """Exclusive pairs, ranks ascending and all else descending unless `order` says otherwise.
 
     Raises:
-        QueryError: `sort` is no such column.
+        QueryError: `sort` is no column of PAIR_SORTS.
     """
+    descending = sort != "rank" if descending is None else descending
     page = ranked_pairs(atlas, direction, where, sort=sort, descending=descending, limit=limit, offset=offset)
     pairs = tuple(
         ExclusivePair(way, rank, neuron_ref(atlas, neuron_id), atlas.tokens[token_id], *gaps, score, actual, predicted)
@@ -245,21 +257,20 @@ def ranked_tokens(
     )
 
 
+@call(OF_ATLAS + "/exclusive", name="exclusive", python="demo.exclusive(limit=20)", limit=20)
 def token_exclusivities(
     atlas: Atlas,
-    where: RankingFilter = _ALL,
+    where: Annotated[RankingFilter, {"min_score": Number("Least neuron gap.", name="min_gap")}] = _ALL,
     *,
-    sort: str = "neuron_gap",
-    descending: bool = True,
-    limit: int = 50,
-    offset: int = 0,
-) -> Listing:
-    """Tokens by how far their best neuron leads the second, as a Listing of TokenExclusivity.
-
-    `sort` is one of EXCLUSIVITY_SORTS; ties by token_id.
+    sort: _TokenSort = "neuron_gap",
+    descending: Order = True,
+    offset: Offset = 0,
+    limit: Limit = 100,
+) -> Listing[TokenExclusivity]:
+    """Tokens by how far their best neuron leads the second; layers are the best neuron's.
 
     Raises:
-        QueryError: `sort` is no such column.
+        QueryError: `sort` is no column of EXCLUSIVITY_SORTS.
     """
     page = ranked_tokens(atlas, where, sort=sort, descending=descending, limit=limit, offset=offset)
     tokens = tuple(
@@ -310,3 +321,31 @@ def pair_standing(atlas: Atlas, neuron_id: int, token_id: int) -> PairStanding:
     values = [row[-1] for row in rows] or [value for (value,) in atlas.rows(_COMPUTED, neuron_id, token_id)]
     of_neuron, of_token = (places.get(name, (None, None, None))[:2] for name in _LISTS)
     return PairStanding(atlas.tokens[token_id], values[0] if values else None, *of_neuron, *of_token)
+
+
+TERMS = (
+    Term(
+        "Exclusive pair",
+        "exclusive-pair",
+        "A neuron and a token that are each other's best: no other token is more congruent with the neuron, and no "
+        "other neuron with the token. In gated models also a pair that is each other's worst (direction 'bottom').",
+        "SELECT count(*) AS exclusive_pairs\n"
+        "FROM neuron AS n JOIN token AS t ON t.token_id = n.best_token_id AND t.best_neuron_id = n.neuron_id",
+        POST,
+    ),
+    Term(
+        "Rank",
+        "rank",
+        "Place in a list, from 1; equal values are ordered by the lower id. The rank of an exclusive pair is by score "
+        "and counts pairs with special tokens too, also on pages that leave those out.",
+        "SELECT rank, neuron, token, score FROM pair WHERE direction = 'top' ORDER BY rank LIMIT 3",
+    ),
+    Term(
+        "Score",
+        "score",
+        "Of an exclusive pair: token gap × neuron gap. It is high where the neuron is clear about the token and the "
+        "token about the neuron; pairs are ranked by it.",
+        "SELECT neuron, token, token_gap, neuron_gap, token_gap * neuron_gap AS score\n"
+        "FROM pair WHERE direction = 'top' ORDER BY rank LIMIT 3",
+    ),
+)

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from atlas.core.call import OF_NEURON, call
 from atlas.core.db import Atlas
+from atlas.core.parameter import NeuronId
 from atlas.core.statements import Statement, literal, wrapped
+from atlas.core.term import BEST_PAIR, Term
 from atlas.core.units import NeuronRef, neuron_ref
-from atlas.topics.neuron import Neuron
+from atlas.topics.neuron import Neuron, find_neuron
 from atlas.topics.neuron_columns import COLUMNS, column_names
 
 
@@ -151,8 +154,15 @@ def percentiles(atlas: Atlas, neuron: Neuron) -> dict[str, Percentile]:
     return {name: columns[name].of(neuron.layer, value) for name, value in values.items() if value is not None}
 
 
-def neighbours(atlas: Atlas, neuron_id: int) -> Neighbours:
-    """The neurons before and after it, and those of its rank by best congruence in the layers below and above."""
+@call(OF_NEURON + "/percentiles", name="percentiles", python='demo.neuron("{neuron}").percentiles')
+def neuron_percentiles(atlas: Atlas, neuron_id: NeuronId) -> dict[str, Percentile]:
+    """By column of the table `neuron`: the fractions of the layer's and of the model's neurons that have less."""
+    return percentiles(atlas, find_neuron(atlas, neuron_id))
+
+
+@call(OF_NEURON + "/neighbours", python='demo.neuron("{neuron}").neighbours()')
+def neighbours(atlas: Atlas, neuron_id: NeuronId) -> Neighbours:
+    """The neurons before and after a neuron, and those of its rank in the layers below and above."""
     info, standing = atlas.info, _standing(atlas)
     layer, index = divmod(neuron_id, info.d_mlp)
     rank = int(standing.rank[layer, index])
@@ -168,3 +178,15 @@ def neighbours(atlas: Atlas, neuron_id: int) -> Neighbours:
     )
     previous, following, below, above = (None if i is None else neuron_ref(atlas, i) for i in found)
     return Neighbours(previous, following, rank + 1, below, above)
+
+
+TERMS = (
+    Term(
+        "Percentile",
+        "percentile",
+        "Of a number of a neuron: the fraction of the model's (or its layer's) neurons whose number is lower. p99.9 of "
+        "the token gap: one neuron in a thousand has one as large.",
+        BEST_PAIR + "SELECT avg(CASE WHEN n.token_gap < chosen.token_gap THEN 1.0 ELSE 0.0 END) AS percentile\n"
+        "FROM neuron AS n, (FROM neuron WHERE neuron_id = (SELECT neuron_id FROM best)) AS chosen",
+    ),
+)

@@ -10,6 +10,7 @@ import numpy as np
 from atlas.core.db import Atlas
 from atlas.core.errors import QueryError
 from atlas.core.stats import RESAMPLES, bootstrap_spearman, interval, spearman
+from atlas.core.term import BEST_PAIR, POST, Term
 from atlas.core.units import NeuronRef, Token, neuron_ref
 from atlas.topics.pair_metric.table import OUTCOMES, metric_sides
 from atlas.topics.predictiveness_sql import (
@@ -255,3 +256,40 @@ def _sample(neuron: np.ndarray, names: np.ndarray) -> np.ndarray:
 
 def _known(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
+
+
+TERMS = (
+    Term(
+        "Gaps of any pair",
+        "pair-gaps",
+        "For the pairs that are compared over the whole model: the congruence less the neuron's greatest other (token "
+        "gap), or less the token's greatest other (neuron gap). Above 0 for the best alone, and then the usual gaps. "
+        "The score is the product where both are above 0, else the lesser of the two.",
+        f"""{BEST_PAIR}SELECT neuron, token,
+       c.congruence - CASE n.best_token_id WHEN c.token_id THEN n.best_congruence - n.token_gap
+                      ELSE n.best_congruence END AS token_gap,
+       c.congruence - CASE t.best_neuron_id WHEN c.neuron_id THEN t.best_congruence - t.neuron_gap
+                      ELSE t.best_congruence END AS neuron_gap
+FROM best JOIN candidate_pair AS c USING (neuron_id, token_id)
+JOIN neuron AS n USING (neuron_id) JOIN token AS t USING (token_id)""",
+        POST,
+    ),
+    Term(
+        "Rank correlation",
+        "rank-correlation",
+        "Spearman's coefficient: the correlation of ranks, 1 where one number always rises with the other, equal "
+        "values sharing their mean rank. Its intervals here come from drawing neurons anew, each with all its pairs.",
+        """WITH pair AS (
+    SELECT congruence, auroc_predicted AS metric
+    FROM pair_metric JOIN candidate_pair USING (neuron_id, token_id) JOIN token AS t USING (token_id)
+    WHERE side = 'positive' AND auroc_predicted IS NOT NULL AND NOT t.special AND t.n_actual > 0
+),
+ranked AS (
+    SELECT rank() OVER (ORDER BY congruence) + (count(*) OVER (PARTITION BY congruence) - 1) / 2 AS a,
+           rank() OVER (ORDER BY metric) + (count(*) OVER (PARTITION BY metric) - 1) / 2 AS b
+    FROM pair
+)
+SELECT corr(a, b) AS rank_correlation, count(*) AS pairs FROM ranked""",
+        "Spearman, American Journal of Psychology 15 (1904), 72",
+    ),
+)

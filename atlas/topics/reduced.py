@@ -7,17 +7,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from atlas.core.call import OF_NEURON, OF_TOKEN, call
 from atlas.core.db import Atlas
+from atlas.core.parameter import Most, NeuronId, TokenId
 from atlas.core.statements import Statement
+from atlas.core.term import BEST_PAIR, Term
 from atlas.core.units import NeuronRef, Token, neuron_ref
 from atlas.topics.hub import Occurrence, neuron_occurrence, occurrence_of
-from atlas.topics.neuron import neuron_tokens
-from atlas.topics.token import token_neurons
+from atlas.topics.neuron import CongruentToken, neuron_tokens
+from atlas.topics.token import CongruentNeuron, token_neurons
 
 
 @dataclass(frozen=True)
 class ReducedPair:
     """A pair of a stored top list, by reduced congruence (view `reduced_congruence`)."""
+
+    TABLE = "reduced_congruence"
 
     neuron: NeuronRef
     """The neuron."""
@@ -115,28 +120,34 @@ ORDER BY ranked_by"""),
 """What `reduced_hubs` computes; `$k` is LIST_LENGTH."""
 
 
-def reduced_tokens(atlas: Atlas, neuron_id: int) -> list[ReducedPair]:
-    """A neuron's stored best tokens by reduced congruence, ties by token."""
+@call(
+    OF_NEURON + "/reduced",
+    name="neuron_reduced",
+    python='demo.neuron("{neuron}").reduced()',
+    title="best tokens, hubs discounted",
+)
+def reduced_tokens(atlas: Atlas, neuron_id: NeuronId, limit: Most = 50) -> list[ReducedPair]:
+    """A neuron's stored best tokens by reduced congruence (CSLS)."""
     neuron = neuron_ref(atlas, neuron_id)
-    return _ranked(
-        ReducedPair(neuron, item.token, _reduced(atlas, item.congruence, neuron_id, item.token.token_id),
-                    item.congruence, item.rank)
-        for item in neuron_tokens(atlas, neuron_id) if item.direction == "top"
-    )  # fmt: skip
+    pairs = ((neuron, item.token, item) for item in neuron_tokens(atlas, neuron_id, "top"))
+    return _ranked(atlas, pairs)[:limit]
 
 
-def reduced_neurons(atlas: Atlas, token_id: int) -> list[ReducedPair]:
-    """A token's stored best neurons by reduced congruence, ties by neuron.
+@call(
+    OF_TOKEN + "/reduced",
+    name="token_reduced",
+    python="demo.token({token}).reduced()",
+    title="best neurons, hubs discounted",
+)
+def reduced_neurons(atlas: Atlas, token_id: TokenId, limit: Most = 50) -> list[ReducedPair]:
+    """A token's stored best neurons by reduced congruence (CSLS).
 
     Raises:
         TokenError: the id is out of range.
     """
     token = atlas.tokens[token_id]
-    return _ranked(
-        ReducedPair(item.neuron, token, _reduced(atlas, item.congruence, item.neuron.neuron_id, token_id),
-                    item.congruence, item.rank)
-        for item in token_neurons(atlas, token_id) if item.direction == "top"
-    )  # fmt: skip
+    pairs = ((item.neuron, token, item) for item in token_neurons(atlas, token_id, "top"))
+    return _ranked(atlas, pairs)[:limit]
 
 
 def reduced_hubs(atlas: Atlas, limit: int = 20) -> ReducedHubs:
@@ -144,12 +155,16 @@ def reduced_hubs(atlas: Atlas, limit: int = 20) -> ReducedHubs:
     return atlas.remembered_large(f"reduced hubs of {limit}", lambda: _hubs(atlas, limit))
 
 
-def _ranked(pairs: Iterable[ReducedPair]) -> list[ReducedPair]:
-    return sorted(pairs, key=lambda pair: (-pair.reduced, pair.neuron.neuron_id, pair.token.token_id))
-
-
-def _reduced(atlas: Atlas, congruence: float, neuron_id: int, token_id: int) -> float:
-    return float(2 * congruence - _neuron_means(atlas)[neuron_id] - _token_means(atlas)[token_id])
+def _ranked(
+    atlas: Atlas, pairs: Iterable[tuple[NeuronRef, Token, CongruentToken | CongruentNeuron]]
+) -> list[ReducedPair]:
+    """Pairs of a stored list by reduced congruence, ties by neuron and token."""
+    ranked = []
+    for neuron, token, item in pairs:
+        usual = _neuron_means(atlas)[neuron.neuron_id], _token_means(atlas)[token.token_id]
+        reduced = float(2 * item.congruence - usual[0] - usual[1])
+        ranked.append(ReducedPair(neuron, token, reduced, item.congruence, item.rank))
+    return sorted(ranked, key=lambda pair: (-pair.reduced, pair.neuron.neuron_id, pair.token.token_id))
 
 
 def _neuron_means(atlas: Atlas) -> np.ndarray:
@@ -201,3 +216,19 @@ def _hubs(atlas: Atlas, limit: int) -> ReducedHubs:
         greatest_plain=greatest(plain),
         greatest_reduced=greatest(best),
     )
+
+
+TERMS = (
+    Term(
+        "Reduced congruence",
+        "reduced-congruence",
+        "Congruence with hubs discounted: twice the congruence of a neuron with a token, less the neuron's mean "
+        "congruence with its ten best tokens and the token's with its ten best neurons. Above 0, the pair is beyond "
+        "what is usual for both. Ranked over the stored lists; of congruence and not of cosine, since the lists are "
+        "exact for it and what norms add is part of what is taken off.",
+        BEST_PAIR + "SELECT r.neuron, r.token, r.reduced, r.congruence, r.neuron_mean, r.token_mean\n"
+        "FROM reduced_congruence AS r JOIN best USING (neuron_id)\n"
+        "WHERE r.list = 'neuron' ORDER BY r.reduced DESC, r.token_id LIMIT 3",
+        "Conneau et al., Word Translation Without Parallel Data, 2018",
+    ),
+)

@@ -9,9 +9,11 @@ from itertools import islice
 
 import numpy as np
 
+from atlas.core.call import OF_ATLAS, call
 from atlas.core.db import Atlas
 from atlas.core.display import SPACE, read_shown
 from atlas.core.errors import NeuronNameError
+from atlas.core.parameter import Most, Query
 from atlas.core.statements import Statement
 from atlas.core.tokens import letters
 from atlas.core.units import NeuronRef, Token, named_ref, neuron_ref
@@ -289,8 +291,16 @@ def named_neuron(atlas: Atlas, text: str) -> NeuronRef | None:
         return None
 
 
-def suggestions(atlas: Atlas, text: str, limit: int) -> list[Suggestion]:
-    """At most `limit` neurons and tokens that a text may mean: the neuron, then tokens, the likeliest first."""
+@call(OF_ATLAS + "/search", python='demo.search("an")', q="an")
+def search(atlas: Atlas, text: Query, limit: Most = 50) -> Matches:
+    """The neuron of a name, tokens of a text (at most `limit` in each list), neurons whose texts fire them there."""
+    neuron, tokens = named_neuron(atlas, text), matching_tokens(atlas, text, limit)
+    return Matches(neuron, tokens, text_matches(atlas, read_shown(text), limit))
+
+
+@call(OF_ATLAS + "/suggest", name="suggest", python='demo.suggest("an")', q="an")
+def suggestions(atlas: Atlas, text: Query, limit: Most = 10) -> list[Suggestion]:
+    """What a search box suggests while one types: neurons, then tokens, the likeliest first."""
     return list(islice(_likely(atlas, text, limit), limit))
 
 

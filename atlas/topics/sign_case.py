@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from atlas.core.call import OF_NEURON, call
 from atlas.core.db import Atlas
+from atlas.core.parameter import NeuronId
 from atlas.core.statements import Statement
+from atlas.core.term import Term
 from atlas.core.texts import texts_by_id
 from atlas.core.units import Token
 
@@ -14,6 +17,8 @@ from atlas.core.units import Token
 @dataclass(frozen=True)
 class SignCase:
     """One of the four cases: how often it is, how large the activation, and where it is largest (`sign_case`)."""
+
+    TABLE = "sign_case"
 
     gate_positive: bool
     """Whether the gate's pre-activation is above 0."""
@@ -55,8 +60,9 @@ def has_sign_cases(atlas: Atlas) -> bool:
     return atlas.remembered("has sign cases", lambda: bool(atlas.rows("SELECT EXISTS (FROM sign_case)")[0][0]))
 
 
-def sign_cases(atlas: Atlas, neuron_id: int) -> list[SignCase]:
-    """The sign cases of a neuron that occur, gate and input above 0 first; empty where none were counted."""
+@call(OF_NEURON + "/sign-cases", python='demo.neuron("{neuron}").sign_cases()')
+def sign_cases(atlas: Atlas, neuron_id: NeuronId) -> list[SignCase]:
+    """The sign cases of a gated neuron; nothing where the atlas was ingested without --sign-cases."""
     rows = sorted(SIGN_CASES.rows(atlas, neuron_id=neuron_id), reverse=True)
     texts = texts_by_id(atlas, (row[5] for row in rows))
     return [_case(atlas, row, texts[row[5]]) for row in rows]
@@ -69,3 +75,18 @@ def _case(atlas: Atlas, row: tuple, text: Sequence[int]) -> SignCase:
     after = "".join(token.in_text for token in atlas.tokens.many(text[position + 1 : position + 1 + AFTER]))
     share = n / atlas.info.n_positions
     return SignCase(gate, read, n, share, mean, extreme, text_id, position, before, atlas.tokens[text[position]], after)
+
+
+TERMS = (
+    Term(
+        "Sign case",
+        "sign-case",
+        "The activation of a gated neuron is act(gate) × input. Each of the two is above 0 or not: four cases, "
+        "which differ in how often they are and how large the activation is. Counted by atlas ingest --sign-cases.",
+        "SELECT sum(n) FILTER (gate_positive AND in_positive) / sum(n) AS both_positive,\n"
+        "       sum(n) FILTER (gate_positive AND NOT in_positive) / sum(n) AS gate_alone,\n"
+        "       sum(n) FILTER (NOT gate_positive AND in_positive) / sum(n) AS input_alone,\n"
+        "       sum(n) FILTER (NOT gate_positive AND NOT in_positive) / sum(n) AS neither\nFROM sign_case",
+        "Gerstner and Schütze, Understanding Gated Neurons in Transformers from Their Input-Output Functionality, 2025",
+    ),
+)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
+from atlas.core.call import OF_NEURON, OF_TOKEN, call
 from atlas.core.db import Atlas
 from atlas.core.errors import WeightsError
+from atlas.core.parameter import Choice, Few, NeuronId, TokenId
 from atlas.core.statements import Statement
 from atlas.core.units import NeuronRef, Token, neuron_ref
 from atlas.topics.neuron import CongruentToken
@@ -168,8 +171,9 @@ def check_weights(atlas: Atlas) -> None:
         )
 
 
-def token_spread(atlas: Atlas, neuron_id: int, *, n_bars: int = 80, limit: int = 20) -> TokenSpread:
-    """Congruence of a neuron with every token: a histogram of equal bars, moments, the `limit` extremes each way.
+@call(OF_NEURON + "/spread", name="neuron_spread", python='demo.neuron("{neuron}").spread()')
+def token_spread(atlas: Atlas, neuron_id: NeuronId, *, n_bars: int = 80, limit: Few = 20) -> TokenSpread:
+    """A neuron's congruence with every token of the vocabulary: bars, moments, extremes.
 
     Raises:
         WeightsError: the atlas holds no weights.
@@ -194,8 +198,9 @@ def token_spread(atlas: Atlas, neuron_id: int, *, n_bars: int = 80, limit: int =
     return TokenSpread(bars, extremes("top", -values), extremes("bottom", values), len(values), mean, std)
 
 
-def neuron_spread(atlas: Atlas, token_id: int, *, limit: int = 60) -> NeuronSpread:
-    """Congruence of a token with every neuron: quantiles by layer, and the `limit` neurons farthest from zero.
+@call(OF_TOKEN + "/spread", name="token_spread", python="demo.token({token}).spread()")
+def neuron_spread(atlas: Atlas, token_id: TokenId, *, limit: Few = 60) -> NeuronSpread:
+    """A token's congruence with every neuron: quantiles by layer, and the neurons farthest from zero.
 
     Raises:
         WeightsError: the atlas holds no weights.
@@ -217,8 +222,12 @@ def neuron_spread(atlas: Atlas, token_id: int, *, limit: int = 60) -> NeuronSpre
     return NeuronSpread(layers, outliers)
 
 
-def similar_neurons(atlas: Atlas, neuron_id: int, side: str = "out", *, limit: int = 10) -> list[SimilarNeuron]:
-    """Neurons whose weights point most and least the same way: the `limit` greatest cosines, then the least.
+_Side = Annotated[str, Choice("Weights they are compared by; 'gate' of gated MLPs only.", SIDES)]
+
+
+@call(OF_NEURON + "/similar", name="similar", python='demo.neuron("{neuron}").similar()', title="similar neurons")
+def similar_neurons(atlas: Atlas, neuron_id: NeuronId, side: _Side = "out", *, limit: Few = 10) -> list[SimilarNeuron]:
+    """Neurons whose weights point most the same way, then those whose weights point least so.
 
     `side` is 'out' (w_out), 'in' (w_in) or 'gate' (w_gate, gated models). Empty where this neuron's weights are zero.
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from atlas.core.call import OF_ATLAS, OF_TOKEN, call
 from atlas.core.db import Atlas
+from atlas.core.parameter import End, Exactly, Limit, Offset, TokenId
 from atlas.core.statements import Statement
-from atlas.core.units import NeuronRef, Token, neuron_ref
+from atlas.core.term import BEST_PAIR, POST, Term
+from atlas.core.units import Listing, NeuronRef, Token, neuron_ref
 from atlas.topics.pair import PAIR_COLUMNS, ExclusivePair, make_pair
+from atlas.topics.search import tokens_by_text
 
 
 @dataclass(frozen=True)
 class TokenRow:
     """A row of the table `token`, its two neurons resolved; see the schema for each column's meaning and unit."""
+
+    TABLE = "token"
 
     token: Token
     piece: str | None
@@ -32,6 +38,8 @@ class TokenRow:
 @dataclass(frozen=True)
 class CongruentNeuron:
     """A neuron in a token's list: 'top' highest congruence first, 'bottom' lowest first; rank from 1."""
+
+    TABLE = "token_neuron"
 
     direction: str
     rank: int
@@ -67,8 +75,19 @@ LIMIT $limit""")
 """What `Tokens.relatives` answers from memory."""
 
 
-def token_row(atlas: Atlas, token_id: int) -> TokenRow:
-    """The token of an id, with its counts and its best and worst neuron.
+@call(OF_ATLAS + "/tokens", name="tokens", python="demo.tokens(limit=20)", limit=20)
+def vocabulary(atlas: Atlas, text: Exactly | None = None, offset: Offset = 0, limit: Limit = 100) -> Listing[Token]:
+    """Tokens by id: the vocabulary, or those of exactly a text (several, where bytes are not UTF-8 by themselves)."""
+    if text is not None:
+        same = tokens_by_text(atlas, text)
+        return Listing(tuple(same[offset : offset + limit]), len(same), offset, limit)
+    total = atlas.info.d_vocab
+    return Listing(atlas.tokens.many(range(offset, min(offset + limit, total))), total, offset, limit)
+
+
+@call(OF_TOKEN, name="token", python="demo.token({token}).record")
+def token_row(atlas: Atlas, token_id: TokenId) -> TokenRow:
+    """One token: its row of the table `token`.
 
     Raises:
         TokenError: the id is out of range.
@@ -80,12 +99,66 @@ def token_row(atlas: Atlas, token_id: int) -> TokenRow:
     return TokenRow(token, *counts, *best_numbers, neuron_ref(atlas, worst), worst_congruence, gap_bottom, hub_count)
 
 
-def token_neurons(atlas: Atlas, token_id: int) -> list[CongruentNeuron]:
-    """The neurons most ('top') and least ('bottom') congruent with a token: top first, by rank."""
-    rows = TOKEN_NEURONS.rows(atlas, token_id=token_id)
-    return [CongruentNeuron(direction, rank, neuron_ref(atlas, n), value) for rank, value, n, direction in rows]
+@call(OF_TOKEN + "/neurons", python="demo.token({token}).best_neurons")
+def token_neurons(atlas: Atlas, token_id: TokenId, direction: End | None = None) -> list[CongruentNeuron]:
+    """The neurons most and least congruent with a token, those first.
+
+    Raises:
+        TokenError: the id is out of range.
+    """
+    atlas.tokens[token_id]  # raises
+    rows = [row for row in TOKEN_NEURONS.rows(atlas, token_id=token_id) if direction in (None, row[-1])]
+    return [CongruentNeuron(end, rank, neuron_ref(atlas, n), value) for rank, value, n, end in rows]
 
 
-def token_pairs(atlas: Atlas, token_id: int) -> list[ExclusivePair]:
-    """The exclusive pairs a token is in: at most one a direction, 'top' first."""
+@call(OF_TOKEN + "/relatives", python="demo.token({token}).relatives()")
+def relatives(atlas: Atlas, token_id: TokenId) -> list[Token]:
+    """Other tokens with the same letters: equal after stripping spaces and case."""
+    return list(atlas.tokens.relatives(token_id))
+
+
+@call(OF_TOKEN + "/pairs", python="demo.token({token}).pairs()", title="exclusive pairs")
+def token_pairs(atlas: Atlas, token_id: TokenId) -> list[ExclusivePair]:
+    """The exclusive pairs that a token is in: at most one of each direction.
+
+    Raises:
+        TokenError: the id is out of range.
+    """
+    atlas.tokens[token_id]  # raises
     return [make_pair(atlas, row) for row in TOKEN_PAIRS.rows(atlas, token_id=token_id)]
+
+
+TERMS = (
+    Term(
+        "Token",
+        "token",
+        "A piece of text that the model reads and writes as one, shown with ␣ for a space at either end. Special "
+        "tokens (BOS, chat marks) and rows that pad the vocabulary beyond the tokenizer are tokens too, and lists "
+        "that leave them out say so.",
+        "SELECT count(*) AS tokens, count(*) FILTER (special) AS special, "
+        "count(*) FILTER (NOT in_tokenizer) AS padding FROM token",
+    ),
+    Term(
+        "Predicted",
+        "predicted",
+        "Counted positions at which the token is the model's top prediction: the greatest of its logits (with readout "
+        "'embed', of that readout's scores).",
+        'SELECT "text" AS token, n_predicted FROM token ORDER BY n_predicted DESC, token_id LIMIT 3',
+    ),
+    Term(
+        "Actual",
+        "actual",
+        "Counted positions after which the token really comes next in the text. The last position of a text has no "
+        "next token, so it counts as a position and for no token.",
+        'SELECT "text" AS token, n_actual FROM token ORDER BY n_actual DESC, token_id LIMIT 3',
+    ),
+    Term(
+        "Neuron gap",
+        "neuron-gap",
+        "Of a token: its best congruence minus its second best, over all neurons of the model. Large: one neuron "
+        "writes it more than any other does.",
+        BEST_PAIR + "SELECT max(congruence) FILTER (rank = 1) - max(congruence) FILTER (rank = 2) AS neuron_gap\n"
+        "FROM token_neuron WHERE direction = 'top' AND rank <= 2 AND token_id = (SELECT token_id FROM best)",
+        POST,
+    ),
+)

@@ -9,8 +9,9 @@ from typing import Any, TypedDict
 from flask import Flask
 from werkzeug.routing import Rule
 
-from atlas.api.schema import Schemas, row_of
-from atlas.core.call import CALLS, Call, Declared
+from atlas.api.calls import CALLS
+from atlas.api.schema import Schemas
+from atlas.core.call import OF_ATLAS, Call, Declared
 from atlas.core.db import program_version
 from web.site import urls
 
@@ -115,9 +116,10 @@ def _operation(endpoint: str, call: Call | None, schemas: Schemas) -> dict[str, 
         summary, hint, parameters = _OTHERS[endpoint]
         answer, tag, what = schemas.of(hint), "other", "The answer."
     else:
-        summary, answer, tag = call.summary, schemas.answer(call), call.function.__module__.rpartition(".")[2]
+        summary, answer = call.summary, schemas.answer(call)
+        tag = call.path.removeprefix(f"{OF_ATLAS}/").partition("/")[0]
         parameters = ([_ATLAS] if call.of_atlas else []) + [_parameter(declared) for declared in call.parameters]
-        what = "The record." if row_of(call.answer) is None else "Rows, in order."
+        what = "The record." if call.row is None else "Rows, in order."
     failures = {
         status: {"description": what, "content": _json({"$ref": "#/components/schemas/Error"})}
         for status, what in (_FAILURES | (_SQL_FAILURES if endpoint == "sql.sql" else {})).items()
@@ -142,8 +144,7 @@ def _json(schema: dict[str, Any]) -> dict[str, Any]:
 def _parameter(declared: Declared) -> dict[str, Any]:
     schema = declared.kind.schema()
     if declared.default is not None:
-        default = int(declared.default) if isinstance(declared.default, bool) else declared.default
-        schema["default"] = default
+        schema["default"] = int(declared.default) if isinstance(declared.default, bool) else declared.default
     return {
         "name": declared.name,
         "in": "path" if declared.in_path else "query",

@@ -8,8 +8,9 @@ from typing import Any
 from flask import Blueprint, Response, current_app, request
 from werkzeug.wrappers import Response as BaseResponse
 
+from atlas.api.calls import CALLS
 from atlas.api.codec import CODES, encode
-from atlas.core.call import CALLS, Call, Page
+from atlas.core.call import Call, Page
 from atlas.core.errors import AtlasError
 from atlas.core.jsonable import dumps
 from web.api.openapi import document

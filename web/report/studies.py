@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from atlas import Atlas
+from atlas.core.parameter import MOST_ROWS
 from atlas.topics.study.lens import lens_jumps
 from atlas.topics.study.neurons import study_neurons
 from atlas.topics.study.records import Study
@@ -36,7 +37,7 @@ def studies(atlas: Atlas) -> list[Section]:
 
 def _section(atlas: Atlas, study: Study) -> Section:
     name, model, n_layers = study.name, atlas.info.model_name, atlas.info.n_layers
-    prompts = study_prompts(atlas, name).rows
+    prompts = study_prompts(atlas, name, limit=MOST_ROWS).rows
     lens, patches, ablations = layer_steps(atlas, name)
     jumps = lens_jumps(lens)
     neurons = study_neurons(atlas, study, 20)

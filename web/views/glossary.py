@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from flask import Blueprint, g
 
 from atlas import Atlas
+from atlas.api.calls import TERMS
 from atlas.core.answer.asking import QueryResult
-from atlas.glossary import TERMS
-from atlas.glossary.term import Term
+from atlas.core.term import Term
 from web.site import urls
 from web.site.page import AtlasPage, Page, atlas_fields, doc, page
 

@@ -14,7 +14,6 @@ from atlas.core.display import show_number, show_share
 from atlas.core.names import NEURON_SPELLINGS, is_neuron_name, parse_neuron
 from atlas.core.units import neuron_ref
 from atlas.topics.curve import (
-    BEYOND,
     CURVES,
     NEURON_CANDIDATES,
     Candidate,
@@ -49,6 +48,7 @@ from atlas.topics.spread import SIMILAR
 from atlas.topics.study.records import StandsOut
 from atlas.topics.study.study import STANDS_OUT, stands_out
 from atlas.topics.tables import column_comments
+from atlas.topics.threshold import BEYOND
 from web.cards.neuron import neuron_card
 from web.cards.svg import Card
 from web.charts.chart import Chart

@@ -12,6 +12,7 @@ from flask import Blueprint, g
 
 from atlas import Atlas
 from atlas.core.display import show_number
+from atlas.core.parameter import MOST_ROWS
 from atlas.core.units import NeuronRef
 from atlas.topics.curve import CURVES, Curve, neuron_candidates, token_curves
 from atlas.topics.neuron import Neuron, find_neuron
@@ -123,7 +124,7 @@ def studies(atlas: Atlas) -> StudiesPage:
 def study(atlas: Atlas, name: str) -> StudyPage:
     """A recorded experiment."""
     found = find_study(atlas, name)
-    prompts = study_prompts(atlas, name).rows
+    prompts = study_prompts(atlas, name, limit=MOST_ROWS).rows
     lens, patches, ablations = layer_steps(atlas, name)
     jumps = lens_jumps(lens)
     neurons = study_neurons(atlas, found, NEURONS)

@@ -8,7 +8,8 @@ from typing import Any
 from flask import request
 
 from atlas.core.display import show_edge, show_number, show_share
-from atlas.topics.curve import Candidate, Curve, Threshold, thresholds
+from atlas.topics.curve import Candidate, Curve
+from atlas.topics.threshold import Threshold, thresholds
 from web.site.errors import BadRequestError
 from web.site.page import query_choice
 

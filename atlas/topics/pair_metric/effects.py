@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Annotated
 
+from atlas.core.call import OF_ATLAS, call
 from atlas.core.db import Atlas
 from atlas.core.errors import QueryError
+from atlas.core.parameter import Choice, Limit, Offset, Order
+from atlas.core.term import Term
 from atlas.core.units import Listing, NeuronRef, Token, neuron_ref
 
 
@@ -27,6 +31,8 @@ class PairFigures:
 @dataclass(frozen=True)
 class PairEffect:
     """A row of the table `pair_effect`, which see, with the pair's congruence and what its activation predicts."""
+
+    TABLE = "pair_effect"
 
     neuron: NeuronRef
     token: Token
@@ -77,11 +83,20 @@ WHERE list_contains(?, m.neuron_id) AND list_contains(?, m.token_id) AND m.neuro
 """
 
 
+_Sort = Annotated[str, Choice("Column that sorts: NULLs last, ties by neuron, token, side.", EFFECT_SORTS)]
+
+
+@call(OF_ATLAS + "/pair-effects", python="demo.pair_effects(limit=20)", limit=20)
 def pair_effects(
-    atlas: Atlas, *, sort: str = "probability_change", descending: bool = False, limit: int = 50, offset: int = 0
-) -> Listing:
-    """Pairs whose neuron was ablated where it fires, as a Listing of PairEffect: those that lose most come first.
-    None: `atlas effects` was not run on the file. NULLs last; ties by neuron_id, token_id, side.
+    atlas: Atlas,
+    *,
+    sort: _Sort = "probability_change",
+    descending: Order = False,
+    offset: Offset = 0,
+    limit: Limit = 100,
+) -> Listing[PairEffect]:
+    """What became of tokens when neurons were ablated where they fire, beside the pairs' metrics: those that lose most
+    first. Empty: `atlas effects` was not run on the file.
 
     Raises:
         QueryError: `sort` is no such column.
@@ -112,3 +127,15 @@ def pair_figures(atlas: Atlas, pairs: Iterable[tuple[int, int, float]]) -> list[
     rows = atlas.rows(_FIGURES, neurons, tokens, min(neurons), max(neurons))
     found = {row[:3]: row[3:] for row in rows}
     return [PairFigures(side, *found.get((n, t, side), (None, None, None))) for n, t, side in wanted]
+
+
+TERMS = (
+    Term(
+        "Effect of ablation",
+        "ablation-effect",
+        "What becomes of a token's probability, rank and logit at positions where a neuron fires if its activation is "
+        "set to its mean: cause, where prediction curves show only correlation. Measured by `atlas effects` for some "
+        "pairs.",
+        "SELECT count(*) AS pairs, avg(probability_change) AS mean_probability_change FROM pair_effect",
+    ),
+)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from atlas.core.term import BEST_PAIR, Term
+
 _EXACT = 32
 """Harmonic numbers below this are summed; from here on the expansion is exact to float64."""
 _HARMONIC = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, _EXACT + 1))])
@@ -203,3 +205,67 @@ def best_threshold(n: np.ndarray, hits: np.ndarray) -> tuple[np.ndarray, np.ndar
         np.where(some, found[row, level], np.nan),
         np.where(some, best, np.nan),
     )
+
+
+_OF_BEST_PAIR = "FROM best JOIN pair_metric USING (neuron_id, token_id) WHERE side = 'positive'"
+
+
+def _metric(columns: str) -> str:
+    return f"{BEST_PAIR}SELECT neuron, token, {columns}\n{_OF_BEST_PAIR}"
+
+
+TERMS = (
+    Term(
+        "Support",
+        "support",
+        "What a pair must have before anything is said of how well its neuron predicts its token: at least 10 counted "
+        "positions with the outcome, 10 without, and 10 at which the neuron fires on the side. Below, metrics are "
+        "NULL.",
+        "SELECT side, count(*) AS pairs, count(auroc_predicted) AS with_support FROM pair_metric GROUP BY side "
+        "ORDER BY side DESC",
+    ),
+    Term(
+        "AUROC",
+        "auroc",
+        "Area under the ROC curve of the activation as a predictor of the positions at which a token is predicted (or "
+        "really comes): the probability that such a position has a higher activation than another, so that 0.5 says "
+        "nothing and 0 the opposite. Positions of one bin tie; the error is what that leaves open.",
+        _metric("auroc_predicted, auroc_predicted_error"),
+        "Hanley and McNeil, Radiology 143 (1982), 29",
+    ),
+    Term(
+        "Average precision",
+        "average-precision",
+        "Mean, over the positions at which the token is predicted, of the precision from their activation on. Unlike "
+        "AUROC it asks that firing be rarely wrong; chance gives the base rate.",
+        _metric("average_precision_predicted, base_rate_predicted"),
+    ),
+    Term(
+        "Best F1",
+        "best-f",
+        "Greatest harmonic mean of precision and recall that a threshold at a bin's edge reaches.",
+        _metric("best_f1_predicted, best_threshold_predicted, precision_predicted, recall_predicted"),
+    ),
+    Term(
+        "Top 0.1%",
+        "top-thousandth",
+        "Of the 0.1% of positions of highest activation, the proportion at which the token is predicted; its lift is "
+        "that over the base rate.",
+        _metric("top_thousandth_predicted, lift_predicted"),
+    ),
+    Term(
+        "Mutual information",
+        "mutual-information",
+        "Bits that the level of the activation tells about whether the token is predicted. Small for rare tokens, "
+        "about which there is little to tell.",
+        _metric("mutual_information_predicted"),
+        "Shannon, Bell System Technical Journal 27 (1948), 379",
+    ),
+    Term(
+        "Monotonicity",
+        "monotonicity",
+        "Share of the prediction curve's variance that the nearest never-falling curve has: 1 if more activation "
+        "never makes the token less likely, 0 if it only falls.",
+        _metric("monotonicity_predicted"),
+    ),
+)

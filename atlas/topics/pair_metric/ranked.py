@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import sqlalchemy as sa
 
+from atlas.core.call import OF_ATLAS, OF_NEURON, OF_TOKEN, call
 from atlas.core.db import Atlas
 from atlas.core.errors import QueryError
+from atlas.core.parameter import BoundsOf, Choice, Contained, Every, Layer, Limit, NeuronId, Offset, Order, TokenId
 from atlas.core.statements import Composed
 from atlas.core.units import Bound, Listing, NeuronRef, Token, neuron_ref
 from atlas.topics.neuron_list import EXCLUSIVE
 from atlas.topics.pair import NAME_TABLE
-from atlas.topics.pair_metric.table import COLUMNS, SUPPORT
+from atlas.topics.pair_metric.table import COLUMNS, SIDES, SUPPORT
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,8 @@ class PairMetric:
 
     Metrics are None where support is too small (see `atlas.topics.pair_metric.table.MIN_SUPPORT`).
     """
+
+    TABLE = "pair_prediction"
 
     neuron: NeuronRef
     token: Token
@@ -80,6 +85,17 @@ class PairMetric:
     monotonicity_actual: float | None
 
 
+METRIC_SORTS = (*SUPPORT, *COLUMNS)
+"""Columns by which `ranked_metrics` sorts, and which it bounds."""
+
+WHOLE_METRICS = frozenset(SUPPORT)
+"""Those of them that hold whole numbers."""
+
+_Side = Annotated[str, Choice("Only this side of zero; 'negative' of gated MLPs only.", SIDES)]
+_Exclusive = Annotated[str, Choice("Exclusive pairs of a direction, of 'any', or of 'none'.", EXCLUSIVE)]
+_Sort = Annotated[str, Choice("Column that sorts: NULLs last, ties by neuron, token, side.", METRIC_SORTS)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class MetricFilter:
     """Which rows: those for which everything that is not None holds, both ends of the layers included.
@@ -89,20 +105,14 @@ class MetricFilter:
     `bounds` are of METRIC_SORTS (columns of the table).
     """
 
-    side: str | None = None
-    every: bool = False
-    layer_min: int | None = None
-    layer_max: int | None = None
-    token: str | None = None
-    exclusive: str | None = None
-    bounds: tuple[Bound, ...] = ()
+    side: _Side | None = None
+    every: Every = False
+    layer_min: Layer | None = None
+    layer_max: Layer | None = None
+    token: Contained | None = None
+    exclusive: _Exclusive | None = None
+    bounds: Annotated[tuple[Bound, ...], BoundsOf("this", METRIC_SORTS, WHOLE_METRICS)] = ()
 
-
-METRIC_SORTS = (*SUPPORT, *COLUMNS)
-"""Columns by which `ranked_metrics` sorts, and which it bounds."""
-
-WHOLE_METRICS = frozenset(SUPPORT)
-"""Those of them that hold whole numbers."""
 
 _METRIC = sa.table("pair_metric", *map(sa.column, ("neuron_id", "token_id", "side", *METRIC_SORTS))).alias("m")
 _TOKEN = sa.table("token", *map(sa.column, ("token_id", "text", "special", "n_actual"))).alias("t")
@@ -112,28 +122,50 @@ _EXCLUSIVE = sa.table("exclusive_pair", *map(sa.column, ("neuron_id", "token_id"
 _ALL = MetricFilter()
 
 
-def neuron_metrics(atlas: Atlas, neuron_id: int) -> list[PairMetric]:
-    """How well a neuron predicts each of its counted tokens: most congruent first, 'positive' before 'negative'."""
+@call(
+    OF_NEURON + "/pair-metrics",
+    name="neuron_pair_metrics",
+    python='demo.neuron("{neuron}").pair_metrics()',
+    title="how well it predicts",
+)
+def neuron_metrics(atlas: Atlas, neuron_id: NeuronId) -> list[PairMetric]:
+    """How well a neuron predicts each of its counted tokens, the most congruent first."""
     return _of(atlas, _METRIC.c.neuron_id == neuron_id)
 
 
-def token_metrics(atlas: Atlas, token_id: int) -> list[PairMetric]:
-    """How well each neuron counted with a token predicts it: most congruent first, 'positive' before 'negative'."""
+@call(
+    OF_TOKEN + "/pair-metrics",
+    name="token_pair_metrics",
+    python="demo.token({token}).pair_metrics()",
+    title="how well neurons predict it",
+)
+def token_metrics(atlas: Atlas, token_id: TokenId) -> list[PairMetric]:
+    """How well each neuron counted with a token predicts it, the most congruent first.
+
+    Raises:
+        TokenError: the id is out of range.
+    """
+    atlas.tokens[token_id]  # raises
     return _of(atlas, _METRIC.c.token_id == token_id)
 
 
+@call(
+    OF_ATLAS + "/pair-metrics",
+    name="pair_metrics",
+    python="demo.pair_metrics(n_predicted_gte=100, limit=20)",
+    limit=20,
+    n_predicted_gte=100,
+)
 def ranked_metrics(
     atlas: Atlas,
     where: MetricFilter = _ALL,
     *,
-    sort: str = "average_precision_predicted",
-    descending: bool = True,
-    limit: int = 50,
-    offset: int = 0,
-) -> Listing:
-    """Rows of `pair_metric` sorted by a column of METRIC_SORTS, as a Listing of PairMetric.
-
-    NULLs last; ties by neuron_id, token_id, side.
+    sort: _Sort = "average_precision_predicted",
+    descending: Order = True,
+    offset: Offset = 0,
+    limit: Limit = 100,
+) -> Listing[PairMetric]:
+    """How well activation predicts: counted pairs and sides for which everything that is given holds, sorted.
 
     Raises:
         QueryError: there is no such column to sort or to bound by, or `exclusive` is another word.

@@ -12,6 +12,8 @@ from atlas.core.units import NeuronRef, Token
 class Study:
     """A row of the table `study`, its two tokens and the neurons that stood out resolved."""
 
+    TABLE = "study"
+
     name: str
     made_at: datetime
     clean: str
@@ -41,6 +43,8 @@ class Study:
 class StudyPrediction:
     """A token that the model predicts after a prompt ('clean' or 'corrupt'): `rank` from 1 among all tokens."""
 
+    TABLE = "study_prediction"
+
     side: str
     rank: int
     token: Token
@@ -51,6 +55,8 @@ class StudyPrediction:
 @dataclass(frozen=True)
 class StudyPrompt:
     """A pair of prompts, as tokens, and what is predicted after each: the ten best, the answer and the other token."""
+
+    TABLE = "study_prompt"
 
     prompt: int
     clean: str
@@ -71,6 +77,8 @@ class StudyPrompt:
 @dataclass(frozen=True)
 class StudyStep:
     """A row of the table `study_step`: one number that a study measured."""
+
+    TABLE = "study_step"
 
     kind: str
     variant: str | None
@@ -105,6 +113,8 @@ class StudyNeuron:
     `low` and `high` are the interval of the recovery (None: one pair of prompts), `found` whether it stood out (those
     were ablated). Direct effects are in logits, after the clean and the corrupt prompt; None: not measured.
     """
+
+    TABLE = "study_neuron"
 
     neuron: NeuronRef
     rank: int

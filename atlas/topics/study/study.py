@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Annotated
 
 import sqlalchemy as sa
 
+from atlas.core.call import OF_ATLAS, call
 from atlas.core.db import Atlas
 from atlas.core.errors import StudyNameError
+from atlas.core.parameter import Choice, Limit, Most, NeuronId, Offset, Text
 from atlas.core.statements import Composed, Statement, wrapped
 from atlas.core.units import Listing, field_names, neuron_ref
 from atlas.topics.pair import NAME_TABLE
 from atlas.topics.study.neurons import study_neurons
-from atlas.topics.study.records import StandsOut, Study, StudyPrediction, StudyPrompt, StudyStep
+from atlas.topics.study.records import (
+    StandsOut,
+    Study,
+    StudyNeurons,
+    StudyPrediction,
+    StudyPrompt,
+    StudyStep,
+)
 
 STEP_KINDS = (
     "logit_lens",
@@ -27,6 +37,11 @@ STEP_KINDS = (
 """What a step can be, in the order in which the experiments are told."""
 
 STEP_VARIANTS = ("own_norm", "final_norm", "clean", "corrupt", "zero", "mean", "negate")
+
+_STUDY = OF_ATLAS + "/studies/{study}"
+_Name = Annotated[str, Text("Name of a study.", least=1, most=200, name="study")]
+_Kind = Annotated[str, Choice("Only steps of this kind.", STEP_KINDS)]
+_Variant = Annotated[str, Choice("Only steps of this variant.", STEP_VARIANTS)]
 
 _RESOLVED = {"answer_token": "answer_token_id", "other_token": "other_token_id", "found_neurons": "found_neuron_ids"}
 _STUDY_COLUMNS = [_RESOLVED.get(name, name) for name in field_names(Study)]
@@ -79,8 +94,9 @@ _STEP = sa.table("study_step", *map(sa.column, ("study", *_STEP_COLUMNS))).alias
 _ORDER = [_STEP.c.kind, *(_STEP.c[name].nulls_last() for name in ("variant", "site", "layer", "position", "neuron_id"))]
 
 
+@call(OF_ATLAS + "/studies", name="studies", python="demo.studies()")
 def list_studies(atlas: Atlas) -> tuple[Study, ...]:
-    """The studies that an atlas records, by name."""
+    """The experiments that are recorded, by name."""
     return atlas.remembered("studies", lambda: tuple(_read_studies(atlas)))
 
 
@@ -96,8 +112,9 @@ def _read_studies(atlas: Atlas) -> list[Study]:
     return read
 
 
-def find_study(atlas: Atlas, name: str) -> Study:
-    """The study of a name.
+@call(_STUDY, name="study", python='demo.study("{study}").record')
+def find_study(atlas: Atlas, name: _Name) -> Study:
+    """One study: its row of the table `study`.
 
     Raises:
         StudyNameError: there is none; the text names those there are.
@@ -110,8 +127,14 @@ def find_study(atlas: Atlas, name: str) -> Study:
     raise StudyNameError(f"There is no study {name!r} in {atlas.info.slug!r}; there is {names}.")
 
 
-def study_prompts(atlas: Atlas, name: str, *, limit: int = 1000, offset: int = 0) -> Listing:
-    """The prompt pairs of a study in order, as a Listing of StudyPrompt."""
+@call(_STUDY + "/prompts", python='demo.study("{study}").prompts(limit=20)', limit=20)
+def study_prompts(atlas: Atlas, name: _Name, *, offset: Offset = 0, limit: Limit = 100) -> Listing[StudyPrompt]:
+    """The pairs of prompts of a study, and what is predicted after each.
+
+    Raises:
+        StudyNameError: there is no such study.
+    """
+    find_study(atlas, name)
     rows = PROMPTS.rows(atlas, study=name, limit=limit, offset=offset)
     predicted = defaultdict(list)
     if rows:
@@ -127,20 +150,25 @@ def study_prompts(atlas: Atlas, name: str, *, limit: int = 1000, offset: int = 0
     return Listing(tuple(prompts), total, offset, limit)
 
 
+@call(_STUDY + "/steps", python='demo.study("{study}").steps(kind="logit_lens", limit=20)', kind="logit_lens", limit=20)
 def study_steps(
     atlas: Atlas,
-    name: str,
+    name: _Name,
     *,
-    kind: str | None = None,
-    variant: str | None = None,
-    neuron_id: int | None = None,
-    limit: int = 1000,
-    offset: int = 0,
-) -> Listing:
-    """What a study measured, as a Listing of StudyStep: kinds by name, then by variant, site, layer, position, neuron.
+    kind: _Kind | None = None,
+    variant: _Variant | None = None,
+    neuron_id: NeuronId | None = None,
+    offset: Offset = 0,
+    limit: Limit = 100,
+) -> Listing[StudyStep]:
+    """Every number that a study measured: those for which everything that is given holds.
 
-    What is None does not filter.
+    They are sorted by kind, variant, site, layer, position and neuron.
+
+    Raises:
+        StudyNameError: there is no such study.
     """
+    find_study(atlas, name)
     kinds = () if kind is None else (kind,)
     statement = steps_statement(name, kinds, variant=variant, neuron_id=neuron_id, limit=limit, offset=offset)
     where = statement.select.whereclause
@@ -186,6 +214,12 @@ def _steps(atlas: Atlas, statement: Composed) -> tuple[StudyStep, ...]:
         StudyStep(*place, None if neuron_id is None else neuron_ref(atlas, neuron_id), *numbers)
         for (*place, neuron_id), numbers in ((row[:6], row[6:]) for row in statement.rows(atlas))
     )
+
+
+@call(_STUDY + "/neurons", name="study_neurons", python='demo.study("{study}").neurons()')
+def neurons_of_study(atlas: Atlas, name: _Name, limit: Most = 50) -> StudyNeurons:
+    """The neurons that a study patched: those of greatest recovery and those found, and all in numbers."""
+    return study_neurons(atlas, find_study(atlas, name), limit)
 
 
 def stands_out(atlas: Atlas, neuron_id: int) -> tuple[StandsOut, ...]:

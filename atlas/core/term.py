@@ -1,4 +1,4 @@
-"""One entry of the glossary."""
+"""One entry of the glossary; each topic has its own in `TERMS`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 POST = 'Joseph Miller and Clement Neo, "We Found An Neuron in GPT-2", 2023'
 
-BEST = """WITH best AS (
+BEST_PAIR = """WITH best AS (
     SELECT neuron_id, token_id, neuron, token FROM pair WHERE direction = 'top'
     ORDER BY special, least(n_predicted, 20) DESC, rank LIMIT 1
 )

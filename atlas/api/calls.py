@@ -1,0 +1,73 @@
+"""The list of topics, and what is made from it: every call of the API and every term of the glossary."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from atlas.core.call import Call, call, calls_of
+from atlas.core.db import Atlas
+from atlas.core.term import Term
+from atlas.topics import (
+    bridge,
+    curve,
+    example,
+    family,
+    hub,
+    kind,
+    layer,
+    neuron,
+    neurons,
+    overview,
+    pair,
+    percentile,
+    predictiveness,
+    reduced,
+    search,
+    sign_case,
+    spread,
+    threshold,
+    token,
+)
+from atlas.topics.pair_metric import effects, measures, ranked
+from atlas.topics.study import study
+
+TOPICS = (
+    neuron,
+    token,
+    overview,
+    pair,
+    percentile,
+    hub,
+    reduced,
+    kind,
+    family,
+    neurons,
+    layer,
+    spread,
+    search,
+    curve,
+    threshold,
+    example,
+    sign_case,
+    measures,
+    ranked,
+    effects,
+    predictiveness,
+    study,
+    bridge,
+)
+"""Every topic that has calls or terms, in the order of the glossary: a new one needs a line here."""
+
+TERMS: tuple[Term, ...] = tuple(term for topic in TOPICS for term in getattr(topic, "TERMS", ()))
+"""Every term of the glossary."""
+
+
+@call("glossary", python="demo.glossary()")
+def glossary(served: Mapping[str, Atlas]) -> tuple[Term, ...]:
+    """What every number means, and the SQL that computes it."""
+    return TERMS
+
+
+CALLS: dict[str, Call] = {item.name: item for module in (*TOPICS, sys.modules[__name__]) for item in calls_of(module)}
+"""Every call by its name."""

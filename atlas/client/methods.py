@@ -1,0 +1,146 @@
+"""Methods of what the client opens, made from the calls: the `python` of each says whose method it is, and its name."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from inspect import Parameter
+from textwrap import fill
+from typing import Any, ClassVar
+
+from atlas.api.calls import CALLS
+from atlas.client.records import Pages, Records
+from atlas.client.sources import Source
+from atlas.client.table import html_table, rows_of
+from atlas.core.call import Call
+from atlas.core.parameter import MOST_ROWS
+from atlas.core.units import field_names
+
+# Whose, its name, and a bracket unless it is a property: demo.neuron("{neuron}") . candidates ()
+_SPELLING = re.compile(r"(demo(?:\.\w+\([^)]*\{\w+\}[^)]*\))?)\.(\w+)(\(?)")
+
+_RAISES = """Raises:
+    AtlasError: a value is not right, or the atlas has no such thing."""
+
+
+class Opened:
+    """What answers calls. A subclass says how it is spelt in the calls' `python`, and has a method for each of them.
+
+    What a class writes out itself stays as it is.
+    """
+
+    _path: Mapping[str, Any]
+    """What its calls have in their paths."""
+    _label: str
+    """What the headings of its lists begin with."""
+
+    def __init__(self, source: Source) -> None:
+        self._source, self._path, self._label = source, {}, ""
+
+    def __init_subclass__(cls, spelt: str | None = None) -> None:
+        for call in CALLS.values():
+            spelling = _SPELLING.match(call.python)
+            if spelling and spelling[1] == spelt and spelling[2] not in vars(cls):
+                setattr(cls, spelling[2], (_method if spelling[3] else _property)(spelling[2], call))
+
+    def _ask(self, name: str, **arguments: Any) -> Any:
+        """The answer of a call as it comes."""
+        return self._source.ask(CALLS[name], **self._path, **arguments)
+
+    def _list(self, title: str, name: str, **arguments: Any) -> Records:
+        return Records(self._label + title, self._ask(name, **arguments))
+
+    def _answer(self, title: str, call: Call, arguments: dict[str, Any]) -> Any:
+        """The answer of a call: a list as Records, a long one as Pages."""
+        if call.row is not None and not call.paged:
+            return self._list(title, call.name, **arguments)
+        if not call.paged:
+            return self._ask(call.name, **arguments)
+        limit = arguments.pop("limit", None)
+        size = MOST_ROWS if limit is None else max(1, min(limit, MOST_ROWS))
+        call.texts(arguments)  # refuses at once what is no filter
+        return Pages(
+            self._label + title, lambda after: self._ask(call.name, **arguments, limit=size, after=after), limit
+        )
+
+
+class OpenedRow(Opened):
+    """One row of a table; its columns are attributes too."""
+
+    _record: ClassVar[type]
+    _noun: ClassVar[str]
+
+    def __init__(self, source: Source, key: str | int, label: str, caption: str) -> None:
+        """`key` stands for it in paths, `label` names it in headings, `caption` is its own heading."""
+        self._source, self._path, self._label, self._caption = source, {self._noun: key}, f"{label}: ", caption
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name not in field_names(self._record):
+            raise AttributeError(f"a {self._noun} has no {name!r}")
+        return getattr(self.record, name)
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *field_names(self._record)]
+
+    def _repr_html_(self) -> str:
+        return html_table(self._caption, rows_of(self.record), 0)
+
+
+def _property(name: str, call: Call) -> cached_property:
+    def read(self: Opened) -> Any:
+        return self._ask(call.name)
+
+    read.__doc__ = call.summary
+    made = cached_property(read)
+    made.__set_name__(Opened, name)
+    return made
+
+
+def _method(name: str, call: Call) -> Callable[..., Any]:
+    title, signature = call.title or name.replace("_", " "), _signature(call)
+
+    def method(self: Opened, *args: Any, **kwargs: Any) -> Any:
+        arguments = signature.bind(self, *args, **kwargs).arguments
+        filters = arguments.pop("filters", {})
+        return self._answer(title, call, {key: arguments[key] for key in list(arguments)[1:]} | filters)
+
+    method.__name__, method.__qualname__ = name, name
+    method.__signature__, method.__doc__ = signature, _documentation(call)
+    return method
+
+
+def _parameters(call: Call) -> dict[str, Any]:
+    """The parameters of a method by name, with their defaults; bounds, which are many, come under `filters`."""
+    own = {d.argument: d.default for d in call.parameters if not d.in_path and d.bound is None}
+    if call.paged:
+        own.pop("after")
+        return {"limit": None} | {name: default for name, default in own.items() if name != "limit"}
+    return own
+
+
+def _signature(call: Call) -> inspect.Signature:
+    parameters = [Parameter("self", Parameter.POSITIONAL_ONLY)]
+    parameters += [
+        Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=default) for name, default in _parameters(call).items()
+    ]
+    if call.paged:
+        parameters.append(Parameter("filters", Parameter.VAR_KEYWORD))
+    answer = call.answer if call.row is None else Pages[call.row] if call.paged else Records[call.row]
+    return inspect.Signature(parameters, return_annotation=answer)
+
+
+def _documentation(call: Call) -> str:
+    """A method's docstring: what the call answers, and what each of its parameters is."""
+    kinds = {d.argument: d.kind.description for d in call.parameters}
+    if call.paged:
+        kinds["limit"] = "Rows in all; None: every row, read a page at a time while one iterates."
+    lines = [f"{name}: {kinds[name]}" for name in _parameters(call)]
+    columns = [d.bound[0] for d in call.parameters if d.bound and d.bound[1] == "gte"]
+    if columns:
+        lines.append(
+            f"filters: {columns[0]}_gte (at least), {columns[0]}_lte (at most); also {', '.join(columns[1:])}."
+        )
+    lines = [fill(line, 100, initial_indent=" " * 4, subsequent_indent=" " * 8) for line in lines]
+    return "\n".join([call.summary, *(["", "Args:", *lines, "", _RAISES] if lines else [])])
