@@ -263,8 +263,8 @@ def group_alike(examples: Iterable[Example]) -> list[Group]:
 
 
 _FIRED = (
-    BEST_PAIR.rstrip("\n").removesuffix(")")
-    + """), fired AS (
+    BEST_PAIR.rstrip()
+    + """, fired AS (
     SELECT e.kind, lower(trim(t."text")) AS word
     FROM example AS e JOIN "text" AS x USING (text_id) JOIN token AS t ON t.token_id = x.token_ids[e.position + 1]
     WHERE e.neuron_id = (SELECT neuron_id FROM best) AND e.kind IN ('max', 'interval')
