@@ -18,6 +18,7 @@ TOPICS = tuple(
         "overview",
         "pair",
         "hub",
+        "centring",
         "reduced",
         "kind",
         "percentile",
