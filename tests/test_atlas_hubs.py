@@ -12,15 +12,13 @@ import pytest
 
 from atlas import open_atlas
 from atlas.core.errors import WeightsError
-from atlas.topics import hub
-from atlas.topics import hub as recentred
+from atlas.topics import centring, hub
+from atlas.topics.centring import measure_centring, other_best
 from atlas.topics.hub import (
     hub_neurons,
     hub_tokens,
-    measure_centring,
     neuron_occurrence,
     neuron_occurrences,
-    other_best,
     token_occurrence,
     token_occurrences,
 )
@@ -86,7 +84,7 @@ def other_scores(connection, sign):
 def test_best_neurons_the_other_way(both, readout, looked_at, monkeypatch):
     atlas, connection = both
     atlas.info = replace(atlas.info, readout=readout)  # the arithmetic is the same whichever way the file was built
-    monkeypatch.setattr(recentred, "LOOKED_AT", looked_at)
+    monkeypatch.setattr(centring, "LOOKED_AT", looked_at)
     scores, congruence, gain = other_scores(connection, 1 if readout == "unembed" else -1)
     best, certain = other_best(atlas)
     assert len(best) == atlas.info.d_vocab

@@ -13,7 +13,7 @@ from atlas import open_atlas
 from atlas.cli import main as cli
 from atlas.core.errors import ParameterError, StudyNameError
 from atlas.topics.curve import CURVES, neuron_candidates, token_curves
-from atlas.topics.pair import pair_standing
+from atlas.topics.pair_standing import pair_standing
 from atlas.topics.study.lens import lens_jumps
 from atlas.topics.study.neurons import DIRECT, study_neurons
 from atlas.topics.study.records import StudyStep

@@ -20,7 +20,7 @@ from atlas.core.errors import QueryError
 from atlas.core.room import Room, shared_arrays
 from atlas.core.tokens import letters
 from atlas.topics import text_index
-from atlas.topics.hub import other_best
+from atlas.topics.centring import other_best
 from atlas.topics.search import token_index
 from atlas.topics.text_index import fold
 from web.server import arbiter as master

@@ -4,58 +4,40 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from importlib import import_module
 
 from atlas.core.call import Call, call, calls_of
 from atlas.core.db import Atlas
 from atlas.core.term import Term
-from atlas.topics import (
-    bridge,
-    curve,
-    example,
-    family,
-    hub,
-    kind,
-    layer,
-    neuron,
-    neurons,
-    overview,
-    pair,
-    percentile,
-    predictiveness,
-    reduced,
-    search,
-    sign_case,
-    spread,
-    threshold,
-    token,
-)
-from atlas.topics.pair_metric import effects, measures, ranked
-from atlas.topics.study import study
 
-TOPICS = (
-    neuron,
-    token,
-    overview,
-    pair,
-    percentile,
-    hub,
-    reduced,
-    kind,
-    family,
-    neurons,
-    layer,
-    spread,
-    search,
-    curve,
-    threshold,
-    example,
-    sign_case,
-    measures,
-    ranked,
-    effects,
-    predictiveness,
-    study,
-    bridge,
+TOPICS = tuple(
+    import_module(f"atlas.topics.{name}")
+    for name in (
+        "neuron",
+        "token",
+        "overview",
+        "pair",
+        "hub",
+        "centring",
+        "reduced",
+        "kind",
+        "percentile",
+        "family",
+        "neurons",
+        "layer",
+        "spread",
+        "search",
+        "curve",
+        "threshold",
+        "example",
+        "sign_case",
+        "pair_metric.measures",
+        "pair_metric.ranked",
+        "pair_metric.effects",
+        "predictiveness",
+        "study.study",
+        "bridge",
+    )
 )
 """Every topic that has calls or terms, in the order of the glossary: a new one needs a line here."""
 

@@ -106,12 +106,12 @@ class OpenAtlas(Opened, spelt="demo"):
 
     def _token_id(self, text: str) -> int:
         for spelt in dict.fromkeys((text, read_shown(text))):
-            found = list(self.tokens(text=spelt))
-            if len(found) == 1:
-                return found[0].token_id
-            if found:
-                ids = ", ".join(str(token.token_id) for token in found)
-                raise TokenError(f"{len(found)} tokens are {text!r}: {ids}; expected one. Ask for it by its id.")
+            tokens = list(self.tokens(text=spelt))
+            if len(tokens) == 1:
+                return tokens[0].token_id
+            if tokens:
+                ids = ", ".join(str(token.token_id) for token in tokens)
+                raise TokenError(f"{len(tokens)} tokens are {text!r}: {ids}; expected one. Ask for it by its id.")
         raise TokenError(
             f"No token is exactly {text!r} (a leading space counts). `search` finds those that contain it."
         )
@@ -153,7 +153,7 @@ def bridge(atlases: Iterable[OpenAtlas | Path | str], text: str) -> Records[Brid
 def _of(atlas: OpenAtlas, text: str) -> BridgeToken:
     info = atlas.info
     # A server answers for all that it serves.
-    for found in atlas._ask("bridge_token", text=text):
-        if (found.slug, found.build_id) == (info.slug, info.build_id):
-            return found
+    for answer in atlas._ask("bridge_token", text=text):
+        if (answer.slug, answer.build_id) == (info.slug, info.build_id):
+            return answer
     raise RemoteError(f"{atlas!r} serves another build by now than {info.build_id}; open it again.")

@@ -146,8 +146,8 @@ class HttpSource:
 
     def _refusal(self, error: HTTPError) -> Exception:
         try:
-            said = _parse(error.read(), dict(error.headers))["error"]
-            code, message = said["code"], said["message"]
+            failure = _parse(error.read(), dict(error.headers))["error"]
+            code, message = failure["code"], failure["message"]
         except (OSError, http.client.HTTPException, ValueError, EOFError, KeyError, TypeError):
             code, message = None, f"it answered {error.code} {error.reason}, and not as `atlas serve` would"
         if code is not None and error.code not in (404, 429, 503) and error.url.endswith("/sql.json"):

@@ -205,8 +205,8 @@ def _declared(
             yield Declared(".".join(bound), kind.of(*bound), keyword, record, bound)
     elif kind is not None:
         name, required = kind.name or keyword, default is empty
-        shown = None if required else kind.written(default)
-        yield Declared(name, kind, keyword, record, None, f"{{{name}}}" in path, required, shown)
+        written = None if required else kind.written(default)
+        yield Declared(name, kind, keyword, record, None, f"{{{name}}}" in path, required, written)
 
 
 def _kind(hint: Any) -> Parameter | None:

@@ -206,11 +206,11 @@ class Place(Parameter):
         return {"type": "string", "pattern": f"^(null|{number})~[0-9]{{1,9}}$"}
 
     def read(self, atlas: Atlas | None, text: str) -> Cursor | None:
-        found = re.fullmatch(rf"(null|{_NUMBER})~([0-9]{{1,9}})", text)
-        if found is None:
+        match = re.fullmatch(rf"(null|{_NUMBER})~([0-9]{{1,9}})", text)
+        if match is None:
             return None
-        value = None if found[1] == "null" else float(found[1])
-        return None if value is not None and abs(value) > 1e300 else Cursor(value, int(found[4]))
+        value = None if match[1] == "null" else float(match[1])
+        return None if value is not None and abs(value) > 1e300 else Cursor(value, int(match[4]))
 
 
 def write_cursor(cursor: Cursor | None) -> str | None:

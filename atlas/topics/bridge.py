@@ -177,11 +177,11 @@ def _unions(
 def bridge_token(atlas: Atlas, text: str) -> BridgeToken:
     """What an atlas has of a text, as it is or as someone who copied a shown token means it (`␣an`)."""
     info = atlas.info
-    found = tokens_by_text(atlas, text) or tokens_by_text(atlas, read_shown(text))
-    if not found:
+    tokens = tokens_by_text(atlas, text) or tokens_by_text(atlas, read_shown(text))
+    if not tokens:
         nearest = tuple(token_index(atlas).same_letters(text)[:NEAREST])
         return BridgeToken(info.slug, info.build_id, info.model_name, (), None, (), (), None, (), nearest)
-    token_id = found[0].token_id
+    token_id = tokens[0].token_id
     row = token_row(atlas, token_id)
     best = row.best_neuron
     counted = [candidate for candidate in token_candidates(atlas, token_id) if candidate.neuron == best]
@@ -189,7 +189,7 @@ def bridge_token(atlas: Atlas, text: str) -> BridgeToken:
         info.slug,
         info.build_id,
         info.model_name,
-        tuple(found),
+        tuple(tokens),
         row,
         tuple(token_neurons(atlas, token_id, "top")),
         tuple(token_pairs(atlas, token_id)),
@@ -230,21 +230,21 @@ def shared_spellings(neurons: Sequence[Placed], limit: int = 40) -> list[SharedS
     Of several tokens of one text the most congruent counts. Congruences of different models have no common unit, so
     they sort nothing.
     """
-    found: dict[str, list[tuple[Token, float] | None]] = defaultdict(lambda: [None] * len(neurons))
+    by_text: dict[str, list[tuple[Token, float] | None]] = defaultdict(lambda: [None] * len(neurons))
     for place, (atlas, neuron_id) in enumerate(neurons):
         for item in neuron_tokens(atlas, neuron_id):
             if not is_spelt(item.token):
                 continue
-            held = found[item.token.text][place]
-            if held is None or item.congruence > held[1]:
-                found[item.token.text][place] = (item.token, item.congruence)
+            best = by_text[item.token.text][place]
+            if best is None or item.congruence > best[1]:
+                by_text[item.token.text][place] = (item.token, item.congruence)
     shared = [
         SharedSpelling(
             text,
             tuple(item and item[0] for item in items),
             tuple(item and item[1] for item in items),
         )
-        for text, items in found.items()
+        for text, items in by_text.items()
         if sum(item is not None for item in items) > 1
     ]
     return sorted(shared, key=lambda item: (-sum(token is not None for token in item.tokens), item.text))[:limit]
@@ -256,16 +256,16 @@ def shared_rows(neurons: Sequence[Placed], limit: int = 20) -> list[SharedRow]:
     Of each neuron the example with the greatest |activation| is taken. Rows are the same only where the atlases' data
     sets are, by their fingerprints.
     """
-    found: dict[tuple[Hashable, int], list[Example | None]] = defaultdict(lambda: [None] * len(neurons))
+    by_row: dict[tuple[Hashable, int], list[Example | None]] = defaultdict(lambda: [None] * len(neurons))
     for place, (atlas, neuron_id) in enumerate(neurons):
         stored = neuron_examples(atlas, neuron_id)
         rows = _source_rows(atlas, [example.text_id for example in stored])
         for example in stored:
             key = (_dataset(atlas), rows[example.text_id])
-            held = found[key][place]
-            if held is None or abs(example.activation) > abs(held.activation):
-                found[key][place] = example
-    shared = [SharedRow(row, tuple(held)) for (_, row), held in found.items() if sum(e is not None for e in held) > 1]
+            best = by_row[key][place]
+            if best is None or abs(example.activation) > abs(best.activation):
+                by_row[key][place] = example
+    shared = [SharedRow(row, tuple(best)) for (_, row), best in by_row.items() if sum(e is not None for e in best) > 1]
     return sorted(shared, key=lambda item: (-sum(e is not None for e in item.examples), item.source_row))[:limit]
 
 
@@ -293,5 +293,5 @@ def _texts(atlas: Atlas) -> frozenset[str]:
 
 
 def _source_rows(atlas: Atlas, text_ids: Sequence[int]) -> dict[int, int]:
-    wanted = sorted(set(text_ids))
-    return dict(atlas.rows('SELECT text_id, source_row FROM "text" WHERE list_contains(?, text_id)', wanted))
+    ids = sorted(set(text_ids))
+    return dict(atlas.rows('SELECT text_id, source_row FROM "text" WHERE list_contains(?, text_id)', ids))

@@ -116,14 +116,14 @@ def shared_texts(atlas: Atlas, neuron_ids: Sequence[int], limit: int = 20) -> li
 
     Of each neuron the example of the text with the greatest |activation| is taken; None where it has none.
     """
-    found: dict[int, list[Example | None]] = defaultdict(lambda: [None] * len(neuron_ids))
+    by_text: dict[int, list[Example | None]] = defaultdict(lambda: [None] * len(neuron_ids))
     for place, neuron_id in enumerate(neuron_ids):
         for example in neuron_examples(atlas, neuron_id):
-            held = found[example.text_id][place]
-            if held is None or abs(example.activation) > abs(held.activation):
-                found[example.text_id][place] = example
+            best = by_text[example.text_id][place]
+            if best is None or abs(example.activation) > abs(best.activation):
+                by_text[example.text_id][place] = example
     shared = [
-        SharedText(text_id, tuple(held)) for text_id, held in found.items() if sum(e is not None for e in held) > 1
+        SharedText(text_id, tuple(best)) for text_id, best in by_text.items() if sum(e is not None for e in best) > 1
     ]
     return sorted(shared, key=lambda text: (-sum(e is not None for e in text.examples), text.text_id))[:limit]
 

@@ -214,8 +214,8 @@ def histogram(atlas: Atlas, neuron_id: NeuronId) -> list[HistogramBar]:
 
 
 BEST_CURVE = (
-    BEST_PAIR.rstrip("\n").removesuffix(")")
-    + """), curve AS (
+    BEST_PAIR.rstrip()
+    + """, curve AS (
     SELECT b.bin, b.lower, b.upper, h.n, coalesce(p.n_predicted, 0) AS n_predicted, coalesce(p.n_actual, 0) AS n_actual
     FROM best
     JOIN activation_histogram AS h USING (neuron_id)

@@ -173,9 +173,11 @@ def neuron_examples(atlas: Atlas, neuron_id: NeuronId, kind: Kind | None = None)
     return sorted(examples, key=lambda example: (example.kind, example.interval or 0, example.rank))
 
 
-def interval_examples(found: Iterable[Example]) -> list[IntervalExamples]:
+def interval_examples(examples: Iterable[Example]) -> list[IntervalExamples]:
     """The examples of kind 'interval', grouped by octave from the highest down."""
-    ordinary = sorted((example for example in found if example.kind == "interval"), key=lambda e: (-e.interval, e.rank))
+    ordinary = sorted(
+        (example for example in examples if example.kind == "interval"), key=lambda e: (-e.interval, e.rank)
+    )
     groups = []
     for interval, members in groupby(ordinary, key=lambda example: example.interval):
         lower, upper = (None if math.isinf(edge) else edge for edge in interval_edges(interval))
@@ -263,8 +265,8 @@ def group_alike(examples: Iterable[Example]) -> list[Group]:
 
 
 _FIRED = (
-    BEST_PAIR.rstrip("\n").removesuffix(")")
-    + """), fired AS (
+    BEST_PAIR.rstrip()
+    + """, fired AS (
     SELECT e.kind, lower(trim(t."text")) AS word
     FROM example AS e JOIN "text" AS x USING (text_id) JOIN token AS t ON t.token_id = x.token_ids[e.position + 1]
     WHERE e.neuron_id = (SELECT neuron_id FROM best) AND e.kind IN ('max', 'interval')

@@ -241,10 +241,10 @@ def kin(atlas: Atlas, token_id: TokenId, limit: Most = 20) -> list[KinToken]:
 def _best(atlas: Atlas) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The best neurons of every token, [token, rank]; the weight of every neuron; the sum of weights of each list."""
     d_vocab, k = atlas.info.d_vocab, min(BEST, atlas.info.top_neurons)
-    found = atlas.arrays(
+    rows = atlas.arrays(
         "SELECT neuron_id FROM token_neuron WHERE direction = 'top' AND rank <= ? ORDER BY token_id, rank", k
     )
-    lists = np.asarray(found["neuron_id"]).reshape(d_vocab, -1)
+    lists = np.asarray(rows["neuron_id"]).reshape(d_vocab, -1)
     weights = np.log(d_vocab / np.maximum(neuron_occurrences(atlas, k), 1))
     return lists, weights, weights[lists].sum(axis=1)
 

@@ -142,7 +142,7 @@ def _kinds(atlas: Atlas) -> _Kinds:
 
 
 def _read(atlas: Atlas) -> _Kinds:
-    found = atlas.arrays(
+    columns = atlas.arrays(
         "SELECT coalesce(kind, 'other') AS kind, kurtosis, skewness, spread, hub, dead "
         "FROM neuron_kind ORDER BY neuron_id"
     )
@@ -152,16 +152,16 @@ def _read(atlas: Atlas) -> _Kinds:
             "SELECT neuron_id, token_id, side, direction, lead FROM token_detector"
         )
     }
-    detector = np.zeros(len(found["kind"]), bool)
+    detector = np.zeros(len(columns["kind"]), bool)
     detector[list(detectors)] = True
     return _Kinds(
         members={
-            **{word: np.asarray(found["kind"] == word) for word in KINDS[:4]},
-            "hub": np.asarray(found["hub"]),
+            **{word: np.asarray(columns["kind"] == word) for word in KINDS[:4]},
+            "hub": np.asarray(columns["hub"]),
             "detector": detector,
         },
-        numbers={name: np.ma.asarray(found[name]) for name in ("kurtosis", "skewness", "spread")},
-        dead=np.asarray(found["dead"]),
+        numbers={name: np.ma.asarray(columns[name]) for name in ("kurtosis", "skewness", "spread")},
+        dead=np.asarray(columns["dead"]),
         detectors=detectors,
     )
 

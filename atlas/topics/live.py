@@ -53,9 +53,9 @@ class Activations:
     """The activation at each token."""
 
     @classmethod
-    def read(cls, said: dict[str, Any]) -> Activations:
+    def read(cls, answer: dict[str, Any]) -> Activations:
         """From JSON."""
-        return cls(tuple(said["token_ids"]), said["has_bos"], tuple(said["values"]))
+        return cls(tuple(answer["token_ids"]), answer["has_bos"], tuple(answer["values"]))
 
 
 @dataclass(frozen=True)
@@ -115,11 +115,11 @@ class Effects:
     """Least effect first."""
 
     @classmethod
-    def read(cls, said: dict[str, Any]) -> Effects:
+    def read(cls, answer: dict[str, Any]) -> Effects:
         """From JSON."""
-        lists = {name: tuple(NeuronEffect(**item) for item in said[name]) for name in ("raising", "lowering")}
-        predictions = tuple(Predicted(**item) for item in said["predictions"])
-        return cls(**{**said, "token_ids": tuple(said["token_ids"]), "predictions": predictions, **lists})
+        lists = {name: tuple(NeuronEffect(**item) for item in answer[name]) for name in ("raising", "lowering")}
+        predictions = tuple(Predicted(**item) for item in answer["predictions"])
+        return cls(**{**answer, "token_ids": tuple(answer["token_ids"]), "predictions": predictions, **lists})
 
 
 @dataclass(frozen=True)

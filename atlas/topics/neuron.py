@@ -163,6 +163,14 @@ TERMS = (
         'SELECT neuron_id, name, layer, "index" FROM neuron ORDER BY neuron_id LIMIT 3',
     ),
     Term(
+        "Activation",
+        "activation",
+        "The number that multiplies a neuron's output weights at a position: TransformerLens' hook_post. In a gated "
+        "MLP it is act(gate) × in, which has either sign; otherwise it is the activation function's value, which for "
+        "GELU is never below −0.17.",
+        "SELECT act_fn, gated, hook FROM atlas",
+    ),
+    Term(
         "Congruence",
         "congruence",
         "Dot product of a neuron's output weights with a token's readout column: what one unit of the neuron's "
@@ -183,12 +191,46 @@ TERMS = (
         "WHERE nt.rank <= 2 ORDER BY nt.direction DESC, nt.rank",
     ),
     Term(
+        "Token gap",
+        "token-gap",
+        "Of a neuron: its best congruence minus its second best, over all tokens of the vocabulary. Large: it writes "
+        "one token more than any other.",
+        BEST_PAIR + "SELECT max(congruence) FILTER (rank = 1) - max(congruence) FILTER (rank = 2) AS token_gap\n"
+        "FROM neuron_token WHERE direction = 'top' AND rank <= 2 AND neuron_id = (SELECT neuron_id FROM best)",
+    ),
+    Term(
         "Moments of congruence",
         "congruence-moments",
         "Mean, standard deviation, skewness and kurtosis (3 for a normal distribution) of a neuron's congruence over "
         "the whole vocabulary. High kurtosis: a few tokens stand far out from the rest.",
         BEST_PAIR + "SELECT name AS neuron, congruence_mean, congruence_std, congruence_skewness, congruence_kurtosis\n"
         "FROM neuron WHERE neuron_id = (SELECT neuron_id FROM best)",
+    ),
+    Term(
+        "Norm",
+        "norm",
+        "Euclidean length of a neuron's input, gate or output weights, after the norm's gain is folded into input and "
+        "gate. Congruence grows with the norm of the output weights.",
+        BEST_PAIR + "SELECT name AS neuron, w_in_norm, w_gate_norm, w_out_norm\n"
+        "FROM neuron WHERE neuron_id = (SELECT neuron_id FROM best)",
+    ),
+    Term(
+        "Cosine",
+        "cosine",
+        "Dot product of two weight vectors over the product of their norms, −1 to 1. Between a neuron's input (or "
+        "gate) and output weights it tells whether the neuron strengthens or weakens what it reads; between two "
+        "neurons' vectors, whether they do alike.",
+        BEST_PAIR + "SELECT name AS neuron, in_out_cosine, gate_out_cosine\n"
+        "FROM neuron WHERE neuron_id = (SELECT neuron_id FROM best)",
+    ),
+    Term(
+        "Input tokens",
+        "input-tokens",
+        "The tokens whose embedding a neuron's input weights (or gate) read most and least, by dot product. Only the "
+        "embedding: what attention and earlier layers add to the residual stream is not in it.",
+        BEST_PAIR + 'SELECT i.side, i.rank, t."text" AS token, i.value\n'
+        "FROM neuron_input_token AS i JOIN token AS t USING (token_id)\n"
+        "WHERE i.neuron_id = (SELECT neuron_id FROM best) AND i.direction = 'top' AND i.rank = 1 ORDER BY i.side DESC",
     ),
     Term(
         "Moments of activation",
@@ -211,39 +253,5 @@ TERMS = (
         "Said of a neuron whose every counted activation lies in the zero bin: its magnitude was never 1/64 or more "
         "in these texts. Other texts may wake it.",
         "SELECT count(*) FILTER (dead) AS dead, count(*) AS neurons FROM neuron",
-    ),
-    Term(
-        "Norm",
-        "norm",
-        "Euclidean length of a neuron's input, gate or output weights, after the norm's gain is folded into input and "
-        "gate. Congruence grows with the norm of the output weights.",
-        BEST_PAIR + "SELECT name AS neuron, w_in_norm, w_gate_norm, w_out_norm\n"
-        "FROM neuron WHERE neuron_id = (SELECT neuron_id FROM best)",
-    ),
-    Term(
-        "Cosine",
-        "cosine",
-        "Dot product of two weight vectors over the product of their norms, −1 to 1. Between a neuron's input (or "
-        "gate) and output weights it tells whether the neuron strengthens or weakens what it reads; between two "
-        "neurons' vectors, whether they do alike.",
-        BEST_PAIR + "SELECT name AS neuron, in_out_cosine, gate_out_cosine\n"
-        "FROM neuron WHERE neuron_id = (SELECT neuron_id FROM best)",
-    ),
-    Term(
-        "Token gap",
-        "token-gap",
-        "Of a neuron: its best congruence minus its second best, over all tokens of the vocabulary. Large: it writes "
-        "one token more than any other.",
-        BEST_PAIR + "SELECT max(congruence) FILTER (rank = 1) - max(congruence) FILTER (rank = 2) AS token_gap\n"
-        "FROM neuron_token WHERE direction = 'top' AND rank <= 2 AND neuron_id = (SELECT neuron_id FROM best)",
-    ),
-    Term(
-        "Input tokens",
-        "input-tokens",
-        "The tokens whose embedding a neuron's input weights (or gate) read most and least, by dot product. Only the "
-        "embedding: what attention and earlier layers add to the residual stream is not in it.",
-        BEST_PAIR + 'SELECT i.side, i.rank, t."text" AS token, i.value\n'
-        "FROM neuron_input_token AS i JOIN token AS t USING (token_id)\n"
-        "WHERE i.neuron_id = (SELECT neuron_id FROM best) AND i.direction = 'top' AND i.rank = 1 ORDER BY i.side DESC",
     ),
 )

@@ -9,10 +9,8 @@ from atlas.core.call import OF_ATLAS, call
 from atlas.core.db import Atlas
 from atlas.core.info import AtlasInfo
 from atlas.core.statements import Statement
-from atlas.core.term import POST, Term
 from atlas.core.texts import texts_by_id
 from atlas.core.units import neuron_ref
-from atlas.topics.curve import BEST_CURVE
 from atlas.topics.kind import neuron_kind
 from atlas.topics.layer import LayerSummary, layer_summaries
 from atlas.topics.neuron import Neuron, find_neuron
@@ -181,43 +179,3 @@ def atlases(served: Mapping[str, Atlas]) -> list[AtlasInfo]:
 def atlas_info(atlas: Atlas) -> AtlasInfo:
     """What an atlas is of: the row of the table `atlas`."""
     return atlas.info
-
-
-TERMS = (
-    Term(
-        "Readout",
-        "readout",
-        "The matrix that turns the final residual stream into one score a token. 'unembed' is the unembedding with "
-        "the final norm's gain folded in, centred over the vocabulary; 'embed' is the embedding transposed, not "
-        "folded and not centred, as in the post.",
-        "SELECT readout, normalization, d_model, d_vocab FROM atlas",
-        POST,
-    ),
-    Term(
-        "Activation",
-        "activation",
-        "The number that multiplies a neuron's output weights at a position: TransformerLens' hook_post. In a gated "
-        "MLP it is act(gate) × in, which has either sign; otherwise it is the activation function's value, which for "
-        "GELU is never below −0.17.",
-        "SELECT act_fn, gated, hook FROM atlas",
-    ),
-    Term(
-        "Position",
-        "position",
-        "A place in a text, BOS being 0. Every number is over the counted positions: all positions of all texts that "
-        "were read, without the BOS unless the atlas says that it is counted.",
-        "SELECT n_texts, n_positions, bos_counted FROM atlas",
-    ),
-    Term(
-        "Rise",
-        "rise",
-        "What notable neurons are chosen by: the fraction predicted in the activation's tail (whole bins from the "
-        "pair's end until they hold 20 positions and as many as there are predictions) less the fraction anywhere.",
-        BEST_CURVE.rstrip("\n").removesuffix(")")
-        + """), tail AS (
-    SELECT n, n_predicted, sum(n) OVER (ORDER BY bin DESC) - n AS before, sum(n_predicted) OVER () AS wanted FROM curve
-)
-SELECT sum(n_predicted) / sum(n) - any_value(wanted) / (SELECT sum(n) FROM curve) AS rise
-FROM tail WHERE before < greatest(wanted, 20)""",
-    ),
-)

@@ -170,13 +170,13 @@ def neighbours(atlas: Atlas, neuron_id: NeuronId) -> Neighbours:
     def same_rank(other: int) -> int | None:
         return other * info.d_mlp + int(standing.order[other, rank]) if 0 <= other < info.n_layers else None
 
-    found = (
+    ids = (
         neuron_id - 1 if neuron_id > 0 else None,
         neuron_id + 1 if neuron_id < info.n_neurons - 1 else None,
         same_rank(layer - 1),
         same_rank(layer + 1),
     )
-    previous, following, below, above = (None if i is None else neuron_ref(atlas, i) for i in found)
+    previous, following, below, above = (None if i is None else neuron_ref(atlas, i) for i in ids)
     return Neighbours(previous, following, rank + 1, below, above)
 
 

@@ -182,10 +182,10 @@ def contradictions(
     check_choice(atlas, choice)
 
     def make() -> tuple[tuple[ComparedPair, ...], tuple[ComparedPair, ...]]:
-        found: dict[str, list[ComparedPair]] = {"denied": [], "kept": []}
+        lists: dict[str, list[ComparedPair]] = {"denied": [], "kept": []}
         for name, _, _, *numbers, neuron_id, token_id in atlas.rows(contradictions_sql(choice, limit)):
-            found[name].append(ComparedPair(neuron_ref(atlas, neuron_id), atlas.tokens[token_id], *numbers))
-        return tuple(found["denied"]), tuple(found["kept"])
+            lists[name].append(ComparedPair(neuron_ref(atlas, neuron_id), atlas.tokens[token_id], *numbers))
+        return tuple(lists["denied"]), tuple(lists["kept"])
 
     return atlas.remembered_large(f"contradictions {limit} {choice}", make)
 
@@ -205,16 +205,16 @@ def _correlations(atlas: Atlas, choice: MetricChoice) -> Correlations:
     columns = atlas.arrays(rows_sql(choice))
     neuron, outcome = np.asarray(columns["neuron_id"]), np.asarray(columns["metric"], np.float32)
     values = [np.asarray(columns[by]) for by in CRITERIA]
-    found = spearman(values, outcome)
+    coefficients = spearman(values, outcome)
     names = np.unique(neuron)
     chosen = _sample(neuron, names)
     drawn = bootstrap_spearman([v[chosen] for v in values], outcome[chosen], neuron[chosen])
-    order = sorted(range(len(CRITERIA)), key=lambda place: (-np.nan_to_num(found[place], nan=-2), place))
+    order = sorted(range(len(CRITERIA)), key=lambda place: (-np.nan_to_num(coefficients[place], nan=-2), place))
     best = order[0]
     criteria = tuple(
         Correlation(
-            CRITERIA[place], _known(found[place]), *interval(drawn[:, place]),
-            _known(found[best] - found[place]), *interval(drawn[:, best] - drawn[:, place]),
+            CRITERIA[place], _known(coefficients[place]), *interval(drawn[:, place]),
+            _known(coefficients[best] - coefficients[place]), *interval(drawn[:, best] - drawn[:, place]),
         )
         for place in order
     )  # fmt: skip
@@ -232,14 +232,14 @@ def _correlations(atlas: Atlas, choice: MetricChoice) -> Correlations:
 def _layers(
     atlas: Atlas, neuron: np.ndarray, values: np.ndarray, outcome: np.ndarray, chosen: np.ndarray
 ) -> tuple[LayerCorrelation, ...]:
-    layer, found = neuron // atlas.info.d_mlp, []
+    layer, correlations = neuron // atlas.info.d_mlp, []
     for number in range(atlas.info.n_layers):
         here = layer == number
         sampled = here & chosen
         value = spearman([values[here]], outcome[here])[0]
         drawn = bootstrap_spearman([values[sampled]], outcome[sampled], neuron[sampled])
-        found.append(LayerCorrelation(number, int(here.sum()), _known(value), *interval(drawn[:, 0])))
-    return tuple(found)
+        correlations.append(LayerCorrelation(number, int(here.sum()), _known(value), *interval(drawn[:, 0])))
+    return tuple(correlations)
 
 
 def _sample(neuron: np.ndarray, names: np.ndarray) -> np.ndarray:
@@ -249,9 +249,9 @@ def _sample(neuron: np.ndarray, names: np.ndarray) -> np.ndarray:
     order = np.random.default_rng(0).permutation(len(names))
     place = np.searchsorted(names, neuron)
     ahead = np.cumsum(np.bincount(place, minlength=len(names))[order])
-    kept = np.zeros(len(names), bool)
-    kept[order[ahead <= SAMPLED]] = True
-    return kept[place]
+    drawn = np.zeros(len(names), bool)
+    drawn[order[ahead <= SAMPLED]] = True
+    return drawn[place]
 
 
 def _known(value: float) -> float | None:

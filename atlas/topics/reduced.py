@@ -177,9 +177,9 @@ def _token_means(atlas: Atlas) -> np.ndarray:
 
 def _means(atlas: Atlas, table: str, unit: str, n_units: int) -> np.ndarray:
     def read() -> np.ndarray:
-        found = atlas.arrays(_MEANS.format(table=table, unit=unit), LIST_LENGTH)
+        columns = atlas.arrays(_MEANS.format(table=table, unit=unit), LIST_LENGTH)
         means = np.zeros(n_units)
-        means[found["unit"]] = found["mean"]
+        means[columns["unit"]] = columns["mean"]
         return means
 
     return atlas.remembered(f"mean congruence of {table}", read)

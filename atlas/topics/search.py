@@ -107,24 +107,24 @@ class TokenIndex:
             return []
         meant = read_shown(text)
         texts = [text, meant] if text.startswith((" ", SPACE)) else [text, meant, " " + meant]
-        found: dict[int, None] = {}
-        for wanted in texts:
-            same = self._ids[self._same(letters(wanted))]
-            found |= dict.fromkeys(sorted(i for i in same.tolist() if self._tokens.text(i) == wanted))
-        return [self._tokens[token_id] for token_id in found]
+        ids: dict[int, None] = {}
+        for spelling in texts:
+            same = self._ids[self._same(letters(spelling))]
+            ids |= dict.fromkeys(sorted(i for i in same.tolist() if self._tokens.text(i) == spelling))
+        return [self._tokens[token_id] for token_id in ids]
 
     def same_letters(self, text: str) -> list[Token]:
         """Tokens with the letters of this text: the shortest first, then the most frequent. None for spaces alone."""
-        wanted = letters(read_shown(text))
-        return [self._tokens[token_id] for token_id in self._ids[self._same(wanted)].tolist()] if wanted else []
+        key = letters(read_shown(text))
+        return [self._tokens[token_id] for token_id in self._ids[self._same(key)].tolist()] if key else []
 
     def beginning(self, text: str, limit: int) -> list[Token]:
         """Tokens whose letters begin with those of this text and go on: the shortest first, then the most frequent."""
-        wanted = letters(read_shown(text))
-        if not wanted:
+        key = letters(read_shown(text))
+        if not key:
             return []
-        first = self._same(wanted).stop
-        end = bisect_left(self._ids, wanted + "\U0010ffff", lo=first, key=self._letters)
+        first = self._same(key).stop
+        end = bisect_left(self._ids, key + "\U0010ffff", lo=first, key=self._letters)
         ids = self._ids[first:end]
         order = np.lexsort((ids, -self._counts[first:end], self._lengths[first:end]))
         return [self._tokens[token_id] for token_id in ids[order[:limit]].tolist()]
@@ -132,10 +132,10 @@ class TokenIndex:
     def _letters(self, token_id: int) -> str:
         return letters(self._tokens.text(token_id))
 
-    def _same(self, wanted: str) -> slice:
+    def _same(self, key: str) -> slice:
         """Where the tokens of these letters are."""
-        first = bisect_left(self._ids, wanted, key=self._letters)
-        return slice(first, bisect_right(self._ids, wanted, lo=first, key=self._letters))
+        first = bisect_left(self._ids, key, key=self._letters)
+        return slice(first, bisect_right(self._ids, key, lo=first, key=self._letters))
 
 
 def token_index(atlas: Atlas) -> TokenIndex:
@@ -271,16 +271,16 @@ def text_matches(atlas: Atlas, phrase: str, limit: int = 30) -> TextMatches | No
     if len(phrase.strip()) < MIN_LETTERS:
         return None
     index = text_index(atlas)
-    found = index.find(phrase)
-    if not len(found.starts):
+    occurrences = index.find(phrase)
+    if not len(occurrences.starts):
         return TextMatches(0, 0, ())
-    places = {"text_ids": found.text_ids.tolist(), "positions": found.positions.tolist()}
+    places = {"text_ids": occurrences.text_ids.tolist(), "positions": occurrences.positions.tolist()}
     rows, matches = _FIRING_AT.rows(atlas, **places, limit=limit), []
     for _, _, *numbers, text_id, position, _, neuron_id, token_id in rows:
-        snippet = index.snippet(found, text_id, position)
+        snippet = index.snippet(occurrences, text_id, position)
         place = (atlas.tokens[token_id], text_id, position)
         matches.append(TextMatch(neuron_ref(atlas, neuron_id), *numbers, *place, **asdict(snippet)))
-    return TextMatches(len(found.starts), rows[0][-3] if rows else 0, tuple(matches))
+    return TextMatches(len(occurrences.starts), rows[0][-3] if rows else 0, tuple(matches))
 
 
 def named_neuron(atlas: Atlas, text: str) -> NeuronRef | None:

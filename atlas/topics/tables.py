@@ -52,8 +52,8 @@ def _read(atlas: Atlas) -> tuple[SchemaTable, ...]:
         "SELECT view_name, comment, true FROM duckdb_views() WHERE NOT internal AND schema_name = 'main' UNION ALL "
         "SELECT table_name, comment, false FROM duckdb_tables() WHERE NOT internal AND schema_name = 'main'"
     )
-    found = [SchemaTable(name, comment, view, tuple(columns[name])) for name, comment, view in described]
-    return tuple(sorted(found, key=lambda table: (not table.view, table.name)))
+    tables = [SchemaTable(name, comment, view, tuple(columns[name])) for name, comment, view in described]
+    return tuple(sorted(tables, key=lambda table: (not table.view, table.name)))
 
 
 def table_sizes(atlas: Atlas) -> dict[str, TableSize]:

@@ -81,34 +81,35 @@ class TextIndex:
 
     def find(self, phrase: str) -> Occurrences:
         """Every occurrence of a phrase, upper and lower case alike; overlapping ones too."""
-        wanted = fold(phrase.encode("utf-8", "replace"))
-        starts = np.array(list(self._places(wanted)) if wanted else [], np.int64)
+        folded = fold(phrase.encode("utf-8", "replace"))
+        starts = np.array(list(self._places(folded)) if folded else [], np.int64)
         # From the position that has the first byte to the one that has the last. Positions without bytes start where
         # the next one does: the last of those that start at or before a byte is the one that has it.
         first = np.searchsorted(self._starts, starts, side="right") - 1
-        last = np.searchsorted(self._starts, starts + len(wanted) - 1, side="right") - 1
+        last = np.searchsorted(self._starts, starts + len(folded) - 1, side="right") - 1
         spans = last - first + 1
         inner = np.arange(spans.sum()) - np.repeat(np.cumsum(spans) - spans, spans)
         places = np.unique(np.repeat(first, spans) + inner)
         places = places[self._sizes[places] > 0]
         texts = np.searchsorted(self._first, places, side="right") - 1
-        return Occurrences(len(wanted), starts, self._text_ids[texts], places - self._first[texts])
+        return Occurrences(len(folded), starts, self._text_ids[texts], places - self._first[texts])
 
-    def _places(self, wanted: bytes) -> Iterator[int]:
+    def _places(self, folded: bytes) -> Iterator[int]:
         """Where the bytes are: looked for in copies of parts, since only bytes can be searched fast."""
         for begin in range(0, len(self._folded), _AT_ONCE):
-            part = self._folded[begin : begin + _AT_ONCE + len(wanted) - 1].tobytes()
-            place = part.find(wanted)
+            part = self._folded[begin : begin + _AT_ONCE + len(folded) - 1].tobytes()
+            place = part.find(folded)
             while place >= 0:
                 yield begin + place
-                place = part.find(wanted, place + 1)
+                place = part.find(folded, place + 1)
 
-    def snippet(self, found: Occurrences, text_id: int, position: int, around: int = 80) -> Snippet:
+    def snippet(self, occurrences: Occurrences, text_id: int, position: int, around: int = 80) -> Snippet:
         """The first occurrence that shares a byte with a position, and about `around` bytes on either side."""
         text = int(np.searchsorted(self._text_ids, text_id))
         place = self._first[text] + position
-        start = int(found.starts[np.searchsorted(found.starts, self._starts[place] - found.length, side="right")])
-        end = start + found.length
+        starts, length = occurrences.starts, occurrences.length
+        start = int(starts[np.searchsorted(starts, self._starts[place] - length, side="right")])
+        end = start + length
         text_start, text_end = int(self._starts[self._first[text]]), int(self._ends[text])
         left, right = self._whole(max(text_start, start - around)), self._whole(min(text_end, end + around))
         return Snippet(

@@ -111,8 +111,8 @@ def _cumulative(points: Iterable[CurvePoint], side: str, total_n: int, totals: t
 
 
 _BEST_BEYOND = (
-    BEST_CURVE.rstrip("\n").removesuffix(")")
-    + """), beyond AS (
+    BEST_CURVE.rstrip()
+    + """, beyond AS (
     SELECT sum(n) AS n, sum(n_predicted) AS k FROM curve WHERE lower >= 1
 ), everywhere AS (
     SELECT sum(n) AS n, sum(n_predicted) AS k FROM curve
@@ -158,5 +158,17 @@ TERMS = (
         "activation says nothing.",
         _BEST_BEYOND + "SELECT (beyond.k / beyond.n) / nullif(everywhere.k / everywhere.n, 0) AS lift "
         "FROM beyond, everywhere",
+    ),
+    Term(
+        "Rise",
+        "rise",
+        "What notable neurons are chosen by: the fraction predicted in the activation's tail (whole bins from the "
+        "pair's end until they hold 20 positions and as many as there are predictions) less the fraction anywhere.",
+        BEST_CURVE.rstrip()
+        + """, tail AS (
+    SELECT n, n_predicted, sum(n) OVER (ORDER BY bin DESC) - n AS before, sum(n_predicted) OVER () AS wanted FROM curve
+)
+SELECT sum(n_predicted) / sum(n) - any_value(wanted) / (SELECT sum(n) FROM curve) AS rise
+FROM tail WHERE before < greatest(wanted, 20)""",
     ),
 )

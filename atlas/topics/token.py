@@ -139,6 +139,31 @@ TERMS = (
         "count(*) FILTER (NOT in_tokenizer) AS padding FROM token",
     ),
     Term(
+        "Readout",
+        "readout",
+        "The matrix that turns the final residual stream into one score a token. 'unembed' is the unembedding with "
+        "the final norm's gain folded in, centred over the vocabulary; 'embed' is the embedding transposed, not "
+        "folded and not centred, as in the post.",
+        "SELECT readout, normalization, d_model, d_vocab FROM atlas",
+        POST,
+    ),
+    Term(
+        "Position",
+        "position",
+        "A place in a text, BOS being 0. Every number is over the counted positions: all positions of all texts that "
+        "were read, without the BOS unless the atlas says that it is counted.",
+        "SELECT n_texts, n_positions, bos_counted FROM atlas",
+    ),
+    Term(
+        "Neuron gap",
+        "neuron-gap",
+        "Of a token: its best congruence minus its second best, over all neurons of the model. Large: one neuron "
+        "writes it more than any other does.",
+        BEST_PAIR + "SELECT max(congruence) FILTER (rank = 1) - max(congruence) FILTER (rank = 2) AS neuron_gap\n"
+        "FROM token_neuron WHERE direction = 'top' AND rank <= 2 AND token_id = (SELECT token_id FROM best)",
+        POST,
+    ),
+    Term(
         "Predicted",
         "predicted",
         "Counted positions at which the token is the model's top prediction: the greatest of its logits (with readout "
@@ -151,14 +176,5 @@ TERMS = (
         "Counted positions after which the token really comes next in the text. The last position of a text has no "
         "next token, so it counts as a position and for no token.",
         'SELECT "text" AS token, n_actual FROM token ORDER BY n_actual DESC, token_id LIMIT 3',
-    ),
-    Term(
-        "Neuron gap",
-        "neuron-gap",
-        "Of a token: its best congruence minus its second best, over all neurons of the model. Large: one neuron "
-        "writes it more than any other does.",
-        BEST_PAIR + "SELECT max(congruence) FILTER (rank = 1) - max(congruence) FILTER (rank = 2) AS neuron_gap\n"
-        "FROM token_neuron WHERE direction = 'top' AND rank <= 2 AND token_id = (SELECT token_id FROM best)",
-        POST,
     ),
 )

@@ -5,15 +5,13 @@ from __future__ import annotations
 from atlas import Atlas
 from atlas.core.display import show_number, show_share
 from atlas.core.info import count_words, unfinished_words
+from atlas.topics.centring import CENTRING, LOOKED_AT, measure_centring
 from atlas.topics.hub import (
-    CENTRING,
     DISTRIBUTION,
     HUB_NEURONS,
     HUB_TOKENS,
-    LOOKED_AT,
     hub_neurons,
     hub_tokens,
-    measure_centring,
     neuron_occurrence,
     token_occurrence,
 )

@@ -7,20 +7,17 @@ from dataclasses import dataclass, field
 from flask import Blueprint, g
 
 from atlas import Atlas
+from atlas.topics.centring import CENTRING, LOOKED_AT, Centring, measure_centring
 from atlas.topics.hub import (
-    CENTRING,
     DISTRIBUTION,
     HUB_NEURONS,
     HUB_TOKENS,
-    LOOKED_AT,
     OCCURRENCE,
-    Centring,
     HubNeuron,
     HubToken,
     Occurrence,
     hub_neurons,
     hub_tokens,
-    measure_centring,
     neuron_occurrence,
     token_occurrence,
 )

@@ -16,7 +16,7 @@ from atlas.core.parameter import MOST_ROWS
 from atlas.core.units import NeuronRef
 from atlas.topics.curve import CURVES, Curve, neuron_candidates, token_curves
 from atlas.topics.neuron import Neuron, find_neuron
-from atlas.topics.pair import PLACES, PairStanding, pair_standing
+from atlas.topics.pair_standing import PLACES, PairStanding, pair_standing
 from atlas.topics.study.lens import lens_jumps
 from atlas.topics.study.neurons import DIRECT, PATCHED, direct_share, study_neurons
 from atlas.topics.study.records import LensJump, Study, StudyNeurons, StudyPrompt, StudyStep

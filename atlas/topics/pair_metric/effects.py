@@ -119,14 +119,14 @@ def effects_sql(sort: str = "probability_change", descending: bool = False, limi
 def pair_figures(atlas: Atlas, pairs: Iterable[tuple[int, int, float]]) -> list[PairFigures]:
     """Figures of candidate pairs (neuron_id, token_id, congruence), in their order, on the side on which the neuron
     writes the token: where the congruence is below 0 in a gated model, the negative one."""
-    wanted = [(n, t, "negative" if congruence < 0 and atlas.info.gated else "positive") for n, t, congruence in pairs]
-    if not wanted:
+    keys = [(n, t, "negative" if congruence < 0 and atlas.info.gated else "positive") for n, t, congruence in pairs]
+    if not keys:
         return []
-    neurons, tokens = ([*{pair[place] for pair in wanted}] for place in (0, 1))
+    neurons, tokens = ([*{pair[place] for pair in keys}] for place in (0, 1))
     # The table is sorted by neuron: the span keeps a neuron's page to one small part of it.
     rows = atlas.rows(_FIGURES, neurons, tokens, min(neurons), max(neurons))
-    found = {row[:3]: row[3:] for row in rows}
-    return [PairFigures(side, *found.get((n, t, side), (None, None, None))) for n, t, side in wanted]
+    figures = {row[:3]: row[3:] for row in rows}
+    return [PairFigures(side, *figures.get((n, t, side), (None, None, None))) for n, t, side in keys]
 
 
 TERMS = (

@@ -34,12 +34,12 @@ def average_precision(n: np.ndarray, hits: np.ndarray, *, tied: bool) -> tuple[n
     Returns:
         Estimate, lower and upper bound: each [row], 0 to 1.
     """
-    ranked, found = np.cumsum(n, axis=1), np.cumsum(hits, axis=1)
-    total = found[:, -1]
-    grouped = hits * found / np.maximum(ranked, 1)
-    most = hits * found / np.maximum(ranked - n + hits, 1)
+    ranked, hits_so_far = np.cumsum(n, axis=1), np.cumsum(hits, axis=1)
+    total = hits_so_far[:, -1]
+    grouped = hits * hits_so_far / np.maximum(ranked, 1)
+    most = hits * hits_so_far / np.maximum(ranked - n + hits, 1)
     ahead = ranked - hits
-    least = hits - (ahead - (found - hits)) * harmonic_difference(ahead, hits)
+    least = hits - (ahead - (hits_so_far - hits)) * harmonic_difference(ahead, hits)
     if tied:
         most[:, -1] = least[:, -1] = grouped[:, -1]
     value, lower, upper = (terms.sum(axis=1) / total for terms in (grouped, least, most))
@@ -106,11 +106,11 @@ def monotonicity(n: np.ndarray, hits: np.ndarray) -> np.ndarray:
     the curve itself, sums of squares as in the test statistic of Barlow, Bartholomew, Bremner & Brunk 1972,
     Statistical Inference under Order Restrictions, ch. 3. NaN where the curve is flat.
     """
-    total, found = n.sum(axis=1, keepdims=True), hits.sum(axis=1, keepdims=True)
-    base = found / total
+    total, n_hits = n.sum(axis=1, keepdims=True), hits.sum(axis=1, keepdims=True)
+    base = n_hits / total
     between = _squares(n, hits, base)
     rise = _squares(*pooled(n[:, ::-1], hits[:, ::-1]), base)
-    chance = (found * (1 - base))[:, 0]
+    chance = (n_hits * (1 - base))[:, 0]
     return np.divide(np.minimum(rise, between), between, out=np.full(len(n), np.nan), where=between > 1e-12 * chance)
 
 
@@ -177,11 +177,11 @@ def top_share(n: np.ndarray, hits: np.ndarray, k: np.ndarray) -> tuple[np.ndarra
     row = np.arange(len(n))
     cut = (ranked >= k[:, None]).argmax(axis=1)
     inside, level_hits = n[row, cut], hits[row, cut]
-    wanted = k - (ranked[row, cut] - inside)
+    missing = k - (ranked[row, cut] - inside)
     above = np.cumsum(hits, axis=1)[row, cut] - level_hits
-    least = above + np.maximum(0.0, wanted - (inside - level_hits))
-    most = above + np.minimum(wanted, level_hits)
-    return (above + wanted * level_hits / inside) / k, least / k, most / k
+    least = above + np.maximum(0.0, missing - (inside - level_hits))
+    most = above + np.minimum(missing, level_hits)
+    return (above + missing * level_hits / inside) / k, least / k, most / k
 
 
 def best_threshold(n: np.ndarray, hits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -193,16 +193,16 @@ def best_threshold(n: np.ndarray, hits: np.ndarray) -> tuple[np.ndarray, np.ndar
     Returns:
         The last level above the cut (-1: no cut parts them), positions above, hits above, F1 (NaN: no cut): [row].
     """
-    ranked, found = np.cumsum(n, axis=1), np.cumsum(hits, axis=1)
+    ranked, hits_so_far = np.cumsum(n, axis=1), np.cumsum(hits, axis=1)
     parts = (n > 0) & (ranked < ranked[:, -1:])
-    f1 = np.where(parts, 2 * found / np.maximum(ranked + found[:, -1:], 1), -1.0)
+    f1 = np.where(parts, 2 * hits_so_far / np.maximum(ranked + hits_so_far[:, -1:], 1), -1.0)
     row, level = np.arange(len(n)), f1.argmax(axis=1)
     best = f1[row, level]
     some = best >= 0
     return (
         np.where(some, level, -1),
         np.where(some, ranked[row, level], np.nan),
-        np.where(some, found[row, level], np.nan),
+        np.where(some, hits_so_far[row, level], np.nan),
         np.where(some, best, np.nan),
     )
 

@@ -220,8 +220,8 @@ def _exclusive(word: str) -> sa.ColumnElement[bool]:
         raise QueryError(f"Cannot select pairs by exclusive {word!r}; expected one of {', '.join(EXCLUSIVE)}.")
     e, m = _EXCLUSIVE.c, _METRIC.c
     same = (e.neuron_id == m.neuron_id) & (e.token_id == m.token_id)
-    found = sa.exists().where(same & (e.direction == word) if word in ("top", "bottom") else same)
-    return sa.not_(found) if word == "none" else found
+    paired = sa.exists().where(same & (e.direction == word) if word in ("top", "bottom") else same)
+    return sa.not_(paired) if word == "none" else paired
 
 
 def _bounded(bound: Bound) -> sa.ColumnElement[bool]:

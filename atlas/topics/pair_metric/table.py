@@ -129,7 +129,7 @@ def metric_rows(
     sides = metric_sides(gated=gated)
     row = neuron.astype(np.int64) - first
     cell_pair = np.searchsorted(_key(neuron, token), _key(cells.neuron, cells.token))
-    found = {
+    totals = {
         outcome: np.bincount(cell_pair, getattr(cells, f"n_{outcome}"), len(neuron)).astype(np.int64)
         for outcome in OUTCOMES
     }
@@ -137,7 +137,7 @@ def metric_rows(
     parts = []
     for side in sides:
         levels = side_levels(side, gated=gated)
-        columns = _counts(row, found, total, histogram, side)
+        columns = _counts(row, totals, total, histogram, side)
         for outcome in OUTCOMES:
             supported = _supported(columns, outcome)
             values = {name: np.full(len(neuron), np.nan) for name in _METRICS}
@@ -161,7 +161,7 @@ def _key(neuron: np.ndarray, token: np.ndarray) -> np.ndarray:
     return (neuron.astype(np.int64) << 32) + token
 
 
-def _counts(row: np.ndarray, found: Columns, total: np.ndarray, histogram: np.ndarray, side: str) -> Columns:
+def _counts(row: np.ndarray, totals: Columns, total: np.ndarray, histogram: np.ndarray, side: str) -> Columns:
     """What says how much support a pair has, and the side's outermost bin that is not empty."""
     positive = side == "positive"
     firing = histogram[:, :ZERO_BIN:-1] if positive else histogram[:, :ZERO_BIN]  # The strongest bin first.
@@ -174,7 +174,7 @@ def _counts(row: np.ndarray, found: Columns, total: np.ndarray, histogram: np.nd
         "top_bin": np.ma.array(top_bin, mask=np.ma.getmaskarray(top_n))[row],
         "top_bin_n": top_n[row],
     }
-    for outcome, n in found.items():
+    for outcome, n in totals.items():
         columns[f"n_{outcome}"] = n
         columns[f"base_rate_{outcome}"] = (n / np.maximum(total[row], 1)).astype(np.float32)
     return columns
@@ -203,7 +203,7 @@ def _dense(pairs: np.ndarray, cell_pair: np.ndarray, bin: np.ndarray, n: np.ndar
 
 def _metrics(n: np.ndarray, hits: np.ndarray, levels: Levels) -> tuple[np.ndarray, ...]:
     """Every metric of supported pairs, in the order of _METRICS, each float64 [row]."""
-    total, found = n.sum(axis=1), hits.sum(axis=1)
+    total, n_hits = n.sum(axis=1), hits.sum(axis=1)
     row, top = np.arange(len(n)), (n > 0).argmax(axis=1)
     top_n, top_hits = n[row, top], hits[row, top]
     area, error = auroc(n, hits, tied=levels.tied)
@@ -217,11 +217,11 @@ def _metrics(n: np.ndarray, hits: np.ndarray, levels: Levels) -> tuple[np.ndarra
         f1,
         hits_above / above,
         *wilson_interval(hits_above, above),
-        hits_above / found,
+        hits_above / n_hits,
         top_hits / top_n,
         *wilson_interval(top_hits, top_n),
         *share,
-        share[0] * total / found,
+        share[0] * total / n_hits,
         mutual_information(n, hits),
         slope(n, hits, levels.score),
         monotonicity(n, hits),

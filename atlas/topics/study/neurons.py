@@ -38,25 +38,25 @@ LIMIT $limit""")
 
 def study_neurons(atlas: Atlas, study: Study, limit: int = 50) -> StudyNeurons:
     """The neurons that a study patched: the `limit` of greatest |recovery| and those that stood out, all in numbers."""
-    found = atlas.remembered(f"neurons of study {study.name}", lambda: _read(atlas, study))
+    columns = atlas.remembered(f"neurons of study {study.name}", lambda: _read(atlas, study))
     names = {neuron.neuron_id for neuron in study.found_neurons}
-    n = len(found["neuron_id"])
+    n = len(columns["neuron_id"])
 
     def row(place: int) -> StudyNeuron:
-        neuron_id = int(found["neuron_id"][place])
-        values: list[Any] = [_float(found[name][place]) for name in _NUMBERS]
+        neuron_id = int(columns["neuron_id"][place])
+        values: list[Any] = [_float(columns[name][place]) for name in _NUMBERS]
         return StudyNeuron(neuron_ref(atlas, neuron_id), place + 1, *values, neuron_id in names)
 
-    places = [place for place in range(n) if place < limit or int(found["neuron_id"][place]) in names]
-    shares = found["share"]
+    places = [place for place in range(n) if place < limit or int(columns["neuron_id"][place]) in names]
+    shares = columns["share"]
     known = np.flatnonzero(np.isfinite(shares))
-    direct = known[np.lexsort((found["neuron_id"][known], -np.abs(shares[known])))][:limit]
+    direct = known[np.lexsort((columns["neuron_id"][known], -np.abs(shares[known])))][:limit]
     return StudyNeurons(
         n=n,
         top=tuple(row(place) for place in places),
-        bars=_bars(found["recovery"]),
+        bars=_bars(columns["recovery"]),
         direct=tuple(row(int(place)) for place in direct),
-        cells=_cells(shares[known], found["recovery"][known]),
+        cells=_cells(shares[known], columns["recovery"][known]),
     )
 
 
@@ -69,11 +69,11 @@ def direct_share(study: Study, clean: float | None, corrupt: float | None) -> fl
 def _read(atlas: Atlas, study: Study) -> dict[str, np.ndarray]:
     """Columns over the patched neurons, greatest |recovery| first; NaN where there is no value."""
     columns = PATCHED.arrays(atlas, study=study.name, limit=None)
-    found: dict[str, np.ndarray] = {"neuron_id": np.asarray(columns["neuron_id"], np.int64)}
-    found |= {name: np.ma.filled(np.ma.asarray(columns[name], np.float64), np.nan) for name in _NUMBERS}
+    filled = {"neuron_id": np.asarray(columns["neuron_id"], np.int64)}
+    filled |= {name: np.ma.filled(np.ma.asarray(columns[name], np.float64), np.nan) for name in _NUMBERS}
     difference = study.clean_logit_diff - study.corrupt_logit_diff
-    found["share"] = (found["direct_effect_clean"] - found["direct_effect_corrupt"]) / (difference or np.nan)
-    return found
+    filled["share"] = (filled["direct_effect_clean"] - filled["direct_effect_corrupt"]) / (difference or np.nan)
+    return filled
 
 
 def _float(value: float) -> float | None:

@@ -120,10 +120,10 @@ def find_study(atlas: Atlas, name: _Name) -> Study:
         StudyNameError: there is none; the text names those there are.
     """
     there = list_studies(atlas)
-    for found in there:
-        if found.name == name:
-            return found
-    names = ", ".join(found.name for found in there[:20]) or "none: `atlas study` runs and records one"
+    for study in there:
+        if study.name == name:
+            return study
+    names = ", ".join(study.name for study in there[:20]) or "none: `atlas study` runs and records one"
     raise StudyNameError(f"There is no study {name!r} in {atlas.info.slug!r}; there is {names}.")
 
 
@@ -228,12 +228,12 @@ def stands_out(atlas: Atlas, neuron_id: int) -> tuple[StandsOut, ...]:
 
 
 def _stand_out(atlas: Atlas) -> dict[int, tuple[StandsOut, ...]]:
-    found: dict[int, tuple[StandsOut, ...]] = {}
+    by_neuron: dict[int, tuple[StandsOut, ...]] = {}
     for item in list_studies(atlas):
         for row in study_neurons(atlas, item, limit=0).top:
             number = row.neuron.neuron_id
-            found[number] = (*found.get(number, ()), StandsOut(item, row))
-    return found
+            by_neuron[number] = (*by_neuron.get(number, ()), StandsOut(item, row))
+    return by_neuron
 
 
 def token_studies(atlas: Atlas, token_id: int) -> list[Study]:
