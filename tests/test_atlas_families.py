@@ -10,6 +10,7 @@ import duckdb
 import pytest
 
 from atlas import open_atlas
+from atlas.core.display import show_share
 from atlas.core.errors import TokenError
 from atlas.topics.family import KIN, family_curves, has_family, kin
 from atlas.topics.family import family as read_family
@@ -188,10 +189,10 @@ def test_pages(signed_path: Path):
     assert f'data-src="/tiny-signed/{name}/reduced"' in text
     page = client.get(f"/tiny-signed/{name}/family")
     tail = noisy.tail
-    assert f"{100 * tail.n_token / tail.n:.1f}%" in page.text
-    assert f"{100 * tail.n_family / tail.n:.1f}%" in page.text
+    assert show_share(tail.n_token / tail.n) in page.text
+    assert show_share(tail.n_family / tail.n) in page.text
     share = (tail.n_family - tail.n_token) / (tail.n - tail.n_token)
-    assert f"{100 * share:.1f}% of the noise goes" in page.text
+    assert f"{show_share(share)} of the noise goes" in page.text
     data = client.get(f"/tiny-signed/{name}/family.json").json
     assert noisy.direction in [one["direction"] for one in data["families"]]
     chart = f"/tiny-signed/{name}/family.chart.csv?chart={noisy.direction}-predicted"

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import pytest
 from werkzeug.datastructures import MultiDict
 
+from atlas.topics.neuron_list import INDEX_SORTS, RANGE_COLUMNS
 from tests.html_reader import Reader, squeezed
 from web.views.neurons_state import read_state
 
@@ -100,7 +101,7 @@ def test_what_a_form_sends_leads_to_the_canonical_address(client):
         "q",
         "atlas",
     }
-    assert len(fields) == 7 + 2 * 13
+    assert len(fields) == 7 + 2 * len(RANGE_COLUMNS)
     empty = "&".join(f"{name}=" for name in fields)
     assert client.get(f"{BASE}?{empty}").location == BASE
     assert data(client, f"{BASE}.json?{empty}")["url"] == BASE
@@ -260,7 +261,7 @@ def test_a_page_past_the_end_says_so(client):
 def test_heads_of_columns_sort_and_are_defined(client):
     text = squeezed(client.get(f"{BASE}?layer_min=1&sort=token_gap").text)
     heads = re.findall(r"<th scope=\"col\"([^>]*)><a href=\"([^\"]+)\" title=\"([^\"]+)\">", text)
-    assert len(heads) == 16
+    assert len(heads) == len(INDEX_SORTS)
     assert [attributes for attributes, _, _ in heads if "aria-sort" in attributes] == [
         ' class="n" aria-sort="descending"'
     ]

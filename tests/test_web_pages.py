@@ -392,9 +392,10 @@ def test_full_colour_is_the_neurons_greatest_magnitude(client, tiny_llama_atlas)
     text = client.get(f"/tiny-llama/{name}?context=window").text
     peaks = re.findall(r'<i class="([pn])([1-8]) peak" title="([^"]+)"', text)
     assert {("p", "8"), ("n", "8")} & {peak[:2] for peak in peaks} == {("n", "8")}
-    for sign, level, value in peaks:
-        eighths = 8 * math.log(1 + 15 * abs(float(value) / least)) / math.log(16)
-        assert sign == ("p" if float(value) > 0 else "n")
+    for sign, level, shown in peaks:
+        value = float(shown.replace("−", "-"))
+        eighths = 8 * math.log(1 + 15 * abs(value / least)) / math.log(16)
+        assert sign == ("p" if value > 0 else "n")
         assert eighths - 0.01 <= int(level) < eighths + 1.01, value
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from inspect import Parameter
 from textwrap import fill
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from atlas.api.calls import CALLS
 from atlas.client.records import Pages, Records
@@ -38,6 +38,10 @@ class Opened:
 
     def __init__(self, source: Source) -> None:
         self._source, self._path, self._label = source, {}, ""
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def __init_subclass__(cls, spelt: str | None = None) -> None:
         for call in CALLS.values():
@@ -107,7 +111,7 @@ def _method(name: str, call: Call) -> Callable[..., Any]:
         return self._answer(title, call, {key: arguments[key] for key in list(arguments)[1:]} | filters)
 
     method.__name__, method.__qualname__ = name, name
-    method.__signature__, method.__doc__ = signature, _documentation(call)
+    method.__signature__, method.__doc__ = signature, _documentation(call)  # type: ignore[attr-defined]
     return method
 
 
@@ -127,7 +131,8 @@ def _signature(call: Call) -> inspect.Signature:
     ]
     if call.paged:
         parameters.append(Parameter("filters", Parameter.VAR_KEYWORD))
-    answer = call.answer if call.row is None else Pages[call.row] if call.paged else Records[call.row]
+    row: Any = call.row
+    answer = call.answer if row is None else Pages[row] if call.paged else Records[row]
     return inspect.Signature(parameters, return_annotation=answer)
 
 

@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from types import ModuleType
-from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Generic, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from atlas.core.db import Atlas
 from atlas.core.errors import ParameterError
@@ -165,14 +165,14 @@ def call(
             if get_origin(hint) is Annotated and isinstance(hint.__metadata__[0], dict):
                 hint, anew = get_args(hint)
             if is_dataclass(hint):
-                records[keyword] = hint
+                records[keyword] = cast(type, hint)
                 inner = get_type_hints(hint, include_extras=True)
                 for item in fields(hint):
                     kind = anew.get(item.name) or _kind(inner[item.name])
                     declared += _declared(path, item.name, kind, item.default, MISSING, keyword)
             else:
                 declared += _declared(path, keyword, _kind(hint), parameter.default, parameter.empty)
-        function.call = Call(
+        function.call = Call(  # type: ignore[attr-defined]
             name=name or function.__name__,
             path=path,
             summary=inspect.cleandoc(function.__doc__).partition("\n\n")[0],
@@ -216,6 +216,7 @@ def _kind(hint: Any) -> Parameter | None:
 
 
 def _answer(hint: Any) -> Any:
+    row: Any = next(iter(get_args(hint)), None)
     if get_origin(hint) is list:
-        return tuple[*get_args(hint), ...]
-    return Page[get_args(hint)[0]] if get_origin(hint) is Listing else hint
+        return tuple[row, ...]
+    return Page[row] if get_origin(hint) is Listing else hint

@@ -155,7 +155,7 @@ class Descending(Choice):
 
     words: tuple[str, ...] = ("asc", "desc")
 
-    def read(self, atlas: Atlas | None, text: str) -> bool | None:
+    def read(self, atlas: Atlas | None, text: str) -> Any:
         return {"asc": False, "desc": True}.get(text)
 
     def written(self, value: bool | None) -> str | None:

@@ -82,7 +82,6 @@ def neuron_rows(
     neuron = np.arange(n_layers * d_mlp)
     best, worst = congruence.neuron_token["top"], congruence.neuron_token["bottom"]
     best_neurons = congruence.token_neuron["top"].ids[:, 0].cpu().numpy()
-    nullable_weights = {"w_gate_norm", "in_out_cosine", "gate_out_cosine", "congruence_skewness", "congruence_kurtosis"}
     return {
         "neuron_id": neuron.astype(np.int32),
         "layer": (neuron // d_mlp).astype(np.int32),
@@ -95,7 +94,7 @@ def neuron_rows(
         "worst_congruence": worst.values[:, 0].cpu().numpy(),
         "token_gap_bottom": nullable(gap(worst)),
         "hub_count": hub_count(best_neurons, len(neuron)).astype(np.int32),
-        **{name: nullable(v) if name in nullable_weights else v.astype(np.float32) for name, v in weights.items()},
+        **{name: nullable(values) for name, values in weights.items()},
     }
 
 

@@ -69,7 +69,7 @@ def direct_share(study: Study, clean: float | None, corrupt: float | None) -> fl
 def _read(atlas: Atlas, study: Study) -> dict[str, np.ndarray]:
     """Columns over the patched neurons, greatest |recovery| first; NaN where there is no value."""
     columns = PATCHED.arrays(atlas, study=study.name, limit=None)
-    filled = {"neuron_id": np.asarray(columns["neuron_id"], np.int64)}
+    filled: dict[str, np.ndarray] = {"neuron_id": np.asarray(columns["neuron_id"], np.int64)}
     filled |= {name: np.ma.filled(np.ma.asarray(columns[name], np.float64), np.nan) for name in _NUMBERS}
     difference = study.clean_logit_diff - study.corrupt_logit_diff
     filled["share"] = (filled["direct_effect_clean"] - filled["direct_effect_corrupt"]) / (difference or np.nan)
