@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,23 +16,29 @@ def wilson(k: int, n: int) -> tuple[float, float]:
     """Wilson's 95% score interval of the proportion k / n; (0, 1) where nothing was counted."""
     if n == 0:
         return 0.0, 1.0
-    low, high = wilson_interval(np.array(float(k)), np.array(float(n)))
-    return float(low), float(high)
+    low, high = _score_interval(k, n, math.sqrt)
+    return 0.0 if k == 0 else max(0.0, low), 1.0 if k == n else min(1.0, high)
 
 
 def wilson_interval(k: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson's 95% score interval of each k / n, n >= 1 (Wilson 1927, JASA 22:209); NaN where `n` is.
+    """Wilson's 95% score interval of each k / n, n >= 1; NaN where `n` is.
 
     Positions of one text are not independent, so that true intervals are wider.
     """
+    low, high = _score_interval(k, n, np.sqrt)
+    # At k = 0 and k = n an end is exactly 0 or 1; rounding must not move it.
+    low = np.where(k == 0, 0.0, np.maximum(0.0, low))
+    high = np.where(k == n, 1.0, np.minimum(1.0, high))
+    return np.where(np.isnan(n), np.nan, low), np.where(np.isnan(n), np.nan, high)
+
+
+def _score_interval(k: Any, n: Any, root: Callable[[Any], Any]) -> tuple[Any, Any]:
+    """Both ends, not bounded (Wilson 1927, JASA 22:209); numbers, or arrays with a root of arrays."""
     p, square = k / n, Z_95 * Z_95
     centre = p + square / (2 * n)
-    spread = Z_95 * np.sqrt(p * (1 - p) / n + square / (4 * n * n))
+    spread = Z_95 * root(p * (1 - p) / n + square / (4 * n * n))
     scale = 1 + square / n
-    # At k = 0 and k = n an end is exactly 0 or 1; rounding must not move it.
-    low = np.where(k == 0, 0.0, np.maximum(0.0, (centre - spread) / scale))
-    high = np.where(k == n, 1.0, np.minimum(1.0, (centre + spread) / scale))
-    return np.where(np.isnan(n), np.nan, low), np.where(np.isnan(n), np.nan, high)
+    return (centre - spread) / scale, (centre + spread) / scale
 
 
 RESAMPLES = 200
