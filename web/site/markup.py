@@ -7,7 +7,7 @@ security policy.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -16,8 +16,10 @@ from markupsafe import Markup, escape
 from atlas.core.display import show_number
 from atlas.core.units import Token
 from atlas.topics.example import Example
+from atlas.topics.neuron import Neuron
 from atlas.topics.neuron_columns import Column
 from web.charts.chart import Table
+from web.site.urls import AtlasRef
 from web.workers.live.placed import PlacedToken
 
 LEVELS = 8
@@ -123,9 +125,29 @@ def column_number(column: Column, value: float | int | None) -> Markup:
 
 
 def number_cell(column: Column, value: float | int | None) -> Markup:
-    """The same as a cell of a table. In Python, since a page has a thousand and a macro costs five times as much."""
+    """The same as a cell of a table."""
     sign = f" {_sign(value)}" if column.form == "signed" and value else ""
     return Markup(f'<td class="n{sign}">{column.show(value)}</td>')
+
+
+def neuron_cells(
+    columns: Sequence[Column],
+    neuron: Neuron,
+    token_link: Callable[..., str],
+    neuron_link: Callable[..., str],
+    ref: AtlasRef,
+) -> Markup:
+    """The cells of a neuron's row in a list. In Python: a page has a thousand, each of which costs five times as much
+    in a template."""
+
+    def cell(column: Column) -> str:
+        if column.form == "token":
+            return f"<td>{token_link(ref, getattr(neuron, column.field))}</td>"
+        if column.form == "neuron":
+            return f"<td>{neuron_link(ref, neuron)}</td>"
+        return number_cell(column, getattr(neuron, column.name))
+
+    return Markup("".join(map(cell, columns)))
 
 
 def _sign(value: float) -> str:
