@@ -58,7 +58,7 @@ class Route:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ApiPage(Page):
+class ApiPage(Page, template="api.html"):
     """What the API answers."""
 
     place: str = field(metadata=doc("What the Python examples open."))
@@ -86,7 +86,7 @@ def subject_of(atlases: dict[str, Atlas]) -> Subject:
     return Subject()
 
 
-@page(blueprint, "/api", "api.html")
+@page(blueprint, "/api")
 def api() -> ApiPage:
     """What the API answers."""
     described = document(current_app)

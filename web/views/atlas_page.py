@@ -31,7 +31,7 @@ _PAIRS = 12
 
 
 @dataclass(frozen=True, kw_only=True)
-class OverviewPage(AtlasPage):
+class OverviewPage(AtlasPage, template="overview.html"):
     """What an atlas is of, and where to start."""
 
     info: AtlasInfo = field(metadata=doc("The row of the table `atlas`."))
@@ -51,7 +51,7 @@ class OverviewPage(AtlasPage):
     panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
 
-@page(blueprint, "/<atlas:ref>", "overview.html")
+@page(blueprint, "/<atlas:ref>")
 def overview(atlas: Atlas) -> OverviewPage:
     """The overview of an atlas."""
     found = highlights(atlas)

@@ -40,7 +40,7 @@ class Served:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BridgePage(Page):
+class BridgePage(Page, template="bridge.html"):
     """The atlases that are served, and what they share."""
 
     atlases: tuple[Served, ...] = field(metadata=doc("Every atlas, in the order of the command line."))
@@ -48,7 +48,7 @@ class BridgePage(Page):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BridgeTokenPage(Page):
+class BridgeTokenPage(Page, template="bridge_token.html"):
     """The same token, by its text, in every atlas; a form to ask for one."""
 
     text: str | None = field(metadata=doc("The text asked for; null if none was."))
@@ -73,7 +73,7 @@ def served() -> dict[str, Atlas]:
     return current_app.extensions["atlases"]
 
 
-@page(blueprint, "/bridge", "bridge.html")
+@page(blueprint, "/bridge")
 def bridge() -> BridgePage:
     """The atlases that are served, and what they share."""
     atlases = served()
@@ -87,7 +87,7 @@ def bridge() -> BridgePage:
     )
 
 
-@page(blueprint, "/bridge/token", "bridge_token.html")
+@page(blueprint, "/bridge/token")
 def bridge_token() -> BridgeTokenPage:
     """The same token in every atlas."""
     atlases = served()

@@ -59,7 +59,7 @@ class Placed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BridgeComparePage(Page):
+class BridgeComparePage(Page, template="bridge_compare.html"):
     """Neurons of several atlases side by side: what can be compared, and in words what cannot."""
 
     neurons: tuple[Placed, ...] = field(metadata=doc("The neurons with their atlases, in the order of the URL."))
@@ -83,7 +83,7 @@ class BridgeComparePage(Page):
     panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page, over all the atlases."))
 
 
-@page(blueprint, "/bridge/compare", "bridge_compare.html")
+@page(blueprint, "/bridge/compare")
 def bridge_compare() -> BridgeComparePage | Response:
     """Neurons of several atlases; other spellings, and neurons of one atlas, lead to the canonical address."""
     given = [name for name in request.args.getlist("n") if name.strip()]

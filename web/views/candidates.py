@@ -20,7 +20,7 @@ blueprint = Blueprint("candidates", __name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CandidatesPage(AtlasPage):
+class CandidatesPage(AtlasPage, template="neuron_candidates.html"):
     """A neuron's candidate pairs, each with how well the activation predicts its token."""
 
     neuron: NeuronRef = field(metadata=doc("The neuron."))
@@ -31,7 +31,7 @@ class CandidatesPage(AtlasPage):
     panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
 
-@page(blueprint, "/<atlas:ref>/<name>/candidates", "neuron_candidates.html")
+@page(blueprint, "/<atlas:ref>/<name>/candidates")
 def neuron_candidates(atlas: Atlas, name: str) -> CandidatesPage | Response:
     """A neuron's candidate pairs."""
     neuron = named_neuron(atlas, name)

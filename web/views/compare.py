@@ -55,7 +55,7 @@ NUMBERS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class ComparePage(AtlasPage):
+class ComparePage(AtlasPage, template="compare.html"):
     """Neurons side by side: numbers, tokens, activations, predictions, texts."""
 
     neurons: tuple[Neuron, ...] = field(metadata=doc("The neurons, in the order of the URL."))
@@ -92,7 +92,7 @@ def parted(name: str) -> tuple[AtlasRef | None, str]:
     return AtlasRef(slug, build_id or None), rest
 
 
-@page(blueprint, "/<atlas:ref>/compare", "compare.html")
+@page(blueprint, "/<atlas:ref>/compare")
 def compare(atlas: Atlas) -> ComparePage | Response:
     """Neurons side by side; other spellings lead to the canonical address, names of other atlases to their page."""
     given = [(place or g.ref, name) for place, name in map(parted, request.args.getlist("n")) if name]

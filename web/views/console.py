@@ -46,7 +46,7 @@ class Saving:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConsolePage(AtlasPage):
+class ConsolePage(AtlasPage, template="console.html"):
     """A statement and its answer; a form to ask, the schema, examples."""
 
     sql: str = field(metadata=doc("The statement; empty if none was given."))
@@ -75,7 +75,7 @@ class ConsolePage(AtlasPage):
 
 
 # `.json` behind this address is `web.views.sql`'s: the answer alone.
-@page(blueprint, "/<atlas:ref>/sql", "console.html", kept=False)
+@page(blueprint, "/<atlas:ref>/sql", kept=False, data=False)
 def console(atlas: Atlas) -> ConsolePage:
     """The console, with the answer of `?sql=` if it is given; a card does without the answer."""
     sql = request.args.get("sql", "")

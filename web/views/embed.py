@@ -60,7 +60,7 @@ class EmbedPage(AtlasPage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NeuronEmbed(EmbedPage):
+class NeuronEmbed(EmbedPage, template="embed_neuron.html"):
     """A neuron, or one panel of its page."""
 
     page: NeuronPage = field(metadata=doc("The neuron's page: every panel is drawn from its data.", json=False))
@@ -74,7 +74,7 @@ class NeuronEmbed(EmbedPage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenEmbed(EmbedPage):
+class TokenEmbed(EmbedPage, template="embed_token.html"):
     """A token, or one panel of its page."""
 
     page: TokenPage = field(metadata=doc("The token's page: every panel is drawn from its data.", json=False))
@@ -84,13 +84,13 @@ class TokenEmbed(EmbedPage):
         return self.page
 
 
-@page(blueprint, "/embed/<atlas:ref>/<name>", "embed_neuron.html")
+@page(blueprint, "/embed/<atlas:ref>/<name>")
 def embedded_neuron(atlas: Atlas, name: str) -> NeuronEmbed | Response:
     """A neuron at a glance; other spellings lead to the canonical one."""
     return _neuron(atlas, name, None)
 
 
-@page(blueprint, "/embed/<atlas:ref>/<name>/<panel>", "embed_neuron.html")
+@page(blueprint, "/embed/<atlas:ref>/<name>/<panel>")
 def embedded_neuron_panel(atlas: Atlas, name: str, panel: str) -> NeuronEmbed | Response:
     """One panel of a neuron's page; `31/892` leads to the neuron at a glance."""
     if is_neuron_name(f"{name}/{panel}"):
@@ -98,13 +98,13 @@ def embedded_neuron_panel(atlas: Atlas, name: str, panel: str) -> NeuronEmbed | 
     return _neuron(atlas, name, panel)
 
 
-@page(blueprint, "/embed/<atlas:ref>/token/<int:token_id>", "embed_token.html")
+@page(blueprint, "/embed/<atlas:ref>/token/<int:token_id>")
 def embedded_token(atlas: Atlas, token_id: int) -> TokenEmbed:
     """A token at a glance."""
     return _token(atlas, token_id, None)
 
 
-@page(blueprint, "/embed/<atlas:ref>/token/<int:token_id>/<panel>", "embed_token.html")
+@page(blueprint, "/embed/<atlas:ref>/token/<int:token_id>/<panel>")
 def embedded_token_panel(atlas: Atlas, token_id: int, panel: str) -> TokenEmbed:
     """One panel of a token's page."""
     return _token(atlas, token_id, panel)

@@ -29,7 +29,7 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExclusivePage(AtlasPage):
+class ExclusivePage(AtlasPage, template="exclusive.html"):
     """Tokens by neuron gap."""
 
     n_layers: int = field(metadata=doc("Layers of the model."))
@@ -54,7 +54,7 @@ def _found(atlas: Atlas, ranking: Ranking, limit: int, offset: int) -> Listing:
     return token_exclusivities(atlas, ranking.where, **order, limit=limit, offset=offset)
 
 
-@page(blueprint, "/<atlas:ref>/exclusive", "exclusive.html")
+@page(blueprint, "/<atlas:ref>/exclusive")
 def exclusive(atlas: Atlas) -> ExclusivePage:
     """Tokens by neuron gap."""
     ranking = read_ranking(atlas, EXCLUSIVITY_SORTS, "gap")

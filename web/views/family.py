@@ -21,7 +21,7 @@ blueprint = Blueprint("family", __name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class FamilyPage(AtlasPage):
+class FamilyPage(AtlasPage, template="neuron_family.html"):
     """Predictions of a neuron's best (and worst) token alone and with its family."""
 
     neuron: NeuronRef = field(metadata=doc("The neuron."))
@@ -32,7 +32,7 @@ class FamilyPage(AtlasPage):
     panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
 
-@page(blueprint, "/<atlas:ref>/<name>/family", "neuron_family.html")
+@page(blueprint, "/<atlas:ref>/<name>/family")
 def neuron_family(atlas: Atlas, name: str) -> FamilyPage | Response:
     """A neuron's tokens and their families."""
     neuron = named_neuron(atlas, name)

@@ -17,7 +17,7 @@ blueprint = Blueprint("glossary", __name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class GlossaryPage(Page):
+class GlossaryPage(Page, template="glossary.html"):
     """Every term."""
 
     terms: tuple[Term, ...] = field(
@@ -26,7 +26,7 @@ class GlossaryPage(Page):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AtlasGlossaryPage(AtlasPage):
+class AtlasGlossaryPage(AtlasPage, template="atlas_glossary.html"):
     """Every term, with what its SQL answers on this atlas."""
 
     terms: tuple[Term, ...] = field(
@@ -35,13 +35,13 @@ class AtlasGlossaryPage(AtlasPage):
     answers: dict[str, QueryResult] = field(metadata=doc("What the SQL of each term answers here, by anchor."))
 
 
-@page(blueprint, "/glossary", "glossary.html")
+@page(blueprint, "/glossary")
 def glossary() -> GlossaryPage:
     """Every term."""
     return GlossaryPage(title="Glossary", url=urls.glossary(), terms=TERMS)
 
 
-@page(blueprint, "/<atlas:ref>/glossary", "atlas_glossary.html")
+@page(blueprint, "/<atlas:ref>/glossary")
 def atlas_glossary(atlas: Atlas) -> AtlasGlossaryPage:
     """Every term, with this atlas's numbers."""
     return AtlasGlossaryPage(

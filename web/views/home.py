@@ -27,7 +27,7 @@ class AtlasEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HomePage(Page):
+class HomePage(Page, template="home.html"):
     """The list of atlases, with a search box over all of them."""
 
     atlases: tuple[AtlasEntry, ...] = field(
@@ -40,7 +40,7 @@ class HomePage(Page):
     builds: dict[str, str] = field(metadata=doc("Build of each atlas, by slug.", json=False))
 
 
-@page(blueprint, "/", "home.html")
+@page(blueprint, "/")
 def home() -> HomePage:
     """The list of atlases."""
     served = current_app.extensions["atlases"].values()

@@ -37,7 +37,7 @@ _LISTED, _RECENTRED = 50, 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class HubsPage(AtlasPage):
+class HubsPage(AtlasPage, template="hubs.html"):
     """Neurons that are best for many tokens, tokens that are best for many neurons."""
 
     k: int = field(metadata=doc("Length of the lists asked for; an atlas that keeps shorter ones counts those."))
@@ -59,7 +59,7 @@ class HubsPage(AtlasPage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CentringPage(AtlasPage):
+class CentringPage(AtlasPage, template="centring.html"):
     """What centring the readout over the vocabulary does to hubs."""
 
     readout: str = field(metadata=doc("The atlas's readout: 'unembed' is centred, 'embed' is not."))
@@ -69,7 +69,7 @@ class CentringPage(AtlasPage):
     panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
 
-@page(blueprint, "/<atlas:ref>/hubs", "hubs.html")
+@page(blueprint, "/<atlas:ref>/hubs")
 def hubs(atlas: Atlas) -> HubsPage:
     """Hubs."""
     k = int(query_choice("k", tuple(map(str, _LENGTHS)), str(_USUAL)))
@@ -94,7 +94,7 @@ def hubs(atlas: Atlas) -> HubsPage:
     )
 
 
-@page(blueprint, "/<atlas:ref>/hubs/centring", "centring.html")
+@page(blueprint, "/<atlas:ref>/hubs/centring")
 def centring(atlas: Atlas) -> CentringPage:
     """What centring does; slow the first time, since it reads all readout columns."""
     return CentringPage(

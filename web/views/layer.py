@@ -22,7 +22,7 @@ PER_PAGE = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class LayerPage(AtlasPage):
+class LayerPage(AtlasPage, template="layer.html"):
     """A layer in numbers, and its neurons."""
 
     layer: LayerSummary = field(metadata=doc("The layer in numbers."))
@@ -37,7 +37,7 @@ class LayerPage(AtlasPage):
     panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
 
-@page(blueprint, "/<atlas:ref>/<layer:name>", "layer.html")
+@page(blueprint, "/<atlas:ref>/<layer:name>")
 def layer(atlas: Atlas, name: str) -> LayerPage | Response:
     """A layer; `L007` and `l7` lead to `L7`."""
     number = int(name[1:])

@@ -41,7 +41,7 @@ class Trouble:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LiveNeuronPage(AtlasPage):
+class LiveNeuronPage(AtlasPage, template="live_neuron.html"):
     """A neuron on a text that a visitor typed."""
 
     neuron: Neuron = field(metadata=doc("The neuron's numbers over the atlas's data."))
@@ -101,7 +101,7 @@ class Explained:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LiveEffectsPage(AtlasPage):
+class LiveEffectsPage(AtlasPage, template="live.html"):
     """The neurons behind what follows a text that a visitor typed."""
 
     text: str = field(metadata=doc("The text."))
@@ -160,7 +160,7 @@ def typed(live: Live, name: str = "text", given: Any = None) -> str:
     return text
 
 
-@page(blueprint, "/<atlas:ref>/<name>/live", "live_neuron.html", kept=False)
+@page(blueprint, "/<atlas:ref>/<name>/live", kept=False)
 def live_neuron(atlas: Atlas, name: str) -> LiveNeuronPage | BaseResponse:
     """A neuron's activation on every token of `?text=`."""
     if not is_neuron_name(name):
@@ -198,7 +198,7 @@ def live_neuron(atlas: Atlas, name: str) -> LiveNeuronPage | BaseResponse:
     )
 
 
-@page(blueprint, "/<atlas:ref>/live", "live.html", kept=False)
+@page(blueprint, "/<atlas:ref>/live", kept=False)
 def live(atlas: Atlas) -> LiveEffectsPage:
     """The neurons behind what follows `?text=`: behind the predicted token, `token`, or its lead over `against`."""
     live, asked = live_of(g.ref), {name: request.args.get(name, "") for name in ("text", "token", "against")}

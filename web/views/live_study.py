@@ -36,7 +36,7 @@ _LONGEST_FORM = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class LiveStudyPage(AtlasPage):
+class LiveStudyPage(AtlasPage, template="live_study.html"):
     """The form that runs a study."""
 
     clean: str = field(metadata=doc("The prompt after which the answer is expected."))
@@ -46,7 +46,7 @@ class LiveStudyPage(AtlasPage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LiveProgressPage(AtlasPage):
+class LiveProgressPage(AtlasPage, template="live_progress.html"):
     """How a study that a visitor runs is getting on."""
 
     state: str = field(metadata=doc("'waiting', 'running' or 'done'."))
@@ -67,13 +67,13 @@ class LiveProgressPage(AtlasPage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LiveResultPage(StudyPage):
+class LiveResultPage(StudyPage, template="live_result.html"):
     """What a visitor's study found: the page of a recorded one, of what is not recorded."""
 
     again: str = field(metadata=doc("The form, filled in the same way.", json=False))
 
 
-@page(blueprint, "/<atlas:ref>/live/study", "live_study.html", kept=False)
+@page(blueprint, "/<atlas:ref>/live/study", kept=False)
 def live_study(atlas: Atlas) -> LiveStudyPage:
     """The form."""
     live_of(g.ref)
@@ -111,7 +111,7 @@ def run_study(ref: AtlasRef) -> BaseResponse:
     return Response(dumps(said), 202, {"Location": url}, mimetype="application/json")
 
 
-@page(blueprint, "/<atlas:ref>/live/study/<name>", "live_progress.html", kept=False)
+@page(blueprint, "/<atlas:ref>/live/study/<name>", kept=False)
 def live_progress(atlas: Atlas, name: str) -> LiveProgressPage | BaseResponse:
     """How it is getting on; leads to the result when there is one."""
     status = _status(live_of(g.ref), name)
@@ -137,7 +137,7 @@ def live_progress(atlas: Atlas, name: str) -> LiveProgressPage | BaseResponse:
     )
 
 
-@page(blueprint, "/<atlas:ref>/live/study/<name>/result", "live_result.html", kept=False)
+@page(blueprint, "/<atlas:ref>/live/study/<name>/result", kept=False)
 def live_result(atlas: Atlas, name: str) -> LiveResultPage | BaseResponse:
     """What it found, while it is kept."""
     status = _status(live_of(g.ref), name)

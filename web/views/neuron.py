@@ -67,7 +67,7 @@ MAX_CURVES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class NeuronPage(AtlasPage):
+class NeuronPage(AtlasPage, template="neuron.html"):
     """Everything the atlas knows of a neuron."""
 
     neuron: Neuron = field(metadata=doc("Its numbers."))
@@ -118,7 +118,7 @@ class NeuronPage(AtlasPage):
         return neuron_card(self.neuron, self.best_tokens, self.histogram, curve, top, self._footer())
 
 
-@page(blueprint, "/<atlas:ref>/<name>", "neuron.html")
+@page(blueprint, "/<atlas:ref>/<name>")
 def neuron(atlas: Atlas, name: str) -> NeuronPage | Response:
     """A neuron; other spellings lead to the canonical one."""
     if not any(character.isdigit() for character in name):
@@ -134,7 +134,7 @@ def neuron(atlas: Atlas, name: str) -> NeuronPage | Response:
     return neuron_page(atlas, neuron_id, query_int("token", None))
 
 
-@page(blueprint, "/<atlas:ref>/<first>/<second>", "neuron.html")
+@page(blueprint, "/<atlas:ref>/<first>/<second>")
 def slashed(atlas: Atlas, first: str, second: str) -> Response:
     """`31/892` and `L31/N892` lead to `L31N892`."""
     if not is_neuron_name(f"{first}/{second}"):
@@ -143,7 +143,7 @@ def slashed(atlas: Atlas, first: str, second: str) -> Response:
     return redirect(like_request(urls.neuron(g.ref, layer, index)), 301)
 
 
-@page(blueprint, "/<atlas:ref>/random", "neuron.html")
+@page(blueprint, "/<atlas:ref>/random")
 def random_neuron(atlas: Atlas) -> Response:
     """Leads to a neuron drawn anew each time, dead ones too: nothing is chosen for the reader."""
     layer, index = divmod(secrets.randbelow(atlas.info.n_neurons), atlas.info.d_mlp)

@@ -51,7 +51,7 @@ class Column:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NeuronsPage(AtlasPage):
+class NeuronsPage(AtlasPage, template="neurons.html"):
     """Every neuron of a selection, a page of them, and how the selection divides."""
 
     n_layers: int = field(metadata=doc("Layers of the model."))
@@ -80,7 +80,7 @@ class NeuronsPage(AtlasPage):
     panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
 
-@page(blueprint, "/<atlas:ref>/neurons", "neurons.html")
+@page(blueprint, "/<atlas:ref>/neurons")
 def neurons(atlas: Atlas) -> NeuronsPage | BaseResponse:
     """Every neuron; what a form sends leads to the canonical URL, `all=1` to the whole selection as data."""
     arguments = request.args.copy()

@@ -34,7 +34,7 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairsPage(AtlasPage):
+class PairsPage(AtlasPage, template="pairs.html"):
     """The ranking of exclusive pairs."""
 
     gated: bool = field(metadata=doc("Whether the MLP is gated; only then are there pairs at the bottom."))
@@ -78,7 +78,7 @@ def _label(curve: Curve) -> str:
     return f"{curve.candidate.neuron.name} {curve.candidate.token.shown}"
 
 
-@page(blueprint, "/<atlas:ref>/pairs", "pairs.html")
+@page(blueprint, "/<atlas:ref>/pairs")
 def pairs(atlas: Atlas) -> PairsPage:
     """The ranking of exclusive pairs."""
     direction, ranking, parameters = _read(atlas)

@@ -67,7 +67,7 @@ class Option:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictionPage(AtlasPage):
+class PredictionPage(AtlasPage, template="prediction.html"):
     """What weights promise against what the data keep, over all pairs."""
 
     question: str = field(metadata=doc("The question that the post leaves open."))
@@ -89,7 +89,7 @@ class PredictionPage(AtlasPage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CorrelationsPage(AtlasPage):
+class CorrelationsPage(AtlasPage, template="correlations.html"):
     """Rank correlations of criteria with a metric, over all pairs and by layer."""
 
     choice: MetricChoice = field(metadata=doc("What is compared, as in the URL."))
@@ -130,7 +130,7 @@ def _options(atlas: Atlas, choice: MetricChoice) -> dict[str, tuple[Option, ...]
     }
 
 
-@page(blueprint, "/<atlas:ref>/prediction", "prediction.html")
+@page(blueprint, "/<atlas:ref>/prediction")
 def prediction(atlas: Atlas) -> PredictionPage:
     """Whether congruence predicts."""
     choice, state = _read(atlas)
@@ -172,7 +172,7 @@ def prediction(atlas: Atlas) -> PredictionPage:
     )
 
 
-@page(blueprint, "/<atlas:ref>/prediction/correlations", "correlations.html")
+@page(blueprint, "/<atlas:ref>/prediction/correlations")
 def correlations(atlas: Atlas) -> CorrelationsPage:
     """Rank correlations; slow the first time, since it resamples all pairs."""
     choice, state = _read(atlas)

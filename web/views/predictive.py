@@ -40,7 +40,7 @@ _COLUMNS = ("neuron", "neuron_id", "token", "token_id", "side", "congruence", "s
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictivePage(AtlasPage):
+class PredictivePage(AtlasPage, template="predictive.html"):
     """Pairs ranked by how well activation predicts the token."""
 
     n_layers: int = field(metadata=doc("Layers of the model."))
@@ -100,7 +100,7 @@ def _read(atlas: Atlas) -> _Asked:
     return _Asked(outcome, where, ranking, kept | ranking.parameters)
 
 
-@page(blueprint, "/<atlas:ref>/predictive", "predictive.html")
+@page(blueprint, "/<atlas:ref>/predictive")
 def predictive(atlas: Atlas) -> PredictivePage:
     """The ranking by a metric."""
     asked = _read(atlas)

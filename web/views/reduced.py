@@ -27,7 +27,7 @@ HUBS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReducedTokensPage(AtlasPage):
+class ReducedTokensPage(AtlasPage, template="reduced_tokens.html"):
     """A neuron's best tokens by reduced congruence."""
 
     neuron: NeuronRef = field(metadata=doc("The neuron."))
@@ -38,7 +38,7 @@ class ReducedTokensPage(AtlasPage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReducedNeuronsPage(AtlasPage):
+class ReducedNeuronsPage(AtlasPage, template="reduced_neurons.html"):
     """A token's best neurons by reduced congruence."""
 
     token: Token = field(metadata=doc("The token."))
@@ -49,14 +49,14 @@ class ReducedNeuronsPage(AtlasPage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReducedHubsPage(AtlasPage):
+class ReducedHubsPage(AtlasPage, template="reduced_hubs.html"):
     """What ranking neurons by reduced congruence does to hubs."""
 
     hubs: ReducedHubs = field(metadata=doc("The greatest hubs and how k-occurrence is distributed, with and without."))
     panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
 
-@page(blueprint, "/<atlas:ref>/<name>/reduced", "reduced_tokens.html")
+@page(blueprint, "/<atlas:ref>/<name>/reduced")
 def reduced_tokens(atlas: Atlas, name: str) -> ReducedTokensPage | Response:
     """A neuron's best tokens by reduced congruence."""
     neuron = named_neuron(atlas, name)
@@ -75,7 +75,7 @@ def reduced_tokens(atlas: Atlas, name: str) -> ReducedTokensPage | Response:
     )
 
 
-@page(blueprint, "/<atlas:ref>/token/<int:token_id>/reduced", "reduced_neurons.html")
+@page(blueprint, "/<atlas:ref>/token/<int:token_id>/reduced")
 def reduced_neurons(atlas: Atlas, token_id: int) -> ReducedNeuronsPage:
     """A token's best neurons by reduced congruence."""
     token = atlas.tokens[token_id]
@@ -91,7 +91,7 @@ def reduced_neurons(atlas: Atlas, token_id: int) -> ReducedNeuronsPage:
     )
 
 
-@page(blueprint, "/<atlas:ref>/hubs/reduced", "reduced_hubs.html")
+@page(blueprint, "/<atlas:ref>/hubs/reduced")
 def reduced_hubs(atlas: Atlas) -> ReducedHubsPage:
     """What reduced congruence does to hubs; takes a second the first time, since it ranks every token's list."""
     return ReducedHubsPage(

@@ -29,7 +29,7 @@ blueprint = Blueprint("saved", __name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SavedPage(AtlasPage):
+class SavedPage(AtlasPage, template="saved.html"):
     """A saved query and its answer."""
 
     sql: str = field(metadata=doc("The statement."))
@@ -96,7 +96,6 @@ def save(ref: AtlasRef) -> BaseResponse:
     return Response(dumps(said), 201 if new else 200, {"Location": url}, mimetype="application/json")
 
 
-# Before the page: of two equal rules the first wins.
 @blueprint.get("/<atlas:ref>/q/<name>.json")
 def data(ref: AtlasRef, name: str) -> Response:
     """The answer as `/{slug}/sql.json` gives it, and beside it `saved`: what was asked."""
@@ -118,7 +117,7 @@ def data(ref: AtlasRef, name: str) -> Response:
     return answer_json(ask(atlas, saved.query.sql, parameters), saved=record)
 
 
-@page(blueprint, "/<atlas:ref>/q/<name>", "saved.html", kept=False)
+@page(blueprint, "/<atlas:ref>/q/<name>", kept=False, data=False)
 def saved_query(atlas: Atlas, name: str) -> SavedPage:
     """A saved query with its answer; a card does without the answer."""
     saved = _find(g.ref, name)

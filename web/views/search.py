@@ -36,7 +36,7 @@ class Found:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchPage(Page):
+class SearchPage(Page, template="search.html"):
     """What a search found, by atlas."""
 
     query: str = field(metadata=doc("What was searched for, leading space and all."))
@@ -66,7 +66,7 @@ def asked() -> tuple[str, str | None, list[Atlas]]:
     return query, only, [served[only]] if only else list(served.values())
 
 
-@page(blueprint, "/search", "search.html")
+@page(blueprint, "/search")
 def search() -> SearchPage | Response:
     """Search; a query that means one thing only leads there."""
     query, only, atlases = asked()

@@ -43,7 +43,7 @@ ALIKE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class NeuronTokensPage(AtlasPage):
+class NeuronTokensPage(AtlasPage, template="neuron_tokens.html"):
     """A neuron's congruence with every token."""
 
     neuron: NeuronRef = field(metadata=doc("The neuron."))
@@ -53,7 +53,7 @@ class NeuronTokensPage(AtlasPage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimilarPage(AtlasPage):
+class SimilarPage(AtlasPage, template="similar.html"):
     """Neurons whose weights point the same way as a neuron's."""
 
     neuron: NeuronRef = field(metadata=doc("The neuron."))
@@ -65,7 +65,7 @@ class SimilarPage(AtlasPage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenNeuronsPage(AtlasPage):
+class TokenNeuronsPage(AtlasPage, template="token_neurons.html"):
     """A token's congruence with every neuron of the model, by layer."""
 
     token: Token = field(metadata=doc("The token."))
@@ -74,7 +74,7 @@ class TokenNeuronsPage(AtlasPage):
     panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
 
-@page(blueprint, "/<atlas:ref>/<name>/tokens", "neuron_tokens.html")
+@page(blueprint, "/<atlas:ref>/<name>/tokens")
 def neuron_tokens(atlas: Atlas, name: str) -> NeuronTokensPage | Response:
     """A neuron's congruence with every token."""
     neuron = named_neuron(atlas, name)
@@ -97,7 +97,7 @@ def neuron_tokens(atlas: Atlas, name: str) -> NeuronTokensPage | Response:
     )
 
 
-@page(blueprint, "/<atlas:ref>/<name>/similar", "similar.html")
+@page(blueprint, "/<atlas:ref>/<name>/similar")
 def similar(atlas: Atlas, name: str) -> SimilarPage | Response:
     """Neurons whose weights point the same way as a neuron's."""
     neuron = named_neuron(atlas, name)
@@ -119,7 +119,7 @@ def similar(atlas: Atlas, name: str) -> SimilarPage | Response:
     )
 
 
-@page(blueprint, "/<atlas:ref>/token/<int:token_id>/neurons", "token_neurons.html")
+@page(blueprint, "/<atlas:ref>/token/<int:token_id>/neurons")
 def token_neurons(atlas: Atlas, token_id: int) -> TokenNeuronsPage:
     """A token's congruence with every neuron of the model, by layer."""
     token = atlas.tokens[token_id]

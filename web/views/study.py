@@ -51,7 +51,7 @@ NEURONS = 50
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudiesPage(AtlasPage):
+class StudiesPage(AtlasPage, template="studies.html"):
     """The studies that an atlas records."""
 
     studies: tuple[Study, ...] = field(metadata=doc("The studies, by name."))
@@ -70,7 +70,7 @@ class BestNeuron:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyPage(AtlasPage):
+class StudyPage(AtlasPage, template="study.html"):
     """A recorded experiment, in the order in which it is told."""
 
     study: Study = field(metadata=doc("The row of the table `study`."))
@@ -100,7 +100,7 @@ class StudyPage(AtlasPage):
         return study_card(self.study, self.lens, self.jumps, self.neurons, self.sayings.claim, self._footer())
 
 
-@page(blueprint, "/<atlas:ref>/studies", "studies.html")
+@page(blueprint, "/<atlas:ref>/studies")
 def studies(atlas: Atlas) -> StudiesPage:
     """The studies that an atlas records."""
     found = list_studies(atlas)
@@ -119,7 +119,7 @@ def studies(atlas: Atlas) -> StudiesPage:
     )
 
 
-@page(blueprint, "/<atlas:ref>/study/<name>", "study.html")
+@page(blueprint, "/<atlas:ref>/study/<name>")
 def study(atlas: Atlas, name: str) -> StudyPage:
     """A recorded experiment."""
     found = find_study(atlas, name)

@@ -47,7 +47,7 @@ class TableListing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TablesPage(AtlasPage):
+class TablesPage(AtlasPage, template="tables.html"):
     """What is in the file, and whole tables to download."""
 
     tables: tuple[TableListing, ...] = field(
@@ -57,7 +57,7 @@ class TablesPage(AtlasPage):
     file_bytes: int = field(metadata=doc("Size of the whole file, bytes."))
 
 
-@page(blueprint, "/<atlas:ref>/tables", "tables.html")
+@page(blueprint, "/<atlas:ref>/tables")
 def tables(atlas: Atlas) -> TablesPage:
     """The tables and views, tables first: they are what there is to take away."""
     sizes = table_sizes(atlas)

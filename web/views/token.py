@@ -47,7 +47,7 @@ MAX_RELATIVES = 30
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenPage(AtlasPage):
+class TokenPage(AtlasPage, template="token.html"):
     """Everything the atlas knows of a token."""
 
     row: TokenRow = field(metadata=doc("Its numbers, its best and its worst neuron."))
@@ -88,7 +88,7 @@ class TokenPage(AtlasPage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenChoicePage(AtlasPage):
+class TokenChoicePage(AtlasPage, template="token_choice.html"):
     """Several tokens of the same text, or a form to ask for one."""
 
     text: str | None = field(metadata=doc("The text asked for; null if none was."))
@@ -96,7 +96,7 @@ class TokenChoicePage(AtlasPage):
     panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
 
-@page(blueprint, "/<atlas:ref>/token/<name>", "token.html")
+@page(blueprint, "/<atlas:ref>/token/<name>")
 def token(atlas: Atlas, name: str) -> TokenPage | Response:
     """A token by its id; whatever follows the id and a '-' is for people."""
     match = re.fullmatch(r"([0-9]{1,9})(-.*)?", name, flags=re.DOTALL)
@@ -170,7 +170,7 @@ def _panels(token_id: int, chosen: list[Candidate]) -> dict[str, str]:
     return panels
 
 
-@page(blueprint, "/<atlas:ref>/token", "token_choice.html")
+@page(blueprint, "/<atlas:ref>/token")
 def find_token(atlas: Atlas) -> TokenChoicePage | Response:
     """The token of a text, leading space and all: led to where there is one, listed where there are several."""
     text = request.args.get("text")
