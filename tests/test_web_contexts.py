@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 
 import pytest
@@ -94,13 +95,30 @@ def test_no_line_of_a_template_is_long(environment):
         assert [(name, number) for number, line in enumerate(lines, 1) if len(line) > LONGEST] == []
 
 
+def test_a_view_is_at_the_address_that_is_written_for_it():
+    app = create_app([])
+    site = app.url_map.bind("atlas.example.org")
+    ref = urls.AtlasRef("gpt2", "0123456789ab")
+    samples = {"ref": ref, "layer": 3, "token_id": 5, "part": 0}
+    kept = [rule for rule in app.url_map.iter_rules() if not rule.defaults and not rule.endpoint.startswith("api.")]
+    assert len(kept) > 60
+    for rule in kept:
+        parts = re.findall(r"<(?:\w+:)?(\w+)>", rule.rule.replace("<layer:name>", "<layer>"))
+        address = urls.to(rule.endpoint.partition(".")[2], *(samples.get(part, "L1N2") for part in parts))
+        assert site.match(address, method=next(iter(rule.methods - {"HEAD", "OPTIONS"})))[0] == rule.endpoint
+    with pytest.raises(KeyError):
+        urls.to("nowhere")
+    with pytest.raises(TypeError):
+        urls.to("token", ref)
+
+
 def test_addresses():
     ref = urls.AtlasRef("gpt2", "0123456789ab")
-    assert urls.neuron(ref, 31, 892) == "/gpt2@0123456789ab/L31N892"
-    assert urls.neuron(urls.AtlasRef("gpt2"), 31, 892, token=281) == "/gpt2/L31N892?token=281"
-    assert urls.find_token(urls.AtlasRef("gpt2"), " a&b=c") == "/gpt2/token?text=%20a%26b%3Dc"
+    assert urls.to("neuron", ref, "L31N892") == "/gpt2@0123456789ab/L31N892"
+    assert urls.to("neuron", urls.AtlasRef("gpt2"), "L31N892", token=281) == "/gpt2/L31N892?token=281"
+    assert urls.to("find_token", urls.AtlasRef("gpt2"), text=" a&b=c") == "/gpt2/token?text=%20a%26b%3Dc"
     assert urls.json("/gpt2/L1?sort=index") == "/gpt2/L1.json?sort=index"
-    assert urls.json(urls.home()) == "/.json"
+    assert urls.json(urls.to("home")) == "/.json"
     assert urls.current(ref, "/gpt2@0123456789ab/L1?page=2") == "/gpt2/L1?page=2"
     assert urls.pinned(urls.AtlasRef("gpt2"), "/gpt2/L1", "0123456789ab") == "/gpt2@0123456789ab/L1"
     assert urls.pinned(ref, "/gpt2@0123456789ab", "ba9876543210") == "/gpt2@ba9876543210"

@@ -9,9 +9,10 @@ from functools import cache
 from hashlib import blake2b
 
 import vl_convert
-from flask import Blueprint, Response, abort, request
+from flask import Response, abort, request
 
 from web.site import urls
+from web.site.urls import Blueprint
 
 blueprint = Blueprint("static", __name__)
 
@@ -23,7 +24,7 @@ _making = threading.Lock()
 
 def url() -> str:
     """Where the bundle is; changes with vl-convert's version."""
-    return urls.vega(vl_convert.__version__)
+    return urls.to("vega", vl_convert.__version__)
 
 
 @cache
@@ -60,7 +61,7 @@ def _own(name: str) -> bytes | None:
 
 
 @blueprint.get("/static/<path:name>")
-def file(name: str) -> Response:
+def static_file(name: str) -> Response:
     """One of the site's own files; kept for ever if the address says its content, else for an hour."""
     content = _own(name)
     if content is None:

@@ -9,7 +9,7 @@ from functools import wraps
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from flask import Blueprint, Response, current_app, g, render_template, request
+from flask import Response, current_app, g, render_template, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from atlas import Atlas
@@ -22,7 +22,7 @@ from web.charts.render import MIMETYPES, render
 from web.site import earlier, urls
 from web.site.caching import lasting, not_modified, validated
 from web.site.errors import BadRequestError, EarlierBuildError, NotServedError
-from web.site.urls import AtlasRef
+from web.site.urls import AtlasRef, Blueprint
 
 
 def doc(text: str, *, json: bool = True) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def find_atlas(ref: AtlasRef) -> Atlas:
     atlas = served.get(ref.slug)
     if atlas is None:
         there = f"; there is {', '.join(served)}" if served else " yet"
-        raise NotServedError(f"There is no atlas {ref.slug!r} here{there}.", urls.home())
+        raise NotServedError(f"There is no atlas {ref.slug!r} here{there}.", urls.to("home"))
     if ref.build_id not in (None, atlas.info.build_id):
         link = urls.current(ref, _asked())
         message = f"Build {ref.build_id} of {ref.slug!r} is not served here; build {atlas.info.build_id} is."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from flask import Blueprint, g, redirect
+from flask import g, redirect
 from werkzeug.wrappers import Response
 
 from atlas import Atlas
@@ -14,6 +14,7 @@ from atlas.topics.curve import neuron_candidates as read_neuron_candidates
 from atlas.topics.pair_metric.effects import PairFigures, pair_figures
 from web.site import urls
 from web.site.page import AtlasPage, atlas_fields, doc, like_request, page
+from web.site.urls import Blueprint
 from web.views.spread import named_neuron
 
 blueprint = Blueprint("candidates", __name__)
@@ -35,7 +36,7 @@ class CandidatesPage(AtlasPage, template="neuron_candidates.html"):
 def neuron_candidates(atlas: Atlas, name: str) -> CandidatesPage | Response:
     """A neuron's candidate pairs."""
     neuron = named_neuron(atlas, name)
-    url = urls.neuron_candidates(g.ref, neuron.layer, neuron.index)
+    url = urls.to("neuron_candidates", g.ref, neuron.name)
     if name != neuron.name:
         return redirect(like_request(url), 301)
     candidates = tuple(read_neuron_candidates(atlas, neuron.neuron_id))

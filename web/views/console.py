@@ -6,7 +6,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from flask import Blueprint, Response, current_app, g, request
+from flask import Response, current_app, g, request
 
 from atlas import Atlas
 from atlas.core.answer.parquet import parquet
@@ -22,7 +22,7 @@ from web.saved.query import LONGEST_DESCRIPTION, LONGEST_TITLE, Drawing, Query, 
 from web.saved.store import SavedQueries
 from web.site import urls
 from web.site.page import AtlasPage, atlas_fields, doc, find_atlas, page, query_choice, wants_card
-from web.site.urls import AtlasRef
+from web.site.urls import AtlasRef, Blueprint
 from web.views.answering import Problem, Result, answered, ask, drawn
 from web.views.sql import given_parameters
 from web.workers.sql.answer import Answer
@@ -113,7 +113,7 @@ def _saving(query: Query) -> Saving | None:
     kept: SavedQueries | None = current_app.extensions["saved"]
     with suppress(SavedError):
         saved = kept.find(g.ref.slug, query) if kept and query.sql else None
-        link = saved and urls.saved_query(g.ref, saved.name)
+        link = saved and urls.to("saved_query", g.ref, saved.name)
         return kept and Saving(link, saved and saved.title)
     return None
 

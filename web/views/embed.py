@@ -8,17 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from flask import Blueprint, g, redirect
+from flask import g, redirect
 from werkzeug.wrappers import Response
 
 from atlas import Atlas
-from atlas.core.names import is_neuron_name, parse_neuron
-from atlas.core.units import neuron_ref
+from atlas.core.names import is_neuron_name
+from atlas.core.units import named_ref
 from atlas.topics.spread import SimilarNeuron, similar_neurons
 from web.cards.svg import Card
 from web.site import urls
 from web.site.errors import NotServedError
 from web.site.page import AtlasPage, atlas_fields, doc, like_request, page, query_choice, query_int
+from web.site.urls import Blueprint
 from web.views.neuron import NeuronPage, neuron_page
 from web.views.token import TokenPage, token_page
 
@@ -111,14 +112,13 @@ def embedded_token_panel(atlas: Atlas, token_id: int, panel: str) -> TokenEmbed:
 
 
 def _neuron(atlas: Atlas, name: str, panel: str | None) -> NeuronEmbed | Response:
-    layer, index = parse_neuron(name, atlas.info.n_layers, atlas.info.d_mlp)
-    neuron_id = layer * atlas.info.d_mlp + index
-    if name != neuron_ref(atlas, neuron_id).name:
-        return redirect(like_request(urls.embed(urls.neuron(g.ref, layer, index), panel)), 301)
-    shown = neuron_page(atlas, neuron_id, query_int("token", None))
+    ref = named_ref(atlas, name)
+    if name != ref.name:
+        return redirect(like_request(urls.embed(urls.to("neuron", g.ref, ref.name), panel)), 301)
+    shown = neuron_page(atlas, ref.neuron_id, query_int("token", None))
     kept = [name for name in NEURON_PANELS if name in shown.panels and (name != "alike" or atlas.info.has_weights)]
     fields = _fields(atlas, shown, kept, panel)
-    alike = similar_neurons(atlas, neuron_id, "out", limit=ALIKE) if panel == "alike" else []
+    alike = similar_neurons(atlas, ref.neuron_id, "out", limit=ALIKE) if panel == "alike" else []
     # The greatest come first, then as many of the least: the panel of the page is about the greatest.
     return NeuronEmbed(page=shown, alike=tuple(alike[:ALIKE]), **fields)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from flask import Blueprint, Response, g
+from flask import Response, g
 
 from atlas import Atlas
 from atlas.core.units import Listing
@@ -16,7 +16,7 @@ from atlas.topics.tables import column_comments
 from web.site import urls
 from web.site.exports import csv_answer
 from web.site.page import AtlasPage, atlas_fields, doc, find_atlas, page
-from web.site.urls import AtlasRef
+from web.site.urls import AtlasRef, Blueprint
 from web.views.ranking import PER_PAGE, Ranking, read_ranking
 
 blueprint = Blueprint("exclusive", __name__)
@@ -60,7 +60,7 @@ def exclusive(atlas: Atlas) -> ExclusivePage:
     ranking = read_ranking(atlas, EXCLUSIVITY_SORTS, "gap")
     return ExclusivePage(
         title="Exclusive tokens",
-        url=urls.exclusive(g.ref, **ranking.parameters, page=ranking.page),
+        url=urls.to("exclusive", g.ref, **ranking.parameters, page=ranking.page),
         **atlas_fields(atlas),
         n_layers=atlas.info.n_layers,
         parameters=ranking.parameters,

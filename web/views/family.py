@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from flask import Blueprint, g, redirect
+from flask import g, redirect
 from werkzeug.wrappers import Response
 
 from atlas import Atlas
@@ -15,6 +15,7 @@ from web.charts.chart import Chart
 from web.charts.curve import family_charts
 from web.site import urls
 from web.site.page import AtlasPage, atlas_fields, doc, like_request, page
+from web.site.urls import Blueprint
 from web.views.spread import named_neuron
 
 blueprint = Blueprint("family", __name__)
@@ -36,7 +37,7 @@ class FamilyPage(AtlasPage, template="neuron_family.html"):
 def neuron_family(atlas: Atlas, name: str) -> FamilyPage | Response:
     """A neuron's tokens and their families."""
     neuron = named_neuron(atlas, name)
-    url = urls.neuron_family(g.ref, neuron.layer, neuron.index)
+    url = urls.to("neuron_family", g.ref, neuron.name)
     if name != neuron.name:
         return redirect(like_request(url), 301)
     families = tuple(family_curves(atlas, neuron.neuron_id))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from flask import Blueprint, g
+from flask import g
 
 from atlas import Atlas
 from atlas.core.answer.asking import QueryResult
@@ -12,6 +12,7 @@ from atlas.glossary import TERMS
 from atlas.glossary.term import Term
 from web.site import urls
 from web.site.page import AtlasPage, Page, atlas_fields, doc, page
+from web.site.urls import Blueprint
 
 blueprint = Blueprint("glossary", __name__)
 
@@ -38,7 +39,7 @@ class AtlasGlossaryPage(AtlasPage, template="atlas_glossary.html"):
 @page(blueprint, "/glossary")
 def glossary() -> GlossaryPage:
     """Every term."""
-    return GlossaryPage(title="Glossary", url=urls.glossary(), terms=TERMS)
+    return GlossaryPage(title="Glossary", url=urls.to("glossary"), terms=TERMS)
 
 
 @page(blueprint, "/<atlas:ref>/glossary")
@@ -46,7 +47,7 @@ def atlas_glossary(atlas: Atlas) -> AtlasGlossaryPage:
     """Every term, with this atlas's numbers."""
     return AtlasGlossaryPage(
         title="Glossary",
-        url=urls.glossary(g.ref),
+        url=urls.to("atlas_glossary", g.ref),
         **atlas_fields(atlas),
         terms=TERMS,
         answers=atlas.remembered("glossary", lambda: {term.anchor: atlas.query(term.sql) for term in TERMS}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from flask import Blueprint, g
+from flask import g
 
 from atlas import Atlas
 from atlas.topics.hub import (
@@ -28,6 +28,7 @@ from web.charts.chart import Chart
 from web.charts.occurrence import occurrence_chart
 from web.site import urls
 from web.site.page import AtlasPage, atlas_fields, doc, page, query_choice
+from web.site.urls import Blueprint
 
 blueprint = Blueprint("hubs", __name__)
 
@@ -76,7 +77,7 @@ def hubs(atlas: Atlas) -> HubsPage:
     neurons, tokens = neuron_occurrence(atlas, k), token_occurrence(atlas, k)
     return HubsPage(
         title="Hubs",
-        url=urls.hubs(g.ref, k),
+        url=urls.to("hubs", g.ref, k=k),
         **atlas_fields(atlas),
         k=k,
         lengths=_LENGTHS,
@@ -99,7 +100,7 @@ def centring(atlas: Atlas) -> CentringPage:
     """What centring does; slow the first time, since it reads all readout columns."""
     return CentringPage(
         title="Hubs and centring",
-        url=urls.hubs_centring(g.ref),
+        url=urls.to("centring", g.ref),
         **atlas_fields(atlas),
         readout=atlas.info.readout,
         centring=measure_centring(atlas, _RECENTRED) if atlas.info.has_weights else None,

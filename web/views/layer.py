@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from flask import Blueprint, g, redirect
+from flask import g, redirect
 from werkzeug.wrappers import Response
 
 from atlas import Atlas
@@ -15,6 +15,7 @@ from atlas.topics.layer import LAYERS, NEURON_SORTS, LayerSummary, layer_neurons
 from atlas.topics.tables import column_comments
 from web.site import urls
 from web.site.page import AtlasPage, atlas_fields, doc, like_request, page, query_choice, query_int
+from web.site.urls import Blueprint
 
 blueprint = Blueprint("layer", __name__)
 
@@ -44,7 +45,7 @@ def layer(atlas: Atlas, name: str) -> LayerPage | Response:
     if not 0 <= number < atlas.info.n_layers:
         raise NeuronNameError(f"There is no layer {number}: this model has layers 0 to {atlas.info.n_layers - 1}.")
     if name != f"L{number}":
-        return redirect(like_request(urls.layer(g.ref, number)), 301)
+        return redirect(like_request(urls.to("layer", g.ref, number)), 301)
     sort = query_choice("sort", NEURON_SORTS, "best_congruence")
     order = query_choice("order", ("desc", "asc"), "desc")
     number_of_page = query_int("page", 1, least=1)
@@ -56,7 +57,7 @@ def layer(atlas: Atlas, name: str) -> LayerPage | Response:
     }
     return LayerPage(
         title=f"Layer {number}",
-        url=urls.layer(g.ref, number, sort, order, number_of_page),
+        url=urls.to("layer", g.ref, number, sort=sort, order=order, page=number_of_page),
         **atlas_fields(atlas),
         layer=layer_summary(atlas, number),
         kinds=layer_kinds(atlas)[number],

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from flask import Blueprint, Response, g
+from flask import Response, g
 
 from atlas import Atlas
 from atlas.core.units import Listing
@@ -20,7 +20,7 @@ from web.charts.curve import curves_chart
 from web.site import urls
 from web.site.exports import csv_answer
 from web.site.page import AtlasPage, atlas_fields, doc, find_atlas, page, query_choice
-from web.site.urls import AtlasRef
+from web.site.urls import AtlasRef, Blueprint
 from web.views.ranking import PER_PAGE, Ranking, read_ranking
 
 blueprint = Blueprint("pairs", __name__)
@@ -96,7 +96,7 @@ def pairs(atlas: Atlas) -> PairsPage:
     title = f"Predictions of the first {len(curves)} exclusive pairs against the neuron’s activation"
     return PairsPage(
         title="Exclusive pairs",
-        url=urls.pairs(g.ref, **parameters, page=ranking.page),
+        url=urls.to("pairs", g.ref, **parameters, page=ranking.page),
         **atlas_fields(atlas),
         gated=atlas.info.gated,
         n_layers=atlas.info.n_layers,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from flask import Blueprint, Response, g
+from flask import Response, g
 
 from atlas import Atlas
 from atlas.core.units import Bound, Listing
@@ -18,7 +18,7 @@ from atlas.topics.tables import column_comments
 from web.site import urls
 from web.site.exports import csv_answer
 from web.site.page import AtlasPage, atlas_fields, doc, find_atlas, page, query_choice
-from web.site.urls import AtlasRef
+from web.site.urls import AtlasRef, Blueprint
 from web.views.ranking import PER_PAGE, Ranking, read_ranking
 
 blueprint = Blueprint("predictive", __name__)
@@ -107,7 +107,7 @@ def predictive(atlas: Atlas) -> PredictivePage:
     ranking = asked.ranking
     return PredictivePage(
         title="Pairs by how well activation predicts",
-        url=urls.predictive(g.ref, **asked.parameters, page=ranking.page),
+        url=urls.to("predictive", g.ref, **asked.parameters, page=ranking.page),
         **atlas_fields(atlas),
         description=f"Neurons of {atlas.info.model_name} whose activation says best that a token comes, pair by pair.",
         n_layers=atlas.info.n_layers,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from flask import Blueprint, g, redirect
+from flask import g, redirect
 from werkzeug.wrappers import Response
 
 from atlas import Atlas
@@ -15,6 +15,7 @@ from atlas.topics.reduced import reduced_neurons as read_reduced_neurons
 from atlas.topics.reduced import reduced_tokens as read_reduced_tokens
 from web.site import urls
 from web.site.page import AtlasPage, atlas_fields, doc, like_request, page
+from web.site.urls import Blueprint
 from web.views.spread import named_neuron
 
 blueprint = Blueprint("reduced", __name__)
@@ -60,7 +61,7 @@ class ReducedHubsPage(AtlasPage, template="reduced_hubs.html"):
 def reduced_tokens(atlas: Atlas, name: str) -> ReducedTokensPage | Response:
     """A neuron's best tokens by reduced congruence."""
     neuron = named_neuron(atlas, name)
-    url = urls.reduced_tokens(g.ref, neuron.layer, neuron.index)
+    url = urls.to("reduced_tokens", g.ref, neuron.name)
     if name != neuron.name:
         return redirect(like_request(url), 301)
     return ReducedTokensPage(
@@ -81,7 +82,7 @@ def reduced_neurons(atlas: Atlas, token_id: int) -> ReducedNeuronsPage:
     token = atlas.tokens[token_id]
     return ReducedNeuronsPage(
         title=f"Token {token.shown} with hubs discounted",
-        url=urls.reduced_neurons(g.ref, token_id),
+        url=urls.to("reduced_neurons", g.ref, token_id),
         **atlas_fields(atlas),
         token=token,
         ranked=tuple(read_reduced_neurons(atlas, token_id)),
@@ -96,7 +97,7 @@ def reduced_hubs(atlas: Atlas) -> ReducedHubsPage:
     """What reduced congruence does to hubs; takes a second the first time, since it ranks every token's list."""
     return ReducedHubsPage(
         title="Hubs taken off",
-        url=urls.reduced_hubs(g.ref),
+        url=urls.to("reduced_hubs", g.ref),
         **atlas_fields(atlas),
         hubs=read_reduced_hubs(atlas, HUBS),
         panels={name: sql.shown(k=LIST_LENGTH, limit=HUBS) for name, sql in REDUCED_HUBS.items()},

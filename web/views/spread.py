@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from flask import Blueprint, g, redirect
+from flask import g, redirect
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
 from atlas import Atlas
-from atlas.core.names import is_neuron_name, parse_neuron
-from atlas.core.units import NeuronRef, Token, neuron_ref
+from atlas.core.names import is_neuron_name
+from atlas.core.units import NeuronRef, Token, named_ref
 from atlas.topics.spread import (
     NEURON_SPREAD,
     SIMILAR,
@@ -26,6 +26,7 @@ from web.charts.chart import Chart
 from web.charts.spread import neuron_spread_chart, token_spread_chart
 from web.site import urls
 from web.site.page import AtlasPage, atlas_fields, doc, like_request, page, query_choice
+from web.site.urls import Blueprint
 
 blueprint = Blueprint("spread", __name__)
 
@@ -78,7 +79,7 @@ class TokenNeuronsPage(AtlasPage, template="token_neurons.html"):
 def neuron_tokens(atlas: Atlas, name: str) -> NeuronTokensPage | Response:
     """A neuron's congruence with every token."""
     neuron = named_neuron(atlas, name)
-    url = urls.neuron_tokens(g.ref, neuron.layer, neuron.index)
+    url = urls.to("neuron_tokens", g.ref, neuron.name)
     if name != neuron.name:
         return redirect(like_request(url), 301)
     spread = token_spread(atlas, neuron.neuron_id, n_bars=BARS, limit=EXTREMES)
@@ -89,7 +90,7 @@ def neuron_tokens(atlas: Atlas, name: str) -> NeuronTokensPage | Response:
         **atlas_fields(atlas),
         neuron=neuron,
         spread=spread,
-        chart=token_spread_chart(spread, title, lambda token: urls.token(g.ref, token.token_id)),
+        chart=token_spread_chart(spread, title, lambda token: urls.to("token", g.ref, token.token_id)),
         panels={
             name: sql.shown(neuron_id=neuron.neuron_id, n_bars=BARS, limit=EXTREMES)
             for name, sql in TOKEN_SPREAD.items()
@@ -103,7 +104,7 @@ def similar(atlas: Atlas, name: str) -> SimilarPage | Response:
     neuron = named_neuron(atlas, name)
     sides = ("out", "in", "gate") if atlas.info.gated else ("out", "in")
     side = query_choice("side", sides, "out")
-    url = urls.similar(g.ref, neuron.layer, neuron.index, side)
+    url = urls.to("similar", g.ref, neuron.name, side=side)
     if name != neuron.name:
         return redirect(like_request(url), 301)
     return SimilarPage(
@@ -127,11 +128,11 @@ def token_neurons(atlas: Atlas, token_id: int) -> TokenNeuronsPage:
     title = f"Congruence of every neuron with {token.shown}, {atlas.info.model_name}"
     return TokenNeuronsPage(
         title=f"Token {token.shown} and every neuron",
-        url=urls.token_neurons(g.ref, token_id),
+        url=urls.to("token_neurons", g.ref, token_id),
         **atlas_fields(atlas),
         token=token,
         spread=spread,
-        chart=neuron_spread_chart(spread, title, lambda n: urls.neuron(g.ref, n.layer, n.index)),
+        chart=neuron_spread_chart(spread, title, lambda n: urls.to("neuron", g.ref, n.name)),
         panels={name: sql.shown(token_id=token_id, limit=OUTLIERS) for name, sql in NEURON_SPREAD.items()},
     )
 
@@ -145,5 +146,4 @@ def named_neuron(atlas: Atlas, name: str) -> NeuronRef:
     """
     if not is_neuron_name(name):
         raise NotFound
-    layer, index = parse_neuron(name, atlas.info.n_layers, atlas.info.d_mlp)
-    return neuron_ref(atlas, layer * atlas.info.d_mlp + index)
+    return named_ref(atlas, name)

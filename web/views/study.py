@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
-from flask import Blueprint, g
+from flask import g
 
 from atlas import Atlas
 from atlas.core.display import show_number
@@ -41,6 +41,7 @@ from web.charts.lens import lens_chart
 from web.charts.recovery import direct_chart, distribution_chart, recovery_chart
 from web.site import urls
 from web.site.page import AtlasPage, atlas_fields, doc, page
+from web.site.urls import Blueprint
 from web.views.curves import pair_label
 from web.views.study_words import Sayings, say
 
@@ -107,7 +108,7 @@ def studies(atlas: Atlas) -> StudiesPage:
     names = ", ".join(item.name for item in found[:8])
     return StudiesPage(
         title="Studies",
-        url=urls.studies(g.ref),
+        url=urls.to("studies", g.ref),
         **atlas_fields(atlas),
         description=(
             f"Recorded experiments on {atlas.info.model_name}: predictions, logit lens, activation patching, direct "
@@ -132,7 +133,7 @@ def study(atlas: Atlas, name: str) -> StudyPage:
     listed = {item.neuron.name: item for item in (*neurons.top, *neurons.direct)}
     return StudyPage(
         title=f"Study {name}",
-        url=urls.study(g.ref, name),
+        url=urls.to("study", g.ref, name),
         **atlas_fields(atlas),
         description=(
             f"Why does {atlas.info.model_name} predict {found.answer_token.shown} rather than "
@@ -198,7 +199,7 @@ def study_panels(study: Study, prompts: Sequence[StudyPrompt], best: BestNeuron 
 
 
 def _url(neuron: NeuronRef) -> str:
-    return urls.neuron(g.ref, neuron.layer, neuron.index)
+    return urls.to("neuron", g.ref, neuron.name)
 
 
 def _charts(
