@@ -144,17 +144,19 @@ def find_atlas(ref: AtlasRef) -> Atlas:
     return atlas
 
 
-def query_int(name: str, default: int | None, least: int = 0) -> int | None:
-    """A whole number from the query string.
+def query_int(
+    name: str, default: int | None, least: int = 0, most: int = 2**31 - 1, expected: str | None = None
+) -> int | None:
+    """A whole number from the query string; `expected` says which.
 
     Raises:
-        BadRequestError: it is not a whole number, or less than `least`.
+        BadRequestError: it is not a whole number, or not from `least` to `most`.
     """
     text = request.args.get(name)
     if text is None:
         return default
-    if not (text.isascii() and text.isdigit()) or not least <= int(text) < 2**31:
-        raise BadRequestError(f"{name}={text!r} is not right: expected a whole number from {least}.")
+    if not (text.isascii() and text.isdigit()) or not least <= int(text) <= most:
+        raise BadRequestError(f"{name}={text!r} is not right: expected {expected or f'a whole number from {least}'}.")
     return int(text)
 
 
