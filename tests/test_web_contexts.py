@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 
 import pytest
@@ -11,81 +12,15 @@ import web.views
 from web import create_app
 from web.site import urls
 from web.site.page import AtlasPage, Page
-from web.views import (
-    api_page,
-    atlas_page,
-    bridge,
-    bridge_compare,
-    candidates,
-    compare,
-    console,
-    embed,
-    exclusive,
-    family,
-    glossary,
-    home,
-    hubs,
-    layer,
-    live,
-    live_study,
-    neuron,
-    neurons,
-    pairs,
-    prediction,
-    predictive,
-    reduced,
-    saved,
-    search,
-    spread,
-    study,
-    tables,
-    token,
-)
+from web.views.embed import EmbedPage
 
-TEMPLATES = {
-    "home.html": home.HomePage,
-    "api.html": api_page.ApiPage,
-    "search.html": search.SearchPage,
-    "overview.html": atlas_page.OverviewPage,
-    "layer.html": layer.LayerPage,
-    "neuron.html": neuron.NeuronPage,
-    "neurons.html": neurons.NeuronsPage,
-    "neuron_tokens.html": spread.NeuronTokensPage,
-    "similar.html": spread.SimilarPage,
-    "token_neurons.html": spread.TokenNeuronsPage,
-    "compare.html": compare.ComparePage,
-    "bridge.html": bridge.BridgePage,
-    "bridge_token.html": bridge.BridgeTokenPage,
-    "bridge_compare.html": bridge_compare.BridgeComparePage,
-    "console.html": console.ConsolePage,
-    "saved.html": saved.SavedPage,
-    "tables.html": tables.TablesPage,
-    "embed_neuron.html": embed.NeuronEmbed,
-    "embed_token.html": embed.TokenEmbed,
-    "study.html": study.StudyPage,
-    "studies.html": study.StudiesPage,
-    "token.html": token.TokenPage,
-    "token_choice.html": token.TokenChoicePage,
-    "live.html": live.LiveEffectsPage,
-    "live_neuron.html": live.LiveNeuronPage,
-    "live_progress.html": live_study.LiveProgressPage,
-    "live_result.html": live_study.LiveResultPage,
-    "live_study.html": live_study.LiveStudyPage,
-    "pairs.html": pairs.PairsPage,
-    "prediction.html": prediction.PredictionPage,
-    "correlations.html": prediction.CorrelationsPage,
-    "predictive.html": predictive.PredictivePage,
-    "exclusive.html": exclusive.ExclusivePage,
-    "hubs.html": hubs.HubsPage,
-    "neuron_family.html": family.FamilyPage,
-    "neuron_candidates.html": candidates.CandidatesPage,
-    "reduced_tokens.html": reduced.ReducedTokensPage,
-    "reduced_neurons.html": reduced.ReducedNeuronsPage,
-    "reduced_hubs.html": reduced.ReducedHubsPage,
-    "centring.html": hubs.CentringPage,
-    "glossary.html": glossary.GlossaryPage,
-    "atlas_glossary.html": glossary.AtlasGlossaryPage,
-}
+
+def below(record):
+    return [item for child in record.__subclasses__() for item in (child, *below(child))]
+
+
+PAGES = [record for record in below(Page) if record not in (AtlasPage, EmbedPage)]
+TEMPLATES = {vars(record).get("template"): record for record in PAGES}
 
 
 @pytest.fixture(scope="module")
@@ -126,14 +61,12 @@ def test_every_template_is_accounted_for(environment):
     assert set(environment.list_templates()) == set(TEMPLATES) | shared
 
 
-def test_every_page_is_accounted_for():
-    def below(record):
-        return {record} | {item for child in record.__subclasses__() for item in below(child)}
-
-    assert below(Page) - {Page, AtlasPage, embed.EmbedPage} == set(TEMPLATES.values())
+def test_every_page_has_a_template_of_its_own():
+    assert None not in TEMPLATES
+    assert len(TEMPLATES) == len(PAGES) > 30
 
 
-@pytest.mark.parametrize("record", [*TEMPLATES.values()])
+@pytest.mark.parametrize("record", PAGES)
 def test_every_field_is_documented(record):
     assert record.__doc__.strip()
     for field in fields(record):
@@ -162,13 +95,30 @@ def test_no_line_of_a_template_is_long(environment):
         assert [(name, number) for number, line in enumerate(lines, 1) if len(line) > LONGEST] == []
 
 
+def test_a_view_is_at_the_address_that_is_written_for_it():
+    app = create_app([])
+    site = app.url_map.bind("atlas.example.org")
+    ref = urls.AtlasRef("gpt2", "0123456789ab")
+    samples = {"ref": ref, "layer": 3, "token_id": 5, "part": 0}
+    kept = [rule for rule in app.url_map.iter_rules() if not rule.defaults and not rule.endpoint.startswith("api.")]
+    assert len(kept) > 60
+    for rule in kept:
+        parts = re.findall(r"<(?:\w+:)?(\w+)>", rule.rule.replace("<layer:name>", "<layer>"))
+        address = urls.to(rule.endpoint.partition(".")[2], *(samples.get(part, "L1N2") for part in parts))
+        assert site.match(address, method=next(iter(rule.methods - {"HEAD", "OPTIONS"})))[0] == rule.endpoint
+    with pytest.raises(KeyError):
+        urls.to("nowhere")
+    with pytest.raises(TypeError):
+        urls.to("token", ref)
+
+
 def test_addresses():
     ref = urls.AtlasRef("gpt2", "0123456789ab")
-    assert urls.neuron(ref, 31, 892) == "/gpt2@0123456789ab/L31N892"
-    assert urls.neuron(urls.AtlasRef("gpt2"), 31, 892, token=281) == "/gpt2/L31N892?token=281"
-    assert urls.find_token(urls.AtlasRef("gpt2"), " a&b=c") == "/gpt2/token?text=%20a%26b%3Dc"
+    assert urls.to("neuron", ref, "L31N892") == "/gpt2@0123456789ab/L31N892"
+    assert urls.to("neuron", urls.AtlasRef("gpt2"), "L31N892", token=281) == "/gpt2/L31N892?token=281"
+    assert urls.to("find_token", urls.AtlasRef("gpt2"), text=" a&b=c") == "/gpt2/token?text=%20a%26b%3Dc"
     assert urls.json("/gpt2/L1?sort=index") == "/gpt2/L1.json?sort=index"
-    assert urls.json(urls.home()) == "/.json"
+    assert urls.json(urls.to("home")) == "/.json"
     assert urls.current(ref, "/gpt2@0123456789ab/L1?page=2") == "/gpt2/L1?page=2"
     assert urls.pinned(urls.AtlasRef("gpt2"), "/gpt2/L1", "0123456789ab") == "/gpt2@0123456789ab/L1"
     assert urls.pinned(ref, "/gpt2@0123456789ab", "ba9876543210") == "/gpt2@ba9876543210"

@@ -294,7 +294,8 @@ def test_a_study_that_cannot_be_says_what_to_change(client):
     page = client.get(started.json["url"])
     assert page.status_code == 400
     assert "The prompts differ in length" in page.text
-    assert urls.live_study(urls.AtlasRef("tiny-gpt2"), **{**PAIR, "corrupt": "a"}).replace("&", "&amp;") in page.text
+    form = urls.to("live_study", urls.AtlasRef("tiny-gpt2"), **{**PAIR, "corrupt": "a"})
+    assert form.replace("&", "&amp;") in page.text
     assert client.get(f"{started.json['url']}/result").location == started.json["url"]
 
 

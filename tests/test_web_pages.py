@@ -128,12 +128,12 @@ def test_other_spellings_lead_to_the_canonical_address(client, url, location):
 
 def test_addresses_by_hand():
     ref, pin = urls.AtlasRef("a-1"), urls.AtlasRef("a-1", "0123456789ab")
-    assert urls.study(ref, "x/y?z=1 #é") == "/a-1/study/x%2Fy%3Fz%3D1%20%23%C3%A9"
-    assert urls.live_progress(pin, "x/y") == "/a-1@0123456789ab/live/study/x%2Fy"
-    assert urls.search(" a&b=c", None) == "/search?q=%20a%26b%3Dc"
-    assert urls.compare(ref, []) == "/a-1/compare"
-    assert urls.compare(pin, ["L1N2", "L0N3"], 0) == "/a-1@0123456789ab/compare?n=L1N2&n=L0N3&token=0"
-    assert urls.bridge_compare(["a-1:L1N2"], "") == "/bridge/compare?n=a-1%3AL1N2&text="
+    assert urls.to("study", ref, "x/y?z=1 #é") == "/a-1/study/x%2Fy%3Fz%3D1%20%23%C3%A9"
+    assert urls.to("live_progress", pin, "x/y") == "/a-1@0123456789ab/live/study/x%2Fy"
+    assert urls.to("search", atlas=None, q=" a&b=c") == "/search?q=%20a%26b%3Dc"
+    assert urls.to("compare", ref, n=[]) == "/a-1/compare"
+    assert urls.to("compare", pin, n=["L1N2", "L0N3"], token=0) == "/a-1@0123456789ab/compare?n=L1N2&n=L0N3&token=0"
+    assert urls.to("bridge_compare", n=["a-1:L1N2"], text="") == "/bridge/compare?n=a-1%3AL1N2&text="
     assert urls.api("atlases/{atlas}/tokens/{token}", ref, {"token": "a/b@c"}, q="1 2") == (
         "/api/v1/atlases/a-1/tokens/a%2Fb@c?q=1%202"
     )

@@ -35,11 +35,11 @@ PAGES = (
 
 
 WALKED = {
-    "overview.html", "layer.html", "neuron.html", "token.html", "token_choice.html", "pairs.html", "exclusive.html",
+    "overview.html", "layer.html", "neuron.html", "token.html", "token_choice.html", "ranking.html",
     "hubs.html", "centring.html", "neurons.html", "compare.html", "neuron_tokens.html", "similar.html",
     "token_neurons.html", "search.html", "neuron_family.html",
     "neuron_candidates.html", "reduced_tokens.html", "reduced_neurons.html",
-    "reduced_hubs.html", "prediction.html", "correlations.html", "predictive.html", "study.html", "studies.html",
+    "reduced_hubs.html", "prediction.html", "correlations.html", "study.html", "studies.html",
 }  # fmt: skip
 """Templates of those pages."""
 

@@ -13,6 +13,10 @@ import pytest
 
 from atlas.api.calls import TERMS
 from tests.html_reader import Reader
+from web import create_app
+from web.views import exclusive
+from web.views.ranking import Column
+from web.views.ranking_page import ranking_page
 
 
 def table(client, url):
@@ -109,7 +113,7 @@ def test_csv_of_pairs_is_the_whole_selection(client):
 
 
 def test_csv_of_tokens_is_the_whole_selection(client, monkeypatch):
-    monkeypatch.setattr("web.views.exclusive._CHUNK", 7)
+    monkeypatch.setattr("web.views.exclusive.RANKING.chunk", 7)
     lines = table(client, "/tiny-gpt2/exclusive.csv?all=1&min_gap=0.05&sort=n_predicted&order=asc")
     listing = client.get("/tiny-gpt2/exclusive.json?all=1&min_gap=0.05&sort=n_predicted&order=asc").json["tokens"]
     assert len(lines) == listing["total"] > 100
@@ -117,6 +121,32 @@ def test_csv_of_tokens_is_the_whole_selection(client, monkeypatch):
         assert (int(line["token_id"]), line["neuron"]) == (row["token"]["token_id"], row["neuron"]["name"])
         assert line["second_neuron"] == row["second_neuron"]["name"]
         assert float(line["neuron_gap"]) == row["neuron_gap"]
+
+
+def test_a_ranking_is_its_declaration(tiny_gpt2_atlas):
+    best = replace(exclusive.RANKING, name="best", rows="best", counted="best tokens", columns=lambda *_: COLUMNS)
+    app = create_app([tiny_gpt2_atlas])
+    app.register_blueprint(ranking_page(best))
+    client = app.test_client()
+    page = client.get("/tiny-gpt2/best?all=1&page=2").text
+    data = client.get("/tiny-gpt2/best.json?all=1&page=2").json
+    assert data["url"] == "/tiny-gpt2/best?all=1&page=2"
+    assert f"<h2>{data['best']['total']} best tokens" in page
+    assert re.findall(r"<th [^>]*>(?:<a[^>]*>)?([a-z ]+)", page) == ["place", "token", "lead"]
+    assert page.count("<tr>") == 1 + len(data["best"]["rows"]) == 101
+    assert 'title="Lead over all others"' in page
+    assert 'href="/tiny-gpt2/best.csv?all=1"' in page
+    assert "sort=neuron_gap&amp;order=asc" in page
+    assert [row["token_id"] for row in table(client, "/tiny-gpt2/best.csv?all=1")][100:200] == [
+        str(row["token"]["token_id"]) for row in data["best"]["rows"]
+    ]
+
+
+COLUMNS = (
+    Column("place", "place", "place"),
+    Column("token", "token", "token"),
+    Column("neuron_gap", "lead", title="Lead over all others"),
+)
 
 
 def test_five_curves_on_one_chart(client):

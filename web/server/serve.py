@@ -159,7 +159,7 @@ def _point_out(files: Sequence[Path], base: str) -> None:
             for item in notable_neurons(atlas):
                 neuron, ref = item.pair.neuron, urls.AtlasRef(atlas.info.slug)
                 click.echo(
-                    f"  {base}{urls.neuron(ref, neuron.layer, neuron.index)}  predicts {item.pair.token.shown} at "
+                    f"  {base}{urls.to('neuron', ref, neuron.name)}  predicts {item.pair.token.shown} at "
                     f"{show_share(item.tail_fraction)} of its {item.tail_n} strongest positions"
                 )
 

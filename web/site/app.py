@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
 from flask import Flask, request
 from flask_compress import Compress
@@ -18,6 +20,7 @@ from atlas.core.info import count_words, share_words
 from atlas.core.names import RESERVED_SLUGS
 from atlas.core.room import Room
 from atlas.topics.study.study import list_studies
+from web import views
 from web.api import routes as api
 from web.charts.drawing import curves_drawing, histogram_drawing
 from web.charts.theme import CONFIG
@@ -30,42 +33,12 @@ from web.site.markup import column_number, live_text, neuron_cells, number_cell,
 from web.site.page import find_atlas
 from web.site.sharing import Citation, citations
 from web.site.urls import AtlasRef
-from web.views import (
-    api_page,
-    atlas_page,
-    bridge,
-    bridge_compare,
-    candidates,
-    compare,
-    crawlers,
-    embed,
-    exclusive,
-    family,
-    glossary,
-    home,
-    hubs,
-    layer,
-    live_study,
-    neuron,
-    neurons,
-    oembed,
-    pairs,
-    prediction,
-    predictive,
-    reduced,
-    saved,
-    search,
-    spread,
-    sql,
-    study,
-    suggest,
-    tables,
-    token,
-)
-from web.views import console as console_view
-from web.views import live as live_view
 from web.workers.live.live import Live
 from web.workers.sql.console import Console
+
+MODULES = [import_module(f"{views.__name__}.{module.name}") for module in iter_modules(views.__path__)]
+VIEWS = [module for module in MODULES if hasattr(module, "blueprint")]
+"""Every module of `web.views` that has pages: a new one is served without being named anywhere else."""
 
 
 class AtlasConverter(BaseConverter):
@@ -188,41 +161,6 @@ def create_app(
     whole_files.register(app, downloads)
     if rate is not None:
         rate_limit.register(app, rate)
-    for module in (
-        api,
-        api_page,
-        crawlers,
-        home,
-        search,
-        suggest,
-        bundle,
-        pairs,
-        prediction,
-        predictive,
-        reduced,
-        exclusive,
-        candidates,
-        family,
-        hubs,
-        glossary,
-        token,
-        atlas_page,
-        layer,
-        neurons,
-        spread,
-        sql,
-        study,
-        console_view,
-        live_view,
-        live_study,
-        saved,
-        tables,
-        compare,
-        bridge,
-        bridge_compare,
-        embed,
-        oembed,
-        neuron,
-    ):
+    for module in (api, bundle, *VIEWS):
         app.register_blueprint(module.blueprint)
     return app

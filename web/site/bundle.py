@@ -10,9 +10,10 @@ from hashlib import blake2b
 from typing import Any
 
 import vl_convert
-from flask import Blueprint, Response, abort, request
+from flask import Response, abort, request
 
 from web.site import urls
+from web.site.urls import Blueprint
 
 blueprint = Blueprint("static", __name__)
 
@@ -24,7 +25,7 @@ _making = threading.Lock()
 
 def url() -> str:
     """Where the bundle is; changes with vl-convert's version."""
-    return urls.vega(vl_convert.__version__)  # type: ignore[attr-defined]  # its stubs lack it
+    return urls.to("vega", vl_convert.__version__)  # type: ignore[attr-defined]  # its stubs lack it
 
 
 @cache
@@ -61,7 +62,7 @@ def _own(name: str) -> bytes | None:
 
 
 @blueprint.get("/static/<path:name>")
-def file(name: str) -> Response:
+def static_file(name: str) -> Response:
     """One of the site's own files; kept for ever if the address says its content, else for an hour."""
     content = _own(name)
     if content is None:

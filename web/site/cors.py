@@ -19,7 +19,7 @@ _PREFLIGHT = {
 
 def is_data(path: str) -> bool:
     """Whether a path is of data: of the API, of oEmbed, or of a page with '.json' behind it."""
-    return path.startswith(f"{urls.API}/") or path.endswith(".json") or path == urls.OEMBED
+    return path.startswith(f"{urls.API}/") or path.endswith(".json") or path == urls.to("oembed")
 
 
 def register(app: Flask) -> None:

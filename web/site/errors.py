@@ -99,7 +99,7 @@ def answer(failure: Failure) -> Response:
         return Response(dumps({"error": said}), failure.status, mimetype="application/json")
     if failure.link is None and "ref" in g:
         # Within an atlas there is somewhere to go on from.
-        failure = replace(failure, link=urls.overview(g.ref))
+        failure = replace(failure, link=urls.to("overview", g.ref))
     titles = {400: "That is not quite right", 403: "Not from there", 404: "Not here", 507: "No room"}
     # In another site's frame an error is shown without the site around it.
     template = "embed_error.html" if urls.may_be_framed(request.path) else "error.html"

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from functools import wraps
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
-from flask import Blueprint, Response, current_app, g, render_template, request
+from flask import Response, current_app, g, render_template, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from atlas import Atlas
@@ -22,7 +22,7 @@ from web.charts.render import MIMETYPES, render
 from web.site import earlier, urls
 from web.site.caching import lasting, not_modified, validated
 from web.site.errors import BadRequestError, EarlierBuildError, NotServedError
-from web.site.urls import AtlasRef
+from web.site.urls import AtlasRef, Blueprint
 
 
 def doc(text: str, *, json: bool = True) -> dict[str, Any]:
@@ -32,7 +32,10 @@ def doc(text: str, *, json: bool = True) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """What every page's template gets."""
+    """The context of a page, of which its template gets every field; a subclass names its template:
+    `class PairsPage(AtlasPage, template="pairs.html")`."""
+
+    template: ClassVar[str]
 
     title: str = field(metadata=doc("Title of the page, for people."))
     url: str = field(metadata=doc("The page's own URL, in full; its data is at the same with '.json' after the path."))
@@ -41,9 +44,13 @@ class Page:
         metadata=doc("What the page is about, in a sentence or two: for search results and cards."),
     )
 
+    def __init_subclass__(cls, template: str | None = None) -> None:
+        if template is not None:
+            cls.template = template
+
     @property
     def status(self) -> int:
-        """Of the page as HTML."""
+        """HTTP status of the page as HTML."""
         return 200
 
     def card(self) -> Card:
@@ -127,7 +134,7 @@ def find_atlas(ref: AtlasRef) -> Atlas:
     atlas = served.get(ref.slug)
     if atlas is None:
         there = f"; there is {', '.join(served)}" if served else " yet"
-        raise NotServedError(f"There is no atlas {ref.slug!r} here{there}.", urls.home())
+        raise NotServedError(f"There is no atlas {ref.slug!r} here{there}.", urls.to("home"))
     if ref.build_id not in (None, atlas.info.build_id):
         link = urls.current(ref, _asked())
         message = f"Build {ref.build_id} of {ref.slug!r} is not served here; build {atlas.info.build_id} is."
@@ -137,17 +144,19 @@ def find_atlas(ref: AtlasRef) -> Atlas:
     return atlas
 
 
-def query_int(name: str, default: int | None, least: int = 0) -> int | None:
-    """A whole number from the query string.
+def query_int(
+    name: str, default: int | None, least: int = 0, most: int = 2**31 - 1, expected: str | None = None
+) -> int | None:
+    """A whole number from the query string; `expected` says which.
 
     Raises:
-        BadRequestError: it is not a whole number, or less than `least`.
+        BadRequestError: it is not a whole number, or not from `least` to `most`.
     """
     text = request.args.get(name)
     if text is None:
         return default
-    if not (text.isascii() and text.isdigit()) or not least <= int(text) < 2**31:
-        raise BadRequestError(f"{name}={text!r} is not right: expected a whole number from {least}.")
+    if not (text.isascii() and text.isdigit()) or not least <= int(text) <= most:
+        raise BadRequestError(f"{name}={text!r} is not right: expected {expected or f'a whole number from {least}'}.")
     return int(text)
 
 
@@ -166,12 +175,13 @@ def query_choice(name: str, choices: tuple[str, ...], default: str) -> str:
 View = Callable[..., "Page | BaseResponse"]
 
 
-def page(blueprint: Blueprint, rule: str, template: str, *, kept: bool = True) -> Callable[[View], View]:
+def page(blueprint: Blueprint, rule: str, *, kept: bool = True, data: bool = True) -> Callable[[View], View]:
     """Serve a view that answers with a context record (or a redirect) at a rule, its data at the rule + '.json', its
     picture at '.card.png', its charts at '.chart.svg', '.chart.png', '.chart.csv', '.chart.json' with `?chart=name`.
 
     A rule with `<atlas:ref>` hands its view the Atlas instead of the reference, and its answers have validators;
-    `kept=False` is for a page that shows what changes while its atlas does not.
+    `kept=False` is for a page that shows what changes while its atlas does not; `data=False` for one whose data another
+    view answers with.
     """
 
     def decorate(view: View) -> View:
@@ -179,14 +189,14 @@ def page(blueprint: Blueprint, rule: str, template: str, *, kept: bool = True) -
         def answer(**values: Any) -> Any:
             kind = values.pop("kind", "html")
             if "ref" not in values:
-                return _answer(view(**values), template, kind)
+                return _answer(view(**values), kind)
             g.ref = values.pop("ref")
             atlas = find_atlas(g.ref)
             held = not_modified(atlas.info.build_id) if kept else None
             if held is not None:
                 return held
             context = view(atlas=atlas, **values)
-            response: Any = _answer(context, template, kind)
+            response: Any = _answer(context, kind)
             if not isinstance(context, Page) or response.status_code != 200:
                 return response
             if not kept:
@@ -201,19 +211,20 @@ def page(blueprint: Blueprint, rule: str, template: str, *, kept: bool = True) -
         for kind in MIMETYPES:
             blueprint.add_url_rule(f"{rule}.chart.{kind}", f"{name}_chart_{kind}", answer, defaults={"kind": kind})
         blueprint.add_url_rule(f"{rule}.card.png", f"{name}_card", answer, defaults={"kind": "card"})
-        blueprint.add_url_rule(f"{rule}.json", f"{name}_json", answer, defaults={"kind": "data"})
+        if data:
+            blueprint.add_url_rule(f"{rule}.json", f"{name}_json", answer, defaults={"kind": "data"})
         blueprint.add_url_rule(rule, name, answer)
         return view
 
     return decorate
 
 
-def _answer(context: Page | BaseResponse, template: str, kind: str) -> BaseResponse:
+def _answer(context: Page | BaseResponse, kind: str) -> BaseResponse:
     if not isinstance(context, Page):
         return context
     if kind == "html":
         values = {item.name: getattr(context, item.name) for item in fields(context)}
-        return Response(render_template(template, **values), context.status)
+        return Response(render_template(context.template, **values), context.status)
     if kind == "data":
         return Response(dumps(context), mimetype="application/json")
     if kind == "card":

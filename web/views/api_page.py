@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from flask import Blueprint, current_app, request
+from flask import current_app, request
 
 from atlas import Atlas
 from atlas.core.call import Call
@@ -16,6 +16,7 @@ from atlas.topics.study.study import list_studies
 from web.api.openapi import address, document, routes, template
 from web.site import urls
 from web.site.page import Page, doc, page
+from web.site.urls import Blueprint
 
 blueprint = Blueprint("api_page", __name__)
 
@@ -58,7 +59,7 @@ class Route:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ApiPage(Page):
+class ApiPage(Page, template="api.html"):
     """What the API answers."""
 
     place: str = field(metadata=doc("What the Python examples open."))
@@ -86,8 +87,8 @@ def subject_of(atlases: dict[str, Atlas]) -> Subject:
     return Subject()
 
 
-@page(blueprint, "/api", "api.html")
-def api() -> ApiPage:
+@page(blueprint, "/api")
+def api_page() -> ApiPage:
     """What the API answers."""
     described = document(current_app)
     subject = subject_of(current_app.extensions["atlases"])
@@ -98,7 +99,7 @@ def api() -> ApiPage:
         found.append(_route(path, described["paths"][path]["get"], schemas, call, subject, place))
     return ApiPage(
         title="The API",
-        url=urls.api_page(),
+        url=urls.to("api_page"),
         place=place,
         openapi=urls.openapi(),
         routes=tuple(found),

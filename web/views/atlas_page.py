@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from flask import Blueprint, g
+from flask import g
 
 from atlas import Atlas
 from atlas.core.info import AtlasInfo
@@ -25,6 +25,7 @@ from web.charts.chart import Chart
 from web.charts.layers import layer_charts
 from web.site import urls
 from web.site.page import AtlasPage, atlas_fields, doc, page
+from web.site.urls import Blueprint
 
 blueprint = Blueprint("overview", __name__)
 
@@ -32,7 +33,7 @@ _PAIRS = 12
 
 
 @dataclass(frozen=True, kw_only=True)
-class OverviewPage(AtlasPage):
+class OverviewPage(AtlasPage, template="overview.html"):
     """What an atlas is of, and where to start."""
 
     info: AtlasInfo = field(metadata=doc("The row of the table `atlas`."))
@@ -53,13 +54,13 @@ class OverviewPage(AtlasPage):
     panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
 
-@page(blueprint, "/<atlas:ref>", "overview.html")
+@page(blueprint, "/<atlas:ref>")
 def overview(atlas: Atlas) -> OverviewPage:
     """The overview of an atlas."""
     found = highlights(atlas)
     return OverviewPage(
         title=atlas.info.model_name,
-        url=urls.overview(g.ref),
+        url=urls.to("overview", g.ref),
         **atlas_fields(atlas),
         description=(
             f"{atlas.info.n_neurons:,} MLP neurons of {atlas.info.model_name} in {atlas.info.n_layers} layers, read "
@@ -82,8 +83,8 @@ def overview(atlas: Atlas) -> OverviewPage:
         layer_charts=layer_charts(
             found.layers,
             atlas.info.model_name,
-            lambda number: urls.layer(g.ref, number),
-            lambda neuron: urls.neuron(g.ref, neuron.layer, neuron.index),
+            lambda number: urls.to("layer", g.ref, number),
+            lambda neuron: urls.to("neuron", g.ref, neuron.name),
         ),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from flask import Blueprint, current_app, request
+from flask import current_app, request
 
 from atlas import Atlas
 from atlas.core.display import show_token
@@ -16,7 +16,7 @@ from web.charts.chart import Chart
 from web.charts.curve import curve_charts
 from web.site import urls
 from web.site.page import Page, doc, page
-from web.site.urls import AtlasRef
+from web.site.urls import AtlasRef, Blueprint
 from web.views.curves import apart, pair_label
 
 blueprint = Blueprint("bridge", __name__)
@@ -40,7 +40,7 @@ class Served:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BridgePage(Page):
+class BridgePage(Page, template="bridge.html"):
     """The atlases that are served, and what they share."""
 
     atlases: tuple[Served, ...] = field(metadata=doc("Every atlas, in the order of the command line."))
@@ -48,7 +48,7 @@ class BridgePage(Page):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BridgeTokenPage(Page):
+class BridgeTokenPage(Page, template="bridge_token.html"):
     """The same token, by its text, in every atlas; a form to ask for one."""
 
     text: str | None = field(metadata=doc("The text asked for; null if none was."))
@@ -73,13 +73,13 @@ def served() -> dict[str, Atlas]:
     return current_app.extensions["atlases"]
 
 
-@page(blueprint, "/bridge", "bridge.html")
+@page(blueprint, "/bridge")
 def bridge() -> BridgePage:
     """The atlases that are served, and what they share."""
     atlases = served()
     return BridgePage(
         title="Atlases together",
-        url=urls.bridge(),
+        url=urls.to("bridge"),
         description=f"What {', '.join(atlas.info.model_name for atlas in atlases.values()) or 'no atlas'} share: "
         "models, data sets, tokens; and the way to the same token, or to neurons side by side, in several of them.",
         atlases=tuple(Served(AtlasRef(slug), atlas.info) for slug, atlas in atlases.items()),
@@ -87,7 +87,7 @@ def bridge() -> BridgePage:
     )
 
 
-@page(blueprint, "/bridge/token", "bridge_token.html")
+@page(blueprint, "/bridge/token")
 def bridge_token() -> BridgeTokenPage:
     """The same token in every atlas."""
     atlases = served()
@@ -99,7 +99,7 @@ def bridge_token() -> BridgeTokenPage:
     spelling = here[0].row.token.text if here else None
     return BridgeTokenPage(
         title="A token in every atlas" if text is None else f"Token {shown} in every atlas",
-        url=urls.bridge_token(text),
+        url=urls.to("bridge_token", text=text),
         description=_description(shown, found) if text is not None else "The same token in every atlas, by its text.",
         text=text,
         longest=LONGEST,

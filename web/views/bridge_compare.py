@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from flask import Blueprint, redirect, request
+from flask import redirect, request
 from werkzeug.wrappers import Response
 
 from atlas import Atlas
 from atlas.core.display import show_token
 from atlas.core.info import AtlasInfo
-from atlas.core.names import neuron_name, parse_neuron
+from atlas.core.units import named_ref
 from atlas.topics.bridge import (
     SharedRow,
     SharedSpelling,
@@ -37,7 +37,7 @@ from web.charts.histogram import histograms_chart
 from web.site import urls
 from web.site.errors import BadRequestError, EarlierBuildError, NotServedError
 from web.site.page import Page, doc, find_atlas, like_request, page
-from web.site.urls import AtlasRef
+from web.site.urls import AtlasRef, Blueprint
 from web.views.bridge import served
 from web.views.compare import MOST, NUMBERS, parted
 from web.views.curves import apart, pair_label
@@ -60,7 +60,7 @@ class Placed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BridgeComparePage(Page):
+class BridgeComparePage(Page, template="bridge_compare.html"):
     """Neurons of several atlases side by side: what can be compared, and in words what cannot."""
 
     neurons: tuple[Placed, ...] = field(metadata=doc("The neurons with their atlases, in the order of the URL."))
@@ -84,7 +84,7 @@ class BridgeComparePage(Page):
     panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page, over all the atlases."))
 
 
-@page(blueprint, "/bridge/compare", "bridge_compare.html")
+@page(blueprint, "/bridge/compare")
 def bridge_compare() -> BridgeComparePage | Response:
     """Neurons of several atlases; other spellings, and neurons of one atlas, lead to the canonical address."""
     given = [name for name in request.args.getlist("n") if name.strip()]
@@ -95,9 +95,9 @@ def bridge_compare() -> BridgeComparePage | Response:
     refs = list(dict.fromkeys(ref for ref, _ in placed))
     if len({ref.slug for ref in refs}) == 1:
         pinned = max(refs, key=lambda ref: ref.build_id is not None)
-        return redirect(like_request(urls.compare(pinned, [name for _, name in placed])), 302)
+        return redirect(like_request(urls.to("compare", pinned, n=[name for _, name in placed])), 302)
     names = [f"{ref}:{name}" for ref, name in placed]
-    url = urls.bridge_compare(names, text)
+    url = urls.to("bridge_compare", n=names, text=text)
     if names != request.args.getlist("n") or "in" in request.args:
         return redirect(like_request(url), 302)
     return _page([_neuron(ref, name) for ref, name in placed], text, url)
@@ -109,12 +109,10 @@ def _placed(name: str, default: str | None) -> tuple[AtlasRef, str]:
     if ref is None:
         if not default:
             raise BadRequestError(
-                f"{name!r} names no atlas; expected one before it, as in {_example()}.", urls.bridge_compare()
+                f"{name!r} names no atlas; expected one before it, as in {_example()}.", urls.to("bridge_compare")
             )
         ref = AtlasRef(default)
-    info = _atlas(ref).info
-    layer, index = parse_neuron(rest, info.n_layers, info.d_mlp)
-    return ref, neuron_name(layer, index)
+    return ref, named_ref(_atlas(ref), rest).name
 
 
 def _example() -> str:
@@ -132,9 +130,9 @@ def _atlas(ref: AtlasRef) -> Atlas:
         return find_atlas(ref)
     except NotServedError as error:
         if ref.build_id is None or ref.slug not in served():
-            raise NotServedError(str(error), urls.bridge()) from error
+            raise NotServedError(str(error), urls.to("bridge")) from error
         now = [name.replace(f"{ref}:", f"{ref.slug}:", 1) for name in request.args.getlist("n")]
-        link = urls.bridge_compare(now, request.args.get("text"))
+        link = urls.to("bridge_compare", n=now, text=request.args.get("text"))
         if isinstance(error, EarlierBuildError):
             raise EarlierBuildError(str(error), link, ref.build_id) from error
         raise NotServedError(str(error), link) from error
@@ -142,8 +140,7 @@ def _atlas(ref: AtlasRef) -> Atlas:
 
 def _neuron(ref: AtlasRef, name: str) -> tuple[Atlas, Placed]:
     atlas = _atlas(ref)
-    layer, index = parse_neuron(name, atlas.info.n_layers, atlas.info.d_mlp)
-    neuron = find_neuron(atlas, layer * atlas.info.d_mlp + index)
+    neuron = find_neuron(atlas, named_ref(atlas, name).neuron_id)
     return atlas, Placed(ref, f"{ref}:{name}", atlas.info, neuron, percentiles(atlas, neuron))
 
 
@@ -158,7 +155,7 @@ def _page(found: list[tuple[Atlas, Placed]], text: str | None, url: str) -> Brid
         raise BadRequestError(
             f"text={text!r} was counted with none of {named or 'no neurons'}; expected a token of their lists, on "
             "their pages.",
-            urls.bridge_compare([item.name for item in placed]),
+            urls.to("bridge_compare", n=[item.name for item in placed]),
         )
     chosen = text if text is not None else next(iter(texts), None)
     pairs = [

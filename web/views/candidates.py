@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from flask import Blueprint, g, redirect
+from flask import g, redirect
 from werkzeug.wrappers import Response
 
 from atlas import Atlas
@@ -14,13 +14,14 @@ from atlas.topics.curve import neuron_candidates as read_neuron_candidates
 from atlas.topics.pair_metric.effects import PairFigures, pair_figures
 from web.site import urls
 from web.site.page import AtlasPage, atlas_fields, doc, like_request, page
+from web.site.urls import Blueprint
 from web.views.spread import named_neuron
 
 blueprint = Blueprint("candidates", __name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CandidatesPage(AtlasPage):
+class CandidatesPage(AtlasPage, template="neuron_candidates.html"):
     """A neuron's candidate pairs, each with how well the activation predicts its token."""
 
     neuron: NeuronRef = field(metadata=doc("The neuron."))
@@ -31,11 +32,11 @@ class CandidatesPage(AtlasPage):
     panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
 
-@page(blueprint, "/<atlas:ref>/<name>/candidates", "neuron_candidates.html")
+@page(blueprint, "/<atlas:ref>/<name>/candidates")
 def neuron_candidates(atlas: Atlas, name: str) -> CandidatesPage | Response:
     """A neuron's candidate pairs."""
     neuron = named_neuron(atlas, name)
-    url = urls.neuron_candidates(g.ref, neuron.layer, neuron.index)
+    url = urls.to("neuron_candidates", g.ref, neuron.name)
     if name != neuron.name:
         return redirect(like_request(url), 301)
     candidates = tuple(read_neuron_candidates(atlas, neuron.neuron_id))

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from flask import Blueprint, current_app, g, redirect, request
+from flask import current_app, g, redirect, request
 from werkzeug.wrappers import Response
 
 from atlas import Atlas
-from atlas.core.names import is_neuron_name, parse_neuron
-from atlas.core.units import NeuronRef, Token, neuron_ref
+from atlas.core.names import is_neuron_name
+from atlas.core.units import Token, named_ref
 from atlas.topics.compare import (
     COSINES,
     HISTOGRAMS,
@@ -37,7 +37,7 @@ from web.charts.histogram import histograms_chart
 from web.site import urls
 from web.site.errors import BadRequestError
 from web.site.page import AtlasPage, atlas_fields, doc, like_request, page, query_int
-from web.site.urls import AtlasRef
+from web.site.urls import AtlasRef, Blueprint
 from web.views.curves import pair_label
 
 blueprint = Blueprint("compare", __name__)
@@ -52,7 +52,7 @@ NUMBERS = columns_of("compare")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ComparePage(AtlasPage):
+class ComparePage(AtlasPage, template="compare.html"):
     """Neurons side by side: numbers, tokens, activations, predictions, texts."""
 
     neurons: tuple[Neuron, ...] = field(metadata=doc("The neurons, in the order of the URL."))
@@ -89,18 +89,18 @@ def parted(name: str) -> tuple[AtlasRef | None, str]:
     return AtlasRef(slug, build_id or None), rest
 
 
-@page(blueprint, "/<atlas:ref>/compare", "compare.html")
+@page(blueprint, "/<atlas:ref>/compare")
 def compare(atlas: Atlas) -> ComparePage | Response:
     """Neurons side by side; other spellings lead to the canonical address, names of other atlases to their page."""
     given = [(place or g.ref, name) for place, name in map(parted, request.args.getlist("n")) if name]
     if any(place not in (g.ref, AtlasRef(g.ref.slug)) for place, _ in given):
         return redirect(like_request(_among_others(atlas, [f"{place}:{name}" for place, name in given])), 302)
-    refs = [_ref(atlas, name) for _, name in given]
+    refs = [named_ref(atlas, name) for _, name in given]
     names = list(dict.fromkeys(ref.name for ref in refs))
     if len(names) > MOST:
         raise BadRequestError(f"There are {len(names)} neurons to compare; expected at most {MOST}.")
     token_id = query_int("token", None)
-    url = urls.compare(g.ref, names, token_id)
+    url = urls.to("compare", g.ref, n=names, token=token_id)
     if names != request.args.getlist("n"):
         return redirect(like_request(url), 301)
     neurons = [find_neuron(atlas, ref.neuron_id) for ref in dict.fromkeys(refs)]
@@ -110,12 +110,7 @@ def compare(atlas: Atlas) -> ComparePage | Response:
 def _among_others(atlas: Atlas, names: list[str]) -> str:
     """The same comparison on the page that takes neurons of several atlases, where a token goes by its text."""
     token_id = query_int("token", None)
-    return urls.bridge_compare(names, None if token_id is None else atlas.tokens[token_id].text)
-
-
-def _ref(atlas: Atlas, name: str) -> NeuronRef:
-    layer, index = parse_neuron(name, atlas.info.n_layers, atlas.info.d_mlp)
-    return neuron_ref(atlas, layer * atlas.info.d_mlp + index)
+    return urls.to("bridge_compare", n=names, text=None if token_id is None else atlas.tokens[token_id].text)
 
 
 def _compare_page(atlas: Atlas, neurons: list[Neuron], token_id: int | None, url: str) -> ComparePage:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from flask import Blueprint, Response, current_app, g, request
+from flask import Response, current_app, g, request
 
 from atlas import Atlas
 from atlas.core.answer.parquet import parquet
@@ -22,7 +22,7 @@ from web.saved.query import LONGEST_DESCRIPTION, LONGEST_TITLE, Drawing, Query, 
 from web.saved.store import SavedQueries
 from web.site import urls
 from web.site.page import AtlasPage, atlas_fields, doc, find_atlas, page, query_choice, wants_card
-from web.site.urls import AtlasRef
+from web.site.urls import AtlasRef, Blueprint
 from web.views.answering import Problem, Result, answered, ask, drawn
 from web.views.sql import given_parameters
 from web.workers.sql.answer import Answer
@@ -46,7 +46,7 @@ class Saving:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConsolePage(AtlasPage):
+class ConsolePage(AtlasPage, template="console.html"):
     """A statement and its answer; a form to ask, the schema, examples."""
 
     sql: str = field(metadata=doc("The statement; empty if none was given."))
@@ -75,7 +75,7 @@ class ConsolePage(AtlasPage):
 
 
 # `.json` behind this address is `web.views.sql`'s: the answer alone.
-@page(blueprint, "/<atlas:ref>/sql", "console.html", kept=False)
+@page(blueprint, "/<atlas:ref>/sql", kept=False, data=False)
 def console(atlas: Atlas) -> ConsolePage:
     """The console, with the answer of `?sql=` if it is given; a card does without the answer."""
     sql = request.args.get("sql", "")
@@ -115,7 +115,8 @@ def _saving(query: Query) -> Saving | None:
         return None
     with suppress(SavedError):
         saved = queries.find(g.ref.slug, query) if query.sql else None
-        return Saving(None, None) if saved is None else Saving(urls.saved_query(g.ref, saved.name), saved.title)
+        link = None if saved is None else urls.to("saved_query", g.ref, saved.name)
+        return Saving(link, None if saved is None else saved.title)
     return None
 
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from xml.sax.saxutils import escape
 
-from flask import Blueprint, Response, abort, current_app, request
+from flask import Response, abort, current_app, request
 
 from atlas import Atlas
 from atlas.core.names import neuron_name
 from atlas.topics.study.study import list_studies
 from web.site import urls
-from web.site.urls import AtlasRef
+from web.site.urls import AtlasRef, Blueprint
 
 blueprint = Blueprint("crawlers", __name__)
 
 PER_PART = 20_000
 """Addresses in a part of the site map; the protocol allows 50,000."""
+
+_LISTED = ("overview", "neurons", "pairs", "exclusive", "hubs", "prediction", "predictive", "atlas_glossary", "tables")
+"""Views of an atlas in the site map, before its studies, layers, neurons and tokens."""
 
 
 def _served() -> dict[str, Atlas]:
@@ -32,11 +35,10 @@ def _count(atlas: Atlas) -> int:
 
 
 def _fixed(ref: AtlasRef, atlas: Atlas) -> list[str]:
-    pages = [urls.overview(ref), urls.neurons(ref), urls.pairs(ref), urls.exclusive(ref), urls.hubs(ref),
-             urls.prediction(ref), urls.predictive(ref), urls.glossary(ref), urls.tables(ref)]  # fmt: skip
-    studies = [urls.study(ref, study.name) for study in list_studies(atlas)]
-    pages += [urls.studies(ref), *studies] if studies else []
-    return pages + [urls.layer(ref, number) for number in range(atlas.info.n_layers)]
+    pages = [urls.to(view, ref) for view in _LISTED]
+    studies = [urls.to("study", ref, study.name) for study in list_studies(atlas)]
+    pages += [urls.to("studies", ref), *studies] if studies else []
+    return pages + [urls.to("layer", ref, number) for number in range(atlas.info.n_layers)]
 
 
 def _addresses(atlas: Atlas, start: int, stop: int) -> Iterator[str]:
@@ -48,16 +50,16 @@ def _addresses(atlas: Atlas, start: int, stop: int) -> Iterator[str]:
             yield fixed[place]
         elif place - len(fixed) < info.n_neurons:
             layer, index = divmod(place - len(fixed), info.d_mlp)
-            yield urls.neuron(ref, layer, index)
+            yield urls.to("neuron", ref, neuron_name(layer, index))
         else:
-            yield urls.token(ref, place - len(fixed) - info.n_neurons)
+            yield urls.to("token", ref, place - len(fixed) - info.n_neurons)
 
 
 @blueprint.get("/robots.txt")
 def robots() -> Response:
     """Pages may be read by all; other forms of the same page, and what is drawn at random, need not be."""
     other = ("/*.json", "/*.csv", "/*.parquet", "/*.duckdb", "/*.chart.", "/*/random", "/*/sql", "/search", "/*@")
-    lines = ["User-agent: *", *(f"Disallow: {path}" for path in other), f"Sitemap: {_full(urls.sitemap())}", ""]
+    lines = ["User-agent: *", *(f"Disallow: {path}" for path in other), f"Sitemap: {_full(urls.to('sitemap'))}", ""]
     return Response("\n".join(lines), mimetype="text/plain")
 
 
@@ -65,7 +67,7 @@ def robots() -> Response:
 def sitemap() -> Response:
     """The parts of the site map."""
     parts = [
-        f"<sitemap><loc>{escape(_full(urls.sitemap(slug, part)))}</loc></sitemap>"
+        f"<sitemap><loc>{escape(_full(urls.to('sitemap_part', slug, part)))}</loc></sitemap>"
         for slug, atlas in _served().items()
         for part in range(-(-_count(atlas) // PER_PART))
     ]
@@ -109,10 +111,10 @@ def llms() -> Response:
         page, neuron, token, terms = (
             _full(url)
             for url in (
-                urls.overview(ref),
-                urls.json(urls.neuron(ref, 0, 0)),
-                urls.json(urls.token(ref, 0)),
-                urls.json(urls.glossary(ref)),
+                urls.to("overview", ref),
+                urls.json(urls.to("neuron", ref, neuron_name(0, 0))),
+                urls.json(urls.to("token", ref, 0)),
+                urls.json(urls.to("atlas_glossary", ref)),
             )
         )
         lines.append(
@@ -120,5 +122,5 @@ def llms() -> Response:
             f"{info.n_positions:,} positions of {info.dataset}. A neuron: {neuron} (`{neuron_name(0, 0)}`). "
             f"A token: {token}. Terms: {terms}."
         )
-    lines += ["", "## Interface", "", f"- [API]({_full(urls.api_page())})", ""]
+    lines += ["", "## Interface", "", f"- [API]({_full(urls.to('api_page'))})", ""]
     return Response("\n".join(lines), mimetype="text/markdown")

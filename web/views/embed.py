@@ -8,17 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from flask import Blueprint, g, redirect
+from flask import g, redirect
 from werkzeug.wrappers import Response
 
 from atlas import Atlas
-from atlas.core.names import is_neuron_name, parse_neuron
-from atlas.core.units import neuron_ref
+from atlas.core.names import is_neuron_name
+from atlas.core.units import named_ref
 from atlas.topics.spread import SimilarNeuron, similar_neurons
 from web.cards.svg import Card
 from web.site import urls
 from web.site.errors import NotServedError
 from web.site.page import AtlasPage, atlas_fields, doc, like_request, page, query_choice, query_int
+from web.site.urls import Blueprint
 from web.views.neuron import NeuronPage, neuron_page
 from web.views.token import TokenPage, token_page
 
@@ -60,7 +61,7 @@ class EmbedPage(AtlasPage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NeuronEmbed(EmbedPage):
+class NeuronEmbed(EmbedPage, template="embed_neuron.html"):
     """A neuron, or one panel of its page."""
 
     page: NeuronPage = field(metadata=doc("The neuron's page: every panel is drawn from its data.", json=False))
@@ -74,7 +75,7 @@ class NeuronEmbed(EmbedPage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenEmbed(EmbedPage):
+class TokenEmbed(EmbedPage, template="embed_token.html"):
     """A token, or one panel of its page."""
 
     page: TokenPage = field(metadata=doc("The token's page: every panel is drawn from its data.", json=False))
@@ -84,13 +85,13 @@ class TokenEmbed(EmbedPage):
         return self.page
 
 
-@page(blueprint, "/embed/<atlas:ref>/<name>", "embed_neuron.html")
+@page(blueprint, "/embed/<atlas:ref>/<name>")
 def embedded_neuron(atlas: Atlas, name: str) -> NeuronEmbed | Response:
     """A neuron at a glance; other spellings lead to the canonical one."""
     return _neuron(atlas, name, None)
 
 
-@page(blueprint, "/embed/<atlas:ref>/<name>/<panel>", "embed_neuron.html")
+@page(blueprint, "/embed/<atlas:ref>/<name>/<panel>")
 def embedded_neuron_panel(atlas: Atlas, name: str, panel: str) -> NeuronEmbed | Response:
     """One panel of a neuron's page; `31/892` leads to the neuron at a glance."""
     if is_neuron_name(f"{name}/{panel}"):
@@ -98,27 +99,26 @@ def embedded_neuron_panel(atlas: Atlas, name: str, panel: str) -> NeuronEmbed | 
     return _neuron(atlas, name, panel)
 
 
-@page(blueprint, "/embed/<atlas:ref>/token/<int:token_id>", "embed_token.html")
+@page(blueprint, "/embed/<atlas:ref>/token/<int:token_id>")
 def embedded_token(atlas: Atlas, token_id: int) -> TokenEmbed:
     """A token at a glance."""
     return _token(atlas, token_id, None)
 
 
-@page(blueprint, "/embed/<atlas:ref>/token/<int:token_id>/<panel>", "embed_token.html")
+@page(blueprint, "/embed/<atlas:ref>/token/<int:token_id>/<panel>")
 def embedded_token_panel(atlas: Atlas, token_id: int, panel: str) -> TokenEmbed:
     """One panel of a token's page."""
     return _token(atlas, token_id, panel)
 
 
 def _neuron(atlas: Atlas, name: str, panel: str | None) -> NeuronEmbed | Response:
-    layer, index = parse_neuron(name, atlas.info.n_layers, atlas.info.d_mlp)
-    neuron_id = layer * atlas.info.d_mlp + index
-    if name != neuron_ref(atlas, neuron_id).name:
-        return redirect(like_request(urls.embed(urls.neuron(g.ref, layer, index), panel)), 301)
-    shown = neuron_page(atlas, neuron_id, query_int("token", None))
+    ref = named_ref(atlas, name)
+    if name != ref.name:
+        return redirect(like_request(urls.embed(urls.to("neuron", g.ref, ref.name), panel)), 301)
+    shown = neuron_page(atlas, ref.neuron_id, query_int("token", None))
     kept = [name for name in NEURON_PANELS if name in shown.panels and (name != "alike" or atlas.info.has_weights)]
     fields = _fields(atlas, shown, kept, panel)
-    alike = similar_neurons(atlas, neuron_id, "out", limit=ALIKE) if panel == "alike" else []
+    alike = similar_neurons(atlas, ref.neuron_id, "out", limit=ALIKE) if panel == "alike" else []
     # The greatest come first, then as many of the least: the panel of the page is about the greatest.
     return NeuronEmbed(page=shown, alike=tuple(alike[:ALIKE]), **fields)
 

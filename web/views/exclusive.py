@@ -1,89 +1,41 @@
-"""`/{slug}/exclusive`: tokens by how far their best neuron leads the second, filtered and sorted."""
+"""`/{slug}/exclusive`: tokens by how far their best neuron leads the second."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import count
-from typing import Any
-
-from flask import Blueprint, Response, g
-
-from atlas import Atlas
-from atlas.core.units import Listing
 from atlas.topics.pair import EXCLUSIVITY_SORTS, ranked_tokens, token_exclusivities
-from atlas.topics.tables import column_comments
-from web.site import urls
-from web.site.exports import csv_answer
-from web.site.page import AtlasPage, atlas_fields, doc, find_atlas, page
-from web.site.urls import AtlasRef
-from web.views.ranking import read_ranking
+from web.views.ranking import Column, Ranking, Sentence, Words
+from web.views.ranking_page import ranking_page
 
-blueprint = Blueprint("exclusive", __name__)
+COLUMNS = (
+    Column("place", "place", "place"),
+    Column("token", "token", "token", title=""),
+    Column("neuron", "best neuron", "neuron"),
+    Column("second_neuron", "second", "neuron"),
+    Column("neuron_gap", "neuron gap"),
+    Column("congruence", "congruence", "signed"),
+    Column("n_predicted", "predicted"),
+    Column("n_actual", "actual"),
+)
 
-_CHUNK = 50_000
-"""Rows a query: each sorts the whole vocabulary again."""
-_COLUMNS = (
-    "token", "token_id", "neuron", "neuron_id", "second_neuron", "neuron_gap", "congruence", "n_predicted", "n_actual",
-)  # fmt: skip
+RANKING = Ranking(
+    name="exclusive",
+    title="Exclusive tokens",
+    rows="tokens",
+    counted="tokens",
+    table="token_exclusivity",
+    score="gap",
+    score_label="neuron gap from",
+    choices=lambda _: (),
+    sorts=lambda _: EXCLUSIVITY_SORTS,
+    columns=lambda *_: COLUMNS,
+    words=lambda *_: Words(
+        lede=Sentence("Tokens by how far their best neuron leads the second, over all neurons of the model.")
+    ),
+    where=lambda asked: (asked.where,),
+    listing=token_exclusivities,
+    statement=ranked_tokens,
+    csv="token token_id neuron neuron_id second_neuron neuron_gap congruence n_predicted n_actual",
+    chunk=50_000,  # each query sorts the whole vocabulary again
+)
 
-
-@dataclass(frozen=True, kw_only=True)
-class ExclusivePage(AtlasPage):
-    """Tokens by neuron gap."""
-
-    n_layers: int = field(metadata=doc("Layers of the model."))
-    parameters: dict[str, Any] = field(
-        metadata=doc(
-            "What is selected and how it is sorted, as in the URL: all, layer_min, layer_max (of the best neuron), "
-            "token (text it contains), min_predicted, min_gap, sort, order; those that go without saying are left out."
-        )
-    )
-    sort: str = field(metadata=doc("Column that the tokens are sorted by."))
-    order: str = field(metadata=doc("'desc' or 'asc'."))
-    tokens: Listing = field(metadata=doc("A page of the tokens."))
-    page: int = field(metadata=doc("Page of the list, from 1."))
-    definitions: dict[str, str] = field(
-        metadata=doc("What the schema says of each column of `token_exclusivity`.", json=False)
-    )
-    panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
-
-
-@page(blueprint, "/<atlas:ref>/exclusive", "exclusive.html")
-def exclusive(atlas: Atlas) -> ExclusivePage:
-    """Tokens by neuron gap."""
-    ranking = read_ranking(atlas, EXCLUSIVITY_SORTS, "gap")
-    return ExclusivePage(
-        title="Exclusive tokens",
-        url=urls.exclusive(g.ref, **ranking.parameters, page=ranking.page),
-        **atlas_fields(atlas),
-        n_layers=atlas.info.n_layers,
-        parameters=ranking.parameters,
-        sort=ranking.sort,
-        order=ranking.order,
-        tokens=token_exclusivities(atlas, ranking.where, **ranking.shown),
-        page=ranking.page,
-        definitions=column_comments(atlas, "token_exclusivity"),
-        panels={"tokens": ranked_tokens(atlas, ranking.where, **ranking.shown).shown()},
-    )
-
-
-@blueprint.get("/<atlas:ref>/exclusive.csv")
-def exclusive_csv(ref: AtlasRef) -> Response:
-    """Every token of the selection, whatever the page, as CSV."""
-    atlas = find_atlas(ref)
-    ranking = read_ranking(atlas, EXCLUSIVITY_SORTS, "gap")
-
-    def rows() -> Iterator[tuple]:
-        for offset in count(0, _CHUNK):
-            listing = token_exclusivities(atlas, ranking.where, **ranking.rows(_CHUNK, offset))
-            for t in listing.rows:
-                yield (
-                    t.token.text, t.token.token_id, t.neuron.name, t.neuron.neuron_id,
-                    None if t.second_neuron is None else t.second_neuron.name, t.neuron_gap, t.congruence,
-                    t.n_predicted, t.n_actual,
-                )  # fmt: skip
-            if offset + _CHUNK >= listing.total:
-                return
-
-    return csv_answer(f"{atlas.info.slug}-exclusive", _COLUMNS, rows())
+blueprint = ranking_page(RANKING)

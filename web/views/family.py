@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from flask import Blueprint, g, redirect
+from flask import g, redirect
 from werkzeug.wrappers import Response
 
 from atlas import Atlas
@@ -15,13 +15,14 @@ from web.charts.chart import Chart
 from web.charts.curve import family_charts
 from web.site import urls
 from web.site.page import AtlasPage, atlas_fields, doc, like_request, page
+from web.site.urls import Blueprint
 from web.views.spread import named_neuron
 
 blueprint = Blueprint("family", __name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class FamilyPage(AtlasPage):
+class FamilyPage(AtlasPage, template="neuron_family.html"):
     """Predictions of a neuron's best (and worst) token alone and with its family."""
 
     neuron: NeuronRef = field(metadata=doc("The neuron."))
@@ -32,11 +33,11 @@ class FamilyPage(AtlasPage):
     panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
 
-@page(blueprint, "/<atlas:ref>/<name>/family", "neuron_family.html")
+@page(blueprint, "/<atlas:ref>/<name>/family")
 def neuron_family(atlas: Atlas, name: str) -> FamilyPage | Response:
     """A neuron's tokens and their families."""
     neuron = named_neuron(atlas, name)
-    url = urls.neuron_family(g.ref, neuron.layer, neuron.index)
+    url = urls.to("neuron_family", g.ref, neuron.name)
     if name != neuron.name:
         return redirect(like_request(url), 301)
     families = tuple(family_curves(atlas, neuron.neuron_id))

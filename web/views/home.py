@@ -6,14 +6,14 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from flask import Blueprint, Response, current_app
+from flask import Response, current_app
 
 from atlas.core.info import AtlasInfo
 from atlas.core.jsonable import dumps
 from web.server.watched import Run, Watched
 from web.site import urls
 from web.site.page import Page, doc, page
-from web.site.urls import AtlasRef
+from web.site.urls import AtlasRef, Blueprint
 
 blueprint = Blueprint("home", __name__)
 
@@ -27,7 +27,7 @@ class AtlasEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HomePage(Page):
+class HomePage(Page, template="home.html"):
     """The list of atlases, with a search box over all of them."""
 
     atlases: tuple[AtlasEntry, ...] = field(
@@ -40,14 +40,14 @@ class HomePage(Page):
     builds: dict[str, str] = field(metadata=doc("Build of each atlas, by slug.", json=False))
 
 
-@page(blueprint, "/", "home.html")
+@page(blueprint, "/")
 def home() -> HomePage:
     """The list of atlases."""
     served = current_app.extensions["atlases"].values()
     entries = tuple(AtlasEntry(ref=AtlasRef(atlas.info.slug), info=atlas.info) for atlas in served)
     going, unfinished = _runs(), any(entry.info.n_texts_planned is not None for entry in entries)
     return HomePage(
-        title="Neuron Atlas", url=urls.home(), atlases=entries, runs=going, follows=bool(going) or unfinished,
+        title="Neuron Atlas", url=urls.to("home"), atlases=entries, runs=going, follows=bool(going) or unfinished,
         builds=_builds(),
     )  # fmt: skip
 

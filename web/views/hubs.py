@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from flask import Blueprint, g
+from flask import g
 
 from atlas import Atlas
 from atlas.topics.centring import CENTRING, LOOKED_AT, Centring, measure_centring
@@ -25,6 +25,7 @@ from web.charts.chart import Chart
 from web.charts.occurrence import occurrence_chart
 from web.site import urls
 from web.site.page import AtlasPage, atlas_fields, doc, page, query_choice
+from web.site.urls import Blueprint
 
 blueprint = Blueprint("hubs", __name__)
 
@@ -34,7 +35,7 @@ _LISTED, _RECENTRED = 50, 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class HubsPage(AtlasPage):
+class HubsPage(AtlasPage, template="hubs.html"):
     """Neurons that are best for many tokens, tokens that are best for many neurons."""
 
     k: int = field(metadata=doc("Length of the lists asked for; an atlas that keeps shorter ones counts those."))
@@ -56,7 +57,7 @@ class HubsPage(AtlasPage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CentringPage(AtlasPage):
+class CentringPage(AtlasPage, template="centring.html"):
     """What centring the readout over the vocabulary does to hubs."""
 
     readout: str = field(metadata=doc("The atlas's readout: 'unembed' is centred, 'embed' is not."))
@@ -66,14 +67,14 @@ class CentringPage(AtlasPage):
     panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
 
-@page(blueprint, "/<atlas:ref>/hubs", "hubs.html")
+@page(blueprint, "/<atlas:ref>/hubs")
 def hubs(atlas: Atlas) -> HubsPage:
     """Hubs."""
     k = int(query_choice("k", tuple(map(str, _LENGTHS)), str(_USUAL)))
     neurons, tokens = neuron_occurrence(atlas, k), token_occurrence(atlas, k)
     return HubsPage(
         title="Hubs",
-        url=urls.hubs(g.ref, k),
+        url=urls.to("hubs", g.ref, k=k),
         **atlas_fields(atlas),
         k=k,
         lengths=_LENGTHS,
@@ -91,12 +92,12 @@ def hubs(atlas: Atlas) -> HubsPage:
     )
 
 
-@page(blueprint, "/<atlas:ref>/hubs/centring", "centring.html")
+@page(blueprint, "/<atlas:ref>/hubs/centring")
 def centring(atlas: Atlas) -> CentringPage:
     """What centring does; slow the first time, since it reads all readout columns."""
     return CentringPage(
         title="Hubs and centring",
-        url=urls.hubs_centring(g.ref),
+        url=urls.to("centring", g.ref),
         **atlas_fields(atlas),
         readout=atlas.info.readout,
         centring=measure_centring(atlas, _RECENTRED) if atlas.info.has_weights else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from flask import Blueprint, g, redirect
+from flask import g, redirect
 from werkzeug.wrappers import Response
 
 from atlas import Atlas
@@ -25,6 +25,7 @@ from atlas.topics.layer import (
 from atlas.topics.neuron_columns import Column
 from web.site import urls
 from web.site.page import AtlasPage, atlas_fields, doc, like_request, page, query_choice, query_int
+from web.site.urls import Blueprint
 from web.views.heads import Head, heads
 
 blueprint = Blueprint("layer", __name__)
@@ -33,7 +34,7 @@ PER_PAGE = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class LayerPage(AtlasPage):
+class LayerPage(AtlasPage, template="layer.html"):
     """A layer in numbers, and its neurons."""
 
     layer: LayerSummary = field(metadata=doc("The layer in numbers."))
@@ -48,14 +49,14 @@ class LayerPage(AtlasPage):
     panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
 
-@page(blueprint, "/<atlas:ref>/<layer:name>", "layer.html")
+@page(blueprint, "/<atlas:ref>/<layer:name>")
 def layer(atlas: Atlas, name: str) -> LayerPage | Response:
     """A layer; `L007` and `l7` lead to `L7`."""
     number = int(name[1:])
     if not 0 <= number < atlas.info.n_layers:
         raise NeuronNameError(f"There is no layer {number}: this model has layers 0 to {atlas.info.n_layers - 1}.")
     if name != f"L{number}":
-        return redirect(like_request(urls.layer(g.ref, number)), 301)
+        return redirect(like_request(urls.to("layer", g.ref, number)), 301)
     sort = query_choice("sort", NEURON_SORTS, "best_congruence")
     order = query_choice("order", ("desc", "asc"), "desc")
     number_of_page = query_int("page", 1, least=1)
@@ -67,11 +68,11 @@ def layer(atlas: Atlas, name: str) -> LayerPage | Response:
     }
 
     def link(column: str, order: str) -> str | None:
-        return urls.layer(g.ref, number, column, order) if column in NEURON_SORTS else None
+        return urls.to("layer", g.ref, number, sort=column, order=order) if column in NEURON_SORTS else None
 
     return LayerPage(
         title=f"Layer {number}",
-        url=urls.layer(g.ref, number, sort, order, number_of_page),
+        url=urls.to("layer", g.ref, number, sort=sort, order=order, page=number_of_page),
         **atlas_fields(atlas),
         layer=layer_summary(atlas, number),
         kinds=layer_kinds(atlas)[number],

@@ -6,13 +6,13 @@ import socket
 from dataclasses import dataclass, field
 from typing import Any
 
-from flask import Blueprint, Response, current_app, g, redirect, request
+from flask import Response, current_app, g, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from atlas import Atlas
 from atlas.core.errors import NeuronNameError
-from atlas.core.names import is_neuron_name, parse_neuron
-from atlas.core.units import NeuronRef, Token, neuron_ref
+from atlas.core.names import is_neuron_name
+from atlas.core.units import NeuronRef, Token, named_ref, neuron_ref
 from atlas.topics.curve import histogram
 from atlas.topics.live import Activations, ActivationsWanted, Effects, EffectsWanted, NeuronEffect
 from atlas.topics.neuron import Neuron, find_neuron
@@ -21,6 +21,7 @@ from web.charts.placed import placed_chart
 from web.site import urls
 from web.site.errors import NotServedError
 from web.site.page import AtlasPage, atlas_fields, doc, like_request, page, wants_card
+from web.site.urls import Blueprint
 from web.workers.live.errors import LiveError, LiveLoading, LiveRefused
 from web.workers.live.live import Live
 from web.workers.live.placed import PlacedToken, placed
@@ -41,7 +42,7 @@ class Trouble:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LiveNeuronPage(AtlasPage):
+class LiveNeuronPage(AtlasPage, template="live_neuron.html"):
     """A neuron on a text that a visitor typed."""
 
     neuron: Neuron = field(metadata=doc("The neuron's numbers over the atlas's data."))
@@ -101,7 +102,7 @@ class Explained:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LiveEffectsPage(AtlasPage):
+class LiveEffectsPage(AtlasPage, template="live.html"):
     """The neurons behind what follows a text that a visitor typed."""
 
     text: str = field(metadata=doc("The text."))
@@ -140,7 +141,7 @@ def live_of(ref: urls.AtlasRef) -> Live:
         raise NotServedError(
             "Live mode is off here. Who runs a site turns it on: `atlas serve FILE --live`. It needs the model's "
             "libraries: pip install 'neuron-atlas[ingest]'.",
-            urls.overview(ref),
+            urls.to("overview", ref),
         )
     return live
 
@@ -160,28 +161,27 @@ def typed(live: Live, name: str = "text", given: Any = None) -> str:
     return text
 
 
-@page(blueprint, "/<atlas:ref>/<name>/live", "live_neuron.html", kept=False)
+@page(blueprint, "/<atlas:ref>/<name>/live", kept=False)
 def live_neuron(atlas: Atlas, name: str) -> LiveNeuronPage | BaseResponse:
     """A neuron's activation on every token of `?text=`."""
     if not is_neuron_name(name):
         raise NeuronNameError(f"There is no neuron {name!r}.")
-    layer, index = parse_neuron(name, atlas.info.n_layers, atlas.info.d_mlp)
-    neuron_id = layer * atlas.info.d_mlp + index
-    if name != neuron_ref(atlas, neuron_id).name:
-        return redirect(like_request(urls.live_neuron(g.ref, layer, index)), 301)
-    live, record = live_of(g.ref), find_neuron(atlas, neuron_id)
+    ref = named_ref(atlas, name)
+    if name != ref.name:
+        return redirect(like_request(urls.to("live_neuron", g.ref, ref.name)), 301)
+    live, record = live_of(g.ref), find_neuron(atlas, ref.neuron_id)
     text, answer, trouble = request.args.get("text", ""), None, None
     try:
         if typed(live) and not wants_card():
-            said = live.text(atlas, "activations", ActivationsWanted(typed(live), layer, index), _visitor())
+            said = live.text(atlas, "activations", ActivationsWanted(typed(live), ref.layer, ref.index), _visitor())
             answer = Activations.read(said)
     except LiveError as error:
         trouble = _trouble(error)
-    bars = histogram(atlas, neuron_id)
+    bars = histogram(atlas, ref.neuron_id)
     tokens = () if answer is None else placed(atlas, record, bars, answer)
     return LiveNeuronPage(
         title=f"{record.name} on a text",
-        url=urls.live_neuron(g.ref, layer, index, text or None),
+        url=urls.to("live_neuron", g.ref, ref.name, text=text or None),
         **atlas_fields(atlas),
         description=f"The activation of neuron {record.name} of {atlas.info.model_name} on each token of a typed text.",
         neuron=record,
@@ -198,7 +198,7 @@ def live_neuron(atlas: Atlas, name: str) -> LiveNeuronPage | BaseResponse:
     )
 
 
-@page(blueprint, "/<atlas:ref>/live", "live.html", kept=False)
+@page(blueprint, "/<atlas:ref>/live", kept=False)
 def live(atlas: Atlas) -> LiveEffectsPage:
     """The neurons behind what follows `?text=`: behind the predicted token, `token`, or its lead over `against`."""
     live, asked = live_of(g.ref), {name: request.args.get(name, "") for name in ("text", "token", "against")}
@@ -212,7 +212,7 @@ def live(atlas: Atlas) -> LiveEffectsPage:
         trouble = _trouble(error)
     return LiveEffectsPage(
         title="Neurons behind a prediction",
-        url=urls.live(g.ref, **{name: text or None for name, text in asked.items()}),
+        url=urls.to("live", g.ref, **{name: text or None for name, text in asked.items()}),
         **atlas_fields(atlas),
         description=f"The neurons of {atlas.info.model_name} that add most, directly, to the token after a typed text.",
         text=asked["text"],

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from flask import Blueprint, Response, g, redirect, request
+from flask import Response, g, redirect, request
 from pyarrow import feather
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -21,7 +21,7 @@ from web.site import urls
 from web.site.errors import NotServedError
 from web.site.page import AtlasPage, atlas_fields, doc, find_atlas, page, wants_card, wants_json
 from web.site.same_site import refuse_other_sites
-from web.site.urls import AtlasRef
+from web.site.urls import AtlasRef, Blueprint
 from web.views.live import Trouble, fleeting, live_of, typed
 from web.views.study import StudyPage, study
 from web.workers.live.errors import LiveRefused, error_of
@@ -36,7 +36,7 @@ _LONGEST_FORM = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class LiveStudyPage(AtlasPage):
+class LiveStudyPage(AtlasPage, template="live_study.html"):
     """The form that runs a study."""
 
     clean: str = field(metadata=doc("The prompt after which the answer is expected."))
@@ -46,7 +46,7 @@ class LiveStudyPage(AtlasPage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LiveProgressPage(AtlasPage):
+class LiveProgressPage(AtlasPage, template="live_progress.html"):
     """How a study that a visitor runs is getting on."""
 
     state: str = field(metadata=doc("'waiting', 'running' or 'done'."))
@@ -67,20 +67,20 @@ class LiveProgressPage(AtlasPage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LiveResultPage(StudyPage):
+class LiveResultPage(StudyPage, template="live_result.html"):
     """What a visitor's study found: the page of a recorded one, of what is not recorded."""
 
     again: str = field(metadata=doc("The form, filled in the same way.", json=False))
 
 
-@page(blueprint, "/<atlas:ref>/live/study", "live_study.html", kept=False)
+@page(blueprint, "/<atlas:ref>/live/study", kept=False)
 def live_study(atlas: Atlas) -> LiveStudyPage:
     """The form."""
     live_of(g.ref)
     given: dict[str, Any] = {name: request.args.get(name, "") for name in FIELDS}
     return LiveStudyPage(
         title="Run a study",
-        url=urls.live_study(g.ref, **{name: text for name, text in given.items() if text}),
+        url=urls.to("live_study", g.ref, **{name: text for name, text in given.items() if text}),
         **atlas_fields(atlas),
         description=f"An experiment on {atlas.info.model_name}: two prompts, and the neurons that make the difference.",
         **given,
@@ -104,24 +104,25 @@ def run_study(ref: AtlasRef) -> BaseResponse:
     means = base64.b64encode(activation_means(atlas).astype("<f4").tobytes()).decode()
     command = shlex.join(["atlas", "study", atlas.path.name, "--name", "mine"])
     command += "".join(f" --{name} {shlex.quote(text)}" for name, text in given.items())
-    url = urls.live_progress(ref, live.study(atlas, StudyWanted(**given, means=means, command=command, folder="")))
+    name = live.study(atlas, StudyWanted(**given, means=means, command=command, folder=""))
+    url = urls.to("live_progress", ref, name)
     if request.accept_mimetypes.best != "application/json":
         return redirect(url, 303)
-    said = {"name": url.rpartition("/")[2], "url": url}
+    said = {"name": name, "url": url}
     return Response(dumps(said), 202, {"Location": url}, mimetype="application/json")
 
 
-@page(blueprint, "/<atlas:ref>/live/study/<name>", "live_progress.html", kept=False)
+@page(blueprint, "/<atlas:ref>/live/study/<name>", kept=False)
 def live_progress(atlas: Atlas, name: str) -> LiveProgressPage | BaseResponse:
     """How it is getting on; leads to the result when there is one."""
     status = _status(live_of(g.ref), name)
     if status.state == "done" and status.error is None and not (wants_json() or wants_card()):
-        return redirect(urls.live_result(g.ref, name), 303)
+        return redirect(urls.to("live_result", g.ref, name), 303)
     done, planned = status.progress or (0, 0)
     error = None if status.error is None else error_of(status.error)
     return LiveProgressPage(
         title="Study under way",
-        url=urls.live_progress(g.ref, name),
+        url=urls.to("live_progress", g.ref, name),
         **atlas_fields(atlas),
         description=f"A study of {atlas.info.model_name} that a visitor runs.",
         state=status.state,
@@ -131,25 +132,25 @@ def live_progress(atlas: Atlas, name: str) -> LiveProgressPage | BaseResponse:
         planned=planned,
         seconds=status.seconds,
         asked=status.shown,
-        result=urls.live_result(g.ref, name),
+        result=urls.to("live_result", g.ref, name),
         again=_again(status),
         trouble=None if error is None else Trouble(error.code, str(error), error.status),
     )
 
 
-@page(blueprint, "/<atlas:ref>/live/study/<name>/result", "live_result.html", kept=False)
+@page(blueprint, "/<atlas:ref>/live/study/<name>/result", kept=False)
 def live_result(atlas: Atlas, name: str) -> LiveResultPage | BaseResponse:
     """What it found, while it is kept."""
     status = _status(live_of(g.ref), name)
     if status.state != "done" or status.error is not None:
-        return redirect(urls.live_progress(g.ref, name), 303)
+        return redirect(urls.to("live_progress", g.ref, name), 303)
     with Overlaid(atlas, _tables(Path(status.folder), name)) as overlaid:
         told: Any = study(overlaid, "live")
     return LiveResultPage(
         **{item.name: getattr(told, item.name) for item in fields(told)}
         | {
             "title": "Study, not recorded",
-            "url": urls.live_result(g.ref, name),
+            "url": urls.to("live_result", g.ref, name),
             "definitions": column_comments(atlas, "study"),
             "panels": {},  # what is not in the file cannot be asked of it
         },
@@ -158,7 +159,7 @@ def live_result(atlas: Atlas, name: str) -> LiveResultPage | BaseResponse:
 
 
 def _again(status: Status) -> str:
-    return urls.live_study(g.ref, **{name: status.shown[name] for name in FIELDS})
+    return urls.to("live_study", g.ref, **{name: status.shown[name] for name in FIELDS})
 
 
 def _status(live: Live, name: str) -> Status:
@@ -178,5 +179,5 @@ def _tables(folder: Path, name: str) -> dict[str, Any]:
 def _gone(name: str) -> NotServedError:
     return NotServedError(
         f"There is no study {name!r} under way here: results are kept for an hour, and none is recorded. Run it again.",
-        urls.live_study(g.ref),
+        urls.to("live_study", g.ref),
     )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 
-from flask import Blueprint, g, redirect
+from flask import g, redirect
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
 from atlas import Atlas
 from atlas.core.display import show_number, show_share
-from atlas.core.names import NEURON_SPELLINGS, is_neuron_name, parse_neuron
-from atlas.core.units import neuron_ref
+from atlas.core.names import NEURON_SPELLINGS, is_neuron_name
+from atlas.core.units import named_ref, neuron_ref
 from atlas.topics.curve import (
     CURVES,
     NEURON_CANDIDATES,
@@ -57,6 +57,7 @@ from web.charts.histogram import histogram_chart
 from web.site import urls
 from web.site.errors import BadRequestError
 from web.site.page import AtlasPage, atlas_fields, doc, like_request, page, query_int
+from web.site.urls import Blueprint
 from web.views.curves import choose, pair_label
 from web.views.spread import ALIKE
 from web.views.texts import Texts, read_texts, texts_of
@@ -68,7 +69,7 @@ MAX_CURVES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class NeuronPage(AtlasPage):
+class NeuronPage(AtlasPage, template="neuron.html"):
     """Everything the atlas knows of a neuron."""
 
     neuron: Neuron = field(metadata=doc("Its numbers."))
@@ -120,7 +121,7 @@ class NeuronPage(AtlasPage):
         return neuron_card(self.neuron, self.best_tokens, self.histogram, curve, top, self._footer())
 
 
-@page(blueprint, "/<atlas:ref>/<name>", "neuron.html")
+@page(blueprint, "/<atlas:ref>/<name>")
 def neuron(atlas: Atlas, name: str) -> NeuronPage | Response:
     """A neuron; other spellings lead to the canonical one."""
     if not any(character.isdigit() for character in name):
@@ -129,27 +130,25 @@ def neuron(atlas: Atlas, name: str) -> NeuronPage | Response:
         raise BadRequestError(
             f"{name!r} is no neuron or layer; expected one of {NEURON_SPELLINGS}, or L31 for a layer."
         )
-    layer, index = parse_neuron(name, atlas.info.n_layers, atlas.info.d_mlp)
-    neuron_id = layer * atlas.info.d_mlp + index
-    if name != neuron_ref(atlas, neuron_id).name:
-        return redirect(like_request(urls.neuron(g.ref, layer, index)), 301)
-    return neuron_page(atlas, neuron_id, query_int("token", None))
+    ref = named_ref(atlas, name)
+    if name != ref.name:
+        return redirect(like_request(urls.to("neuron", g.ref, ref.name)), 301)
+    return neuron_page(atlas, ref.neuron_id, query_int("token", None))
 
 
-@page(blueprint, "/<atlas:ref>/<first>/<second>", "neuron.html")
+@page(blueprint, "/<atlas:ref>/<first>/<second>")
 def slashed(atlas: Atlas, first: str, second: str) -> Response:
     """`31/892` and `L31/N892` lead to `L31N892`."""
     if not is_neuron_name(f"{first}/{second}"):
         raise NotFound
-    layer, index = parse_neuron(f"{first}/{second}", atlas.info.n_layers, atlas.info.d_mlp)
-    return redirect(like_request(urls.neuron(g.ref, layer, index)), 301)
+    return redirect(like_request(urls.to("neuron", g.ref, named_ref(atlas, f"{first}/{second}").name)), 301)
 
 
-@page(blueprint, "/<atlas:ref>/random", "neuron.html")
+@page(blueprint, "/<atlas:ref>/random")
 def random_neuron(atlas: Atlas) -> Response:
     """Leads to a neuron drawn anew each time, dead ones too: nothing is chosen for the reader."""
-    layer, index = divmod(secrets.randbelow(atlas.info.n_neurons), atlas.info.d_mlp)
-    response = redirect(like_request(urls.neuron(g.ref, layer, index)), 302)
+    ref = neuron_ref(atlas, secrets.randbelow(atlas.info.n_neurons))
+    response = redirect(like_request(urls.to("neuron", g.ref, ref.name)), 302)
     response.headers["Cache-Control"] = "no-store"
     return response
 
@@ -172,7 +171,7 @@ def neuron_page(atlas: Atlas, neuron_id: int, token_id: int | None) -> NeuronPag
     model = atlas.info.model_name
     return NeuronPage(
         title=record.name,
-        url=urls.neuron(g.ref, record.layer, record.index, token_id, **state),
+        url=urls.to("neuron", g.ref, record.name, token=token_id, **state),
         **atlas_fields(atlas),
         description=_description(atlas, record, [token.token.shown for token in tokens if token.direction == "top"]),
         neuron=record,

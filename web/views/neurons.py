@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from flask import Blueprint, Response, g, redirect, request
+from flask import Response, g, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from atlas import Atlas
@@ -24,7 +24,7 @@ from web.site.caching import lasting, not_modified, validated
 from web.site.errors import BadRequestError
 from web.site.exports import csv_answer, json_answer
 from web.site.page import AtlasPage, atlas_fields, doc, find_atlas, page, wants_json
-from web.site.urls import AtlasRef
+from web.site.urls import AtlasRef, Blueprint
 from web.views.heads import Head, heads
 from web.views.neurons_facets import ActiveFilter, FacetLinks, active_filters, facet_links
 from web.views.neurons_state import NeuronsState, is_typed, read_state
@@ -35,7 +35,7 @@ PER_PAGE = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class NeuronsPage(AtlasPage):
+class NeuronsPage(AtlasPage, template="neurons.html"):
     """Every neuron of a selection, a page of them, and how the selection divides."""
 
     n_layers: int = field(metadata=doc("Layers of the model."))
@@ -64,7 +64,7 @@ class NeuronsPage(AtlasPage):
     panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
 
-@page(blueprint, "/<atlas:ref>/neurons", "neurons.html")
+@page(blueprint, "/<atlas:ref>/neurons")
 def neurons(atlas: Atlas) -> NeuronsPage | BaseResponse:
     """Every neuron; what a form sends leads to the canonical URL, `all=1` to the whole selection as data."""
     arguments = request.args.copy()
@@ -127,7 +127,7 @@ def _page(atlas: Atlas, state: NeuronsState) -> NeuronsPage:
         previous=link(state.at(before=found.previous)) if found.previous else None,
         next=link(state.at(after=found.next)) if found.next else None,
         csv=urls.csv(first.url(g.ref)),
-        all=urls.json(urls.neurons(g.ref, **first.query(), all=1)),
+        all=urls.json(urls.to("neurons", g.ref, **first.query(), all=1)),
         panels={
             "facets": facets_sql(state.selection),
             # By place, not by key: people read it, and the rows are the same.
@@ -162,7 +162,7 @@ def _check_whole(state: NeuronsState) -> None:
 def _whole(atlas: Atlas, state: NeuronsState, given: list[str]) -> Response:
     if given != ["1"]:
         raise BadRequestError(f"all={','.join(given)!r} is not right: expected 1, once.")
-    url = urls.json(urls.neurons(g.ref, **state.at().query(), all=1))
+    url = urls.json(urls.to("neurons", g.ref, **state.at().query(), all=1))
     if not wants_json():
         raise BadRequestError("all=1 is the whole selection as data: expected '.json' behind the path.", url)
     _check_whole(state)

@@ -57,7 +57,7 @@ class NeuronsState:
 
     def url(self, ref: AtlasRef) -> str:
         """The canonical URL of the page."""
-        return urls.neurons(ref, **self.query())
+        return urls.to("neurons", ref, **self.query())
 
     def at(self, *, after: Cursor | None = None, before: Cursor | None = None) -> NeuronsState:
         """Another page of the same list; neither cursor: the first."""
@@ -136,7 +136,7 @@ def _token_id(atlas: Atlas, given: dict[str, str], name: str) -> int | None:
         raise BadRequestError(f"{name}={text!r} and {name}_id={token_id}: expected one of the two.")
     # Exactly what is written first: a token may spell '␣' itself.
     tokens = tokens_by_text(atlas, text) or tokens_by_text(atlas, read_shown(text))
-    link = urls.search(text, atlas.info.slug)
+    link = urls.to("search", atlas=atlas.info.slug, q=text)
     if not tokens:
         raise _wrong(name, text, "exactly a token's text, with ␣ or a space where it has one", link)
     if len(tokens) > 1:

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 from xml.etree import ElementTree
 
-from flask import Blueprint, Response, abort, current_app, g, request
+from flask import Response, abort, current_app, g, request
 from markupsafe import Markup
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
@@ -22,6 +22,7 @@ from web.site import earlier, urls
 from web.site.errors import BadRequestError, EarlierBuildError, NotServedError
 from web.site.page import AtlasPage, Page, find_atlas, query_int
 from web.site.sharing import FRAME_HEIGHT, FRAME_WIDTH, frame
+from web.site.urls import Blueprint
 from web.views.embed import EmbedPage
 from web.views.neuron import NeuronPage
 from web.views.token import TokenPage
@@ -60,7 +61,7 @@ def _answer(shown: Page, max_width: int | None, max_height: int | None) -> dict[
         "type": "rich",
         "title": title,
         "provider_name": "Neuron Atlas",
-        "provider_url": host + urls.home(),
+        "provider_url": host + urls.to("home"),
         "cache_age": CACHE_SECONDS,
     }
     card = host + urls.card(thing.url)

@@ -1,128 +1,101 @@
-"""`/{slug}/pairs`: exclusive pairs, filtered and sorted, and the curves of the first five."""
+"""`/{slug}/pairs`: exclusive pairs, and the curves of the first five."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import count
+from functools import partial
 from typing import Any
 
-from flask import Blueprint, Response, g
-
 from atlas import Atlas
+from atlas.core.info import AtlasInfo
 from atlas.core.units import Listing
 from atlas.topics.curve import CURVES, Curve, of_pairs, pair_curves
 from atlas.topics.pair import PAIR_SORTS, exclusive_pairs, ranked_pairs
-from atlas.topics.pair_metric.effects import PairFigures, pair_figures
-from atlas.topics.tables import column_comments
-from web.charts.chart import Chart
+from atlas.topics.pair_metric.effects import pair_figures
 from web.charts.curve import curves_chart
-from web.site import urls
-from web.site.exports import csv_answer
-from web.site.page import AtlasPage, atlas_fields, doc, find_atlas, page, query_choice
-from web.site.urls import AtlasRef
-from web.views.ranking import Ranking, read_ranking
-
-blueprint = Blueprint("pairs", __name__)
+from web.views.ranking import Asked, Choice, Column, Ranking, Sentence, Words
+from web.views.ranking_page import RankingPage, ranking_page
 
 MAX_CURVES = 5
-_CHUNK = 5000
-_COLUMNS = (
-    "direction", "rank", "neuron", "neuron_id", "token", "token_id", "score", "congruence", "token_gap", "neuron_gap",
-    "n_predicted", "n_actual",
-)  # fmt: skip
+
+COLUMNS = (
+    Column("rank", "rank"),
+    Column("neuron", "neuron", "neuron"),
+    Column("token", "token", "token"),
+    Column("score", "score"),
+    Column("congruence", "congruence", "signed"),
+    Column("token_gap", "token gap"),
+    Column("neuron_gap", "neuron gap"),
+    Column("n_predicted", "predicted", title="Counted positions at which the token is the model’s top prediction"),
+    Column("n_actual", "actual", title="Counted positions after which the token really comes next"),
+)
+
+_ENDS = (("top", "best"), ("bottom", "worst"))
 
 
-@dataclass(frozen=True, kw_only=True)
-class PairsPage(AtlasPage):
-    """The ranking of exclusive pairs."""
+def _choices(info: AtlasInfo) -> tuple[Choice, ...]:
+    return (Choice("direction", _ENDS) if info.gated else Choice("direction", _ENDS[:1], also=("bottom",)),)
 
-    gated: bool = field(metadata=doc("Whether the MLP is gated; only then are there pairs at the bottom."))
-    n_layers: int = field(metadata=doc("Layers of the model."))
-    direction: str = field(metadata=doc("'top': each other's best. 'bottom': each other's worst."))
-    parameters: dict[str, Any] = field(
-        metadata=doc(
-            "What is selected and how it is sorted, as in the URL: all, layer_min, layer_max, token (text it "
-            "contains), min_predicted, min_score, sort, order; those that go without saying are left out."
-        )
+
+def _words(_info: AtlasInfo, chosen: dict[str, Any]) -> Words:
+    end = dict(_ENDS)[chosen["direction"]]
+    return Words(
+        lede=Sentence(
+            f"A neuron and a token that are each other’s {end}; the score is the product of their leads over the "
+            "runners-up."
+        ),
+        footnote=Sentence(
+            "AUROC and average precision: how well the neuron’s activation finds the positions at which the token is "
+            "predicted.",
+            "These pairs by metric.",
+            "predictive",
+            {"exclusive": chosen["direction"]},
+        ),
     )
-    sort: str = field(metadata=doc("Column that the pairs are sorted by."))
-    order: str = field(metadata=doc("'desc' or 'asc'."))
-    pairs: Listing = field(metadata=doc("A page of the pairs; `rank` counts those left out too."))
-    page: int = field(metadata=doc("Page of the list, from 1."))
-    figures: tuple[PairFigures, ...] = field(
-        metadata=doc(
-            "Of each of the pairs, how well the neuron's activation predicts the token, and what ablation did."
-        )
-    )
-    curves: tuple[Curve, ...] = field(metadata=doc("Prediction curves of the first five pairs of the selection."))
-    curves_chart: Chart | None = field(metadata=doc("The curves on one chart; null: no pair is selected.", json=False))
-    definitions: dict[str, str] = field(
-        metadata=doc("What the schema says of each column of `exclusive_pair`.", json=False)
-    )
-    panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
-
-
-def _read(atlas: Atlas) -> tuple[str, Ranking, dict[str, Any]]:
-    direction = query_choice("direction", ("top", "bottom"), "top")
-    ranking = read_ranking(atlas, PAIR_SORTS, "score")
-    return direction, ranking, ({"direction": direction} if direction != "top" else {}) | ranking.parameters
 
 
 def _label(curve: Curve) -> str:
     return f"{curve.candidate.neuron.name} {curve.candidate.token.shown}"
 
 
-@page(blueprint, "/<atlas:ref>/pairs", "pairs.html")
-def pairs(atlas: Atlas) -> PairsPage:
-    """The ranking of exclusive pairs."""
-    direction, ranking, parameters = _read(atlas)
-    listing = exclusive_pairs(atlas, direction, ranking.where, **ranking.shown)
-    first = listing
-    if ranking.page > 1:
-        first = exclusive_pairs(atlas, direction, ranking.where, **ranking.rows(MAX_CURVES, 0))
+def _more(atlas: Atlas, ranking: Ranking, asked: Asked, listing: Listing) -> dict[str, Any]:
+    """Figures of the pairs, and the curves of the first pairs of the selection, whatever the page."""
+    first = listing if asked.page == 1 else ranking.find(atlas, asked, MAX_CURVES, 0)
     curves = tuple(pair_curves(atlas, first.rows[:MAX_CURVES]))
-    panels = {"pairs": ranked_pairs(atlas, direction, ranking.where, **ranking.shown, figures=True).shown()}
-    if curves:
-        panels["curves"] = CURVES.shown(**of_pairs(curve.candidate for curve in curves))
+    ids = [(pair.neuron.neuron_id, pair.token.token_id, pair.congruence) for pair in listing.rows]
+    more = {"figures": tuple(pair_figures(atlas, ids)), "curves": curves}
+    if not curves:
+        return more
     title = f"Predictions of the first {len(curves)} exclusive pairs against the neuron’s activation"
-    return PairsPage(
-        title="Exclusive pairs",
-        url=urls.pairs(g.ref, **parameters, page=ranking.page),
-        **atlas_fields(atlas),
-        gated=atlas.info.gated,
-        n_layers=atlas.info.n_layers,
-        direction=direction,
-        parameters=parameters,
-        sort=ranking.sort,
-        order=ranking.order,
-        pairs=listing,
-        figures=tuple(
-            pair_figures(atlas, [(p.neuron.neuron_id, p.token.token_id, p.congruence) for p in listing.rows])
-        ),
-        page=ranking.page,
-        curves=curves,
-        curves_chart=curves_chart("pairs", curves, title=title, label=_label) if curves else None,
-        definitions=column_comments(atlas, "exclusive_pair"),
-        panels=panels,
-    )
+    return more | {
+        "curves_chart": curves_chart("pairs", curves, title=title, label=_label),
+        "panels": {"curves": CURVES.shown(**of_pairs(curve.candidate for curve in curves))},
+    }
 
 
-@blueprint.get("/<atlas:ref>/pairs.csv")
-def pairs_csv(ref: AtlasRef) -> Response:
-    """Every pair of the selection, whatever the page, as CSV."""
-    atlas = find_atlas(ref)
-    direction, ranking, _ = _read(atlas)
+def _data(page: RankingPage) -> dict[str, Any]:
+    gated = len(page.asked.choices[0].options) == 2
+    return {"gated": gated, "direction": page.asked.chosen["direction"], "figures": page.figures, "curves": page.curves}
 
-    def rows() -> Iterator[tuple]:
-        for offset in count(0, _CHUNK):
-            listing = exclusive_pairs(atlas, direction, ranking.where, **ranking.rows(_CHUNK, offset))
-            for p in listing.rows:
-                yield (
-                    p.direction, p.rank, p.neuron.name, p.neuron.neuron_id, p.token.text, p.token.token_id, p.score,
-                    p.congruence, p.token_gap, p.neuron_gap, p.n_predicted, p.n_actual,
-                )  # fmt: skip
-            if offset + _CHUNK >= listing.total:
-                return
 
-    return csv_answer(f"{atlas.info.slug}-pairs", _COLUMNS, rows())
+RANKING = Ranking(
+    name="pairs",
+    title="Exclusive pairs",
+    rows="pairs",
+    counted="pairs",
+    table="exclusive_pair",
+    score="score",
+    score_label="score from",
+    choices=_choices,
+    sorts=lambda _: PAIR_SORTS,
+    columns=lambda *_: COLUMNS,
+    words=_words,
+    where=lambda asked: (asked.chosen["direction"], asked.where),
+    listing=exclusive_pairs,
+    statement=partial(ranked_pairs, figures=True),
+    csv="direction rank neuron neuron_id token token_id score congruence token_gap neuron_gap n_predicted n_actual",
+    chunk=5000,
+    more=_more,
+    data=_data,
+)
+
+blueprint = ranking_page(RANKING)

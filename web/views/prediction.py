@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 
-from flask import Blueprint, g
+from flask import g
 
 from atlas import Atlas
 from atlas.core.units import Listing
@@ -41,6 +41,7 @@ from web.charts.predictiveness import (
 )
 from web.site import urls
 from web.site.page import AtlasPage, atlas_fields, doc, page, query_choice
+from web.site.urls import Blueprint
 from web.views.prediction_words import correlation_words, effect_words, support_words
 
 blueprint = Blueprint("prediction", __name__)
@@ -67,7 +68,7 @@ class Option:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictionPage(AtlasPage):
+class PredictionPage(AtlasPage, template="prediction.html"):
     """What weights promise against what the data keep, over all pairs."""
 
     question: str = field(metadata=doc("The question that the post leaves open."))
@@ -89,7 +90,7 @@ class PredictionPage(AtlasPage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CorrelationsPage(AtlasPage):
+class CorrelationsPage(AtlasPage, template="correlations.html"):
     """Rank correlations of criteria with a metric, over all pairs and by layer."""
 
     choice: MetricChoice = field(metadata=doc("What is compared, as in the URL."))
@@ -121,7 +122,7 @@ def _options(atlas: Atlas, choice: MetricChoice) -> dict[str, tuple[Option, ...]
 
     def url(name: str, word: str) -> str:
         state = chosen | {name: word}
-        return urls.prediction(g.ref, **{key: value for key, value in state.items() if value != usual[key]})
+        return urls.to("prediction", g.ref, **{key: value for key, value in state.items() if value != usual[key]})
 
     return {
         name: tuple(Option(word, _LABELS.get(word, word), url(name, word), word == chosen[name]) for word in words)
@@ -130,7 +131,7 @@ def _options(atlas: Atlas, choice: MetricChoice) -> dict[str, tuple[Option, ...]
     }
 
 
-@page(blueprint, "/<atlas:ref>/prediction", "prediction.html")
+@page(blueprint, "/<atlas:ref>/prediction")
 def prediction(atlas: Atlas) -> PredictionPage:
     """Whether congruence predicts."""
     choice, state = _read(atlas)
@@ -139,13 +140,13 @@ def prediction(atlas: Atlas) -> PredictionPage:
     effects = pair_effects(atlas, limit=EFFECTS)
 
     def link(pair: ComparedPair) -> str:
-        return urls.neuron(g.ref, pair.neuron.layer, pair.neuron.index, pair.token.token_id)
+        return urls.to("neuron", g.ref, pair.neuron.name, token=pair.token.token_id)
 
     model = atlas.info.model_name
     said = support_words(support, choice)
     return PredictionPage(
         title="Does congruence predict?",
-        url=urls.prediction(g.ref, **state),
+        url=urls.to("prediction", g.ref, **state),
         **atlas_fields(atlas),
         description=f"{_QUESTION} Every pair of {model}: {said}",
         question=_QUESTION,
@@ -172,7 +173,7 @@ def prediction(atlas: Atlas) -> PredictionPage:
     )
 
 
-@page(blueprint, "/<atlas:ref>/prediction/correlations", "correlations.html")
+@page(blueprint, "/<atlas:ref>/prediction/correlations")
 def correlations(atlas: Atlas) -> CorrelationsPage:
     """Rank correlations; slow the first time, since it resamples all pairs."""
     choice, state = _read(atlas)
@@ -180,7 +181,7 @@ def correlations(atlas: Atlas) -> CorrelationsPage:
     known = any(item.value is not None for item in found.criteria)
     return CorrelationsPage(
         title="Rank correlations of weights and data",
-        url=urls.correlations(g.ref, **state),
+        url=urls.to("correlations", g.ref, **state),
         **atlas_fields(atlas),
         choice=choice,
         words=CRITERION_WORDS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from flask import Blueprint, g, redirect
+from flask import g, redirect
 from werkzeug.wrappers import Response
 
 from atlas import Atlas
@@ -15,6 +15,7 @@ from atlas.topics.reduced import reduced_neurons as read_reduced_neurons
 from atlas.topics.reduced import reduced_tokens as read_reduced_tokens
 from web.site import urls
 from web.site.page import AtlasPage, atlas_fields, doc, like_request, page
+from web.site.urls import Blueprint
 from web.views.spread import named_neuron
 
 blueprint = Blueprint("reduced", __name__)
@@ -27,7 +28,7 @@ HUBS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReducedTokensPage(AtlasPage):
+class ReducedTokensPage(AtlasPage, template="reduced_tokens.html"):
     """A neuron's best tokens by reduced congruence."""
 
     neuron: NeuronRef = field(metadata=doc("The neuron."))
@@ -38,7 +39,7 @@ class ReducedTokensPage(AtlasPage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReducedNeuronsPage(AtlasPage):
+class ReducedNeuronsPage(AtlasPage, template="reduced_neurons.html"):
     """A token's best neurons by reduced congruence."""
 
     token: Token = field(metadata=doc("The token."))
@@ -49,18 +50,18 @@ class ReducedNeuronsPage(AtlasPage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReducedHubsPage(AtlasPage):
+class ReducedHubsPage(AtlasPage, template="reduced_hubs.html"):
     """What ranking neurons by reduced congruence does to hubs."""
 
     hubs: ReducedHubs = field(metadata=doc("The greatest hubs and how k-occurrence is distributed, with and without."))
     panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
 
-@page(blueprint, "/<atlas:ref>/<name>/reduced", "reduced_tokens.html")
+@page(blueprint, "/<atlas:ref>/<name>/reduced")
 def reduced_tokens(atlas: Atlas, name: str) -> ReducedTokensPage | Response:
     """A neuron's best tokens by reduced congruence."""
     neuron = named_neuron(atlas, name)
-    url = urls.reduced_tokens(g.ref, neuron.layer, neuron.index)
+    url = urls.to("reduced_tokens", g.ref, neuron.name)
     if name != neuron.name:
         return redirect(like_request(url), 301)
     return ReducedTokensPage(
@@ -75,13 +76,13 @@ def reduced_tokens(atlas: Atlas, name: str) -> ReducedTokensPage | Response:
     )
 
 
-@page(blueprint, "/<atlas:ref>/token/<int:token_id>/reduced", "reduced_neurons.html")
+@page(blueprint, "/<atlas:ref>/token/<int:token_id>/reduced")
 def reduced_neurons(atlas: Atlas, token_id: int) -> ReducedNeuronsPage:
     """A token's best neurons by reduced congruence."""
     token = atlas.tokens[token_id]
     return ReducedNeuronsPage(
         title=f"Token {token.shown} with hubs discounted",
-        url=urls.reduced_neurons(g.ref, token_id),
+        url=urls.to("reduced_neurons", g.ref, token_id),
         **atlas_fields(atlas),
         token=token,
         ranked=tuple(read_reduced_neurons(atlas, token_id, atlas.info.top_neurons)),
@@ -91,12 +92,12 @@ def reduced_neurons(atlas: Atlas, token_id: int) -> ReducedNeuronsPage:
     )
 
 
-@page(blueprint, "/<atlas:ref>/hubs/reduced", "reduced_hubs.html")
+@page(blueprint, "/<atlas:ref>/hubs/reduced")
 def reduced_hubs(atlas: Atlas) -> ReducedHubsPage:
     """What reduced congruence does to hubs; takes a second the first time, since it ranks every token's list."""
     return ReducedHubsPage(
         title="Hubs taken off",
-        url=urls.reduced_hubs(g.ref),
+        url=urls.to("reduced_hubs", g.ref),
         **atlas_fields(atlas),
         hubs=read_reduced_hubs(atlas, HUBS),
         panels={name: sql.shown(k=LIST_LENGTH, limit=HUBS) for name, sql in REDUCED_HUBS.items()},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from flask import Blueprint, Response, current_app, g, redirect, request
+from flask import Response, current_app, g, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from atlas import Atlas
@@ -21,7 +21,7 @@ from web.site.errors import BadRequestError, NotServedError
 from web.site.page import AtlasPage, atlas_fields, doc, find_atlas, page, wants_card
 from web.site.same_site import refuse_other_sites
 from web.site.sharing import Citation, query_citations
-from web.site.urls import AtlasRef
+from web.site.urls import AtlasRef, Blueprint
 from web.views.answering import Problem, Result, answered, ask, console, drawn
 from web.views.sql import LONGEST_FORM, answer_json, given_parameters
 
@@ -29,7 +29,7 @@ blueprint = Blueprint("saved", __name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SavedPage(AtlasPage):
+class SavedPage(AtlasPage, template="saved.html"):
     """A saved query and its answer."""
 
     sql: str = field(metadata=doc("The statement."))
@@ -89,14 +89,13 @@ def save(ref: AtlasRef) -> BaseResponse:
     query = check_query(given.get("sql", ""), given_parameters(given), drawing, longest)
     note = check_note(given.get("title", ""), given.get("description", ""))
     saved, new = kept.save(atlas.info.slug, query, *note)
-    url = urls.saved_query(ref, saved.name)
+    url = urls.to("saved_query", ref, saved.name)
     if request.accept_mimetypes.best != "application/json":
         return redirect(url, 303)
     said = {"name": saved.name, "url": url, "title": saved.title, "description": saved.description, "new": new}
     return Response(dumps(said), 201 if new else 200, {"Location": url}, mimetype="application/json")
 
 
-# Before the page: of two equal rules the first wins.
 @blueprint.get("/<atlas:ref>/q/<name>.json")
 def data(ref: AtlasRef, name: str) -> Response:
     """The answer as `/{slug}/sql.json` gives it, and beside it `saved`: what was asked."""
@@ -106,7 +105,7 @@ def data(ref: AtlasRef, name: str) -> Response:
     parameters, drawing = dict(saved.query.parameters), saved.query.drawing
     record = {
         "name": saved.name,
-        "url": urls.saved_query(ref, saved.name),
+        "url": urls.to("saved_query", ref, saved.name),
         "sql": saved.query.sql,
         "parameters": parameters,
         "drawing": drawing,
@@ -118,7 +117,7 @@ def data(ref: AtlasRef, name: str) -> Response:
     return answer_json(ask(atlas, saved.query.sql, parameters), saved=record)
 
 
-@page(blueprint, "/<atlas:ref>/q/<name>", "saved.html", kept=False)
+@page(blueprint, "/<atlas:ref>/q/<name>", kept=False, data=False)
 def saved_query(atlas: Atlas, name: str) -> SavedPage:
     """A saved query with its answer; a card does without the answer."""
     saved = _find(g.ref, name)
@@ -128,14 +127,14 @@ def saved_query(atlas: Atlas, name: str) -> SavedPage:
     said = " ".join((saved.description or "").split()) or f"SQL over {atlas.info.model_name}: {' '.join(sql.split())}"
     return SavedPage(
         title=saved.title or f"Query {saved.name}",
-        url=urls.saved_query(g.ref, saved.name),
+        url=urls.to("saved_query", g.ref, saved.name),
         **atlas_fields(atlas),
         description=said if len(said) <= 300 else said[:299] + "…",
         sql=sql,
         parameters=parameters,
         note=saved.description,
         saved_at=saved.saved_at,
-        link=urls.saved_query(AtlasRef(g.ref.slug), saved.name),
+        link=urls.to("saved_query", AtlasRef(g.ref.slug), saved.name),
         editing=urls.sql(g.ref, sql, parameters, **shape),
         result=result,
         problem=problem,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from flask import Blueprint, current_app, redirect, request
+from flask import current_app, redirect, request
 from werkzeug.wrappers import Response
 
 from atlas import Atlas
@@ -15,7 +15,7 @@ from atlas.topics.text_index import MIN_LETTERS
 from web.site import urls
 from web.site.errors import BadRequestError
 from web.site.page import Page, doc, page, wants_json
-from web.site.urls import AtlasRef
+from web.site.urls import AtlasRef, Blueprint
 
 blueprint = Blueprint("search", __name__)
 
@@ -36,7 +36,7 @@ class Found:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchPage(Page):
+class SearchPage(Page, template="search.html"):
     """What a search found, by atlas."""
 
     query: str = field(metadata=doc("What was searched for, leading space and all."))
@@ -66,7 +66,7 @@ def asked() -> tuple[str, str | None, list[Atlas]]:
     return query, only, [served[only]] if only else list(served.values())
 
 
-@page(blueprint, "/search", "search.html")
+@page(blueprint, "/search")
 def search() -> SearchPage | Response:
     """Search; a query that means one thing only leads there."""
     query, only, atlases = asked()
@@ -75,8 +75,8 @@ def search() -> SearchPage | Response:
         target
         for atlas, neuron, tokens in named
         for target in (
-            *([urls.neuron(AtlasRef(atlas.info.slug), neuron.layer, neuron.index)] if neuron else []),
-            *(urls.token(AtlasRef(atlas.info.slug), token.token_id) for token in tokens.exact),
+            *([urls.to("neuron", AtlasRef(atlas.info.slug), neuron.name)] if neuron else []),
+            *(urls.to("token", AtlasRef(atlas.info.slug), token.token_id) for token in tokens.exact),
         )
     ]
     if len(targets) == 1:
@@ -84,7 +84,7 @@ def search() -> SearchPage | Response:
     phrase = read_shown(query)
     return SearchPage(
         title="Search",
-        url=urls.search(query, only),
+        url=urls.to("search", atlas=only, q=query),
         query=query,
         only=only,
         min_letters=MIN_LETTERS,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from flask import Blueprint, g, redirect
+from flask import g, redirect
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
 from atlas import Atlas
-from atlas.core.names import is_neuron_name, parse_neuron
-from atlas.core.units import NeuronRef, Token, neuron_ref
+from atlas.core.names import is_neuron_name
+from atlas.core.units import NeuronRef, Token, named_ref
 from atlas.topics.spread import (
     NEURON_SPREAD,
     SIMILAR,
@@ -26,6 +26,7 @@ from web.charts.chart import Chart
 from web.charts.spread import neuron_spread_chart, token_spread_chart
 from web.site import urls
 from web.site.page import AtlasPage, atlas_fields, doc, like_request, page, query_choice
+from web.site.urls import Blueprint
 
 blueprint = Blueprint("spread", __name__)
 
@@ -43,7 +44,7 @@ ALIKE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class NeuronTokensPage(AtlasPage):
+class NeuronTokensPage(AtlasPage, template="neuron_tokens.html"):
     """A neuron's congruence with every token."""
 
     neuron: NeuronRef = field(metadata=doc("The neuron."))
@@ -53,7 +54,7 @@ class NeuronTokensPage(AtlasPage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimilarPage(AtlasPage):
+class SimilarPage(AtlasPage, template="similar.html"):
     """Neurons whose weights point the same way as a neuron's."""
 
     neuron: NeuronRef = field(metadata=doc("The neuron."))
@@ -65,7 +66,7 @@ class SimilarPage(AtlasPage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenNeuronsPage(AtlasPage):
+class TokenNeuronsPage(AtlasPage, template="token_neurons.html"):
     """A token's congruence with every neuron of the model, by layer."""
 
     token: Token = field(metadata=doc("The token."))
@@ -74,11 +75,11 @@ class TokenNeuronsPage(AtlasPage):
     panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
 
-@page(blueprint, "/<atlas:ref>/<name>/tokens", "neuron_tokens.html")
+@page(blueprint, "/<atlas:ref>/<name>/tokens")
 def neuron_tokens(atlas: Atlas, name: str) -> NeuronTokensPage | Response:
     """A neuron's congruence with every token."""
     neuron = named_neuron(atlas, name)
-    url = urls.neuron_tokens(g.ref, neuron.layer, neuron.index)
+    url = urls.to("neuron_tokens", g.ref, neuron.name)
     if name != neuron.name:
         return redirect(like_request(url), 301)
     spread = token_spread(atlas, neuron.neuron_id, n_bars=BARS, limit=EXTREMES)
@@ -89,7 +90,7 @@ def neuron_tokens(atlas: Atlas, name: str) -> NeuronTokensPage | Response:
         **atlas_fields(atlas),
         neuron=neuron,
         spread=spread,
-        chart=token_spread_chart(spread, title, lambda token: urls.token(g.ref, token.token_id)),
+        chart=token_spread_chart(spread, title, lambda token: urls.to("token", g.ref, token.token_id)),
         panels={
             name: sql.shown(neuron_id=neuron.neuron_id, n_bars=BARS, limit=EXTREMES)
             for name, sql in TOKEN_SPREAD.items()
@@ -97,13 +98,13 @@ def neuron_tokens(atlas: Atlas, name: str) -> NeuronTokensPage | Response:
     )
 
 
-@page(blueprint, "/<atlas:ref>/<name>/similar", "similar.html")
+@page(blueprint, "/<atlas:ref>/<name>/similar")
 def similar(atlas: Atlas, name: str) -> SimilarPage | Response:
     """Neurons whose weights point the same way as a neuron's."""
     neuron = named_neuron(atlas, name)
     sides = ("out", "in", "gate") if atlas.info.gated else ("out", "in")
     side = query_choice("side", sides, "out")
-    url = urls.similar(g.ref, neuron.layer, neuron.index, side)
+    url = urls.to("similar", g.ref, neuron.name, side=side)
     if name != neuron.name:
         return redirect(like_request(url), 301)
     return SimilarPage(
@@ -119,7 +120,7 @@ def similar(atlas: Atlas, name: str) -> SimilarPage | Response:
     )
 
 
-@page(blueprint, "/<atlas:ref>/token/<int:token_id>/neurons", "token_neurons.html")
+@page(blueprint, "/<atlas:ref>/token/<int:token_id>/neurons")
 def token_neurons(atlas: Atlas, token_id: int) -> TokenNeuronsPage:
     """A token's congruence with every neuron of the model, by layer."""
     token = atlas.tokens[token_id]
@@ -127,11 +128,11 @@ def token_neurons(atlas: Atlas, token_id: int) -> TokenNeuronsPage:
     title = f"Congruence of every neuron with {token.shown}, {atlas.info.model_name}"
     return TokenNeuronsPage(
         title=f"Token {token.shown} and every neuron",
-        url=urls.token_neurons(g.ref, token_id),
+        url=urls.to("token_neurons", g.ref, token_id),
         **atlas_fields(atlas),
         token=token,
         spread=spread,
-        chart=neuron_spread_chart(spread, title, lambda n: urls.neuron(g.ref, n.layer, n.index)),
+        chart=neuron_spread_chart(spread, title, lambda n: urls.to("neuron", g.ref, n.name)),
         panels={name: sql.shown(token_id=token_id, limit=OUTLIERS) for name, sql in NEURON_SPREAD.items()},
     )
 
@@ -145,5 +146,4 @@ def named_neuron(atlas: Atlas, name: str) -> NeuronRef:
     """
     if not is_neuron_name(name):
         raise NotFound
-    layer, index = parse_neuron(name, atlas.info.n_layers, atlas.info.d_mlp)
-    return neuron_ref(atlas, layer * atlas.info.d_mlp + index)
+    return named_ref(atlas, name)

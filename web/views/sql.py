@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
-from flask import Blueprint, Response, g, request
+from flask import Response, g, request
 from werkzeug.datastructures import MultiDict
 
 from atlas.core.jsonable import dumps
 from web.site.errors import BadRequestError
 from web.site.page import find_atlas
-from web.site.urls import AtlasRef
+from web.site.urls import AtlasRef, Blueprint
 from web.views.answering import ask
 from web.workers.sql.answer import Answer
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
-from flask import Blueprint, g
+from flask import g
 
 from atlas import Atlas
 from atlas.core.display import show_number
@@ -42,6 +42,7 @@ from web.charts.lens import lens_chart
 from web.charts.recovery import direct_chart, distribution_chart, recovery_chart
 from web.site import urls
 from web.site.page import AtlasPage, atlas_fields, doc, page
+from web.site.urls import Blueprint
 from web.views.curves import pair_label
 from web.views.study_words import Sayings, say
 
@@ -52,7 +53,7 @@ NEURONS = 50
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudiesPage(AtlasPage):
+class StudiesPage(AtlasPage, template="studies.html"):
     """The studies that an atlas records."""
 
     studies: tuple[Study, ...] = field(metadata=doc("The studies, by name."))
@@ -71,7 +72,7 @@ class BestNeuron:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyPage(AtlasPage):
+class StudyPage(AtlasPage, template="study.html"):
     """A recorded experiment, in the order in which it is told."""
 
     study: Study = field(metadata=doc("The row of the table `study`."))
@@ -101,14 +102,14 @@ class StudyPage(AtlasPage):
         return study_card(self.study, self.lens, self.jumps, self.neurons, self.sayings.claim, self._footer())
 
 
-@page(blueprint, "/<atlas:ref>/studies", "studies.html")
+@page(blueprint, "/<atlas:ref>/studies")
 def studies(atlas: Atlas) -> StudiesPage:
     """The studies that an atlas records."""
     found = list_studies(atlas)
     names = ", ".join(item.name for item in found[:8])
     return StudiesPage(
         title="Studies",
-        url=urls.studies(g.ref),
+        url=urls.to("studies", g.ref),
         **atlas_fields(atlas),
         description=(
             f"Recorded experiments on {atlas.info.model_name}: predictions, logit lens, activation patching, direct "
@@ -120,7 +121,7 @@ def studies(atlas: Atlas) -> StudiesPage:
     )
 
 
-@page(blueprint, "/<atlas:ref>/study/<name>", "study.html")
+@page(blueprint, "/<atlas:ref>/study/<name>")
 def study(atlas: Atlas, name: str) -> StudyPage:
     """A recorded experiment."""
     found = find_study(atlas, name)
@@ -133,7 +134,7 @@ def study(atlas: Atlas, name: str) -> StudyPage:
     listed = {item.neuron.name: item for item in (*neurons.top, *neurons.direct)}
     return StudyPage(
         title=f"Study {name}",
-        url=urls.study(g.ref, name),
+        url=urls.to("study", g.ref, name),
         **atlas_fields(atlas),
         description=(
             f"Why does {atlas.info.model_name} predict {found.answer_token.shown} rather than "
@@ -200,7 +201,7 @@ def study_panels(study: Study, prompts: Sequence[StudyPrompt], best: BestNeuron 
 
 
 def _url(neuron: NeuronRef) -> str:
-    return urls.neuron(g.ref, neuron.layer, neuron.index)
+    return urls.to("neuron", g.ref, neuron.name)
 
 
 def _charts(

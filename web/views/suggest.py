@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from flask import Blueprint, Response
+from flask import Response
 
 from atlas import Atlas
 from atlas.core.jsonable import dumps
 from atlas.topics.search import suggestions
 from web.site import urls
-from web.site.urls import AtlasRef
+from web.site.urls import AtlasRef, Blueprint
 from web.views.search import asked
 
 blueprint = Blueprint("suggest", __name__)
@@ -49,8 +49,8 @@ def _suggestions(atlas: Atlas, query: str) -> Iterator[tuple[Suggestion, str]]:
     for item in suggestions(atlas, query, MAX_SUGGESTIONS):
         token, neuron = item.token, item.neuron
         if neuron is not None:
-            url = urls.neuron(ref, neuron.layer, neuron.index)
+            url = urls.to("neuron", ref, neuron.name)
             yield Suggestion(item.kind, neuron.name, url, f"neuron for {token.shown}"), slug
         else:
             detail = f"token {token.token_id}{_WORDS[item.kind]}"
-            yield Suggestion(item.kind, token.shown, urls.token(ref, token.token_id), detail), slug
+            yield Suggestion(item.kind, token.shown, urls.to("token", ref, token.token_id), detail), slug

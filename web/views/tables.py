@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import cast
 
-from flask import Blueprint, Response, g, request
+from flask import Response, g, request
 from werkzeug.wsgi import FileWrapper
 
 from atlas import Atlas
@@ -19,7 +19,7 @@ from web.site.caching import lasting, not_modified, validated
 from web.site.downloads import PIECE, check_file, check_on, gate, paced
 from web.site.errors import NotServedError
 from web.site.page import AtlasPage, atlas_fields, doc, find_atlas, page
-from web.site.urls import AtlasRef
+from web.site.urls import AtlasRef, Blueprint
 
 blueprint = Blueprint("tables", __name__)
 
@@ -49,7 +49,7 @@ class TableListing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TablesPage(AtlasPage):
+class TablesPage(AtlasPage, template="tables.html"):
     """What is in the file, and whole tables to download."""
 
     tables: tuple[TableListing, ...] = field(
@@ -59,7 +59,7 @@ class TablesPage(AtlasPage):
     file_bytes: int = field(metadata=doc("Size of the whole file, bytes."))
 
 
-@page(blueprint, "/<atlas:ref>/tables", "tables.html")
+@page(blueprint, "/<atlas:ref>/tables")
 def tables(atlas: Atlas) -> TablesPage:
     """The tables and views, tables first: they are what there is to take away."""
     sizes = table_sizes(atlas)
@@ -67,12 +67,12 @@ def tables(atlas: Atlas) -> TablesPage:
     on = gate().places > 0
     return TablesPage(
         title="Tables",
-        url=urls.tables(g.ref),
+        url=urls.to("tables", g.ref),
         description=f"The tables and views of the neuron atlas of {atlas.info.model_name}, every column explained; "
         "whole tables as Parquet or CSV.",
         **atlas_fields(atlas),
         tables=tuple(_listing(table, sizes.get(table.name), on) for table in found),
-        file=urls.atlas_file(g.ref) if on else None,
+        file=urls.to("atlas_file", g.ref) if on else None,
         file_bytes=os.stat(atlas.path).st_size,
     )
 
@@ -86,8 +86,8 @@ def _listing(table: SchemaTable, size: TableSize | None, on: bool) -> TableListi
         rows=size.rows if size else None,
         bytes=size.bytes if size else None,
         columns=table.columns,
-        parquet=urls.table(g.ref, table.name, "parquet") if whole else None,
-        csv=urls.table(g.ref, table.name, "csv") if whole else None,
+        parquet=urls.to("table_parquet", g.ref, table.name) if whole else None,
+        csv=urls.to("table_csv", g.ref, table.name) if whole else None,
         sql=urls.sql(g.ref, f'SELECT * FROM "{table.name}" LIMIT 100'),
     )
 
@@ -95,7 +95,7 @@ def _listing(table: SchemaTable, size: TableSize | None, on: bool) -> TableListi
 def table_file(ref: AtlasRef, name: str, form: str) -> Response:
     """A whole table, made while it is sent: it has no length, and no part of it can be asked for."""
     g.ref, atlas = ref, find_atlas(ref)
-    check_on(urls.tables(ref))
+    check_on(urls.to("tables", ref))
     table = _find(atlas, name, form)
     held = not_modified(atlas.info.build_id)
     if held is not None:
@@ -118,7 +118,7 @@ def _find(atlas: Atlas, name: str, form: str) -> SchemaTable:
         return known[name]
     names = ", ".join(table.name for table in known.values() if not table.view)
     what = "is a view, which is not sent whole: ask it in the SQL console" if name in known else "is no table here"
-    raise NotServedError(f"{name!r} {what}; as .{form} there is {names}.", urls.tables(g.ref))
+    raise NotServedError(f"{name!r} {what}; as .{form} there is {names}.", urls.to("tables", g.ref))
 
 
 for _form in FORMATS:
@@ -131,7 +131,7 @@ for _form in FORMATS:
 def atlas_file(ref: AtlasRef) -> Response:
     """The file itself, or the part of it that `Range` asks for: DuckDB's httpfs reads it in place."""
     g.ref, atlas = ref, find_atlas(ref)
-    check_on(urls.tables(ref))
+    check_on(urls.to("tables", ref))
     # Everything that is taken here is given back when the answer is closed, sent or not.
     with ExitStack() as stack:
         file = stack.enter_context(atlas.path.open("rb"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from flask import Blueprint, g, redirect, request
+from flask import g, redirect, request
 from werkzeug.wrappers import Response
 
 from atlas import Atlas
@@ -37,6 +37,7 @@ from web.charts.curve import curve_charts
 from web.site import urls
 from web.site.errors import BadRequestError, NotServedError
 from web.site.page import AtlasPage, atlas_fields, doc, like_request, page, wants_json
+from web.site.urls import Blueprint
 from web.views.curves import by_promise, pair_label
 
 blueprint = Blueprint("token", __name__)
@@ -47,7 +48,7 @@ MAX_RELATIVES = 30
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenPage(AtlasPage):
+class TokenPage(AtlasPage, template="token.html"):
     """Everything the atlas knows of a token."""
 
     row: TokenRow = field(metadata=doc("Its numbers, its best and its worst neuron."))
@@ -88,7 +89,7 @@ class TokenPage(AtlasPage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenChoicePage(AtlasPage):
+class TokenChoicePage(AtlasPage, template="token_choice.html"):
     """Several tokens of the same text, or a form to ask for one."""
 
     text: str | None = field(metadata=doc("The text asked for; null if none was."))
@@ -96,18 +97,18 @@ class TokenChoicePage(AtlasPage):
     panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
 
-@page(blueprint, "/<atlas:ref>/token/<name>", "token.html")
+@page(blueprint, "/<atlas:ref>/token/<name>")
 def token(atlas: Atlas, name: str) -> TokenPage | Response:
     """A token by its id; whatever follows the id and a '-' is for people."""
     match = re.fullmatch(r"([0-9]{1,9})(-.*)?", name, flags=re.DOTALL)
     if match is None:
         raise BadRequestError(
             f"{visible(name)!r} is no token id; expected a whole number. A token can be found by its text too.",
-            urls.find_token(g.ref, name),
+            urls.to("find_token", g.ref, text=name),
         )
     token_id = int(match[1])
     shown = token_page(atlas, token_id)
-    return shown if name == str(token_id) else redirect(like_request(urls.token(g.ref, token_id)), 301)
+    return shown if name == str(token_id) else redirect(like_request(urls.to("token", g.ref, token_id)), 301)
 
 
 def token_page(atlas: Atlas, token_id: int) -> TokenPage:
@@ -123,7 +124,7 @@ def token_page(atlas: Atlas, token_id: int) -> TokenPage:
     curves = token_curves(atlas, chosen[:MAX_CURVES])
     return TokenPage(
         title=f"Token {row.token.shown}",
-        url=urls.token(g.ref, token_id),
+        url=urls.to("token", g.ref, token_id),
         **atlas_fields(atlas),
         description=(
             f"Token {token_id} of {atlas.info.model_name}, {row.token.shown}: predicted at {row.n_predicted:,} "
@@ -170,7 +171,7 @@ def _panels(token_id: int, chosen: list[Candidate]) -> dict[str, str]:
     return panels
 
 
-@page(blueprint, "/<atlas:ref>/token", "token_choice.html")
+@page(blueprint, "/<atlas:ref>/token")
 def find_token(atlas: Atlas) -> TokenChoicePage | Response:
     """The token of a text, leading space and all: led to where there is one, listed where there are several."""
     text = request.args.get("text")
@@ -180,14 +181,14 @@ def find_token(atlas: Atlas) -> TokenChoicePage | Response:
         if not found:
             raise NotServedError(
                 f"No token is exactly {visible(text)!r} (a leading space counts). Search finds those that contain it.",
-                urls.search(text, g.ref.slug),
+                urls.to("search", atlas=g.ref.slug, q=text),
             )
         if len(found) == 1:
-            url = urls.token(g.ref, found[0].token_id)
+            url = urls.to("token", g.ref, found[0].token_id)
             return redirect(urls.json(url) if wants_json() else url)
     return TokenChoicePage(
         title="Tokens",
-        url=urls.find_token(g.ref, text),
+        url=urls.to("find_token", g.ref, text=text),
         **atlas_fields(atlas),
         text=text,
         tokens=tuple(found),
