@@ -49,7 +49,7 @@ class AtlasRef:
 class Blueprint(flask.Blueprint):
     """The views of a module; `to` writes their URLs."""
 
-    def add_url_rule(
+    def add_url_rule(  # type: ignore[override]
         self, rule: str, endpoint: str | None = None, view_func: Callable | None = None, **options: Any
     ) -> None:
         """Add a view, and record its rule; a layer is written L31 and given by its number."""
