@@ -22,7 +22,7 @@ from urllib.request import urlopen
 
 from atlas import open_atlas
 from atlas.core.errors import AtlasError
-from ingest.texts.embedded import WIKIPEDIA_PACKAGE
+from ingest.texts.builtin import WIKIPEDIA_PACKAGE
 
 ATLAS = (str(Path(sys.executable).with_name("atlas")),)
 SLUG = "smollm2-135m"

@@ -32,13 +32,14 @@ from ingest.congruence.pairs import candidate_pairs, exclusive_pairs
 from ingest.congruence.phase import WeightResult, run_weight_phase
 from ingest.model.forward import LeanModel
 from ingest.model.load import LoadedModel, load_model
+from ingest.model.saved_tokenizer import bos_for
 from ingest.model.weights import layer_weights, read_readout
+from ingest.process.cursor import TextReport
 from ingest.process.device import choose_device, choose_dtype
 from ingest.process.prefetch import prefetched
-from ingest.run.session import alone
+from ingest.process.session import alone
 from ingest.texts.dataset import open_dataset
-from ingest.texts.progress import TextReport
-from ingest.texts.tokens import TextBatch, batches, bos_for, iter_texts
+from ingest.texts.tokens import TextBatch, batches, iter_texts
 
 _TILE = 8192
 

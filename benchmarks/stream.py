@@ -30,17 +30,18 @@ from tokenizers import Tokenizer, models
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from atlas.core.bins import N_BINS
-from ingest.activations.binning import bin_of
 from ingest.activations.reader import Reader
 from ingest.activations.reduction.exact import central_moments
+from ingest.activations.reduction.reference import bin_of
 from ingest.activations.statistic import Plan, StreamSettings
 from ingest.model.forward import LeanModel
 from ingest.model.load import LoadedModel, bridge_for, describe, load_model
+from ingest.model.saved_tokenizer import bos_for
 from ingest.model.source import BUILTIN
+from ingest.process.cursor import Cursor, TextReport
 from ingest.process.device import DTYPES
 from ingest.texts.dataset import open_dataset
-from ingest.texts.progress import Cursor, TextReport
-from ingest.texts.tokens import Text, TextBatch, batches, bos_for, iter_texts
+from ingest.texts.tokens import Text, TextBatch, batches, iter_texts
 
 CPU = torch.device("cpu")
 CONTEXT, TOKENS = 128, 4096

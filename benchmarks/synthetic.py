@@ -28,7 +28,7 @@ from ingest.congruence.pairs import (
     no_families,
 )
 from ingest.congruence.phase import INPUT_TOKENS
-from ingest.congruence.ranked import Congruence, RankedList
+from ingest.congruence.result import Congruence, RankedList
 from ingest.model.vocabulary import Vocabulary
 from ingest.model.weights import LayerWeights, Readout
 from ingest.process.settings import Settings
@@ -42,7 +42,7 @@ _SYLLABLES = [consonant + vowel for consonant in "bdfghjklmnprst" for vowel in "
 
 @dataclass(frozen=True)
 class Finished:
-    """The run, what its weights say (an `ingest.file.load.Found`), and what its reader has read."""
+    """The run, what its weights say (an `ingest.run.write.Found`), and what its reader has read."""
 
     run: SimpleNamespace
     weights: SimpleNamespace

@@ -11,7 +11,7 @@ from atlas.core.bins import N_BINS, ZERO_BIN
 from benchmarks.shape import CONTEXT, N_POSITIONS, TOP, WINDOW, Shape, distinct, normal
 from ingest.activations.counts import TokenCounts
 from ingest.activations.example_kinds import INTERVAL_EXAMPLES, N_INTERVALS, Examples
-from ingest.activations.examples import ExampleLists
+from ingest.activations.example_lists import ExampleLists
 from ingest.activations.predictions import FamilyHistogram, PredictionHistogram
 from ingest.activations.reduction.exact import LIMB_BITS
 from ingest.activations.reduction.reference import reduce_layer

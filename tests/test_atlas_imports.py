@@ -73,3 +73,53 @@ def test_the_help_of_the_command_line_loads_no_flask_for_reading():
     code = "import sys, atlas.cli.commands; print('flask' in sys.modules, 'altair' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.split() == ["False", "False"]
+
+
+FOLDERS = {
+    "ingest": (
+        ("errors",),
+        ("process",),
+        ("model",),
+        ("texts",),
+        ("congruence",),
+        ("activations",),
+        ("file",),
+        ("run", "merge", "study"),
+        ("effects", "reproduce", "live"),
+    ),
+    "atlas": (("core",), ("topics",), ("glossary",), ("api",), ("cli", "export"), ("client",)),
+}
+"""The folders of a package, floor by floor: each imports from itself and from the floors below, not from its own."""
+
+
+def folder_imports(package: str) -> set[tuple[str, str, str]]:
+    """(importing module, its folder, the folder it imports from) of every import of a package from itself."""
+    imports = set()
+    for module in (ROOT / package).rglob("*.py"):
+        parts = module.relative_to(ROOT / package).with_suffix("").parts
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            else:
+                continue
+            for name in names:
+                if name.startswith(f"{package}."):
+                    imports.add((".".join(parts), parts[0], name.split(".")[1]))
+    return imports
+
+
+@pytest.mark.parametrize("package", FOLDERS)
+def test_folders_import_downwards(package):
+    floor = {folder: place for place, folders in enumerate(FOLDERS[package]) for folder in folders}
+    imports = {each for each in folder_imports(package) if not each[1].startswith("__")}
+    assert len(imports) > 20
+    assert {folder for each in imports for folder in each[1:]} - set(floor) <= {"__init__"}
+    assert {each for each in imports if each[1] != each[2] and floor[each[2]] >= floor[each[1]]} == set()
+
+
+def test_the_reader_of_floors_sees_an_import_that_goes_up():
+    imports = folder_imports("ingest")
+    assert ("run.build", "run", "process") in imports
+    assert ("file.checks", "file", "activations") in imports

@@ -194,10 +194,11 @@ _DIRECT = {
     "granite": (1 / 2.0, lambda block, p: torch.full_like(p, 0.22), lambda norm: norm.weight),
     "cohere": (0.3, lambda block, p: torch.ones_like(p), lambda norm: norm.weight),
     "gemma2": (
-        1.0, lambda block, p: (1 + block.post_feedforward_layernorm.weight) / p.pow(2).mean().sqrt(),
+        1.0,
+        lambda block, p: (1 + block.post_feedforward_layernorm.weight) / p.pow(2).mean().sqrt(),
         lambda norm: 1 + norm.weight,
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("pair", _DIRECT, indirect=True)

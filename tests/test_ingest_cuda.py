@@ -113,9 +113,19 @@ def test_the_kernels_compile_for_cuda(capability: int, tmp_path: Path, monkeypat
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     integers = {"n_texts", "texts_each", "d_mlp", "stride", "n_parts", "n_rows"}
     pointers = {
-        "x": "*bf16", "first": "*i64", "length": "*i64", "out": "*i64", "bins": "*u8", "by_neuron": "*u8",
-        "high": "*fp32", "low": "*fp32", "parts": "*fp64", "counts": "*i64", "powers": "*i64", "positive": "*i64",
-    }  # fmt: skip
+        "x": "*bf16",
+        "first": "*i64",
+        "length": "*i64",
+        "out": "*i64",
+        "bins": "*u8",
+        "by_neuron": "*u8",
+        "high": "*fp32",
+        "low": "*fp32",
+        "parts": "*fp64",
+        "counts": "*i64",
+        "powers": "*i64",
+        "positive": "*i64",
+    }
     constants = {
         kernels._reduce_runs: {name: getattr(kernels, name) for name in ("SLAB", "ROWS", "NEURONS", "STAGES")},
         kernels._count_bins: {"ROWS": kernels.COUNT_ROWS},

@@ -9,7 +9,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from ingest.activations.statistic import BatchEnd, Plan, Span, Statistic
-from ingest.file.writer import Columns
+from ingest.process.arrow import Columns
 
 _COLUMNS = ("n_input", "n_actual", "n_predicted")
 

@@ -12,18 +12,15 @@ from jaxtyping import Int, Int32
 from torch import Tensor
 
 from atlas.core.bins import MAX_INTERVAL
-from ingest.activations import insertion
-from ingest.activations.binning import bin_of, interval_table
-from ingest.activations.examples import ExampleLists
+from ingest.activations.example_lists import BatchRows, ExampleLists, Offer, insert
 from ingest.activations.hashing import example_key
-from ingest.activations.insertion import BatchRows, Offer
+from ingest.activations.reduction.reference import bin_of, interval_table
 from ingest.activations.staging import Stage
 from ingest.activations.statistic import BatchEnd, LayerBatch, Plan, Rows, Span, Statistic
 from ingest.activations.statistics import ActivationStatistics
 from ingest.activations.text_store import TextStore
-from ingest.file.tables import slices
-from ingest.file.writer import ragged, words
 from ingest.process import sort_keys as keys
+from ingest.process.arrow import ragged, slices, words
 from ingest.process.device import runs_behind
 
 N_INTERVALS = 2 * MAX_INTERVAL + 1
@@ -200,9 +197,15 @@ class Examples(Statistic):
         window = np.zeros((len(rows), info.window), dtype=np.int16)
         window[np.arange(info.window) < length[:, None]] = windows.flatten().to_numpy()
         neuron, *columns = span.arrays(
-            "example", "neuron_id", "text_id", "position", "activation", "predicted_token_id", "window_start",
+            "example",
+            "neuron_id",
+            "text_id",
+            "position",
+            "activation",
+            "predicted_token_id",
+            "window_start",
             "window_scale",
-        )  # fmt: skip
+        )
         names = ("text", "position", "activation", "predicted", "window_start", "scale")
         pool = dict(zip(names, columns, strict=True))
         pool["window_length"], pool["window"] = torch.from_numpy(length.astype(np.int32)), torch.from_numpy(window)
@@ -216,7 +219,7 @@ class Examples(Statistic):
                 key = example_key(torch.from_numpy(span.text_hash(ids.numpy())), neuron[here].long())
             else:
                 key = keys.encode(-items["activation"] if kind == "min" else items["activation"], ids)
-            insertion.insert(part, group, key, lambda item, items=items: {k: v[item] for k, v in items.items()})
+            insert(part, group, key, lambda item, items=items: {k: v[item] for k, v in items.items()})
         return cls(lists, n, first_neuron=span.low)
 
 

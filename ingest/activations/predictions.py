@@ -17,7 +17,7 @@ from atlas.core.bins import N_BINS
 from atlas.topics.pair_metric.table import Cells
 from ingest.activations.statistic import BatchEnd, Plan, Rows, Span, Statistic
 from ingest.activations.text_store import TextStore
-from ingest.file.tables import slices
+from ingest.process.arrow import slices
 
 _COMPRESS_AT = 4_000_000  # Events waiting to be summed: 32 MB of keys.
 _CELLS = 3  # Cells a candidate pair fills, typically; most pairs never occur.

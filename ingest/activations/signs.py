@@ -116,9 +116,16 @@ class SignCases(Statistic):
     def from_rows(cls, span: Span) -> SignCases:
         cases = cls(1, span.high - span.low, first_neuron=span.low)
         neuron, gate, read, n, mean, extreme, text, position = span.arrays(
-            "sign_case", "neuron_id", "gate_positive", "in_positive", "n", "activation_mean", "activation_extreme",
-            "text_id", "position",
-        )  # fmt: skip
+            "sign_case",
+            "neuron_id",
+            "gate_positive",
+            "in_positive",
+            "n",
+            "activation_mean",
+            "activation_extreme",
+            "text_id",
+            "position",
+        )
         at = 0, gate * 2 + read.long(), (neuron - span.low).long()
         cases.n[at], cases.total[at] = n, mean * n
         cases.greatest[at], cases.key[at] = extreme.abs(), text * _POSITIONS + position

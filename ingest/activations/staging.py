@@ -14,9 +14,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from ingest.activations import insertion
-from ingest.activations.examples import ExampleLists
-from ingest.activations.insertion import BatchRows, Offer
+from ingest.activations.example_lists import BatchRows, ExampleLists, Offer, describe, insert
 
 _SLACK, _SPARE = 2.0, 64  # Places beyond what is expected: chance, and longer texts than before.
 _FORGET = 0.95  # A batch. Texts come sorted by length, in windows of some batches, and longer ones reach higher.
@@ -59,7 +57,7 @@ class Stage:
             item = torch.nonzero_static(better, size=places, fill_value=0)[:, 0]
             text, neuron = item // key.shape[1], item % key.shape[1]
             parts = [
-                insertion.describe(rows, t, n, offer.extreme, offer.lists.window, offer.lowest)
+                describe(rows, t, n, offer.extreme, offer.lists.window, offer.lowest)
                 for t, n in zip(text.split(_SLICE), neuron.split(_SLICE), strict=True)
             ]
             columns = {column: torch.cat([part[column] for part in parts]) for column in parts[0]}
@@ -109,4 +107,4 @@ def _insert(lists: ExampleLists, fits: list[tuple[_Staged, int]]) -> None:
     key = torch.cat([staged.key[:count] for staged, count in fits])
     names = fits[0][0].columns
     columns = {name: torch.cat([staged.columns[name][:count] for staged, count in fits]) for name in names}
-    insertion.insert(lists, group, key, lambda item: {name: values[item] for name, values in columns.items()})
+    insert(lists, group, key, lambda item: {name: values[item] for name, values in columns.items()})

@@ -22,7 +22,7 @@ from atlas.core.info import AtlasInfo
 from ingest.activations.batch import PreparedBatch
 from ingest.activations.text_store import TextStore
 from ingest.congruence.pairs import NeuronFamilies
-from ingest.file.writer import Columns
+from ingest.process.arrow import Columns
 
 Rows = Iterator[tuple[str, Columns]]
 """Batches of rows, each with the table they go to, in that table's order."""

@@ -10,15 +10,14 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from atlas.core.bins import N_BINS, ZERO_BIN
-from ingest.activations.reduction.choice import layer_reducer
+from ingest.activations.reduction.choice import Reduce, layer_reducer
 from ingest.activations.reduction.exact import LIMBS, added, central_moments, overflown
 from ingest.activations.reduction.reference import LayerSums, Runs, reduce_layer
-from ingest.activations.reduction.trust import Reduce
 from ingest.activations.statistic import BatchEnd, LayerBatch, Plan, Rows, Span, Statistic
 from ingest.activations.text_store import TextStore
+from ingest.congruence.moments import standardise
 from ingest.errors import ActivationError
-from ingest.file.tables import slices
-from ingest.file.writer import Columns, joined, nullable
+from ingest.process.arrow import Columns, joined, nullable, slices
 
 
 class ActivationStatistics(Statistic):
@@ -182,13 +181,3 @@ def statistics_of(n: int, powers: Int[Tensor, "power limb neuron"]) -> Float[Ten
     # A constant rounds to a tiny spread; below a millionth of the mean, float32 cannot tell it from none.
     variance = torch.where(variance > 1e-12 * mean * mean, variance, torch.zeros_like(variance))
     return torch.stack([mean, variance.sqrt(), *standardise(variance, third, fourth)])
-
-
-def standardise(
-    variance: Float[Tensor, " neuron"], third: Float[Tensor, " neuron"], fourth: Float[Tensor, " neuron"]
-) -> tuple[Tensor, Tensor]:
-    """Skewness and kurtosis from central moments; NaN where the variance is zero."""
-    nan = torch.full_like(variance, torch.nan)
-    spread = variance > 0
-    skewness = torch.where(spread, third / (variance * variance.sqrt()), nan)
-    return skewness, torch.where(spread, fourth / (variance * variance), nan)

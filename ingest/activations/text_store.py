@@ -13,8 +13,7 @@ import torch
 from jaxtyping import Int, Int32
 from torch import Tensor
 
-from ingest.file.tables import BATCH_ROWS
-from ingest.file.writer import Columns, joined
+from ingest.process.arrow import BATCH_ROWS, Columns, joined
 from ingest.texts.tokens import Text
 
 

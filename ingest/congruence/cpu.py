@@ -2,7 +2,7 @@
 
 Tokens' lists are offered what a tile has for them while it is in the cache; a neuron's list is picked when its block is
 done. With moments, products are a float32 GEMM's and are the values. Without, they only decide what need not be looked
-at, by the bound of `ingest.congruence.certificate`, so they may be cheap: bfloat16, where the machine gains by it. What
+at, by the bound of `ingest.congruence.error_bound`, so they may be cheap: bfloat16, where the machine gains by it. What
 is left is multiplied again exactly: values are inner products rounded once, whatever the tiles, threads and dtype.
 """
 
@@ -16,12 +16,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ingest.congruence.certificate import LARGEST, ROUNDING, bfloat16_pays, column_bound, row_bound
+from ingest.congruence.error_bound import LARGEST, ROUNDING, bfloat16_pays, column_bound, row_bound
 from ingest.congruence.kernels.columns import offer_columns, seed_columns
 from ingest.congruence.kernels.rows import mark_rows, rank_rows, value_rows
 from ingest.congruence.kernels.tiles import scan_tile
 from ingest.congruence.kernels.vectors import LANES, WIDTH
-from ingest.congruence.ranked import SearchState, true_float32
+from ingest.congruence.result import SearchState, true_float32
 from ingest.process import sort_keys as keys
 
 NEURON_TILE = 512
@@ -135,9 +135,16 @@ class CpuSearch(SearchState):
         scan_tile(tile, block.bound, bound, limits, chunks.start, block.best, reached, mean, real, powers)
         if self.k_neurons:
             offer_columns(
-                reached, tile, self._exact, block.weights, self._readout.numpy(), block.first, first,
-                self.token_keys.numpy(), self._thresholds,
-            )  # fmt: skip
+                reached,
+                tile,
+                self._exact,
+                block.weights,
+                self._readout.numpy(),
+                block.first,
+                first,
+                self.token_keys.numpy(),
+                self._thresholds,
+            )
 
     def _limits(
         self, block: _Block, tile: np.ndarray, bound: Float[np.ndarray, "2 chunk"], columns: slice
@@ -160,15 +167,32 @@ class CpuSearch(SearchState):
         slot, count = self._slot[: 2 * n_chunks * n].reshape(2, n_chunks, n), np.empty((2, n), dtype=np.int64)
         marked.fill(0)
         mark_rows(
-            products, block.best, block.bound, self._bound, self._rounding, TOKEN_TILE, len(self.order), self.k_tokens,
-            marked, slot, count,
-        )  # fmt: skip
+            products,
+            block.best,
+            block.bound,
+            self._bound,
+            self._rounding,
+            TOKEN_TILE,
+            len(self.order),
+            self.k_tokens,
+            marked,
+            slot,
+            count,
+        )
         offset = (count.cumsum() - count.ravel()).reshape(count.shape)
         found = np.empty(int(count.sum()), dtype=np.int64)
         value_rows(
-            marked, slot, offset, products, self._exact, TOKEN_TILE, block.weights, self._readout.numpy(),
-            self.order.numpy(), found,
-        )  # fmt: skip
+            marked,
+            slot,
+            offset,
+            products,
+            self._exact,
+            TOKEN_TILE,
+            block.weights,
+            self._readout.numpy(),
+            self.order.numpy(),
+            found,
+        )
         rank_rows(found, offset, count, block.first, self.neuron_keys.numpy())
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int, Int64
 from atlas.core.errors import NeuronNameError
 from atlas.core.names import parse_neuron
 from atlas.topics.family import family_ids
-from ingest.congruence.ranked import Congruence, RankedList
+from ingest.congruence.result import Congruence, RankedList
 from ingest.errors import OptionError
 from ingest.model.vocabulary import Vocabulary
 from ingest.texts.text_file import NOT_TEXT, read_text, undecodable

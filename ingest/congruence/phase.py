@@ -11,13 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from atlas.core.names import neuron_name
-from ingest.activations.statistics import standardise
-from ingest.congruence.ranked import Congruence, RankedList
+from ingest.congruence.moments import Moments
+from ingest.congruence.result import Congruence, RankedList
 from ingest.congruence.search import SharedSearch
 from ingest.errors import ModelError
 from ingest.model.load import LoadedModel
 from ingest.model.weights import LayerWeights, Readout, layer_weights
-from ingest.run.session import Session
+from ingest.process.session import Session
 
 INPUT_TOKENS = 20
 """Input tokens kept per neuron, side and direction."""
@@ -65,10 +65,14 @@ def run_weight_phase(
     on_device = Readout(readout.kind, readout.columns.to(device), readout.mean)
     searches = SharedSearch(session, order, d_mlp, progress)
     congruence = searches.run(
-        "congruence", lambda layer: layer_weights(model, layer).w_out, on_device.columns,
-        k_tokens=k_tokens, k_neurons=k_neurons, moments=True,
-    )  # fmt: skip
-    moments = _Moments(readout)
+        "congruence",
+        lambda layer: layer_weights(model, layer).w_out,
+        on_device.columns,
+        k_tokens=k_tokens,
+        k_neurons=k_neurons,
+        moments=True,
+    )
+    moments = Moments(readout)
     for layer in range(n_layers):
         here = slice(layer * d_mlp, (layer + 1) * d_mlp)
         found = moments.of(layer_weights(model, layer).w_out, congruence.third[here], congruence.fourth[here])
@@ -84,27 +88,6 @@ def run_weight_phase(
     }
     whole = {name: np.concatenate(parts) for name, parts in columns.items()}
     return WeightResult(readout, congruence, input_tokens, whole, lambda layer: layer_weights(model, layer))
-
-
-class _Moments:
-    """Moments of congruence over the vocabulary, float64: mean and variance follow from the readout's own mean and
-    covariance, so they need no pass over neurons x tokens; third and fourth powers were summed in that pass."""
-
-    def __init__(self, readout: Readout) -> None:
-        columns = readout.columns.to(torch.float64)
-        self.n = len(columns)
-        self.mean = columns.mean(0)
-        centred = columns - self.mean
-        self.covariance = centred.T @ centred / self.n
-
-    def of(
-        self, w_out: Float[Tensor, "row d_model"], third: Float[Tensor, " row"], fourth: Float[Tensor, " row"]
-    ) -> dict[str, np.ndarray]:
-        rows = w_out.to(torch.float64)
-        variance = ((rows @ self.covariance) * rows).sum(1).clamp(min=0)
-        skewness, kurtosis = standardise(variance, third.cpu() / self.n, fourth.cpu() / self.n)
-        found = {"mean": rows @ self.mean, "std": variance.sqrt(), "skewness": skewness, "kurtosis": kurtosis}
-        return {name: values.numpy() for name, values in found.items()}
 
 
 def _check_finite(weights: LayerWeights, layer: int, name: str) -> None:

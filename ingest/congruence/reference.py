@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ingest.congruence.ranked import DIRECTIONS, SearchState, true_float32
+from ingest.congruence.result import DIRECTIONS, SearchState, true_float32
 from ingest.congruence.topk import TopLists, candidates_in
 from ingest.process import sort_keys as keys
 

@@ -9,10 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ingest.congruence.cpu import CpuSearch
-from ingest.congruence.merge import merge_states
-from ingest.congruence.ranked import Congruence, congruence_of
 from ingest.congruence.reference import CongruenceSearch
-from ingest.run.session import Session
+from ingest.congruence.result import Congruence, congruence_of, merge_states
+from ingest.process.session import Session
 
 
 def search(
@@ -121,10 +120,19 @@ class SharedSearch:
 
         with self._session.stop.deferring():
             search(
-                rows, left, readout, d_mlp=self._d_mlp, n_layers=len(self._order), k_tokens=k_tokens,
-                k_neurons=k_neurons, moments=moments, tile_bytes=self._session.budget.tile_bytes(), state=begun,
-                on_layer=on_layer, progress=self._progress,
-            )  # fmt: skip
+                rows,
+                left,
+                readout,
+                d_mlp=self._d_mlp,
+                n_layers=len(self._order),
+                k_tokens=k_tokens,
+                k_neurons=k_neurons,
+                moments=moments,
+                tile_bytes=self._session.budget.tile_bytes(),
+                state=begun,
+                on_layer=on_layer,
+                progress=self._progress,
+            )
         return self._together(name, state or begun, readout.device)
 
     def _maybe_save(self, name: str, give: Callable[[], State]) -> None:

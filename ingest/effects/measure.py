@@ -19,11 +19,10 @@ from transformers import DynamicCache
 from ingest.effects.choose import ChosenPair, Firing
 from ingest.errors import ModelError
 from ingest.process.memory import is_out_of_memory
-from ingest.study.activation_record import RecordedRun
+from ingest.study.blocks import RecordedRun
 from ingest.study.bootstrap import means
 from ingest.study.norms import hold
-from ingest.study.prefix import first_tokens, share
-from ingest.study.study_model import StudyModel, Tokens
+from ingest.study.study_model import StudyModel, Tokens, first_tokens, share
 
 _SAME = 1e-4
 """Relative difference of logits up to which a resumed run is the run."""
@@ -142,8 +141,14 @@ def _measure(
     before, after = zip(probability.tolist(), rank.tolist(), centred.tolist(), strict=True)
     direct = excess * pair.congruence * _scale(model, text.run, layer, position) * model.scale
     return [
-        activation, before[0], after[0] - before[0], before[1], after[1] - before[1], after[2] - before[2], direct,
-    ]  # fmt: skip
+        activation,
+        before[0],
+        after[0] - before[0],
+        before[1],
+        after[1] - before[1],
+        after[2] - before[2],
+        direct,
+    ]
 
 
 def _written(

@@ -123,26 +123,26 @@ def _insert(path: Path, rows: Mapping[str, pa.Table], without: str, build_id: st
     with duckdb.connect() as connection:
         connection.execute(f"ATTACH {attached(path)} AS target (STORAGE_VERSION '{STORAGE_VERSION}')")
         connection.execute("USE target")
-        tables = [name for (name,) in connection.execute(
-            "SELECT table_name FROM duckdb_tables() WHERE database_name = 'target'").fetchall()]  # fmt: skip
-        before = {name: _count(connection, name) for name in tables}
+        connection.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = 'target'")
+        counts = {name: _count(connection, name) for (name,) in connection.fetchall()}
         connection.execute("BEGIN TRANSACTION")
         for table, added in rows.items():
-            before[table] = _merge(connection, table, added, without)
+            counts[table] = _merge(connection, table, added, without)
         connection.execute("UPDATE atlas SET build_id = ?", [build_id])
         connection.execute("COMMIT")
         connection.execute("CHECKPOINT target")
         connection.execute("USE memory")
         connection.execute("DETACH target")
-    return before
+    return counts
 
 
 def _merge(connection: duckdb.DuckDBPyConnection, table: str, added: pa.Table, without: str) -> int:
     """The table anew, old rows and new ones in order: it is small, and a file that is sorted answers at once."""
     (first,) = connection.execute(
         "SELECT column_name FROM duckdb_columns() WHERE database_name = 'target' AND table_name = ? "
-        "ORDER BY column_index LIMIT 1", [table]
-    ).fetchone()  # fmt: skip
+        "ORDER BY column_index LIMIT 1",
+        [table],
+    ).fetchone()
     kept = f"SELECT * EXCLUDE (key) FROM (SELECT *, {first} AS key FROM {table}) WHERE NOT ({without})"
     connection.execute(f"CREATE OR REPLACE TEMP TABLE merged AS {kept} UNION ALL BY NAME SELECT * FROM added")
     connection.execute(f"DELETE FROM {table}")

@@ -14,21 +14,12 @@ import torch
 from atlas.core.bins import N_BINS, bin_edges, bin_interval
 from atlas.core.names import neuron_name
 from ingest.congruence.pairs import CandidatePairs, ExclusivePairs, gap, hub_count
-from ingest.congruence.ranked import Congruence, RankedList
-from ingest.file.writer import Columns, nullable, vectors, words
+from ingest.congruence.result import Congruence, RankedList
 from ingest.model.vocabulary import Vocabulary
 from ingest.model.weights import LayerWeights
+from ingest.process.arrow import Columns, nullable, slices, vectors, words
 
 DIRECTIONS = ("bottom", "top")  # In the order of the tables' sort.
-BATCH_ROWS = 1 << 18
-"""Rows (of lists: entries) converted at once: a few megabytes, which a core's cache holds from step to step."""
-
-
-def slices(n: int, rows_each: int = 1) -> Iterator[slice]:
-    """0 to `n` in slices of at most BATCH_ROWS rows (but at least one item), each item being `rows_each` rows."""
-    step = max(1, BATCH_ROWS // rows_each)
-    for start in range(0, n, step):
-        yield slice(start, min(start + step, n))
 
 
 def _listed(lists: Sequence[RankedList]) -> Iterator[tuple[np.ndarray, ...]]:

@@ -8,27 +8,25 @@ row would be written twice), and one transaction, so that row groups fill up how
 from __future__ import annotations
 
 import os
+import platform
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 
 from atlas.core.files import attached, publish, temporary_beside
 from atlas.core.info import unfinished_build_id
 from atlas.core.schema import STORAGE_VERSION, schema_sql
 from ingest.errors import OutputError
+from ingest.process.arrow import Columns
 from ingest.process.content_hash import ContentHash
 
-Columns = dict[str, Any]
-"""Column name to numpy array, Arrow array or list, all of one length."""
-
 _NOT_HASHED = {"atlas": {"build_id", "built_at", "command"}}
+_LIBRARIES = ("neuron-atlas", "torch", "transformers", "transformer-lens", "tokenizers", "datasets", "duckdb", "numpy")
 _WIDE = {"neuron_weight", "token_weight"}
 _GROUP_ROWS = 122_880  # DuckDB's own choice.
 _GROUP_NUMBERS = 1 << 24
@@ -185,29 +183,13 @@ class AtlasWriter:
         publish(self.path, out)
 
 
-def vectors(matrix: np.ndarray) -> pa.FixedSizeListArray:
-    """A [row, width] matrix as one fixed-size-list column."""
-    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(matrix).reshape(-1)), matrix.shape[1])
+def library_versions() -> dict[str, str | None]:
+    """Versions of Python, of this program and of what it computes with; None for what is not installed."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in _LIBRARIES}}
 
 
-def ragged(matrix: np.ndarray, length: np.ndarray) -> pa.ListArray:
-    """The first `length[i]` entries of each row of a [row, width] matrix as one list column."""
-    used = np.arange(matrix.shape[1], dtype=length.dtype) < length[:, None]
-    offsets = np.concatenate([[0], np.cumsum(length)]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(matrix[used]))
-
-
-def joined(pieces: list[np.ndarray]) -> pa.ListArray:
-    """One-dimensional arrays, a row each, as one list column."""
-    offsets = np.cumsum([0, *(len(piece) for piece in pieces)]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.concatenate(pieces)))
-
-
-def words(codes: np.ndarray, entries: Sequence[str]) -> pa.DictionaryArray:
-    """Strings by their place in `entries`: DuckDB takes the codes as they are."""
-    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(entries, pa.string()))
-
-
-def nullable(values: np.ndarray, dtype: np.dtype | type = np.float32) -> pa.Array:
-    """Numbers with NaN as NULL: NaN wins every ORDER BY ... DESC, so none may reach a table."""
-    return pa.array(values.astype(dtype), mask=np.isnan(values))
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -25,14 +25,14 @@ from atlas.topics.live import (
 from ingest.errors import StudyError
 from ingest.live.process import Job
 from ingest.model.load import load_model
-from ingest.study.activation_record import RecordedRun
+from ingest.model.saved_tokenizer import bos_for
+from ingest.study.blocks import RecordedRun
 from ingest.study.engine import planned_passes, run_study
 from ingest.study.lens import effects_along, hold_final
 from ingest.study.options import StudyOptions
 from ingest.study.prompts import PromptPair, encode, one_token
 from ingest.study.record import study_tables
 from ingest.study.study_model import StudyModel
-from ingest.texts.tokens import bos_for
 
 
 def load_wanted(wanted: ModelWanted) -> StudyModel:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from ingest.process.starting import quiet_option, starting
+from ingest.process.startup import quiet_option, starting
 
 FILE = click.Path(path_type=Path)
 
@@ -30,7 +30,7 @@ def merge(parts: tuple[Path, ...], out: Path, slug: str | None, force: bool, qui
 
     console = plain_console(stderr=True, quiet=quiet)
     with starting(console):  # torch takes seconds to import.
-        from ingest.merge.run import merge
+        from ingest.merge.merge import merge
     # A terminated job cleans up as an interrupted one does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     command = shlex.join(["atlas", *sys.argv[1:]])

@@ -33,14 +33,18 @@ class _Table:
 
 
 _TOKENS = _Table(
-    "token", ("token_id",), ("piece", "bytes", "special", "in_tokenizer"),
+    "token",
+    ("token_id",),
+    ("piece", "bytes", "special", "in_tokenizer"),
     "Parts must be made with the same tokenizer.",
-)  # fmt: skip
+)
 # Congruence itself may differ in its last bits, as two machines compute it.
 _PAIRS = _Table(
-    "candidate_pair", ("neuron_id", "token_id"), ("source",),
+    "candidate_pair",
+    ("neuron_id", "token_id"),
+    ("source",),
     "Parts must count the same pairs: the same --pairs file, on machines that rank near-equal congruences alike.",
-)  # fmt: skip
+)
 
 
 def check_same_rows(sources: Sources) -> None:
@@ -63,7 +67,8 @@ def _refuse(sources: Sources, table: _Table, part: int, low: int, high: int) -> 
     key = min(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
     row = ", ".join(f"{name} {id}" for name, id in zip(table.key, key, strict=True))
     paths = sources.parts[0].path, sources.parts[part].path
-    refuse_difference(*paths, f"the number of rows of {table.name} for {row}", int(key in ours), int(key in theirs),
-                      table.remedy)  # fmt: skip
+    refuse_difference(
+        *paths, f"the number of rows of {table.name} for {row}", int(key in ours), int(key in theirs), table.remedy
+    )
     for name, first, second in zip(table.values, ours[key], theirs[key], strict=True):
         refuse_difference(*paths, f"{table.name}.{name} of {row}", first, second, table.remedy)

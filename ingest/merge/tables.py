@@ -9,10 +9,10 @@ from ingest.activations.registry import DERIVED, STATISTICS
 from ingest.activations.statistic import Statistic
 from ingest.activations.text_store import TextStore
 from ingest.file.checks import WEIGHT_TABLES
-from ingest.file.writer import AtlasWriter, Columns
+from ingest.file.writer import AtlasWriter
 from ingest.merge.parts import MergeError
-from ingest.merge.sources import Sources, columns
-from ingest.merge.texts import CitedTexts
+from ingest.merge.sources import CitedTexts, Sources, columns
+from ingest.process.arrow import Columns
 
 N_STEPS = len(WEIGHT_TABLES) + 3
 """How often `write_tables` advances: a table of weights, tokens, neurons, texts."""
@@ -71,9 +71,14 @@ def _counted(sources: Sources, kind: type[Statistic]) -> bool:
 
 
 def _write_span(
-    sources: Sources, writer: AtlasWriter, texts: CitedTexts, kinds: list[type[Statistic]], axis: str, low: int,
+    sources: Sources,
+    writer: AtlasWriter,
+    texts: CitedTexts,
+    kinds: list[type[Statistic]],
+    axis: str,
+    low: int,
     high: int,
-) -> None:  # fmt: skip
+) -> None:
     """The rows of some neurons or tokens: their own table's, those of their statistics, those that follow."""
     spans = [sources.span(part, axis, low, high, texts.hash_of) for part in range(len(sources.parts))]
     table = axis.removesuffix("_id")

@@ -28,7 +28,7 @@ from ingest.errors import ModelError
 from ingest.model.gguf_file import read_gguf
 from ingest.model.pretrained import read_pretrained
 from ingest.model.source import Source
-from ingest.process.starting import asked_to_be_quiet
+from ingest.process.startup import asked_to_be_quiet
 
 _LAYOUT = 1
 _DECIDES = ("gguf", "numpy", "safetensors", "tokenizers", "transformers")
@@ -131,8 +131,11 @@ def _keep(entry: Path, net: nn.Module, tokenizer: Any) -> None:
 def _write(part: Path, net: nn.Module, tokenizer: Any) -> None:
     names = dict(net.named_parameters())  # A tensor that is shared (tied) once, under its first name.
     state = {name: each for name, each in net.state_dict().items() if name in names or name in _buffers(net)}
-    save_file({name: each.detach().contiguous() for name, each in state.items()}, part / "model.safetensors",
-              metadata={"format": "pt"})  # fmt: skip
+    save_file(
+        {name: each.detach().contiguous() for name, each in state.items()},
+        part / "model.safetensors",
+        metadata={"format": "pt"},
+    )
     net.config.architectures = [type(net).__name__]
     net.config.save_pretrained(part)
     tokenizer.save_pretrained(part)

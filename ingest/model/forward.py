@@ -217,3 +217,13 @@ def _probe(d_vocab: int) -> Int[Tensor, "batch pos"]:
 def _logits_of(module: nn.Module) -> Float[Tensor, "row d_vocab"]:
     d_vocab = module.get_output_embeddings().weight.shape[0]
     return module(input_ids=_probe(d_vocab), use_cache=False).logits[0].to(torch.float32)
+
+
+def bytes_per_token(model: LeanModel) -> int:
+    """Scratch memory a position of a batch takes, padding included; nothing else grows with the batch.
+
+    One byte of bin an activation, in every layer; one layer's MLP (gate, input, product and a spare) and residual
+    and attention (a dozen of d_model) in the blocks' dtype; what a text of a handful of tokens adds in keys.
+    """
+    width = model.dtype.itemsize
+    return model.n_layers * model.d_mlp + width * (4 * model.d_mlp + 12 * model.d_model) + 8 * model.d_mlp

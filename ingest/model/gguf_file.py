@@ -20,7 +20,7 @@ from ingest.model.checks import check_config, first_line
 from ingest.model.pretrained import refuse_incomplete, some
 from ingest.model.saved_tokenizer import without
 from ingest.model.source import Source, refuse_part
-from ingest.process.starting import quiet
+from ingest.process.startup import quiet
 
 
 def read_gguf(source: Source) -> tuple[nn.Module, Any]:

@@ -33,7 +33,7 @@ from ingest.model.pretrained import read_pretrained
 from ingest.model.probe import NOTHING, Behind, norm_gain, what_is_behind
 from ingest.model.saved_tokenizer import check_bos
 from ingest.model.source import EXPECTED, find_source
-from ingest.process.starting import quiet
+from ingest.process.startup import quiet
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from ingest.errors import ModelError
 from ingest.model.checks import check_config
 from ingest.model.saved_tokenizer import invented_tokens, without
 from ingest.model.source import Source
-from ingest.process.starting import quiet
+from ingest.process.startup import quiet
 
 _BUFFERS = re.compile(r"(^|\.)(inv_freq|masked_bias|(attn|attention)\.bias|position_ids|embed_positions\.weights)$")
 """What old files hold or lack without harm: masks and frequencies that follow from the configuration."""

@@ -69,9 +69,16 @@ def without(tokenizer: Any, invented: set[str]) -> Any:
     # It puts special tokens around a text, which nobody here asks for, and may name those that are gone.
     state["post_processor"] = None
     return PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer.from_str(json.dumps(state)), **special,
+        tokenizer_object=Tokenizer.from_str(json.dumps(state)),
+        **special,
         split_special_tokens=tokenizer.split_special_tokens,
-    )  # fmt: skip
+    )
+
+
+def bos_for(tokenizer: Any) -> int | None:
+    """The token put before every text: BOS, EOS where there is none, None where there is neither."""
+    bos = tokenizer.bos_token_id
+    return tokenizer.eos_token_id if bos is None else bos
 
 
 def check_bos(name: str, tokenizer: Any, n_rows: int) -> None:
@@ -80,8 +87,6 @@ def check_bos(name: str, tokenizer: Any, n_rows: int) -> None:
     Raises:
         TokenizerError: names the token, its id and the model's last.
     """
-    from ingest.texts.tokens import bos_for
-
     bos = bos_for(tokenizer)
     if bos is not None and bos >= n_rows:
         kind = "BOS" if tokenizer.bos_token_id is not None else "EOS (there is no BOS)"

@@ -51,9 +51,13 @@ class Phases:
     """
 
     def __init__(
-        self, console: Console, device: torch.device, rank: int = 0, out: Path | None = None,
+        self,
+        console: Console,
+        device: torch.device,
+        rank: int = 0,
+        out: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.console, self.device, self._rank, self._clock = console, device, rank, clock
         self._out = None if rank else out
         self._lines = not rank and not console.is_terminal and not console.quiet
@@ -65,9 +69,12 @@ class Phases:
         self._lock, self._over = threading.RLock(), threading.Event()
         self._timer: threading.Thread | None = None
         self._progress = Progress(
-            TextColumn("{task.description:<15}"), BarColumn(bar_width=20), _State(self),
-            console=console, disable=bool(rank) or console.quiet or not console.is_terminal,
-        )  # fmt: skip
+            TextColumn("{task.description:<15}"),
+            BarColumn(bar_width=20),
+            _State(self),
+            console=console,
+            disable=bool(rank) or console.quiet or not console.is_terminal,
+        )
 
     def __enter__(self) -> Phases:
         self._progress.start()
@@ -171,6 +178,11 @@ class Phases:
         if self._out is None or pace is None:
             return
         RunProgress(
-            pace.name, pace.share() if pace.ended is None else 1.0, pace.show_rate(now), pace.seconds_left(now),
-            memory_used(self.device), time.time(), dict(self.seconds),
-        ).write(self._out)  # fmt: skip
+            pace.name,
+            pace.share() if pace.ended is None else 1.0,
+            pace.show_rate(now),
+            pace.seconds_left(now),
+            memory_used(self.device),
+            time.time(),
+            dict(self.seconds),
+        ).write(self._out)

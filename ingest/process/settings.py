@@ -13,9 +13,17 @@ from ingest.errors import OptionError
 
 # These change where and how fast, not what: a run may go on with others.
 _INDIFFERENT = {
-    "out", "batch_size", "device", "force", "command", "checkpoint", "checkpoint_every", "publish_every", "resume",
+    "out",
+    "batch_size",
+    "device",
+    "force",
+    "command",
+    "checkpoint",
+    "checkpoint_every",
+    "publish_every",
+    "resume",
     "memory",
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)

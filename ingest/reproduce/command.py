@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from atlas.cli.options import no_cache
-from ingest.process.starting import quiet_option, starting
+from ingest.process.startup import quiet_option, starting
 
 FILE = click.Path(path_type=Path)
 DIFFERS = 3
@@ -50,8 +50,8 @@ def reproduce(what: str, figures: Path | None, out: Path, atlas: Path | None, qu
     with starting(console):  # torch takes seconds to import.
         from ingest.reproduce.figures import read_published
         from ingest.reproduce.report import print_findings
-        from ingest.reproduce.run import ReproduceRequest
-        from ingest.reproduce.run import reproduce as run
+        from ingest.reproduce.reproduce import ReproduceRequest
+        from ingest.reproduce.reproduce import reproduce as run
     published = read_published() if figures is None else read_published(figures)
     request = ReproduceRequest(out=out, atlas=atlas, command=shlex.join(["atlas", *sys.argv[1:]]), **options)
     done = run(request, published, console)

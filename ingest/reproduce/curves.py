@@ -13,15 +13,15 @@ import torch
 from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 
-from ingest.activations.sizes import bytes_per_token
-from ingest.model.forward import LeanModel
+from ingest.model.forward import LeanModel, bytes_per_token
 from ingest.model.load import LoadedModel
+from ingest.model.saved_tokenizer import bos_for
 from ingest.model.weights import read_readout
+from ingest.process.cursor import TextReport
 from ingest.process.memory import Budget
 from ingest.reproduce.post import post_predictions
 from ingest.texts.dataset import Dataset
-from ingest.texts.progress import TextReport
-from ingest.texts.tokens import TextBatch, batches, bos_for, iter_texts
+from ingest.texts.tokens import TextBatch, batches, iter_texts
 
 COUNTS = ("n", "n_predicted", "n_own", "n_actual")
 """Positions in a bin; those at which the token is the post's top prediction, the model's own, what really follows."""
@@ -75,10 +75,16 @@ class CurvePass:
 
 
 def count_curves(
-    model: LoadedModel, dataset: Dataset, pairs: Iterable[CurvePair], *, context_length: int, device: torch.device,
-    max_texts: int | None = None, batch_tokens: int | None = None,
+    model: LoadedModel,
+    dataset: Dataset,
+    pairs: Iterable[CurvePair],
+    *,
+    context_length: int,
+    device: torch.device,
+    max_texts: int | None = None,
+    batch_tokens: int | None = None,
     progress: Callable[[float, float], None] | None = None,
-) -> CurvePass:  # fmt: skip
+) -> CurvePass:
     """Run every text, cut to `context_length` tokens BOS included, in float32, and count.
 
     Args:
@@ -94,9 +100,15 @@ def count_curves(
     limit = batch_tokens or Budget(None, device).batch_tokens(context_length, bytes_per_token(lean))
     report, bos = TextReport(), bos_for(model.tokenizer)
     texts = iter_texts(
-        dataset, model.tokenizer, context_length=context_length, overflow="truncate", bos_token_id=bos,
-        max_texts=max_texts, report=report, d_vocab=len(columns),
-    )  # fmt: skip
+        dataset,
+        model.tokenizer,
+        context_length=context_length,
+        overflow="truncate",
+        bos_token_id=bos,
+        max_texts=max_texts,
+        report=report,
+        d_vocab=len(columns),
+    )
     n_positions = 0
     for batch in batches(texts, max_tokens=limit, pad_id=bos or 0):
         _count(lean, columns, batch, curves)

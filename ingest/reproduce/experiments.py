@@ -12,8 +12,7 @@ from jaxtyping import Float, Float64
 from atlas.core.names import parse_neuron
 from ingest.model.weights import read_readout
 from ingest.reproduce.figures import Published
-from ingest.reproduce.negate import negated_activation, negated_w_in
-from ingest.reproduce.post import post_predictions
+from ingest.reproduce.post import negated_activation, negated_w_in, post_predictions
 from ingest.study.engine import run_study
 from ingest.study.options import StudyOptions
 from ingest.study.prompts import PromptPair
@@ -72,10 +71,13 @@ def run_experiments(
         for side, tokens in ids.items():
             logits[variant, neuron, side] = _centred(_TURNED[variant](model, tokens, layer, index))
     return Experiments(
-        result=result, lens=steps.lens(prompt.logit_bias), logits=logits, tops=tops,
+        result=result,
+        lens=steps.lens(prompt.logit_bias),
+        logits=logits,
+        tops=tops,
         maps={site: steps.heat_map(site) for site in ("resid_pre", "attn_out", "mlp_out")},
         neurons={layer: steps.neurons(layer) for layer in result.patched_layers},
-    )  # fmt: skip
+    )
 
 
 def _turned_neurons(published: Published) -> list[tuple[str, str]]:

@@ -10,8 +10,7 @@ from jaxtyping import Float64
 from ingest.reproduce.compare import Comparison, Finding, found, not_measured
 from ingest.reproduce.curves import COUNTS
 from ingest.reproduce.figures import Figure
-from ingest.reproduce.measurements import Measured, NotComparableError
-from ingest.reproduce.numbers import MEASURES
+from ingest.reproduce.measurements import MEASURES, Measured, NotComparableError
 
 
 def judge(figure: Figure, measured: Measured) -> Finding:
@@ -120,9 +119,9 @@ def _pairs(figure: Figure, measured: Measured) -> list[Comparison]:
         if pair is None:
             comparisons.append(Comparison(name, "a mutually exclusive pair", None, 0))
             continue
-        for column, allowed in (("rank", "rank"), ("score", "score"), ("congruence", "congruence"),
-                                ("token_gap", "gap"), ("neuron_gap", "gap")):  # fmt: skip
-            comparisons.append(Comparison(f"{name} {column}", row[column], getattr(pair, column), tolerance[allowed]))
+        for column in ("rank", "score", "congruence", "token_gap", "neuron_gap"):
+            allowed = tolerance["gap" if column.endswith("_gap") else column]
+            comparisons.append(Comparison(f"{name} {column}", row[column], getattr(pair, column), allowed))
         comparisons.append(Comparison(f"{name} second neuron", row["second_neuron"], pair.second_neuron, 0))
     return comparisons
 

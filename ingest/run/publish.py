@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+
+import torch
 
 from atlas.core.db import open_atlas
 from atlas.core.errors import AtlasError
@@ -20,9 +23,9 @@ from atlas.core.info import RUN_COLUMNS, AtlasInfo
 from ingest.activations.reader import Reader
 from ingest.errors import OutputError
 from ingest.file.checks import bytes_per_table, check_file
-from ingest.file.load import Found, Run, atlas_row, run_columns, write_texts, write_weights
 from ingest.file.writer import AtlasWriter, Begun
-from ingest.run.session import Session
+from ingest.process.session import Session
+from ingest.run.write import Found, Run, atlas_row, run_columns, write_texts, write_weights
 
 FIRST = 10.0
 """Seconds between the first batch, for which kernels are compiled, and the first atlas, or less where `--publish-every`
@@ -197,6 +200,72 @@ class Publisher:
 
     def _place(self) -> tuple[Path, int, int | None]:
         return self._run.settings.out, self._run.model.cfg.d_model, self._session.budget.for_writing()
+
+
+class PartialAtlases:
+    """When the texts read so far become an atlas; several ranks meet for it, and go on reading while rank 0 writes.
+
+    `fresh` makes a reader that has read nothing.
+    """
+
+    def __init__(self, run: Run, session: Session, publisher: Publisher, fresh: Callable[[], Reader]) -> None:
+        self._ranks, self._publisher, self._fresh = session.ranks, publisher, fresh
+        self.shared = session.ranks.world > 1 and run.settings.publish_every is not None
+        """Whether ranks meet, and so must go on meeting until every one has read its texts."""
+        self._wait, self._met = publisher.wait, math.inf
+
+    def due(self, reader: Reader) -> bool:
+        """Whether it is time, for this rank; asked after every batch."""
+        if self._met == math.inf:
+            self._met = time.monotonic()
+            self._publisher.begin()
+        if not self.shared:
+            return self._publisher.due(reader.n_texts)
+        return self._wait is not None and time.monotonic() - self._met >= self._wait
+
+    def meet(self, reader: Reader, planned: int, *, reading: bool) -> bool:
+        """Publish, unless no rank is reading any more; returns whether one is.
+
+        Raises:
+            RankError: another rank is gone.
+        """
+        ours = _Standing(reading, reader.n_texts, self._publisher.wait, self._publisher.least)
+        standings = self._ranks.gather(ours)
+        self._met, self._wait = time.monotonic(), standings[0].wait
+        if not any(standing.reading for standing in standings):
+            return False
+        if sum(standing.n_texts for standing in standings) > standings[0].least:
+            whole = self._whole(reader)
+            if self._ranks.main:
+                self._publisher.publish(whole, planned)
+        return True
+
+    def _whole(self, reader: Reader) -> Reader:
+        """On rank 0: what all ranks have read, in a reader of its own if there are several."""
+        whole = reader
+
+        def take(state: dict[str, torch.Tensor]) -> None:
+            nonlocal whole
+            if whole is reader:
+                whole = self._fresh()
+                whole.load_state_dict(reader.state_dict())
+            other = self._fresh()
+            other.load_state_dict(state)
+            whole.merge(other)
+
+        with torch.inference_mode():  # In which the statistics were filled.
+            self._ranks.reduce(lambda: whole.state_dict(), take)
+        return whole
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """How far a rank is when the ranks meet: `wait` and `least` are rank 0's publisher's."""
+
+    reading: bool
+    n_texts: int
+    wait: float | None
+    least: int
 
 
 def _share(n_texts: int, planned: int) -> str:

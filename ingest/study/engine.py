@@ -16,13 +16,11 @@ from ingest.errors import StudyError
 from ingest.model.load import LoadedModel
 from ingest.study.ablation import ablate
 from ingest.study.lens import direct_effects, logit_lens
-from ingest.study.options import StudyOptions
+from ingest.study.options import StudyOptions, best_layers, find_neurons
 from ingest.study.patching import patch_neurons, patch_sites
-from ingest.study.predictions import Predictions, describe_pair
 from ingest.study.prompts import PromptPair, TokenPair, tokenise_pair
-from ingest.study.result import StudyResult
+from ingest.study.result import Predictions, StudyResult, describe_pair
 from ingest.study.runs import Batches, PairRuns, Progress
-from ingest.study.selection import best_layers, find_neurons
 from ingest.study.steps import Measured, steps_of
 from ingest.study.study_model import StudyModel
 
@@ -91,9 +89,13 @@ class _Study:
     """One study under way. Recorded runs of a pair are kept until another pair's are wanted."""
 
     def __init__(
-        self, model: StudyModel, tokens: list[TokenPair], options: StudyOptions,
-        activation_mean: Float[np.ndarray, " neuron"], progress: Progress,
-    ) -> None:  # fmt: skip
+        self,
+        model: StudyModel,
+        tokens: list[TokenPair],
+        options: StudyOptions,
+        activation_mean: Float[np.ndarray, " neuron"],
+        progress: Progress,
+    ) -> None:
         self.model, self.tokens, self.options, self.activation_mean = model, tokens, options, activation_mean
         self._progress, self._phase = progress, ""
         self.passes: dict[str, int] = defaultdict(int)
@@ -129,9 +131,15 @@ class _Study:
         with self._timed("tables"):
             steps = steps_of(measured, self.model.model.d_mlp, layers, found, from_end, self.options)
         return StudyResult(
-            prompts=prompts, predictions=predictions.columns, steps=steps, patched_layers=list(layers),
-            found_neuron_ids=found, from_end=from_end, forward_passes=dict(self.passes), seconds=self.seconds,
-        )  # fmt: skip
+            prompts=prompts,
+            predictions=predictions.columns,
+            steps=steps,
+            patched_layers=list(layers),
+            found_neuron_ids=found,
+            from_end=from_end,
+            forward_passes=dict(self.passes),
+            seconds=self.seconds,
+        )
 
     def _find(self, layers: tuple[int, ...], measured: list[Measured]) -> list[int]:
         recovery = np.mean([pair.neurons for pair in measured], axis=0, dtype=np.float64).ravel()

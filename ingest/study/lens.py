@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float32, Float64
 from torch import Tensor
 
-from ingest.study.activation_record import RecordedRun
+from ingest.study.blocks import RecordedRun
 from ingest.study.norms import HeldNorm, hold
 from ingest.study.prompts import TokenPair
 from ingest.study.study_model import StudyModel

@@ -6,9 +6,9 @@ from dataclasses import dataclass, fields
 
 from ingest.errors import StudyError
 from ingest.model.load import LoadedModel
+from ingest.model.saved_tokenizer import bos_for
 from ingest.model.vocabulary import read_vocabulary
 from ingest.texts.corpus import is_text
-from ingest.texts.tokens import bos_for
 
 
 @dataclass(frozen=True)

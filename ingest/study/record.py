@@ -16,7 +16,7 @@ from atlas.core.db import open_atlas
 from atlas.core.info import AtlasInfo
 from ingest.errors import StudyError
 from ingest.file.append import check_extendable, extend_atlas
-from ingest.file.load import library_versions
+from ingest.file.writer import library_versions
 from ingest.model.load import LoadedModel, load_model
 from ingest.process.device import choose_device
 from ingest.process.progress import Phases
@@ -27,9 +27,19 @@ from ingest.study.result import StudyResult
 from ingest.study.suite import read_suite
 
 _PROMPT_COLUMNS = (
-    "clean", "corrupt", "clean_token_ids", "corrupt_token_ids", "answer_token_id", "other_token_id",
-    "clean_logit_diff", "corrupt_logit_diff", "p_answer_clean", "p_answer_corrupt", "p_other_clean", "p_other_corrupt",
-)  # fmt: skip
+    "clean",
+    "corrupt",
+    "clean_token_ids",
+    "corrupt_token_ids",
+    "answer_token_id",
+    "other_token_id",
+    "clean_logit_diff",
+    "corrupt_logit_diff",
+    "p_answer_clean",
+    "p_answer_corrupt",
+    "p_other_clean",
+    "p_other_corrupt",
+)
 _MEANS = _PROMPT_COLUMNS[6:]
 
 
@@ -91,14 +101,20 @@ def record_study(request: Request, console: Console) -> Recorded:
         planned = planned_passes(model, pairs, options)
         with phases.phase("Experiments", total=planned, unit="passes") as advance:
             result = run_study(
-                model, pairs, options, activation_mean=np.asarray(means["activation_mean"], np.float64),
-                device=device, progress=advance,
-            )  # fmt: skip
+                model,
+                pairs,
+                options,
+                activation_mean=np.asarray(means["activation_mean"], np.float64),
+                device=device,
+                progress=advance,
+            )
         with phases.phase("Writing"):
             build_id = extend_atlas(
-                request.file, study_tables(request.name, result, request.command), out=request.out,
+                request.file,
+                study_tables(request.name, result, request.command),
+                out=request.out,
                 without=f"key = '{request.name}'",
-            )  # fmt: skip
+            )
     return Recorded(request.name, request.out or request.file, build_id, result, {**phases.seconds, **result.seconds})
 
 

@@ -33,9 +33,13 @@ class Measured:
 
 
 def steps_of(
-    measured: Sequence[Measured], d_mlp: int, layers: Sequence[int], found: Sequence[int], from_end: bool,
+    measured: Sequence[Measured],
+    d_mlp: int,
+    layers: Sequence[int],
+    found: Sequence[int],
+    from_end: bool,
     options: StudyOptions,
-) -> dict[str, np.ndarray]:  # fmt: skip
+) -> dict[str, np.ndarray]:
     """All rows, sorted: means over the pairs, with intervals where there are several."""
     steps = Steps(options.bootstrap, options.seed)
     n_layers = len(measured[0].sites["mlp_out"])

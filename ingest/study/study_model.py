@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from ingest.errors import ModelError
 from ingest.model.forward import move, take_apart
@@ -25,9 +26,37 @@ from ingest.model.hooks import Change, after, before, instead, shaped, skip
 from ingest.model.load import LoadedModel
 from ingest.model.probe import original
 from ingest.model.weights import soft_capped
-from ingest.study.activation_record import RecordedRun, Recorder
-from ingest.study.blocks import Block, read_blocks, read_factors
-from ingest.study.prefix import share
+from ingest.study.blocks import Block, RecordedRun, Recorder, read_blocks, read_factors
+
+
+class _SharedLayer(DynamicLayer):
+    """One layer's keys and values, [1, head, prefix, d_head]: put before every row's own, and never added to."""
+
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        super().__init__()
+        self.lazy_initialization(keys, values)
+        self.keys, self.values = keys, values
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        rows = len(key_states)
+        keys = torch.cat([self.keys.expand(rows, -1, -1, -1), key_states], dim=-2)
+        values = torch.cat([self.values.expand(rows, -1, -1, -1), value_states], dim=-2)
+        return keys, values
+
+
+def share(cache: DynamicCache) -> DynamicCache:
+    """A cache that serves any number of runs of what follows, of any number of rows."""
+    shared = DynamicCache()
+    shared.layers = [_SharedLayer(layer.keys, layer.values) for layer in cache.layers]
+    return shared
+
+
+def first_tokens(cache: DynamicCache, n: int) -> DynamicCache:
+    """The keys and values of a shared cache's first `n` tokens, as views."""
+    first = DynamicCache()
+    first.layers = [_SharedLayer(layer.keys[..., :n, :], layer.values[..., :n, :]) for layer in cache.layers]
+    return first
+
 
 Site = Literal["resid_pre", "attn_out", "mlp_out", "neuron"]
 """The residual stream before a block, what attention or the MLP adds to it, the activations of the neurons."""

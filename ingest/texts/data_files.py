@@ -130,8 +130,10 @@ def _in_folder(name: str, folder: Path, config: str | None, split: str | None) -
     if patterns is None:
         splits = _splits(name, base)
     else:
-        splits = {key: tuple(dict.fromkeys(file for pattern in some for file in _matching(pattern, base)))
-                  for key, some in patterns.items()}  # fmt: skip
+        splits = {
+            key: tuple(dict.fromkeys(file for pattern in some for file in _matching(pattern, base)))
+            for key, some in patterns.items()
+        }
     if not splits:
         return DataFiles((), "train")
     if split is None and len(splits) == 1:

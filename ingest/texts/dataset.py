@@ -12,9 +12,9 @@ import xxhash
 
 from ingest.errors import DatasetError
 from ingest.texts import hub
+from ingest.texts.builtin import EMBEDDED
 from ingest.texts.corpus import Scan, Source, scan
 from ingest.texts.data_files import find_files, is_saved_dataset
-from ingest.texts.embedded import EMBEDDED
 from ingest.texts.local_files import READ_ROWS, LocalFiles, missing_column
 
 
@@ -80,7 +80,7 @@ def open_dataset(
     """Open a dataset and check that it can be read.
 
     `name` is `pydoc` (the language reference that comes with CPython, a text a topic in order of topic),
-    `vital-articles` (introductions of Wikipedia's, from a package: see `ingest.texts.embedded`), a file ending in
+    `vital-articles` (introductions of Wikipedia's, from a package: see `ingest.texts.builtin`), a file ending in
     .parquet, .jsonl, .json, .csv, .tsv or .txt (one line one text), a glob of such files (in order of name), a
     folder of them (its splits and configurations: see `ingest.texts.data_files`), a folder written by `datasets`'
     save_to_disk(), or a name on the Hub. A dataset that is not streamed from the Hub is read through once: that

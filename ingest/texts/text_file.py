@@ -32,9 +32,12 @@ NOT_TEXT = (UnicodeDecodeError, zstd.ZstdError, EOFError)
 
 # The marks of UTF-32 begin as those of UTF-16 do: they come first.
 _MARKS = {
-    codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
-}  # fmt: skip
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 _HEAD = 4096
 _MANY_NULS = 0.2
 """Share of NUL bytes from which on a file without a mark is UTF-16 or UTF-32: ASCII in UTF-16 has a half."""
@@ -44,11 +47,21 @@ _DAMAGED = "ingest-damaged"
 codecs.register_error(_DAMAGED, lambda error: ("\udcff", error.end))
 _NULS_SAID = "many NUL bytes"
 _NAMES = {
-    "cp1252": "Windows-1252 (Latin-1)", "cp1250": "Windows-1250", "cp1251": "Windows-1251", "cp1253": "Windows-1253",
-    "koi8_r": "KOI8-R", "gb18030": "GB18030", "big5": "Big5", "cp932": "CP932 (Shift-JIS)", "euc_jp": "EUC-JP",
-    "euc_kr": "EUC-KR", "utf_16_le": "UTF-16LE", "utf_16_be": "UTF-16BE", "utf_32_le": "UTF-32LE",
+    "cp1252": "Windows-1252 (Latin-1)",
+    "cp1250": "Windows-1250",
+    "cp1251": "Windows-1251",
+    "cp1253": "Windows-1253",
+    "koi8_r": "KOI8-R",
+    "gb18030": "GB18030",
+    "big5": "Big5",
+    "cp932": "CP932 (Shift-JIS)",
+    "euc_jp": "EUC-JP",
+    "euc_kr": "EUC-KR",
+    "utf_16_le": "UTF-16LE",
+    "utf_16_be": "UTF-16BE",
+    "utf_32_le": "UTF-32LE",
     "utf_32_be": "UTF-32BE",
-}  # fmt: skip
+}
 _WESTERN, _CENTRAL = ["cp1252"], ["cp1250"]  # The common one first: the two differ in a few letters.
 _DENSE = ["cp1251", "koi8_r", "cp1253", "gb18030", "cp932", "euc_jp", "euc_kr", "big5", "cp1252", "cp1250"]
 _UTF16, _UTF32 = ["utf_16_le", "utf_16_be"], ["utf_32_le", "utf_32_be"]

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Int32, Int64
 
 from ingest.errors import OptionError, TokenizerError
+from ingest.process.cursor import Cursor, TextReport
 from ingest.texts.dataset import Dataset
-from ingest.texts.progress import Cursor, TextReport
 
 _ENCODE_CHARS = 1_000_000
 """Most characters tokenised in one call: encodings take some hundred bytes a token until their ids are taken out."""
@@ -44,12 +44,6 @@ class TextBatch:
     input_ids: Int64[np.ndarray, "batch pos"]
     lengths: Int64[np.ndarray, " batch"]
     cursor: Cursor
-
-
-def bos_for(tokenizer: Any) -> int | None:
-    """The token put before every text: BOS, EOS where there is none, None where there is neither."""
-    bos = tokenizer.bos_token_id
-    return tokenizer.eos_token_id if bos is None else bos
 
 
 def iter_texts(

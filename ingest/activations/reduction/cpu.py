@@ -16,7 +16,7 @@ from torch import Tensor
 from atlas.core.bins import BINS_PER_OCTAVE, MAX_EXPONENT, MIN_EXPONENT, N_BINS, ZERO_BIN
 from ingest.activations.reduction.exact import CUTS, LIMB_BITS, LIMBS, LIMIT, OVERFLOWN, SHIFT_MASK, UNITS
 from ingest.activations.reduction.reference import LayerSums, Runs
-from ingest.process.compiled import compiled
+from ingest.process.numba_compiler import compiled
 
 WIDTH = 64
 _ROWS = 64
@@ -48,10 +48,20 @@ def reduce_layer(
     """The contract of `ingest.activations.reduction.reference.reduce_layer`, for tensors on the CPU."""
     bits, shift = float_bits(x)
     _reduce(
-        bits, shift, runs.first.numpy(), runs.length.numpy(), runs.out.numpy(),
-        sums.counts.view(-1, N_BINS).numpy(), sums.powers.numpy(), sums.positive.numpy(), sums.minimum.numpy(),
-        sums.maximum.numpy(), bins.numpy(), highest.numpy(), lowest.numpy(),
-    )  # fmt: skip
+        bits,
+        shift,
+        runs.first.numpy(),
+        runs.length.numpy(),
+        runs.out.numpy(),
+        sums.counts.view(-1, N_BINS).numpy(),
+        sums.powers.numpy(),
+        sums.positive.numpy(),
+        sums.minimum.numpy(),
+        sums.maximum.numpy(),
+        bins.numpy(),
+        highest.numpy(),
+        lowest.numpy(),
+    )
 
 
 def float_bits(x: Float[Tensor, "flat d_mlp"]) -> tuple[np.ndarray, np.int32]:

@@ -7,7 +7,7 @@ from numba import prange
 
 from ingest.congruence.kernels.lists import TINY, insert, key_of, surely_reached, value_of
 from ingest.congruence.kernels.vectors import WIDTH, dot, lowest_bit, widened
-from ingest.process.compiled import compiled
+from ingest.process.numba_compiler import compiled
 
 BATCH = 256
 

@@ -10,7 +10,7 @@ from numba import njit, prange
 
 from ingest.congruence.kernels.lists import TINY, key_of, surely_reached
 from ingest.congruence.kernels.vectors import WIDTH, at_least, at_most, bits_in, dot, lowest_bit, widened
-from ingest.process.compiled import compiled
+from ingest.process.numba_compiler import compiled
 
 
 @njit(inline="always")

@@ -7,7 +7,7 @@ from numba import prange
 
 from ingest.congruence.kernels.lists import TINY
 from ingest.congruence.kernels.vectors import WIDTH, each_at_least, each_at_most, extremes
-from ingest.process.compiled import compiled
+from ingest.process.numba_compiler import compiled
 
 
 # Sums go in many float32 lanes, which is faster and more exact than one; a tile's row is short.

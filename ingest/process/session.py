@@ -13,8 +13,8 @@ from ingest.errors import CheckpointError
 from ingest.process.memory import Budget
 from ingest.process.progress import Phases
 from ingest.process.ranks import Ranks
+from ingest.process.resume import RunCheckpoints
 from ingest.process.stop import Stop
-from ingest.run.resume import RunCheckpoints
 
 
 @dataclass(frozen=True)

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 import xxhash
 
 from ingest.activations.reader import Reader
 from ingest.activations.registry import bytes_of_state
-from ingest.activations.sizes import bytes_per_token
 from ingest.activations.statistic import Plan, StreamSettings
 from ingest.congruence.pairs import CandidatePairs
 from ingest.errors import DatasetError, OptionError, OutOfMemoryError, RankError
-from ingest.file.load import Found, Run
-from ingest.model.forward import LeanModel
+from ingest.model.forward import LeanModel, bytes_per_token
+from ingest.process.cursor import Cursor, TextReport
 from ingest.process.memory import is_out_of_memory
 from ingest.process.prefetch import prefetched
-from ingest.run.publish import Publisher
-from ingest.run.resume import Start
-from ingest.run.session import Session
-from ingest.texts.progress import Cursor, TextReport
+from ingest.process.resume import Start
+from ingest.process.session import Session
+from ingest.run.publish import PartialAtlases, Publisher
+from ingest.run.write import Found, Run
 from ingest.texts.tokens import Text, TextBatch, batches, iter_texts
 
 _PREFETCHED = 3  # Batches tokenised and padded ahead of the model.
@@ -58,7 +56,7 @@ def read_texts(
             limit = limit or session.budget.batch_tokens(run.context, bytes_per_token(lean), bytes_of_state(plan))
             reader = _reader(lean, plan, start)
             start = replace(start, states=[])
-            atlases = _Atlases(run, session, publisher, lambda: Reader(lean, plan))
+            atlases = PartialAtlases(run, session, publisher, lambda: Reader(lean, plan))
             try:
                 report = _read(run, reader, start, limit, session, progress, atlases, first_row)
                 break
@@ -81,10 +79,16 @@ def _check_sides(run: Run, lean: LeanModel) -> None:
 def _plan(run: Run, lean: LeanModel, found: Found) -> Plan:
     settings = run.settings
     stream = StreamSettings(
-        d_vocab=len(run.vocabulary), gated=run.model.gated, count_bos=settings.count_bos, has_bos=run.bos is not None,
-        top_texts=settings.top_texts, window=settings.window, fingerprint=run.dataset.fingerprint, seed=settings.seed,
+        d_vocab=len(run.vocabulary),
+        gated=run.model.gated,
+        count_bos=settings.count_bos,
+        has_bos=run.bos is not None,
+        top_texts=settings.top_texts,
+        window=settings.window,
+        fingerprint=run.dataset.fingerprint,
+        seed=settings.seed,
         sign_cases=settings.sign_cases,
-    )  # fmt: skip
+    )
     pairs = found.pairs.neuron, found.pairs.token
     return Plan(lean.n_layers, lean.d_mlp, lean.device, stream, *pairs, found.families)
 
@@ -102,9 +106,15 @@ def _reader(lean: LeanModel, plan: Plan, start: Start) -> Reader:
 
 
 def _read(
-    run: Run, reader: Reader, start: Start, limit: int, session: Session, progress: _Progress, atlases: _Atlases,
+    run: Run,
+    reader: Reader,
+    start: Start,
+    limit: int,
+    session: Session,
+    progress: _Progress,
+    atlases: PartialAtlases,
     first_row: int,
-) -> TextReport:  # fmt: skip
+) -> TextReport:
     checkpoints, report = session.checkpoints, replace(start.cursor.report)
 
     def save(cursor: Cursor) -> None:
@@ -147,80 +157,26 @@ def _read(
 
 
 def _batches(run: Run, start: Start, limit: int, report: TextReport) -> Iterator[TextBatch]:
-    settings = run.settings
-    texts = iter_texts(
-        run.dataset, run.model.tokenizer, context_length=run.context, overflow=settings.overflow,
-        bos_token_id=run.bos, first_text=settings.first_text, last_text=settings.last_text,
-        max_texts=settings.max_texts, report=report, d_vocab=len(run.vocabulary), start=start.cursor,
-    )  # fmt: skip
-    mine = (text for text in texts if text.text_id in start.share)
+    mine = (text for text in _texts(run, report, start.cursor) if text.text_id in start.share)
     return batches(mine, max_tokens=limit, pad_id=run.bos or 0, start=start.cursor, report=report)
 
 
-class _Atlases:
-    """When the texts read so far become an atlas; several ranks meet for it, and go on reading while rank 0 writes.
-
-    `fresh` makes a reader that has read nothing.
-    """
-
-    def __init__(self, run: Run, session: Session, publisher: Publisher, fresh: Callable[[], Reader]) -> None:
-        self._ranks, self._publisher, self._fresh = session.ranks, publisher, fresh
-        self.shared = session.ranks.world > 1 and run.settings.publish_every is not None
-        """Whether ranks meet, and so must go on meeting until every one has read its texts."""
-        self._wait, self._met = publisher.wait, math.inf
-
-    def due(self, reader: Reader) -> bool:
-        """Whether it is time, for this rank; asked after every batch."""
-        if self._met == math.inf:
-            self._met = time.monotonic()
-            self._publisher.begin()
-        if not self.shared:
-            return self._publisher.due(reader.n_texts)
-        return self._wait is not None and time.monotonic() - self._met >= self._wait
-
-    def meet(self, reader: Reader, planned: int, *, reading: bool) -> bool:
-        """Publish, unless no rank is reading any more; returns whether one is.
-
-        Raises:
-            RankError: another rank is gone.
-        """
-        ours = _Standing(reading, reader.n_texts, self._publisher.wait, self._publisher.least)
-        standings = self._ranks.gather(ours)
-        self._met, self._wait = time.monotonic(), standings[0].wait
-        if not any(standing.reading for standing in standings):
-            return False
-        if sum(standing.n_texts for standing in standings) > standings[0].least:
-            whole = self._whole(reader)
-            if self._ranks.main:
-                self._publisher.publish(whole, planned)
-        return True
-
-    def _whole(self, reader: Reader) -> Reader:
-        """On rank 0: what all ranks have read, in a reader of its own if there are several."""
-        whole = reader
-
-        def take(state: dict[str, torch.Tensor]) -> None:
-            nonlocal whole
-            if whole is reader:
-                whole = self._fresh()
-                whole.load_state_dict(reader.state_dict())
-            other = self._fresh()
-            other.load_state_dict(state)
-            whole.merge(other)
-
-        with torch.inference_mode():  # In which the statistics were filled.
-            self._ranks.reduce(lambda: whole.state_dict(), take)
-        return whole
-
-
-@dataclass(frozen=True)
-class _Standing:
-    """How far a rank is when the ranks meet: `wait` and `least` are rank 0's publisher's."""
-
-    reading: bool
-    n_texts: int
-    wait: float | None
-    least: int
+def _texts(run: Run, report: TextReport, start: Cursor | None = None) -> Iterator[Text]:
+    """The texts of a run from `start` on (None: from the first), counted in `report`."""
+    settings = run.settings
+    return iter_texts(
+        run.dataset,
+        run.model.tokenizer,
+        context_length=run.context,
+        overflow=settings.overflow,
+        bos_token_id=run.bos,
+        first_text=settings.first_text,
+        last_text=settings.last_text,
+        max_texts=settings.max_texts,
+        report=report,
+        d_vocab=len(run.vocabulary),
+        start=start,
+    )
 
 
 def planned_texts(run: Run, report: TextReport, first_row: int) -> int:
@@ -241,12 +197,7 @@ def check_texts(run: Run) -> int:
         DatasetError: names column and counts.
     """
     report, settings = TextReport(), run.settings
-    texts: Iterator[Text] = iter_texts(
-        run.dataset, run.model.tokenizer, context_length=run.context, overflow=settings.overflow,
-        bos_token_id=run.bos, first_text=settings.first_text, last_text=settings.last_text,
-        max_texts=settings.max_texts, report=report, d_vocab=len(run.vocabulary),
-    )  # fmt: skip
-    first = next(texts, None)
+    first = next(_texts(run, report), None)
     if first is None:
         part = "" if settings.first_text == 0 else f" from text {settings.first_text} on"
         raise DatasetError(

@@ -20,16 +20,15 @@ from ingest.process.device import choose_device
 from ingest.process.progress import Phases
 from ingest.process.settings import Settings
 from ingest.process.stop import Stop
-from ingest.reproduce.beside import beside
+from ingest.reproduce.atlas_values import Stored
 from ingest.reproduce.conventions import check_shape, shape_of
 from ingest.reproduce.curves import CurvePair, CurvePass, count_curves
 from ingest.reproduce.experiments import Experiments, run_experiments
 from ingest.reproduce.figures import Published
 from ingest.reproduce.judge import judge
 from ingest.reproduce.measurements import Measured
-from ingest.reproduce.negate import check_gpt2
-from ingest.reproduce.report import Report, write_report
-from ingest.reproduce.stored import Stored
+from ingest.reproduce.post import check_gpt2
+from ingest.reproduce.report import Report, beside, write_report
 from ingest.run.build import build
 from ingest.study.record import load_own_model, study_tables
 from ingest.study.study_model import StudyModel
@@ -91,9 +90,11 @@ def reproduce(request: ReproduceRequest, published: Published, console: Console)
             curves = _curves(request, published, opened.info, pairs, phases)
             measured = Measured(stored, experiments, curves, published.conventions)
             report = Report(
-                opened.info, [judge(figure, measured) for figure in published.figures],
-                beside(published, model, stored, experiments, curves), curves,
-            )  # fmt: skip
+                opened.info,
+                [judge(figure, measured) for figure in published.figures],
+                beside(published, model, stored, experiments, curves),
+                curves,
+            )
     with _writing(folder):
         markdown, data = write_report(report, folder, f"{atlas.stem}.{name}")
     return Reproduced(report, atlas, markdown, data)
@@ -126,12 +127,19 @@ def _ingest(request: ReproduceRequest, published: Published, console: Console) -
     check_shape(name, _shape(model), published.model)
     del model
     settings = Settings(
-        model=name, revision=request.revision, dataset=request.dataset or conventions["dataset_name"], out=request.out,
-        split=conventions["dataset_split"], text_column=conventions["text_column"], max_texts=request.max_texts,
-        context_length=conventions["context_length"], overflow=conventions["overflow"], dtype=conventions["dtype"],
-        readout=conventions["readout"], count_bos=conventions["bos_counted"], device=request.device,
-        checkpoint=request.checkpoint, force=request.force, command=request.command,
-    )  # fmt: skip
+        model=name,
+        revision=request.revision,
+        dataset=request.dataset or conventions["dataset_name"],
+        out=request.out,
+        split=conventions["dataset_split"],
+        count_bos=conventions["bos_counted"],
+        max_texts=request.max_texts,
+        device=request.device,
+        checkpoint=request.checkpoint,
+        force=request.force,
+        command=request.command,
+        **{name: conventions[name] for name in ("text_column", "context_length", "overflow", "dtype", "readout")},
+    )
     with Stop(resumable=request.checkpoint is not None, say=console.print) as stop:
         done = build(settings, console, stop)
     return request.out if done is None else done.out
@@ -168,15 +176,22 @@ def _curves(
     conventions = published.conventions
     try:
         dataset = open_dataset(
-            request.dataset or conventions["dataset_name"], split=conventions["dataset_split"],
-            text_column=conventions["text_column"], stream=request.max_texts is not None,
-        )  # fmt: skip
+            request.dataset or conventions["dataset_name"],
+            split=conventions["dataset_split"],
+            text_column=conventions["text_column"],
+            stream=request.max_texts is not None,
+        )
         with phases.phase("Loading model again"):
             model = load_own_model(info, request.model, request.revision)
         with phases.phase("Curves", total=request.max_texts or dataset.n_rows, unit="tokens") as advance:
             return count_curves(
-                model, dataset, pairs, context_length=conventions["context_length"], device=phases.device,
-                max_texts=request.max_texts, progress=advance,
-            )  # fmt: skip
+                model,
+                dataset,
+                pairs,
+                context_length=conventions["context_length"],
+                device=phases.device,
+                max_texts=request.max_texts,
+                progress=advance,
+            )
     except DatasetError as error:
         return f"The data could not be read: {error}"

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -19,14 +17,13 @@ from ingest.activations.registry import DERIVED
 from ingest.congruence.pairs import CandidatePairs, ExclusivePairs, NeuronFamilies
 from ingest.congruence.phase import WeightResult
 from ingest.file import tables
-from ingest.file.writer import AtlasWriter, Columns, vectors
+from ingest.file.writer import AtlasWriter, library_versions
 from ingest.model.load import LoadedModel
 from ingest.model.vocabulary import Vocabulary
 from ingest.model.weights import Readout
+from ingest.process.arrow import Columns, vectors
 from ingest.process.settings import Settings
 from ingest.texts.dataset import Dataset
-
-_LIBRARIES = ("neuron-atlas", "torch", "transformers", "transformer-lens", "tokenizers", "datasets", "duckdb", "numpy")
 
 
 @dataclass(frozen=True)
@@ -166,15 +163,3 @@ def run_columns(run: Run) -> dict[str, Any]:
         "versions": json.dumps(library_versions()),
         "command": settings.command,
     }
-
-
-def library_versions() -> dict[str, str | None]:
-    """Versions of Python, of this program and of what it computes with; None for what is not installed."""
-    return {"python": platform.python_version(), **{name: _version(name) for name in _LIBRARIES}}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

