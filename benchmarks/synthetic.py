@@ -42,7 +42,7 @@ _SYLLABLES = [consonant + vowel for consonant in "bdfghjklmnprst" for vowel in "
 
 @dataclass(frozen=True)
 class Finished:
-    """The run, what its weights say (an `ingest.run.write.Found`), and what its reader has read."""
+    """The run, what its weights say (an `ingest.run.write.WeightFindings`), and what its reader has read."""
 
     run: SimpleNamespace
     weights: SimpleNamespace

@@ -75,7 +75,7 @@ def test_the_help_of_the_command_line_loads_no_flask_for_reading():
     assert result.stdout.split() == ["False", "False"]
 
 
-FOLDERS = {
+FLOORS = {
     "ingest": (
         ("errors",),
         ("process",),
@@ -86,40 +86,56 @@ FOLDERS = {
         ("file",),
         ("run", "merge", "study"),
         ("effects", "reproduce", "live"),
+        ("__main__",),
     ),
     "atlas": (("core",), ("topics",), ("glossary",), ("api",), ("cli", "export"), ("client",)),
+    "web": (
+        ("site.urls", "site.base_error"),
+        ("charts", "saved", "workers"),
+        ("cards",),
+        ("site",),
+        ("api", "server.watched"),
+        ("views",),
+        ("report", "site.app", "site.registry"),
+        ("server",),
+    ),
 }
-"""The folders of a package, floor by floor: each imports from itself and from the floors below, not from its own."""
+"""The folders of a package (and modules apart from theirs), floor by floor, the lowest first."""
 
 
-def folder_imports(package: str) -> set[tuple[str, str, str]]:
-    """(importing module, its folder, the folder it imports from) of every import of a package from itself."""
-    imports = set()
-    for module in (ROOT / package).rglob("*.py"):
-        parts = module.relative_to(ROOT / package).with_suffix("").parts
-        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+def room_of(package: str, module: str) -> str | None:
+    """The folder or module in `FLOORS` that holds a module (both named without the package); None: no room does."""
+    rooms = [room for floor in FLOORS[package] for room in floor if f"{module}.".startswith(f"{room}.")]
+    return max(rooms, key=len, default=None)
+
+
+def arrows(package: str) -> set[tuple[str, str]]:
+    """(importing module, imported name) of every import of a package from itself, both without the package."""
+    pairs = set()
+    for path in (ROOT / package).rglob("*.py"):
+        module = ".".join(path.relative_to(ROOT / package).with_suffix("").parts)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
                 names = [f"{node.module}.{alias.name}" for alias in node.names]
             else:
                 continue
-            for name in names:
-                if name.startswith(f"{package}."):
-                    imports.add((".".join(parts), parts[0], name.split(".")[1]))
-    return imports
+            pairs |= {(module, name.removeprefix(f"{package}.")) for name in names if name.startswith(f"{package}.")}
+    return pairs
 
 
-@pytest.mark.parametrize("package", FOLDERS)
-def test_folders_import_downwards(package):
-    floor = {folder: place for place, folders in enumerate(FOLDERS[package]) for folder in folders}
-    imports = {each for each in folder_imports(package) if not each[1].startswith("__")}
-    assert len(imports) > 20
-    assert {folder for each in imports for folder in each[1:]} - set(floor) <= {"__init__"}
-    assert {each for each in imports if each[1] != each[2] and floor[each[2]] >= floor[each[1]]} == set()
+@pytest.mark.parametrize("package", FLOORS)
+def test_imports_go_down(package):
+    height = {room: number for number, floor in enumerate(FLOORS[package]) for room in floor}
+    rooms = {pair: tuple(room_of(package, name) for name in pair) for pair in arrows(package)}
+    assert len(rooms) > 100
+    assert {module for (module, _), (room, _) in rooms.items() if room is None} <= {"__init__"}
+    inside = {pair: both for pair, both in rooms.items() if None not in both and both[0] != both[1]}
+    assert {pair for pair, (room, other) in inside.items() if height[other] >= height[room]} == set()
 
 
-def test_the_reader_of_floors_sees_an_import_that_goes_up():
-    imports = folder_imports("ingest")
-    assert ("run.build", "run", "process") in imports
-    assert ("file.checks", "file", "activations") in imports
+def test_the_reader_of_arrows_sees_modules_and_names():
+    assert ("file.checks", "activations.registry.STATISTICS") in arrows("ingest")
+    assert room_of("web", "site.urls.neuron") == "site.urls"
+    assert room_of("web", "site.urls_of") == "site"

@@ -184,7 +184,7 @@ def test_padding_and_the_texts_beside_it_change_nothing(pair: tuple[Family, Load
 
 @pytest.mark.parametrize("name", UNSUPPORTED)
 def test_blocks_that_do_something_else_are_refused(name: str, tokenizer) -> None:
-    reason = "has shape" if name == "modernbert-decoder" else "does more than to add its MLP's output"
+    reason = "has shape" if name == "modernbert-decoder" else "does more than add its MLP's output"
     with pytest.raises(ModelError, match=rf"of 'tiny' {reason}.*not supported"):
         load(families.make(name), tokenizer)
 

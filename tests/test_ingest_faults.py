@@ -246,7 +246,7 @@ def test_damaged_checkpoints(job: Job) -> None:
     for path in job.checkpoint.glob("texts-*"):
         path.write_bytes(b"")
     assert job.run() == 1
-    assert "is damaged. Start anew with --resume never" in job.said()
+    assert "is damaged. Start again with --resume never" in job.said()
 
 
 def test_no_room_for_the_atlas(job: Job, tmpfs: Path) -> None:

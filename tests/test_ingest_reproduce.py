@@ -19,7 +19,7 @@ from atlas.cli.main import main
 from atlas.core.names import parse_neuron
 from ingest.errors import OptionError
 from ingest.reproduce.atlas_values import NeuronCongruence
-from ingest.reproduce.compare import Comparison, found
+from ingest.reproduce.compare import Comparison, judge_comparisons
 from ingest.reproduce.curves import Curve
 from ingest.reproduce.figures import KINDS, Figure, Published, read_published
 from ingest.reproduce.judge import judge
@@ -273,7 +273,7 @@ def test_one_value_against_another(published: float | str, measured: float | str
     comparison = Comparison("x", published, measured, 0.1000001)
     assert comparison.ok is ok
     figure = Figure("f", "number", "f", "s", "d", 0.1, "w", None, {})
-    assert found(figure, [comparison]).verdict == ("reproduced" if ok else "differs")
+    assert judge_comparisons(figure, [comparison]).verdict == ("reproduced" if ok else "differs")
 
 
 class AsPublished:

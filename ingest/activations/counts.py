@@ -1,4 +1,4 @@
-"""How often each token is input, really next, and predicted."""
+"""Counts of each token as input, as actual next token, and as prediction."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ _OCTAVES = 6  # Octaves in which a neuron typically has texts; the lists of the 
 def _make_lists(
     n_neurons: int, k: int, window: int, gated: bool, device: torch.device | str = "cpu", *, reference: bool = False
 ) -> dict[str, ExampleLists]:
-    """The lists of each kind (see `ExampleLists`). Those of extremes fill; of octaves most stay empty."""
+    """The lists of each kind (see `ExampleLists`). Lists of extremes fill up; most lists of octaves stay empty."""
     sizes = {"max": (n_neurons, k), "min": (n_neurons, k), "interval": (n_neurons * N_INTERVALS, INTERVAL_EXAMPLES)}
     return {
         kind: ExampleLists(*size, window, device, full=kind != "interval" and not reference, reference=reference)
@@ -103,7 +103,7 @@ class Examples(Statistic):
             self._stage.offer(kind, batch.layer, batch.n_seen, rows, offer)
 
     def _offers(self, batch: LayerBatch) -> tuple[BatchRows, dict[str, Offer]]:
-        """What each kind of list is offered of a layer."""
+        """The offers of a layer to each kind of list."""
         ready, highest, lowest, neurons = batch.ready, batch.highest, batch.lowest, self._neurons[batch.layer]
         group = neurons.expand_as(highest)
         ids = ready.text_id[:, None].expand_as(highest)
@@ -116,11 +116,11 @@ class Examples(Statistic):
         return BatchRows(batch.activations, ready.runs, ready.text_id, self._first_position), offers
 
     def pending(self, batch: BatchEnd) -> Int[Tensor, " count"] | None:
-        """How many candidates each offer had, if they were put aside."""
+        """The number of candidates of each offer, if they were put aside."""
         return None if self._stage is None else self._stage.counts()
 
     def settle(self, batch: BatchEnd, counts: list[int]) -> set[int]:
-        """Take in the examples put aside; returns the layers where places were too few."""
+        """Insert the examples put aside; returns the layers with too few places."""
         if self._stage is None:
             return set()
         self._again: dict[int, set[str]] = {}
@@ -130,7 +130,7 @@ class Examples(Statistic):
 
     def again(self, batch: LayerBatch) -> None:
         """Offer a layer again to the lists that had too few places."""
-        # Only for the texts' extremes: its sums are thrown away.
+        # Only for the texts' extremes: its sums are not used.
         extremes_of = ActivationStatistics(1, batch.activations.shape[1], batch.activations.device)
         extremes_of.update(0, batch.activations, batch.ready.runs, batch.bins, batch.highest, batch.lowest)
         rows, offers = self._offers(batch)
@@ -151,7 +151,7 @@ class Examples(Statistic):
             lists.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
 
     def cited(self) -> Int[np.ndarray, " item"]:
-        """Texts that some place shows."""
+        """Ids of the texts in the lists."""
         return np.concatenate([lists.cited().cpu().numpy() for lists in self.lists.values()])
 
     def rows(self, texts: TextStore) -> Rows:
@@ -240,7 +240,7 @@ class _Layout:
         self.rank: Int[np.ndarray, " place"] = np.array(rank, dtype=np.int16)
 
     def slots(self, kind: str, neurons: slice) -> Int[np.ndarray, "neuron place"]:
-        """Where in the kind's pool each place is shown; -1 for an empty place."""
+        """The slot of each place in its kind's pool; -1 for an empty place."""
         groups = self._groups(kind)
         part = self._examples[kind].slots[neurons.start * groups : neurons.stop * groups]
         return part.cpu().numpy().reshape(neurons.stop - neurons.start, -1)

@@ -1,8 +1,8 @@
 """The example texts of each neuron, k places a group, and the insertion of a batch's texts into them.
 
 A group is a neuron ('max', 'min') or a neuron's octave ('interval'). Places are ordered by an int64 key, greatest first
-(`ingest.process.sort_keys`), so lists merge exactly. What a place shows lies in a pool whose rows are reused, so memory
-follows the places in use: an octave no text fell into costs nothing but its empty keys.
+(`ingest.process.sort_keys`), so lists merge exactly. The contents of a place lie in a pool whose rows are reused, so
+memory follows the places in use: an octave without texts costs only its empty keys.
 
 Insertion is here in plain torch: the definition, and the path of devices other than the CPU
 (`ingest.activations.insertion_cpu` is its compiled form; a test compares the two).
@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -24,12 +25,12 @@ from ingest.process import sort_keys as keys
 _SLICE = 1 << 14  # Windows gathered at once: bounds the scratch memory to _SLICE x context floats.
 
 Describe = Callable[[Int[Tensor, " item"]], dict[str, Tensor]]
-"""From item numbers to what the pool holds of them, by column."""
+"""A function from item numbers to their columns in the pool."""
 
 
 @dataclass(frozen=True)
 class BatchRows:
-    """One layer's activations in a batch, and where each text's counted positions lie in them.
+    """One layer's activations in a batch, and the places of each text's counted positions in them.
 
     The first counted position of every text is position `first_position` of the text.
     """
@@ -42,7 +43,7 @@ class BatchRows:
 
 @dataclass(frozen=True)
 class Offer:
-    """What a batch offers to lists of one kind: each text to one group of each neuron of a layer.
+    """The offer of a batch to lists of one kind: each text to one group of each neuron of a layer.
 
     `extreme` is the text's maximum (minimum if `lowest`) of each neuron; `key` decides who stays.
     """
@@ -70,7 +71,7 @@ def _update(rows: BatchRows, offer: Offer) -> None:
 
 
 def candidates(offer: Offer) -> tuple[Int[Tensor, " item"], Int[Tensor, " item"]]:
-    """Text and neuron of everything offered that beats its group's last place."""
+    """Text and neuron of every candidate that beats its group's last place."""
     text, neuron = (offer.key > offer.lists.keys[offer.group, -1]).nonzero(as_tuple=True)
     return text, neuron
 
@@ -96,9 +97,9 @@ def insert(
     item = torch.cat([torch.full_like(old_slots, -1), items], 1).gather(1, chosen)
     slot = torch.cat([old_slots, torch.full_like(items, -1)], 1).gather(1, chosen)
     entering = item >= 0
-    kept = torch.zeros(lists.n_slots + 1, dtype=torch.bool, device=key.device)
-    kept[slot] = True  # Slot -1 marks the spare last place.
-    freed = old_slots[(old_slots >= 0) & ~kept[old_slots]]
+    stays = torch.zeros(lists.n_slots + 1, dtype=torch.bool, device=key.device)
+    stays[slot] = True  # Slot -1 marks the spare last place.
+    freed = old_slots[(old_slots >= 0) & ~stays[old_slots]]
     n_entering = int(entering.sum())
     n_fresh = max(0, n_entering - len(freed))
     first = lists.take_slots(n_fresh)
@@ -219,19 +220,19 @@ class ExampleLists:
         insert(self, group, other.keys[group, place], describe_items)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything needed to go on, as tensors."""
+        """The complete state, as tensors."""
         pool = {f"pool.{name}": values[: self.n_slots] for name, values in self.pool.items()}
         return {"keys": self.keys, "slots": self.slots, **pool}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restore what `state_dict` gave."""
+        """Restore the state of a `state_dict`."""
         self.keys.copy_(state["keys"])
         self.slots.copy_(state["slots"])
         self.pool = {name: state[f"pool.{name}"].clone() for name in self.pool}
         self.n_slots = len(self.pool["text"])
 
     def cited(self) -> Int[Tensor, " text"]:
-        """Ids of the texts that some place shows, ascending."""
+        """Ids of the texts in the lists, ascending."""
         return torch.unique(self.pool["text"][self.slots[self.slots >= 0]])
 
     def result(self) -> dict[str, Tensor]:
@@ -244,8 +245,28 @@ class ExampleLists:
 
 def list_updater(device: torch.device) -> Callable[[BatchRows, list[Offer]], None]:
     """`update_lists` for a device: compiled on the CPU."""
-    if device.type != "cpu":
-        return update_lists
-    from ingest.activations import insertion_cpu  # Numba takes a second to load, and only the CPU needs it.
+    return _update_compiled if device.type == "cpu" else update_lists
 
-    return insertion_cpu.update
+
+def _update_compiled(rows: BatchRows, offers: list[Offer]) -> None:
+    """`update_lists` by compiled kernels: one inserts the keys of each kind, one describes the texts of all kinds."""
+    # Numba takes a second to load, and only the CPU needs it.
+    from ingest.activations.insertion_cpu import describe
+    from ingest.activations.reduction.cpu import float_bits
+
+    bits, shift = float_bits(rows.activations)
+    runs, arrays = rows.runs, zip(*(_insert_compiled(offer) for offer in offers), strict=True)
+    describe(bits, shift, runs.first.numpy(), runs.length.numpy(), rows.text_id.numpy(), rows.first_position, *arrays)
+
+
+def _insert_compiled(offer: Offer) -> tuple[np.ndarray, ...]:
+    """Insert the keys of one kind; returns its arguments of the kernel `describe`."""
+    from ingest.activations.insertion_cpu import enter
+
+    lists, group = offer.lists, offer.group.contiguous().numpy()
+    entered, n_fresh = np.empty(group.shape, np.int64), np.empty(group.shape[1], np.int64)
+    slots = lists.slots.numpy()
+    enter(group, offer.key.contiguous().numpy(), lists.keys.numpy(), slots, entered, n_fresh)
+    fresh = lists.take_slots(int(n_fresh.sum())) + np.cumsum(n_fresh) - n_fresh
+    pool = (lists.pool[name].numpy() for name in (*_FIELDS, "window"))
+    return offer.extreme.contiguous().numpy(), group, slots, entered, fresh, *pool

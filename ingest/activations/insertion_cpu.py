@@ -1,8 +1,8 @@
-"""Insertion into the example lists on a CPU: `ingest.activations.example_lists.update_lists` by compiled kernels.
+"""Compiled kernels of the insertion into example lists on a CPU (`ingest.activations.example_lists.update_lists`).
 
-The first kernel inserts keys, neuron by neuron, and settles which texts stay; the second takes the columns of those out
-of the activations and describes them. A neuron's places depend on its own column only, and its slots are counted off in
-neuron order, so the result does not depend on the number of threads.
+The first kernel inserts keys, neuron by neuron, and settles which texts stay; the second reads the columns of those
+texts from the activations and describes them. A neuron's places depend on its own column only, and its slots are
+counted off in neuron order, so the result does not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -10,13 +10,11 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from ingest.activations.example_lists import BatchRows, Offer
-from ingest.activations.reduction.cpu import float_bits
 from ingest.process.numba_compiler import compiled
 
 _WIDTH = 32  # Neurons a thread takes at a time: one or two cache lines of a row.
 _FRESH, _NONE = -1, -2
-_FEW = 2  # Columns that are read where they lie; more of a block's are copied out together.
+_FEW = 2  # Up to this many columns are read in place; more columns of a block are copied out together.
 _LARGEST = np.float32(32767.0)
 _ZERO = np.float32(0.0)
 
@@ -39,7 +37,7 @@ def enter(group, key, keys, slots, entered, n_fresh):
                 if offer <= keys[here, last]:
                     continue
                 slot = slots[here, last]
-                if slot <= _NONE:  # A text of this batch leaves, and hands on what it took over.
+                if slot <= _NONE:  # A text of this batch leaves, and passes on the slot it took over.
                     other = _NONE - slot
                     slot = entered[other, neuron]
                     entered[other, neuron] = _NONE
@@ -162,7 +160,7 @@ def _find(column, value):
 
 @njit(error_model="numpy")
 def _quantise(column, at, window):
-    """Fill a window of 16 bits around `at`, three quarters of it before; returns its begin, its size and the scale."""
+    """Fill a window of 16 bits around `at`, three quarters of it before; returns its start, its size and the scale."""
     begin = max(0, min(max(at - len(window) * 3 // 4, 0), len(column) - len(window)))
     size = min(len(column) - begin, len(window))
     values = column[begin : begin + size]
@@ -177,32 +175,3 @@ def _quantise(column, at, window):
         window[:size] = 0
     window[size:] = 0
     return begin, size, scale
-
-
-_POOL = ("text", "position", "activation", "window_start", "window_length", "scale", "window")
-
-
-def update(rows: BatchRows, offers: list[Offer]) -> None:
-    """Offer the texts of a batch to lists of different kinds: `ingest.activations.example_lists.update_lists`."""
-    bits, shift = float_bits(rows.activations)
-    arrays = zip(*(_entered(offer) for offer in offers), strict=True)
-    describe(
-        bits,
-        shift,
-        rows.runs.first.numpy(),
-        rows.runs.length.numpy(),
-        rows.text_id.numpy(),
-        rows.first_position,
-        *arrays,
-    )
-
-
-def _entered(offer: Offer) -> tuple[np.ndarray, ...]:
-    """Insert the keys of one kind; returns its part of what `describe` takes."""
-    lists, group = offer.lists, offer.group.contiguous().numpy()
-    entered, n_fresh = np.empty(group.shape, np.int64), np.empty(group.shape[1], np.int64)
-    slots = lists.slots.numpy()
-    enter(group, offer.key.contiguous().numpy(), lists.keys.numpy(), slots, entered, n_fresh)
-    fresh = lists.take_slots(int(n_fresh.sum())) + np.cumsum(n_fresh) - n_fresh
-    pool = (lists.pool[name].numpy() for name in _POOL)
-    return offer.extreme.contiguous().numpy(), group, slots, entered, fresh, *pool

@@ -27,8 +27,8 @@ class Moments:
         rows = w_out.to(torch.float64)
         variance = ((rows @ self.covariance) * rows).sum(1).clamp(min=0)
         skewness, kurtosis = standardise(variance, third.cpu() / self.n, fourth.cpu() / self.n)
-        found = {"mean": rows @ self.mean, "std": variance.sqrt(), "skewness": skewness, "kurtosis": kurtosis}
-        return {name: values.numpy() for name, values in found.items()}
+        moments = {"mean": rows @ self.mean, "std": variance.sqrt(), "skewness": skewness, "kurtosis": kurtosis}
+        return {name: values.numpy() for name, values in moments.items()}
 
 
 def standardise(

@@ -1,4 +1,4 @@
-"""The phase that needs weights only: congruence both ways, input tokens, norms and moments."""
+"""The weight phase: congruence both ways, input tokens, norms and moments, from the weights alone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ INPUT_TOKENS = 20
 
 @dataclass(frozen=True)
 class WeightResult:
-    """All that weights alone say. `columns` are those of table `neuron`; NaN stands for NULL."""
+    """The results of the weight phase. `columns` are those of table `neuron`; NaN stands for NULL."""
 
     readout: Readout
     congruence: Congruence
@@ -44,10 +44,10 @@ def run_weight_phase(
     k_neurons: int,
     progress: Callable[[int], None],
 ) -> WeightResult:
-    """Everything weights alone say; `progress` is told how many rows of weights have met the vocabulary.
+    """Run the weight phase; `progress` gets the number of rows of weights that have been searched.
 
     Raises:
-        ModelError: weights that are finite are so no longer when the norms' gains are folded in.
+        ModelError: finite weights become infinite or NaN when the norms' gains are folded in.
     """
     if not torch.isfinite(readout.columns).all():
         raise ModelError(f"The readout of {model.name!r} is not finite once the final norm's gain is folded in.")
@@ -75,8 +75,8 @@ def run_weight_phase(
     moments = Moments(readout)
     for layer in range(n_layers):
         here = slice(layer * d_mlp, (layer + 1) * d_mlp)
-        found = moments.of(layer_weights(model, layer).w_out, congruence.third[here], congruence.fourth[here])
-        for name, values in found.items():
+        layer_moments = moments.of(layer_weights(model, layer).w_out, congruence.third[here], congruence.fourth[here])
+        for name, values in layer_moments.items():
             columns.setdefault(f"congruence_{name}", []).append(values)
     embed = model.embedding.to(device, torch.float32)
     sides = {"in": lambda layer: layer_weights(model, layer).w_in}
@@ -107,16 +107,16 @@ def _dot(rows: Float[Tensor, "row d_model"], vector: Float[Tensor, " d_model"]) 
 
 def _norms(weights: LayerWeights) -> dict[str, np.ndarray]:
     w_out = weights.w_out.to(torch.float64)
-    found = {"w_out_norm": w_out.norm(dim=1).numpy()}
+    norms = {"w_out_norm": w_out.norm(dim=1).numpy()}
     for side in ("in", "gate"):
         matrix = getattr(weights, f"w_{side}")
         if matrix is None:
-            found[f"w_{side}_norm"] = found[f"{side}_out_cosine"] = np.full(len(w_out), np.nan)
+            norms[f"w_{side}_norm"] = norms[f"{side}_out_cosine"] = np.full(len(w_out), np.nan)
             continue
         rows = matrix.to(torch.float64)
         norm = rows.norm(dim=1)
-        found[f"w_{side}_norm"] = norm.numpy()
+        norms[f"w_{side}_norm"] = norm.numpy()
         product = norm * w_out.norm(dim=1)
         # 0 / 0 is NaN, which the table shows as NULL: a zero vector has no direction.
-        found[f"{side}_out_cosine"] = ((rows * w_out).sum(1) / product).numpy()
-    return found
+        norms[f"{side}_out_cosine"] = ((rows * w_out).sum(1) / product).numpy()
+    return norms

@@ -36,7 +36,7 @@ class Congruence:
     """Ranked tokens of neurons, ranked neurons of tokens (each by direction), and sums of powers over tokens.
 
     A search over some layers only leaves the others' lists empty and their sums zero. `token_neuron` is empty when no
-    neurons are kept for tokens; the sums are None when no moments were asked for.
+    neurons are kept for tokens; the sums are None when no moments were requested.
     """
 
     neuron_token: dict[str, RankedList]
@@ -66,7 +66,7 @@ def ranked_of(stacked: Int[Tensor, "direction row k"]) -> dict[str, RankedList]:
 
 @contextmanager
 def true_float32() -> Iterator[None]:
-    """No TF32 (nor bfloat16) inside float32 GEMMs, whatever the process has set; put back afterwards."""
+    """Switch off TF32 and bfloat16 inside float32 GEMMs for a block, and restore the process's settings afterwards."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
@@ -84,7 +84,7 @@ class SearchState:
         k_tokens: tokens kept per neuron and direction.
         k_neurons: neurons kept per token and direction; 0 keeps none (for input weights).
         moments: whether third and fourth powers are summed.
-        by_norm: visit tokens by decreasing norm, so that what is likely best comes first and tokens of like norm stand
+        by_norm: visit tokens by decreasing norm, so that likely best ones come first and tokens of similar norm are
             together; `token_keys` are in the order of visiting.
     """
 
@@ -131,7 +131,7 @@ class SearchState:
         return {"neuron_keys": self.neuron_keys, "token_keys": by_id, "powers": self.powers}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from a state; further names in it are passed over.
+        """Resume from a state; other names in it are ignored.
 
         Raises:
             CheckpointError: it is of a search of another shape.
@@ -139,9 +139,9 @@ class SearchState:
         for name in ("neuron_keys", "token_keys", "powers"):
             mine, other = getattr(self, name), state.get(name)
             if other is None or other.shape != mine.shape or other.dtype != mine.dtype:
-                found = "nothing" if other is None else f"{str(other.dtype)[6:]} {list(other.shape)}"
+                saved = "nothing" if other is None else f"{str(other.dtype)[6:]} {list(other.shape)}"
                 raise CheckpointError(
-                    f"The saved search has {found} for {name!r}, expected {str(mine.dtype)[6:]} {list(mine.shape)}: it "
+                    f"The saved search has {saved} for {name!r}, expected {str(mine.dtype)[6:]} {list(mine.shape)}: it "
                     "is of another model or other options. Start it again."
                 )
         self.neuron_keys.copy_(state["neuron_keys"])
@@ -150,7 +150,7 @@ class SearchState:
 
 
 def congruence_of(state: dict[str, Tensor]) -> Congruence:
-    """A state as people read it."""
+    """A tensor's shape and dtype in words."""
     by_token = ranked_of(state["token_keys"]) if state["token_keys"].shape[2] else {}
     third, fourth = state["powers"].clone() if state["powers"].shape[1] else (None, None)
     return Congruence(ranked_of(state["neuron_keys"]), by_token, third, fourth)
@@ -159,7 +159,8 @@ def congruence_of(state: dict[str, Tensor]) -> Congruence:
 def merge_states(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     """Merge `state_dict`s of searches over disjoint sets of neurons; also their 'layers', where they have them.
 
-    Neuron lists and sums come from whoever has them; token lists are merged by the tie rule. Order does not matter.
+    Neuron lists and sums come from the part that has them; token lists are merged by the tie rule. Order does not
+    matter.
 
     Raises:
         RankError: the parts differ in shape, or two of them have the same neuron.
@@ -192,10 +193,10 @@ def merge_states(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def merge_congruence(parts: list[Congruence]) -> Congruence:
-    """As `merge_states`, for results.
+    """Merge results as `merge_states` does.
 
     Raises:
-        RankError: as there.
+        RankError: as `merge_states`.
     """
     return congruence_of(merge_states([_state_of(part) for part in parts]))
 

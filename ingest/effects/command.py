@@ -34,7 +34,7 @@ def effects(file: Path, quiet: bool, **options: object) -> None:
     """Measure whether neurons cause the predictions that their weights promise: each is mean-ablated where it fires,
     and the token's probability, rank and logit before and after are recorded in FILE, with intervals.
 
-    FILE is copied, extended, checked and renamed into place, under a new build_id; who reads it keeps the old one.
+    FILE is copied, extended, checked and renamed into place, under a new build_id; running readers keep the old one.
     """
     from atlas.cli.streams import plain_console
 

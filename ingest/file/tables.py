@@ -1,6 +1,6 @@
-"""From results to the columns of each table, in the table's order.
+"""Columns of each table from the results, in the table's order.
 
-Tables that grow with the model come in batches of bounded size, so that none is in memory a second time.
+Tables that grow with the model come in batches of bounded size, so no table is in memory twice.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def ranked_rows(lists: dict[str, RankedList], row: str, item: str, value: str) -
 
 
 def token_rows(vocabulary: Vocabulary, congruence: Congruence) -> Columns:
-    """What the vocabulary and weights say in table `token`."""
+    """Columns of table `token` from the vocabulary and the weights."""
     best, worst = congruence.token_neuron["top"], congruence.token_neuron["bottom"]
     best_tokens = congruence.neuron_token["top"].ids[:, 0].cpu().numpy()
     return {
@@ -69,7 +69,7 @@ def neuron_rows(
     weights: dict[str, np.ndarray],
     congruence: Congruence,
 ) -> Columns:
-    """What weights say in table `neuron`; `weights` holds most of it (see `ingest.congruence.phase`)."""
+    """Columns of table `neuron` from the weights; `weights` holds most of them (see `ingest.congruence.phase`)."""
     neuron = np.arange(n_layers * d_mlp)
     best, worst = congruence.neuron_token["top"], congruence.neuron_token["bottom"]
     best_neurons = congruence.token_neuron["top"].ids[:, 0].cpu().numpy()

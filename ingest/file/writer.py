@@ -1,8 +1,8 @@
 """Write the file: Arrow into DuckDB in bulk, under a temporary name, checked, then renamed into place.
 
-A reader never sees half an atlas: until the rename there is only a file with another name, which is removed when
-anything goes wrong. That is also why DuckDB's own care for half-written files is left out: no write-ahead log (every
-row would be written twice), and one transaction, so that row groups fill up however small the batches are.
+A reader never sees half an atlas: until the rename there is only a file with another name, which is removed after any
+error. DuckDB's own protection of half-written files is therefore switched off: no write-ahead log (every row would be
+written twice), and one transaction, so that row groups fill up however small the batches are.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ DuckDB 2.0's ALPRD compression misjudges its samples, and makes 6.4 bytes of a f
 
 @dataclass(frozen=True)
 class Begun:
-    """A file with some of the tables, for others to begin with."""
+    """A file with some of the tables, from which other files start."""
 
     path: Path
     rows: dict[str, int]
@@ -53,7 +53,7 @@ class AtlasWriter:
 
     Args:
         memory: bytes that DuckDB may use; None: its own choice.
-        begun: the file to begin with: a copy of it, or the `last` time itself. None: an empty one.
+        begun: the file to start from: a copy of it, or (with `last`) the file itself. None: an empty file.
     """
 
     def __init__(
@@ -128,11 +128,11 @@ class AtlasWriter:
         return build_id
 
     def build_id(self) -> str:
-        """12 hex digits of a hash over every row written so far but the time and the command, however batched."""
+        """12 hex digits of a hash over every row written so far but the time and the command, in any batches."""
         return self._content.hexdigest()[:12]
 
     def close(self) -> None:
-        """Bring everything into the file itself and let go of it."""
+        """Write everything into the file itself and close it."""
         self._complete()
 
     def _complete(self) -> None:
@@ -145,7 +145,7 @@ class AtlasWriter:
             raise OutputError(f"DuckDB left a write-ahead log beside {str(self.path)!r}: the file is not complete.")
 
     def begun(self) -> Begun:
-        """Close, and leave what was written for other files to begin with."""
+        """Close, and keep the file as a start for other files."""
         self._complete()
         place = self.path.with_name(f"{self.path.name}-begun")
         os.replace(self.path, place)
@@ -167,7 +167,7 @@ class AtlasWriter:
         self._connection.execute("USE target")
 
     def _detach(self) -> None:
-        # While somebody reads, a checkpoint writes what is new and leaves the rest alone. Alone, it would merge the row
+        # While another connection reads, a checkpoint writes only new data. Without a reader, it would merge the row
         # groups of tables that were finished before into larger ones: read them, write them, and leave the room empty.
         with self._connection.cursor() as reading:
             reading.execute("BEGIN TRANSACTION")
@@ -184,7 +184,7 @@ class AtlasWriter:
 
 
 def library_versions() -> dict[str, str | None]:
-    """Versions of Python, of this program and of what it computes with; None for what is not installed."""
+    """Versions of Python, of this program and of its main libraries; None for those not installed."""
     return {"python": platform.python_version(), **{name: _version(name) for name in _LIBRARIES}}
 
 

@@ -1,4 +1,4 @@
-"""The atlases to merge: opened, compared by what they say of themselves, ordered by their texts."""
+"""The atlases to merge: opened, compared by their table `atlas`, ordered by their texts."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def write_ranges(ranges: Iterable[range]) -> str:
 
 
 def overlap(one: Iterable[range], other: Iterable[range]) -> range | None:
-    """The first run of ids that both have; None if there is none."""
+    """The first range of ids in both; None if there is none."""
     others = list(other)
     shared = (range(max(a.start, b.start), min(a.stop, b.stop)) for a in one for b in others)
     return min(filter(len, shared), key=lambda part: part.start, default=None)
 
 
 MAY_DIFFER = {
-    # What each file has of its own, and what the merge works out.
+    # Values of each file, and those that the merge computes.
     "slug",
     "build_id",
     "built_at",
@@ -52,7 +52,7 @@ MAY_DIFFER = {
     "dataset_name",
     "dataset_config",
     "dataset_split",
-    # One result in one precision, wherever it was computed: recorded, all of them.
+    # Results in one precision are comparable on any device: all devices are recorded.
     "device",
     "versions",
 }
@@ -60,7 +60,7 @@ MAY_DIFFER = {
 
 
 class MergeError(AtlasError):
-    """Atlases cannot be merged; says which two and the first thing in which they differ."""
+    """Atlases cannot be merged; names two and their first difference."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Part:
 
 
 def open_parts(paths: Sequence[Path], out: Path, slug: str | None) -> list[Part]:
-    """The parts, in order of their first text, whatever order they are named in.
+    """The parts, sorted by their first text.
 
     Raises:
         MergeError: fewer than two, one named twice or as the output, or two that differ in model, data or options, or
@@ -138,7 +138,7 @@ def refuse_difference(one: Path, other: Path, what: str, first: object, second: 
     """Accept two values that are the same.
 
     Raises:
-        MergeError: they are not; names both files, what differs and both values.
+        MergeError: they differ; names both files, the column and both values.
     """
     if first != second:
         raise MergeError(

@@ -1,4 +1,4 @@
-"""What must be the same in every part for counts to mean the same: the tokens, and the pairs that were counted."""
+"""Comparison of the tokens and the counted pairs of all parts, which must be the same."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class _Table:
 
     def rows(self, sources: Sources, part: int, low: int, high: int) -> dict[tuple, tuple]:
         columns = ", ".join(self.key + self.values)
-        found = sources.rows(f"SELECT {columns} FROM p{part}.{self.name} {self._where}", low, high)
-        return {row[: len(self.key)]: row[len(self.key) :] for row in found}
+        answer = sources.rows(f"SELECT {columns} FROM p{part}.{self.name} {self._where}", low, high)
+        return {row[: len(self.key)]: row[len(self.key) :] for row in answer}
 
     def signature(self, sources: Sources, part: int, low: int, high: int) -> tuple:
         columns = ", ".join(self.key + self.values)
-        (found,) = sources.rows(
+        (digest,) = sources.rows(
             f"SELECT count(*), sum(hash({columns})) FROM p{part}.{self.name} {self._where}", low, high
         )
-        return found
+        return digest
 
     @property
     def _where(self) -> str:
@@ -51,7 +51,7 @@ def check_same_rows(sources: Sources) -> None:
     """Accept parts that have the same tokens and counted the same pairs.
 
     Raises:
-        MergeError: they have not; names the first row that differs, and how.
+        MergeError: they differ; names the first row and the difference.
     """
     info = sources.parts[0].info
     for table, end in ((_TOKENS, info.d_vocab), (_PAIRS, info.n_neurons)):

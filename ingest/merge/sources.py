@@ -1,4 +1,4 @@
-"""The parts side by side in one DuckDB connection: `p0.neuron` is the first part's."""
+"""The parts, attached to one DuckDB connection: `p0.neuron` is the first part's table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ingest.merge.parts import Part
 from ingest.process.arrow import Columns
 
 _ROWS = 1 << 13  # Neurons or tokens a range, all parts together: some 100 MB of examples.
-_MEMORY = "512MB"  # Of DuckDB's own; otherwise it would keep as much of the parts as the machine has room for.
+_MEMORY = "512MB"  # DuckDB's own memory; otherwise it would cache the parts up to the machine's memory.
 
 
 class Sources:
@@ -83,7 +83,7 @@ _CITED = "SELECT text_id, source_row, chunk FROM p{}.text WHERE text_id >= $low 
 
 
 class CitedTexts:
-    """The texts that some part cites: 17 bytes each, whatever their length."""
+    """The texts that some part cites, in 17 bytes each."""
 
     def __init__(self, sources: Sources) -> None:
         info = sources.parts[0].info
@@ -99,7 +99,7 @@ class CitedTexts:
         order = np.argsort(np.concatenate(ids))
         self._ids: Int[np.ndarray, " text"] = np.concatenate(ids)[order]
         self._hashes: Int[np.ndarray, " text"] = np.concatenate(hashes)[order]
-        self._kept: Bool[np.ndarray, " text"] = np.zeros(len(self._ids), bool)
+        self._cited: Bool[np.ndarray, " text"] = np.zeros(len(self._ids), bool)
         self._step = max(1, (1 << 25) // (8 * info.context_length))
 
     def hash_of(self, text_id: Int[np.ndarray, " item"]) -> Int[np.ndarray, " item"]:
@@ -107,11 +107,11 @@ class CitedTexts:
         return self._hashes[np.searchsorted(self._ids, text_id)]
 
     def keep(self, text_id: Int[np.ndarray, " item"]) -> None:
-        """Mark texts that the whole cites."""
-        self._kept[np.searchsorted(self._ids, text_id)] = True
+        """Mark texts that the merged atlas cites."""
+        self._cited[np.searchsorted(self._ids, text_id)] = True
 
-    def kept(self) -> Iterator[Int[np.ndarray, " text"]]:
-        """Ids of the texts that the whole cites, ascending, some megabytes of texts at a time."""
-        ids = self._ids[self._kept]
+    def cited(self) -> Iterator[Int[np.ndarray, " text"]]:
+        """Ids of the texts that the merged atlas cites, ascending, some megabytes of texts at a time."""
+        ids = self._ids[self._cited]
         for first in range(0, len(ids), self._step):
             yield ids[first : first + self._step]

@@ -19,7 +19,7 @@ from ingest.process.stop import Stop
 
 @dataclass(frozen=True)
 class Session:
-    """Where a run saves, who its peers are, when it must stop, what memory it may use, what it shows."""
+    """Checkpoints, ranks, stop signals, memory budget and progress of a run."""
 
     checkpoints: RunCheckpoints
     ranks: Ranks
@@ -30,7 +30,8 @@ class Session:
     """By `time.monotonic`."""
 
     def try_to_save(self, save: Callable[[], None]) -> None:
-        """A disk that is full now need not end a run that may still finish: it is said, and tried again next time."""
+        """Save; report a failure and go on. A disk that is full now need not end a run, and the next save tries
+        again."""
         try:
             save()
         except CheckpointError as error:

@@ -1,4 +1,4 @@
-"""Everything that was measured, asked for by name; what is not comparable says so."""
+"""The measurements by name, with a reason for those that are not comparable."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ingest.reproduce.experiments import Experiments
 
 
 class NotComparableError(Exception):
-    """A figure has nothing to be compared with; the text says why. Never leaves this package."""
+    """A figure has no comparable measurement; the text gives the reason. It never leaves this package."""
 
 
 @dataclass(frozen=True)
@@ -24,16 +24,17 @@ class Measured:
     atlas: Stored
     experiments: Experiments
     curves: CurvePass | str
-    """The pass; or why there was none."""
+    """The pass; or the reason why there is none."""
     conventions: Mapping[str, Any]
     """The post's."""
 
     def weights(self) -> Stored:
-        """The atlas, for congruences."""
+        """The atlas, if its congruences are comparable."""
         return self._unless(readout_differs(self.atlas.info, self.conventions))
 
     def data(self, predicted: bool = False) -> Stored:
-        """The atlas, for counts over the data; `predicted`: of predictions, which depend on the readout too."""
+        """The atlas, if its counts over the data are comparable; `predicted`: counts of predictions, which depend on
+        the readout too."""
         if predicted:
             self.weights()
         return self._unless(data_differs(self.atlas.info, self.conventions))
@@ -64,7 +65,7 @@ class Measured:
         return self.atlas.token_ids[text]
 
     def pair(self, neuron: str, token: str, width: float) -> CurvePair:
-        """What identifies a curve."""
+        """The identity of a curve."""
         return CurvePair(*self.neuron(neuron), self.token(token), width)
 
     def _unless(self, why: str | None) -> Stored:

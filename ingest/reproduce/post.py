@@ -1,4 +1,4 @@
-"""A neuron turned round: its activation negated, or its input weights."""
+"""The post's own computations: its top prediction, and neurons with negated activation or negated input weights."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def post_predictions(
 
 
 def check_gpt2(model: LoadedModel) -> None:
-    """Refuse what is not built as GPT-2: the post's figures and its ways of turning a neuron round are of that.
+    """Refuse a model that is not a GPT-2: the post's figures and its ways of negating a neuron need one.
 
     Raises:
         ModelError: names the architecture.
     """
     kind = model.bridge.original_model.config.model_type
     if kind != "gpt2":
-        raise ModelError(f"{model.name!r} is of the architecture {kind!r}, and the figures are of a GPT-2. Give one.")
+        raise ModelError(f"{model.name!r} is of the architecture {kind!r}, but the figures are of a GPT-2. Give one.")
 
 
 @torch.inference_mode()

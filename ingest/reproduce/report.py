@@ -42,19 +42,19 @@ _ATLAS_COLUMNS = (
 
 @dataclass(frozen=True)
 class Beside:
-    """A quantity in both ways."""
+    """A quantity by the post's conventions and by the model itself."""
 
     what: str
     post: float | int | str
-    """As the post's plots and notebooks count it."""
+    """The value in the post's plots and notebooks."""
     own: float | int | str
-    """The model's own."""
+    """The model's own value."""
 
 
 def beside(
     published: Published, model: LoadedModel, atlas: Stored, experiments: Experiments, curves: CurvePass | str
 ) -> list[Beside]:
-    """Everything that has both."""
+    """All quantities with both values."""
     text = atlas.token_texts
     rows = [
         Beside(f"top prediction after the {side} prompt", repr(text[post]), repr(text[own]))
@@ -90,7 +90,7 @@ _WORST = 10
 
 @dataclass(frozen=True)
 class Report:
-    """What is reported."""
+    """The contents of the report."""
 
     info: AtlasInfo
     findings: Sequence[Finding]
@@ -121,7 +121,7 @@ def write_report(report: Report, folder: Path, stem: str) -> tuple[Path, Path]:
 
 
 def to_json(report: Report) -> dict[str, Any]:
-    """Every value compared, and both ways of counting the curves."""
+    """All comparisons, and both ways of counting the curves."""
     info, curves = report.info, report.curves
     if not isinstance(curves, str):
         curves = [

@@ -1,4 +1,4 @@
-"""`atlas reproduce` from an atlas, given or made now, to the report."""
+"""Run `atlas reproduce`: make or open the atlas, measure the figures, write the report."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from ingest.texts.dataset import open_dataset
 
 @dataclass(frozen=True)
 class ReproduceRequest:
-    """What `atlas reproduce` was asked for (see its help for each option)."""
+    """The options of `atlas reproduce` (its help explains each)."""
 
     model: str | None
     revision: str | None
@@ -54,7 +54,7 @@ class ReproduceRequest:
 
 @dataclass(frozen=True)
 class Reproduced:
-    """What was compared, and where it was written."""
+    """The report and its files."""
 
     report: Report
     atlas: Path
@@ -66,7 +66,7 @@ def reproduce(request: ReproduceRequest, published: Published, console: Console)
     """Measure every figure and write the report.
 
     Raises:
-        OptionError: the model, or the atlas, is of another shape than the figures are of.
+        OptionError: the model, or the atlas, is of another shape than the figures' model.
         StudyError: the model that was loaded is not the atlas's.
         OutputError: the report cannot be written.
         AtlasError: any of its kinds, for model, dataset and files.
@@ -101,7 +101,7 @@ def reproduce(request: ReproduceRequest, published: Published, console: Console)
 
 
 def _report_folder(request: ReproduceRequest) -> Path:
-    """Where the report goes; made now, so that it is not hours later that it cannot be."""
+    """The folder of the report, made before the long phases so that a failure costs seconds."""
     if request.report is None:
         return (request.atlas or request.out).absolute().parent
     check_folder(request.report)
@@ -119,7 +119,7 @@ def _writing(folder: Path) -> Iterator[None]:
 
 
 def _ingest(request: ReproduceRequest, published: Published, console: Console) -> Path:
-    """Make the atlas by the post's conventions. A model that is not the figures' is refused before the long phases."""
+    """Make the atlas by the post's conventions. Another model than the figures' is refused before the long phases."""
     name, conventions = request.model or published.model["name"], published.conventions
     check_output(request.out, force=request.force)
     model = load_model(name, request.revision)
@@ -172,7 +172,7 @@ def _curve_pairs(published: Published, stored: Stored, experiments: Experiments)
 def _curves(
     request: ReproduceRequest, published: Published, info: AtlasInfo, pairs: list[CurvePair], phases: Phases
 ) -> CurvePass | str:
-    """The pass over the data; or, where they cannot be had, why: all other figures are then still reported."""
+    """The pass over the data; or, if the data cannot be read, the reason: all other figures are then still reported."""
     conventions = published.conventions
     try:
         dataset = open_dataset(

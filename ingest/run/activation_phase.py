@@ -22,14 +22,14 @@ from ingest.process.prefetch import prefetched
 from ingest.process.resume import Start
 from ingest.process.session import Session
 from ingest.run.publish import PartialAtlases, Publisher
-from ingest.run.write import Found, Run
+from ingest.run.write import Run, WeightFindings
 from ingest.texts.tokens import Text, TextBatch, batches, iter_texts
 
 _PREFETCHED = 3  # Batches tokenised and padded ahead of the model.
 
 
 def read_texts(
-    run: Run, found: Found, session: Session, publisher: Publisher, first_row: int
+    run: Run, findings: WeightFindings, session: Session, publisher: Publisher, first_row: int
 ) -> tuple[Reader, TextReport]:
     """Read this rank's share of the texts, merge the ranks, and return the reader (whole on rank 0) and the report.
 
@@ -42,12 +42,12 @@ def read_texts(
     Raises:
         OutOfMemoryError: a batch of one text does not fit.
         SystemExit: a signal asked to stop, and a checkpoint was saved.
-        ActivationError, DatasetError, TokenizerError, CheckpointError, RankError: see there.
+        ActivationError, DatasetError, TokenizerError, CheckpointError, RankError: see these classes.
     """
-    lean = LeanModel(run.model, run.device, run.dtype, found.weights.readout)
+    lean = LeanModel(run.model, run.device, run.dtype, findings.weights.readout)
     _check_sides(run, lean)
-    plan = _plan(run, lean, found)
-    start = session.checkpoints.start(run.settings.first_text, _digest(found.pairs))
+    plan = _plan(run, lean, findings)
+    start = session.checkpoints.start(run.settings.first_text, _digest(findings.pairs))
     limit = run.settings.batch_size and run.settings.batch_size * run.context
     limit = limit or start.batch_tokens
     with session.phases.phase("Activations", total=1.0, unit="tokens") as advance:
@@ -76,7 +76,7 @@ def _check_sides(run: Run, lean: LeanModel) -> None:
         raise OptionError(f"--sign-cases: {run.model.name!r} {why}, so its activations have no cases. Leave it out.")
 
 
-def _plan(run: Run, lean: LeanModel, found: Found) -> Plan:
+def _plan(run: Run, lean: LeanModel, findings: WeightFindings) -> Plan:
     settings = run.settings
     stream = StreamSettings(
         d_vocab=len(run.vocabulary),
@@ -89,8 +89,8 @@ def _plan(run: Run, lean: LeanModel, found: Found) -> Plan:
         seed=settings.seed,
         sign_cases=settings.sign_cases,
     )
-    pairs = found.pairs.neuron, found.pairs.token
-    return Plan(lean.n_layers, lean.d_mlp, lean.device, stream, *pairs, found.families)
+    pairs = findings.pairs.neuron, findings.pairs.token
+    return Plan(lean.n_layers, lean.d_mlp, lean.device, stream, *pairs, findings.families)
 
 
 def _reader(lean: LeanModel, plan: Plan, start: Start) -> Reader:
@@ -128,7 +128,7 @@ def _read(
         try:
             return atlases.meet(reader, planned_texts(run, report, first_row), reading=reading)
         except RankError:
-            if session.stop.requested:  # The others were told to stop, too, and have left.
+            if session.stop.requested:  # The other ranks got the signal too, and have left.
                 leave(cursor)
             raise
 
@@ -180,8 +180,7 @@ def _texts(run: Run, report: TextReport, start: Cursor | None = None) -> Iterato
 
 
 def planned_texts(run: Run, report: TextReport, first_row: int) -> int:
-    """Texts of the whole run: as many as were asked for or, if that is less, as the rows yet to be read hold if they
-    are like those that were."""
+    """Texts of the whole run: the requested number or, if it is less, an estimate from the rows still to be read."""
     settings, n_rows = run.settings, run.dataset.n_rows
     known = [end - settings.first_text for end in (settings.last_text, settings.max_texts) if end is not None]
     if n_rows is not None and report.rows_read:
@@ -191,7 +190,7 @@ def planned_texts(run: Run, report: TextReport, first_row: int) -> int:
 
 
 def check_texts(run: Run) -> int:
-    """Refuse a dataset without any usable text before the long phases; returns the row that the first text is of.
+    """Refuse a dataset without any usable text before the long phases; returns the row of the first text.
 
     Raises:
         DatasetError: names column and counts.
@@ -231,8 +230,8 @@ def _smaller(limit: int, context: int, session: Session, error: Exception) -> in
 
 
 class _Progress:
-    """Tells the bar how far the reading is: by this rank's tokens, of as many as its share of the texts has if those
-    not met yet are like the others. A reading that begins again says nothing until it is further than the first."""
+    """Reports progress: this rank's tokens, out of an estimate for its share of the texts. A reading that starts again
+    reports nothing until it passes the first."""
 
     def __init__(self, run: Run, world: int, first_row: int, advance: Callable[[float, float], None]) -> None:
         self._run, self._world, self._first_row, self._advance = run, world, first_row, advance
@@ -240,12 +239,12 @@ class _Progress:
         self._tokens = 0
 
     def reached(self, report: TextReport, tokens: int) -> None:
-        """Where a run that was resumed begins: `tokens` are read."""
+        """Set the start of a resumed run: `tokens` are read."""
         self._tokens = tokens
         self._to(report, 0)
 
     def read(self, batch: TextBatch, report: TextReport) -> None:
-        """One batch done; `report` counts the texts that were met, those read ahead included."""
+        """Report a finished batch; `report` counts the texts so far, those read ahead included."""
         tokens = int(batch.lengths.sum())
         self._tokens += tokens
         self._to(report, tokens)

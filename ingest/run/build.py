@@ -43,13 +43,13 @@ from ingest.process.settings import Settings
 from ingest.process.stop import Stop
 from ingest.run.activation_phase import check_texts, read_texts
 from ingest.run.publish import Publisher, check_same_run, replaceable
-from ingest.run.write import Found, Run
+from ingest.run.write import Run, WeightFindings
 from ingest.texts.dataset import open_dataset
 
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What a run did: for the closing report and for tests."""
+    """The results of a run, for the closing report and for tests."""
 
     out: Path
     build_id: str
@@ -83,9 +83,9 @@ def build(settings: Settings, console: Console, stop: Stop | None = None) -> Bui
         first_row = check_texts(run)
         weights = _weights(run, session)
         with phases.phase("Choosing pairs"):
-            found = _found(run, weights, chosen)
-        with Publisher(run, found, session, before) as publisher:
-            reader, report = read_texts(run, found, session, publisher, first_row)
+            findings = _findings(run, weights, chosen)
+        with Publisher(run, findings, session, before) as publisher:
+            reader, report = read_texts(run, findings, session, publisher, first_row)
             published = ranks.on_main(lambda: publisher.finish(reader))
         session.checkpoints.clear()
     if published is None:
@@ -168,7 +168,7 @@ def _session(run: Run, ranks: Ranks, stop: Stop, phases: Phases) -> Session:
 
 
 def _chosen_pairs(run: Run) -> list[tuple[int, int]]:
-    """The user's pairs, read before the long phases so that a mistake in them costs seconds."""
+    """Read the user's pairs before the long phases, so that a mistake in them costs seconds."""
     if run.settings.pairs is None:
         return []
     by_text: dict[str, list[int]] = {}
@@ -178,12 +178,12 @@ def _chosen_pairs(run: Run) -> list[tuple[int, int]]:
     return read_pairs(run.settings.pairs, by_text, n_layers=run.n_layers, d_mlp=run.d_mlp, d_vocab=len(run.vocabulary))
 
 
-def _found(run: Run, weights: WeightResult, chosen: list[tuple[int, int]]) -> Found:
+def _findings(run: Run, weights: WeightResult, chosen: list[tuple[int, int]]) -> WeightFindings:
     directions = ("top", "bottom") if run.model.gated else ("top",)
     exclusive = {direction: exclusive_pairs(weights.congruence, direction) for direction in directions}
     pairs = _candidates(run, weights, exclusive, chosen)
     families = neuron_families(weights.congruence, run.vocabulary, gated=run.model.gated)
-    return Found(weights, exclusive, pairs, families)
+    return WeightFindings(weights, exclusive, pairs, families)
 
 
 def _candidates(

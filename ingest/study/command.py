@@ -21,7 +21,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--clean", help="Prompt after which the answer is expected.")
 @click.option("--corrupt", help="Prompt of as many tokens after which the other token is expected.")
 @click.option("--answer", help="Token expected after the clean prompt, with its space, as in ' an'.")
-@click.option("--other", help="Token it is weighed against, as in ' a'.")
+@click.option("--other", help="Token that the answer is compared with, as in ' a'.")
 @click.option(
     "--suite",
     type=FILE,
@@ -61,17 +61,19 @@ def study(
     """Run the post's experiments on the model of FILE and record them in it: predictions of two prompts, the logit
     lens, activation patching by layer and by neuron, direct effects, ablations.
 
-    FILE is copied, extended, checked and renamed into place, under a new build_id; who reads it keeps the old one.
+    FILE is copied, extended, checked and renamed into place, under a new build_id; running readers keep the old one.
     """
     # torch takes seconds to import: not before the options are known to be well formed.
     from ingest.errors import OptionError
 
     if not re.fullmatch("[a-z0-9-]+", name):
         raise OptionError(f"The study's name {name!r} is not allowed: use only a-z, 0-9 and '-'.")
-    given = {"--clean": clean, "--corrupt": corrupt, "--answer": answer, "--other": other}
-    missing = [option for option, value in given.items() if value is None]
+    prompt_options = {"--clean": clean, "--corrupt": corrupt, "--answer": answer, "--other": other}
+    missing = [option for option, value in prompt_options.items() if value is None]
     if suite is None and missing:
-        raise OptionError(f"{missing[0]} is missing: give all of {', '.join(given)}, or many pairs with --suite.")
+        raise OptionError(
+            f"{missing[0]} is missing: give all of {', '.join(prompt_options)}, or many pairs with --suite."
+        )
     if suite is not None and (clean is not None or corrupt is not None):
         raise OptionError("--suite brings its own prompts: leave --clean and --corrupt out.")
     chosen = read_layers(layers)

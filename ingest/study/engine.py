@@ -1,4 +1,4 @@
-"""A study from prompts to numbers: the post's experiments on one pair or many."""
+"""The engine of a study: the post's experiments on one pair or many."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def run_study(
 
     Args:
         model: its bridge is taken apart. A StudyModel serves any number of studies.
-        activation_mean: each neuron's mean activation over the atlas's data, what 'mean' ablation sets it to.
+        activation_mean: each neuron's mean activation over the atlas's data, used by 'mean' ablation.
         device: where to run, in float32; the CPU when left out. A StudyModel has its own.
-        progress: told how many forward passes were done, of about `planned_passes`.
+        progress: called with the number of forward passes done, of about `planned_passes`.
 
     Raises:
-        StudyError: pairs or options that cannot be (see `tokenise_pair`, `StudyOptions`); says which pair.
-        ModelError: an architecture that cannot be studied.
+        StudyError: impossible pairs or options (see `tokenise_pair`, `StudyOptions`); names the pair.
+        ModelError: the architecture cannot be studied.
     """
     if not isinstance(model, StudyModel):
         tokens, layers = _prepare(model, pairs, options)
@@ -77,7 +77,7 @@ def _prepare(
 ) -> tuple[list[TokenPair], tuple[int, ...] | None]:
     layers = options.chosen(len(model.layers))
     if not pairs:
-        raise StudyError("There is no prompt pair: a study needs one at least.")
+        raise StudyError("There is no prompt pair: a study needs at least one.")
     tokens = []
     for number, pair in enumerate(pairs):
         with _named(number, len(pairs)):
@@ -86,7 +86,7 @@ def _prepare(
 
 
 class _Study:
-    """One study under way. Recorded runs of a pair are kept until another pair's are wanted."""
+    """A study in progress. Recorded runs of a pair are kept until those of another pair are needed."""
 
     def __init__(
         self,
@@ -123,19 +123,19 @@ class _Study:
         for number, pair in enumerate(measured):
             with self._timed("neuron patching"):
                 pair.neurons = np.stack([patch_neurons(self._runs(number), layer, self.batches) for layer in layers])
-        found = self._find(layers, measured)
+        neuron_ids = self._find(layers, measured)
         for number, pair in enumerate(measured):
             with self._timed("ablation"):
-                pair.ablation = ablate(self._runs(number), found, self.activation_mean, self.batches)
+                pair.ablation = ablate(self._runs(number), neuron_ids, self.activation_mean, self.batches)
         from_end = len({len(tokens) for tokens in self.tokens}) > 1
         with self._timed("tables"):
-            steps = steps_of(measured, self.model.model.d_mlp, layers, found, from_end, self.options)
+            steps = steps_of(measured, self.model.model.d_mlp, layers, neuron_ids, from_end, self.options)
         return StudyResult(
             prompts=prompts,
             predictions=predictions.columns,
             steps=steps,
             patched_layers=list(layers),
-            found_neuron_ids=found,
+            found_neuron_ids=neuron_ids,
             from_end=from_end,
             forward_passes=dict(self.passes),
             seconds=self.seconds,
@@ -164,7 +164,7 @@ class _Study:
 
 @contextmanager
 def _named(number: int, n_pairs: int) -> Iterator[None]:
-    """Say in an error which pair of a suite it is of."""
+    """Name the pair of a suite in an error."""
     try:
         yield
     except StudyError as error:

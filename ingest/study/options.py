@@ -1,4 +1,4 @@
-"""What a study is asked for."""
+"""The options of a study, and its choice of layers and neurons."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class StudyOptions:
     """Choices of a study.
 
     Raises:
-        StudyError: a number that cannot be.
+        StudyError: a number is out of range.
     """
 
     layers: tuple[int, ...] | Literal["all"] | None = None
@@ -38,7 +38,7 @@ class StudyOptions:
                 raise StudyError(f"{name.replace('_', ' ')} is {value}, expected at least {least}.")
 
     def chosen(self, n_layers: int) -> tuple[int, ...] | None:
-        """Layers asked for, ascending; None: still to be chosen.
+        """The requested layers, ascending; None: still to be chosen.
 
         Raises:
             StudyError: the model has no such layer.
@@ -69,7 +69,7 @@ def find_neurons(recovery: Float[np.ndarray, " neuron"], most: int) -> list[int]
     """Places of the neurons that stand out, most recovering first, at most `most`; the lower of equal ones first.
 
     A neuron stands out when by itself it recovers 2% of the logit difference, and lies ten median absolute deviations
-    above the median of all that were patched: the bulk of neurons does nothing, and what it does is the measure.
+    above the median of all patched neurons: most neurons do nothing, and their spread is the measure.
     """
     median = np.median(recovery)
     deviation = np.median(np.abs(recovery - median))

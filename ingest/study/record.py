@@ -45,7 +45,7 @@ _MEANS = _PROMPT_COLUMNS[6:]
 
 @dataclass(frozen=True)
 class Request:
-    """What `atlas study` was asked for (see its help for each option)."""
+    """The options of `atlas study` (its help explains each)."""
 
     file: Path
     name: str
@@ -68,7 +68,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Recorded:
-    """A study that was run and recorded."""
+    """A recorded study."""
 
     name: str
     out: Path
@@ -119,14 +119,14 @@ def record_study(request: Request, console: Console) -> Recorded:
 
 
 def load_own_model(info: AtlasInfo, model: str | None, revision: str | None) -> LoadedModel:
-    """The atlas's own model: `model`, or what the atlas names, and its weights must be those that were recorded.
+    """Load the atlas's own model: `model`, or the one that the atlas names. Its weights must be those recorded.
 
     Raises:
-        StudyError: the weights are others.
+        StudyError: the weights differ.
         ModelError: it cannot be loaded.
     """
     name = info.model_name if model is None else model
-    # A revision that only says where a package had it is none of the Hub's.
+    # A revision with a space names a package, not a commit of the Hub.
     recorded = info.model_revision if info.model_revision and " " not in info.model_revision else None
     loaded = load_model(name, revision or (recorded if model is None else None))
     if loaded.fingerprint != info.model_fingerprint:
@@ -156,7 +156,7 @@ def study_tables(name: str, result: StudyResult, command: str) -> dict[str, pa.T
     }
     study = pa.Table.from_pylist([row])
     lists = {"patched_layers": pa.list_(pa.int32()), "found_neuron_ids": pa.list_(pa.int32())}
-    for column, kind in lists.items():  # An empty list has no type of its own.
+    for column, kind in lists.items():  # An empty list has no type.
         study = study.set_column(study.schema.get_field_index(column), column, pa.array([row[column]], kind))
     return {
         "study": study,

@@ -1,4 +1,4 @@
-"""What a study measured, as columns of its tables."""
+"""The results of a study, as columns of its tables."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class PromptRecord:
     first_difference: int
     """First position at which the prompts differ."""
     logit_bias: float
-    """What biases behind the residual stream (final norm's, unembedding's) add to the logit difference of any prompt:
-    in every value of the logit lens. The post's own lens leaves it out."""
+    """The contribution of biases behind the residual stream (final norm's, unembedding's) to the logit difference of
+    any prompt. Every value of the logit lens includes it; the post's own lens leaves it out."""
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,8 @@ class Predictions:
             order = np.argsort(-logits, kind="stable")
             rank = np.empty(len(order), np.int64)
             rank[order] = np.arange(1, len(order) + 1)
-            shown = {*order[:_TOP].tolist(), runs.tokens.answer_id, runs.tokens.other_id}
-            for token in sorted(shown, key=lambda token: rank[token]):
+            token_ids = {*order[:_TOP].tolist(), runs.tokens.answer_id, runs.tokens.other_id}
+            for token in sorted(token_ids, key=lambda token: rank[token]):
                 row = (number, side, int(rank[token]), token, float(logits[token]), float(probabilities[token]))
                 for column, value in zip(self.columns.values(), row, strict=True):
                     column.append(value)

@@ -1,4 +1,4 @@
-"""What `atlas study` prints at its end."""
+"""The closing summary of `atlas study`."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def print_study(recorded: Recorded, console: Console) -> None:
             recorded.name,
         )
         steps, ablations = atlas.rows(_STEPS, recorded.name), atlas.rows(_ABLATION, recorded.name)
-    found = ", ".join(f"L{layer} {value:.1%}" for layer, value in layers)
-    console.print(f"MLPs that recover most at the last position: {found}", markup=False)
+    best = ", ".join(f"L{layer} {value:.1%}" for layer, value in layers)
+    console.print(f"MLPs that recover most at the last position: {best}", markup=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("neuron", "recovery", "direct effect", "best token"):
         table.add_column(heading, justify="right" if heading in ("recovery", "direct effect") else "left")

@@ -1,4 +1,4 @@
-"""A kernel is trusted once it has given what plain torch gives, on the device it is to run on."""
+"""The version of `reduce_layer` for a device. A kernel must first agree with plain torch on that device."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def triton_reducer(device: torch.device) -> Reduce:
 
 
 def checked(reduce_layer: Reduce, device: torch.device) -> Reduce:
-    """`reduce_layer` if it gives what the plain version gives on the device; else the plain version."""
+    """`reduce_layer` if it agrees with the plain version on the device; else the plain version."""
     try:
         fault = first_difference(reduce_layer, device)
-    except Exception as error:  # A compiler or a driver may raise anything; the plain version needs neither.
+    except Exception as error:  # Compilers and drivers raise any exception; the plain version needs neither.
         message = str(error).strip() or "no message"
         fault = f"{type(error).__name__}: {message.splitlines()[0]}"
     return reduce_layer if fault is None else _plain(device, f"the kernel failed its check ({fault})")
@@ -55,18 +55,19 @@ def first_difference(reduce_layer: Reduce, device: torch.device) -> str | None:
     Moments may differ by rounding, 1e-4 of the standard deviation's powers; all else must be equal.
     """
     for dtype in (torch.bfloat16, torch.float32):
-        found, expected = (_probe(function, dtype, device) for function in (reduce_layer, reference.reduce_layer))
+        results, expected = (_probe(function, dtype, device) for function in (reduce_layer, reference.reduce_layer))
         spread = expected["moments"][1].sqrt()
         unit = torch.stack([spread, spread**2, spread**3, spread**4])
         for name, plain in expected.items():
             slack = _TOLERANCE * unit if name == "moments" else torch.zeros_like(plain)
-            if not bool(((found[name] == plain) | ((found[name] - plain).abs() <= slack)).all()):
+            if not bool(((results[name] == plain) | ((results[name] - plain).abs() <= slack)).all()):
                 return f"{name} differ in {str(dtype).removeprefix('torch.')}"
     return None
 
 
 def _probe(reduce_layer: Reduce, dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:
-    """What two batches of made-up activations give: both signs, zeros, the histogram's ends, means far from zero."""
+    """The results of two batches of made-up activations: both signs, zeros, the histogram's ends, means far from
+    zero."""
     generator = torch.Generator().manual_seed(0)
     length = np.array(_LENGTHS)
     pos = int(length.max()) + 3  # A position before each run, and padding behind it.
@@ -88,9 +89,9 @@ def _probe(reduce_layer: Reduce, dtype: torch.dtype, device: torch.device) -> di
     )
     for scale in (1.0, 3.0):
         reduce_layer((x * scale).to(device, dtype), runs, sums, *batch.values())
-    found = {**batch, **vars(sums)}
-    moments = central_moments(2 * runs.n_rows, found.pop("powers").cpu().numpy())
-    return {**found, "moments": torch.from_numpy(moments).to(device)}
+    results = {**batch, **vars(sums)}
+    moments = central_moments(2 * runs.n_rows, results.pop("powers").cpu().numpy())
+    return {**results, "moments": torch.from_numpy(moments).to(device)}
 
 
 def layer_reducer(device: torch.device) -> Reduce:

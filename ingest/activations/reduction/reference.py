@@ -1,6 +1,7 @@
-"""What one layer of one batch adds to the statistics, in plain torch: the definition, and the path of other devices.
+"""The reduction of one layer of one batch in plain torch: the definition, and the path of other devices.
 
-`ingest.activations.reduction.cpu` does the same in one pass over the activations; a test holds both to float64 loops.
+`ingest.activations.reduction.cpu` does the same in one pass over the activations; a test compares both with float64
+loops.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ ROW_TILE = 256  # Positions a tile: 256 x 1536 float32 stays in a core's cache w
 
 @dataclass(frozen=True)
 class Runs:
-    """Where a batch's counted positions lie in the flat rows [batch * pos], padding and BOS included.
+    """The places of a batch's counted positions in the flat rows [batch * pos], padding and BOS included.
 
     Text t's counted positions are the flat rows `first[t] : first[t] + length[t]` and the compacted rows
     `out[t] : out[t] + length[t]`. Every text has at least one. Tensors are int64, on the device; the two integers are

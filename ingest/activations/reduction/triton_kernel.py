@@ -1,9 +1,9 @@
 """One layer's reduction on CUDA in three Triton kernels: each activation is read from memory once.
 
-What they must give is `ingest.activations.reduction.reference`; `ingest.process.device` holds them to it on the device
-at start-up. Nothing here makes the host wait, and nothing is summed by atomics: the same batch gives the same bits.
+They must agree with `ingest.activations.reduction.reference`; `ingest.activations.reduction.choice` checks this on the
+device at start-up. The host never waits, and no sum uses atomics: the same batch gives the same bits.
 
-1. `_reduce_runs`: a program takes some texts and a block of neurons; it writes the bins (where they were asked for, and
+1. `_reduce_runs`: a program takes some texts and a block of neurons; it writes the bins (where requested, and
    once more neuron by neuron for the second kernel), each text's extremes, and the moments of its rows.
 2. `_count_bins`: a program takes one neuron's bins and adds their histogram to its counts.
 3. `_fold_moments`: a program takes a block of neurons and adds the moments of the first kernel to the exact sums.
@@ -24,7 +24,7 @@ from ingest.activations.reduction.exact import CUTS, LIMB_BITS, LIMIT, OVERFLOWN
 from ingest.activations.reduction.reference import LayerSums, Runs
 
 ROWS, NEURONS, STAGES = 16, 64, 3  # A tile, and how many are on their way: 64 bfloat16 are a line of memory.
-SLAB = 1024  # Most rows that one program takes: its float32 sums have SLAB / ROWS terms, and long texts are split.
+SLAB = 1024  # Most rows of one program: its float32 sums have SLAB / ROWS terms, and long texts are split.
 COUNT_ROWS = 2048  # Bins a step of `_count_bins`.
 FOLD_NEURONS = 32
 
