@@ -61,9 +61,14 @@ def gpt2_large(n_layers: int) -> LoadedModel:
 def python_docs(model: LoadedModel, n_texts: int) -> list[TextBatch]:
     """Batches of real text."""
     texts = iter_texts(
-        open_dataset("pydoc"), model.tokenizer, context_length=CONTEXT, overflow="split",
-        bos_token_id=bos_for(model.tokenizer), max_texts=n_texts, report=TextReport(),
-    )  # fmt: skip
+        open_dataset("pydoc"),
+        model.tokenizer,
+        context_length=CONTEXT,
+        overflow="split",
+        bos_token_id=bos_for(model.tokenizer),
+        max_texts=n_texts,
+        report=TextReport(),
+    )
     return list(batches(texts, max_tokens=TOKENS, pad_id=0))
 
 
@@ -95,9 +100,15 @@ class Bench:
 
     def reader(self) -> Reader:
         settings = StreamSettings(
-            d_vocab=self.d_vocab, gated=self.model.gated, count_bos=False, has_bos=True, top_texts=20, window=64,
-            fingerprint="benchmark", seed=0,
-        )  # fmt: skip
+            d_vocab=self.d_vocab,
+            gated=self.model.gated,
+            count_bos=False,
+            has_bos=True,
+            top_texts=20,
+            window=64,
+            fingerprint="benchmark",
+            seed=0,
+        )
         lean = self.lean
         return Reader(lean, Plan(lean.n_layers, lean.d_mlp, lean.device, settings, *self.pairs))
 
@@ -177,8 +188,9 @@ def stream(load: Callable[[], LoadedModel], work: list[TextBatch], dtype: str, n
     reader = bench.reader()
     predicting: list[float] = []
     contestants: dict[str, Callable[[TextBatch], object]] = {
-        "limit": lambda batch: predicting.append(bench.limit(batch)), "ours": reader.read,
-    }  # fmt: skip
+        "limit": lambda batch: predicting.append(bench.limit(batch)),
+        "ours": reader.read,
+    }
     a_batch = None
     if naive and dtype == "float32":
         other = load()  # The lean model has taken the first one's bridge apart.
