@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 import torch
 
 from ingest.congruence.cpu import TOKEN_TILE, CpuSearch
-from ingest.congruence.ranked import RankedList
+from ingest.congruence.result import RankedList
 from ingest.model.load import load_model
 from ingest.model.source import BUILTIN
 from ingest.model.weights import layer_weights, read_readout

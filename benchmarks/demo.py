@@ -22,7 +22,7 @@ from urllib.request import urlopen
 
 from atlas import open_atlas
 from atlas.core.errors import AtlasError
-from ingest.texts.embedded import WIKIPEDIA_PACKAGE
+from ingest.texts.builtin import WIKIPEDIA_PACKAGE
 
 ATLAS = (str(Path(sys.executable).with_name("atlas")),)
 SLUG = "smollm2-135m"
@@ -31,9 +31,17 @@ N_TEXTS = 800
 
 _PEAR = "I climbed up the pear tree and picked a pear. I climbed up the"
 STUDY = [
-    "--name", "an", "--answer", " an", "--other", " a",
-    "--clean", f"{_PEAR} apple tree and picked", "--corrupt", f"{_PEAR} lemon tree and picked",
-]  # fmt: skip
+    "--name",
+    "an",
+    "--answer",
+    " an",
+    "--other",
+    " a",
+    "--clean",
+    f"{_PEAR} apple tree and picked",
+    "--corrupt",
+    f"{_PEAR} lemon tree and picked",
+]
 EFFECTS = ["--pairs", "20", "--positions", "8"]
 _MOMENT = 0.2
 
@@ -52,9 +60,19 @@ def next_step(demo: Path) -> list[str] | None:
         if done:
             return ["effects", str(demo), *EFFECTS] if studied else ["study", str(demo), *STUDY]
     return [
-        "ingest", "--model", SLUG, *texts(), "--publish-every", "2min", "--checkpoint", str(saved),
-        "--checkpoint-every", "1min", "--out", str(demo),
-    ]  # fmt: skip
+        "ingest",
+        "--model",
+        SLUG,
+        *texts(),
+        "--publish-every",
+        "2min",
+        "--checkpoint",
+        str(saved),
+        "--checkpoint-every",
+        "1min",
+        "--out",
+        str(demo),
+    ]
 
 
 def texts() -> list[str]:

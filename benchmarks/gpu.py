@@ -32,13 +32,14 @@ from ingest.congruence.pairs import candidate_pairs, exclusive_pairs
 from ingest.congruence.phase import WeightResult, run_weight_phase
 from ingest.model.forward import LeanModel
 from ingest.model.load import LoadedModel, load_model
+from ingest.model.saved_tokenizer import bos_for
 from ingest.model.weights import layer_weights, read_readout
+from ingest.process.cursor import TextReport
 from ingest.process.device import choose_device, choose_dtype
 from ingest.process.prefetch import prefetched
-from ingest.run.session import alone
+from ingest.process.session import alone
 from ingest.texts.dataset import open_dataset
-from ingest.texts.progress import TextReport
-from ingest.texts.tokens import TextBatch, batches, bos_for, iter_texts
+from ingest.texts.tokens import TextBatch, batches, iter_texts
 
 _TILE = 8192
 
@@ -95,8 +96,9 @@ def reduction(lean: LeanModel, batch: TextBatch, dtype: torch.dtype, device: tor
         torch.zeros(lean.d_mlp * N_BINS, dtype=torch.int64, device=device),
         torch.zeros(4, LIMBS, lean.d_mlp, dtype=torch.int64, device=device),
         torch.zeros(lean.d_mlp, dtype=torch.int64, device=device),
-        torch.full((lean.d_mlp,), torch.inf, device=device), torch.full((lean.d_mlp,), -torch.inf, device=device),
-    )  # fmt: skip
+        torch.full((lean.d_mlp,), torch.inf, device=device),
+        torch.full((lean.d_mlp,), -torch.inf, device=device),
+    )
     bins = torch.empty(runs.n_rows, lean.d_mlp, dtype=torch.uint8, device=device)
     high, low = torch.empty(2, texts, lean.d_mlp, device=device)
     reduce_layer = layer_reducer(device)
@@ -194,15 +196,25 @@ def main() -> None:
     pairs = candidate_pairs(weights.congruence, exclusive, nobody, k=5, gated=model.gated)
     dataset = open_dataset(options.dataset)
     texts = iter_texts(
-        dataset, model.tokenizer, context_length=context, overflow="truncate", bos_token_id=bos_for(model.tokenizer),
+        dataset,
+        model.tokenizer,
+        context_length=context,
+        overflow="truncate",
+        bos_token_id=bos_for(model.tokenizer),
         report=TextReport(),
-    )  # fmt: skip
+    )
     work = prefetched(batches(texts, max_tokens=options.batch_tokens, pad_id=0), 4)
     lean = LeanModel(model, device, dtype)
     settings = StreamSettings(
-        d_vocab=len(weights.readout.columns), gated=model.gated, count_bos=False, has_bos=True, top_texts=20, window=64,
-        fingerprint=dataset.fingerprint, seed=0,
-    )  # fmt: skip
+        d_vocab=len(weights.readout.columns),
+        gated=model.gated,
+        count_bos=False,
+        has_bos=True,
+        top_texts=20,
+        window=64,
+        fingerprint=dataset.fingerprint,
+        seed=0,
+    )
     first = next(work)
     plan = Plan(lean.n_layers, lean.d_mlp, lean.device, settings, pairs.neuron, pairs.token, staged=True)
     Reader(lean, plan).read(first)  # Compiles at first use.

@@ -58,18 +58,27 @@ def activation_phase(n_texts: int) -> None:
 
     def reader(families: NeuronFamilies | None, signs: bool) -> Callable[[TextBatch], object]:
         settings = StreamSettings(
-            d_vocab=len(model.unembedding), gated=model.gated, count_bos=False, has_bos=True, top_texts=20, window=64,
-            fingerprint="benchmark", seed=0, sign_cases=signs,
-        )  # fmt: skip
+            d_vocab=len(model.unembedding),
+            gated=model.gated,
+            count_bos=False,
+            has_bos=True,
+            top_texts=20,
+            window=64,
+            fingerprint="benchmark",
+            seed=0,
+            sign_cases=signs,
+        )
         return Reader(lean, Plan(lean.n_layers, lean.d_mlp, lean.device, settings, *pairs, families)).read
 
     def limit(batch: TextBatch) -> None:
         lean.predict(lean.run(torch.from_numpy(batch.input_ids)).flatten(0, 1))
 
     contestants = {
-        "limit": limit, "plain": reader(None, False), "families": reader(families, False),
+        "limit": limit,
+        "plain": reader(None, False),
+        "families": reader(families, False),
         "signs": reader(families, True),
-    }  # fmt: skip
+    }
     for task in contestants.values():
         task(work[-1])
     times = {name: np.zeros(2) for name in contestants}

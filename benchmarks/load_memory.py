@@ -95,9 +95,16 @@ class Pages:
         if name == "panel":
             return chance.choice(TOKEN_PANELS if "/token/" in family else NEURON_PANELS)
         known = {
-            "ref": self._info.slug, "slug": self._info.slug, "part": 0, "version": "0", "first": layer, "second": index,
-            "token": token, "token_id": token, "study": quote(chance.choice(self._studies)),
-        }  # fmt: skip
+            "ref": self._info.slug,
+            "slug": self._info.slug,
+            "part": 0,
+            "version": "0",
+            "first": layer,
+            "second": index,
+            "token": token,
+            "token_id": token,
+            "study": quote(chance.choice(self._studies)),
+        }
         if family.endswith("<layer:name>"):
             return f"L{layer}"
         return str(known.get(name, f"L{layer}N{index}"))

@@ -10,8 +10,8 @@ from atlas.core.schema import SCHEMA_VERSION
 from benchmarks.shape import Shape
 from benchmarks.synthetic import atlas_columns, finished_run
 from ingest.file.checks import check_file
-from ingest.file.load import write_texts, write_weights
 from ingest.file.writer import AtlasWriter
+from ingest.run.write import write_texts, write_weights
 
 
 def made_up_atlas(path: Path, shape: Shape) -> bool:

@@ -18,9 +18,15 @@ from pathlib import Path
 import duckdb
 
 TABLES = (
-    "neuron", "neuron_token", "neuron_input_token", "activation_histogram", "candidate_pair", "prediction_histogram",
-    "exclusive_pair", "example",
-)  # fmt: skip
+    "neuron",
+    "neuron_token",
+    "neuron_input_token",
+    "activation_histogram",
+    "candidate_pair",
+    "prediction_histogram",
+    "exclusive_pair",
+    "example",
+)
 """What a neuron's page shows. SQLite has no lists: windows and texts are JSON."""
 _BATCH = 50_000
 _TYPES = {"FLOAT": "REAL", "DOUBLE": "REAL", "VARCHAR": "TEXT"}

@@ -165,9 +165,17 @@ def line(row: Measured, target: str = "") -> str:
     whole, queries, alone = (statistics.median(values) for values in (row.total, row.queries, row.bare))
     render = statistics.median(t - q for t, q in zip(row.total, row.queries, strict=True))
     figures = [
-        f"{len(row.total)}", f"{whole:.1f}", f"{percentile(row.total, 0.99):.1f}",
-        f"{statistics.median(row.cpu):.1f}", f"{percentile(row.cpu, 0.99):.1f}", f"{queries:.1f}", f"{render:.1f}",
-        f"{alone:.1f}", f"{whole / alone:.2f}" if alone > 0.05 else "-", f"{statistics.median(row.asked):.0f}",
-        *(f"{statistics.median(sizes) / 1000:.0f}" for sizes in (row.size, row.before_charts, row.zipped)), target,
-    ]  # fmt: skip
+        f"{len(row.total)}",
+        f"{whole:.1f}",
+        f"{percentile(row.total, 0.99):.1f}",
+        f"{statistics.median(row.cpu):.1f}",
+        f"{percentile(row.cpu, 0.99):.1f}",
+        f"{queries:.1f}",
+        f"{render:.1f}",
+        f"{alone:.1f}",
+        f"{whole / alone:.2f}" if alone > 0.05 else "-",
+        f"{statistics.median(row.asked):.0f}",
+        *(f"{statistics.median(sizes) / 1000:.0f}" for sizes in (row.size, row.before_charts, row.zipped)),
+        target,
+    ]
     return f"{row.kind:<24}" + "".join(f"{figure:>9}" for figure in figures)

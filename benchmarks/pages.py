@@ -91,8 +91,11 @@ def page_urls(shape: Shape, scale: float = 1.0) -> dict[str, list[str]]:
         "neurons, filtered": [
             f"{index}?{query}"
             for query in (
-                f"layer_min={middle}&layer_max={middle}&sort=token_gap", "token_gap.gte=0.1", "exclusive=top",
-                f"best_token_id={tokens[0]}", "w_out_norm.gte=30&activation_max.gte=5&sort=activation_max",
+                f"layer_min={middle}&layer_max={middle}&sort=token_gap",
+                "token_gap.gte=0.1",
+                "exclusive=top",
+                f"best_token_id={tokens[0]}",
+                "w_out_norm.gte=30&activation_max.gte=5&sort=activation_max",
             )
         ][: some(5)],
         "pairs": ["/synthetic/pairs", "/synthetic/pairs?page=2", "/synthetic/pairs?all=1"] * some(3),
@@ -102,7 +105,7 @@ def page_urls(shape: Shape, scale: float = 1.0) -> dict[str, list[str]]:
         "lazy: tokens": [f"{url}/tokens" for url in lazy],
         "lazy: similar": [f"{url}/similar" for url in lazy],
         "lazy: token's neurons": [f"/synthetic/token/{i}/neurons" for i in tokens[: some(8)]],
-    }  # fmt: skip
+    }
 
 
 def datasette_beside(app: Flask, atlas: Path, folder: Path, shape: Shape, sample: int, n: int = 40) -> str:

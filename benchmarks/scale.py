@@ -68,10 +68,14 @@ class Size:
 def sizes(texts: int) -> list[Size]:
     """One at a time: layers, width, vocabulary, positions; and two that change together."""
     return [
-        Size(4, 256, 8_000, texts), Size(8, 256, 8_000, texts), Size(4, 512, 8_000, texts),
-        Size(4, 256, 32_000, texts), Size(4, 256, 8_000, 3 * texts), Size(8, 512, 16_000, texts),
+        Size(4, 256, 8_000, texts),
+        Size(8, 256, 8_000, texts),
+        Size(4, 512, 8_000, texts),
+        Size(4, 256, 32_000, texts),
+        Size(4, 256, 8_000, 3 * texts),
+        Size(8, 512, 16_000, texts),
         Size(12, 768, 32_000, texts),
-    ]  # fmt: skip
+    ]
 
 
 def measure(size: Size) -> BuildReport:
@@ -85,9 +89,12 @@ def measure(size: Size) -> BuildReport:
         ]
         (folder / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
         settings = Settings(
-            model=str(folder / "model"), dataset=str(folder / "texts.jsonl"), out=folder / "scale.duckdb",
-            context_length=size.context, slug="scale",
-        )  # fmt: skip
+            model=str(folder / "model"),
+            dataset=str(folder / "texts.jsonl"),
+            out=folder / "scale.duckdb",
+            context_length=size.context,
+            slug="scale",
+        )
         report = build(settings, Console(file=io.StringIO()))
         assert report is not None
         assert report.n_positions == size.texts * (size.context - 1)
@@ -100,10 +107,15 @@ def _save_model(size: Size, folder: Path) -> None:
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="<s>").save_pretrained(folder)
     config = LlamaConfig(
-        hidden_size=size.d_model, intermediate_size=size.d_mlp, num_hidden_layers=size.layers,
-        num_attention_heads=size.d_model // 64, vocab_size=size.d_vocab, max_position_embeddings=size.context,
-        bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
+        hidden_size=size.d_model,
+        intermediate_size=size.d_mlp,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.d_model // 64,
+        vocab_size=size.d_vocab,
+        max_position_embeddings=size.context,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
     torch.manual_seed(0)
     LlamaForCausalLM(config).save_pretrained(folder)
 

@@ -30,17 +30,18 @@ from tokenizers import Tokenizer, models
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from atlas.core.bins import N_BINS
-from ingest.activations.binning import bin_of
 from ingest.activations.reader import Reader
 from ingest.activations.reduction.exact import central_moments
+from ingest.activations.reduction.reference import bin_of
 from ingest.activations.statistic import Plan, StreamSettings
 from ingest.model.forward import LeanModel
 from ingest.model.load import LoadedModel, bridge_for, describe, load_model
+from ingest.model.saved_tokenizer import bos_for
 from ingest.model.source import BUILTIN
+from ingest.process.cursor import Cursor, TextReport
 from ingest.process.device import DTYPES
 from ingest.texts.dataset import open_dataset
-from ingest.texts.progress import Cursor, TextReport
-from ingest.texts.tokens import Text, TextBatch, batches, bos_for, iter_texts
+from ingest.texts.tokens import Text, TextBatch, batches, iter_texts
 
 CPU = torch.device("cpu")
 CONTEXT, TOKENS = 128, 4096
@@ -60,9 +61,14 @@ def gpt2_large(n_layers: int) -> LoadedModel:
 def python_docs(model: LoadedModel, n_texts: int) -> list[TextBatch]:
     """Batches of real text."""
     texts = iter_texts(
-        open_dataset("pydoc"), model.tokenizer, context_length=CONTEXT, overflow="split",
-        bos_token_id=bos_for(model.tokenizer), max_texts=n_texts, report=TextReport(),
-    )  # fmt: skip
+        open_dataset("pydoc"),
+        model.tokenizer,
+        context_length=CONTEXT,
+        overflow="split",
+        bos_token_id=bos_for(model.tokenizer),
+        max_texts=n_texts,
+        report=TextReport(),
+    )
     return list(batches(texts, max_tokens=TOKENS, pad_id=0))
 
 
@@ -94,9 +100,15 @@ class Bench:
 
     def reader(self) -> Reader:
         settings = StreamSettings(
-            d_vocab=self.d_vocab, gated=self.model.gated, count_bos=False, has_bos=True, top_texts=20, window=64,
-            fingerprint="benchmark", seed=0,
-        )  # fmt: skip
+            d_vocab=self.d_vocab,
+            gated=self.model.gated,
+            count_bos=False,
+            has_bos=True,
+            top_texts=20,
+            window=64,
+            fingerprint="benchmark",
+            seed=0,
+        )
         lean = self.lean
         return Reader(lean, Plan(lean.n_layers, lean.d_mlp, lean.device, settings, *self.pairs))
 
@@ -176,8 +188,9 @@ def stream(load: Callable[[], LoadedModel], work: list[TextBatch], dtype: str, n
     reader = bench.reader()
     predicting: list[float] = []
     contestants: dict[str, Callable[[TextBatch], object]] = {
-        "limit": lambda batch: predicting.append(bench.limit(batch)), "ours": reader.read,
-    }  # fmt: skip
+        "limit": lambda batch: predicting.append(bench.limit(batch)),
+        "ours": reader.read,
+    }
     a_batch = None
     if naive and dtype == "float32":
         other = load()  # The lean model has taken the first one's bridge apart.

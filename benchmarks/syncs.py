@@ -13,9 +13,18 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 _ALWAYS = {
-    "aten._local_scalar_dense", "aten.equal", "aten.is_nonzero", "aten.nonzero", "aten.masked_select", "aten._unique",
-    "aten._unique2", "aten.unique_consecutive", "aten.unique_dim", "aten.bincount", "aten.histc",
-}  # fmt: skip
+    "aten._local_scalar_dense",
+    "aten.equal",
+    "aten.is_nonzero",
+    "aten.nonzero",
+    "aten.masked_select",
+    "aten._unique",
+    "aten._unique2",
+    "aten.unique_consecutive",
+    "aten.unique_dim",
+    "aten.bincount",
+    "aten.histc",
+}
 
 
 class SyncWatch(TorchDispatchMode):

@@ -28,21 +28,26 @@ from ingest.congruence.pairs import (
     no_families,
 )
 from ingest.congruence.phase import INPUT_TOKENS
-from ingest.congruence.ranked import Congruence, RankedList
+from ingest.congruence.result import Congruence, RankedList
 from ingest.model.vocabulary import Vocabulary
 from ingest.model.weights import LayerWeights, Readout
 from ingest.process.settings import Settings
 
 _ANYTHING = {
-    "VARCHAR": "synthetic", "JSON": "{}", "INTEGER": 1, "BIGINT": 1, "BOOLEAN": False, "FLOAT[]": [0.0],
+    "VARCHAR": "synthetic",
+    "JSON": "{}",
+    "INTEGER": 1,
+    "BIGINT": 1,
+    "BOOLEAN": False,
+    "FLOAT[]": [0.0],
     "TIMESTAMP": np.datetime64("2000-01-01", "us"),
-}  # fmt: skip
+}
 _SYLLABLES = [consonant + vowel for consonant in "bdfghjklmnprst" for vowel in "aeiou"]
 
 
 @dataclass(frozen=True)
 class Finished:
-    """The run, what its weights say (an `ingest.file.load.Found`), and what its reader has read."""
+    """The run, what its weights say (an `ingest.run.write.WeightFindings`), and what its reader has read."""
 
     run: SimpleNamespace
     weights: SimpleNamespace
@@ -59,10 +64,12 @@ def finished_run(shape: Shape, out: Path, seed: int = 0) -> Finished:
     lists = {
         (side, direction): _ranked(rng, rows, k, high, direction)
         for side, rows, k, high in (
-            ("neuron", neurons, 50, d_vocab), ("token", d_vocab, 50, neurons), ("in", neurons, INPUT_TOKENS, d_vocab)
+            ("neuron", neurons, 50, d_vocab),
+            ("token", d_vocab, 50, neurons),
+            ("in", neurons, INPUT_TOKENS, d_vocab),
         )
         for direction in ("top", "bottom")
-    }  # fmt: skip
+    }
     token = torch.arange(0, d_vocab, 10)  # A tenth of the vocabulary in exclusive pairs.
     neuron = token * neurons // d_vocab
     _lead(lists["token", "top"], token, neuron, neurons)
@@ -83,10 +90,17 @@ def finished_run(shape: Shape, out: Path, seed: int = 0) -> Finished:
         model=SimpleNamespace(gated=False),
     )
     layers = _layers(rng, shape)
-    columns = {name: rng.random(neurons) for name in (
-        "in_out_cosine", "mean_congruence", "congruence_mean", "congruence_std", "congruence_skewness",
-        "congruence_kurtosis",
-    )}  # fmt: skip
+    columns = {
+        name: rng.random(neurons)
+        for name in (
+            "in_out_cosine",
+            "mean_congruence",
+            "congruence_mean",
+            "congruence_std",
+            "congruence_skewness",
+            "congruence_kurtosis",
+        )
+    }
     for side in ("in", "out"):
         norms = [torch.linalg.vector_norm(getattr(layers(n), f"w_{side}"), dim=1) for n in range(shape.n_layers)]
         columns[f"w_{side}_norm"] = torch.cat(norms).numpy()
@@ -95,9 +109,12 @@ def finished_run(shape: Shape, out: Path, seed: int = 0) -> Finished:
     # So that congruences are what the lists say they are: the best of 50,000 at about 9.
     readout = normal(rng, d_vocab, shape.d_model) * (2 / shape.d_model**0.5)
     weights = SimpleNamespace(
-        congruence=congruence, input_tokens={"in": by["in"]}, layers=layers, columns=columns,
+        congruence=congruence,
+        input_tokens={"in": by["in"]},
+        layers=layers,
+        columns=columns,
         readout=Readout("unembed", readout, torch.zeros(shape.d_model)),
-    )  # fmt: skip
+    )
     return Finished(run, weights, exclusive, pairs, no_families(d_vocab), made_up_reader(rng, shape, pairs))
 
 
@@ -110,12 +127,24 @@ def atlas_columns(finished: Finished, build_id: str) -> dict[str, list]:
         row = {name: [_ANYTHING[kind]] for name, kind in columns.fetchall()}
     sizes = {name: getattr(shape, name) for name in ("n_layers", "d_model", "d_mlp", "d_vocab", "n_texts")}
     known = {
-        **sizes, "n_positions": N_POSITIONS, "has_weights": True, "build_id": build_id, "slug": "synthetic",
-        "schema_version": SCHEMA_VERSION, "readout": "unembed", "normalization": "LN", "first_text": 0,
-        "text_ranges": f"0:{shape.n_texts}", "context_length": CONTEXT, "window": WINDOW,
-        "bos_token_id": shape.d_vocab - 1, "readout_mean": [0.0] * shape.d_model,
-        "top_tokens": 50, "top_neurons": 50, "top_texts": TOP,
-    }  # fmt: skip
+        **sizes,
+        "n_positions": N_POSITIONS,
+        "has_weights": True,
+        "build_id": build_id,
+        "slug": "synthetic",
+        "schema_version": SCHEMA_VERSION,
+        "readout": "unembed",
+        "normalization": "LN",
+        "first_text": 0,
+        "text_ranges": f"0:{shape.n_texts}",
+        "context_length": CONTEXT,
+        "window": WINDOW,
+        "bos_token_id": shape.d_vocab - 1,
+        "readout_mean": [0.0] * shape.d_model,
+        "top_tokens": 50,
+        "top_neurons": 50,
+        "top_texts": TOP,
+    }
     return row | {name: [value] for name, value in known.items()}
 
 

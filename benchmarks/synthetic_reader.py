@@ -11,7 +11,7 @@ from atlas.core.bins import N_BINS, ZERO_BIN
 from benchmarks.shape import CONTEXT, N_POSITIONS, TOP, WINDOW, Shape, distinct, normal
 from ingest.activations.counts import TokenCounts
 from ingest.activations.example_kinds import INTERVAL_EXAMPLES, N_INTERVALS, Examples
-from ingest.activations.examples import ExampleLists
+from ingest.activations.example_lists import ExampleLists
 from ingest.activations.predictions import FamilyHistogram, PredictionHistogram
 from ingest.activations.reduction.exact import LIMB_BITS
 from ingest.activations.reduction.reference import reduce_layer
@@ -55,12 +55,18 @@ def made_up_reader(rng: np.random.Generator, shape: Shape, pairs: CandidatePairs
     predictions.cells, predictions.counts = _cells(rng, pairs, d_vocab, predicted, actual)
     none = torch.zeros(0, dtype=torch.int64)
     made_up = (
-        statistics, tokens, predictions, FamilyHistogram(none, none, d_vocab, shape.d_mlp), Examples(examples, neurons)
-    )  # fmt: skip
+        statistics,
+        tokens,
+        predictions,
+        FamilyHistogram(none, none, d_vocab, shape.d_mlp),
+        Examples(examples, neurons),
+    )
     return SimpleNamespace(
-        statistics={statistic.name: statistic for statistic in made_up}, n_positions=N_POSITIONS, texts=texts,
+        statistics={statistic.name: statistic for statistic in made_up},
+        n_positions=N_POSITIONS,
+        texts=texts,
         cited=lambda: np.arange(shape.n_texts),
-    )  # fmt: skip
+    )
 
 
 def _histogram(rng: np.random.Generator, neurons: int) -> torch.Tensor:
@@ -117,11 +123,14 @@ def _examples(rng: np.random.Generator, used: np.ndarray, n_lists: int, k: int, 
     # A GELU's output where most inputs are negative, of a peak of 8: most tokens of a window are nearly quiet.
     block = (torch.nn.functional.gelu(normal(rng, 50_000, WINDOW) * 1.2 - 1.5) * (32767 / 8)).numpy().astype(np.int16)
     lists.pool = {
-        "text": torch.from_numpy(text), "position": torch.from_numpy((start + size * 3 // 4).astype(np.int32)),
-        "activation": torch.from_numpy(activation), "window_start": torch.from_numpy(start.astype(np.int32)),
-        "window_length": torch.from_numpy(size.astype(np.int32)), "scale": torch.from_numpy(activation / 32767),
+        "text": torch.from_numpy(text),
+        "position": torch.from_numpy((start + size * 3 // 4).astype(np.int32)),
+        "activation": torch.from_numpy(activation),
+        "window_start": torch.from_numpy(start.astype(np.int32)),
+        "window_length": torch.from_numpy(size.astype(np.int32)),
+        "scale": torch.from_numpy(activation / 32767),
         "window": torch.from_numpy(np.resize(block, (n, WINDOW))),
-    }  # fmt: skip
+    }
     lists.pool["window"][np.arange(n), size * 3 // 4] = 32767
     used_columns = torch.arange(WINDOW) < lists.pool["window_length"][:, None]
     lists.pool["window"] *= used_columns

@@ -27,8 +27,9 @@ from atlas.core.schema import STORAGE_VERSION, schema_sql
 from benchmarks.shape import Shape
 from benchmarks.synthetic import Finished, atlas_columns, finished_run, middle_neuron
 from ingest.file.checks import bytes_per_table, check_file
-from ingest.file.load import write_texts, write_weights
-from ingest.file.writer import AtlasWriter, Columns
+from ingest.file.writer import AtlasWriter
+from ingest.process.arrow import Columns
+from ingest.run.write import write_texts, write_weights
 
 NARROW = ("neuron_token", "token_neuron", "neuron_input_token", "activation_histogram", "candidate_pair")
 NARROW += ("prediction_histogram",)

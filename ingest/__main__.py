@@ -1,4 +1,4 @@
-"""`python -m ingest` is `atlas ingest`: what torchrun starts."""
+"""Run `atlas ingest` as `python -m ingest`, the form that torchrun starts."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ class ModelError(AtlasError):
 
 
 class DatasetError(AtlasError):
-    """The dataset cannot be found or read, or holds no texts where it should."""
+    """The dataset cannot be found or read, or has no texts in the given column."""
 
 
 class TokenizerError(AtlasError):
@@ -26,7 +26,7 @@ class ActivationError(AtlasError):
 
 
 class OutputError(AtlasError):
-    """The atlas cannot be written, or what was written does not hold together."""
+    """The atlas cannot be written, or the written file fails its checks."""
 
 
 class CheckpointError(AtlasError):
@@ -42,4 +42,4 @@ class OutOfMemoryError(AtlasError):
 
 
 class StudyError(AtlasError):
-    """An experiment cannot be run as it was asked for, or recorded."""
+    """An experiment cannot be run with the given options, or cannot be recorded."""

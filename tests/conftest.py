@@ -21,22 +21,14 @@ from jaxtyping import install_import_hook
 # Shapes and dtypes in annotations are checked at every call, wherever tensors pass; before any of it is imported.
 # Compiled kernels are left out: they take no tensors, and the hook would hide them from their compiler.
 _INGEST = Path(__file__).parent.parent / "ingest"
-_CHECKED = [
-    "activations",
-    "congruence",
-    "merge",
-    "study",
-    "file/tables.py",
-    "file/example_table.py",
-    "model/forward.py",
-]
-_CHECKED += ["model/weights.py", "process/device.py", "process/sort_keys.py"]
+_CHECKED = ["activations", "congruence", "merge", "study"]
+_CHECKED += ["file/tables.py", "model/forward.py", "model/weights.py", "process/device.py", "process/sort_keys.py"]
 _MODULES = [path for name in _CHECKED for path in ([_INGEST / name] if "." in name else (_INGEST / name).rglob("*.py"))]
 install_import_hook(
     [
         f"ingest.{path.relative_to(_INGEST).with_suffix('').as_posix().replace('/', '.')}"
         for path in _MODULES
-        if path.parent.name not in ("kernels", "reduction") and path.name != "__init__.py"
+        if path.parent.name not in ("kernels", "reduction") and path.stem not in ("__init__", "insertion_cpu")
     ],
     "beartype.beartype",
 )
@@ -230,9 +222,14 @@ def client(app):
 
 CHROMIUM = "/usr/bin/chromium" if Path("/usr/bin/chromium").exists() else shutil.which("chromium")
 FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ os.environ["TRITON_INTERPRET"] = "1"
 
 import torch
 
-from ingest.activations.reduction import triton_kernel, trust
+from ingest.activations.reduction import choice, triton_kernel
 from ingest.activations.reduction.reference import LayerSums, Runs
 
 CPU = torch.device("cpu")
@@ -37,8 +37,8 @@ def run(case: dict) -> dict[str, torch.Tensor]:
 if __name__ == "__main__":
     results = {name: run(case) for name, case in torch.load(sys.argv[1], weights_only=False).items()}
     # The start-up check, small enough to be interpreted.
-    triton_kernel.SLAB, trust._LENGTHS, trust._WIDTH = 16, (1, 9, 35, 20), 40
-    results["trusted"] = trust.triton_reducer(CPU) is triton_kernel.reduce_layer
+    triton_kernel.SLAB, choice._LENGTHS, choice._WIDTH = 16, (1, 9, 35, 20), 40
+    results["trusted"] = choice.triton_reducer(CPU) is triton_kernel.reduce_layer
     torch.save(results, sys.argv[2])
     sys.stdout.flush()
     os._exit(0)  # Without tearing down: torch keeps DuckDB's module alive past its end.

@@ -72,33 +72,58 @@ def invent(
             "SELECT token_id FROM candidate_pair WHERE neuron_id = ? ORDER BY congruence DESC, token_id", [found[0]]
         ).fetchone()[0]
     other = (answer + 1) % info["d_vocab"]
-    means = ("clean_logit_diff", "corrupt_logit_diff", "p_answer_clean", "p_answer_corrupt", "p_other_clean",
-             "p_other_corrupt")  # fmt: skip
+    means = (
+        "clean_logit_diff",
+        "corrupt_logit_diff",
+        "p_answer_clean",
+        "p_answer_corrupt",
+        "p_other_clean",
+        "p_other_corrupt",
+    )
     prompts, predictions = [], []
     for prompt in range(n_prompts):
         ids = [int(token) for token in rng.integers(0, info["d_vocab"], N_POSITIONS)]
         changed = [*ids[:CHANGED], (ids[CHANGED] + 1) % info["d_vocab"], *ids[CHANGED + 1 :]]
         texts = (clean or f"I climbed up the pear tree and picked a pear. {prompt}", f"a lemon. {prompt}")
         numbers = [2 + 0.1 * prompt, -1 - 0.1 * prompt, 0.5, 0.05, 0.1, 0.4]
-        prompts.append({
-            "prompt": prompt, "clean": texts[0], "corrupt": texts[1], "clean_token_ids": ids,
-            "corrupt_token_ids": changed, "answer_token_id": answer, "other_token_id": other,
-            **dict(zip(means, numbers, strict=True)),
-        })  # fmt: skip
+        prompts.append(
+            {
+                "prompt": prompt,
+                "clean": texts[0],
+                "corrupt": texts[1],
+                "clean_token_ids": ids,
+                "corrupt_token_ids": changed,
+                "answer_token_id": answer,
+                "other_token_id": other,
+                **dict(zip(means, numbers, strict=True)),
+            }
+        )
         for side in ("clean", "corrupt"):
             best = [int(t) for t in rng.choice(info["d_vocab"], 9, replace=False) if t not in (answer, other)]
             order = [answer, *best, other] if side == "clean" else [other, *best, answer]
             for rank, token in enumerate(order, start=1):
-                predictions.append({"prompt": prompt, "side": side, "rank": rank if rank < 9 else 10 + rank,
-                                    "token_id": token, "logit": 12.0 - rank, "probability": 0.5**rank})  # fmt: skip
+                predictions.append(
+                    {
+                        "prompt": prompt,
+                        "side": side,
+                        "rank": rank if rank < 9 else 10 + rank,
+                        "token_id": token,
+                        "logit": 12.0 - rank,
+                        "probability": 0.5**rank,
+                    }
+                )
     study = {
-        "name": name, "made_at": datetime(2026, 11, 23, 1, 2, 3),
+        "name": name,
+        "made_at": datetime(2026, 11, 23, 1, 2, 3),
         **{column: prompts[0][column] for column in ("clean", "corrupt", "answer_token_id", "other_token_id")},
         **{column: float(np.mean([row[column] for row in prompts])) for column in means},
-        "n_prompts": n_prompts, "from_end": from_end,
-        "patched_layers": [info["n_layers"] - 2, info["n_layers"] - 1], "found_neuron_ids": found,
-        "versions": '{"neuron-atlas": "0.1.0"}', "command": f"atlas study x.duckdb --name {name}",
-    }  # fmt: skip
+        "n_prompts": n_prompts,
+        "from_end": from_end,
+        "patched_layers": [info["n_layers"] - 2, info["n_layers"] - 1],
+        "found_neuron_ids": found,
+        "versions": '{"neuron-atlas": "0.1.0"}',
+        "command": f"atlas study x.duckdb --name {name}",
+    }
     tables = {
         "study": [study],
         "study_prompt": prompts,

@@ -113,9 +113,18 @@ class PlainFigures:
                 continue
             first, second = np.argsort(-column)[:2]
             token_gap, neuron_gap = -np.diff(np.sort(values)[::-1][:2])[0], column[first] - column[second]
-            rows.append({"token_id": token, "token": self.tokenizer.decode([token]), "neuron": name(neuron),
-                         "score": token_gap * neuron_gap, "congruence": values[token], "neuron_gap": neuron_gap,
-                         "token_gap": token_gap, "second_neuron": name(int(second))})  # fmt: skip
+            rows.append(
+                {
+                    "token_id": token,
+                    "token": self.tokenizer.decode([token]),
+                    "neuron": name(neuron),
+                    "score": token_gap * neuron_gap,
+                    "congruence": values[token],
+                    "neuron_gap": neuron_gap,
+                    "token_gap": token_gap,
+                    "second_neuron": name(int(second)),
+                }
+            )
         rows.sort(key=lambda row: -row["score"])
         return [{"rank": rank, **row} for rank, row in enumerate(rows, 1)]
 
@@ -196,8 +205,13 @@ class PlainFigures:
             add(f"map_{site}", "map", 1e-3, site=site, values=np.array(values).tolist())
         order = np.argsort(-recovery)
         ends = {"top": order[:8], "bottom": order[::-1][:5]}
-        add("neurons", "neurons", 1e-3, layer=LAYER,
-            **{end: [[int(i), float(recovery[i])] for i in places] for end, places in ends.items()})  # fmt: skip
+        add(
+            "neurons",
+            "neurons",
+            1e-3,
+            layer=LAYER,
+            **{end: [[int(i), float(recovery[i])] for i in places] for end, places in ends.items()},
+        )
         for variant in ("plain", "negated_activation", "negated_w_in"):
             for side in ("clean", "corrupt"):
                 logits = (
@@ -205,13 +219,28 @@ class PlainFigures:
                 )
                 logits, percent = logits - logits.mean(), 100 * softmax(logits)
                 top = [[int(t), float(percent[t]), float(logits[t])] for t in np.argsort(-logits)[:4]]
-                add(f"{variant}_{side}", "predictions", {"percent": 0.01, "logit": 1e-3}, variant=variant, side=side,
-                    neuron=neuron, top=top)  # fmt: skip
+                add(
+                    f"{variant}_{side}",
+                    "predictions",
+                    {"percent": 0.01, "logit": 1e-3},
+                    variant=variant,
+                    side=side,
+                    neuron=neuron,
+                    top=top,
+                )
         for layer, index in PLANTED:
             values = congruence[layer * D_MLP + index]
             top = [[int(t), float(values[t])] for t in np.argsort(-values)[:15]]
-            add(f"congruence_L{layer}", "congruence", 1e-4, neuron=f"L{layer}N{index}", top=top, mean=values.mean(),
-                std=values.std(), min=[int(values.argmin()), float(values.min())])  # fmt: skip
+            add(
+                f"congruence_L{layer}",
+                "congruence",
+                1e-4,
+                neuron=f"L{layer}N{index}",
+                top=top,
+                mean=values.mean(),
+                std=values.std(),
+                min=[int(values.argmin()), float(values.min())],
+            )
         pairs = self.pairs()
         add("pairs", "pairs", {"score": 1e-4, "congruence": 1e-4, "gap": 1e-4, "rank": 0}, rows=pairs[:5])
         number("score", next(row["score"] for row in pairs if row["neuron"] == neuron), neuron=neuron)
@@ -227,19 +256,45 @@ class PlainFigures:
             bins = data["bins"][at]
             lowest = [Fraction(*bins[b]) for b in sorted(bins)]
             fractions = [[f.numerator, f.denominator] if f else [0, None] for f in lowest]
-            add(f"curve_L{at[0]}", "curve", {"positions": 0, "relative": 0}, neuron=f"L{at[0]}N{at[1]}", token=token,
-                width=WIDTH, bins=sorted(bins), fractions=fractions)  # fmt: skip
+            add(
+                f"curve_L{at[0]}",
+                "curve",
+                {"positions": 0, "relative": 0},
+                neuron=f"L{at[0]}N{at[1]}",
+                token=token,
+                width=WIDTH,
+                bins=sorted(bins),
+                fractions=fractions,
+            )
         return {
             "about": "Made up.",
-            "model": {"name": "a tiny GPT-2", "n_layers": N_LAYERS, "d_model": D_MODEL, "d_mlp": D_MLP,
-                      "d_vocab": congruence.shape[1]},
-            "conventions": {"readout": "embed", "bos_counted": True, "overflow": "truncate", "context_length": CONTEXT,
-                            "dataset_name": dataset, "dataset_split": "train", "text_column": "text",
-                            "dtype": "float32", "n_texts": data["texts"]},
-            "study": {"name": "an-neuron", **self.prompts, "answer": ANSWER,
-                      "other": self.tokenizer.decode([self.other]), "layers": [LAYER]},
+            "model": {
+                "name": "a tiny GPT-2",
+                "n_layers": N_LAYERS,
+                "d_model": D_MODEL,
+                "d_mlp": D_MLP,
+                "d_vocab": congruence.shape[1],
+            },
+            "conventions": {
+                "readout": "embed",
+                "bos_counted": True,
+                "overflow": "truncate",
+                "context_length": CONTEXT,
+                "dataset_name": dataset,
+                "dataset_split": "train",
+                "text_column": "text",
+                "dtype": "float32",
+                "n_texts": data["texts"],
+            },
+            "study": {
+                "name": "an-neuron",
+                **self.prompts,
+                "answer": ANSWER,
+                "other": self.tokenizer.decode([self.other]),
+                "layers": [LAYER],
+            },
             "figures": figures,
-        }  # fmt: skip
+        }
 
 
 def name(neuron: int) -> str:

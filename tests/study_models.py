@@ -104,12 +104,14 @@ class Plain:
         """Module, and whether the site is its input."""
         block = self.blocks[layer]
         return {
-            "resid_pre": (block, True), "attn_out": (block.get_submodule(self.kind.attn), False),
+            "resid_pre": (block, True),
+            "attn_out": (block.get_submodule(self.kind.attn), False),
             "mlp_out": (block.get_submodule(self.kind.mlp), False),
-            "neuron": (block.get_submodule(self.kind.out), True), "resid_post": (block, False),
+            "neuron": (block.get_submodule(self.kind.out), True),
+            "resid_post": (block, False),
             "projected": (block.get_submodule(self.kind.out), False),
             "mid": (block.get_submodule(self.kind.mid or self.kind.out), True),
-        }[site]  # fmt: skip
+        }[site]
 
     def run(self, ids: list[int], hooked: dict[tuple[int, str], Callable], keep: dict | None = None) -> np.ndarray:
         """Logits at the last position; with `keep`, every site's value by (layer, site)."""

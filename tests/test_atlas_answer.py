@@ -178,9 +178,9 @@ def test_a_hostile_shape_is_text():
 
 
 def test_what_was_cut_is_text():
-    made = pq.read_table(io.BytesIO(parquet(["a", "b"], ["INTEGER[]", "BIGINT"], [["LIST", "INTEGER"], "BIGINT"], [
-        [[1, 2], 1], ["[1,2,3…", 2],
-    ])))  # fmt: skip
+    types = [["LIST", "INTEGER"], "BIGINT"]
+    file = parquet(["a", "b"], ["INTEGER[]", "BIGINT"], types, [[[1, 2], 1], ["[1,2,3…", 2]])
+    made = pq.read_table(io.BytesIO(file))
     assert made.to_pydict() == {"a": ["[1, 2]", "[1,2,3…"], "b": [1, 2]}
 
 

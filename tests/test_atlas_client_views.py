@@ -96,9 +96,19 @@ def test_hostile_tokens_are_text(demo):
 
 def test_columns_are_those_of_the_views_of_the_file(demo, pair):
     assert list(flat(pair)) == [
-        "direction", "rank", "neuron", "neuron_id", "token", "token_id", "congruence", "token_gap", "neuron_gap",
-        "score", "n_actual", "n_predicted",
-    ]  # fmt: skip
+        "direction",
+        "rank",
+        "neuron",
+        "neuron_id",
+        "token",
+        "token_id",
+        "congruence",
+        "token_gap",
+        "neuron_gap",
+        "score",
+        "n_actual",
+        "n_predicted",
+    ]
     token = Token(3, " an", b" an", False)
     assert columns_of([token]) == {"token_id": [3], "text": [" an"], "bytes": [b" an"], "special": [False]}
     assert columns_of([1, 2]) == {"value": [1, 2]}

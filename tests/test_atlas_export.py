@@ -54,8 +54,12 @@ def tables(source: duckdb.DuckDBPyConnection) -> list[str]:
 def remade(folder: Path) -> duckdb.DuckDBPyConnection:
     """What `duckdb -init views.sql` would have in that folder."""
     connection = duckdb.connect()
-    connection.execute((folder / "views.sql").read_text().replace("read_parquet('", f"read_parquet('{folder}/")
-                       .replace("read_csv('", f"read_csv('{folder}/"))  # fmt: skip
+    connection.execute(
+        (folder / "views.sql")
+        .read_text()
+        .replace("read_parquet('", f"read_parquet('{folder}/")
+        .replace("read_csv('", f"read_csv('{folder}/")
+    )
     return connection
 
 

@@ -98,3 +98,69 @@ def test_packages_re_export_nothing():
         if any(isinstance(node, ast.ImportFrom) for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
     }
     assert exporting <= {"atlas/__init__.py", "web/__init__.py"}
+
+
+FLOORS = {
+    "ingest": (
+        ("errors",),
+        ("process",),
+        ("model",),
+        ("texts",),
+        ("congruence",),
+        ("activations",),
+        ("file",),
+        ("run", "merge", "study"),
+        ("effects", "reproduce", "live"),
+        ("__main__",),
+    ),
+    "atlas": (("core",), ("topics",), ("api",), ("cli", "export"), ("client",)),
+    "web": (
+        ("site.urls", "site.base_error"),
+        ("charts", "saved", "workers"),
+        ("cards",),
+        ("site",),
+        ("api", "server.watched"),
+        ("views",),
+        ("report", "site.app", "site.registry"),
+        ("server",),
+    ),
+}
+"""The folders of a package (and modules apart from theirs), floor by floor, the lowest first."""
+
+
+def room_of(package: str, module: str) -> str | None:
+    """The folder or module in `FLOORS` that holds a module (both named without the package); None: no room does."""
+    rooms = [room for floor in FLOORS[package] for room in floor if f"{module}.".startswith(f"{room}.")]
+    return max(rooms, key=len, default=None)
+
+
+def arrows(package: str) -> set[tuple[str, str]]:
+    """(importing module, imported name) of every import of a package from itself, both without the package."""
+    pairs = set()
+    for path in (ROOT / package).rglob("*.py"):
+        module = ".".join(path.relative_to(ROOT / package).with_suffix("").parts)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            else:
+                continue
+            pairs |= {(module, name.removeprefix(f"{package}.")) for name in names if name.startswith(f"{package}.")}
+    return pairs
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_imports_go_down(package):
+    height = {room: number for number, floor in enumerate(FLOORS[package]) for room in floor}
+    rooms = {pair: tuple(room_of(package, name) for name in pair) for pair in arrows(package)}
+    assert len(rooms) > 100
+    assert {module for (module, _), (room, _) in rooms.items() if room is None} <= {"__init__"}
+    inside = {pair: both for pair, both in rooms.items() if None not in both and both[0] != both[1]}
+    assert {pair for pair, (room, other) in inside.items() if height[other] >= height[room]} == set()
+
+
+def test_the_reader_of_arrows_sees_modules_and_names():
+    assert ("file.checks", "activations.registry.STATISTICS") in arrows("ingest")
+    assert room_of("web", "site.urls.neuron") == "site.urls"
+    assert room_of("web", "site.urls_of") == "site"

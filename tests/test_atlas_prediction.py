@@ -81,8 +81,9 @@ def brute_pairs(connection, choice):
     direction = "top" if sign > 0 else "bottom"
     of_neuron, of_token = {}, {}
     for table, key, other, lists in (
-        ("neuron_token", "neuron_id", "token_id", of_neuron), ("token_neuron", "token_id", "neuron_id", of_token),
-    ):  # fmt: skip
+        ("neuron_token", "neuron_id", "token_id", of_neuron),
+        ("token_neuron", "token_id", "neuron_id", of_token),
+    ):
         sql = f"SELECT {key}, {other}, congruence FROM {table} WHERE direction = ? AND rank <= 2 ORDER BY {key}, rank"
         for owner, item, value in connection.execute(sql, [direction]).fetchall():
             lists.setdefault(owner, []).append((item, sign * value))
@@ -159,10 +160,11 @@ def test_support_and_density(both):
             # Every point within, but for those on an edge, which rounding may move.
             eps = 1e-5 * (1 + abs(cell.x_upper) + abs(cell.y_upper))
             inside = [
-                1 for criteria, metric, *_ in pairs.values()
+                1
+                for criteria, metric, *_ in pairs.values()
                 if cell.x_lower - eps <= criteria[choice.by] <= cell.x_upper + eps
                 and cell.y_lower - eps <= metric <= cell.y_upper + eps
-            ]  # fmt: skip
+            ]
             assert len(inside) >= cell.n > 0
 
 

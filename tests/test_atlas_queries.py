@@ -160,8 +160,18 @@ def test_token_row_and_neurons(both):
     atlas, connection = both
     for token_id in (0, 17, atlas.info.d_vocab - 1):
         row = token_row(atlas, token_id)
-        same = ["piece", "in_tokenizer", "n_input", "n_actual", "n_predicted", "best_congruence", "neuron_gap",
-                "worst_congruence", "neuron_gap_bottom", "hub_count"]  # fmt: skip
+        same = [
+            "piece",
+            "in_tokenizer",
+            "n_input",
+            "n_actual",
+            "n_predicted",
+            "best_congruence",
+            "neuron_gap",
+            "worst_congruence",
+            "neuron_gap_bottom",
+            "hub_count",
+        ]
         sql = f"SELECT text, best_neuron_id, worst_neuron_id, {', '.join(same)} FROM token WHERE token_id = ?"
         flat = (row.token.text, row.best_neuron.neuron_id, row.worst_neuron.neuron_id, *(getattr(row, n) for n in same))
         assert [flat] == rows(connection, sql, token_id)

@@ -63,10 +63,15 @@ def test_what_is_made_up_is_sane(opened) -> None:
     assert (
         one("SELECT max(n) FROM (SELECT count(*) AS n FROM example GROUP BY neuron_id, kind, interval, text_id)") == 1
     )
-    assert one("SELECT max(abs(w_out_norm - sqrt(list_dot_product(w_out, w_out)))) "
-               "FROM neuron JOIN neuron_weight USING (neuron_id)") < 1e-4  # fmt: skip
-    assert one("SELECT max(abs(activation - window_scale * window_activations[position - window_start + 1])) "
-               "FROM example") < 1e-4  # fmt: skip
+    norm_error = one(
+        "SELECT max(abs(w_out_norm - sqrt(list_dot_product(w_out, w_out)))) "
+        "FROM neuron JOIN neuron_weight USING (neuron_id)"
+    )
+    assert norm_error < 1e-4
+    window_error = one(
+        "SELECT max(abs(activation - window_scale * window_activations[position - window_start + 1])) FROM example"
+    )
+    assert window_error < 1e-4
 
 
 @pytest.mark.parametrize("kind", KINDS)

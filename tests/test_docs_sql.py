@@ -80,9 +80,17 @@ def alike(found: str, documented: str) -> bool:
 
 @pytest.mark.parametrize(
     ("found", "documented", "same"),
-    [("1.00", "1.01", True), ("1.00", "1.20", False), ("1,000", "1,003", True), ("5", "9", False), ("an", "an", True),
-     ("an", "a", False), ("–", "–", True), ("–", "1.0", False)],
-)  # fmt: skip
+    [
+        ("1.00", "1.01", True),
+        ("1.00", "1.20", False),
+        ("1,000", "1,003", True),
+        ("5", "9", False),
+        ("an", "an", True),
+        ("an", "a", False),
+        ("–", "–", True),
+        ("–", "1.0", False),
+    ],
+)
 def test_alike(found: str, documented: str, same: bool) -> None:
     assert alike(found, documented) is same
 

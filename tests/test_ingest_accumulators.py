@@ -19,35 +19,46 @@ from hypothesis import given
 from atlas.core.bins import MAX_INTERVAL
 from atlas.core.info import AtlasInfo
 from ingest.activations.batch import PreparedBatch
-from ingest.activations.binning import bin_of
 from ingest.activations.counts import TokenCounts
-from ingest.activations.examples import ExampleLists
+from ingest.activations.example_lists import BatchRows, ExampleLists
 from ingest.activations.hashing import text_hash
-from ingest.activations.insertion import BatchRows
 from ingest.activations.predictions import PredictionHistogram
 from ingest.activations.reduction import reference
 from ingest.activations.reduction.choice import layer_reducer
-from ingest.activations.reduction.reference import Runs
+from ingest.activations.reduction.reference import Runs, bin_of
 from ingest.activations.registry import STATISTICS
 from ingest.activations.statistic import BatchEnd, LayerBatch, Plan, Span, Statistic, StreamSettings
 from ingest.activations.statistics import ActivationStatistics
 from ingest.activations.text_store import TextStore
 from ingest.congruence.pairs import NeuronFamilies
 from ingest.process import sort_keys as keys
-from ingest.texts.progress import Cursor
+from ingest.process.cursor import Cursor
 from ingest.texts.tokens import Text, TextBatch
 
 LAYERS, D_MLP, VOCAB, POS = 2, 3, 7, 5
 WIDTH = POS + 2
 CPU = torch.device("cpu")
 SETTINGS = StreamSettings(
-    d_vocab=VOCAB, gated=True, count_bos=False, has_bos=True, top_texts=3, window=4, fingerprint="f", seed=0,
+    d_vocab=VOCAB,
+    gated=True,
+    count_bos=False,
+    has_bos=True,
+    top_texts=3,
+    window=4,
+    fingerprint="f",
+    seed=0,
     sign_cases=True,
-)  # fmt: skip
+)
 PLAN = Plan(
-    LAYERS, D_MLP, CPU, SETTINGS, np.array([0, 0, 1, 4, 5]), np.array([1, 3, 3, 0, 6]),
-    NeuronFamilies(np.array([0, 2, 5]), np.array([1, 1, 3]), np.array([0, 1, 1, 3, 3, 5, 6])), staged=False,
-)  # fmt: skip
+    LAYERS,
+    D_MLP,
+    CPU,
+    SETTINGS,
+    np.array([0, 0, 1, 4, 5]),
+    np.array([1, 3, 3, 0, 6]),
+    NeuronFamilies(np.array([0, 2, 5]), np.array([1, 1, 3]), np.array([0, 1, 1, 3, 3, 5, 6])),
+    staged=False,
+)
 TEXTS = TextStore()
 """Every text, whose predictions differ by text and position."""
 for number in range(200):
@@ -79,9 +90,15 @@ class _Part:
     def ready(self) -> PreparedBatch:
         ids, texts = np.zeros((2, WIDTH), np.int64), [TEXTS.texts[number].text for number in self.text_ids]
         return PreparedBatch(
-            TextBatch(texts, ids, np.array([POS + 1, POS - 1]), Cursor()), torch.from_numpy(ids), self.runs, self.index,
-            torch.tensor(self.text_ids), torch.from_numpy(hash_of(np.array(self.text_ids))), *self.tokens[:2], None,
-        )  # fmt: skip
+            TextBatch(texts, ids, np.array([POS + 1, POS - 1]), Cursor()),
+            torch.from_numpy(ids),
+            self.runs,
+            self.index,
+            torch.tensor(self.text_ids),
+            torch.from_numpy(hash_of(np.array(self.text_ids))),
+            *self.tokens[:2],
+            None,
+        )
 
     def rows(self, layer: int) -> BatchRows:
         return BatchRows(self.flat[layer], self.runs, torch.tensor(self.text_ids), first_position=1)
@@ -133,10 +150,13 @@ def _statistic(kind: type[Statistic]) -> tuple[Callable, Callable]:
 
 KINDS = {kind.name: kind for kind in STATISTICS}
 CASES = {name: _statistic(kind) for name, kind in KINDS.items()} | {
-    "compiled sums": _statistics(layer_reducer(CPU)), "sums in torch": _statistics(reference.reduce_layer),
-    "max": _examples(False), "max in torch": _examples(False, reference=True),
-    "min": _examples(True), "min in torch": _examples(True, reference=True),
-}  # fmt: skip
+    "compiled sums": _statistics(layer_reducer(CPU)),
+    "sums in torch": _statistics(reference.reduce_layer),
+    "max": _examples(False),
+    "max in torch": _examples(False, reference=True),
+    "min": _examples(True),
+    "min in torch": _examples(True, reference=True),
+}
 
 
 def tables_of(statistic: Statistic) -> dict[str, pa.Table]:
@@ -308,12 +328,18 @@ def test_prediction_cells_by_hand() -> None:
     for _ in range(2):
         histogram.update(bins, actual, predicted)
     result = histogram.result()
-    rows = zip(*(getattr(result, name).tolist() for name in ("neuron", "token", "bin", "n_predicted", "n_actual")),
-               strict=True)  # fmt: skip
+    rows = zip(
+        *(getattr(result, name).tolist() for name in ("neuron", "token", "bin", "n_predicted", "n_actual")), strict=True
+    )
     assert list(rows) == [
-        (0, 1, 5, 2, 0), (0, 1, 7, 2, 0), (1, 0, 6, 0, 2), (1, 0, 10, 2, 0), (3, 0, 16, 0, 2), (3, 0, 20, 2, 0),
+        (0, 1, 5, 2, 0),
+        (0, 1, 7, 2, 0),
+        (1, 0, 6, 0, 2),
+        (1, 0, 10, 2, 0),
+        (3, 0, 16, 0, 2),
+        (3, 0, 20, 2, 0),
         (3, 2, 18, 0, 2),
-    ]  # fmt: skip
+    ]
 
 
 def columns_of(statistics: ActivationStatistics) -> dict[str, np.ndarray]:
@@ -386,7 +412,7 @@ def test_moments_keep_precision_far_from_zero(mean: float, std: float) -> None:
 
 
 def test_intervals_cover_every_bin() -> None:
-    from ingest.activations.binning import interval_table
+    from ingest.activations.reduction.reference import interval_table
 
     table = interval_table()
     assert table.min() == -MAX_INTERVAL

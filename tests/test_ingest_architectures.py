@@ -184,7 +184,7 @@ def test_padding_and_the_texts_beside_it_change_nothing(pair: tuple[Family, Load
 
 @pytest.mark.parametrize("name", UNSUPPORTED)
 def test_blocks_that_do_something_else_are_refused(name: str, tokenizer) -> None:
-    reason = "has shape" if name == "modernbert-decoder" else "does more than to add its MLP's output"
+    reason = "has shape" if name == "modernbert-decoder" else "does more than add its MLP's output"
     with pytest.raises(ModelError, match=rf"of 'tiny' {reason}.*not supported"):
         load(families.make(name), tokenizer)
 
@@ -194,10 +194,11 @@ _DIRECT = {
     "granite": (1 / 2.0, lambda block, p: torch.full_like(p, 0.22), lambda norm: norm.weight),
     "cohere": (0.3, lambda block, p: torch.ones_like(p), lambda norm: norm.weight),
     "gemma2": (
-        1.0, lambda block, p: (1 + block.post_feedforward_layernorm.weight) / p.pow(2).mean().sqrt(),
+        1.0,
+        lambda block, p: (1 + block.post_feedforward_layernorm.weight) / p.pow(2).mean().sqrt(),
         lambda norm: 1 + norm.weight,
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("pair", _DIRECT, indirect=True)

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 
 from atlas.core.bins import N_BINS, ZERO_BIN, bin_edges, bin_interval, interval_edges
-from ingest.activations.binning import bin_of
+from ingest.activations.reduction.reference import bin_of
 from ingest.process import sort_keys as keys
 from tests import brute
 

@@ -22,9 +22,14 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     atlas = built.atlas
     if readout == "embed":
         atlas = build_tiny(
-            tmp_path_factory.mktemp("embed"), built.model, built.dataset, "tiny-embed",
-            context_length=built.context_length, overflow=built.overflow, readout="embed",
-        )  # fmt: skip
+            tmp_path_factory.mktemp("embed"),
+            built.model,
+            built.dataset,
+            "tiny-embed",
+            context_length=built.context_length,
+            overflow=built.overflow,
+            readout="embed",
+        )
     connection = duckdb.connect(str(atlas), read_only=True)
     yield connection, bf.compute(built.model, built.dataset, built.context_length, built.overflow, readout)
     connection.close()
@@ -55,8 +60,9 @@ def assert_ranked(listed: list[tuple[int, float]], values: np.ndarray, sign: int
     assert len({identity for identity, _ in listed}) == len(listed)
 
 
-@pytest.mark.parametrize(("table", "row", "item"), [("neuron_token", "neuron_id", "token_id"),
-                                                    ("token_neuron", "token_id", "neuron_id")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("table", "row", "item"), [("neuron_token", "neuron_id", "token_id"), ("token_neuron", "token_id", "neuron_id")]
+)
 def test_congruence_lists(case, table: str, row: str, item: str) -> None:
     connection, brute = case
     matrix = brute.congruence if table == "neuron_token" else brute.congruence.T
@@ -251,9 +257,10 @@ def test_extreme_examples(case) -> None:
     kinds = {"max": 1, "min": -1} if brute.gated else {"max": 1}
     lists = defaultdict(list)
     for neuron, kind, rank, *rest in rows(
-        connection, "SELECT neuron_id, kind, rank, text_id, position, activation, predicted_token_id FROM example "
-        "WHERE kind <> 'interval' ORDER BY neuron_id, kind, rank"
-    ):  # fmt: skip
+        connection,
+        "SELECT neuron_id, kind, rank, text_id, position, activation, predicted_token_id FROM example "
+        "WHERE kind <> 'interval' ORDER BY neuron_id, kind, rank",
+    ):
         assert rank == len(lists[neuron, kind]) + 1
         lists[neuron, kind].append(rest)
     assert set(lists) == {(neuron, kind) for neuron in range(len(brute.w_out)) for kind in kinds}
@@ -272,9 +279,10 @@ def test_interval_examples(case) -> None:
     (fingerprint,) = connection.execute("SELECT dataset_fingerprint FROM atlas").fetchone()
     found = defaultdict(list)
     for neuron, interval, rank, text, position, value in rows(
-        connection, 'SELECT neuron_id, "interval", rank, text_id, position, activation FROM example '
-        "WHERE kind = 'interval' ORDER BY ALL"
-    ):  # fmt: skip
+        connection,
+        'SELECT neuron_id, "interval", rank, text_id, position, activation FROM example '
+        "WHERE kind = 'interval' ORDER BY ALL",
+    ):
         assert rank == len(found[neuron, interval]) + 1
         assert brute.activations[text][neuron, position] == pytest.approx(value, abs=ACTIVATION_TOLERANCE)
         found[neuron, interval].append(text)
@@ -295,7 +303,7 @@ def test_windows(case) -> None:
     for neuron, text, position, value, start, window, scale in rows(
         connection,
         "SELECT neuron_id, text_id, position, activation, window_start, window_activations, window_scale FROM example",
-    ):  # fmt: skip
+    ):
         truth = brute.activations[text][neuron]
         assert len(window) == min(16, len(truth) - 1)
         assert 1 <= start <= position < start + len(window) <= len(truth)

@@ -22,7 +22,7 @@ from ingest.file.checks import bytes_per_table, check_file
 from ingest.file.writer import AtlasWriter
 from ingest.process.settings import Settings, parse_range
 from ingest.run.build import build
-from ingest.run.report import print_report
+from ingest.run.summary import print_report
 from tests import tiny
 from tests.conftest import Built, build_tiny
 from tests.disk import Disk
@@ -75,8 +75,11 @@ def test_parts_add_up(built_llama: Built, options: dict, tmp_path: Path) -> None
     first = build_tiny(tmp_path, built_llama.model, built_llama.dataset, "first", last_text=90, **options)
     second = build_tiny(tmp_path, built_llama.model, built_llama.dataset, "second", first_text=90, **options)
     whole = built_llama.atlas
-    for sql in ("SELECT n_positions FROM atlas", "SELECT sum(n_input * token_id) FROM token",
-                "SELECT sum(n_predicted), sum(n_actual) FROM prediction_histogram"):  # fmt: skip
+    for sql in (
+        "SELECT n_positions FROM atlas",
+        "SELECT sum(n_input * token_id) FROM token",
+        "SELECT sum(n_predicted), sum(n_actual) FROM prediction_histogram",
+    ):
         parts = [rows(part, sql)[0] for part in (first, second)]
         assert tuple(sum(values) for values in zip(*parts, strict=True)) == rows(whole, sql)[0]
     assert rows(first, 'SELECT max(text_id) < 90 FROM "text"') == [(True,)]
@@ -133,24 +136,29 @@ def test_chosen_pairs_are_counted(built_gpt2: Built, tmp_path: Path) -> None:
     file.write_text("neuron,token\nL1N3, an\n\n0.7,42\n", encoding="utf-8")
     atlas = build_tiny(tmp_path, built_gpt2.model, built_gpt2.dataset, "chosen", context_length=40, pairs=file)
     found = rows(
-        atlas, "SELECT n.name, t.\"text\", c.token_id FROM candidate_pair AS c JOIN neuron AS n USING (neuron_id) "
-        "JOIN token AS t USING (token_id) WHERE list_contains(string_split(source, ','), 'user') ORDER BY 1"
-    )  # fmt: skip
+        atlas,
+        'SELECT n.name, t."text", c.token_id FROM candidate_pair AS c JOIN neuron AS n USING (neuron_id) '
+        "JOIN token AS t USING (token_id) WHERE list_contains(string_split(source, ','), 'user') ORDER BY 1",
+    )
     assert [(name, text if name == "L1N3" else token) for name, text, token in found] == [("L0N7", 42), ("L1N3", " an")]
     exact = rows(
-        atlas, "SELECT max(abs(c.congruence - list_dot_product(w.w_out::FLOAT[], r.readout::FLOAT[]))) "
-        "FROM candidate_pair AS c JOIN neuron_weight AS w USING (neuron_id) JOIN token_weight AS r USING (token_id)"
-    )  # fmt: skip
+        atlas,
+        "SELECT max(abs(c.congruence - list_dot_product(w.w_out::FLOAT[], r.readout::FLOAT[]))) "
+        "FROM candidate_pair AS c JOIN neuron_weight AS w USING (neuron_id) JOIN token_weight AS r USING (token_id)",
+    )
     assert exact[0][0] < 1e-5
 
 
-@pytest.mark.parametrize(("line", "message"), [
-    ("L9N0,3", "Line 1 of .*There is no layer 9: this model has layers 0 to 1"),
-    ("L0N0,99999", r"Line 1 of .*'99999' is no token; write a token's text or an id from 0 to"),
-    ("L0N0, nosuchtoken", "' nosuchtoken' is no token"),
-    ("L0N0", "Line 1 of .*has 1 fields, expected two"),
-    ("hello,3", "'hello' is not a neuron name"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("L9N0,3", "Line 1 of .*There is no layer 9: this model has layers 0 to 1"),
+        ("L0N0,99999", r"Line 1 of .*'99999' is no token; write a token's text or an id from 0 to"),
+        ("L0N0, nosuchtoken", "' nosuchtoken' is no token"),
+        ("L0N0", "Line 1 of .*has 1 fields, expected two"),
+        ("hello,3", "'hello' is not a neuron name"),
+    ],
+)
 def test_bad_pairs_are_refused_before_any_work(built_gpt2: Built, tmp_path: Path, line: str, message: str) -> None:
     file = tmp_path / "pairs.csv"
     file.write_text(line + "\n", encoding="utf-8")
@@ -190,8 +198,11 @@ def test_a_file_is_on_the_disk_before_it_has_its_name_and_its_name_before_anybod
     disk = Disk(monkeypatch)
     publish(new, out)
     assert disk.did == [
-        ("chmod", str(new), 0o444), ("fsync", str(new)), ("replace", str(new), str(out)), ("fsync", str(tmp_path)),
-    ]  # fmt: skip
+        ("chmod", str(new), 0o444),
+        ("fsync", str(new)),
+        ("replace", str(new), str(out)),
+        ("fsync", str(tmp_path)),
+    ]
     assert out.read_text() == "new"
 
 
@@ -203,8 +214,11 @@ def test_a_written_atlas_is_published_in_that_order(tmp_path: Path, monkeypatch:
         writer.publish(out)
     written = str(writer.path)
     assert disk.did == [
-        ("chmod", written, 0o444), ("fsync", written), ("replace", written, str(out)), ("fsync", str(tmp_path)),
-    ]  # fmt: skip
+        ("chmod", written, 0o444),
+        ("fsync", written),
+        ("replace", written, str(out)),
+        ("fsync", str(tmp_path)),
+    ]
     assert rows(out, "SELECT count(*) FROM neuron") == [(0,)]
 
 
@@ -240,18 +254,21 @@ def test_infinite_activations_stop_the_run(built_llama: Built, tmp_path: Path) -
     assert not list(work.iterdir())
 
 
-@pytest.mark.parametrize(("changes", "error", "message"), [
-    ({"context_length": 4096}, OptionError, "--context-length 4096 is more than this model's 48 positions"),
-    ({"device": "tpu"}, OptionError, "device 'tpu'"),
-    ({"slug": "Not A Slug"}, SlugError, "'Not A Slug' is not allowed"),
-    ({"slug": "api"}, SlugError, "'api' is reserved"),
-    ({"text_column": "body"}, DatasetError, "body.*text"),
-    ({"first_text": 10_000}, DatasetError, "no text with a token in column 'text' from text 10000 on"),
-    ({"dataset": "no/such/dataset.jsonl"}, DatasetError, "no/such/dataset.jsonl"),
-    ({"model": "no/such-model"}, ModelError, "'no/such-model' cannot be loaded"),
-    ({"out": "missing/folder/x.duckdb"}, OutputFileError, "folder .*missing/folder.* does not exist"),
-    ({"out": "."}, OutputFileError, "is a folder"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"context_length": 4096}, OptionError, "--context-length 4096 is more than this model's 48 positions"),
+        ({"device": "tpu"}, OptionError, "device 'tpu'"),
+        ({"slug": "Not A Slug"}, SlugError, "'Not A Slug' is not allowed"),
+        ({"slug": "api"}, SlugError, "'api' is reserved"),
+        ({"text_column": "body"}, DatasetError, "body.*text"),
+        ({"first_text": 10_000}, DatasetError, "no text with a token in column 'text' from text 10000 on"),
+        ({"dataset": "no/such/dataset.jsonl"}, DatasetError, "no/such/dataset.jsonl"),
+        ({"model": "no/such-model"}, ModelError, "'no/such-model' cannot be loaded"),
+        ({"out": "missing/folder/x.duckdb"}, OutputFileError, "folder .*missing/folder.* does not exist"),
+        ({"out": "."}, OutputFileError, "is a folder"),
+    ],
+)
 def test_bad_options(built_gpt2: Built, tmp_path: Path, changes: dict, error: type, message: str) -> None:
     base = {"model": str(built_gpt2.model), "dataset": str(built_gpt2.dataset), "out": tmp_path / "x.duckdb"}
     if "out" in changes:
@@ -386,8 +403,17 @@ def test_the_closing_report(built_gpt2: Built, tmp_path: Path) -> None:
     report = build(settings, console)
     print_report(report, console)
     text = out.getvalue()
-    for expected in ("Congruence", "Activations", "tokens/s", "Best exclusive pairs", "1 empty", "truncated", "Memory",
-                     report.build_id, "neuron_weight"):  # fmt: skip
+    for expected in (
+        "Congruence",
+        "Activations",
+        "tokens/s",
+        "Best exclusive pairs",
+        "1 empty",
+        "truncated",
+        "Memory",
+        report.build_id,
+        "neuron_weight",
+    ):
         assert expected in text
     assert sum(bytes_per_table(report.out).values()) > 0
     assert rows(report.out, "SELECT slug FROM atlas") == [("model",)]

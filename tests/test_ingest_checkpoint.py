@@ -62,8 +62,11 @@ def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(
     new = folder.save("texts", TENSORS, {})
     unfinished = str(folder.folder / "texts.unfinished")
     assert disk.did == [
-        ("fsync", unfinished), ("replace", unfinished, str(new)), ("fsync", str(folder.folder)), ("unlink", oldest),
-    ]  # fmt: skip
+        ("fsync", unfinished),
+        ("replace", unfinished, str(new)),
+        ("fsync", str(folder.folder)),
+        ("unlink", oldest),
+    ]
 
 
 def test_transposed_and_shared_memory(folder: CheckpointFolder) -> None:
@@ -185,9 +188,10 @@ def test_a_file_that_may_not_grow_leaves_the_one_before(tmp_path: Path) -> None:
     """A quota, by the limit on a file's size."""
     limit = 1 << 16
     subprocess.run(
-        [sys.executable, "-c", SAVE_LARGE, str(tmp_path)], check=True,
+        [sys.executable, "-c", SAVE_LARGE, str(tmp_path)],
+        check=True,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )  # fmt: skip
+    )
 
 
 def test_a_full_disk_leaves_the_one_before(tmpfs: Path) -> None:

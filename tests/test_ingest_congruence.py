@@ -8,13 +8,12 @@ import pytest
 import torch
 from hypothesis import given
 
-from ingest.congruence import certificate, cpu
+from ingest.congruence import cpu, error_bound
 from ingest.congruence import reference as reference_module
 from ingest.congruence.cpu import CpuSearch
-from ingest.congruence.merge import merge_congruence
 from ingest.congruence.pairs import exclusive_pairs, gap, hub_count
-from ingest.congruence.ranked import Congruence, RankedList
 from ingest.congruence.reference import CongruenceSearch
+from ingest.congruence.result import Congruence, RankedList, merge_congruence
 from ingest.congruence.search import search
 from ingest.congruence.topk import TopLists
 from ingest.errors import CheckpointError, RankError
@@ -192,8 +191,8 @@ def test_products_stay_within_the_certificate(sides, d, dtype, seed) -> None:
     w, r = hostile(40, d, seed, sides[0]), hostile(64, d, seed + 1, sides[1])
     given_w, given_r = w.to(dtype), r.to(dtype)
     product = (given_w @ given_r.T).double()
-    rows, columns = certificate.row_bound(w, given_w).double(), certificate.column_bound(r, given_r, 1).double()
-    bound = rows.T @ columns + certificate.ROUNDING[dtype] * product.abs() + 1e-30
+    rows, columns = error_bound.row_bound(w, given_w).double(), error_bound.column_bound(r, given_r, 1).double()
+    bound = rows.T @ columns + error_bound.ROUNDING[dtype] * product.abs() + 1e-30
     assert ((w.double() @ r.double().T - product).abs() <= bound).all()
 
 
@@ -291,9 +290,12 @@ class TestLayers:
             assert state["layers"].tolist() == order[:n]
             more, done = [], []
             again = self.run(
-                order, moments=moments, state=state, on_layer=lambda n, _, more=more: more.append(n),
+                order,
+                moments=moments,
+                state=state,
+                on_layer=lambda n, _, more=more: more.append(n),
                 progress=done.append,
-            )  # fmt: skip
+            )
             assert_same(again, whole)
             assert more == list(range(n + 1, 7))
             assert sum(done) == 60

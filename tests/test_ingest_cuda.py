@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from atlas.core.bins import N_BINS
-from ingest.activations.reduction import reference, trust
+from ingest.activations.reduction import choice, reference
 from ingest.activations.reduction.exact import LIMBS, central_moments
 from tests import brute
 
@@ -113,9 +113,19 @@ def test_the_kernels_compile_for_cuda(capability: int, tmp_path: Path, monkeypat
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     integers = {"n_texts", "texts_each", "d_mlp", "stride", "n_parts", "n_rows"}
     pointers = {
-        "x": "*bf16", "first": "*i64", "length": "*i64", "out": "*i64", "bins": "*u8", "by_neuron": "*u8",
-        "high": "*fp32", "low": "*fp32", "parts": "*fp64", "counts": "*i64", "powers": "*i64", "positive": "*i64",
-    }  # fmt: skip
+        "x": "*bf16",
+        "first": "*i64",
+        "length": "*i64",
+        "out": "*i64",
+        "bins": "*u8",
+        "by_neuron": "*u8",
+        "high": "*fp32",
+        "low": "*fp32",
+        "parts": "*fp64",
+        "counts": "*i64",
+        "powers": "*i64",
+        "positive": "*i64",
+    }
     constants = {
         kernels._reduce_runs: {name: getattr(kernels, name) for name in ("SLAB", "ROWS", "NEURONS", "STAGES")},
         kernels._count_bins: {"ROWS": kernels.COUNT_ROWS},
@@ -139,7 +149,7 @@ def test_a_kernel_that_is_wrong_is_not_used(quantity: str, caplog: pytest.LogCap
         getattr(sums, name).view(-1)[-1] *= 1.01 if quantity == "maximum" else 0
 
     with caplog.at_level(logging.WARNING):
-        assert trust.checked(wrong, CPU) is reference.reduce_layer
+        assert choice.checked(wrong, CPU) is reference.reduce_layer
     assert [record.getMessage() for record in caplog.records] == [
         "Activations are reduced by plain torch on cpu, which is slower: the kernel failed its check "
         f"({quantity} differ in bfloat16)."
@@ -150,7 +160,7 @@ def test_a_kernel_that_cannot_run_is_not_used(caplog: pytest.LogCaptureFixture) 
     def broken(*arguments: object) -> None:
         raise RuntimeError("PTX was compiled with an unsupported toolchain\nand more")
 
-    assert trust.checked(broken, CPU) is reference.reduce_layer
+    assert choice.checked(broken, CPU) is reference.reduce_layer
     assert "(RuntimeError: PTX was compiled with an unsupported toolchain)" in caplog.text
     assert len(caplog.records) == 1
 
@@ -158,11 +168,11 @@ def test_a_kernel_that_cannot_run_is_not_used(caplog: pytest.LogCaptureFixture) 
 def test_without_triton_plain_torch_runs(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setitem(sys.modules, "ingest.activations.reduction.triton_kernel", None)
     monkeypatch.delattr("ingest.activations.reduction.triton_kernel", raising=False)
-    trust.triton_reducer.cache_clear()
-    assert trust.triton_reducer(CPU) is reference.reduce_layer
-    trust.triton_reducer.cache_clear()
+    choice.triton_reducer.cache_clear()
+    assert choice.triton_reducer(CPU) is reference.reduce_layer
+    choice.triton_reducer.cache_clear()
     assert "which is slower: Triton cannot be loaded (" in caplog.text
 
 
 def test_the_plain_version_passes_its_own_check() -> None:
-    assert trust.first_difference(reference.reduce_layer, CPU) is None
+    assert choice.first_difference(reference.reduce_layer, CPU) is None

@@ -39,13 +39,16 @@ LAYOUTS = {
     "no words in words": ["latest.txt", "trainer.txt", "contested.txt"],
     "folders": ["train/a.txt", "train/b.txt", "test/a.txt"],
     "folders over names": ["data/train/test-logs.txt", "data/testing/train-logs.txt"],
-    "shards": ["data/train-00000-of-00002.parquet", "data/train-00001-of-00002.parquet",
-               "data/validation-00000-of-00001.parquet"],
+    "shards": [
+        "data/train-00000-of-00002.parquet",
+        "data/train-00001-of-00002.parquet",
+        "data/validation-00000-of-00001.parquet",
+    ],
     "shards of a split of any name": ["data/pile_10k-00000-of-00001-4746b8785c874cc7.parquet"],
     "shards over what is beside them": ["data/train-00000-of-00001.parquet", "other.parquet"],
     "hidden": ["a.jsonl", "._a.jsonl", ".x-checkpoint.jsonl", ".ipynb_checkpoints/a-checkpoint.jsonl", "__x/b.jsonl"],
     "what describes data": ["a.jsonl", "config.json", "README.md"],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -76,8 +79,16 @@ configs:
 
 
 def test_configurations_of_a_readme(tmp_path):
-    names = ["en/part-1.jsonl", "en/part-2.jsonl", "en/more.jsonl", "en/held.jsonl", "de/train.jsonl", "de/dev.jsonl",
-             "fr/x/y.jsonl", "fr/.z.jsonl"]  # fmt: skip
+    names = [
+        "en/part-1.jsonl",
+        "en/part-2.jsonl",
+        "en/more.jsonl",
+        "en/held.jsonl",
+        "de/train.jsonl",
+        "de/dev.jsonl",
+        "fr/x/y.jsonl",
+        "fr/.z.jsonl",
+    ]
     folder = write(tmp_path / "set", *names, readme=CONFIGS)
     assert texts(folder, config="en") == ["en/part-1.jsonl", "en/part-2.jsonl", "en/more.jsonl"]
     assert texts(folder, config="en", split="test") == ["en/held.jsonl"]

@@ -115,8 +115,12 @@ class TestVitalArticles:
     def test_whole_ones_of_some_length(self, monkeypatch, tmp_path):
         long = "A\u00a0word\nor two. " * 20 + "The end{}."
         extracts = [long.format(i) for i in range(8)] + [
-            "Too short.", long[:-1], long.format(", of , what"), long.format(" ( ; speech)"), long + " X may refer to:"
-        ]  # fmt: skip
+            "Too short.",
+            long[:-1],
+            long.format(", of , what"),
+            long.format(" ( ; speech)"),
+            long + " X may refer to:",
+        ]
         self.carried(monkeypatch, tmp_path, {str(i): {"title": f"T{i}", "extract": e} for i, e in enumerate(extracts)})
         dataset = open_dataset("vital-articles")
         order = sorted(range(8), key=lambda i: xxhash.xxh3_64_intdigest(f"T{i}".encode()))

@@ -216,11 +216,17 @@ def test_a_planted_writer_is_first_everywhere(planted: tuple[Built, dict[str, in
         built.atlas, "SELECT neuron_id, token_id FROM exclusive_pair WHERE direction = 'top' ORDER BY rank LIMIT 1"
     )
     assert first == [(WRITER, tokens["pear"])]
-    best = ask(built.atlas, "SELECT neuron_id, token_id FROM pair_metric WHERE average_precision_predicted IS NOT NULL "
-                            "ORDER BY average_precision_predicted DESC LIMIT 1")  # fmt: skip
+    best = ask(
+        built.atlas,
+        "SELECT neuron_id, token_id FROM pair_metric WHERE average_precision_predicted IS NOT NULL "
+        "ORDER BY average_precision_predicted DESC LIMIT 1",
+    )
     assert best == [(WRITER, tokens["pear"])]
-    effect = ask(built.atlas, "SELECT neuron_id, token_id, chosen_by, probability_change, probability_change_high, "
-                              "rank_change FROM pair_effect ORDER BY probability_change LIMIT 1")  # fmt: skip
+    effect = ask(
+        built.atlas,
+        "SELECT neuron_id, token_id, chosen_by, probability_change, probability_change_high, "
+        "rank_change FROM pair_effect ORDER BY probability_change LIMIT 1",
+    )
     ((*pair, chosen_by, change, high, rank_change),) = effect
     assert pair == [WRITER, tokens["pear"]]
     assert chosen_by == "exclusive,metric"
@@ -230,16 +236,21 @@ def test_a_planted_writer_is_first_everywhere(planted: tuple[Built, dict[str, in
 def test_a_decoy_that_a_later_neuron_takes_back_is_congruent_and_causally_null(planted: tuple[Built, dict[str, int]]):
     built, tokens = planted
     ((congruence, token_gap),) = ask(
-        built.atlas, f"SELECT congruence, token_gap FROM exclusive_pair WHERE neuron_id = {DECOY} "
-                     f"AND direction = 'top' AND token_id = {tokens['lemon']}")  # fmt: skip
+        built.atlas,
+        f"SELECT congruence, token_gap FROM exclusive_pair WHERE neuron_id = {DECOY} "
+        f"AND direction = 'top' AND token_id = {tokens['lemon']}",
+    )
     assert congruence > 5
     assert token_gap > 0.5
     columns = "direct_effect, logit_change, probability_change, rank_change"
     found = {
-        row[0]: row[1:] for row in ask(
-            built.atlas, f"SELECT neuron_id, {columns} FROM pair_effect WHERE neuron_id IN ({WRITER}, {DECOY}) "
-                         f"AND token_id IN ({tokens['pear']}, {tokens['lemon']})")
-    }  # fmt: skip
+        row[0]: row[1:]
+        for row in ask(
+            built.atlas,
+            f"SELECT neuron_id, {columns} FROM pair_effect WHERE neuron_id IN ({WRITER}, {DECOY}) "
+            f"AND token_id IN ({tokens['pear']}, {tokens['lemon']})",
+        )
+    }
     direct, logit, probability, _ = found[DECOY]
     assert direct > 0.5
     assert abs(logit) < 0.2 * direct
@@ -254,8 +265,11 @@ def test_pairs_are_the_best_of_both_lists_and_positions_those_at_which_the_neuro
         again = choose_pairs(atlas, 8, 6)
     assert pairs == again
     assert len({(pair.neuron_id, pair.token_id, pair.side) for pair in pairs}) == len(pairs)
-    exclusive = ask(tiny_llama_atlas, "SELECT neuron_id, token_id, congruence FROM exclusive_pair JOIN token USING "
-                    "(token_id) WHERE NOT special AND n_actual > 0 ORDER BY rank, direction DESC LIMIT 8")  # fmt: skip
+    exclusive = ask(
+        tiny_llama_atlas,
+        "SELECT neuron_id, token_id, congruence FROM exclusive_pair JOIN token USING "
+        "(token_id) WHERE NOT special AND n_actual > 0 ORDER BY rank, direction DESC LIMIT 8",
+    )
     chosen = [(p.neuron_id, p.token_id, p.congruence) for p in pairs if "exclusive" in p.chosen_by]
     assert set(chosen) <= set(exclusive)
     assert len(chosen) >= len(exclusive) - 2
@@ -295,10 +309,15 @@ def test_below_its_mean_a_neuron_does_not_fire(tiny_llama_atlas: Path, tmp_path:
 
     def below(pairs: list[ChosenPair]) -> set[str]:
         return {
-            pair.side for pair in pairs for firing in pair.firings
-            if (firing.activation < means[pair.neuron_id] if pair.side == "positive"
-                else firing.activation >= means[pair.neuron_id])
-        }  # fmt: skip
+            pair.side
+            for pair in pairs
+            for firing in pair.firings
+            if (
+                firing.activation < means[pair.neuron_id]
+                if pair.side == "positive"
+                else firing.activation >= means[pair.neuron_id]
+            )
+        }
 
     assert below(before) == {"positive", "negative"}
     assert below(after) == set()
@@ -321,15 +340,27 @@ def test_half_of_the_positions_are_ordinary_ones_from_every_octave():
 
 def test_rows_of_effects_by_hand():
     """Three positions: means, the median of the ranks, intervals in order; one position has no interval."""
-    values = np.array([[1.0, 0.5, -0.25, 1, 2, -1.5, 3.0], [2.0, 0.25, -0.125, 2, 7, -0.5, 1.0],
-                       [6.0, 0.0, 0.0, 9, 0, -1.0, 2.0]])  # fmt: skip
+    values = np.array(
+        [[1.0, 0.5, -0.25, 1, 2, -1.5, 3.0], [2.0, 0.25, -0.125, 2, 7, -0.5, 1.0], [6.0, 0.0, 0.0, 9, 0, -1.0, 2.0]]
+    )
     pair = ChosenPair(5, 17, "negative", 1.5, "metric")
     one, other = effect_rows([PairEffect(pair, values), PairEffect(pair, values[:1])], seed=0).to_pylist()
     assert {name: one[name] for name in ("neuron_id", "token_id", "side", "chosen_by", "n_positions")} == {
-        "neuron_id": 5, "token_id": 17, "side": "negative", "chosen_by": "metric", "n_positions": 3,
-    }  # fmt: skip
-    means = {"activation_mean": 3.0, "probability": 0.25, "rank_median": 2.0, "probability_change": -0.125,
-             "rank_change": 3.0, "logit_change": -1.0, "direct_effect": 2.0}  # fmt: skip
+        "neuron_id": 5,
+        "token_id": 17,
+        "side": "negative",
+        "chosen_by": "metric",
+        "n_positions": 3,
+    }
+    means = {
+        "activation_mean": 3.0,
+        "probability": 0.25,
+        "rank_median": 2.0,
+        "probability_change": -0.125,
+        "rank_change": 3.0,
+        "logit_change": -1.0,
+        "direct_effect": 2.0,
+    }
     assert {name: one[name] for name in means} == pytest.approx(means)
     for name, least, most in (("probability_change", -0.25, 0.0), ("rank_change", 0, 7), ("logit_change", -1.5, -0.5)):
         assert least <= one[f"{name}_low"] < one[name] < one[f"{name}_high"] <= most
@@ -362,8 +393,9 @@ def test_the_command_measures_anew_and_refuses_other_weights(built_gpt2: Built, 
     small = CliRunner().invoke(main, [*run, "--budget", "1"])
     assert small.exit_code == 1
     assert "Raise --budget" in small.output
-    other = CliRunner().invoke(main, ["effects", str(tiny_llama_atlas), "--model", str(built_gpt2.model), "--out",
-                                      str(tmp_path / "b.duckdb")])  # fmt: skip
+    other = CliRunner().invoke(
+        main, ["effects", str(tiny_llama_atlas), "--model", str(built_gpt2.model), "--out", str(tmp_path / "b.duckdb")]
+    )
     assert other.exit_code == 1
     assert "have the fingerprint" in other.output
     assert file.read_bytes() == before

@@ -118,7 +118,7 @@ def _nothing_changed(file: Path, before: bytes) -> bool:
 
 def test_a_failure_leaves_the_file_as_it_was(file: Path, monkeypatch: pytest.MonkeyPatch):
     before = file.read_bytes()
-    with pytest.raises(OutputError, match=r"cannot be extended.*NULL.*It is as it was"):
+    with pytest.raises(OutputError, match=r"cannot be extended.*NULL.*It is unchanged"):
         extend_atlas(file, {"study_step": steps("a", 1.0)["study_step"].drop_columns("value")})
     assert _nothing_changed(file, before)
     monkeypatch.setattr(extend.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 5, 5))

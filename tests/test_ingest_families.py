@@ -57,8 +57,10 @@ def test_counts_are_those_of_plain_loops(name: str, request: pytest.FixtureReque
         ends = "best_token_id, worst_token_id" if whole.gated else "best_token_id, best_token_id"
         neurons = connection.execute(f"SELECT neuron_id, {ends} FROM neuron").fetchall()
         columns = "neuron_id, family_id, bin, n_predicted, n_actual"
-        stored = {tuple(row[:3]): list(row[3:]) for row in
-                  connection.execute(f"SELECT {columns} FROM family_histogram").fetchall()}  # fmt: skip
+        stored = {
+            tuple(row[:3]): list(row[3:])
+            for row in connection.execute(f"SELECT {columns} FROM family_histogram").fetchall()
+        }
         texts = [text for (text,) in connection.execute('SELECT "text" FROM token ORDER BY token_id').fetchall()]
     assert {texts[token].strip().lower() for token in family} >= {"a", "b"}
     counted = {(neuron, family[token]) for neuron, *tokens in neurons for token in tokens if token in family}

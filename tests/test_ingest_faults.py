@@ -70,10 +70,18 @@ def wait_until(condition: Callable[[], Any], process: forked.ForkServerProcess, 
 def left_alone(folder: Path, n_rows: int) -> Job:
     """A run of 3 layers, two and a half texts a row, a batch a text."""
     settings = {
-        "model": str(tiny.save_llama(folder / "model")), "slug": "tiny", "context_length": 24, "overflow": "split",
-        "dataset": str(tiny.save_texts(folder / "texts.jsonl", tiny.make_texts(n_rows))), "batch_size": 1,
-        "top_tokens": 20, "top_neurons": 20, "top_texts": 6, "window": 16, "out": folder / "whole.duckdb",
-    }  # fmt: skip
+        "model": str(tiny.save_llama(folder / "model")),
+        "slug": "tiny",
+        "context_length": 24,
+        "overflow": "split",
+        "dataset": str(tiny.save_texts(folder / "texts.jsonl", tiny.make_texts(n_rows))),
+        "batch_size": 1,
+        "top_tokens": 20,
+        "top_neurons": 20,
+        "top_texts": 6,
+        "window": 16,
+        "out": folder / "whole.duckdb",
+    }
     job = Job(settings, folder / "log", folder / "whole.duckdb")
     assert job.run() == 0, job.said()
     return job
@@ -91,8 +99,10 @@ def disturbed(alone: Job, tmp_path: Path) -> Job:
     changes = {
         "model": shutil.copytree(alone.settings["model"], tmp_path / "model"),
         "dataset": shutil.copy(alone.settings["dataset"], tmp_path),
-        "out": tmp_path / "out" / "atlas.duckdb", "checkpoint": tmp_path / "checkpoints", "checkpoint_every": 1e-9,
-    }  # fmt: skip
+        "out": tmp_path / "out" / "atlas.duckdb",
+        "checkpoint": tmp_path / "checkpoints",
+        "checkpoint_every": 1e-9,
+    }
     changes = {name: str(value) if name in ("model", "dataset") else value for name, value in changes.items()}
     return Job({**alone.settings, **changes}, tmp_path / "log", alone.whole)
 
@@ -236,7 +246,7 @@ def test_damaged_checkpoints(job: Job) -> None:
     for path in job.checkpoint.glob("texts-*"):
         path.write_bytes(b"")
     assert job.run() == 1
-    assert "is damaged. Start anew with --resume never" in job.said()
+    assert "is damaged. Start again with --resume never" in job.said()
 
 
 def test_no_room_for_the_atlas(job: Job, tmpfs: Path) -> None:

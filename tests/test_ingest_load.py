@@ -18,11 +18,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.congruence.ranked import RankedList
+from ingest.congruence.result import RankedList
 from ingest.errors import OutputError
 from ingest.file import tables
 from ingest.file.checks import check_file
-from ingest.file.writer import AtlasWriter, joined, vectors, words
+from ingest.file.writer import AtlasWriter
+from ingest.process import arrow
+from ingest.process.arrow import joined, vectors, words
 from ingest.process.content_hash import ContentHash
 from tests.conftest import Built
 
@@ -95,14 +97,17 @@ def ranked(rng: np.random.Generator, rows: int, k: int) -> RankedList:
 
 @pytest.mark.parametrize("batch", [1, 7, 1 << 18])
 def test_ranked_and_input_rows_against_loops(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
-    monkeypatch.setattr(tables, "BATCH_ROWS", batch)
+    monkeypatch.setattr(arrow, "BATCH_ROWS", batch)
     rng = np.random.default_rng(batch)
     sides = {side: {d: ranked(rng, 5, 4) for d in ("top", "bottom")} for side in ("in", "gate")}
     expected = [
         (n, side, d, place + 1, int(lists[d].ids[n, place]), float(lists[d].values[n, place]))
-        for n in range(5) for side, lists in sorted(sides.items()) for d in ("bottom", "top") for place in range(4)
+        for n in range(5)
+        for side, lists in sorted(sides.items())
+        for d in ("bottom", "top")
+        for place in range(4)
         if lists[d].ids[n, place] >= 0
-    ]  # fmt: skip
+    ]
     assert collected(tables.input_rows(sides)) == expected
     one = collected(tables.ranked_rows(sides["in"], "neuron_id", "token_id", "value"))
     assert one == [(n, *rest) for n, side, *rest in expected if side == "in"]
@@ -194,7 +199,8 @@ FULL_DISK = """
     from pathlib import Path
     import numpy as np
     from ingest.errors import OutputError
-    from ingest.file.writer import AtlasWriter, vectors
+    from ingest.process.arrow import vectors
+    from ingest.file.writer import AtlasWriter
 
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))

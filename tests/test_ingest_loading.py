@@ -17,10 +17,10 @@ from ingest.errors import ModelError, TokenizerError
 from ingest.model import pretrained
 from ingest.model.forward import LeanModel
 from ingest.model.load import load_model
+from ingest.model.saved_tokenizer import bos_for
 from ingest.model.source import find_source, label_of
 from ingest.model.vocabulary import read_vocabulary
 from ingest.model.weights import layer_weights, read_readout
-from ingest.texts.tokens import bos_for
 from tests import tiny
 
 Tensors = dict[str, torch.Tensor]
@@ -84,10 +84,14 @@ INCOMPLETE = {
     "no final norm": ("llama", less("model.norm"), {}, r"lack 1 tensor \(model\.norm\.weight\)"),
     "a bias that is not in the file": ("llama", None, {"attention_bias": True}, r"lack 12 tensors .*k_proj\.bias"),
     "a bias that has no place": (
-        "llama", more(model__layers__0__self_attn__q_proj__bias=torch.zeros(32)), {}, r"hold 1 tensor .*no place for"),
+        "llama",
+        more(model__layers__0__self_attn__q_proj__bias=torch.zeros(32)),
+        {},
+        r"hold 1 tensor .*no place for",
+    ),
     "another width": ("llama", None, {"intermediate_size": 40}, r"cannot be loaded|other shapes"),
     "tied, without its embedding": ("gpt2", less("wte"), {}, r"lack \d tensors? \("),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", INCOMPLETE)
@@ -103,10 +107,12 @@ WHOLE = {
     "tied, of the base model": ("gpt2", without_prefix("transformer.")),
     "masks of old files": ("gpt2", lambda tensors: {**tensors, **masks("transformer.")}),
     "masks of old files of the base model": (
-        "gpt2", lambda tensors: {**without_prefix("transformer.")(tensors), **masks("")}),
+        "gpt2",
+        lambda tensors: {**without_prefix("transformer.")(tensors), **masks("")},
+    ),
     "frequencies of old files": ("llama", more(model__layers__0__self_attn__rotary_emb__inv_freq=torch.ones(4))),
     "a value head beside it": ("gpt2", more(v_head__summary__weight=torch.ones(1, 24))),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", WHOLE)
@@ -177,9 +183,15 @@ def test_pickles_and_parts_load_and_are_looked_at(change, tmp_path: Path, saved)
 
 @pytest.mark.parametrize(
     "key",
-    ["model.embed_tokens.weight", "lm_head.weight", "model.norm.weight", "model.layers.0.self_attn.q_proj.weight",
-     "model.layers.2.mlp.down_proj.weight", "model.layers.1.post_attention_layernorm.weight"],
-)  # fmt: skip
+    [
+        "model.embed_tokens.weight",
+        "lm_head.weight",
+        "model.norm.weight",
+        "model.layers.0.self_attn.q_proj.weight",
+        "model.layers.2.mlp.down_proj.weight",
+        "model.layers.1.post_attention_layernorm.weight",
+    ],
+)
 @pytest.mark.parametrize(("value", "dtype"), [("nan", torch.float32), ("-inf", torch.float16), ("1e39", torch.float64)])
 def test_weights_that_are_not_finite_are_refused_by_name(key: str, value: str, dtype: torch.dtype, change) -> None:
     def spoil(tensors: Tensors) -> Tensors:
@@ -201,9 +213,11 @@ NOT_CAUSAL = {
     "unknown to TransformerLens": (hf.PersimmonConfig(), {}, "PersimmonForCausalLM, which TransformerLens"),
     "unknown to transformers": (hf.LlamaConfig(), {"model_type": "dream"}, "cannot be loaded: .*dream"),
     "code of its own": (
-        hf.LlamaConfig(), {"model_type": "llada", "auto_map": {"AutoConfig": "c.C", "AutoModelForCausalLM": "m.M"}},
-        "cannot be loaded: .*(llada|trust_remote_code|code)"),
-}  # fmt: skip
+        hf.LlamaConfig(),
+        {"model_type": "llada", "auto_map": {"AutoConfig": "c.C", "AutoModelForCausalLM": "m.M"}},
+        "cannot be loaded: .*(llada|trust_remote_code|code)",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", NOT_CAUSAL)
@@ -237,12 +251,16 @@ LAYOUTS = {
     "OPT-350m": (hf.OPTConfig(**_OPT, word_embed_proj_dim=16, do_layer_norm_before=False), "no final norm"),
     "OPT, post-norm": (hf.OPTConfig(**_OPT, word_embed_proj_dim=32, do_layer_norm_before=False), "no final norm"),
     "Falcon's new decoder": (
-        hf.FalconConfig(**_SIZE, **_IDS, new_decoder_architecture=True, num_kv_heads=2), "laid out in a way"),
+        hf.FalconConfig(**_SIZE, **_IDS, new_decoder_architecture=True, num_kv_heads=2),
+        "laid out in a way",
+    ),
     "GPT": (hf.OpenAIGPTConfig(n_embd=32, n_layer=2, n_head=4, vocab_size=320), "no final norm"),
     "gate and input in one": (
-        hf.ModernBertDecoderConfig(**_SIZE, **_IDS, intermediate_size=48), r"w_in of layer 0 .*\(32, 96\)"),
+        hf.ModernBertDecoderConfig(**_SIZE, **_IDS, intermediate_size=48),
+        r"w_in of layer 0 .*\(32, 96\)",
+    ),
     "recurrent": (hf.RwkvConfig(vocab_size=320, hidden_size=32, num_hidden_layers=2), "no dense MLP"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", LAYOUTS)

@@ -25,10 +25,17 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def options(built_llama: Built, tmp_path: Path) -> dict:
     return {
-        "model": str(built_llama.model), "dataset": str(built_llama.dataset), "slug": "tiny-llama", "window": 16,
-        "context_length": 24, "overflow": "split", "top_tokens": 20, "top_neurons": 20, "top_texts": 6,
+        "model": str(built_llama.model),
+        "dataset": str(built_llama.dataset),
+        "slug": "tiny-llama",
+        "window": 16,
+        "context_length": 24,
+        "overflow": "split",
+        "top_tokens": 20,
+        "top_neurons": 20,
+        "top_texts": 6,
         "out": tmp_path / "atlas.duckdb",
-    }  # fmt: skip
+    }
 
 
 def run(options: dict, **changes: object) -> str:

@@ -18,8 +18,8 @@ from rich.console import Console
 from transformers import AutoTokenizer
 
 from ingest.activations.hashing import example_key
-from ingest.merge.ranges import overlap, parse_ranges, write_ranges
-from ingest.merge.run import merge
+from ingest.merge.merge import merge
+from ingest.merge.parts import overlap, parse_ranges, write_ranges
 from tests import tiny
 from tests.conftest import Built, build_tiny
 

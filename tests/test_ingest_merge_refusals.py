@@ -21,8 +21,8 @@ from atlas.core.files import OutputFileError
 from atlas.core.info import AtlasInfo
 from ingest.errors import OutputError
 from ingest.file.writer import AtlasWriter
+from ingest.merge.merge import MergeReport, merge
 from ingest.merge.parts import MAY_DIFFER, MergeError, Part, check_alike
-from ingest.merge.run import MergeReport, merge
 
 Altered = Callable[..., Path]
 
@@ -77,10 +77,31 @@ COLUMNS = [field.name for field in fields(AtlasInfo) if field.name not in {*MAY_
 
 def test_every_setting_must_agree() -> None:
     assert set(COLUMNS) == {
-        "model_fingerprint", "n_layers", "d_model", "d_mlp", "d_vocab", "act_fn", "gated", "normalization", "readout",
-        "dataset_fingerprint", "text_column", "context_length", "bos_token_id", "bos_counted", "overflow", "dtype",
-        "seed", "hook", "top_tokens", "top_neurons", "top_texts", "pair_candidates", "window", "has_weights",
-    }  # fmt: skip
+        "model_fingerprint",
+        "n_layers",
+        "d_model",
+        "d_mlp",
+        "d_vocab",
+        "act_fn",
+        "gated",
+        "normalization",
+        "readout",
+        "dataset_fingerprint",
+        "text_column",
+        "context_length",
+        "bos_token_id",
+        "bos_counted",
+        "overflow",
+        "dtype",
+        "seed",
+        "hook",
+        "top_tokens",
+        "top_neurons",
+        "top_texts",
+        "pair_candidates",
+        "window",
+        "has_weights",
+    }
 
 
 def test_a_setting_that_differs_is_named_with_both_values(tiny_gpt2_atlas: Path) -> None:
@@ -112,16 +133,30 @@ def test_a_text_run_twice(altered: Altered) -> None:
     assert f"text_ranges is '0:{n}' in the first and '40:{40 + n}' in the second" in text
 
 
-@pytest.mark.parametrize(("statement", "difference"), [
-    ("DELETE FROM candidate_pair WHERE neuron_id = 3 AND token_id = (SELECT min(token_id) FROM candidate_pair WHERE "
-     "neuron_id = 3)", r"the number of rows of candidate_pair for neuron_id 3, token_id \d+ is 1 in the .* 0 in the"),
-    ("INSERT INTO candidate_pair (FROM candidate_pair WHERE false) UNION ALL VALUES (5, 99999, 0.0, 'user')",
-     "the number of rows of candidate_pair for neuron_id 5, token_id 99999 is 0 in the first and 1 in the second"),
-    ("UPDATE candidate_pair SET source = 'user' WHERE neuron_id = 9",
-     r"candidate_pair\.source of neuron_id 9, token_id \d+ is '.*' in the first and 'user' in the second.*--pairs"),
-    ("UPDATE token SET piece = 'Ġan' WHERE token_id >= 7",
-     r"token\.piece of token_id 7 is .* in the first and 'Ġan' in the second.*same tokenizer"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("statement", "difference"),
+    [
+        (
+            "DELETE FROM candidate_pair WHERE neuron_id = 3 AND token_id = "
+            "(SELECT min(token_id) FROM candidate_pair WHERE neuron_id = 3)",
+            r"the number of rows of candidate_pair for neuron_id 3, token_id \d+ is 1 in the .* 0 in the",
+        ),
+        (
+            "INSERT INTO candidate_pair (FROM candidate_pair WHERE false) UNION ALL VALUES (5, 99999, 0.0, 'user')",
+            "the number of rows of candidate_pair for neuron_id 5, token_id 99999 is 0 in the first and "
+            "1 in the second",
+        ),
+        (
+            "UPDATE candidate_pair SET source = 'user' WHERE neuron_id = 9",
+            r"candidate_pair\.source of neuron_id 9, token_id \d+ is '.*' in the first and 'user' in the "
+            "second.*--pairs",
+        ),
+        (
+            "UPDATE token SET piece = 'Ġan' WHERE token_id >= 7",
+            r"token\.piece of token_id 7 is .* in the first and 'Ġan' in the second.*same tokenizer",
+        ),
+    ],
+)
 def test_other_pairs_or_tokens(parts: list[Path], statement: str, difference: str) -> None:
     change(parts[1], statement)
     assert re.search(difference, refused(MergeError, *parts))
@@ -187,7 +222,7 @@ def test_a_finished_merge_is_not_lost_to_a_file_that_appeared(
     parts: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = parts[0].with_name("out.duckdb")
-    monkeypatch.setattr("ingest.merge.run.check_file", lambda *_: out.write_text("theirs"))
+    monkeypatch.setattr("ingest.merge.merge.check_file", lambda *_: out.write_text("theirs"))
     report = run(*parts)
     assert out.read_text() == "theirs"
     assert report.out.name == f"out-{report.build_id}.duckdb"

@@ -90,9 +90,17 @@ def test_no_figure_is_silly(total: float | None, steps: int) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.2, "0 s"), (59.4, "59 s"), (59.6, "1 min"), (130, "2 min 10 s"), (3600, "1 h"), (11100, "3 h 5 min"),
-     (90000, "1 d 1 h"), (-1, "0 s")],
-)  # fmt: skip
+    [
+        (0.2, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min"),
+        (130, "2 min 10 s"),
+        (3600, "1 h"),
+        (11100, "3 h 5 min"),
+        (90000, "1 d 1 h"),
+        (-1, "0 s"),
+    ],
+)
 def test_durations(seconds: float, text: str) -> None:
     assert show_seconds(seconds) == text
 

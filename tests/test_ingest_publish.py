@@ -27,7 +27,7 @@ from ingest.errors import OutputError
 from ingest.file.append import extend_atlas
 from ingest.file.checks import check_file
 from ingest.file.writer import AtlasWriter
-from ingest.merge.run import merge
+from ingest.merge.merge import merge
 from ingest.process.settings import Settings
 from ingest.run import publish as publishing
 from ingest.run.build import build

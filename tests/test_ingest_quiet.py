@@ -15,14 +15,22 @@ import click
 import pytest
 
 from atlas.cli.streams import plain_console
-from ingest.process.starting import _STILL, asked_to_be_quiet, quiet_option, starting
+from ingest.process.startup import _STILL, asked_to_be_quiet, quiet_option, starting
 from tests.conftest import Built
 
 LINES = [
-    r"Starting", r"[A-Z][a-z ]+: [\d.]+ s(, [\d,.]+ \w+/s)?, [\d.]+ GB at most", r"[A-Z][a-z ]+(  [\w%,./ ]+)+ GB",
-    r".*a\.duckdb  build [0-9a-f]{12}", r"[\d,]+ texts, [\d,]+ tokens, .* truncated\.", r"(phase|table) .*",
-    r"[\w ]+( +[\d,.]+){1,2}", r"Memory: at most [\d.]+ GB\.", r"Best exclusive pairs .*", r"  L\dN\d+ .* score .*", "",
-]  # fmt: skip
+    r"Starting",
+    r"[A-Z][a-z ]+: [\d.]+ s(, [\d,.]+ \w+/s)?, [\d.]+ GB at most",
+    r"[A-Z][a-z ]+(  [\w%,./ ]+)+ GB",
+    r".*a\.duckdb  build [0-9a-f]{12}",
+    r"[\d,]+ texts, [\d,]+ tokens, .* truncated\.",
+    r"(phase|table) .*",
+    r"[\w ]+( +[\d,.]+){1,2}",
+    r"Memory: at most [\d.]+ GB\.",
+    r"Best exclusive pairs .*",
+    r"  L\dN\d+ .* score .*",
+    "",
+]
 """Each line of ours."""
 
 

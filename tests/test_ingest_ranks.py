@@ -68,10 +68,22 @@ def test_torchrun(settings: dict[str, Any], whole: Path, tmp_path: Path) -> None
     options = {name: str(value) for name, value in {**settings, "out": out}.items()}
     arguments = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", value)]
     subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port()),
-         "-m", "ingest", *arguments],
-        check=True, timeout=300, cwd=Path(__file__).parents[1],
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--nproc-per-node",
+            "2",
+            "--master-port",
+            str(free_port()),
+            "-m",
+            "ingest",
+            *arguments,
+        ],
+        check=True,
+        timeout=300,
+        cwd=Path(__file__).parents[1],
+    )
     check(out, whole)
 
 

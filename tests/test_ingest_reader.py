@@ -10,9 +10,8 @@ import torch
 from safetensors.torch import load, save
 
 from ingest.activations.reader import Reader
-from ingest.activations.sizes import bytes_per_token
 from ingest.activations.statistic import Plan, StreamSettings
-from ingest.model.forward import LeanModel
+from ingest.model.forward import LeanModel, bytes_per_token
 from ingest.model.load import load_model
 from ingest.texts.tokens import Text, TextBatch, batches
 from tests import tiny

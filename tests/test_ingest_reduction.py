@@ -18,7 +18,7 @@ from ingest.activations.reduction import cpu, reference
 from ingest.activations.reduction.choice import layer_reducer
 from ingest.activations.reduction.exact import LIMBS, added, central_moments, overflown
 from ingest.activations.reduction.reference import LayerSums, Runs
-from ingest.process.compiled import compiled
+from ingest.process.numba_compiler import compiled
 
 VERSIONS = {"compiled": cpu.reduce_layer, "torch": reference.reduce_layer}
 DTYPES = [torch.float32, torch.bfloat16]
@@ -29,9 +29,12 @@ class Outcome:
 
     def __init__(self, d_mlp: int) -> None:
         self.sums = LayerSums(
-            torch.zeros(d_mlp * N_BINS, dtype=torch.int64), torch.zeros(4, LIMBS, d_mlp, dtype=torch.int64),
-            torch.zeros(d_mlp, dtype=torch.int64), torch.full((d_mlp,), torch.inf), torch.full((d_mlp,), -torch.inf),
-        )  # fmt: skip
+            torch.zeros(d_mlp * N_BINS, dtype=torch.int64),
+            torch.zeros(4, LIMBS, d_mlp, dtype=torch.int64),
+            torch.zeros(d_mlp, dtype=torch.int64),
+            torch.full((d_mlp,), torch.inf),
+            torch.full((d_mlp,), -torch.inf),
+        )
         self.seen = 0
 
     def add(self, version: str, x: torch.Tensor, runs: Runs) -> Outcome:
@@ -230,6 +233,6 @@ class TestCompiledWithoutACache:
         """In a fresh process, as an installation owned by somebody else would have it."""
         unusable = tmp_path / "file"
         unusable.write_text("")
-        script = "from ingest.process.compiled import compiled; assert compiled()(lambda x: x * 2)(21) == 42"
+        script = "from ingest.process.numba_compiler import compiled; assert compiled()(lambda x: x * 2)(21) == 42"
         environment = {**os.environ, "NUMBA_CACHE_DIR": str(unusable / "cache")}
         subprocess.run([sys.executable, "-c", script], check=True, env=environment)

@@ -18,12 +18,12 @@ from click.testing import CliRunner, Result
 from atlas.cli.main import main
 from atlas.core.names import parse_neuron
 from ingest.errors import OptionError
-from ingest.reproduce.compare import Comparison, found
+from ingest.reproduce.atlas_values import NeuronCongruence
+from ingest.reproduce.compare import Comparison, judge_comparisons
 from ingest.reproduce.curves import Curve
 from ingest.reproduce.figures import KINDS, Figure, Published, read_published
 from ingest.reproduce.judge import judge
-from ingest.reproduce.numbers import MEASURES
-from ingest.reproduce.stored import NeuronCongruence
+from ingest.reproduce.measurements import MEASURES
 from tests import plain_reproduce, tiny
 from tests.plain_reproduce import PlainFigures
 
@@ -49,8 +49,17 @@ class Case:
         """Hold the same atlas against other figures; the report as JSON."""
         figures = folder / "figures.json"
         figures.write_text(json.dumps(published))
-        result = run("--figures", figures, "--atlas", self.atlas, "--model", self.folder / "model", "--report", folder,
-                     *(arguments or ("--dataset", self.folder / "texts.jsonl")))  # fmt: skip
+        result = run(
+            "--figures",
+            figures,
+            "--atlas",
+            self.atlas,
+            "--model",
+            self.folder / "model",
+            "--report",
+            folder,
+            *(arguments or ("--dataset", self.folder / "texts.jsonl")),
+        )
         return result, json.loads((folder / "a.an-neuron.json").read_text())
 
 
@@ -62,8 +71,9 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     plain = PlainFigures(model, texts)
     published = plain.published(dataset.name)
     (folder / "figures.json").write_text(json.dumps(published))
-    result = run("--figures", folder / "figures.json", "--model", model, "--dataset", dataset,
-                 "--out", folder / "a.duckdb")  # fmt: skip
+    result = run(
+        "--figures", folder / "figures.json", "--model", model, "--dataset", dataset, "--out", folder / "a.duckdb"
+    )
     return Case(folder, published, plain, result)
 
 
@@ -249,14 +259,21 @@ def test_figures_of_an_unknown_kind(tmp_path: Path, case: Case) -> None:
 
 @pytest.mark.parametrize(
     ("published", "measured", "ok"),
-    [(1.0, 1.1, True), (1.0, 1.11, False), ("L0N1", "L0N1", True), ("L0N1", "L0N2", False), ("L0N1", None, False),
-     (1.0, None, False), (1.0, float("nan"), False)],
-)  # fmt: skip
+    [
+        (1.0, 1.1, True),
+        (1.0, 1.11, False),
+        ("L0N1", "L0N1", True),
+        ("L0N1", "L0N2", False),
+        ("L0N1", None, False),
+        (1.0, None, False),
+        (1.0, float("nan"), False),
+    ],
+)
 def test_one_value_against_another(published: float | str, measured: float | str | None, ok: bool) -> None:
     comparison = Comparison("x", published, measured, 0.1000001)
     assert comparison.ok is ok
     figure = Figure("f", "number", "f", "s", "d", 0.1, "w", None, {})
-    assert found(figure, [comparison]).verdict == ("reproduced" if ok else "differs")
+    assert judge_comparisons(figure, [comparison]).verdict == ("reproduced" if ok else "differs")
 
 
 class AsPublished:

@@ -14,9 +14,9 @@ from hypothesis import given
 
 from ingest.errors import CheckpointError
 from ingest.process.checkpoint import CheckpointFolder
+from ingest.process.cursor import Cursor
 from ingest.process.ranks import Ranks
-from ingest.run.resume import RunCheckpoints
-from ingest.texts.progress import Cursor
+from ingest.process.resume import RunCheckpoints
 from ingest.texts.tokens import Text, batches
 
 IDENTITY = {"--window": 64, "model_fingerprint": "abc"}
@@ -127,11 +127,14 @@ def test_a_rank_that_had_saved_nothing_starts_at_the_beginning(tmp_path: Path) -
     assert again[1].cursor == Cursor()
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"--window": 32}, r"of another run: --window was 64 and is now 32\. Give this run another --checkpoint"),
-    ({"model_fingerprint": "xyz"}, "model_fingerprint was 'abc' and is now 'xyz'"),
-    ({"--seed": 1}, "--seed was None and is now 1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"--window": 32}, r"of another run: --window was 64 and is now 32\. Give this run another --checkpoint"),
+        ({"model_fingerprint": "xyz"}, "model_fingerprint was 'abc' and is now 'xyz'"),
+        ({"--seed": 1}, "--seed was None and is now 1"),
+    ],
+)
 def test_another_run_is_refused_with_both_named(tmp_path: Path, change: dict, message: str) -> None:
     Worker(tmp_path, 0, 1).save()
     checkpoints(tmp_path).save_weights({"n": torch.zeros(1)}, "weights-in")

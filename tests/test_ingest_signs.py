@@ -96,7 +96,7 @@ def test_merged_parts_are_the_whole_in_any_order(pairs: list[tuple[float, float]
 def test_merged_atlases_have_the_cases_of_one_run(signed: Path, built_llama: Built, tmp_path: Path):
     from rich.console import Console
 
-    from ingest.merge.run import merge
+    from ingest.merge.merge import merge
 
     n = rows(signed, "SELECT n_texts FROM atlas")[0][0]
     cuts = [(0, n // 3), (n // 3, None)]

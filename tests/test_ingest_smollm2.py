@@ -20,7 +20,7 @@ from ingest.congruence.phase import run_weight_phase
 from ingest.model.forward import LeanModel
 from ingest.model.load import LoadedModel, bridge_for, describe, load_model
 from ingest.model.weights import read_readout
-from ingest.run.session import alone
+from ingest.process.session import alone
 from ingest.study.engine import run_study
 from ingest.study.options import StudyOptions
 from ingest.study.prompts import PromptPair
@@ -76,18 +76,28 @@ def read_by_hand() -> LlamaForCausalLM:
             name.removeprefix(f"blk.{layer}."): t for name, t in tensors.items() if name.startswith(f"blk.{layer}.")
         }
         parts = {
-            "self_attn.q_proj": halves(here["attn_q.weight"], 9), "self_attn.k_proj": halves(here["attn_k.weight"], 3),
-            "self_attn.v_proj": here["attn_v.weight"], "self_attn.o_proj": here["attn_output.weight"],
-            "mlp.gate_proj": here["ffn_gate.weight"], "mlp.up_proj": here["ffn_up.weight"],
-            "mlp.down_proj": here["ffn_down.weight"], "input_layernorm": here["attn_norm.weight"],
+            "self_attn.q_proj": halves(here["attn_q.weight"], 9),
+            "self_attn.k_proj": halves(here["attn_k.weight"], 3),
+            "self_attn.v_proj": here["attn_v.weight"],
+            "self_attn.o_proj": here["attn_output.weight"],
+            "mlp.gate_proj": here["ffn_gate.weight"],
+            "mlp.up_proj": here["ffn_up.weight"],
+            "mlp.down_proj": here["ffn_down.weight"],
+            "input_layernorm": here["attn_norm.weight"],
             "post_attention_layernorm": here["ffn_norm.weight"],
-        }  # fmt: skip
+        }
         state |= {f"model.layers.{layer}.{name}.weight": tensor for name, tensor in parts.items()}
     config = LlamaConfig(
-        hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3,
-        vocab_size=49152, rms_norm_eps=1e-5, rope_parameters={"rope_type": "default", "rope_theta": 100_000.0},
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        vocab_size=49152,
+        rms_norm_eps=1e-5,
+        rope_parameters={"rope_type": "default", "rope_theta": 100_000.0},
         tie_word_embeddings=True,
-    )  # fmt: skip
+    )
     with torch.device("meta"):
         net = LlamaForCausalLM(config)
     net.load_state_dict(state, assign=True)
@@ -123,9 +133,14 @@ def test_congruence_is_the_models_own(real: Real) -> None:
     model = replace(real.model, layers=[real.model.layers[layer] for layer in chosen])
     device = torch.device("cpu")
     result = run_weight_phase(
-        model, read_readout(model, "unembed"), alone(device), device=device, k_tokens=50, k_neurons=5,
+        model,
+        read_readout(model, "unembed"),
+        alone(device),
+        device=device,
+        k_tokens=50,
+        k_neurons=5,
         progress=lambda _: None,
-    )  # fmt: skip
+    )
     columns = real.net.lm_head.weight.double() * real.net.model.norm.weight.double()
     columns = columns - columns.mean(0)
     listed = result.congruence.neuron_token["top"]

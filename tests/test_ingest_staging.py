@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from ingest.process.compiled import match_threads
 from jaxtyping import Float
 from torch import Tensor
 
@@ -17,7 +18,6 @@ from ingest.activations.reader import Reader
 from ingest.activations.statistic import Plan, StreamSettings
 from ingest.model.forward import LeanModel
 from ingest.model.load import load_model
-from ingest.process.compiled import match_threads
 from ingest.process.prefetch import prefetched
 from ingest.texts.tokens import Text, TextBatch, batches
 from tests import tiny
@@ -38,9 +38,15 @@ def make_reader(lean: LeanModel, **options: bool) -> Reader:
     d_vocab = lean.model.embedding.shape[0]
     pairs = np.unique(rng.integers(0, (lean.n_layers * lean.d_mlp, d_vocab), (900, 2)), axis=0)
     settings = StreamSettings(
-        d_vocab=d_vocab, gated=lean.model.gated, count_bos=False, has_bos=True, top_texts=2, window=8,
-        fingerprint="f", seed=1,
-    )  # fmt: skip
+        d_vocab=d_vocab,
+        gated=lean.model.gated,
+        count_bos=False,
+        has_bos=True,
+        top_texts=2,
+        window=8,
+        fingerprint="f",
+        seed=1,
+    )
     return Reader(lean, Plan(lean.n_layers, lean.d_mlp, lean.device, settings, pairs[:, 0], pairs[:, 1], **options))
 
 
@@ -90,9 +96,14 @@ def again(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 
 @pytest.mark.parametrize(("slack", "spare", "overflows"), [(2.0, 64, False), (0.4, 1, True), (0.0, 1, True)])
 def test_a_staged_reader_ends_with_what_a_plain_one_has(
-    lean: LeanModel, plain: Reader, again: list, monkeypatch: pytest.MonkeyPatch, slack: float, spare: int,
+    lean: LeanModel,
+    plain: Reader,
+    again: list,
+    monkeypatch: pytest.MonkeyPatch,
+    slack: float,
+    spare: int,
     overflows: bool,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setattr(staging, "_SLACK", slack)
     monkeypatch.setattr(staging, "_SPARE", spare)
     monkeypatch.setattr(staging, "_SLICE", 37)
@@ -144,11 +155,17 @@ class TestTheWatch:
     @pytest.mark.parametrize(
         "work",
         [
-            lambda x: bool((x > 0).any()), lambda x: x.sum().item(), lambda x: x.nonzero(), lambda x: x[x > 0],
-            lambda x: torch.unique(x), lambda x: torch.repeat_interleave(x.long()), lambda x: torch.bincount(x.long()),
-            lambda x: torch.masked_select(x, x > 0), lambda x: torch.equal(x, x),
+            lambda x: bool((x > 0).any()),
+            lambda x: x.sum().item(),
+            lambda x: x.nonzero(),
+            lambda x: x[x > 0],
+            lambda x: torch.unique(x),
+            lambda x: torch.repeat_interleave(x.long()),
+            lambda x: torch.bincount(x.long()),
+            lambda x: torch.masked_select(x, x > 0),
+            lambda x: torch.equal(x, x),
         ],
-    )  # fmt: skip
+    )
     def test_it_sees(self, work: object) -> None:
         with SyncWatch() as watch:
             work(torch.arange(4.0))
@@ -157,10 +174,14 @@ class TestTheWatch:
     @pytest.mark.parametrize(
         "work",
         [
-            lambda x: torch.nonzero_static(x, size=2), lambda x: x[x.long()], lambda x: torch.where(x > 0, x, -x),
-            lambda x: torch.repeat_interleave(x, x.long(), output_size=6), lambda x: x.topk(2), lambda x: x.cumsum(0),
+            lambda x: torch.nonzero_static(x, size=2),
+            lambda x: x[x.long()],
+            lambda x: torch.where(x > 0, x, -x),
+            lambda x: torch.repeat_interleave(x, x.long(), output_size=6),
+            lambda x: x.topk(2),
+            lambda x: x.cumsum(0),
         ],
-    )  # fmt: skip
+    )
     def test_it_lets_pass(self, work: object) -> None:
         with SyncWatch() as watch:
             work(torch.arange(4.0))

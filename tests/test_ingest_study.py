@@ -68,8 +68,10 @@ def case(request: pytest.FixtureRequest, tokenizer) -> Case:
 
 def test_predictions(case: Case) -> None:
     prompt, plain = case.result.prompts[0], case.plain
-    predictions = [dict(zip(case.result.predictions, row, strict=True))
-                   for row in zip(*case.result.predictions.values(), strict=True)]  # fmt: skip
+    predictions = [
+        dict(zip(case.result.predictions, row, strict=True))
+        for row in zip(*case.result.predictions.values(), strict=True)
+    ]
     for side in ("clean", "corrupt"):
         logits = plain.seen[side]["logits"]
         assert getattr(prompt, f"{side}_logit_diff") == pytest.approx(plain.seen[side]["difference"], abs=1e-4)

@@ -43,8 +43,23 @@ def pair(built_gpt2: Built) -> PromptPair:
 @pytest.fixture(scope="module")
 def studied(built_gpt2: Built, pair: PromptPair, tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = Path(shutil.copy(built_gpt2.atlas, tmp_path_factory.mktemp("study") / "a.duckdb"))
-    result = run(file, "--name", "one", "--clean", pair.clean, "--corrupt", pair.corrupt, "--answer", pair.answer,
-                 "--other", pair.other, "--layers", "all", "--model", built_gpt2.model)  # fmt: skip
+    result = run(
+        file,
+        "--name",
+        "one",
+        "--clean",
+        pair.clean,
+        "--corrupt",
+        pair.corrupt,
+        "--answer",
+        pair.answer,
+        "--other",
+        pair.other,
+        "--layers",
+        "all",
+        "--model",
+        built_gpt2.model,
+    )
     assert result.exit_code == 0, result.output
     return file
 
@@ -89,8 +104,23 @@ def test_a_suite_from_a_file(studied: Path, built_gpt2: Built, pair: PromptPair,
     lines = [{"clean": pair.clean, "corrupt": pair.corrupt}, {"clean": pair.corrupt, "corrupt": pair.clean}]
     suite.write_text("".join(json.dumps(line) + "\n" for line in lines))
     out = tmp_path / "b.duckdb"
-    result = run(studied, "--name", "many", "--suite", suite, "--answer", "a", "--other", "x", "--layers", "1",
-                 "--model", built_gpt2.model, "--out", out)  # fmt: skip
+    result = run(
+        studied,
+        "--name",
+        "many",
+        "--suite",
+        suite,
+        "--answer",
+        "a",
+        "--other",
+        "x",
+        "--layers",
+        "1",
+        "--model",
+        built_gpt2.model,
+        "--out",
+        out,
+    )
     assert result.exit_code == 0, result.output
     assert ask(out, "SELECT name, n_prompts FROM study") == [("many", 2), ("one", 1)]
     assert ask(
@@ -127,8 +157,15 @@ def test_what_cannot_be_is_said_and_nothing_is_written(
     studied: Path, built_gpt2: Built, pair: PromptPair, change: dict[str, str | None], message: str
 ):
     before = studied.read_bytes()
-    options = {"--name": "two", "--clean": pair.clean, "--corrupt": pair.corrupt, "--answer": "a", "--other": "x",
-               "--model": str(built_gpt2.model), **change}  # fmt: skip
+    options = {
+        "--name": "two",
+        "--clean": pair.clean,
+        "--corrupt": pair.corrupt,
+        "--answer": "a",
+        "--other": "x",
+        "--model": str(built_gpt2.model),
+        **change,
+    }
     result = run(studied, *(part for name, value in options.items() if value is not None for part in (name, value)))
     assert result.exit_code == 1, result.output
     assert message in " ".join(result.output.split())

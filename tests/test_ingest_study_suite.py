@@ -12,10 +12,9 @@ import torch
 from ingest.errors import ModelError, StudyError
 from ingest.model.load import bridge_for, describe
 from ingest.study.engine import run_study
-from ingest.study.options import StudyOptions
+from ingest.study.options import StudyOptions, best_layers, find_neurons
 from ingest.study.prompts import PromptPair, tokenise_pair
 from ingest.study.result import StudyResult
-from ingest.study.selection import best_layers, find_neurons
 from ingest.study.study_model import StudyModel
 from ingest.study.suite import read_suite
 from tests import study_models
@@ -203,8 +202,9 @@ class TestSuiteFiles:
         expected = [PromptPair("one", "two", " an", " a"), PromptPair("three", "four", " x", " y")]
         assert read_suite(yaml, answer=" x", other=" y") == expected
         assert read_suite(lines, answer=" x", other=" y") == [
-            PromptPair("one", "two", " an", " y"), PromptPair("ü", "four", " x", " y"),
-        ]  # fmt: skip
+            PromptPair("one", "two", " an", " y"),
+            PromptPair("ü", "four", " x", " y"),
+        ]
 
     @pytest.mark.parametrize(
         ("name", "text", "message"),

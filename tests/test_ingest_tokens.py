@@ -18,11 +18,12 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import BertTokenizer, PreTrainedTokenizerFast
 
 from ingest.errors import OptionError, TokenizerError
+from ingest.model.saved_tokenizer import bos_for
+from ingest.process.cursor import Cursor, Share, TextReport
 from ingest.texts import tokens
 from ingest.texts.corpus import PythonTexts
 from ingest.texts.dataset import Dataset
-from ingest.texts.progress import Cursor, Share, TextReport
-from ingest.texts.tokens import Text, batches, bos_for, iter_texts
+from ingest.texts.tokens import Text, batches, iter_texts
 
 BOS = 3
 
@@ -36,9 +37,13 @@ def letter_tokenizer() -> PreTrainedTokenizerFast:
     backend.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     backend.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(
-        tokenizer_object=backend, unk_token="<unk>", pad_token="<pad>", bos_token="<s>", eos_token="</s>",
+        tokenizer_object=backend,
+        unk_token="<unk>",
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
         model_max_length=4,
-    )  # fmt: skip
+    )
 
 
 def dataset_of(texts: Iterable[str | None]) -> Dataset:
@@ -77,8 +82,11 @@ class TestTexts:
     def test_split(self):
         texts, report = read(["abcdefg", None, "abc"], overflow="split")
         assert flat(texts) == [
-            (0, 0, 0, [3, 4, 5, 6]), (1, 0, 1, [3, 7, 8, 9]), (2, 0, 2, [3, 10]), (3, 2, 0, [3, 4, 5, 6])
-        ]  # fmt: skip
+            (0, 0, 0, [3, 4, 5, 6]),
+            (1, 0, 1, [3, 7, 8, 9]),
+            (2, 0, 2, [3, 10]),
+            (3, 2, 0, [3, 4, 5, 6]),
+        ]
         assert report == TextReport(rows_read=3, rows_empty=1, rows_split=1, texts=4, tokens=14)
 
     def test_without_bos_the_context_is_all_text(self):
@@ -108,9 +116,14 @@ class TestTexts:
 
         dataset = Dataset("test", None, None, "text", "", None, Endless())
         texts = iter_texts(
-            dataset, letter_tokenizer(), context_length=4, overflow="truncate", bos_token_id=BOS, max_texts=10,
+            dataset,
+            letter_tokenizer(),
+            context_length=4,
+            overflow="truncate",
+            bos_token_id=BOS,
+            max_texts=10,
             report=TextReport(),
-        )  # fmt: skip
+        )
         assert len(list(texts)) == 10
 
     def test_special_tokens_spelt_out_are_special_tokens(self):
@@ -140,9 +153,7 @@ class TestTexts:
             is_fast = False
 
             def __call__(self, texts, **options):
-                assert options == {
-                    "add_special_tokens": False, "padding": False, "truncation": False, "verbose": False
-                }  # fmt: skip
+                assert options == {"add_special_tokens": False, "padding": False, "truncation": False, "verbose": False}
                 return {"input_ids": [ids(text) for text in texts]}
 
         report = TextReport()
@@ -299,9 +310,13 @@ class TestBatches:
 
 
 @given(
-    st.lists(st.integers(0, 20), min_size=1, max_size=30), st.lists(st.integers(1, 4), min_size=1, max_size=3),
-    st.integers(2, 16), st.integers(1, 5), st.sampled_from(["truncate", "split"]), st.data(),
-)  # fmt: skip
+    st.lists(st.integers(0, 20), min_size=1, max_size=30),
+    st.lists(st.integers(1, 4), min_size=1, max_size=3),
+    st.integers(2, 16),
+    st.integers(1, 5),
+    st.sampled_from(["truncate", "split"]),
+    st.data(),
+)
 def test_any_division_stopped_anywhere_reads_every_text_once(rows, worlds, context, sort_window, overflow, data):
     """Workers stop at any batch; then another number of workers goes on with what is left; the last read to the end."""
     dataset = dataset_of(["a" * n for n in rows])

@@ -118,8 +118,9 @@ class TestSentencePiece:
         assert by_piece["<0xE6>"] == ("\ufffd", b"\xe6")
         assert by_piece["<s>"] == ("<s>", b"<s>")
         assert [piece for piece, special in zip(vocabulary.piece, vocabulary.special, strict=True) if special] == [
-            "<unk>", "<s>"
-        ]  # fmt: skip
+            "<unk>",
+            "<s>",
+        ]
 
     def test_llama_style_with_runs_of_spaces_among_the_added_tokens(self):
         vocab = {"<unk>": 0, "▁": 1, "▁▁": 2, "a": 3, "<0xFF>": 4, "<mask>": 5}

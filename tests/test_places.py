@@ -20,12 +20,12 @@ from atlas.core import files
 from atlas.core.errors import NotAnAtlasError
 from atlas.core.files import OutputFileError, appearing_folder, check_output, write_texts
 from ingest.file.append import extend_atlas
+from ingest.process.cursor import TextReport
 from ingest.process.progress import Phases
 from ingest.run.build import BuildReport
-from ingest.run.report import print_report
+from ingest.run.summary import print_report
 from ingest.study.record import Recorded
-from ingest.study.report import print_study
-from ingest.texts.progress import TextReport
+from ingest.study.summary import print_study
 
 COMMANDS = {
     "ingest": ["ingest", "--model", "m", "--out", "PLACE/new.duckdb"],

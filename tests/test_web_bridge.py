@@ -174,9 +174,15 @@ def test_what_they_share(client, plain):
     every = 'SELECT "text" FROM token WHERE "text" IS NOT NULL'
     of = [{text for (text,) in connection.execute(every).fetchall()} for connection in plain.values()]
     assert page["pairs"] == [
-        {"first": "tiny-llama", "second": "tiny-gpt2", "same_model": False, "same_dataset": False,
-         "same_build": False, "tokens": len(of[0] & of[1])}
-    ]  # fmt: skip
+        {
+            "first": "tiny-llama",
+            "second": "tiny-gpt2",
+            "same_model": False,
+            "same_dataset": False,
+            "same_build": False,
+            "tokens": len(of[0] & of[1]),
+        }
+    ]
     builds = {slug: c.execute("SELECT build_id FROM atlas").fetchone()[0] for slug, c in plain.items()}
     assert {item["info"]["slug"]: item["info"]["build_id"] for item in page["atlases"]} == builds
     text = client.get("/bridge").text
@@ -255,7 +261,7 @@ def test_pins(client, plain):
         ("/bridge/compare?" + "&".join(f"n=tiny-gpt2:L0N{n}" for n in range(9)), 400, "9 neurons to compare; expected"),
         (f"{BOTH}&text=zebra", 400, "was counted with none of tiny-llama L1N2, tiny-gpt2 L0N3"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_compared_says_what_can(client, url, status, said):
     answer = client.get(url, follow_redirects=True)
     assert answer.status_code == status
@@ -331,8 +337,10 @@ def shared_pairs(plain, *, same_id):
 def test_a_text_counted_with_both_has_both_curves(client, plain, same_id):
     """Neurons of one id stay apart, and each has its own atlas's counts."""
     text, *ids = next(shared_pairs(plain, same_id=same_id))
-    names = {slug: connection.execute("SELECT name FROM neuron WHERE neuron_id = ?", [neuron]).fetchone()[0]
-             for (slug, connection), neuron in zip(plain.items(), ids, strict=True)}  # fmt: skip
+    names = {
+        slug: connection.execute("SELECT name FROM neuron WHERE neuron_id = ?", [neuron]).fetchone()[0]
+        for (slug, connection), neuron in zip(plain.items(), ids, strict=True)
+    }
     asked = "&".join(f"n={slug}%3A{name}" for slug, name in names.items())
     page = client.get(f"/bridge/compare.json?{asked}&text={quote(text)}").json
     assert page["text"] == text
@@ -376,8 +384,10 @@ def test_of_one_data_set_texts_are_shared(twice, plain):
     for item in page["rows"]:
         one, other = item["examples"]
         assert (one["text_id"], one["position"], one["activation"]) == (
-            other["text_id"], other["position"], other["activation"]
-        )  # fmt: skip
+            other["text_id"],
+            other["position"],
+            other["activation"],
+        )
     said = " ".join(page["left_out"])
     assert "the atlases are of the same model" in said
     assert "data sets" not in said

@@ -32,8 +32,10 @@ def words(card):
 
 def placed(card):
     """Where each text is: left end (or right end, for one that ends there) and foot."""
-    return {element.text: (element.get("x"), element.get("y"), element.get("text-anchor"))
-            for element in ElementTree.fromstring(card.svg).iter(f"{SVG}text")}  # fmt: skip
+    return {
+        element.text: (element.get("x"), element.get("y"), element.get("text-anchor"))
+        for element in ElementTree.fromstring(card.svg).iter(f"{SVG}text")
+    }
 
 
 def boxes(card, left, top, width, height):
@@ -69,9 +71,19 @@ def meta(text):
 
 
 @pytest.mark.parametrize(
-    "url", ["/", "/tiny-llama", "/tiny-llama/L1N7", "/tiny-llama/token/5", "/tiny-llama/compare?n=L1N7&n=L2N3",
-            "/tiny-llama/pairs", "/tiny-llama/neurons?dead=0", "/tiny-gpt2/L1", "/tiny-llama/study/suite"]
-)  # fmt: skip
+    "url",
+    [
+        "/",
+        "/tiny-llama",
+        "/tiny-llama/L1N7",
+        "/tiny-llama/token/5",
+        "/tiny-llama/compare?n=L1N7&n=L2N3",
+        "/tiny-llama/pairs",
+        "/tiny-llama/neurons?dead=0",
+        "/tiny-gpt2/L1",
+        "/tiny-llama/study/suite",
+    ],
+)
 def test_every_page_has_a_picture_and_says_where(client, url):
     page = client.get(url)
     tags = meta(page.text)
@@ -94,18 +106,32 @@ def test_what_a_neurons_card_says(tiny_llama_atlas):
         neuron = replace(find_neuron(atlas, 55), best_congruence=12.3456, token_gap=-0.01234567)
     best = [CongruentToken("top", rank, token(rank, text), 1.0) for rank, text in ((1, " an"), (2, "a"))]
     bars = [HistogramBar(0, None, -1.0, 7), HistogramBar(61, -1.0, 1.0, 0), HistogramBar(122, 1.0, None, 63)]
-    points = [CurvePoint(bar.bin, bar.lower, bar.upper, bar.n, 0, 0, fraction, 0.0)
-              for bar, fraction in zip(bars, (0.0, 0.25, 0.5), strict=True)]  # fmt: skip
+    points = [
+        CurvePoint(bar.bin, bar.lower, bar.upper, bar.n, 0, 0, fraction, 0.0)
+        for bar, fraction in zip(bars, (0.0, 0.25, 0.5), strict=True)
+    ]
     curve = Curve(Candidate(neuron_ref(1, 7), token(1, " an"), 1.0, ("neuron_top",), 3, 4), tuple(points))
     tokens = tuple(token(number, text) for number, text in enumerate(("a", " b", " peak", " c", "d")))
     top = Example("max", None, 1, 3, 7, 2.5, tokens[0], None, 5, 12, tokens, (0.0,) * 5)
     card = neuron_card(neuron, best, bars, curve, top, "the footer")
     said = words(card)
     assert said == [
-        "Neuron Atlas", "the footer", "L1N7", "best congruence 12.35", "token gap −0.01235", "writes", "·an", "a",
-        "how often it has each activation (log)", "below −1", "1 and more",
-        "predicts ·an by activation, up to 50%", "a b", " peak", " cd",
-    ]  # fmt: skip
+        "Neuron Atlas",
+        "the footer",
+        "L1N7",
+        "best congruence 12.35",
+        "token gap −0.01235",
+        "writes",
+        "·an",
+        "a",
+        "how often it has each activation (log)",
+        "below −1",
+        "1 and more",
+        "predicts ·an by activation, up to 50%",
+        "a b",
+        " peak",
+        " cd",
+    ]
     # The histogram, from 56 to 556 and down to 440; its curve from 644 to 1144 over the same counts.
     third = 500 / 3
     expected = [(365.0, 75.0, "neg"), (440.0, 0.0, "zero"), (290.0, 150.0, "pos")]
@@ -139,10 +165,27 @@ def test_what_a_tokens_card_says(tiny_llama_atlas):
     curve = Curve(Candidate(neuron_ref(1, 0), token(5, " an"), 9.0, (), 1, 1), points)
     card = token_card(row, best, worst, curve, "x")
     assert words(card)[2:] == [
-        "Token", "·an", "predicted 1,234 times, came 56 times", "best neurons",
-        "L1N0", "9.877", "L1N1", "8.877", "L1N2", "7.877", "L1N3", "6.877", "L1N4", "5.877", "L1N5", "4.877",
-        "worst", "L2N3", "−0.5000", "predicted, by activation of L1N0",
-    ]  # fmt: skip
+        "Token",
+        "·an",
+        "predicted 1,234 times, came 56 times",
+        "best neurons",
+        "L1N0",
+        "9.877",
+        "L1N1",
+        "8.877",
+        "L1N2",
+        "7.877",
+        "L1N3",
+        "6.877",
+        "L1N4",
+        "5.877",
+        "L1N5",
+        "4.877",
+        "worst",
+        "L2N3",
+        "−0.5000",
+        "predicted, by activation of L1N0",
+    ]
     assert list(boxes(card, 624, 270, 520, 220)) == [(624.0, 270.0, 220.0, "counts"), (884.0, 380.0, 110.0, "counts")]
     assert 'd="M754.00 270.00 L1014.00 380.00"' in card.svg
 
@@ -163,10 +206,24 @@ def test_what_a_studys_card_says(tiny_llama_atlas):
     ]
     card = study_card(study, steps[::-1], jumps, StudyNeurons(6, tuple(stands), (), (), ()), "It was found.", "x")
     assert words(card)[2:] == [
-        "Study an", "·an", "·a", "It was found.", "lead of the answer, layer by layer",
-        "greatest rise in layer 1, +3.50", "recovery by single neurons",
-        "L2N0", "40.5%", "L2N1", "−20.2%", "L2N2", "10.0%", "L2N3", "10.0%", "L2N4", "10.0%",
-    ]  # fmt: skip
+        "Study an",
+        "·an",
+        "·a",
+        "It was found.",
+        "lead of the answer, layer by layer",
+        "greatest rise in layer 1, +3.50",
+        "recovery by single neurons",
+        "L2N0",
+        "40.5%",
+        "L2N1",
+        "−20.2%",
+        "L2N2",
+        "10.0%",
+        "L2N3",
+        "10.0%",
+        "L2N4",
+        "10.0%",
+    ]
     assert 'd="M149.33 520.00 L336.00 496.25 L522.67 330.00"' in card.svg
     fills = [(tall, fill) for x, _, tall, fill in boxes(card, 830, 330, 10, 200)]
     assert fills == [(20.0, "pos"), (20.0, "neg"), *[(20.0, "pos")] * 3]

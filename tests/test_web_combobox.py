@@ -105,9 +105,16 @@ def test_a_stale_answer_is_not_shown(page):
 
 
 @pytest.mark.parametrize(
-    "path", ["/search?q=lemon", "/tiny-llama/pairs", "/tiny-llama/exclusive", "/tiny-llama/hubs",
-             "/tiny-llama/hubs/centring", "/tiny-llama/glossary"]
-)  # fmt: skip
+    "path",
+    [
+        "/search?q=lemon",
+        "/tiny-llama/pairs",
+        "/tiny-llama/exclusive",
+        "/tiny-llama/hubs",
+        "/tiny-llama/hubs/centring",
+        "/tiny-llama/glossary",
+    ],
+)
 def test_pages_fit_a_narrow_window(page, site, path):
     page.goto(site + path)
     page.wait_for_load_state("networkidle")

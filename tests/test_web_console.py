@@ -104,11 +104,19 @@ def test_files_have_the_answers_own_types(asking):
     table = pq.read_table(io.BytesIO(asking.get(address(sql).replace("/sql?", "/sql.parquet?")).data))
     assert table.to_pylist() == [
         {
-            "a": 2**64 - 1, "b": Decimal(-(2**127)), "c": Decimal("1.50"), "d": date(2020, 2, 29),
-            "e": datetime(2020, 1, 2, 2, 4, 5, tzinfo=UTC), "f": "1 month", "g": "infinity", "h": [(1, "x")],
-            "i": {"i": [1, None]}, "j": None, "k": "",
+            "a": 2**64 - 1,
+            "b": Decimal(-(2**127)),
+            "c": Decimal("1.50"),
+            "d": date(2020, 2, 29),
+            "e": datetime(2020, 1, 2, 2, 4, 5, tzinfo=UTC),
+            "f": "1 month",
+            "g": "infinity",
+            "h": [(1, "x")],
+            "i": {"i": [1, None]},
+            "j": None,
+            "k": "",
         }
-    ]  # fmt: skip
+    ]
     page = html.unescape(asking.get(address(sql)).text)
     for said in ("18446744073709551615", "1 month", "infinity", "2020-01-02T02:04:05+00:00", '{"i": [1, null]}'):
         assert said in page

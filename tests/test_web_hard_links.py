@@ -109,8 +109,11 @@ def test_what_a_killed_server_left_is_removed_and_nothing_else(temporary, file, 
     assert live.folder.exists()
     assert file.stat().st_nlink == 1
     assert {item.name for item in temporary.iterdir()} == {
-        "atlas-served-notes.txt", "other", live.folder.name, after.folder.name
-    }  # fmt: skip
+        "atlas-served-notes.txt",
+        "other",
+        live.folder.name,
+        after.folder.name,
+    }
     live.close()
     after.close()
 

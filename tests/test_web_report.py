@@ -125,8 +125,10 @@ def test_its_sentences(written):
             "FROM exclusive_pair AS p JOIN token AS t USING (token_id) WHERE direction = 'top'"
         )
         assert f"{n_pairs:,} neurons and tokens are each other’s best, {ordinary:,} of them" in text
-        hub, share = one("SELECT name, hub_count / (SELECT count(*) FROM token) FROM neuron "
-                         "ORDER BY hub_count DESC, neuron_id LIMIT 1")  # fmt: skip
+        hub, share = one(
+            "SELECT name, hub_count / (SELECT count(*) FROM token) FROM neuron "
+            "ORDER BY hub_count DESC, neuron_id LIMIT 1"
+        )
         assert f"{hub} is the best neuron of {100 * share:.3g}% of all tokens" in text
         (supported,) = one(
             "SELECT count(auroc_predicted) FROM pair_metric JOIN token USING (token_id) "

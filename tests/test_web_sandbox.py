@@ -146,9 +146,13 @@ def test_every_layer_is_on_and_nothing_can_be_done(sandbox):
 
 
 REFUSED = {
-    "writes", "copy through other statements", "other databases", "the database beside it", "several statements",
+    "writes",
+    "copy through other statements",
+    "other databases",
+    "the database beside it",
+    "several statements",
     "what it tells",
-}  # fmt: skip
+}
 
 
 def test_no_hostile_statement_writes_tells_or_outlives_its_time(sandbox, served):
@@ -454,9 +458,14 @@ def test_the_broker_is_small_and_clean(sandbox):
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert {"flask", "sqlalchemy", "altair", "numpy", "pyarrow", "rich"}.isdisjoint(loaded)
     assert {name for name in loaded if name.split(".")[0] == "atlas"} == {
-        "atlas", "atlas.core", "atlas.core.answer", "atlas.core.answer.asking", "atlas.core.answer.shapes",
-        "atlas.core.jsonable", "atlas.core.sql_text",
-    }  # fmt: skip
+        "atlas",
+        "atlas.core",
+        "atlas.core.answer",
+        "atlas.core.answer.asking",
+        "atlas.core.answer.shapes",
+        "atlas.core.jsonable",
+        "atlas.core.sql_text",
+    }
 
 
 def test_a_broker_that_dies_takes_its_workers_and_is_replaced(served):

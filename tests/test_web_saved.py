@@ -106,10 +106,15 @@ def test_the_ends_of_lines_do_not_part_links(client):
 
 def test_another_query_has_another_link(client):
     changes = (
-        {}, {"sql": SQL.replace("n FROM", "N FROM")}, {"sql": SQL.replace("count(*)", "count( *)")}, {"p.name": "L0N1"},
-        {"p.name": "L0N0 "}, {"draw": "line", "x": "layer", "y": "n"}, {"draw": "line", "x": "n", "y": "layer"},
+        {},
+        {"sql": SQL.replace("n FROM", "N FROM")},
+        {"sql": SQL.replace("count(*)", "count( *)")},
+        {"p.name": "L0N1"},
+        {"p.name": "L0N0 "},
+        {"draw": "line", "x": "layer", "y": "n"},
+        {"draw": "line", "x": "n", "y": "layer"},
         {"draw": "bar", "x": "layer", "y": "n"},
-    )  # fmt: skip
+    )
     assert len({save(client, FORM | change) for change in changes}) == len(changes)
 
 
@@ -359,8 +364,12 @@ def test_an_answer_for_programs(client):
     first = client.post("/tiny-llama/q", data=FORM, headers=JSON)
     assert first.status_code == 201
     name = first.json["name"]
-    said = {"name": name, "url": f"/tiny-llama/q/{name}", "title": "Neurons by layer",
-            "description": "All but one.\nBy layer."}  # fmt: skip
+    said = {
+        "name": name,
+        "url": f"/tiny-llama/q/{name}",
+        "title": "Neurons by layer",
+        "description": "All but one.\nBy layer.",
+    }
     assert first.json == said | {"new": True}
     again = client.post("/tiny-llama/q", data=FORM | {"title": "Mine"}, headers=JSON)
     assert (again.status_code, again.json) == (200, said | {"new": False})

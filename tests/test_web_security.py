@@ -18,10 +18,25 @@ from web.site import public_url
 from web.site.public_url import PublicUrlError, read_public_url
 
 PAGES = (
-    "/", "/tiny-llama", "/tiny-llama/L1N2", "/tiny-llama/L1N2.json", "/tiny-llama/token/5", "/tiny-llama/L1N2.card.png",
-    "/api/v1/atlases", "/api", "/search?q=a", "/static/atlas.css", "/robots.txt", "/sitemap.xml", "/healthz",
-    "/tiny-llama/sql", "/nothing", "/tiny-llama/L99N1", "/tiny-llama/L1N2.json?limit=x", "/api/v1/nothing",
-)  # fmt: skip
+    "/",
+    "/tiny-llama",
+    "/tiny-llama/L1N2",
+    "/tiny-llama/L1N2.json",
+    "/tiny-llama/token/5",
+    "/tiny-llama/L1N2.card.png",
+    "/api/v1/atlases",
+    "/api",
+    "/search?q=a",
+    "/static/atlas.css",
+    "/robots.txt",
+    "/sitemap.xml",
+    "/healthz",
+    "/tiny-llama/sql",
+    "/nothing",
+    "/tiny-llama/L99N1",
+    "/tiny-llama/L1N2.json?limit=x",
+    "/api/v1/nothing",
+)
 
 
 SENT = {
@@ -92,9 +107,17 @@ def test_a_public_address_is_given_whatever_a_request_says(tiny_llama_atlas):
 
 @pytest.mark.parametrize(
     "text",
-    ["atlas.example.org", "ftp://a.example", "https://", "https://a.example/path", "https://u:p@a.example",
-     "https://a.example?x", "https://a.example:99999", "https://a.example:x"],
-)  # fmt: skip
+    [
+        "atlas.example.org",
+        "ftp://a.example",
+        "https://",
+        "https://a.example/path",
+        "https://u:p@a.example",
+        "https://a.example?x",
+        "https://a.example:99999",
+        "https://a.example:x",
+    ],
+)
 def test_a_public_address_that_is_none(text):
     with pytest.raises(PublicUrlError, match=r"is no address of a site; expected http or https"):
         read_public_url(text)
@@ -105,10 +128,23 @@ def test_a_public_address_that_is_none(text):
 @pytest.mark.parametrize("prefix", ["/static/", "/tiny-llama/", "/tiny-llama/tables/", "/embed/", "/"])
 @pytest.mark.parametrize(
     "way",
-    ["../app.py", "..%2fapp.py", "..%2f..%2fpyproject.toml", "%2e%2e/app.py", "....//app.py", "..\\app.py",
-     "..%5capp.py", "%00", "atlas.css%00.png", "/etc/passwd",
-     "%2fetc%2fpasswd", "..%252fapp.py", "a/../../app.py", "~root/.profile"],
-)  # fmt: skip
+    [
+        "../app.py",
+        "..%2fapp.py",
+        "..%2f..%2fpyproject.toml",
+        "%2e%2e/app.py",
+        "....//app.py",
+        "..\\app.py",
+        "..%5capp.py",
+        "%00",
+        "atlas.css%00.png",
+        "/etc/passwd",
+        "%2fetc%2fpasswd",
+        "..%252fapp.py",
+        "a/../../app.py",
+        "~root/.profile",
+    ],
+)
 def test_no_path_leads_out_of_the_site(client, prefix, way):
     response = client.get(prefix + way)
     assert response.status_code in (301, 302, 308, 400, 404), response.status_code

@@ -252,24 +252,27 @@ def test_behind_explain_every_byte_stays_in_its_place(gated):
     assert gated("--x\nEXPLAIN FROM token") == "    EXPLAIN FROM token"
 
 
-@pytest.mark.parametrize(("sql", "code", "position", "said"), [
-    ("SELECT 1 FROM FROM", "sql_failed", 14, "Parser Error"),
-    ("EXPLAIN SELECT 1 FROM FROM", "sql_failed", 22, "Parser Error"),
-    ("SELECT 'é' FROM FROM", "sql_failed", 16, "Parser Error"),
-    ("SELECT 1; SELECT 2", "sql_refused", None, "There are 2 statements"),
-    ("", "sql_refused", None, "There is no statement"),
-    ("SELECT 1\0", "sql_refused", 8, "NUL"),
-    ("EXPLAIN ANALYZE SELECT 1", "sql_refused", 0, "EXPLAIN ANALYZE runs"),
-    (" explain (analyse) SELECT 1", "sql_refused", 1, "EXPLAIN ANALYZE runs"),
-    ("SELECT getenv('HOME')", "sql_refused", None, "The function getenv cannot"),
-    ("SELECT 1 WHERE Current_Setting('threads') > 1", "sql_refused", None, "The function current_setting cannot"),
-    ("FROM read_csv('/etc/passwd')", "sql_refused", None, "The table function read_csv cannot"),
-    ("FROM duckdb_settings()", "sql_refused", None, "The table function duckdb_settings cannot"),
-    ("FROM duckdb_databases", "sql_refused", None, "The view duckdb_databases cannot"),
-    ("SHOW threads", "sql_refused", None, "nothing to show under the name threads"),
-    ("DELETE FROM token", "sql_refused", None, "Only one statement that reads"),
-    ("COPY token TO 'x'", "sql_refused", None, "Only one statement that reads"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("sql", "code", "position", "said"),
+    [
+        ("SELECT 1 FROM FROM", "sql_failed", 14, "Parser Error"),
+        ("EXPLAIN SELECT 1 FROM FROM", "sql_failed", 22, "Parser Error"),
+        ("SELECT 'é' FROM FROM", "sql_failed", 16, "Parser Error"),
+        ("SELECT 1; SELECT 2", "sql_refused", None, "There are 2 statements"),
+        ("", "sql_refused", None, "There is no statement"),
+        ("SELECT 1\0", "sql_refused", 8, "NUL"),
+        ("EXPLAIN ANALYZE SELECT 1", "sql_refused", 0, "EXPLAIN ANALYZE runs"),
+        (" explain (analyse) SELECT 1", "sql_refused", 1, "EXPLAIN ANALYZE runs"),
+        ("SELECT getenv('HOME')", "sql_refused", None, "The function getenv cannot"),
+        ("SELECT 1 WHERE Current_Setting('threads') > 1", "sql_refused", None, "The function current_setting cannot"),
+        ("FROM read_csv('/etc/passwd')", "sql_refused", None, "The table function read_csv cannot"),
+        ("FROM duckdb_settings()", "sql_refused", None, "The table function duckdb_settings cannot"),
+        ("FROM duckdb_databases", "sql_refused", None, "The view duckdb_databases cannot"),
+        ("SHOW threads", "sql_refused", None, "nothing to show under the name threads"),
+        ("DELETE FROM token", "sql_refused", None, "Only one statement that reads"),
+        ("COPY token TO 'x'", "sql_refused", None, "Only one statement that reads"),
+    ],
+)
 def test_the_gate_says_what_is_wrong_and_where(gated, sql, code, position, said):
     with pytest.raises(gate.RefusedError) as caught:
         gated(sql)

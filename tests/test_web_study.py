@@ -137,8 +137,10 @@ def test_hostile_prompts_are_text_and_a_bare_study_is_a_page(built_llama: Built,
     bare = invent(file, "bare")
     study = bare["study"].to_pylist()[0] | {"found_neuron_ids": []}
     lists = bare["study"].schema
-    extend_atlas(file, bare | {"study": type(bare["study"]).from_pylist([study], lists),
-                               "study_step": bare["study_step"].slice(0, 0)})  # fmt: skip
+    extend_atlas(
+        file,
+        bare | {"study": type(bare["study"]).from_pylist([study], lists), "study_step": bare["study_step"].slice(0, 0)},
+    )
     app = create_app([file])
     client = app.test_client()
     for path in ("/tiny-llama/studies", "/tiny-llama/study/bad", "/tiny-llama"):
@@ -153,8 +155,10 @@ def test_hostile_prompts_are_text_and_a_bare_study_is_a_page(built_llama: Built,
         assert said in page.text
     assert client.get("/tiny-llama/study/bare.card.png").status_code == 200
     # A neuron's page is little longer for it.
-    lengths = [len(client.get(f"/tiny-llama/{name}").text.split('id="studies"')[-1].split("</section>")[0])
-               for name in ("L2N7", "L1N3")]  # fmt: skip
+    lengths = [
+        len(client.get(f"/tiny-llama/{name}").text.split('id="studies"')[-1].split("</section>")[0])
+        for name in ("L2N7", "L1N3")
+    ]
     assert max(lengths) < 3000
     for atlas in app.extensions["atlases"].values():
         atlas.close()

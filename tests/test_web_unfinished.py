@@ -181,9 +181,10 @@ def test_the_page_says_which_build_the_link_was_to(going_on, client, earlier, pa
         assert site.get("/tiny-llama/L1N2", headers={"If-None-Match": answer.headers["ETag"]}).status_code == 200
         # Spelt otherwise, the link loses nothing on the way.
         assert said in site.get(f"/tiny-llama@{earlier}/1.2", follow_redirects=True).text
-        assert "The link was to an earlier build" in site.get(
-            f"/embed/tiny-llama@{earlier}/L1N2", follow_redirects=True
-        ).text  # fmt: skip
+        assert (
+            "The link was to an earlier build"
+            in site.get(f"/embed/tiny-llama@{earlier}/L1N2", follow_redirects=True).text
+        )
 
 
 def test_the_mark_of_no_earlier_build_says_nothing(client, whole_info, earlier):

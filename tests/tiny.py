@@ -48,10 +48,17 @@ def save_llama(folder: Path, n_layers: int = 3, seed: int = 1) -> Path:
     """A gated model (RMSNorm, SwiGLU, rotary, grouped attention), untied, vocabulary padded."""
     tokenizer = make_tokenizer()
     config = LlamaConfig(
-        hidden_size=32, intermediate_size=48, num_hidden_layers=n_layers, num_attention_heads=4, num_key_value_heads=2,
-        vocab_size=len(tokenizer) + PADDED_ROWS, max_position_embeddings=64, tie_word_embeddings=False,
-        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
-    )  # fmt: skip
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=n_layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        vocab_size=len(tokenizer) + PADDED_ROWS,
+        max_position_embeddings=64,
+        tie_word_embeddings=False,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
     return _save(LlamaForCausalLM(config), tokenizer, folder, seed)
 
 
@@ -59,9 +66,14 @@ def save_gpt2(folder: Path) -> Path:
     """An ungated model (LayerNorm, biases, GELU, learned positions), embedding tied to the unembedding."""
     tokenizer = make_tokenizer()
     config = GPT2Config(
-        n_embd=24, n_layer=2, n_head=3, n_positions=48, vocab_size=len(tokenizer),
-        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
-    )  # fmt: skip
+        n_embd=24,
+        n_layer=2,
+        n_head=3,
+        n_positions=48,
+        vocab_size=len(tokenizer),
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
     return _save(GPT2LMHeadModel(config), tokenizer, folder, seed=2)
 
 
@@ -92,7 +104,14 @@ def run_of_full_texts(folder: Path, n_texts: int) -> dict[str, Any]:
     them, and in whatever order."""
     texts = [" ".join([text] * 40) for text in make_texts(n_texts + 2)[2:]]
     return {
-        "model": str(save_llama(folder / "model")), "slug": "tiny", "context_length": 24, "batch_size": 1,
-        "dataset": str(save_texts(folder / "texts.jsonl", texts)), "out": folder / "whole.duckdb",
-        "top_tokens": 20, "top_neurons": 20, "top_texts": 6, "window": 16,
-    }  # fmt: skip
+        "model": str(save_llama(folder / "model")),
+        "slug": "tiny",
+        "context_length": 24,
+        "batch_size": 1,
+        "dataset": str(save_texts(folder / "texts.jsonl", texts)),
+        "out": folder / "whole.duckdb",
+        "top_tokens": 20,
+        "top_neurons": 20,
+        "top_texts": 6,
+        "window": 16,
+    }

@@ -29,9 +29,12 @@ VARIABLE, OFF = "NEURON_ATLAS_CACHE", "off"
 def no_cache(name: str = "--no-cache") -> Callable[[Any], Any]:
     """The option, as a decorator: for as long as the command runs, the variable says 'off', to its children as well."""
     return click.option(
-        name, is_flag=True, expose_value=False, callback=_switch_off,
+        name,
+        is_flag=True,
+        expose_value=False,
+        callback=_switch_off,
         help="Read a GGUF file itself; keep nothing of it in the cache directory.",
-    )  # fmt: skip
+    )
 
 
 def _switch_off(context: click.Context, parameter: click.Parameter, given: bool) -> None:

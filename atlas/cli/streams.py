@@ -98,9 +98,12 @@ def _named(stream: Any) -> Any:
     except (OSError, ValueError, AttributeError):  # No file, or one that is not open for writing.
         return stream
     return io.TextIOWrapper(
-        io.BufferedWriter(raw), stream.encoding, stream.errors, line_buffering=stream.line_buffering,
+        io.BufferedWriter(raw),
+        stream.encoding,
+        stream.errors,
+        line_buffering=stream.line_buffering,
         write_through=stream.write_through,
-    )  # fmt: skip
+    )
 
 
 def _encoding(stream: io.TextIOWrapper) -> str:
@@ -122,6 +125,11 @@ def _find_codec(name: str) -> codecs.CodecInfo | None:
         return None
     found = ascii.getregentry()
     return codecs.CodecInfo(
-        found.encode, found.decode, found.streamreader, found.streamwriter, found.incrementalencoder,
-        found.incrementaldecoder, _ASCII,
-    )  # fmt: skip
+        found.encode,
+        found.decode,
+        found.streamreader,
+        found.streamwriter,
+        found.incrementalencoder,
+        found.incrementaldecoder,
+        _ASCII,
+    )

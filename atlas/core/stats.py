@@ -101,9 +101,13 @@ def spearman(variables: Sequence[np.ndarray], outcome: np.ndarray) -> np.ndarray
 
 
 def bootstrap_spearman(
-    variables: Sequence[np.ndarray], outcome: np.ndarray, cluster: np.ndarray, *, resamples: int = RESAMPLES,
+    variables: Sequence[np.ndarray],
+    outcome: np.ndarray,
+    cluster: np.ndarray,
+    *,
+    resamples: int = RESAMPLES,
     seed: int = 0,
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """The same of resamples, float64 [resample, variable]: as many clusters as there are, drawn with replacement, each
     with all its values; ranks are taken anew in each. The variables of a row are of one resample, so that their
     differences are paired.

@@ -132,15 +132,23 @@ _FILE = click.Path(path_type=Path)
 @click.argument("file", type=_FILE)
 @click.argument("folder", metavar="DIR", type=_FILE)
 @click.option(
-    "--format", "form", default="parquet", show_default=True, type=click.Choice(["parquet", "csv"]),
+    "--format",
+    "form",
+    default="parquet",
+    show_default=True,
+    type=click.Choice(["parquet", "csv"]),
     help="csv: lists are JSON texts, and comments are in datapackage.json.",
-)  # fmt: skip
+)
 @click.option("--tables", metavar="NAME,…", help="Tables and views to write. Every table unless given.")
 @click.option("--views", is_flag=True, help="Write every view too, computed whole: far larger than the tables.")
 @click.option(
-    "--license", "licence", metavar="ID", default="unknown", show_default=True,
+    "--license",
+    "licence",
+    metavar="ID",
+    default="unknown",
+    show_default=True,
     help="Licence for the card, as the Hugging Face Hub spells it (apache-2.0, cc-by-4.0, …).",
-)  # fmt: skip
+)
 @click.option("--force", is_flag=True, help="Replace DIR if it is an export.")
 def export(file: Path, folder: Path, form: str, tables: str | None, views: bool, licence: str, force: bool) -> None:
     """Write FILE's tables to the folder DIR, a file each, with a README that is a card for the Hugging Face Hub."""

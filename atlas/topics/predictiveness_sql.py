@@ -37,9 +37,7 @@ class MetricChoice:
 CRITERIA = ("congruence", "token_gap", "neuron_gap", "score")
 """What the weights say of a pair."""
 
-METRICS = (
-    "auroc", "average_precision", "lift", "best_f1", "top_thousandth", "mutual_information", "monotonicity"
-)  # fmt: skip
+METRICS = ("auroc", "average_precision", "lift", "best_f1", "top_thousandth", "mutual_information", "monotonicity")
 """What the data say of it, by outcome."""
 
 PAIRS = ("all", "congruent", "exclusive")

@@ -1,4 +1,4 @@
-"""A batch made ready for the model: what reading it needs, worked out on the host and copied to the device.
+"""Preparation of a batch for the model: its tensors are computed on the host and copied to the device.
 
 On CUDA the copies run beside the device's work, so another thread can prepare a batch while the one before it is in the
 model (`ingest.process.prefetch`).
@@ -21,18 +21,19 @@ from ingest.texts.tokens import TextBatch
 
 @dataclass(frozen=True, eq=False)
 class PreparedBatch:
-    """A batch, and on the device: its tokens, and where its counted positions ("rows") lie, text after text."""
+    """A batch with its tensors on the device: its tokens, and the places of its counted positions ("rows"), text after
+    text."""
 
     batch: TextBatch
     input_ids: Int[Tensor, "batch pos"]
     runs: Runs
     index: Int[Tensor, " row"]
-    """Where each row lies in [batch * pos]."""
+    """The index of each row in [batch * pos]."""
     text_id: Int[Tensor, " text"]
     text_hash: Int[Tensor, " text"]
     input: Int[Tensor, " row"]
     actual: Int[Tensor, " row"]
-    """The token that really comes next; -1 where none does."""
+    """The token that really comes next; -1 where there is none."""
     copied: torch.cuda.Event | None
 
     def tensors(self) -> list[Tensor]:
@@ -43,7 +44,7 @@ class PreparedBatch:
 
 
 class Preparer:
-    """Prepares batches; safe to use from another thread than the reader's.
+    """Prepares batches, possibly in another thread than the reader's.
 
     Args:
         first_position: first counted position of every text.
@@ -55,7 +56,7 @@ class Preparer:
         self._stream = CopyStream(device)
 
     def prepare(self, batch: TextBatch) -> PreparedBatch:
-        """Work out a batch's rows and start copying them to the device."""
+        """Compute a batch's rows and start copying them to the device."""
         n_texts, width = batch.input_ids.shape
         step = np.arange(width)
         counted = (step >= self._first) & (step < batch.lengths[:, None])

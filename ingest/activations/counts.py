@@ -1,4 +1,4 @@
-"""How often each token is input, really next, and predicted."""
+"""Counts of each token as input, as actual next token, and as prediction."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from ingest.activations.statistic import BatchEnd, Plan, Span, Statistic
-from ingest.file.writer import Columns
+from ingest.process.arrow import Columns
 
 _COLUMNS = ("n_input", "n_actual", "n_predicted")
 

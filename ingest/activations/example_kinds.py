@@ -12,18 +12,15 @@ from jaxtyping import Int, Int32
 from torch import Tensor
 
 from atlas.core.bins import MAX_INTERVAL
-from ingest.activations import insertion
-from ingest.activations.binning import bin_of, interval_table
-from ingest.activations.examples import ExampleLists
+from ingest.activations.example_lists import BatchRows, ExampleLists, Offer, insert
 from ingest.activations.hashing import example_key
-from ingest.activations.insertion import BatchRows, Offer
+from ingest.activations.reduction.reference import bin_of, interval_table
 from ingest.activations.staging import Stage
 from ingest.activations.statistic import BatchEnd, LayerBatch, Plan, Rows, Span, Statistic
 from ingest.activations.statistics import ActivationStatistics
 from ingest.activations.text_store import TextStore
-from ingest.file.tables import slices
-from ingest.file.writer import ragged, words
 from ingest.process import sort_keys as keys
+from ingest.process.arrow import ragged, slices, words
 from ingest.process.device import runs_behind
 
 N_INTERVALS = 2 * MAX_INTERVAL + 1
@@ -35,7 +32,7 @@ _OCTAVES = 6  # Octaves in which a neuron typically has texts; the lists of the 
 def _make_lists(
     n_neurons: int, k: int, window: int, gated: bool, device: torch.device | str = "cpu", *, reference: bool = False
 ) -> dict[str, ExampleLists]:
-    """The lists of each kind (see `ExampleLists`). Those of extremes fill; of octaves most stay empty."""
+    """The lists of each kind (see `ExampleLists`). Lists of extremes fill up; most lists of octaves stay empty."""
     sizes = {"max": (n_neurons, k), "min": (n_neurons, k), "interval": (n_neurons * N_INTERVALS, INTERVAL_EXAMPLES)}
     return {
         kind: ExampleLists(*size, window, device, full=kind != "interval" and not reference, reference=reference)
@@ -106,7 +103,7 @@ class Examples(Statistic):
             self._stage.offer(kind, batch.layer, batch.n_seen, rows, offer)
 
     def _offers(self, batch: LayerBatch) -> tuple[BatchRows, dict[str, Offer]]:
-        """What each kind of list is offered of a layer."""
+        """The offers of a layer to each kind of list."""
         ready, highest, lowest, neurons = batch.ready, batch.highest, batch.lowest, self._neurons[batch.layer]
         group = neurons.expand_as(highest)
         ids = ready.text_id[:, None].expand_as(highest)
@@ -119,11 +116,11 @@ class Examples(Statistic):
         return BatchRows(batch.activations, ready.runs, ready.text_id, self._first_position), offers
 
     def pending(self, batch: BatchEnd) -> Int[Tensor, " count"] | None:
-        """How many candidates each offer had, if they were put aside."""
+        """The number of candidates of each offer, if they were put aside."""
         return None if self._stage is None else self._stage.counts()
 
     def settle(self, batch: BatchEnd, counts: list[int]) -> set[int]:
-        """Take in the examples put aside; returns the layers where places were too few."""
+        """Insert the examples put aside; returns the layers with too few places."""
         if self._stage is None:
             return set()
         self._again: dict[int, set[str]] = {}
@@ -133,7 +130,7 @@ class Examples(Statistic):
 
     def again(self, batch: LayerBatch) -> None:
         """Offer a layer again to the lists that had too few places."""
-        # Only for the texts' extremes: its sums are thrown away.
+        # Only for the texts' extremes: its sums are not used.
         extremes_of = ActivationStatistics(1, batch.activations.shape[1], batch.activations.device)
         extremes_of.update(0, batch.activations, batch.ready.runs, batch.bins, batch.highest, batch.lowest)
         rows, offers = self._offers(batch)
@@ -154,7 +151,7 @@ class Examples(Statistic):
             lists.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
 
     def cited(self) -> Int[np.ndarray, " item"]:
-        """Texts that some place shows."""
+        """Ids of the texts in the lists."""
         return np.concatenate([lists.cited().cpu().numpy() for lists in self.lists.values()])
 
     def rows(self, texts: TextStore) -> Rows:
@@ -200,9 +197,15 @@ class Examples(Statistic):
         window = np.zeros((len(rows), info.window), dtype=np.int16)
         window[np.arange(info.window) < length[:, None]] = windows.flatten().to_numpy()
         neuron, *columns = span.arrays(
-            "example", "neuron_id", "text_id", "position", "activation", "predicted_token_id", "window_start",
+            "example",
+            "neuron_id",
+            "text_id",
+            "position",
+            "activation",
+            "predicted_token_id",
+            "window_start",
             "window_scale",
-        )  # fmt: skip
+        )
         names = ("text", "position", "activation", "predicted", "window_start", "scale")
         pool = dict(zip(names, columns, strict=True))
         pool["window_length"], pool["window"] = torch.from_numpy(length.astype(np.int32)), torch.from_numpy(window)
@@ -216,7 +219,7 @@ class Examples(Statistic):
                 key = example_key(torch.from_numpy(span.text_hash(ids.numpy())), neuron[here].long())
             else:
                 key = keys.encode(-items["activation"] if kind == "min" else items["activation"], ids)
-            insertion.insert(part, group, key, lambda item, items=items: {k: v[item] for k, v in items.items()})
+            insert(part, group, key, lambda item, items=items: {k: v[item] for k, v in items.items()})
         return cls(lists, n, first_neuron=span.low)
 
 
@@ -237,7 +240,7 @@ class _Layout:
         self.rank: Int[np.ndarray, " place"] = np.array(rank, dtype=np.int16)
 
     def slots(self, kind: str, neurons: slice) -> Int[np.ndarray, "neuron place"]:
-        """Where in the kind's pool each place is shown; -1 for an empty place."""
+        """The slot of each place in its kind's pool; -1 for an empty place."""
         groups = self._groups(kind)
         part = self._examples[kind].slots[neurons.start * groups : neurons.stop * groups]
         return part.cpu().numpy().reshape(neurons.stop - neurons.start, -1)

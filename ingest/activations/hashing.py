@@ -1,5 +1,5 @@
 """The choice of ordinary examples: a hash of (dataset fingerprint, source row, chunk, neuron), so that it is the same
-on one worker or many and owes nothing to order. Mixing function: the finaliser of SplitMix64 (Steele et al., 2014)."""
+on one worker or many, in any order. Mixing function: the finaliser of SplitMix64 (Steele et al., 2014)."""
 
 from __future__ import annotations
 
@@ -35,5 +35,5 @@ def text_hash(fingerprint: str, seed: int, source_row: int, chunk: int) -> int:
 
 
 def example_key(texts: Int[Tensor, "*#shape"], neurons: Int[Tensor, "*#shape"]) -> Int[Tensor, "*shape"]:
-    """Key under which each text (by its hash) offers itself to each neuron: the lowest hash is the greatest key."""
+    """Key of each text (by its hash) for each neuron: the lowest hash gives the greatest key."""
     return -_shifted(mix(texts ^ mix(neurons)), 2)

@@ -16,7 +16,7 @@ from ingest.activations.statistics import ActivationStatistics
 
 
 class PairMetrics:
-    """Follows from the activation histogram and the prediction histogram."""
+    """Computed from the activation histogram and the prediction histogram."""
 
     tables: ClassVar = {"pair_metric": ("neuron_id", "token_id", "side")}
     laws: ClassVar = {

@@ -1,4 +1,5 @@
-"""For each candidate pair: in which bins of the neuron's activation the token is predicted, and really next.
+"""For each candidate pair: counts of the token as prediction and as actual next token, by bin of the neuron's
+activation.
 
 Families of tokens are counted alike, each neuron's with the family of its best token.
 """
@@ -17,14 +18,14 @@ from atlas.core.bins import N_BINS
 from atlas.topics.pair_metric.table import Cells
 from ingest.activations.statistic import BatchEnd, Plan, Rows, Span, Statistic
 from ingest.activations.text_store import TextStore
-from ingest.file.tables import slices
+from ingest.process.arrow import slices
 
 _COMPRESS_AT = 4_000_000  # Events waiting to be summed: 32 MB of keys.
 _CELLS = 3  # Cells a candidate pair fills, typically; most pairs never occur.
 
 
 class PredictionHistogram(Statistic):
-    """Sparse counts, found through an index from token to the pairs it is in. Pairs must be unique."""
+    """Sparse counts, reached through an index from a token to its pairs. Pairs must be unique."""
 
     name = "predictions"
     tables: ClassVar = {"prediction_histogram": ("neuron_id", "token_id", "bin")}
@@ -61,7 +62,7 @@ class PredictionHistogram(Statistic):
         return len(plan.pair_neuron) * (24 + 24 * _CELLS)
 
     def totals(self, actual: Int[Tensor, " pos"], predicted: Int[Tensor, " pos"]) -> Int[Tensor, " role"]:
-        """How many events a batch brings, of predicted and of actual tokens, on the device."""
+        """The number of events in a batch, of predicted and of actual tokens, on the device."""
         return torch.stack([self._events(tokens).sum() for tokens in (predicted, actual)])
 
     def _events(self, tokens: Int[Tensor, " pos"]) -> Int[Tensor, " pos"]:
@@ -77,7 +78,7 @@ class PredictionHistogram(Statistic):
     ) -> None:
         """Add one batch's counted positions. `actual` is -1 where a position has no next token.
 
-        `totals` is the host's copy of what `totals` gave; without it, it is read off the device here.
+        `totals` is the host's copy of the result of `totals`; without it, the result is read from the device here.
         """
         totals = self.totals(actual, predicted).tolist() if totals is None else totals
         for column, (tokens, total) in enumerate(zip((predicted, actual), totals, strict=True)):
@@ -96,7 +97,7 @@ class PredictionHistogram(Statistic):
             self._compress()
 
     def roles(self, batch: BatchEnd) -> tuple[Int[Tensor, " row"], Int[Tensor, " row"]]:
-        """What is really next and what is predicted at each counted position; -1: nothing."""
+        """The actual next token and the prediction at each counted position; -1: none."""
         return batch.ready.actual, batch.predicted
 
     def pending(self, batch: BatchEnd) -> Int[Tensor, " count"]:
@@ -129,7 +130,7 @@ class PredictionHistogram(Statistic):
         self._sum(torch.cat([self.cells, other.cells]), torch.cat([self.counts, other.counts]))
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything needed to go on, as tensors (the pairs themselves are given at construction)."""
+        """The complete state, as tensors (the constructor gets the pairs themselves)."""
         self._compress()
         return {"cells": self.cells, "counts": self.counts}
 
@@ -160,7 +161,7 @@ class PredictionHistogram(Statistic):
 
     @classmethod
     def from_rows(cls, span: Span) -> PredictionHistogram:
-        """The cells of a span's neurons; no more can be counted."""
+        """The cells of a span's neurons; these counts cannot be updated."""
         (table,) = cls.tables
         neuron, token, bin, *counts = span.arrays(table, "neuron_id", cls.token, "bin", "n_predicted", "n_actual")
         none = torch.zeros(0, dtype=torch.int64)
@@ -170,7 +171,7 @@ class PredictionHistogram(Statistic):
 
 
 class FamilyHistogram(PredictionHistogram):
-    """The same for families, each called by a token; `family_of` is every token's, and -1's at the end."""
+    """The same for families, each named by a token; `family_of` gives every token's family, and -1's at the end."""
 
     name = "families"
     tables: ClassVar = {"family_histogram": ("neuron_id", "family_id", "bin")}

@@ -1,7 +1,7 @@
-"""The activation phase: one forward pass a batch; each layer's activations go through the accumulators while hot.
+"""The reader of texts: one forward pass a batch, and each layer's activations go through the statistics while hot.
 
 Nothing per position outlives its batch. Within a batch the bins of all layers are kept (one byte an activation),
-because what the model predicts is known only at the end of the forward pass.
+because the predictions are known only at the end of the forward pass.
 
 On a device that runs behind the host, the host reads back once a batch, after the forward pass: whether all was finite,
 how much there is to insert and to count, and the predictions.
@@ -28,7 +28,7 @@ from ingest.texts.tokens import TextBatch
 
 
 class Reader:
-    """Runs batches through a model into statistics, by name; they and the texts they cite are all that lasts."""
+    """Runs batches through a model into named statistics; only these and the texts they cite remain."""
 
     def __init__(self, model: LeanModel, plan: Plan) -> None:
         self.model, self.statistics, settings, device = model, make_statistics(plan), plan.settings, plan.device
@@ -38,7 +38,7 @@ class Reader:
         self._bins = torch.empty(0, dtype=torch.uint8, device=device)
         preparer = Preparer(device, settings.first_position, settings.fingerprint, settings.seed)
         self.prepare: Callable[[TextBatch], PreparedBatch] = preparer.prepare
-        """Works out what `read` needs; another thread may do it ahead."""
+        """Prepares batches for `read`, possibly ahead in another thread."""
 
     def read(self, batch: TextBatch | PreparedBatch) -> None:
         """Run one batch.
@@ -64,8 +64,8 @@ class Reader:
             self.texts.prune(self.cited())
 
     def _settle(self, end: BatchEnd, predicted: Int[Tensor, " flat"]) -> Int[Tensor, " flat"]:
-        """Finish a batch; returns the host's copy of `predicted`. All that the host needs comes in one copy: the one
-        time it waits for the device."""
+        """Finish a batch; returns the host's copy of `predicted`. The host gets all it needs in one copy, and waits for
+        the device only then."""
         pending = [statistic.pending(end) for statistic in self.statistics.values()]
         pending = [predicted[:0] if counts is None else counts for counts in pending]
         *counts, on_host = torch.cat([*pending, predicted]).cpu().split([*map(len, pending), len(predicted)])
@@ -91,22 +91,22 @@ class Reader:
         self.model.run(end.ready.input_ids, offer)
 
     def cited(self) -> Int[np.ndarray, " text"]:
-        """Ids of the texts that some row names."""
+        """Ids of the texts that rows name."""
         return np.unique(np.concatenate([statistic.cited() for statistic in self.statistics.values()]))
 
     @torch.inference_mode()
     def merge(self, other: Reader) -> None:
-        """Add what another reader of the same model, settings and pairs has read: other texts."""
+        """Add another reader of the same model, settings and pairs, over other texts."""
         for part, others in zip(self._parts().values(), other._parts().values(), strict=True):
             part.merge(others)
         self.n_texts += other.n_texts
         self.n_positions += other.n_positions
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything that lasts, as contiguous tensors (some are the statistics' own memory, not copies).
+        """The complete state, as contiguous tensors (some are the statistics' own memory, not copies).
 
         A reader that loads it and reads the same batches ends with the same bits as this one. Texts that no row names
-        any more are forgotten first.
+        any more are removed first.
         """
         self.texts.prune(self.cited())
         parts = {
@@ -116,7 +116,7 @@ class Reader:
 
     @torch.inference_mode()
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restore what `state_dict` gave."""
+        """Restore the state of a `state_dict`."""
         self.n_texts, self.n_positions = int(state["n_texts"]), int(state["n_positions"])
         for name, part in self._parts().items():
             prefix = f"{name}."
@@ -133,7 +133,7 @@ class Reader:
         return self._bins[:size].view(shape)
 
     def _watcher(self, ready: PreparedBatch) -> OnSides | None:
-        """What hands a gated layer's two sides to the statistics that want them."""
+        """The callback that passes a gated layer's two sides to the statistics that read them."""
         readers = [statistic for statistic in self.statistics.values() if statistic.reads_sides]
         if not readers:
             return None

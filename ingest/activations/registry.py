@@ -31,5 +31,5 @@ def make_statistics(plan: Plan) -> dict[str, Statistic]:
 
 
 def bytes_of_state(plan: Plan) -> int:
-    """What a run's statistics hold at the end, on the device: it grows with neurons and pairs, not with texts."""
+    """Bytes of a run's statistics on the device at the end: they grow with neurons and pairs, not with texts."""
     return sum(kind.size(plan) for kind in STATISTICS)

@@ -1,4 +1,4 @@
-"""Gated neurons by the signs of their two factors: how often each of the four cases is, how large, and where most.
+"""Gated neurons by the signs of their two factors: frequency, mean and extreme of each of the four cases.
 
 A gated neuron's activation is act(gate) * in: it is positive where both are positive and, weakly, where both are
 negative. Source of the four cases: "Understanding Gated Neurons in Transformers from Their Input-Output
@@ -75,14 +75,14 @@ class SignCases(Statistic):
             self._take(layer, case, greatest, first)
 
     def _take(self, layer: int | slice, case: int | slice, greatest: Tensor, key: Tensor) -> None:
-        """Keep the greater; of equals, what comes first in the texts."""
+        """Keep the greater; of equals, the one that comes first in the texts."""
         old, place = self.greatest[layer, case], self.key[layer, case]
         better = (greatest > old) | ((greatest == old) & (key < place))
         self.greatest[layer, case] = torch.where(better, greatest, old)
         self.key[layer, case] = torch.where(better, key, place)
 
     def cited(self) -> Int[np.ndarray, " item"]:
-        """Texts that hold some case's extreme."""
+        """Ids of the texts with the extreme of a case."""
         return torch.unique(self.key[self.n > 0] // _POSITIONS).cpu().numpy()
 
     def merge(self, other: SignCases) -> None:
@@ -116,9 +116,16 @@ class SignCases(Statistic):
     def from_rows(cls, span: Span) -> SignCases:
         cases = cls(1, span.high - span.low, first_neuron=span.low)
         neuron, gate, read, n, mean, extreme, text, position = span.arrays(
-            "sign_case", "neuron_id", "gate_positive", "in_positive", "n", "activation_mean", "activation_extreme",
-            "text_id", "position",
-        )  # fmt: skip
+            "sign_case",
+            "neuron_id",
+            "gate_positive",
+            "in_positive",
+            "n",
+            "activation_mean",
+            "activation_extreme",
+            "text_id",
+            "position",
+        )
         at = 0, gate * 2 + read.long(), (neuron - span.low).long()
         cases.n[at], cases.total[at] = n, mean * n
         cases.greatest[at], cases.key[at] = extreme.abs(), text * _POSITIONS + position

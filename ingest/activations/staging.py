@@ -1,9 +1,10 @@
-"""The example lists of a device that works behind the host's back: what is offered during a forward pass is put aside
-there, in places counted out beforehand, and enters the lists after it. Until then nothing makes the host wait.
+"""Staged insertion into the example lists, for a device that runs behind the host: offers during a forward pass are put
+aside on the device, in a number of places fixed beforehand, and enter the lists afterwards. Until then the host does
+not wait.
 
-How many offers a list will take is learnt. A text beats the k-th of N texts with probability k / N, so candidates a
-text times the texts seen before stay about the same. A list that cannot tell yet, or would take too much of what is
-offered, is updated at once, as on a CPU; one that was offered more than it had places for is named by `settle`.
+The number of offers that a list takes is learnt. A text beats the k-th of N texts with probability k / N, so candidates
+a text times the texts seen before stay about the same. A list without such an estimate, or with too many candidates, is
+updated at once, as on a CPU; `settle` names the lists that had too few places.
 """
 
 from __future__ import annotations
@@ -14,11 +15,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from ingest.activations import insertion
-from ingest.activations.examples import ExampleLists
-from ingest.activations.insertion import BatchRows, Offer
+from ingest.activations.example_lists import BatchRows, ExampleLists, Offer, describe, insert
 
-_SLACK, _SPARE = 2.0, 64  # Places beyond what is expected: chance, and longer texts than before.
+_SLACK, _SPARE = 2.0, 64  # Places beyond the expected number, for chance and for longer texts than before.
 _FORGET = 0.95  # A batch. Texts come sorted by length, in windows of some batches, and longer ones reach higher.
 _SHARE = 0.25  # Of all offers; more places than that would cost more than waiting does.
 _SLICE = 1 << 14  # Windows described at once: bounds the scratch memory to _SLICE x context floats.
@@ -34,7 +33,7 @@ class _Staged:
 
 
 class Stage:
-    """Stands before named example lists: `offer` during a forward pass, then `counts`, then `settle`."""
+    """A stage in front of named example lists: call `offer` during a forward pass, then `counts`, then `settle`."""
 
     def __init__(self, lists: dict[str, ExampleLists]) -> None:
         self._lists = lists
@@ -59,7 +58,7 @@ class Stage:
             item = torch.nonzero_static(better, size=places, fill_value=0)[:, 0]
             text, neuron = item // key.shape[1], item % key.shape[1]
             parts = [
-                insertion.describe(rows, t, n, offer.extreme, offer.lists.window, offer.lowest)
+                describe(rows, t, n, offer.extreme, offer.lists.window, offer.lowest)
                 for t, n in zip(text.split(_SLICE), neuron.split(_SLICE), strict=True)
             ]
             columns = {column: torch.cat([part[column] for part in parts]) for column in parts[0]}
@@ -74,12 +73,12 @@ class Stage:
         return places if places <= _SHARE * n_offers else None
 
     def counts(self) -> Int[Tensor, " offer"]:
-        """How many candidates each offer had, on the device."""
+        """The number of candidates of each offer, on the device."""
         return torch.stack(self._counts)
 
     def settle(self, counts: list[int], n_seen: int, n_texts: int) -> list[tuple[str, int]]:
-        """Insert what was put aside, given the host's copy of `counts`; returns (list, layer) where places were too
-        few: those are as they were, and need their offer again, by `ExampleLists.update`."""
+        """Insert the staged candidates, given the host's copy of `counts`; returns each (list, layer) with too few
+        places: these are unchanged, and need their offer again through `ExampleLists.update`."""
         full = []
         for name, lists in self._lists.items():
             fits: list[tuple[_Staged, int]] = []
@@ -109,4 +108,4 @@ def _insert(lists: ExampleLists, fits: list[tuple[_Staged, int]]) -> None:
     key = torch.cat([staged.key[:count] for staged, count in fits])
     names = fits[0][0].columns
     columns = {name: torch.cat([staged.columns[name][:count] for staged, count in fits]) for name in names}
-    insertion.insert(lists, group, key, lambda item: {name: values[item] for name, values in columns.items()})
+    insert(lists, group, key, lambda item: {name: values[item] for name, values in columns.items()})

@@ -1,4 +1,4 @@
-"""The contract of everything that is accumulated over the texts, and what the reader, the file and the merge hand it.
+"""The contract of a statistic over the texts, and the records that the reader, the file and the merge pass to it.
 
 A statistic is pure: no files, no globals. It is updated batch by batch, merges with another over other texts, saves its
 state as tensors, and turns into the rows of its tables and back. Merging is associative and commutative: exactly for
@@ -22,7 +22,7 @@ from atlas.core.info import AtlasInfo
 from ingest.activations.batch import PreparedBatch
 from ingest.activations.text_store import TextStore
 from ingest.congruence.pairs import NeuronFamilies
-from ingest.file.writer import Columns
+from ingest.process.arrow import Columns
 
 Rows = Iterator[tuple[str, Columns]]
 """Batches of rows, each with the table they go to, in that table's order."""
@@ -30,7 +30,7 @@ Rows = Iterator[tuple[str, Columns]]
 
 @dataclass(frozen=True)
 class StreamSettings:
-    """What the activation phase needs to know besides the model and the texts."""
+    """Settings of the activation phase besides the model and the texts."""
 
     d_vocab: int
     gated: bool
@@ -50,10 +50,10 @@ class StreamSettings:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run's statistics are made for: the model's size, the settings, and the pairs to count.
+    """The plan of a run's statistics: the model's size, the settings, and the pairs to count.
 
     `families`: the (neuron, family) pairs to count beside the pairs; None: none.
-    `staged`: whether examples are put aside until the end of the forward pass; the device decides unless it is given.
+    `staged`: whether examples are put aside until the end of the forward pass; None: as the device needs.
     """
 
     n_layers: int
@@ -118,7 +118,7 @@ class Span:
 
 
 class Statistic(ABC):
-    """One thing that is accumulated over the texts. `ingest.activations.registry` lists them.
+    """One statistic over the texts. `ingest.activations.registry` lists them.
 
     In a batch `update_layer` (and `update_sides`) follow the forward pass, without a wait for the device; then the host
     reads back what every `pending` asks for, once, and `settle` finishes the batch.
@@ -129,24 +129,24 @@ class Statistic(ABC):
     axis: ClassVar[str] = "neuron_id"
     """The column that a span of its rows is a range of. `columns` belong to the table of that name (`neuron`)."""
     tables: ClassVar[dict[str, tuple[str, ...]]] = {}
-    """The tables it fills, and what each is sorted by, no two rows alike."""
+    """The tables it fills, and the sort key of each, which is unique."""
     laws: ClassVar[dict[str, str]] = {}
-    """Queries that count what must not be in a finished file, by a name for it."""
+    """Queries that count violations in a finished file, by the name of the violation."""
     option: ClassVar[str | None] = None
-    """The option that asks for it, if it is not in every atlas."""
+    """The option that requests it, if it is not in every atlas."""
     state: ClassVar[tuple[str, ...]] = ()
     """Attributes that are its state: tensors whose shapes do not change."""
     reads_sides: ClassVar[bool] = False
-    """Whether it wants `update_sides`."""
+    """Whether it uses `update_sides`."""
 
     @classmethod
     @abstractmethod
     def make(cls, plan: Plan) -> Statistic | None:
-        """An empty one for a run; None where the run has none."""
+        """An empty statistic for a run; None where the run has none."""
 
     @classmethod
     def size(cls, plan: Plan) -> int:
-        """Bytes it holds on the device at the end of a run, about."""
+        """Approximate bytes it holds on the device at the end of a run."""
         empty = cls.make(replace(plan, device=torch.device("meta")))
         return 0 if empty is None else sum(tensor.nbytes for tensor in empty.state_dict().values())
 
@@ -183,16 +183,16 @@ class Statistic(ABC):
         """Add another of the same plan over other texts."""
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything needed to go on, as tensors."""
+        """The complete state, as tensors."""
         return {name: getattr(self, name) for name in self.state}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restore what `state_dict` gave."""
+        """Restore the state of a `state_dict`."""
         for name in self.state:
             getattr(self, name).copy_(state[name])
 
     def cited(self) -> Int[np.ndarray, " item"]:
-        """Ids of texts that its rows name; an id may stand there more than once."""
+        """Ids of texts that its rows name; an id may occur more than once."""
         return np.zeros(0, dtype=np.int64)
 
     def columns(self) -> Columns:
@@ -206,4 +206,4 @@ class Statistic(ABC):
     @classmethod
     @abstractmethod
     def from_rows(cls, span: Span) -> Statistic:
-        """What `columns` and `rows` were made of, over a span."""
+        """The statistic from its `columns` and `rows`, over a span."""

@@ -10,24 +10,22 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from atlas.core.bins import N_BINS, ZERO_BIN
-from ingest.activations.reduction.choice import layer_reducer
+from ingest.activations.reduction.choice import Reduce, layer_reducer
 from ingest.activations.reduction.exact import LIMBS, added, central_moments, overflown
 from ingest.activations.reduction.reference import LayerSums, Runs, reduce_layer
-from ingest.activations.reduction.trust import Reduce
 from ingest.activations.statistic import BatchEnd, LayerBatch, Plan, Rows, Span, Statistic
 from ingest.activations.text_store import TextStore
+from ingest.congruence.moments import standardise
 from ingest.errors import ActivationError
-from ingest.file.tables import slices
-from ingest.file.writer import Columns, joined, nullable
+from ingest.process.arrow import Columns, joined, nullable, slices
 
 
 class ActivationStatistics(Statistic):
     """Accumulates layer by layer: `update(layer, activations, ...)` for the counted positions of one batch.
 
     Powers are summed in fixed point (`ingest.activations.reduction.exact`), so that their sums, and the moments that
-    follow, do not depend on the order of texts, on batches, or on how many processes share them. `reduce` is the work
-    of one layer (`ingest.activations.reduction`); the device chooses it unless it is given. `first_neuron` is the id of
-    the first neuron."""
+    follow, do not depend on the order of texts, on batches, or on how many processes share them. `reduce` reduces one
+    layer (`ingest.activations.reduction`); None: the device's version. `first_neuron` is the id of the first neuron."""
 
     name = "activations"
     tables: ClassVar = {"activation_histogram": ("neuron_id", "bin"), "activation_sum": ("neuron_id",)}
@@ -86,7 +84,7 @@ class ActivationStatistics(Statistic):
         self.update(batch.layer, batch.activations, batch.ready.runs, batch.bins, batch.highest, batch.lowest)
 
     def sums(self, layer: int) -> LayerSums:
-        """One layer's part, as views."""
+        """The sums of one layer, as views."""
         part = slice(layer * self.d_mlp, (layer + 1) * self.d_mlp)
         return LayerSums(
             self.counts[layer], self.powers[layer], self.positive[layer], self.minimum[part], self.maximum[part]
@@ -103,7 +101,7 @@ class ActivationStatistics(Statistic):
     def settle(self, batch: BatchEnd, counts: list[int]) -> set[int]:
         """Refuse activations whose powers cannot be summed."""
         if not counts[0]:
-            raise ActivationError("Activations too large to sum their fourth powers were met; try --dtype float32.")
+            raise ActivationError("Some activations are too large to sum their fourth powers; try --dtype float32.")
         return set()
 
     @property
@@ -176,19 +174,9 @@ class ActivationStatistics(Statistic):
 
 
 def statistics_of(n: int, powers: Int[Tensor, "power limb neuron"]) -> Float[Tensor, "4 neuron"]:
-    """Mean, standard deviation, skewness and kurtosis of n activations. By operations that every processor rounds
-    alike, so that they are the same bits in whatever company a neuron is computed."""
+    """Mean, standard deviation, skewness and kurtosis of n activations. Every processor rounds these operations alike,
+    so a neuron's bits do not depend on the neurons computed with it."""
     mean, variance, third, fourth = torch.from_numpy(central_moments(n, powers.numpy()))
     # A constant rounds to a tiny spread; below a millionth of the mean, float32 cannot tell it from none.
     variance = torch.where(variance > 1e-12 * mean * mean, variance, torch.zeros_like(variance))
     return torch.stack([mean, variance.sqrt(), *standardise(variance, third, fourth)])
-
-
-def standardise(
-    variance: Float[Tensor, " neuron"], third: Float[Tensor, " neuron"], fourth: Float[Tensor, " neuron"]
-) -> tuple[Tensor, Tensor]:
-    """Skewness and kurtosis from central moments; NaN where the variance is zero."""
-    nan = torch.full_like(variance, torch.nan)
-    spread = variance > 0
-    skewness = torch.where(spread, third / (variance * variance.sqrt()), nan)
-    return skewness, torch.where(spread, fourth / (variance * variance), nan)

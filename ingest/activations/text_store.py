@@ -13,8 +13,7 @@ import torch
 from jaxtyping import Int, Int32
 from torch import Tensor
 
-from ingest.file.tables import BATCH_ROWS
-from ingest.file.writer import Columns, joined
+from ingest.process.arrow import BATCH_ROWS, Columns, joined
 from ingest.texts.tokens import Text
 
 
@@ -71,7 +70,7 @@ class TextStore:
 
     @classmethod
     def from_rows(cls, rows: pa.Table) -> TextStore:
-        """What `rows` was made of."""
+        """The texts from their `rows`."""
         store = cls()
         identity = zip(*(rows[name].to_pylist() for name in ("text_id", "source_row", "chunk")), strict=True)
         tokens, predicted = (rows[name] for name in ("token_ids", "predicted_token_ids"))

@@ -1,9 +1,10 @@
-"""The search on a CPU: a block of neurons meets the whole vocabulary, tile by tile, and each product is looked at once.
+"""The search on a CPU: a block of neurons is multiplied with the vocabulary tile by tile; each product is read once.
 
-Tokens' lists are offered what a tile has for them while it is in the cache; a neuron's list is picked when its block is
-done. With moments, products are a float32 GEMM's and are the values. Without, they only decide what need not be looked
-at, by the bound of `ingest.congruence.certificate`, so they may be cheap: bfloat16, where the machine gains by it. What
-is left is multiplied again exactly: values are inner products rounded once, whatever the tiles, threads and dtype.
+A tile's candidates for tokens' lists are inserted while the tile is in the cache; neurons' lists are selected when
+their block is done. With moments, the products of a float32 GEMM are the values. Without, products only exclude
+candidates by the bound of `ingest.congruence.error_bound`, so they may be cheap: bfloat16, where the machine is faster
+with it. The remaining candidates are multiplied again exactly: values are inner products rounded once, for any tiles,
+threads and dtype.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ingest.congruence.certificate import LARGEST, ROUNDING, bfloat16_pays, column_bound, row_bound
+from ingest.congruence.error_bound import LARGEST, ROUNDING, bfloat16_pays, column_bound, row_bound
 from ingest.congruence.kernels.columns import offer_columns, seed_columns
 from ingest.congruence.kernels.rows import mark_rows, rank_rows, value_rows
 from ingest.congruence.kernels.tiles import scan_tile
 from ingest.congruence.kernels.vectors import LANES, WIDTH
-from ingest.congruence.ranked import SearchState, true_float32
+from ingest.congruence.result import SearchState, true_float32
 from ingest.process import sort_keys as keys
 
 NEURON_TILE = 512
@@ -29,16 +30,17 @@ LEAST_NEURONS = 16
 TOKEN_TILE = 4096
 TILE_BYTES = 1 << 28
 SEEDED = {True: 4, False: 1}
-"""Blocks in which a token's limit is sought in the block too, not in its list only: more, where values are costly."""
+"""Number of first blocks in which a token's limit comes from the block too, not only from its list: more where values
+are costly."""
 
 
 @dataclass(frozen=True)
 class _Block:
-    """Neurons `first`, `first + 1`, ... and what is noted of them: see the kernels."""
+    """Neurons `first`, `first + 1`, ... and their working arrays: see the kernels."""
 
     first: int
     weights: Float[np.ndarray, "row d_padded"]
-    given: Float[Tensor, "row d_padded"]
+    approximate: Float[Tensor, "row d_padded"]
     bound: Float[np.ndarray, "2 row"]
     best: Float[np.ndarray, "2 row chunk"]
 
@@ -50,7 +52,7 @@ class CpuSearch(SearchState):
     """Feeds blocks of neurons through the vocabulary; arguments as for `SearchState`.
 
     Args:
-        tile_bytes: what a block's products may take, at least those of 16 neurons; None: 256 MB.
+        tile_bytes: memory for a block's products, at least those of 16 neurons; None: 256 MB.
         dtype: of the GEMMs; None: the fastest that is right. Results are the same. Moments need float32.
     """
 
@@ -73,11 +75,11 @@ class CpuSearch(SearchState):
         self._readout = _padded(readout[self.order]) if self._exact else readout.contiguous()
         self.dtype = dtype or self._best_dtype()
         self._rounding = np.float32(ROUNDING[self.dtype])
-        self._given = self._readout.to(self.dtype)
-        self._bound = np.zeros((2, n_chunks), dtype=np.float32)  # Nothing to be off by, when products are the values.
+        self._approximate = self._readout.to(self.dtype)
+        self._bound = np.zeros((2, n_chunks), dtype=np.float32)  # No error when the products are the values.
         if self._exact:
-            self._bound = column_bound(self._readout, self._given, WIDTH).numpy()
-        size = (self.dtype.itemsize + 32 / WIDTH) * n_columns  # With what is noted of chunks.
+            self._bound = column_bound(self._readout, self._approximate, WIDTH).numpy()
+        size = (self.dtype.itemsize + 32 / WIDTH) * n_columns  # With the working arrays of chunks.
         self.block = max(LEAST_NEURONS, min(NEURON_TILE, int((tile_bytes or TILE_BYTES) / size)))
         """Neurons whose products are held at a time."""
         n = min(self.block, n_neurons)
@@ -112,21 +114,21 @@ class CpuSearch(SearchState):
 
     def _prepared(self, first: int, rows: Float[Tensor, "row d_model"]) -> _Block:
         weights = _padded(rows) if self._exact else rows.contiguous()
-        given = weights.to(self.dtype)
-        bound = row_bound(weights, given).numpy() if self._exact else np.zeros((2, len(rows)), dtype=np.float32)
+        approximate = weights.to(self.dtype)
+        bound = row_bound(weights, approximate).numpy() if self._exact else np.zeros((2, len(rows)), dtype=np.float32)
         best = np.empty((2, len(rows), self._bound.shape[1]), dtype=np.float32)
-        return _Block(first, weights.numpy(), given, bound, best)
+        return _Block(first, weights.numpy(), approximate, bound, best)
 
     def _tile(self, block: _Block, first: int, mean: Float[np.ndarray, " row"]) -> None:
-        """Multiply a block with the tokens from place `first` of the order, and note what the products say."""
+        """Multiply a block with the tokens from place `first` of the order, and scan the products."""
         n, columns = len(block), slice(first, min(first + TOKEN_TILE, len(self.order)))
         real, chunks = columns.stop - first, slice(first // WIDTH, -(-columns.stop // WIDTH))
         width = (chunks.stop - chunks.start) * WIDTH
         products = self._products[n * first : n * (first + width)].view(n, width)
         if real == width:
-            torch.mm(block.given, self._given[columns].T, out=products)
+            torch.mm(block.approximate, self._approximate[columns].T, out=products)
         else:
-            products[:, :real] = block.given @ self._given[columns].T
+            products[:, :real] = block.approximate @ self._approximate[columns].T
             products[:, real:] = products[:, real - 1 : real]
         tile, bound = _array(products), self._bound[:, chunks]
         limits = self._limits(block, tile, bound, columns)
@@ -135,14 +137,21 @@ class CpuSearch(SearchState):
         scan_tile(tile, block.bound, bound, limits, chunks.start, block.best, reached, mean, real, powers)
         if self.k_neurons:
             offer_columns(
-                reached, tile, self._exact, block.weights, self._readout.numpy(), block.first, first,
-                self.token_keys.numpy(), self._thresholds,
-            )  # fmt: skip
+                reached,
+                tile,
+                self._exact,
+                block.weights,
+                self._readout.numpy(),
+                block.first,
+                first,
+                self.token_keys.numpy(),
+                self._thresholds,
+            )
 
     def _limits(
         self, block: _Block, tile: np.ndarray, bound: Float[np.ndarray, "2 chunk"], columns: slice
     ) -> Float[np.ndarray, "2 column"]:
-        """What products of a tile must reach to matter to their tokens' lists: at least, and at most."""
+        """The limits beyond which products of a tile may enter their tokens' lists: at least, and at most."""
         limits = np.full((2, tile.shape[1]), np.inf, dtype=np.float32)  # Nothing reaches the repeated token.
         if self.k_neurons:
             limits[:, : columns.stop - columns.start] = self._thresholds[:, columns]
@@ -154,22 +163,39 @@ class CpuSearch(SearchState):
         return limits
 
     def _pick(self, block: _Block) -> None:
-        """The lists of a block's neurons, from the products that lie there."""
+        """Select the lists of a block's neurons from its products."""
         n, n_chunks, products = len(block), self._bound.shape[1], _array(self._products)
         marked = self._marked[: 2 * n_chunks * n].reshape(2, n_chunks, n)
         slot, count = self._slot[: 2 * n_chunks * n].reshape(2, n_chunks, n), np.empty((2, n), dtype=np.int64)
         marked.fill(0)
         mark_rows(
-            products, block.best, block.bound, self._bound, self._rounding, TOKEN_TILE, len(self.order), self.k_tokens,
-            marked, slot, count,
-        )  # fmt: skip
+            products,
+            block.best,
+            block.bound,
+            self._bound,
+            self._rounding,
+            TOKEN_TILE,
+            len(self.order),
+            self.k_tokens,
+            marked,
+            slot,
+            count,
+        )
         offset = (count.cumsum() - count.ravel()).reshape(count.shape)
-        found = np.empty(int(count.sum()), dtype=np.int64)
+        entry_keys = np.empty(int(count.sum()), dtype=np.int64)
         value_rows(
-            marked, slot, offset, products, self._exact, TOKEN_TILE, block.weights, self._readout.numpy(),
-            self.order.numpy(), found,
-        )  # fmt: skip
-        rank_rows(found, offset, count, block.first, self.neuron_keys.numpy())
+            marked,
+            slot,
+            offset,
+            products,
+            self._exact,
+            TOKEN_TILE,
+            block.weights,
+            self._readout.numpy(),
+            self.order.numpy(),
+            entry_keys,
+        )
+        rank_rows(entry_keys, offset, count, block.first, self.neuron_keys.numpy())
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         super().load_state_dict(state)
@@ -179,7 +205,7 @@ class CpuSearch(SearchState):
 
 
 def _padded(rows: Float[Tensor, "row d"]) -> Float[Tensor, "row d_padded"]:
-    """Rows that end in zeros, so that their length is a multiple of what `dot` reads at a time."""
+    """Rows padded with zeros to a multiple of the length that `dot` reads at a time."""
     missing = -rows.shape[1] % LANES
     return torch.nn.functional.pad(rows, (0, missing)) if missing else rows.contiguous()
 

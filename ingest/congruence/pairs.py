@@ -1,4 +1,4 @@
-"""What follows from the top of the congruence lists: gaps, exclusive pairs, hubs, and the pairs worth counting."""
+"""Gaps, exclusive pairs, hubs and candidate pairs, from the top of the congruence lists."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jaxtyping import Float, Int, Int64
 from atlas.core.errors import NeuronNameError
 from atlas.core.names import parse_neuron
 from atlas.topics.family import family_ids
-from ingest.congruence.ranked import Congruence, RankedList
+from ingest.congruence.result import Congruence, RankedList
 from ingest.errors import OptionError
 from ingest.model.vocabulary import Vocabulary
 from ingest.texts.text_file import NOT_TEXT, read_text, undecodable
@@ -35,7 +35,7 @@ class ExclusivePairs:
 
 
 def gap(ranked: RankedList) -> Float[np.ndarray, " row"]:
-    """How far each row's first value is beyond its second, >= 0; NaN where there is no second."""
+    """The difference of each row's first and second value, >= 0; NaN where there is no second."""
     values = ranked.values.cpu().numpy()
     if values.shape[1] < 2:
         return np.full(len(values), np.nan, dtype=np.float32)
@@ -63,7 +63,7 @@ def exclusive_pairs(congruence: Congruence, direction: str) -> ExclusivePairs:
 
 
 def hub_count(best: Int[np.ndarray, " row"], n: int) -> Int[np.ndarray, " n"]:
-    """How many rows have each id as their best."""
+    """The number of rows that have each id as their best."""
     return np.bincount(best, minlength=n)
 
 
@@ -99,7 +99,7 @@ def candidate_pairs(
         parts[f"token_{direction}"] = neurons.ravel(), np.repeat(np.arange(len(neurons)), neurons.shape[1]), values
     pairs = exclusive.values()
     parts["exclusive"] = tuple(
-        np.concatenate([getattr(found, name) for found in pairs]) for name in ("neuron", "token", "congruence")
+        np.concatenate([getattr(group, name) for group in pairs]) for name in ("neuron", "token", "congruence")
     )
     parts["user"] = chosen
     d_vocab = len(congruence.token_neuron["top"].ids)
@@ -127,7 +127,7 @@ def read_pairs(
     text, spaces and all. In quotes it may hold commas, line ends of any kind, and quotes, which are doubled.
 
     Raises:
-        OptionError: the file cannot be read, or a line names no neuron or not one token (the line is given).
+        OptionError: the file cannot be read, or a line does not name one neuron and one token; gives the line.
     """
     reader = csv.reader(io.StringIO(pairs_text(path), newline=""), strict=True)
     pairs, line = [], 1
@@ -179,7 +179,7 @@ def _pair(
 
 @dataclass(frozen=True)
 class NeuronFamilies:
-    """Pairs of neuron and family, unique, ordered by neuron, family; families of one token left out.
+    """Pairs of neuron and family, unique, ordered by neuron, family, without families of one token.
 
     `of_token` is every token's family, called by the lowest id of its members (see `atlas.topics.family`).
     """
@@ -201,6 +201,6 @@ def neuron_families(congruence: Congruence, vocabulary: Vocabulary, *, gated: bo
 
 
 def no_families(d_vocab: int) -> NeuronFamilies:
-    """For runs that count none."""
+    """No families, for runs that count none."""
     none = np.zeros(0, dtype=np.int64)
     return NeuronFamilies(none, none, np.arange(d_vocab, dtype=np.int64))

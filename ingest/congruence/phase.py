@@ -1,4 +1,4 @@
-"""The phase that needs weights only: congruence both ways, input tokens, norms and moments."""
+"""The weight phase: congruence both ways, input tokens, norms and moments, from the weights alone."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from atlas.core.names import neuron_name
-from ingest.activations.statistics import standardise
-from ingest.congruence.ranked import Congruence, RankedList
+from ingest.congruence.moments import Moments
+from ingest.congruence.result import Congruence, RankedList
 from ingest.congruence.search import SharedSearch
 from ingest.errors import ModelError
 from ingest.model.load import LoadedModel
 from ingest.model.weights import LayerWeights, Readout, layer_weights
-from ingest.run.session import Session
+from ingest.process.session import Session
 
 INPUT_TOKENS = 20
 """Input tokens kept per neuron, side and direction."""
@@ -25,7 +25,7 @@ INPUT_TOKENS = 20
 
 @dataclass(frozen=True)
 class WeightResult:
-    """All that weights alone say. `columns` are those of table `neuron`; NaN stands for NULL."""
+    """The results of the weight phase. `columns` are those of table `neuron`; NaN stands for NULL."""
 
     readout: Readout
     congruence: Congruence
@@ -44,10 +44,10 @@ def run_weight_phase(
     k_neurons: int,
     progress: Callable[[int], None],
 ) -> WeightResult:
-    """Everything weights alone say; `progress` is told how many rows of weights have met the vocabulary.
+    """Run the weight phase; `progress` gets the number of rows of weights that have been searched.
 
     Raises:
-        ModelError: weights that are finite are so no longer when the norms' gains are folded in.
+        ModelError: finite weights become infinite or NaN when the norms' gains are folded in.
     """
     if not torch.isfinite(readout.columns).all():
         raise ModelError(f"The readout of {model.name!r} is not finite once the final norm's gain is folded in.")
@@ -65,14 +65,18 @@ def run_weight_phase(
     on_device = Readout(readout.kind, readout.columns.to(device), readout.mean)
     searches = SharedSearch(session, order, d_mlp, progress)
     congruence = searches.run(
-        "congruence", lambda layer: layer_weights(model, layer).w_out, on_device.columns,
-        k_tokens=k_tokens, k_neurons=k_neurons, moments=True,
-    )  # fmt: skip
-    moments = _Moments(readout)
+        "congruence",
+        lambda layer: layer_weights(model, layer).w_out,
+        on_device.columns,
+        k_tokens=k_tokens,
+        k_neurons=k_neurons,
+        moments=True,
+    )
+    moments = Moments(readout)
     for layer in range(n_layers):
         here = slice(layer * d_mlp, (layer + 1) * d_mlp)
-        found = moments.of(layer_weights(model, layer).w_out, congruence.third[here], congruence.fourth[here])
-        for name, values in found.items():
+        layer_moments = moments.of(layer_weights(model, layer).w_out, congruence.third[here], congruence.fourth[here])
+        for name, values in layer_moments.items():
             columns.setdefault(f"congruence_{name}", []).append(values)
     embed = model.embedding.to(device, torch.float32)
     sides = {"in": lambda layer: layer_weights(model, layer).w_in}
@@ -84,27 +88,6 @@ def run_weight_phase(
     }
     whole = {name: np.concatenate(parts) for name, parts in columns.items()}
     return WeightResult(readout, congruence, input_tokens, whole, lambda layer: layer_weights(model, layer))
-
-
-class _Moments:
-    """Moments of congruence over the vocabulary, float64: mean and variance follow from the readout's own mean and
-    covariance, so they need no pass over neurons x tokens; third and fourth powers were summed in that pass."""
-
-    def __init__(self, readout: Readout) -> None:
-        columns = readout.columns.to(torch.float64)
-        self.n = len(columns)
-        self.mean = columns.mean(0)
-        centred = columns - self.mean
-        self.covariance = centred.T @ centred / self.n
-
-    def of(
-        self, w_out: Float[Tensor, "row d_model"], third: Float[Tensor, " row"], fourth: Float[Tensor, " row"]
-    ) -> dict[str, np.ndarray]:
-        rows = w_out.to(torch.float64)
-        variance = ((rows @ self.covariance) * rows).sum(1).clamp(min=0)
-        skewness, kurtosis = standardise(variance, third.cpu() / self.n, fourth.cpu() / self.n)
-        found = {"mean": rows @ self.mean, "std": variance.sqrt(), "skewness": skewness, "kurtosis": kurtosis}
-        return {name: values.numpy() for name, values in found.items()}
 
 
 def _check_finite(weights: LayerWeights, layer: int, name: str) -> None:
@@ -124,16 +107,16 @@ def _dot(rows: Float[Tensor, "row d_model"], vector: Float[Tensor, " d_model"]) 
 
 def _norms(weights: LayerWeights) -> dict[str, np.ndarray]:
     w_out = weights.w_out.to(torch.float64)
-    found = {"w_out_norm": w_out.norm(dim=1).numpy()}
+    norms = {"w_out_norm": w_out.norm(dim=1).numpy()}
     for side in ("in", "gate"):
         matrix = getattr(weights, f"w_{side}")
         if matrix is None:
-            found[f"w_{side}_norm"] = found[f"{side}_out_cosine"] = np.full(len(w_out), np.nan)
+            norms[f"w_{side}_norm"] = norms[f"{side}_out_cosine"] = np.full(len(w_out), np.nan)
             continue
         rows = matrix.to(torch.float64)
         norm = rows.norm(dim=1)
-        found[f"w_{side}_norm"] = norm.numpy()
+        norms[f"w_{side}_norm"] = norm.numpy()
         product = norm * w_out.norm(dim=1)
         # 0 / 0 is NaN, which the table shows as NULL: a zero vector has no direction.
-        found[f"{side}_out_cosine"] = ((rows * w_out).sum(1) / product).numpy()
-    return found
+        norms[f"{side}_out_cosine"] = ((rows * w_out).sum(1) / product).numpy()
+    return norms

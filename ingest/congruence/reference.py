@@ -1,7 +1,7 @@
-"""The search in plain torch, which runs on any device: what CUDA uses, and the reference for the compiled kernels.
+"""The search in plain torch for any device: CUDA uses it, and it is the reference for the compiled kernels.
 
-A tile of neurons x tokens is one true float32 GEMM. What it adds to the lists is found by its chunk maxima: only chunks
-that could beat a neuron's or a token's k-th best so far are looked into. Values are the GEMM's.
+A tile of neurons x tokens is one true float32 GEMM. Its chunk maxima locate the candidates for the lists: only chunks
+that could beat a neuron's or a token's k-th best so far are searched. Values are the GEMM's.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ingest.congruence.ranked import DIRECTIONS, SearchState, true_float32
+from ingest.congruence.result import DIRECTIONS, SearchState, true_float32
 from ingest.congruence.topk import TopLists, candidates_in
 from ingest.process import sort_keys as keys
 
 CHUNK = 16
 TILE_BYTES = {"cpu": 1 << 24, "cuda": 1 << 28}
-"""Usual bytes of a tile. Looking into one makes the host wait a few times: on a GPU few large tiles are better."""
+"""Usual bytes of a tile. The host waits a few times for each: on a GPU few large tiles are better."""
 _SHAPE = 4  # A tile has this many times more tokens than neurons.
 
 
@@ -50,7 +50,7 @@ class CongruenceSearch(SearchState):
     """Feeds blocks of neurons through the token tiles; arguments as for `SearchState`.
 
     Args:
-        tile_bytes: what a tile of products may take (about five times that is in use); None: 16 MB, on CUDA 256 MB.
+        tile_bytes: memory for a tile of products (about five times that is in use); None: 16 MB, on CUDA 256 MB.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class CongruenceSearch(SearchState):
         ids = torch.arange(first, first + n, device=self.device)
         mean = (rows.to(torch.float64) @ self.mean).to(torch.float32)
         bounds = [_RowBound(n, self.k_tokens, self.device) for _ in DIRECTIONS]
-        found: list[list[tuple[Tensor, Tensor]]] = [[] for _ in DIRECTIONS]
+        candidates: list[list[tuple[Tensor, Tensor]]] = [[] for _ in DIRECTIONS]
         for start, stop, width in self._tiles():
             tile = rows @ self.readout[start:stop].T
             if self.moments:
@@ -113,12 +113,12 @@ class CongruenceSearch(SearchState):
                 row, column, value = candidates_in(signed, chunk_max, bounds[side].value, threshold)
                 in_row = value >= bounds[side].value[row]
                 tokens = self.order[start + column[in_row]]
-                found[side].append((row[in_row], keys.encode(value[in_row], tokens)))
+                candidates[side].append((row[in_row], keys.encode(value[in_row], tokens)))
                 if self.k_neurons:
                     in_column = value >= threshold[column]
                     key = keys.encode(value[in_column], ids[row[in_column]])
                     self._waiting[side].append((start + column[in_column], key))
-        for side, parts in enumerate(found):
+        for side, parts in enumerate(candidates):
             lists = TopLists(n, self.k_tokens, self.device)
             lists.update(*(torch.cat(part) for part in zip(*parts, strict=True)))
             self.neuron_keys[side, first : first + n] = lists.keys

@@ -1,4 +1,4 @@
-"""One search over a model's layers: resumable between layers, and over some of the layers only."""
+"""A search over a model's layers, or over some of them, which can be resumed between layers."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ingest.congruence.cpu import CpuSearch
-from ingest.congruence.merge import merge_states
-from ingest.congruence.ranked import Congruence, congruence_of
 from ingest.congruence.reference import CongruenceSearch
-from ingest.run.session import Session
+from ingest.congruence.result import Congruence, congruence_of, merge_states
+from ingest.process.session import Session
 
 
 def search(
@@ -30,29 +29,30 @@ def search(
     on_layer: Callable[[int, Callable[[], dict[str, Tensor]]], None] | None = None,
     progress: Callable[[int], None] = lambda neurons: None,
 ) -> Congruence:
-    """Run layers through a search, in the given order (strongest first is fastest), where the readout is.
+    """Search layers in the given order (strongest first is fastest), on the readout's device.
 
     Args:
         layers: weights of a layer, float32, a row a neuron; neuron i of layer l has the id l * d_mlp + i.
         layer_order: the layers to search, each once; some of the model's, where workers share them.
         n_layers: layers of the whole model; without it, as many as `layer_order` has.
         moments: sum third and fourth powers; without them float32 products are not needed, and a CPU may use less.
-        tile_bytes: what the products held at a time may take; None: the search's own choice. Lists do not depend on it.
-        state: what `on_layer` was given: goes on after the layers it has, whichever these are.
+        tile_bytes: memory for products; None: the search's own choice. Lists do not depend on it.
+        state: a state from `on_layer`: the search resumes with the layers that it lacks.
         on_layer: called after each layer with the number of layers of `layer_order` that are done, and a function that
-            gives the state: that of `SearchState.state_dict`, and 'layers', the layers done. What it raises is raised.
-        progress: told how many neurons have been searched since the last call, those of `state` included.
+            gives the state: that of `SearchState.state_dict`, and 'layers', the layers done. Its exceptions pass
+            through.
+        progress: called with the number of neurons searched since the last call, those of `state` included.
 
     Raises:
         CheckpointError: `state` is of another search.
     """
     kind = CpuSearch if readout.device.type == "cpu" else CongruenceSearch
     n_neurons = (len(layer_order) if n_layers is None else n_layers) * d_mlp
-    found = kind(readout, n_neurons, k_tokens, k_neurons, moments=moments, tile_bytes=tile_bytes)
-    step = -(-d_mlp // -(-d_mlp // found.block))  # Blocks of a layer, alike in size.
+    search_state = kind(readout, n_neurons, k_tokens, k_neurons, moments=moments, tile_bytes=tile_bytes)
+    step = -(-d_mlp // -(-d_mlp // search_state.block))  # Blocks of a layer, alike in size.
     done: list[int] = []
     if state is not None:
-        found.load_state_dict(state)
+        search_state.load_state_dict(state)
         done = state["layers"].tolist()
         progress(d_mlp * len(set(done) & set(layer_order)))
     for layer in layer_order:
@@ -61,15 +61,15 @@ def search(
         weights = layers(layer)
         for start in range(0, d_mlp, step):
             block = weights[start : start + step]
-            found.update(layer * d_mlp + start, block)
+            search_state.update(layer * d_mlp + start, block)
             progress(len(block))
         done.append(layer)
         if on_layer is not None:
             on_layer(
                 sum(layer in done for layer in layer_order),
-                lambda: {**found.state_dict(), "layers": torch.tensor(done, dtype=torch.int64)},
+                lambda: {**search_state.state_dict(), "layers": torch.tensor(done, dtype=torch.int64)},
             )
-    return found.result()
+    return search_state.result()
 
 
 State = dict[str, Tensor]
@@ -81,7 +81,7 @@ class SharedSearch:
 
     Args:
         order: the model's layers, in the order to visit them.
-        progress: told how many neurons this rank has searched, and how many others count for it.
+        progress: called with the number of neurons that this rank has searched, and its share of the others'.
     """
 
     def __init__(self, session: Session, order: list[int], d_mlp: int, progress: Callable[[int], None]) -> None:
@@ -97,7 +97,8 @@ class SharedSearch:
         k_neurons: int,
         moments: bool,
     ) -> Congruence:
-        """One search over all layers (see `ingest.congruence.search.search`), or what a checkpoint holds of it.
+        """One search over all layers (see `ingest.congruence.search.search`), resumed from a checkpoint where there is
+        one.
 
         Raises:
             SystemExit: a signal asked to stop, and a checkpoint was saved.
@@ -121,10 +122,19 @@ class SharedSearch:
 
         with self._session.stop.deferring():
             search(
-                rows, left, readout, d_mlp=self._d_mlp, n_layers=len(self._order), k_tokens=k_tokens,
-                k_neurons=k_neurons, moments=moments, tile_bytes=self._session.budget.tile_bytes(), state=begun,
-                on_layer=on_layer, progress=self._progress,
-            )  # fmt: skip
+                rows,
+                left,
+                readout,
+                d_mlp=self._d_mlp,
+                n_layers=len(self._order),
+                k_tokens=k_tokens,
+                k_neurons=k_neurons,
+                moments=moments,
+                tile_bytes=self._session.budget.tile_bytes(),
+                state=begun,
+                on_layer=on_layer,
+                progress=self._progress,
+            )
         return self._together(name, state or begun, readout.device)
 
     def _maybe_save(self, name: str, give: Callable[[], State]) -> None:
@@ -137,7 +147,7 @@ class SharedSearch:
             self._session.try_to_save(lambda: checkpoints.save_weights(give(), stem))
 
     def _begun(self, name: str) -> State | None:
-        """What was saved of a search, by however many ranks: the parts with most layers that do not overlap."""
+        """The saved state of a search, by any number of ranks: the parts with most layers that do not overlap."""
         checkpoints = self._session.checkpoints
         stems = checkpoints.stems(f"weights-{name}-part-")
         parts = [part for stem in stems if (part := checkpoints.weights(stem)) is not None]

@@ -47,7 +47,7 @@ class TopLists:
             self.keys[touched[here]] = merged.topk(k, dim=1).values
 
     def thresholds(self) -> Float[Tensor, " row"]:
-        """Value of each row's last place: what a candidate must reach to enter. -infinity while not full."""
+        """Value of each row's last place, which a candidate must reach to enter; -infinity while not full."""
         return keys.decode_values(self.keys[:, -1])
 
     @property
@@ -70,7 +70,7 @@ def candidates_in(
     """Entries of a tile that reach their row's or their column's threshold, as (row, column, value).
 
     Only chunks whose maximum reaches the lower of the row's threshold and the chunk's least column threshold are
-    looked into, so the tile itself is read once more only where it matters. `chunk_max` may be of `-tile`'s sign
+    searched, so the tile itself is read once more only where it matters. `chunk_max` may be of `-tile`'s sign
     convention only if `tile` is too: callers pass both with the sign already applied.
     """
     width = tile.shape[1] // chunk_max.shape[1]

@@ -1,4 +1,4 @@
-"""Which pairs are measured, and at which positions of which stored texts."""
+"""The choice of the pairs to measure, and of their positions in stored texts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Firing:
     text_id: int
     position: int
     activation: float
-    """As the atlas has it."""
+    """The activation in the atlas."""
 
 
 @dataclass(frozen=True)
@@ -60,19 +60,19 @@ def choose_pairs(atlas: Atlas, n: int, positions: int) -> list[ChosenPair]:
 
     A pair's positions are at most `positions` of its neuron's examples: half of the texts that fire it most, the
     others from the intervals below, which are chosen by a hash and so show ordinary behaviour. A neuron fires where its
-    activation is outside the zero bin and beyond its mean, on the pair's side. A function of the file.
+    activation is outside the zero bin and beyond its mean, on the pair's side. The choice depends on the file alone.
     """
-    found: dict[tuple[int, int, str], ChosenPair] = {}
+    pairs_by_key: dict[tuple[int, int, str], ChosenPair] = {}
     lists = [
         [ChosenPair(*row, name) for row in atlas.rows(query, n)]
         for name, query in (("exclusive", _EXCLUSIVE), ("metric", _BY_METRIC))
     ]
     for pair in filter(None, chain.from_iterable(zip_longest(*lists))):
         key = pair.neuron_id, pair.token_id, pair.side
-        before = found.get(key)
-        found[key] = pair if before is None else replace(before, chosen_by="exclusive,metric")
-    firings = {side: _firings(atlas, side, {n for n, _, at in found if at == side}, positions) for side in SIDES}
-    pairs = [replace(pair, firings=firings[pair.side].get(pair.neuron_id, ())) for pair in found.values()]
+        before = pairs_by_key.get(key)
+        pairs_by_key[key] = pair if before is None else replace(before, chosen_by="exclusive,metric")
+    firings = {side: _firings(atlas, side, {n for n, _, at in pairs_by_key if at == side}, positions) for side in SIDES}
+    pairs = [replace(pair, firings=firings[pair.side].get(pair.neuron_id, ())) for pair in pairs_by_key.values()]
     return [pair for pair in pairs if pair.firings]
 
 
@@ -95,11 +95,11 @@ def _firings(atlas: Atlas, side: str, neurons: set[int], positions: int) -> dict
 
 
 def _sample(extreme: list[Firing], ordinary: list[Firing], positions: int) -> tuple[Firing, ...]:
-    """Half of each, more of one where the other has not enough; a position once."""
+    """Half of each, more of one where the other has too few; each position once."""
     there = {(firing.text_id, firing.position) for firing in extreme}
     ordinary = [firing for firing in ordinary if (firing.text_id, firing.position) not in there]
     n_ordinary = min(len(ordinary), max(positions // 2, positions - len(extreme)))
-    # From every octave alike, strongest first: every so-many-th of the list, which is in their order.
+    # Evenly from every octave, strongest first: evenly spaced items of the list, which is in their order.
     step = len(ordinary) / n_ordinary if n_ordinary else 1
     chosen = [ordinary[int(i * step)] for i in range(n_ordinary)]
     return (*extreme[: positions - len(chosen)], *chosen)

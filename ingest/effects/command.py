@@ -7,15 +7,19 @@ from pathlib import Path
 import click
 
 from atlas.cli.options import no_cache
-from ingest.process.starting import quiet_option, starting
+from ingest.process.startup import quiet_option, starting
 
 FILE = click.Path(path_type=Path)
 
 
 @click.command(context_settings={"show_default": True})
 @click.argument("file", type=FILE)
-@click.option("--pairs", type=click.IntRange(1), default=50,
-              help="Measure the N best exclusive pairs and the N best by average precision.")  # fmt: skip
+@click.option(
+    "--pairs",
+    type=click.IntRange(1),
+    default=50,
+    help="Measure the N best exclusive pairs and the N best by average precision.",
+)
 @click.option("--positions", type=click.IntRange(1), default=16, help="Most positions of stored texts per pair.")
 @click.option("--budget", type=click.IntRange(1), default=20_000, help="Most forward passes, best pairs first.")
 @click.option("--model", help="What to load, as for `atlas ingest`; by default the atlas's own model.")
@@ -30,7 +34,7 @@ def effects(file: Path, quiet: bool, **options: object) -> None:
     """Measure whether neurons cause the predictions that their weights promise: each is mean-ablated where it fires,
     and the token's probability, rank and logit before and after are recorded in FILE, with intervals.
 
-    FILE is copied, extended, checked and renamed into place, under a new build_id; who reads it keeps the old one.
+    FILE is copied, extended, checked and renamed into place, under a new build_id; running readers keep the old one.
     """
     from atlas.cli.streams import plain_console
 
@@ -39,7 +43,8 @@ def effects(file: Path, quiet: bool, **options: object) -> None:
         from ingest.effects.record import EffectsRequest, record_effects
     report = record_effects(EffectsRequest(file=file, **options), console)
     left_out = f"; {report.n_left_out} left out by --budget" if report.n_left_out else ""
-    console.print(
+    summary = (
         f"{report.out}  build {report.build_id}: {report.n_pairs} pairs{left_out}, {report.forward_passes:,} forward "
-        f"passes, {report.seconds['Ablation']:.1f} s.", markup=False, soft_wrap=True,
-    )  # fmt: skip
+        f"passes, {report.seconds['Ablation']:.1f} s."
+    )
+    console.print(summary, markup=False, soft_wrap=True)

@@ -1,7 +1,7 @@
-"""Mean ablation of one neuron at one position, and what the model predicts there without it.
+"""Mean ablation of one neuron at one position, and the model's prediction there without it.
 
-A text is run once, up to its last position of interest, and what it leaves behind serves every ablation in it: the run
-is resumed behind the neuron's layer for the one position alone, over the keys and values of those before it.
+A text is run once, up to its last position of interest, and its cache serves every ablation in it: the run is resumed
+behind the neuron's layer for the one position alone, over the keys and values of earlier positions.
 """
 
 from __future__ import annotations
@@ -19,17 +19,16 @@ from transformers import DynamicCache
 from ingest.effects.choose import ChosenPair, Firing
 from ingest.errors import ModelError
 from ingest.process.memory import is_out_of_memory
-from ingest.study.activation_record import RecordedRun
+from ingest.study.blocks import RecordedRun
 from ingest.study.bootstrap import means
 from ingest.study.norms import hold
-from ingest.study.prefix import first_tokens, share
-from ingest.study.study_model import StudyModel, Tokens
+from ingest.study.study_model import StudyModel, Tokens, first_tokens, share
 
 _SAME = 1e-4
-"""Relative difference of logits up to which a resumed run is the run."""
+"""Largest relative difference of logits between a resumed run and a whole run."""
 _RESAMPLES = 2000
 MEASURES = ("activation", "probability", "probability_change", "rank", "rank_change", "logit_change", "direct_effect")
-"""What is measured at a position, in order."""
+"""The measures at a position, in order."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,8 @@ class PairEffect:
 
     def mean(self, measure: str, seed: int) -> tuple[float, float, float]:
         """Mean over the positions and its 95% bootstrap interval (NaN: one position)."""
-        found = means(self.values[:, [MEASURES.index(measure)]].astype(np.float32), _RESAMPLES, seed)
-        return float(found.value[0]), float(found.low[0]), float(found.high[0])
+        estimate = means(self.values[:, [MEASURES.index(measure)]].astype(np.float32), _RESAMPLES, seed)
+        return float(estimate.value[0]), float(estimate.low[0]), float(estimate.high[0])
 
 
 @torch.inference_mode()
@@ -57,8 +56,8 @@ def measure_effects(
 
     Args:
         texts: token ids by text id, BOS included.
-        activation_mean: what a neuron is set to.
-        progress: told of forward passes, runs of a text and resumed runs alike.
+        activation_mean: the value that a neuron is set to.
+        progress: called with the number of forward passes, of whole texts and of resumed runs.
 
     Raises:
         ModelError: resumed runs do not give the model's own logits.
@@ -68,7 +67,7 @@ def measure_effects(
         for place, firing in enumerate(pair.firings):
             by_text[firing.text_id].append((number, place, firing))
     values = [np.zeros((len(pair.firings), len(MEASURES))) for pair in pairs]
-    # The longest first: what holds for it, holds for all.
+    # The longest first: its check holds for all.
     length = {text_id: 1 + max(firing.position for _, _, firing in jobs) for text_id, jobs in by_text.items()}
     text_run: _TextRun | None = None
     for text_id in sorted(by_text, key=lambda text_id: (-length[text_id], text_id)):
@@ -78,12 +77,12 @@ def measure_effects(
         for number, place, firing in by_text[text_id]:
             values[number][place] = _measure(text_run, pairs[number], firing.position, activation_mean)
             progress(1)
-    return [PairEffect(pair, found) for pair, found in zip(pairs, values, strict=True)]
+    return [PairEffect(pair, pair_values) for pair, pair_values in zip(pairs, values, strict=True)]
 
 
 class _TextRun:
     """A text's run, and runs resumed at one of its positions. `cached`: whether those use keys and values of the
-    positions before; None: it is found out by trying."""
+    positions before; None: a trial decides."""
 
     def __init__(self, model: StudyModel, ids: Tensor, cached: bool | None) -> None:
         self.model, self.ids = model, ids
@@ -118,7 +117,7 @@ class _TextRun:
         layer, last = self.model.n_layers // 2, len(self.ids) - 1
         try:
             logits = self.model.logits(self.resume(layer, last, torch.zeros_like(self.run.residual[0, 0]))[None])[0]
-        except Exception as error:  # Whatever a library says that it cannot do.
+        except Exception as error:  # Libraries raise any exception for unsupported operations.
             if is_out_of_memory(error):
                 raise
             return False
@@ -142,14 +141,20 @@ def _measure(
     before, after = zip(probability.tolist(), rank.tolist(), centred.tolist(), strict=True)
     direct = excess * pair.congruence * _scale(model, text.run, layer, position) * model.scale
     return [
-        activation, before[0], after[0] - before[0], before[1], after[1] - before[1], after[2] - before[2], direct,
-    ]  # fmt: skip
+        activation,
+        before[0],
+        after[0] - before[0],
+        before[1],
+        after[1] - before[1],
+        after[2] - before[2],
+        direct,
+    ]
 
 
 def _written(
     model: StudyModel, run: RecordedRun, layer: int, index: int, position: int, by: float
 ) -> Float[Tensor, " d_model"]:
-    """What becomes of a block's output if a neuron's activation changes by `by`."""
+    """A block's output if a neuron's activation changes by `by`."""
     block, factor = model.blocks[layer], model.factors[layer].mlp
     change = by * model.model.layers[layer].w_out[index].to(model.device)
     if block.post_norm is None:
@@ -160,8 +165,8 @@ def _written(
 
 
 def _scale(model: StudyModel, run: RecordedRun, layer: int, position: int) -> float:
-    """What the norms between a neuron and the logits multiply by at a position, besides their gains: the final norm,
-    and the one behind the MLP where there is one."""
+    """The factor of the norms between a neuron and the logits at a position, without their gains: the final norm's, and
+    that of the norm behind the MLP where there is one."""
     final, block = run.residual[-1, position], model.blocks[layer]
     scale = hold(model.norm, model.model.final_gain, final, model.model.layer_norm).scale
     if block.post_norm is None or block.post_gain is None:

@@ -25,7 +25,7 @@ _INTERVALS = ("probability_change", "rank_change", "logit_change")
 
 @dataclass(frozen=True)
 class EffectsRequest:
-    """What `atlas effects` was asked for (see its help for each option)."""
+    """The options of `atlas effects` (its help explains each)."""
 
     file: Path
     pairs: int
@@ -41,7 +41,7 @@ class EffectsRequest:
 
 @dataclass(frozen=True)
 class EffectsReport:
-    """What a run measured."""
+    """The results of a run."""
 
     out: Path
     build_id: str
@@ -53,7 +53,7 @@ class EffectsReport:
 
 
 def record_effects(request: EffectsRequest, console: Console) -> EffectsReport:
-    """Measure the pairs that the atlas itself points at and write them into it, in place of those measured before.
+    """Measure the atlas's best pairs and write them into it, in place of those measured before.
 
     Raises:
         StudyError: the model that was loaded is not the atlas's, or no pair can be measured.
@@ -93,7 +93,7 @@ def record_effects(request: EffectsRequest, console: Console) -> EffectsReport:
 
 
 def planned_passes(pairs: Sequence[ChosenPair]) -> int:
-    """Forward passes that pairs take: one a text, one a position."""
+    """Forward passes for pairs: one a text, one a position."""
     texts = {firing.text_id for pair in pairs for firing in pair.firings}
     return len(texts) + sum(len(pair.firings) for pair in pairs)
 

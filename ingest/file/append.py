@@ -39,8 +39,8 @@ def extend_atlas(file: Path, rows: Mapping[str, pa.Table], *, out: Path | None =
     Args:
         file: An atlas of this schema version; it is only read, and replaced by a rename at the end.
         rows: By table, rows with the table's columns; tables are among `ORDERS`.
-        out: Where to write; an older file there is replaced.
-        without: SQL condition of the rows in those tables that give way, over the table's first column as `key`.
+        out: File to write; an older file of that name is replaced.
+        without: SQL condition of the rows of those tables that are removed, over the table's first column as `key`.
 
     Returns:
         The new build_id.
@@ -48,8 +48,8 @@ def extend_atlas(file: Path, rows: Mapping[str, pa.Table], *, out: Path | None =
     Raises:
         NotAnAtlasError, SchemaVersionError: `file` is no atlas of this version.
         OptionError: another program writes to `out`.
-        OutputError: `file` is not complete, or a file cannot be written (disk full) or what was written does not hold
-            together; nothing is left behind and `file` is as it was.
+        OutputError: `file` is not complete, or a file cannot be written (disk full) or fails its checks; nothing is
+            left behind and `file` is unchanged.
     """
     old = _complete(file)
     content = ContentHash()
@@ -70,7 +70,7 @@ def extend_atlas(file: Path, rows: Mapping[str, pa.Table], *, out: Path | None =
             check_file(temporary, counts)
             publish(temporary, out)
         except (duckdb.Error, OSError) as error:
-            raise OutputError(f"{str(file)!r} cannot be extended as {str(out)!r}: {error}. It is as it was.") from error
+            raise OutputError(f"{str(file)!r} cannot be extended as {str(out)!r}: {error}. It is unchanged.") from error
         finally:
             for leftover in (temporary, Path(f"{temporary}.wal")):
                 leftover.unlink(missing_ok=True)
@@ -101,7 +101,7 @@ def _complete(file: Path) -> str:
     """The build_id of an atlas that no run will replace.
 
     Raises:
-        OutputError: its run is not at its end.
+        OutputError: its run has not finished.
     """
     with open_atlas(file) as atlas:
         if atlas.info.share_read is not None:
@@ -119,32 +119,32 @@ def _check_room(file: Path, temporary: Path) -> None:
 
 
 def _insert(path: Path, rows: Mapping[str, pa.Table], without: str, build_id: str) -> dict[str, int]:
-    """Insert, in order; returns how many rows each table must hold now."""
+    """Insert rows in order; returns the expected number of rows of each table."""
     with duckdb.connect() as connection:
         connection.execute(f"ATTACH {attached(path)} AS target (STORAGE_VERSION '{STORAGE_VERSION}')")
         connection.execute("USE target")
-        tables = [name for (name,) in connection.execute(
-            "SELECT table_name FROM duckdb_tables() WHERE database_name = 'target'").fetchall()]  # fmt: skip
-        before = {name: _count(connection, name) for name in tables}
+        connection.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = 'target'")
+        counts = {name: _count(connection, name) for (name,) in connection.fetchall()}
         connection.execute("BEGIN TRANSACTION")
         for table, added in rows.items():
-            before[table] = _merge(connection, table, added, without)
+            counts[table] = _merge(connection, table, added, without)
         connection.execute("UPDATE atlas SET build_id = ?", [build_id])
         connection.execute("COMMIT")
         connection.execute("CHECKPOINT target")
         connection.execute("USE memory")
         connection.execute("DETACH target")
-    return before
+    return counts
 
 
 def _merge(connection: duckdb.DuckDBPyConnection, table: str, added: pa.Table, without: str) -> int:
-    """The table anew, old rows and new ones in order: it is small, and a file that is sorted answers at once."""
+    """Write the table anew, with old and new rows in order: it is small, and a sorted file answers at once."""
     (first,) = connection.execute(
         "SELECT column_name FROM duckdb_columns() WHERE database_name = 'target' AND table_name = ? "
-        "ORDER BY column_index LIMIT 1", [table]
-    ).fetchone()  # fmt: skip
-    kept = f"SELECT * EXCLUDE (key) FROM (SELECT *, {first} AS key FROM {table}) WHERE NOT ({without})"
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE merged AS {kept} UNION ALL BY NAME SELECT * FROM added")
+        "ORDER BY column_index LIMIT 1",
+        [table],
+    ).fetchone()
+    remaining = f"SELECT * EXCLUDE (key) FROM (SELECT *, {first} AS key FROM {table}) WHERE NOT ({without})"
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE merged AS {remaining} UNION ALL BY NAME SELECT * FROM added")
     connection.execute(f"DELETE FROM {table}")
     connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM merged ORDER BY {ORDERS[table]}")
     return _count(connection, table)

@@ -1,4 +1,4 @@
-"""What must hold of a finished file before it gets its name."""
+"""Checks of a finished file before it gets its name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WEIGHT_TABLES = {
     "neuron_weight": ("neuron_id",),
     "token_weight": ("token_id",),
 }
-"""Tables that follow from weights alone. Of these and of all others: what each is sorted by, no two rows alike."""
+"""Tables from weights alone, with the sort key of each, which is unique."""
 
 _STUDY_TABLES = {
     "pair_effect": ("neuron_id", "token_id", "side"),
@@ -36,7 +36,7 @@ _KEYS = {"token": ("token_id",), "neuron": ("neuron_id",), **WEIGHT_TABLES, **_S
     table: key for counted in _COUNTED for table, key in counted.tables.items()
 }
 
-# Each query counts what must not be there.
+# Each query counts violations.
 _LAWS = {
     "neurons missing or out of range": """
         SELECT abs(count(*) - (SELECT n_layers * d_mlp FROM atlas)) FROM neuron
@@ -53,7 +53,7 @@ def check_file(path: Path, expected_rows: dict[str, int]) -> None:
     """Reopen a finished file read-only and check row counts, keys and totals.
 
     Raises:
-        OutputError: names the first thing that does not hold, or that the file cannot be read back whole.
+        OutputError: a check fails (the first is named), or the file cannot be read back.
     """
     try:
         _check(path, expected_rows)
@@ -66,9 +66,9 @@ def check_file(path: Path, expected_rows: dict[str, int]) -> None:
 def _check(path: Path, expected_rows: dict[str, int]) -> None:
     with duckdb.connect(database(path), read_only=True) as connection:
         for table, rows in expected_rows.items():
-            (found,) = connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()
-            if found != rows:
-                raise OutputError(f"Table {table!r} holds {found} rows, expected {rows}. The file is not published.")
+            (n_rows,) = connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()
+            if n_rows != rows:
+                raise OutputError(f"Table {table!r} holds {n_rows} rows, expected {rows}. The file is not published.")
         for table, key in _KEYS.items():
             _check_key(connection, table, key)
         for law, query in _LAWS.items():

@@ -1,6 +1,6 @@
-"""From results to the columns of each table, in the table's order.
+"""Columns of each table from the results, in the table's order.
 
-Tables that grow with the model come in batches of bounded size, so that none is in memory a second time.
+Tables that grow with the model come in batches of bounded size, so no table is in memory twice.
 """
 
 from __future__ import annotations
@@ -14,21 +14,12 @@ import torch
 from atlas.core.bins import N_BINS, bin_edges, bin_interval
 from atlas.core.names import neuron_name
 from ingest.congruence.pairs import CandidatePairs, ExclusivePairs, gap, hub_count
-from ingest.congruence.ranked import Congruence, RankedList
-from ingest.file.writer import Columns, nullable, vectors, words
+from ingest.congruence.result import Congruence, RankedList
 from ingest.model.vocabulary import Vocabulary
 from ingest.model.weights import LayerWeights
+from ingest.process.arrow import Columns, nullable, slices, vectors, words
 
 DIRECTIONS = ("bottom", "top")  # In the order of the tables' sort.
-BATCH_ROWS = 1 << 18
-"""Rows (of lists: entries) converted at once: a few megabytes, which a core's cache holds from step to step."""
-
-
-def slices(n: int, rows_each: int = 1) -> Iterator[slice]:
-    """0 to `n` in slices of at most BATCH_ROWS rows (but at least one item), each item being `rows_each` rows."""
-    step = max(1, BATCH_ROWS // rows_each)
-    for start in range(0, n, step):
-        yield slice(start, min(start + step, n))
 
 
 def _listed(lists: Sequence[RankedList]) -> Iterator[tuple[np.ndarray, ...]]:
@@ -52,7 +43,7 @@ def ranked_rows(lists: dict[str, RankedList], row: str, item: str, value: str) -
 
 
 def token_rows(vocabulary: Vocabulary, congruence: Congruence) -> Columns:
-    """What the vocabulary and weights say in table `token`."""
+    """Columns of table `token` from the vocabulary and the weights."""
     best, worst = congruence.token_neuron["top"], congruence.token_neuron["bottom"]
     best_tokens = congruence.neuron_token["top"].ids[:, 0].cpu().numpy()
     return {
@@ -78,7 +69,7 @@ def neuron_rows(
     weights: dict[str, np.ndarray],
     congruence: Congruence,
 ) -> Columns:
-    """What weights say in table `neuron`; `weights` holds most of it (see `ingest.congruence.phase`)."""
+    """Columns of table `neuron` from the weights; `weights` holds most of them (see `ingest.congruence.phase`)."""
     neuron = np.arange(n_layers * d_mlp)
     best, worst = congruence.neuron_token["top"], congruence.neuron_token["bottom"]
     best_neurons = congruence.token_neuron["top"].ids[:, 0].cpu().numpy()

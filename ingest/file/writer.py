@@ -1,34 +1,32 @@
 """Write the file: Arrow into DuckDB in bulk, under a temporary name, checked, then renamed into place.
 
-A reader never sees half an atlas: until the rename there is only a file with another name, which is removed when
-anything goes wrong. That is also why DuckDB's own care for half-written files is left out: no write-ahead log (every
-row would be written twice), and one transaction, so that row groups fill up however small the batches are.
+A reader never sees half an atlas: until the rename there is only a file with another name, which is removed after any
+error. DuckDB's own protection of half-written files is therefore switched off: no write-ahead log (every row would be
+written twice), and one transaction, so that row groups fill up however small the batches are.
 """
 
 from __future__ import annotations
 
 import os
+import platform
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 
 from atlas.core.files import attached, publish, temporary_beside
 from atlas.core.info import unfinished_build_id
 from atlas.core.schema import STORAGE_VERSION, schema_sql
 from ingest.errors import OutputError
+from ingest.process.arrow import Columns
 from ingest.process.content_hash import ContentHash
 
-Columns = dict[str, Any]
-"""Column name to numpy array, Arrow array or list, all of one length."""
-
 _NOT_HASHED = {"atlas": {"build_id", "built_at", "command"}}
+_LIBRARIES = ("neuron-atlas", "torch", "transformers", "transformer-lens", "tokenizers", "datasets", "duckdb", "numpy")
 _WIDE = {"neuron_weight", "token_weight"}
 _GROUP_ROWS = 122_880  # DuckDB's own choice.
 _GROUP_NUMBERS = 1 << 24
@@ -38,7 +36,7 @@ DuckDB 2.0's ALPRD compression misjudges its samples, and makes 6.4 bytes of a f
 
 @dataclass(frozen=True)
 class Begun:
-    """A file with some of the tables, for others to begin with."""
+    """A file with some of the tables, from which other files start."""
 
     path: Path
     rows: dict[str, int]
@@ -55,7 +53,7 @@ class AtlasWriter:
 
     Args:
         memory: bytes that DuckDB may use; None: its own choice.
-        begun: the file to begin with: a copy of it, or the `last` time itself. None: an empty one.
+        begun: the file to start from: a copy of it, or (with `last`) the file itself. None: an empty file.
     """
 
     def __init__(
@@ -130,11 +128,11 @@ class AtlasWriter:
         return build_id
 
     def build_id(self) -> str:
-        """12 hex digits of a hash over every row written so far but the time and the command, however batched."""
+        """12 hex digits of a hash over every row written so far but the time and the command, in any batches."""
         return self._content.hexdigest()[:12]
 
     def close(self) -> None:
-        """Bring everything into the file itself and let go of it."""
+        """Write everything into the file itself and close it."""
         self._complete()
 
     def _complete(self) -> None:
@@ -147,7 +145,7 @@ class AtlasWriter:
             raise OutputError(f"DuckDB left a write-ahead log beside {str(self.path)!r}: the file is not complete.")
 
     def begun(self) -> Begun:
-        """Close, and leave what was written for other files to begin with."""
+        """Close, and keep the file as a start for other files."""
         self._complete()
         place = self.path.with_name(f"{self.path.name}-begun")
         os.replace(self.path, place)
@@ -169,7 +167,7 @@ class AtlasWriter:
         self._connection.execute("USE target")
 
     def _detach(self) -> None:
-        # While somebody reads, a checkpoint writes what is new and leaves the rest alone. Alone, it would merge the row
+        # While another connection reads, a checkpoint writes only new data. Without a reader, it would merge the row
         # groups of tables that were finished before into larger ones: read them, write them, and leave the room empty.
         with self._connection.cursor() as reading:
             reading.execute("BEGIN TRANSACTION")
@@ -185,29 +183,13 @@ class AtlasWriter:
         publish(self.path, out)
 
 
-def vectors(matrix: np.ndarray) -> pa.FixedSizeListArray:
-    """A [row, width] matrix as one fixed-size-list column."""
-    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(matrix).reshape(-1)), matrix.shape[1])
+def library_versions() -> dict[str, str | None]:
+    """Versions of Python, of this program and of its main libraries; None for those not installed."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in _LIBRARIES}}
 
 
-def ragged(matrix: np.ndarray, length: np.ndarray) -> pa.ListArray:
-    """The first `length[i]` entries of each row of a [row, width] matrix as one list column."""
-    used = np.arange(matrix.shape[1], dtype=length.dtype) < length[:, None]
-    offsets = np.concatenate([[0], np.cumsum(length)]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(matrix[used]))
-
-
-def joined(pieces: list[np.ndarray]) -> pa.ListArray:
-    """One-dimensional arrays, a row each, as one list column."""
-    offsets = np.cumsum([0, *(len(piece) for piece in pieces)]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.concatenate(pieces)))
-
-
-def words(codes: np.ndarray, entries: Sequence[str]) -> pa.DictionaryArray:
-    """Strings by their place in `entries`: DuckDB takes the codes as they are."""
-    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(entries, pa.string()))
-
-
-def nullable(values: np.ndarray, dtype: np.dtype | type = np.float32) -> pa.Array:
-    """Numbers with NaN as NULL: NaN wins every ORDER BY ... DESC, so none may reach a table."""
-    return pa.array(values.astype(dtype), mask=np.isnan(values))
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

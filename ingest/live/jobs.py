@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,26 +24,25 @@ from atlas.topics.live import (
     StudyWanted,
 )
 from ingest.errors import StudyError
-from ingest.live.process import Job
 from ingest.model.load import load_model
-from ingest.study.activation_record import RecordedRun
+from ingest.model.saved_tokenizer import bos_for
+from ingest.study.blocks import RecordedRun
 from ingest.study.engine import planned_passes, run_study
 from ingest.study.lens import effects_along, hold_final
 from ingest.study.options import StudyOptions
 from ingest.study.prompts import PromptPair, encode, one_token
 from ingest.study.record import study_tables
 from ingest.study.study_model import StudyModel
-from ingest.texts.tokens import bos_for
 
 
 def load_wanted(wanted: ModelWanted) -> StudyModel:
-    """Load a model on the CPU, and hold its weights to be those that the atlas recorded.
+    """Load a model on the CPU, and check that its weights are those that the atlas recorded.
 
     Raises:
-        StudyError: they are others.
+        StudyError: the weights differ.
         ModelError: it cannot be loaded, or its architecture cannot be studied.
     """
-    # A revision that only says where a package had it is none of the Hub's.
+    # A revision with a space names a package, not a commit of the Hub.
     revision = wanted.revision if wanted.load is None and " " not in (wanted.revision or " ") else None
     loaded = load_model(wanted.load or wanted.name, revision)
     if loaded.fingerprint != wanted.fingerprint:
@@ -58,8 +58,11 @@ NAME = "live"
 """Name of a study that is not recorded."""
 
 _TOP = 10
+Job = Callable[[dict[str, Any], Callable[[int, int], None]], Any]
+"""A function from a request's fields and a progress callback (forward passes done, and planned) to the answer's
+record."""
 _BETWEEN = 0.1
-"""Seconds of a study between two looks at what else is asked."""
+"""Seconds of a study between two checks for other requests."""
 
 
 def jobs_of(model: StudyModel, tokens: int) -> dict[str, Job]:
@@ -68,13 +71,13 @@ def jobs_of(model: StudyModel, tokens: int) -> dict[str, Job]:
     return {
         "activations": lambda wanted, _: activations(model, texts, ActivationsWanted(**wanted)),
         "effects": lambda wanted, _: effects(model, texts, EffectsWanted(**wanted)),
-        "study": lambda wanted, told: study(model, texts, StudyWanted(**wanted), told),
+        "study": lambda wanted, report: study(model, texts, StudyWanted(**wanted), report),
     }
 
 
 @dataclass(frozen=True)
 class _Texts:
-    """Texts as tokens, no longer than the operator lets them be."""
+    """Texts as tokens, up to the operator's limit."""
 
     model: StudyModel
     most: int
@@ -91,7 +94,7 @@ class _Texts:
         return (ids if bos is None else (bos, *ids)), bos is not None
 
     def check(self, ids: tuple[int, ...], has_bos: bool) -> None:
-        """Refuse what is too short or too long.
+        """Refuse a text that is too short or too long.
 
         Raises:
             StudyError: it is.
@@ -99,7 +102,7 @@ class _Texts:
         context = getattr(self.model.model.cfg, "n_ctx", None)
         most = self.most if context is None else min(self.most, context - has_bos)
         if not ids:
-            raise StudyError("The text is empty: type a word at least.")
+            raise StudyError("The text is empty: type at least one word.")
         if len(ids) > most:
             raise StudyError(f"The text has {len(ids):,} tokens; expected at most {most:,} here. Shorten it.")
 
@@ -113,7 +116,7 @@ def activations(model: StudyModel, texts: _Texts, wanted: ActivationsWanted) -> 
 
 
 def effects(model: StudyModel, texts: _Texts, wanted: EffectsWanted) -> Effects:
-    """The neurons that add most to a token's logit after a text, and those that take most off it."""
+    """The neurons that raise a token's logit most after a text, and those that lower it most."""
     ids, has_bos = texts.read(wanted.text)
     plain = ids[has_bos:]
     run = model.record(torch.tensor(ids, device=model.device))
@@ -130,13 +133,13 @@ def effects(model: StudyModel, texts: _Texts, wanted: EffectsWanted) -> Effects:
     each = effects_along(model, run, direction)
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(1, len(order) + 1)
-    shown = {*order[:_TOP].tolist(), token} | ({against} if against is not None else set())
+    listed = {*order[:_TOP].tolist(), token} | ({against} if against is not None else set())
     return Effects(
         token_ids=ids,
         has_bos=has_bos,
         predictions=tuple(
             Predicted(number, int(rank[number]), float(logits[number]), float(probabilities[number]))
-            for number in sorted(shown, key=lambda number: rank[number])
+            for number in sorted(listed, key=lambda number: rank[number])
         ),
         token_id=token,
         against_id=against,
@@ -148,7 +151,7 @@ def effects(model: StudyModel, texts: _Texts, wanted: EffectsWanted) -> Effects:
 
 
 def _value(model: StudyModel, run: RecordedRun, direction: torch.Tensor) -> float:
-    """What the residual stream and the final norm's bias give along a direction at the last position."""
+    """The contribution of the residual stream and the final norm's bias along a direction at the last position."""
     return float(hold_final(model, run).apply(run.residual[-1, -1]) @ direction)
 
 
@@ -163,12 +166,12 @@ def _first(run: RecordedRun, each: np.ndarray, key: np.ndarray, most: int) -> tu
 
 @dataclass(frozen=True)
 class StudyDone:
-    """The answer of a study: its tables are in the folder that was named."""
+    """The answer of a study: its tables are in the requested folder."""
 
     seconds: float
 
 
-def study(model: StudyModel, texts: _Texts, wanted: StudyWanted, told: Callable[[int, int], None]) -> StudyDone:
+def study(model: StudyModel, texts: _Texts, wanted: StudyWanted, report: Callable[[int, int], None]) -> StudyDone:
     """Run a study and write its tables."""
     started = monotonic()
     for prompt in (wanted.clean, wanted.corrupt):
@@ -176,13 +179,13 @@ def study(model: StudyModel, texts: _Texts, wanted: StudyWanted, told: Callable[
     pairs = [PromptPair(wanted.clean, wanted.corrupt, wanted.answer, wanted.other)]
     options = StudyOptions()
     planned, done, looked = planned_passes(model.model, pairs, options), 0, 0.0
-    told(0, planned)
+    report(0, planned)
 
     def progress(passes: int) -> None:
         nonlocal done, looked
         done += passes
         if monotonic() - looked > _BETWEEN:
-            told(min(done, planned), planned)
+            report(min(done, planned), planned)
             looked = monotonic()
 
     means = np.frombuffer(base64.b64decode(wanted.means), "<f4").astype(np.float64)

@@ -1,4 +1,4 @@
-"""One model's process: load it, say so, answer one request after another until nobody is there to ask.
+"""The process of one model: load the model, report it, and answer requests one by one until the connection closes.
 
 While a study runs, texts are answered between its forward passes.
 """
@@ -11,7 +11,7 @@ import select
 import socket
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from importlib.util import find_spec
@@ -37,7 +37,7 @@ def check() -> None:
 
 
 class Ended(Exception):  # noqa: N818  not an error: the one who asked is gone
-    """The job is not wanted any more."""
+    """The job was cancelled."""
 
 
 class Channel:
@@ -46,15 +46,15 @@ class Channel:
     def __init__(self, connection: socket.socket) -> None:
         self._connection, self._received, self._lines = connection, bytearray(), []
 
-    def say(self, **said: Any) -> None:
+    def say(self, **fields: Any) -> None:
         """Write a line."""
-        self._connection.sendall(json.dumps(said).encode() + b"\n")
+        self._connection.sendall(json.dumps(fields).encode() + b"\n")
 
     def next(self, *, wait: bool) -> dict[str, Any] | None:
-        """The next line; None if there is none yet and it is not waited for.
+        """The next line; None if there is none yet and `wait` is False.
 
         Raises:
-            EOFError: there will be none.
+            EOFError: the connection is closed.
         """
         while not self._lines:
             if not wait and not select.select([self._connection], [], [], 0)[0]:
@@ -67,14 +67,10 @@ class Channel:
         return json.loads(self._lines.pop(0))
 
 
-Job = Callable[[dict[str, Any], Callable[[int, int], None]], Any]
-"""From a request's fields, and what is told of progress (forward passes done, and planned), to the answer's record."""
-
-
 class Server:
-    """Answers requests by the job that each names."""
+    """Answers each request with the job that it names."""
 
-    def __init__(self, channel: Channel, jobs: dict[str, Job]) -> None:
+    def __init__(self, channel: Channel, jobs: Mapping[str, Callable[..., Any]]) -> None:
         self._channel, self._jobs = channel, jobs
         self._ended: set[int] = set()
 
@@ -84,32 +80,32 @@ class Server:
             while True:
                 self._take(self._channel.next(wait=True))
 
-    def _take(self, said: dict[str, Any]) -> None:
-        if "cancel" in said:
-            self._ended.add(said["cancel"])
+    def _take(self, request: dict[str, Any]) -> None:
+        if "cancel" in request:
+            self._ended.add(request["cancel"])
         else:
-            self._answer(said.pop("id"), said.pop("job"), said)
+            self._answer(request.pop("id"), request.pop("job"), request)
 
     def _answer(self, number: int, job: str, wanted: dict[str, Any]) -> None:
-        def told(done: int, planned: int) -> None:
+        def report(done: int, planned: int) -> None:
             self._channel.say(id=number, progress=[done, planned])
-            while (said := self._channel.next(wait=False)) is not None:
-                self._take(said)
+            while (request := self._channel.next(wait=False)) is not None:
+                self._take(request)
             if number in self._ended:
                 raise Ended
 
         try:
-            answer = self._jobs[job](wanted, told)
+            answer = self._jobs[job](wanted, report)
             self._channel.say(id=number, answer=asdict(answer))
         except (EOFError, BrokenPipeError):
             raise
         except Ended:
-            self._fail(number, CANCELLED, "It was ended.")
+            self._fail(number, CANCELLED, "It was cancelled.")
         except AtlasError as error:
             self._fail(number, REFUSED, str(error))
         except Exception as error:
             traceback.print_exc()
-            self._fail(number, FAILED, f"The model's process failed at it ({type(error).__name__}): its log says why.")
+            self._fail(number, FAILED, f"The model's process failed ({type(error).__name__}): see its log.")
         self._ended.discard(number)
 
     def _fail(self, number: int, code: str, message: str) -> None:
@@ -118,10 +114,10 @@ class Server:
 
 def main() -> None:
     """The process. Arguments: the wanted model and the most tokens of a text as JSON, the number of a descriptor."""
-    told, descriptor = json.loads(sys.argv[1]), int(sys.argv[2])
+    arguments, descriptor = json.loads(sys.argv[1]), int(sys.argv[2])
     os.environ.setdefault("TQDM_DISABLE", "1")
     os.nice(5)
-    with suppress(OSError):  # where memory runs out, this process goes before the site does
+    with suppress(OSError):  # if memory runs out, the system ends this process before the site
         Path("/proc/self/oom_score_adj").write_text("600")
     with socket.socket(fileno=descriptor) as connection:
         channel = Channel(connection)
@@ -129,13 +125,13 @@ def main() -> None:
             # torch, from here on.
             from ingest.live.jobs import jobs_of, load_wanted
 
-            jobs = jobs_of(load_wanted(ModelWanted(**told["model"])), told["tokens"])
+            jobs = jobs_of(load_wanted(ModelWanted(**arguments["model"])), arguments["tokens"])
         except AtlasError as error:
             channel.say(failed=str(error))
             return
         except Exception as error:
             traceback.print_exc()
-            channel.say(failed=f"The model could not be loaded ({type(error).__name__}): the server's log says why.")
+            channel.say(failed=f"The model could not be loaded ({type(error).__name__}): see the server's log.")
             return
         channel.say(ready=True)
         Server(channel, jobs).serve()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from ingest.process.starting import quiet_option, starting
+from ingest.process.startup import quiet_option, starting
 
 FILE = click.Path(path_type=Path)
 
@@ -17,20 +17,20 @@ FILE = click.Path(path_type=Path)
 @click.command()
 @click.argument("parts", metavar="PART...", nargs=-1, required=True, type=FILE)
 @click.option("--out", required=True, type=FILE, help="File to write, as in atlas.duckdb.")
-@click.option("--slug", help="Name in URLs, [a-z0-9-]+; that of the parts when left out.")
+@click.option("--slug", help="Name in URLs, [a-z0-9-]+; by default that of the parts.")
 @click.option("--force", is_flag=True, help="Replace the file to write if it exists.")
 @quiet_option()
 def merge(parts: tuple[Path, ...], out: Path, slug: str | None, force: bool, quiet: bool) -> None:
     """Make one atlas of PARTs (made with `atlas ingest --texts A:B`), as if their texts had been run together.
 
     Parts must be of the same model, data and options, over disjoint texts; they may be of different devices of one
-    precision, and are named in any order. What follows from weights alone is that of the part with the first text.
+    precision, and are named in any order. The tables from weights alone are those of the part with the first text.
     """
     from atlas.cli.streams import plain_console
 
     console = plain_console(stderr=True, quiet=quiet)
     with starting(console):  # torch takes seconds to import.
-        from ingest.merge.run import merge
+        from ingest.merge.merge import merge
     # A terminated job cleans up as an interrupted one does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     command = shlex.join(["atlas", *sys.argv[1:]])

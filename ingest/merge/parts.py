@@ -1,30 +1,66 @@
-"""The atlases to merge: opened, compared by what they say of themselves, ordered by their texts."""
+"""The atlases to merge: opened, compared by their table `atlas`, ordered by their texts."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from atlas.core.db import open_atlas
 from atlas.core.errors import AtlasError
 from atlas.core.info import AtlasInfo
-from ingest.merge.ranges import overlap, parse_ranges
+
+
+def parse_ranges(text: str) -> list[range]:
+    """Ranges of text ids from their written form."""
+    return [range(*map(int, part.split(":"))) for part in text.split(",")]
+
+
+def write_ranges(ranges: Iterable[range]) -> str:
+    """Written form of disjoint ranges: ascending, those that adjoin joined."""
+    joined: list[range] = []
+    for part in sorted(ranges, key=lambda part: part.start):
+        if joined and joined[-1].stop == part.start:
+            joined[-1] = range(joined[-1].start, part.stop)
+        else:
+            joined.append(part)
+    return ",".join(f"{part.start}:{part.stop}" for part in joined)
+
+
+def overlap(one: Iterable[range], other: Iterable[range]) -> range | None:
+    """The first range of ids in both; None if there is none."""
+    others = list(other)
+    shared = (range(max(a.start, b.start), min(a.stop, b.stop)) for a in one for b in others)
+    return min(filter(len, shared), key=lambda part: part.start, default=None)
+
 
 MAY_DIFFER = {
-    # What each file has of its own, and what the merge works out.
-    "slug", "build_id", "built_at", "command", "n_texts", "n_texts_planned", "n_positions", "first_text", "text_ranges",
+    # Values of each file, and those that the merge computes.
+    "slug",
+    "build_id",
+    "built_at",
+    "command",
+    "n_texts",
+    "n_texts_planned",
+    "n_positions",
+    "first_text",
+    "text_ranges",
     # Names depend on where a machine keeps things; the fingerprints say that the weights and the texts are the same.
-    "model_name", "model_revision", "dataset_name", "dataset_config", "dataset_split",
-    # One result in one precision, wherever it was computed: recorded, all of them.
-    "device", "versions",
-}  # fmt: skip
+    "model_name",
+    "model_revision",
+    "dataset_name",
+    "dataset_config",
+    "dataset_split",
+    # Results in one precision are comparable on any device: all devices are recorded.
+    "device",
+    "versions",
+}
 """Columns of `atlas` in which parts may differ; they must agree in every other one."""
 
 
 class MergeError(AtlasError):
-    """Atlases cannot be merged; says which two and the first thing in which they differ."""
+    """Atlases cannot be merged; names two and their first difference."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +74,7 @@ class Part:
 
 
 def open_parts(paths: Sequence[Path], out: Path, slug: str | None) -> list[Part]:
-    """The parts, in order of their first text, whatever order they are named in.
+    """The parts, sorted by their first text.
 
     Raises:
         MergeError: fewer than two, one named twice or as the output, or two that differ in model, data or options, or
@@ -86,18 +122,23 @@ def check_alike(one: Part, other: Part, slug: str | None) -> None:
     """
     for name in (field.name for field in fields(AtlasInfo)):
         if name not in MAY_DIFFER:
-            refuse_difference(one.path, other.path, name, getattr(one.info, name), getattr(other.info, name),
-                              "Parts must be of the same model, data and options.")  # fmt: skip
+            refuse_difference(
+                one.path,
+                other.path,
+                name,
+                getattr(one.info, name),
+                getattr(other.info, name),
+                "Parts must be of the same model, data and options.",
+            )
     if slug is None:
-        refuse_difference(one.path, other.path, "slug", one.info.slug, other.info.slug,
-                          "Name the whole with --slug.")  # fmt: skip
+        refuse_difference(one.path, other.path, "slug", one.info.slug, other.info.slug, "Name the whole with --slug.")
 
 
 def refuse_difference(one: Path, other: Path, what: str, first: object, second: object, remedy: str) -> None:
     """Accept two values that are the same.
 
     Raises:
-        MergeError: they are not; names both files, what differs and both values.
+        MergeError: they differ; names both files, the column and both values.
     """
     if first != second:
         raise MergeError(

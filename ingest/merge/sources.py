@@ -1,4 +1,4 @@
-"""The parts side by side in one DuckDB connection: `p0.neuron` is the first part's."""
+"""The parts, attached to one DuckDB connection: `p0.neuron` is the first part's table."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from types import TracebackType
 import duckdb
 import numpy as np
 import pyarrow as pa
+from jaxtyping import Bool, Int
 
 from atlas.core.files import attached
+from ingest.activations.hashing import text_hash
 from ingest.activations.statistic import Span
-from ingest.file.writer import Columns
 from ingest.merge.parts import Part
+from ingest.process.arrow import Columns
 
 _ROWS = 1 << 13  # Neurons or tokens a range, all parts together: some 100 MB of examples.
-_MEMORY = "512MB"  # Of DuckDB's own; otherwise it would keep as much of the parts as the machine has room for.
+_MEMORY = "512MB"  # DuckDB's own memory; otherwise it would cache the parts up to the machine's memory.
 
 
 class Sources:
@@ -75,3 +77,41 @@ class Sources:
 def columns(table: pa.Table) -> Columns:
     """A table's columns, each as one array."""
     return {name: table[name].combine_chunks() for name in table.column_names}
+
+
+_CITED = "SELECT text_id, source_row, chunk FROM p{}.text WHERE text_id >= $low AND text_id < $high"
+
+
+class CitedTexts:
+    """The texts that some part cites, in 17 bytes each."""
+
+    def __init__(self, sources: Sources) -> None:
+        info = sources.parts[0].info
+        ids, hashes = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        for number, part in enumerate(sources.parts):
+            for texts in part.ranges:
+                for low in range(texts.start, texts.stop, 1 << 20):
+                    rows = sources.read(_CITED.format(number), low=low, high=min(low + (1 << 20), texts.stop))
+                    ids.append(rows["text_id"].to_numpy())
+                    identity = zip(rows["source_row"].to_pylist(), rows["chunk"].to_pylist(), strict=True)
+                    of_part = (text_hash(info.dataset_fingerprint, info.seed, *where) for where in identity)
+                    hashes.append(np.fromiter(of_part, np.int64, len(rows)))
+        order = np.argsort(np.concatenate(ids))
+        self._ids: Int[np.ndarray, " text"] = np.concatenate(ids)[order]
+        self._hashes: Int[np.ndarray, " text"] = np.concatenate(hashes)[order]
+        self._cited: Bool[np.ndarray, " text"] = np.zeros(len(self._ids), bool)
+        self._step = max(1, (1 << 25) // (8 * info.context_length))
+
+    def hash_of(self, text_id: Int[np.ndarray, " item"]) -> Int[np.ndarray, " item"]:
+        """The `text_hash` of each text."""
+        return self._hashes[np.searchsorted(self._ids, text_id)]
+
+    def keep(self, text_id: Int[np.ndarray, " item"]) -> None:
+        """Mark texts that the merged atlas cites."""
+        self._cited[np.searchsorted(self._ids, text_id)] = True
+
+    def cited(self) -> Iterator[Int[np.ndarray, " text"]]:
+        """Ids of the texts that the merged atlas cites, ascending, some megabytes of texts at a time."""
+        ids = self._ids[self._cited]
+        for first in range(0, len(ids), self._step):
+            yield ids[first : first + self._step]

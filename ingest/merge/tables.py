@@ -1,5 +1,5 @@
-"""From the rows of the parts to those of the whole: statistics are made from rows and merged, some neurons or tokens at
-a time; what follows from weights is the first part's."""
+"""Rows of the merged atlas from those of the parts: statistics are made from rows and merged, some neurons or tokens at
+a time; tables from weights are the first part's."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from ingest.activations.registry import DERIVED, STATISTICS
 from ingest.activations.statistic import Statistic
 from ingest.activations.text_store import TextStore
 from ingest.file.checks import WEIGHT_TABLES
-from ingest.file.writer import AtlasWriter, Columns
+from ingest.file.writer import AtlasWriter
 from ingest.merge.parts import MergeError
-from ingest.merge.sources import Sources, columns
-from ingest.merge.texts import CitedTexts
+from ingest.merge.sources import CitedTexts, Sources, columns
+from ingest.process.arrow import Columns
 
 N_STEPS = len(WEIGHT_TABLES) + 3
-"""How often `write_tables` advances: a table of weights, tokens, neurons, texts."""
+"""Number of steps of `write_tables`: each table of weights, tokens, neurons, texts."""
 
 
 def write_tables(sources: Sources, writer: AtlasWriter, advance: Callable[[float], None]) -> None:
@@ -35,7 +35,7 @@ def write_tables(sources: Sources, writer: AtlasWriter, advance: Callable[[float
         for low, high in sources.spans(end):
             _write_span(sources, writer, texts, [kind for kind in kinds if kind.axis == axis], axis, low, high)
         advance(1)
-    for ids in texts.kept():
+    for ids in texts.cited():
         store = TextStore()
         for part in range(len(sources.parts)):
             span = sources.span(part, "text_id", int(ids[0]), int(ids[-1]) + 1, texts.hash_of)
@@ -59,7 +59,7 @@ def _weight_rows(sources: Sources, table: str) -> Iterator[Columns]:
 
 
 def _counted(sources: Sources, kind: type[Statistic]) -> bool:
-    """Whether the parts have a statistic: all of them, or none."""
+    """Whether the parts have a statistic; all or none of them must."""
     if kind.option is None:
         return True
     table = next(iter(kind.tables))
@@ -71,10 +71,15 @@ def _counted(sources: Sources, kind: type[Statistic]) -> bool:
 
 
 def _write_span(
-    sources: Sources, writer: AtlasWriter, texts: CitedTexts, kinds: list[type[Statistic]], axis: str, low: int,
+    sources: Sources,
+    writer: AtlasWriter,
+    texts: CitedTexts,
+    kinds: list[type[Statistic]],
+    axis: str,
+    low: int,
     high: int,
-) -> None:  # fmt: skip
-    """The rows of some neurons or tokens: their own table's, those of their statistics, those that follow."""
+) -> None:
+    """Write the rows of some neurons or tokens: of their own table, of their statistics, of derived tables."""
     spans = [sources.span(part, axis, low, high, texts.hash_of) for part in range(len(sources.parts))]
     table = axis.removesuffix("_id")
     rows = columns(spans[0].rows(table))

@@ -1,8 +1,8 @@
-"""What a GGUF file holds, dequantised once and kept: a folder of safetensors in the user's cache directory.
+"""A cache of dequantised GGUF models: folders of safetensors in the user's cache directory.
 
-An entry is complete when it has its name: it is written beside it and renamed. Its manifest has the hash of every file,
-so that one that was cut off or changed is found, thrown away and made again. Nothing here can fail a run: without
-a place to write, or with a full disk, the file is read as if there were no cache.
+An entry is complete when it has its final name: it is written under another name and renamed. Its manifest holds the
+hash of every file, so a truncated or changed file is detected, and the entry is deleted and made again. The cache never
+fails a run: without a writable directory, or on a full disk, the GGUF file is read directly.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from ingest.errors import ModelError
 from ingest.model.gguf_file import read_gguf
 from ingest.model.pretrained import read_pretrained
 from ingest.model.source import Source
-from ingest.process.starting import asked_to_be_quiet
+from ingest.process.startup import asked_to_be_quiet
 
 _LAYOUT = 1
 _DECIDES = ("gguf", "numpy", "safetensors", "tokenizers", "transformers")
-"""Libraries whose version may change what is made of a file."""
+"""Libraries whose version may change the model read from a file."""
 _MANIFEST = "manifest.json"
 _WAIT = 900.0
 """Seconds that a process waits for another one that is making the same entry."""
 
 
 def cache_folder() -> Path | None:
-    """Where dequantised models lie: `$NEURON_ATLAS_CACHE` (None: it says 'off'), or the user's cache directory."""
+    """The directory of dequantised models: `$NEURON_ATLAS_CACHE` (None: it is 'off'), or the user's cache directory."""
     chosen = os.environ.get(VARIABLE)
     if chosen == OFF:
         return None
@@ -56,9 +56,9 @@ def read_cached(source: Source) -> tuple[nn.Module, Any]:
     if folder is None:
         return read_gguf(source)
     entry = folder / _key(source.gguf)
-    found = _read(source, entry)
-    if found is not None:
-        return found
+    stored = _read(source, entry)
+    if stored is not None:
+        return stored
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(entry.with_name(f"{entry.name}.lock"), timeout=_WAIT)
@@ -67,9 +67,9 @@ def read_cached(source: Source) -> tuple[nn.Module, Any]:
         _say(f"The dequantised model is not kept in {entry.parent}: {_reason(error)}")
         return read_gguf(source)
     try:
-        found = _read(source, entry)
-        if found is not None:
-            return found
+        stored = _read(source, entry)
+        if stored is not None:
+            return stored
         net, tokenizer = read_gguf(source)
         _keep(entry, net, tokenizer)
         return net, tokenizer
@@ -95,13 +95,13 @@ def _hash(path: Path) -> str:
 
 
 def _read(source: Source, entry: Path) -> tuple[nn.Module, Any] | None:
-    """An entry's model and tokenizer; None where there is none that is whole."""
+    """An entry's model and tokenizer; None where there is no undamaged entry."""
     try:
         files = json.loads((entry / _MANIFEST).read_text(encoding="utf-8"))["files"]
         if any(_hash(entry / name) != digest for name, digest in files.items()):
             return None
         net, tokenizer, _ = read_pretrained(Source(source.label, str(entry), folder=entry), None)
-    except Exception:  # Whatever is wrong with it, it is made again.
+    except Exception:  # The entry is damaged in some way: it is made again.
         return None
     return net, tokenizer
 
@@ -131,15 +131,18 @@ def _keep(entry: Path, net: nn.Module, tokenizer: Any) -> None:
 def _write(part: Path, net: nn.Module, tokenizer: Any) -> None:
     names = dict(net.named_parameters())  # A tensor that is shared (tied) once, under its first name.
     state = {name: each for name, each in net.state_dict().items() if name in names or name in _buffers(net)}
-    save_file({name: each.detach().contiguous() for name, each in state.items()}, part / "model.safetensors",
-              metadata={"format": "pt"})  # fmt: skip
+    save_file(
+        {name: each.detach().contiguous() for name, each in state.items()},
+        part / "model.safetensors",
+        metadata={"format": "pt"},
+    )
     net.config.architectures = [type(net).__name__]
     net.config.save_pretrained(part)
     tokenizer.save_pretrained(part)
     if _plain(AutoConfig.from_pretrained(part)) != _plain(net.config):
-        raise ModelError("its configuration is not what it was when it is read again.")
+        raise ModelError("its configuration changes when it is read again.")
     if _spelling(AutoTokenizer.from_pretrained(part)) != _spelling(tokenizer):
-        raise ModelError("its tokenizer is not what it was when it is read again.")
+        raise ModelError("its tokenizer changes when it is read again.")
     files = {path.name: _hash(path) for path in sorted(part.iterdir())}
     (part / _MANIFEST).write_text(json.dumps({"files": files}, indent=1), encoding="utf-8")
 
@@ -155,7 +158,7 @@ def _plain(config: Any) -> dict[str, Any]:
 
 def _spelling(tokenizer: Any) -> tuple[Any, ...]:
     state = json.loads(tokenizer.backend_tokenizer.to_str())
-    state.pop("post_processor")  # It adds special tokens around a text, which nobody here asks for.
+    state.pop("post_processor")  # It adds special tokens around a text, which ingest never uses.
     return state, tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.split_special_tokens
 
 

@@ -1,4 +1,4 @@
-"""What a model must be before an atlas can describe it: causal, dense, finite, of a known layout."""
+"""Requirements on a model: an atlas describes models that are causal, dense, finite and of a known layout."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from ingest.errors import ModelError
 _MOE_FIELDS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 _JUDGES = ("Classification", "QuestionAnswering", "MultipleChoice", "RewardModel")
 _LARGEST = float(torch.finfo(torch.bfloat16).max)
-"""What the blocks can hold in either of their types; a little less than float32's largest number."""
+"""Largest number that the blocks hold in either dtype; a little below float32's largest."""
 
 
 def check_config(name: str, config: Any) -> None:
-    """Refuse by its configuration, before any weight is read or downloaded, a model that no atlas can describe.
+    """Refuse a model that no atlas can describe, by its configuration, before any weight is read or downloaded.
 
     Raises:
-        ModelError: it is not causal, a mixture of experts, quantised, or of an architecture nobody here knows.
+        ModelError: it is not causal, a mixture of experts, quantised, or of an unknown architecture.
     """
     import transformers
     from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
 
     architectures = list(getattr(config, "architectures", None) or [])
     mapping = transformers.MODEL_FOR_CAUSAL_LM_MAPPING
-    found = mapping.get(type(config), None)
-    if (why := _not_causal(config, architectures, found is not None)) is not None:
+    causal_class = mapping.get(type(config), None)
+    if (why := _not_causal(config, architectures, causal_class is not None)) is not None:
         raise ModelError(f"The model {name!r} ({', '.join(architectures) or config.model_type}) {why}; {_CAUSAL}")
     text_config = config.get_text_config()
     if text_config is not config:
@@ -52,7 +52,7 @@ def check_config(name: str, config: Any) -> None:
             f"The weights of {name!r} are quantised ({getattr(method, 'value', method)}), which is not read. Use the "
             "model they were made from, or a GGUF file of it."
         )
-    classes = found if isinstance(found, tuple) else (found,)
+    classes = causal_class if isinstance(causal_class, tuple) else (causal_class,)
     if not any(each.__name__ in SUPPORTED_ARCHITECTURES for each in classes):
         raise ModelError(
             f"The model {name!r} is of the architecture {classes[0].__name__}, which TransformerLens cannot take "
@@ -68,7 +68,7 @@ def _not_causal(config: Any, architectures: list[str], has_causal_class: bool) -
         return "predicts masked tokens from both sides"
     if any(architecture.endswith(_JUDGES) for architecture in architectures):
         return "judges texts and predicts no tokens"
-    return None if has_causal_class else "is of a kind that transformers has no causal language model for"
+    return None if has_causal_class else "has no causal language model in transformers"
 
 
 _CAUSAL = (
@@ -118,7 +118,7 @@ def check_causal(name: str, net: nn.Module) -> None:
     except Exception as error:
         raise ModelError(f"The model {name!r} cannot be run: {first_line(error)}") from error
     if not torch.isfinite(logits).all():
-        return  # The activation phase says where the model overflows.
+        return  # The activation phase reports where the model overflows.
     change = (logits[0] - logits[1]).abs().amax(-1)
     same = int((ids[0] == ids[1]).sum())
     if change[:same].max() > 1e-4 * max(float(change[same:].max()), float(logits.abs().max()) * 1e-2):
@@ -168,13 +168,13 @@ def check_shapes(model: Any) -> None:
         ModelError: names the weights, their shape and the one expected.
     """
     d_model, width = model.cfg.d_model, model.d_mlp
-    found = {"embedding": (model.embedding, (len(model.embedding), d_model))}
-    found["unembedding"] = (model.unembedding, (len(model.unembedding), d_model))
-    found["gain of the final norm"] = (model.final_gain, (d_model,))
+    tensors = {"embedding": (model.embedding, (len(model.embedding), d_model))}
+    tensors["unembedding"] = (model.unembedding, (len(model.unembedding), d_model))
+    tensors["gain of the final norm"] = (model.final_gain, (d_model,))
     for layer, raw in enumerate(model.layers):
         shapes = {"w_in": (d_model, width), "w_gate": (d_model, width), "w_out": (width, d_model), "gain": (d_model,)}
-        found |= {f"{part} of layer {layer}": (getattr(raw, part), shape) for part, shape in shapes.items()}
-    for part, (tensor, shape) in found.items():
+        tensors |= {f"{part} of layer {layer}": (getattr(raw, part), shape) for part, shape in shapes.items()}
+    for part, (tensor, shape) in tensors.items():
         if tensor is not None and tuple(tensor.shape) != shape:
             raise ModelError(
                 f"The {part} of {model.name!r} has shape {tuple(tensor.shape)}, expected {shape} for a residual stream "
@@ -184,7 +184,7 @@ def check_shapes(model: Any) -> None:
 
 
 def unsupported_layout(name: str, net: nn.Module, why: str) -> ModelError:
-    """What to say of a model whose parts could not be told apart."""
+    """The error for a model whose parts cannot be told apart."""
     return ModelError(
         f"The model {name!r} ({type(net).__name__}) is laid out in a way that is not supported: an atlas needs an "
         "embedding, blocks with one dense MLP each, a final norm and an unembedding. Use a model of another family. "
@@ -193,7 +193,7 @@ def unsupported_layout(name: str, net: nn.Module, why: str) -> ModelError:
 
 
 def first_line(error: Exception) -> str:
-    """What an exception of a library says, in one sentence of at most 300 characters."""
+    """The message of a library's exception as one sentence of at most 300 characters."""
     text = str(error).strip() or type(error).__name__
     line = text.splitlines()[0]
     return (line if len(line) <= 300 else line[:297] + "...").rstrip(".:") + "."

@@ -28,15 +28,15 @@ OnSides = Callable[[int, *[Float[Tensor, "batch pos d_mlp"]] * 3], None]
 
 
 class _Keep(nn.Module):
-    """Stands in for the final norm: keeps what reaches it."""
+    """Replaces the final norm and keeps its input."""
 
     def forward(self, residual: Tensor) -> Tensor:
-        self.kept = residual
+        self.residual = residual
         return residual
 
 
 class _NoLogits(nn.Module):
-    """Stands in for the unembedding, whose [batch, pos, d_vocab] output is never wanted whole."""
+    """Replaces the unembedding, whose [batch, pos, d_vocab] output never exists whole."""
 
     def forward(self, hidden: Tensor) -> Tensor:
         return hidden[..., :1]
@@ -69,8 +69,8 @@ class LeanModel:
         self._module = module
         self._outputs = [module.get_submodule(paths[id(part)]) for part in outputs]
         # A model that has gate and input in one projection has none.
-        found = [[paths.get(id(original(part))) for part in both] for both in sides]
-        self._sides = [[module.get_submodule(path) for path in both] for both in found if None not in both]
+        side_paths = [[paths.get(id(original(part))) for part in both] for both in sides]
+        self._sides = [[module.get_submodule(path) for path in both] for both in side_paths if None not in both]
         self._norm = copy.deepcopy(norm).to(torch.float32)
         self._weight = unembed.weight.detach().to(torch.float32)
         bias = getattr(unembed, "bias", None)
@@ -79,7 +79,7 @@ class LeanModel:
         module.set_submodule(paths[id(norm)], self._keep)
         module.set_submodule(paths[id(unembed)], _NoLogits())
         module.eval().requires_grad_(False)
-        self._check_logits(expected)  # Where nothing is rounded yet: in float32, on the CPU.
+        self._check_logits(expected)  # Checked in float32 on the CPU, before any rounding.
         move(module, device, dtype)
         self._norm, self._weight = self._norm.to(device), self._weight.to(device)
         self._bias = None if self._bias is None else self._bias.to(device)
@@ -87,7 +87,7 @@ class LeanModel:
 
     @property
     def has_sides(self) -> bool:
-        """Whether `run` can tell of gate and input: both are projections of their own in every layer."""
+        """Whether `run` can report gate and input: both are projections of their own in every layer."""
         return len(self._sides) == self.n_layers
 
     @torch.inference_mode()
@@ -116,7 +116,7 @@ class LeanModel:
         finally:
             for handle in handles:
                 handle.remove()
-        return self._keep.kept
+        return self._keep.residual
 
     @torch.inference_mode()
     def predict(self, residual: Float[Tensor, "row d_model"]) -> Int[Tensor, " row"]:
@@ -152,7 +152,7 @@ class LeanModel:
     def _check_logits(self, expected: Float[Tensor, "row d_vocab"]) -> None:
         """Refuse a model whose logits are more than norm and unembedding (up to scale and soft cap)."""
         if not torch.isfinite(expected).all():
-            return  # The activation phase will say where the model overflows.
+            return  # The activation phase reports where the model overflows.
         residual = self.run(_probe(len(self._weight))).flatten(0, 1)
         logits = self._norm(residual.to(torch.float32)) @ self._weight.T
         if self._bias is not None:
@@ -170,7 +170,7 @@ class LeanModel:
 
 
 def _watch(part: nn.Module, both: list[nn.Module], tell: Callable[[Tensor, Tensor, Tensor], None]) -> list[Any]:
-    """Hooks that tell of the input of `part` together with the outputs of two modules that run before it."""
+    """Hooks that report the input of `part` together with the outputs of two modules that run before it."""
     seen: list[Tensor | None] = [None, None]
 
     def keep(side: int, _: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
@@ -217,3 +217,13 @@ def _probe(d_vocab: int) -> Int[Tensor, "batch pos"]:
 def _logits_of(module: nn.Module) -> Float[Tensor, "row d_vocab"]:
     d_vocab = module.get_output_embeddings().weight.shape[0]
     return module(input_ids=_probe(d_vocab), use_cache=False).logits[0].to(torch.float32)
+
+
+def bytes_per_token(model: LeanModel) -> int:
+    """Scratch bytes of one position of a batch, padding included; nothing else grows with the batch.
+
+    One byte of bin an activation, in every layer; one layer's MLP (gate, input, product and a spare) and residual
+    and attention (a dozen of d_model) in the blocks' dtype; the keys that a text of a few tokens adds.
+    """
+    width = model.dtype.itemsize
+    return model.n_layers * model.d_mlp + width * (4 * model.d_mlp + 12 * model.d_model) + 8 * model.d_mlp

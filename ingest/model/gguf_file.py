@@ -1,4 +1,5 @@
-"""Read a GGUF file: dequantised by transformers, parsed once, and held against the file's own list of tensors."""
+"""Read a GGUF file: transformers dequantises it, it is parsed once, and the model is compared with its list of
+tensors."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from ingest.model.checks import check_config, first_line
 from ingest.model.pretrained import refuse_incomplete, some
 from ingest.model.saved_tokenizer import without
 from ingest.model.source import Source, refuse_part
-from ingest.process.starting import quiet
+from ingest.process.startup import quiet
 
 
 def read_gguf(source: Source) -> tuple[nn.Module, Any]:
@@ -31,7 +32,8 @@ def read_gguf(source: Source) -> tuple[nn.Module, Any]:
     """
     try:
         with tempfile.TemporaryDirectory() as alone, _parsed_once(), quiet():
-            # By itself: what lies beside the file is not the file's, and transformers wants the name in small letters.
+            # In a folder of its own: neighbouring files do not belong to it, and transformers needs a lower-case
+            # suffix.
             where = {"pretrained_model_name_or_path": alone, "gguf_file": "model.gguf"}
             path = Path(alone, "model.gguf")
             path.symlink_to(source.gguf.resolve())
@@ -59,7 +61,7 @@ def read_gguf(source: Source) -> tuple[nn.Module, Any]:
 
 
 def _plain(net: nn.Module) -> nn.Module:
-    """The model without the marks of where it came from, as if it had been made of numbers."""
+    """The model without the marks of its GGUF origin."""
     net.hf_quantizer = None
     for name in ("quantization_config", "_pre_quantization_dtype"):
         if hasattr(net.config, name):
@@ -71,8 +73,8 @@ def _plain(net: nn.Module) -> nn.Module:
 @contextlib.contextmanager
 def _parsed_once() -> Iterator[None]:
     """Within it, `gguf` parses a file once, however often transformers asks (thrice, and for the names of tensors
-    once a module): 5 s a time for a vocabulary of 49,152 tokens. Where transformers reads in another way, nothing
-    changes but the time."""
+    once a module): 5 s a time for a vocabulary of 49,152 tokens. If transformers reads in another way, only the time
+    changes."""
 
     class Reader(gguf.GGUFReader):
         """Indexes plain memory: a `memmap` makes an object of 300 bytes for each number taken from it."""
@@ -85,13 +87,13 @@ def _parsed_once() -> Iterator[None]:
         def data(self, value: np.ndarray) -> None:
             self._data = value.view(np.ndarray)
 
-    kept = gguf.GGUFReader, gguf.get_tensor_name_map
+    originals = gguf.GGUFReader, gguf.get_tensor_name_map
     gguf.GGUFReader = functools.cache(Reader)
     gguf.get_tensor_name_map = functools.cache(gguf.get_tensor_name_map)
     try:
         yield
     finally:
-        gguf.GGUFReader, gguf.get_tensor_name_map = kept
+        gguf.GGUFReader, gguf.get_tensor_name_map = originals
 
 
 def _field(reader: Any, name: str) -> Any:
@@ -105,7 +107,7 @@ def _tokens(reader: Any) -> Any:
 
 
 def _check_tensors(source: Source, reader: Any, net: nn.Module) -> None:
-    """Every number of the file must have gone into the model: transformers passes over tensors it does not know."""
+    """Check that every number of the file is in the model: transformers skips unknown tensors."""
     sizes = {tensor.name: int(tensor.n_elements) for tensor in reader.tensors}
     by_name = {tensor.name: tensor for tensor in reader.tensors}
     factors = by_name.get("rope_freqs.weight")
@@ -130,7 +132,7 @@ def _check_tensors(source: Source, reader: Any, net: nn.Module) -> None:
 
 
 def _left(sizes: dict[str, int], net: nn.Module, reader: Any) -> str:
-    """Which tensors no parameter was found for, as far as `gguf` knows their names."""
+    """The tensors without a parameter, as far as `gguf` knows their names."""
     architecture = _field(reader, "general.architecture")
     kind = next((each for each, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture), None)
     if kind is None:

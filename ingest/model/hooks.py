@@ -1,4 +1,4 @@
-"""Reading and changing what passes through modules, for the time of one run."""
+"""Hooks that read or change the inputs and outputs of modules during one run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 Change = Callable[[Tensor], Tensor]
-"""From a tensor to what takes its place; the same tensor where it is only read."""
+"""From a tensor to its replacement; the same tensor where it is only read."""
 
 
 def before(stack: ExitStack, module: nn.Module, change: Change) -> None:
@@ -38,13 +38,13 @@ def shaped(change: Change, rows: int, pos: int) -> Change:
 
 
 def instead(stack: ExitStack, module: nn.Module, forward: Callable[..., Any]) -> None:
-    """Let a module do something else."""
+    """Replace a module's forward function."""
     module.forward = forward
     stack.callback(delattr, module, "forward")
 
 
 def skip(stack: ExitStack, block: nn.Module, tuple_length: int | None) -> None:
-    """Let a block give its input as its output, in a tuple of that length where it gives tuples."""
+    """Make a block return its input, in a tuple of the given length where it returns tuples."""
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         hidden: Tensor = args[0] if args else kwargs["hidden_states"]

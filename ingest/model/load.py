@@ -1,7 +1,7 @@
-"""Load a language model: TransformerLens names its parts, the Hugging Face module underneath does the running.
+"""Load a language model: TransformerLens names its parts, the Hugging Face module underneath runs.
 
 The bridge's own forward pass costs 1.3 to 1.5 times the module's (it forces eager attention and fires every hook), so
-it is taken apart again after it has told us which module is which. A test holds the activations of both to be equal.
+it is removed again once its modules are identified. A test checks that the activations of both are equal.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from ingest.model.pretrained import read_pretrained
 from ingest.model.probe import NOTHING, Behind, norm_gain, what_is_behind
 from ingest.model.saved_tokenizer import check_bos
 from ingest.model.source import EXPECTED, find_source
-from ingest.process.starting import quiet
+from ingest.process.startup import quiet
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class RawLayer:
     w_gate: Float[Tensor, "d_model d_mlp"] | None
     gain: Float[Tensor, " d_model"] | None
     behind: Behind = NOTHING
-    """What the output passes on its way to the final norm."""
+    """The norms and factors between the output and the final norm."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class LoadedModel:
 def load_model(name: str, revision: str | None = None) -> LoadedModel:
     """Load `smollm2-135m`, a GGUF file, a folder of either kind, a Hub id, or a TransformerLens name.
 
-    What a GGUF file holds is kept in the cache directory, dequantised, for the next time (`ingest.model.cache`).
+    A dequantised GGUF model is kept in the cache directory for the next run (`ingest.model.cache`).
 
     Raises:
         ModelError: the model cannot be found or read, its files are not the whole model, or it is one that an atlas
@@ -109,7 +109,7 @@ def load_model(name: str, revision: str | None = None) -> LoadedModel:
         return describe(source.label, revision, bridge_for(source.label, net), tokenizer)
     except AtlasError:
         raise
-    except Exception as error:  # Whatever a library makes of files by strangers.
+    except Exception as error:  # Libraries raise any exception on files from elsewhere.
         raise ModelError(
             f"The model {name!r} cannot be loaded: {first_line(error)} {EXPECTED[:-1]} (check the spelling, the "
             "network, the files, and for gated models your Hub login)."
@@ -117,7 +117,7 @@ def load_model(name: str, revision: str | None = None) -> LoadedModel:
 
 
 def describe(name: str, revision: str | None, bridge: Any, tokenizer: Any) -> LoadedModel:
-    """Check a bridge and take hold of its weights.
+    """Check a bridge and take its weights.
 
     Raises:
         ModelError: it has no dense MLP neurons, they are not read and added as neurons are, or its weights are laid out
@@ -163,10 +163,10 @@ def _raw_layer(block: Any, behind: Behind, cfg: Any) -> RawLayer:
 def bridge_for(name: str, model: nn.Module, tokenizer: Any = None) -> Any:
     """Put a TransformerLens bridge around a Hugging Face model that is already loaded.
 
-    The bridge is given no text and so not the tokenizer, to which it would add tokens.
+    The bridge runs no text, so it does not get the tokenizer, to which it would add tokens.
 
     Raises:
-        ModelError: the model is none that an atlas can describe, or its weights are not finite.
+        ModelError: an atlas cannot describe the model, or its weights are not finite.
     """
     check_config(name, model.config)
     check_finite(name, model)

@@ -1,7 +1,7 @@
-"""Read a model in Hugging Face's layout, from a folder or the Hub, and look at what was read.
+"""Read a model in Hugging Face's layout, from a folder or the Hub, and check it against its files.
 
-`from_pretrained` draws at random what its files lack, and leaves out what it has no place for; both are told only in
-its report. Both are refused here, and what it loaded is held against the files' own tensors.
+`from_pretrained` draws missing tensors at random and leaves out those it has no place for; only its report mentions
+either. Both are refused here, and the loaded tensors are compared with those in the files.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from ingest.errors import ModelError
 from ingest.model.checks import check_config
 from ingest.model.saved_tokenizer import invented_tokens, without
 from ingest.model.source import Source
-from ingest.process.starting import quiet
+from ingest.process.startup import quiet
 
 _BUFFERS = re.compile(r"(^|\.)(inv_freq|masked_bias|(attn|attention)\.bias|position_ids|embed_positions\.weights)$")
-"""What old files hold or lack without harm: masks and frequencies that follow from the configuration."""
+"""Tensors that old files may hold or lack: masks and frequencies that follow from the configuration."""
 
 
 def read_pretrained(source: Source, revision: str | None) -> tuple[nn.Module, Any, str | None]:
@@ -33,7 +33,7 @@ def read_pretrained(source: Source, revision: str | None) -> tuple[nn.Module, An
     """
     where = {"pretrained_model_name_or_path": _official(source.where), "revision": revision, "trust_remote_code": False}
     with quiet():
-        # The configuration first: a model we cannot serve is refused before its weights are downloaded.
+        # The configuration first: an unsupported model is refused before its weights are downloaded.
         config = AutoConfig.from_pretrained(**where)
         check_config(source.label, config)
         net, report = AutoModelForCausalLM.from_pretrained(
@@ -61,18 +61,19 @@ def _official(name: str) -> str:
 
 
 def _hub_folder(name: str, revision: str | None) -> Path | None:
-    """Where the Hub's client keeps what it just fetched."""
+    """The folder of the Hub's client that holds the fetched files."""
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(name, "config.json", revision=revision)
-    return Path(found).parent if isinstance(found, str) else None
+    cached = try_to_load_from_cache(name, "config.json", revision=revision)
+    return Path(cached).parent if isinstance(cached, str) else None
 
 
 def refuse_incomplete(name: str, net: nn.Module, report: dict[str, Collection[Any]]) -> None:
-    """Refuse a model when its files lack some of its tensors, or hold some that it has no place for.
+    """Refuse a model whose files lack some of its tensors, or hold tensors that it has no place for.
 
     Args:
-        report: what `from_pretrained(..., output_loading_info=True)` gives: missing, unexpected and mismatched keys.
+        report: the loading info of `from_pretrained(..., output_loading_info=True)`: missing, unexpected and mismatched
+            keys.
 
     Raises:
         ModelError: names some of the keys.
@@ -106,7 +107,7 @@ def refuse_incomplete(name: str, net: nn.Module, report: dict[str, Collection[An
 
 
 def check_against_files(name: str, net: nn.Module, folder: Path) -> None:
-    """Hold some numbers of every tensor of a folder's safetensors against those of the model with the same name.
+    """Compare some numbers of every tensor in a folder's safetensors with the model's tensor of the same name.
 
     Raises:
         ModelError: they differ, or the model has more parameters than the files have numbers.
@@ -114,7 +115,7 @@ def check_against_files(name: str, net: nn.Module, folder: Path) -> None:
     from safetensors import safe_open
 
     state, prefix = net.state_dict(keep_vars=True), net.base_model_prefix
-    found: set[int] = set()
+    data_pointers: set[int] = set()
     unnamed = 0
     for path in sorted(folder.glob("model*.safetensors")):
         with safe_open(path, framework="pt") as file:
@@ -125,14 +126,14 @@ def check_against_files(name: str, net: nn.Module, folder: Path) -> None:
                 if ours is None:
                     unnamed += _numel(saved.get_shape())
                     continue
-                found.add(ours.data_ptr())
+                data_pointers.add(ours.data_ptr())
                 if not _same(ours, saved):
                     raise ModelError(
                         f"The model {name!r} was not loaded as it was saved: transformers made {key} differ from what "
                         f"{path.name} holds. Another version of transformers may read it rightly."
                     )
-    lost = {key: each for key, each in net.named_parameters() if each.numel() and each.data_ptr() not in found}
-    if found and sum(each.numel() for each in lost.values()) > unnamed:
+    lost = {key: each for key, each in net.named_parameters() if each.numel() and each.data_ptr() not in data_pointers}
+    if data_pointers and sum(each.numel() for each in lost.values()) > unnamed:
         raise ModelError(f"The files of {name!r} lack {some(sorted(lost))} of the model that config.json describes.")
 
 
@@ -156,6 +157,6 @@ def _numel(shape: list[int]) -> int:
 
 
 def some(keys: list[str]) -> str:
-    """How many keys, and the first three."""
-    shown = ", ".join(keys[:3])
-    return f"{len(keys)} tensor{'s'[: len(keys) != 1]} ({shown}{', ...' if len(keys) > 3 else ''})"
+    """The number of keys, and the first three."""
+    first_keys = ", ".join(keys[:3])
+    return f"{len(keys)} tensor{'s'[: len(keys) != 1]} ({first_keys}{', ...' if len(keys) > 3 else ''})"

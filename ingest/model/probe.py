@@ -1,9 +1,9 @@
-"""What a model's modules do, found by trying them: whatever their names are, and however they store their gains.
+"""The computations of a model's modules, found by running them, whatever their names and stored gains.
 
-A neuron's output weights say what it adds to the residual stream only together with what stands behind the MLP: a norm
-(Gemma 2 and 3, OLMo 2, GLM-4), a factor (Granite), or a factor that later blocks put on the whole stream. One forward
-pass of every block, with the stream before it and the MLP's output put in, tells all of that; and it tells where a
-block does something else, which is refused.
+A neuron's output weights give its contribution to the residual stream only together with the operation behind the MLP:
+a norm (Gemma 2 and 3, OLMo 2, GLM-4), a factor (Granite), or a factor by which later blocks multiply the whole stream.
+One forward pass of every block, with a chosen stream and MLP output put in, measures all of these. It also shows where
+a block does something else; such a model is refused.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from ingest.model.hooks import after, before
 from ingest.process.memory import is_out_of_memory
 
 _MIXERS = {"attn", "linear_attn", "mamba", "mixer", "ssm"}
-"""The bridge's names of what moves information between positions."""
+"""The bridge's names of the modules that move information between positions."""
 _POS = 3
-_SIZE = 64.0  # Of what is put in: beside it no epsilon of a norm counts.
+_SIZE = 64.0  # Magnitude of the inputs, beside which a norm's epsilon is negligible.
 _SAME = 1e-3
-"""Relative difference up to which what a block does is what we say it does."""
+"""Largest relative difference between a block's output and its description."""
 
 
 @dataclass(frozen=True)
 class Behind:
-    """What stands between an MLP's output projection and the final norm, up to a scale that differs by position.
+    """The operation between an MLP's output projection and the final norm, up to a scale that differs by position.
 
     The stream receives `gain * y` of the projection's output y, or `gain * (y - mean of y)` if `centred`.
     """
@@ -39,7 +39,7 @@ class Behind:
     gain: Float[Tensor, " d_model"] | None
     """Float64: a norm's gain, and factors; None: one."""
     centred: bool
-    """Whether a LayerNorm stands there."""
+    """Whether it is a LayerNorm."""
 
 
 NOTHING = Behind(None, False)
@@ -78,39 +78,40 @@ def norm_gain(norm: Any, d_model: int) -> Float[Tensor, " d_model"]:
 
 @torch.inference_mode()
 def what_is_behind(name: str, bridge: Any) -> list[Behind]:
-    """What stands behind the MLP of every layer, from one forward pass. The bridge must be whole.
+    """The operation behind the MLP of every layer, from one forward pass. The bridge must be intact.
 
     Raises:
         ModelError: a block does something else with its MLP's output, or with the stream.
     """
     try:
         outputs_of = _block_outputs(bridge)
-    except Exception as error:  # Whatever a library says that it cannot do.
+    except Exception as error:  # Libraries raise any exception for unsupported operations.
         if is_out_of_memory(error):
             raise
-        said = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise ModelError(f"The model {name!r} does not run on a few tokens ({said}): it is not supported.") from error
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise ModelError(f"The model {name!r} does not run on a few tokens ({reason}): it is not supported.") from error
     behind: list[Behind] = []
-    later = 1.0  # What the blocks that follow multiply the stream by.
+    later = 1.0  # The factor by which later blocks multiply the stream.
     for layer, outputs in reversed(list(enumerate(outputs_of))):
-        kept = None if outputs is None else _kept(outputs)
+        stream_factor = None if outputs is None else _stream_factor(outputs)
         own = None if outputs is None else _own(outputs)
-        if kept is None or own is None:
+        if stream_factor is None or own is None:
             raise ModelError(
-                f"Block {layer} of {name!r} does more than to add its MLP's output, normalised or multiplied, to the "
+                f"Block {layer} of {name!r} does more than add its MLP's output, normalised or multiplied, to the "
                 "residual stream, so what its neurons do to tokens cannot be read from their weights: this "
                 "architecture is not supported."
             )
         gain = None if own.gain is None and later == 1 else later * (1.0 if own.gain is None else own.gain)
         behind.append(Behind(gain, own.centred))
-        later *= kept
+        later *= stream_factor
     return behind[::-1]
 
 
 def _put_in(d_model: int) -> tuple[Float[Tensor, "row pos d_model"], Float[Tensor, "row pos d_model"]]:
-    """Streams before every block, and outputs of every MLP's projection. Rows 1 and 2, beside 0, say what becomes of
-    the output: all its channels are alike, so that a gain shows plainly. Rows 3 and 4 try that on other numbers. Row 5,
-    beside 3, says what becomes of the stream; so does row 7 beside 6, where attention gives nothing."""
+    """Streams before every block, and outputs of every MLP's projection. Rows 1 and 2, compared with row 0, measure the
+    effect on the output: all channels are equal, so a gain is visible. Rows 3 and 4 check it on other numbers. Row 5,
+    compared with row 3, measures the effect on the stream; so does row 7 compared with row 6, where attention gives
+    zero."""
     stream, output = torch.randn(2, _POS, d_model, generator=_generator())
     alike = _SIZE * (1 - 2.0 * (torch.arange(d_model) % 2)).expand(_POS, -1)
     stream, output, zero = _SIZE * stream, _SIZE * (output + 0.5), torch.zeros_like(alike)
@@ -121,7 +122,7 @@ def _put_in(d_model: int) -> tuple[Float[Tensor, "row pos d_model"], Float[Tenso
 
 
 def _own(outputs: Float[Tensor, "row pos d_model"]) -> Behind | None:
-    """What a block does with its MLP's output; None: something else."""
+    """The operation of a block on its MLP's output; None: an unknown one."""
     _, put = (rows.double() for rows in _put_in(outputs.shape[-1]))
     once, twice, other = outputs[1] - outputs[0], outputs[2] - outputs[0], outputs[4] - outputs[3]
     normed = _close(twice, once)
@@ -138,8 +139,8 @@ def _own(outputs: Float[Tensor, "row pos d_model"]) -> Behind | None:
     return None
 
 
-def _kept(outputs: Float[Tensor, "row pos d_model"]) -> float | None:
-    """What a block multiplies the stream by; None: it does something else with it.
+def _stream_factor(outputs: Float[Tensor, "row pos d_model"]) -> float | None:
+    """The factor by which a block multiplies the stream; None: it does something else with it.
 
     Attention is left out of it in one of two ways: it reads a norm, so that a stream twice as long changes nothing of
     what it gives (but where it reads the stream itself, in the first block of ModernBERT); or it gives nothing (but
@@ -154,12 +155,12 @@ def _kept(outputs: Float[Tensor, "row pos d_model"]) -> float | None:
 
 
 def _block_outputs(bridge: Any) -> list[Float[Tensor, "row pos d_model"] | None]:
-    """What every block gives for what is put in, float64; None: it gave no tensor."""
+    """The output of every block for the chosen inputs, float64; None: it is no tensor."""
     blocks = [original(block) for block in bridge.blocks]
     projections = [original(block.mlp.out) for block in bridge.blocks]
     mixers = [original(part) for block in bridge.blocks for name, part in block.submodules.items() if name in _MIXERS]
     streams, outputs = _put_in(bridge.cfg.d_model)
-    given: list[Tensor | None] = [None] * len(blocks)
+    results: list[Tensor | None] = [None] * len(blocks)
 
     def silent(value: Any) -> Any:
         if isinstance(value, Tensor):
@@ -173,19 +174,19 @@ def _block_outputs(bridge: Any) -> list[Float[Tensor, "row pos d_model"] | None]
         for layer, (block, projection) in enumerate(zip(blocks, projections, strict=True)):
 
             def keep(value: Any, layer: int = layer) -> Any:
-                given[layer] = value.double() if isinstance(value, Tensor) else None
+                results[layer] = value.double() if isinstance(value, Tensor) else None
                 return value
 
             before(stack, block, lambda value: streams.view(value.shape))
             after(stack, projection, lambda value: outputs.view(value.shape))
             after(stack, block, keep)
         module(input_ids=torch.zeros(streams.shape[:2], dtype=torch.int64), use_cache=False)
-    return given
+    return results
 
 
 @contextmanager
 def _bare(module: nn.Module) -> Iterator[nn.Module]:
-    """The module without the bridge's components, for a while."""
+    """The module without the bridge's components, for the length of a block."""
     replaced: list[tuple[nn.Module, str, nn.Module]] = []
 
     def replace(parent: nn.Module) -> None:

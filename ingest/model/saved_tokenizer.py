@@ -1,8 +1,9 @@
-"""The tokenizer as it was saved: without the special tokens that a library gives to one that has none.
+"""The tokenizer as it was saved, without special tokens that a library adds.
 
 transformers gives a tokenizer of class GPT2Tokenizer, say, the BOS `<|endoftext|>` of that class and adds it to the
 vocabulary where it is not in it, and TransformerLens adds one wherever there is none. The model never met such a token
-in training, and may have no row for it. A special token that the saved vocabulary does have is used, whoever names it.
+in training, and may have no row for it. A special token that the saved vocabulary contains is used, even if only a
+library names it.
 """
 
 from __future__ import annotations
@@ -27,19 +28,19 @@ def invented_tokens(tokenizer: Any, folder: Path) -> set[str]:
 
 
 def _saved(folder: Path) -> set[str]:
-    """Every token that the files name beside the vocabulary itself: added ones and special ones."""
-    found: set[str] = set()
+    """Every token that the files list besides the vocabulary itself: added and special tokens."""
+    tokens: set[str] = set()
     for name in _FILES:
         if (folder / name).is_file():
-            found.update(_named(json.loads((folder / name).read_text(encoding="utf-8"))))
+            tokens.update(_named(json.loads((folder / name).read_text(encoding="utf-8"))))
     if (folder / "tokenizer.json").is_file():
         state = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-        found.update(_named(state.get("added_tokens") or []))
-    return found
+        tokens.update(_named(state.get("added_tokens") or []))
+    return tokens
 
 
 def _named(part: Any) -> Iterable[str]:
-    """The strings of a piece of JSON: keys and values, whatever their meaning."""
+    """All strings of a JSON value, keys included."""
     if isinstance(part, str):
         yield part
     elif isinstance(part, dict):
@@ -52,7 +53,7 @@ def _named(part: Any) -> Iterable[str]:
 
 
 def without(tokenizer: Any, invented: set[str]) -> Any:
-    """A tokenizer less some of its added tokens, which are no special tokens of it any more either."""
+    """A tokenizer without some of its added tokens, which also stop being special tokens."""
     if not invented:
         return tokenizer
     special = {name: getattr(tokenizer, name) for name in _SPECIAL if getattr(tokenizer, name, None) is not None}
@@ -66,22 +67,27 @@ def without(tokenizer: Any, invented: set[str]) -> Any:
 
     state = json.loads(tokenizer.backend_tokenizer.to_str())
     state["added_tokens"] = [token for token in state["added_tokens"] if token["content"] not in invented]
-    # It puts special tokens around a text, which nobody here asks for, and may name those that are gone.
+    # It puts special tokens around a text, which ingest never uses, and may name removed ones.
     state["post_processor"] = None
     return PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer.from_str(json.dumps(state)), **special,
+        tokenizer_object=Tokenizer.from_str(json.dumps(state)),
+        **special,
         split_special_tokens=tokenizer.split_special_tokens,
-    )  # fmt: skip
+    )
+
+
+def bos_for(tokenizer: Any) -> int | None:
+    """The token put before every text: BOS, EOS where there is none, None where there is neither."""
+    bos = tokenizer.bos_token_id
+    return tokenizer.eos_token_id if bos is None else bos
 
 
 def check_bos(name: str, tokenizer: Any, n_rows: int) -> None:
-    """Refuse a tokenizer whose BOS (or what stands in for it) the model has no row for.
+    """Refuse a tokenizer whose BOS (or its substitute) has no row in the model.
 
     Raises:
         TokenizerError: names the token, its id and the model's last.
     """
-    from ingest.texts.tokens import bos_for
-
     bos = bos_for(tokenizer)
     if bos is not None and bos >= n_rows:
         kind = "BOS" if tokenizer.bos_token_id is not None else "EOS (there is no BOS)"

@@ -1,4 +1,4 @@
-"""What `--model` names: the demo's model, a GGUF file, a folder, or a name on the Hub; which files hold no model."""
+"""The meaning of `--model`: the demo's model, a GGUF file, a folder, or a name on the Hub. Other files are refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 @dataclass(frozen=True)
 class Source:
-    """Where a model is. `label` is its name in the atlas; `where` what transformers is given: a folder or a Hub id."""
+    """The location of a model. `label` is its name in the atlas; `where` is the folder or Hub id for transformers."""
 
     label: str
     where: str
@@ -32,10 +32,10 @@ class Source:
 
 
 def find_source(name: str) -> Source:
-    """Find what a model's name means, and refuse files that hold no model.
+    """Resolve a model's name, and refuse files that hold no model.
 
     Raises:
-        ModelError: there is no such file or folder, or what it holds cannot be read.
+        ModelError: there is no such file or folder, or its contents cannot be read.
     """
     if name == BUILTIN:
         path, revision = _builtin_gguf()
@@ -71,7 +71,7 @@ def _path(name: str) -> Path:
         path = Path(name).expanduser()
     except RuntimeError:  # "~nobody": no such user.
         path = Path(name)
-    # The name that was given, even where it is a link; but "." and ".." have none of their own.
+    # The given name, even of a link; but "." and ".." have no name of their own.
     return path.resolve() if path.name in ("", "..") else path
 
 
@@ -89,7 +89,7 @@ def _builtin_gguf() -> tuple[Path, str]:
 
 
 def _check_folder(path: Path, name: str) -> Path | None:
-    """The GGUF file that a folder is there for; None where its weights are those of save_pretrained()."""
+    """The one GGUF file of a folder; None where its weights are those of save_pretrained()."""
     files = sorted(child for child in path.iterdir() if child.is_file() and not child.name.startswith("."))
     if not files:
         raise ModelError(f"The folder {name!r} holds no files. {EXPECTED}")
@@ -114,9 +114,9 @@ def _check_folder(path: Path, name: str) -> Path | None:
         raise ModelError(f"The folder {name!r} holds no config.json: expected a folder of save_pretrained().")
     if not weights:
         others = sorted({file.name for pattern in _OTHER_WEIGHTS for file in files if file.match(pattern)})
-        found = f"; what it holds ({', '.join(others[:3])}) is not read" if others else ""
+        unread = f"; what it holds ({', '.join(others[:3])}) is not read" if others else ""
         raise ModelError(
-            f"The folder {name!r} holds config.json but no weights{found}: expected model.safetensors, its parts and "
+            f"The folder {name!r} holds config.json but no weights{unread}: expected model.safetensors, its parts and "
             "their index, or pytorch_model.bin."
         )
     for index in path.glob("*.index.json"):
@@ -125,7 +125,7 @@ def _check_folder(path: Path, name: str) -> Path | None:
 
 
 def _check_parts(index: Path) -> None:
-    """Every part of weights in several files must be there."""
+    """Check that every part of weights in several files exists."""
     try:
         parts = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (ValueError, KeyError, AttributeError, TypeError) as error:

@@ -1,4 +1,4 @@
-"""The vocabulary as text: how every token is spelt, and the exact bytes it adds to a text.
+"""The vocabulary as text: the spelling of every token, and the exact bytes it adds to a text.
 
 A tokenizer keeps its tokens in a spelling of its own: byte-level BPE writes each byte as one printable character
 ('Ġan' for ' an'), SentencePiece writes a space as '▁' and a lone byte as '<0x0A>', WordPiece marks the inside of a
@@ -20,7 +20,7 @@ _BYTE_PIECE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _SPACE_MARK = "▁"
 
 Spelling = Callable[[str], bytes]
-"""From a piece to the bytes it adds to a text."""
+"""A function from a piece to the bytes it adds to a text."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def byte_alphabet() -> dict[str, int]:
 
 
 def _spelling(tokenizer: Any) -> tuple[Spelling, bool]:
-    """How the tokenizer spells, and whether that goes for tokens added to it as well.
+    """The tokenizer's spelling, and whether it also applies to added tokens.
 
     SentencePiece vocabularies list runs of '▁' among the added tokens, though they are ordinary pieces (Gemma).
     """
@@ -140,7 +140,8 @@ def _sentencepiece(space_mark: str, byte_fallback: bool) -> Spelling:
 
 
 def _by_decoder(decoder: Any) -> Spelling:
-    """What a piece adds behind a letter, according to the tokenizer's decoder: ' an' for 'an', 'an' for '##an'.
+    """The text that a piece adds behind a letter, according to the tokenizer's decoder: ' an' for 'an', 'an' for
+    '##an'.
 
     A tokenizer without a decoder puts spaces between its tokens, and so does this.
     """
@@ -153,7 +154,7 @@ def _by_decoder(decoder: Any) -> Spelling:
 
 
 def _by_decoding(tokenizer: Any) -> Spelling:
-    """What a piece adds behind the token of a letter, for tokenizers in Python whose spelling is unknown."""
+    """The text that a piece adds behind the token of a letter, for Python tokenizers of unknown spelling."""
     anchor = tokenizer.encode("a", add_special_tokens=False)[-1:]
 
     def decode(ids: list[int]) -> str:

@@ -1,9 +1,9 @@
 """Weights as TransformerLens' `enable_compatibility_mode()` leaves them, a layer at a time, from the raw ones.
 
 Folding a norm's gain into the weights that read it, and centring what writes to a LayerNorm, changes no output of the
-model; it puts weights where a dot product means what it says. Source of the method: TransformerLens' "Further
-comments" on folding LayerNorm and centring writing weights. What stands behind the MLP (a norm, a factor) is folded
-into the output weights too, which compatibility mode leaves to its hooks.
+model; it makes dot products of weights meaningful. Source of the method: TransformerLens' "Further
+comments" on folding LayerNorm and centring writing weights. A norm or factor behind the MLP is folded into the output
+weights too; compatibility mode leaves it to its hooks.
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ def layer_weights(model: LoadedModel, layer: int) -> LayerWeights:
 
 
 def read_readout(model: LoadedModel, kind: str) -> Readout:
-    """The readout of DESIGN's two kinds.
+    """The readout, of one of two kinds.
 
     'unembed': W_U with the final norm's gain folded in, rows centred over d_model for LayerNorm, then centred over the
-    vocabulary (unless logits are soft-capped, when that would change the model). 'embed': W_E, rows centred over
+    vocabulary (unless logits are soft-capped: that would change the model). 'embed': W_E, rows centred over
     d_model for LayerNorm: the convention of the post "We Found An Neuron in GPT-2".
 
     Raises:

@@ -1,7 +1,8 @@
-"""Checkpoint files: tensors and a little JSON in safetensors, whole or not there at all.
+"""Checkpoint files: tensors and some JSON in safetensors, written completely or not at all.
 
-A file is written under another name, flushed to the disk, and renamed. Its name ends in a hash of its bytes, so that a
-damaged one is known before anything in it is believed; then the one before it is taken, since two are kept.
+A file is written under another name, flushed to the disk, and renamed. Its name ends in a hash of its bytes, so a
+damaged file is recognised before its contents are used; the run then falls back on the previous one, because two are
+kept.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _NAME = re.compile(r"(?P<stem>.+)-(?P<number>\d{6})-(?P<hash>[0-9a-f]{16})\.safe
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file held."""
+    """The contents of a checkpoint file."""
 
     number: int
     tensors: dict[str, Tensor]
@@ -49,7 +50,7 @@ class CheckpointFolder:
 
     Args:
         folder: made if it does not exist.
-        warn: is told of damaged files.
+        warn: called with a message about each damaged file.
 
     Raises:
         CheckpointError: the folder cannot be made.
@@ -65,7 +66,7 @@ class CheckpointFolder:
             ) from error
 
     def save(self, stem: str, tensors: dict[str, Tensor], meta: dict[str, Any]) -> Path:
-        """Write the next checkpoint of a stem and forget all but the newest two.
+        """Write the next checkpoint of a stem and delete all but the newest two.
 
         Raises:
             CheckpointError: it cannot be written (disk full); those before it are untouched.
@@ -97,13 +98,13 @@ class CheckpointFolder:
         """
         files = self._files(stem)
         for file in files:
-            found = _read(file)
-            if found is not None:
-                return found
+            checkpoint = _read(file)
+            if checkpoint is not None:
+                return checkpoint
             self._warn(f"The checkpoint {str(file.path)!r} is damaged; the one before it is taken.")
         if files:
             raise CheckpointError(
-                f"Every checkpoint {stem!r} in {str(self.folder)!r} is damaged. Start anew with --resume never."
+                f"Every checkpoint {stem!r} in {str(self.folder)!r} is damaged. Start again with --resume never."
             )
         return None
 
@@ -112,34 +113,34 @@ class CheckpointFolder:
         return sorted({file.stem for file in self._files()})
 
     def remove(self, stem: str) -> None:
-        """Forget a stem's checkpoints."""
+        """Delete a stem's checkpoints."""
         for file in self._files(stem):
             file.path.unlink(missing_ok=True)
         (self.folder / f"{stem}.unfinished").unlink(missing_ok=True)
 
     def sweep(self) -> None:
-        """Remove what processes that were killed while writing left, while no other is writing."""
+        """Remove the unfinished files of killed processes. No other process may be writing."""
         # Ours, safetensors' own, and a page that tried whether the folder can be written.
         for pattern in ("*.unfinished", ".tmp*", "trial.tmp-*"):
             for leftover in self.folder.glob(pattern):
                 leftover.unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Forget every checkpoint, and the folder if nothing else is in it."""
+        """Delete every checkpoint, and the folder if it is then empty."""
         for stem in self.stems():
             self.remove(stem)
         self.sweep()
-        with contextlib.suppress(OSError):  # Somebody else's file is in it, or the run's own lock.
+        with contextlib.suppress(OSError):  # The folder still holds somebody else's file, or the run's own lock.
             self.folder.rmdir()
 
     def _files(self, stem: str | None = None) -> list[_File]:
         """Newest first."""
-        found = []
+        files = []
         for path in self.folder.iterdir() if self.folder.is_dir() else ():
             match = _NAME.fullmatch(path.name)
             if match and stem in (None, match["stem"]):
-                found.append(_File(match["stem"], int(match["number"]), match["hash"], path))
-        return sorted(found, key=lambda file: -file.number)
+                files.append(_File(match["stem"], int(match["number"]), match["hash"], path))
+        return sorted(files, key=lambda file: -file.number)
 
 
 def _read(file: _File) -> Checkpoint | None:

@@ -1,4 +1,4 @@
-"""A hash of tables' contents that depends on the rows alone: not on how they were batched or encoded as Arrow."""
+"""A hash of tables' contents that depends on the rows alone, not on their batches or their encoding as Arrow."""
 
 from __future__ import annotations
 

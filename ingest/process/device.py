@@ -58,12 +58,12 @@ class CopyStream:
 
     @contextmanager
     def copying(self) -> Iterator[None]:
-        """What is copied inside goes to this stream, whichever thread copies."""
+        """Use this stream for the copies of a block, in any thread."""
         with nullcontext() if self._stream is None else torch.cuda.stream(self._stream):
             yield
 
     def mark(self) -> torch.cuda.Event | None:
-        """The end of what was copied so far, for `await_copies`."""
+        """An event after the copies so far, for `await_copies`."""
         return None if self._stream is None else self._stream.record_event()
 
 

@@ -1,4 +1,5 @@
-"""One run to an output, one to a checkpoint folder: the operating system's file locks, which end with the process."""
+"""File locks: one run for an output, one for a checkpoint folder. The operating system releases them with the
+process."""
 
 from __future__ import annotations
 
@@ -14,22 +15,22 @@ from ingest.errors import OptionError
 
 @contextmanager
 def output_locked(out: Path) -> Iterator[None]:
-    """Hold an output while it is written, and remove what runs that were killed left beside it.
+    """Lock an output while it is written, and remove the leftovers of killed runs beside it.
 
     Raises:
         OptionError: another run holds it.
     """
     with _held(out.with_name(f"{out.name}.lock"), f"another run is writing {str(out)!r}. Wait for it, or choose --out"):
-        said = {f"{out.name}.progress", f"{out.name}.progress.new"}
+        progress_files = {f"{out.name}.progress", f"{out.name}.progress.new"}
         for path in out.absolute().parent.iterdir():
-            if path.name.startswith(f"{out.name}.tmp-") or path.name in said:
+            if path.name.startswith(f"{out.name}.tmp-") or path.name in progress_files:
                 path.unlink(missing_ok=True)
         yield
 
 
 @contextmanager
 def checkpoints_locked(folder: Path) -> Iterator[None]:
-    """Hold a checkpoint folder, which must exist; at the end it goes if nothing is in it.
+    """Lock a checkpoint folder, which must exist; remove it at the end if it is empty.
 
     Raises:
         OptionError: another run holds it.

@@ -1,4 +1,4 @@
-"""How much memory a run may use, and what follows from it: batch size, tile size, or a refusal with the figures."""
+"""The memory budget of a run, and the sizes that follow: batch, tile, or a refusal with the figures."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import torch
 from ingest.errors import OutOfMemoryError
 from ingest.process.device import memory_used
 
-_SHARE = 0.3  # Of what is left, for the scratch of one batch: the rest is for what comes and goes.
+_SHARE = 0.3  # Share of the remaining memory for the scratch of one batch; the rest is for temporary objects.
 _CPU_TOKENS = 4096  # Tokens a batch on a CPU: enough for full-speed GEMMs, few enough for the caches.
 _CUDA_TOKENS = 65536
 _ADVICE = "fewer --top-texts, a smaller --window, a shorter --context-length"
-_DUCKDB = 256 << 20  # Less, and DuckDB may fail to write a table.
+_DUCKDB = 256 << 20  # With less, DuckDB may fail to write a table.
 _TILE = (1 << 20, 1 << 24)  # Least and usual bytes of a tile of neurons x tokens on a CPU.
 
 
 class Budget:
-    """Memory of this process (and of its GPU), in bytes; None: whatever the machine has.
+    """Memory of this process (and of its GPU), in bytes; None: all of the machine's.
 
     On CUDA the budget is the device's; on a CPU it is the resident memory of the process, libraries included.
     """
@@ -28,11 +28,11 @@ class Budget:
         self.total, self.device = total, device
 
     def used(self) -> int:
-        """What is taken already."""
+        """Memory in use."""
         return torch.cuda.memory_allocated(self.device) if self.device.type == "cuda" else memory_used(self.device)
 
     def left(self) -> int:
-        """What may still be taken."""
+        """Memory left."""
         if self.total is not None:
             return self.total - self.used()
         if self.device.type == "cuda":

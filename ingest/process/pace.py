@@ -1,4 +1,4 @@
-"""How far a phase is, how fast it goes and how long it still lasts, from what it counts; and how that is written."""
+"""Progress, speed and remaining time of a phase, computed from its counts, and their written form."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SPACING = 1.0
 _WINDOW = 60.0
 """Seconds of them that speed and time left are of."""
 _SHORTEST = 5.0
-"""Seconds of them below which nothing is concluded."""
+"""Shortest span, in seconds, that gives a speed."""
 _SHORT, _LONGEST = 0.5, 100 * 86400.0
 """Seconds; a time left below or beyond is no forecast."""
 
@@ -25,10 +25,10 @@ class _Count(NamedTuple):
 
 
 class Pace:
-    """One phase: what of `total` is done, and how many units were counted. Times are seconds of any one clock.
+    """One phase: the part of `total` that is done, and the units counted. Times are seconds of one clock.
 
-    Speed is that of the last minute, and counts from the end of the first batch on: what that took went into compiling,
-    and what was done before may be another run's, whose checkpoint this one goes on from.
+    Speed is that of the last minute, and counts from the end of the first batch on: the first batch includes
+    compilation, and earlier work may be another run's, whose checkpoint this run resumes from.
     """
 
     def __init__(self, name: str, total: float | None, unit: str, started: float) -> None:
@@ -54,17 +54,17 @@ class Pace:
             self._counts.popleft()
 
     def share(self) -> float | None:
-        """Of the total, from 0 to 1; None: the total is not known."""
+        """The share of the total, 0 to 1; None: the total is not known."""
         return min(max(self.done / self.total, 0.0), 1.0) if self.total else None
 
     def rate(self, now: float) -> float | None:
-        """Units a second of late; once the phase has ended, of all of it. None: nothing to tell it from."""
+        """Recent units a second, or those of the whole phase once it has ended. None: not enough data."""
         if self.ended is not None:
             return self.counted / (self.ended - self.started) if self.counted and self.ended > self.started else None
         return self._speed(now, "counted")
 
     def seconds_left(self, now: float) -> float | None:
-        """Until the total is done; None: not known, or not yet."""
+        """Seconds until the total is done; None: unknown so far."""
         speed = self._speed(now, "done")
         if not self.total or not speed or self.ended is not None:
             return None
@@ -81,12 +81,12 @@ class Pace:
         return gained / seconds if seconds >= _SHORTEST and gained > 0 else None
 
     def show_rate(self, now: float) -> str:
-        """As in '2,310 tokens/s'; empty where nothing is counted, or not yet."""
+        """The speed, as in '2,310 tokens/s'; empty where nothing has been counted."""
         rate = self.rate(now)
         return f"{show_speed(rate)} {self.unit}/s" if self.unit and rate is not None else ""
 
     def show(self, now: float, memory: int) -> list[str]:
-        """What there is to say of it while it goes on, in words: share or count, speed, time, memory (bytes)."""
+        """The state of a running phase in words: share or count, speed, time, memory (bytes)."""
         share, left = self.share(), self.seconds_left(now)
         parts = [] if share is None else [f"{math.floor(share * 100)}%"]
         if share is None and self.unit and self.counted:

@@ -66,7 +66,7 @@ def _produce(
         finally:
             if hasattr(source, "close"):
                 source.close()
-    except BaseException as error:  # Whatever it is, it belongs to who uses the items.
+    except BaseException as error:  # Any exception belongs to the caller that uses the items.
         end = _End(error)
     finally:
         made.put(end)

@@ -1,4 +1,4 @@
-"""What a run says while it works: bars on a terminal, a line now and then without one, and a file beside its output."""
+"""Progress of a run: bars on a terminal, a line every few minutes without one, and a file beside the output."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TICK = 1.0
 
 
 class _State(ProgressColumn):
-    """Share, speed, time left and memory of a phase that goes on; what one that ended took."""
+    """Share, speed, time left and memory of a running phase; duration and peak memory of one that has ended."""
 
     max_refresh = 0.5
 
@@ -40,8 +40,8 @@ class _State(ProgressColumn):
 class Phases:
     """Shows phases one after another and remembers their durations, in seconds, and the greatest memory seen.
 
-    On a terminal each is a bar. Without one, a line says its state every `LINE_EVERY` seconds, and one what it took.
-    A console that is quiet shows nothing of them.
+    On a terminal each phase is a bar. Without one, a line every `LINE_EVERY` seconds gives its state, and a last line
+    its duration. A quiet console shows no phases.
 
     Args:
         rank: This process's number among several: only the first shows phases, and the others' lines are marked.
@@ -51,9 +51,13 @@ class Phases:
     """
 
     def __init__(
-        self, console: Console, device: torch.device, rank: int = 0, out: Path | None = None,
+        self,
+        console: Console,
+        device: torch.device,
+        rank: int = 0,
+        out: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.console, self.device, self._rank, self._clock = console, device, rank, clock
         self._out = None if rank else out
         self._lines = not rank and not console.is_terminal and not console.quiet
@@ -65,9 +69,12 @@ class Phases:
         self._lock, self._over = threading.RLock(), threading.Event()
         self._timer: threading.Thread | None = None
         self._progress = Progress(
-            TextColumn("{task.description:<15}"), BarColumn(bar_width=20), _State(self),
-            console=console, disable=bool(rank) or console.quiet or not console.is_terminal,
-        )  # fmt: skip
+            TextColumn("{task.description:<15}"),
+            BarColumn(bar_width=20),
+            _State(self),
+            console=console,
+            disable=bool(rank) or console.quiet or not console.is_terminal,
+        )
 
     def __enter__(self) -> Phases:
         self._progress.start()
@@ -78,7 +85,7 @@ class Phases:
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        with self._lock:  # What is being said now is said to its end; nothing after.
+        with self._lock:  # The line that is being written is finished; no other follows.
             self._phase = None
             written, self._out = self._out, None
         self._progress.stop()
@@ -91,7 +98,7 @@ class Phases:
         aloud.print(Text(f"rank {self._rank}: {line}" if self._rank else line), soft_wrap=True)
 
     def note(self, line: str) -> None:
-        """Print a line above the bar that a quiet console can do without."""
+        """Print a line above the bar; a quiet console leaves it out."""
         if not self.console.quiet:
             self.say(line)
 
@@ -132,7 +139,7 @@ class Phases:
                 self._print(f"{pace.name}: {self.state(pace)}")
 
     def tick(self) -> None:
-        """Say how far the phase is, wherever that is due."""
+        """Report the phase's progress on each output where a report is due."""
         with self._lock:
             pace, now = self._phase, self._clock()
             if pace is None or pace.ended is not None:
@@ -144,7 +151,7 @@ class Phases:
                 self._said = now
 
     def state(self, pace: Pace) -> str:
-        """How far a phase is; or, once it has ended, what it took."""
+        """The progress of a phase; once it has ended, its duration."""
         with self._lock:
             if pace.ended is None:
                 return "  ".join(pace.show(self._clock(), memory_used(self.device)))
@@ -154,7 +161,7 @@ class Phases:
 
     def _keep_saying(self) -> None:
         while not self._over.wait(_TICK):
-            with suppress(OSError, ValueError):  # Whoever listened has gone, or closed the stream: the run goes on.
+            with suppress(OSError, ValueError):  # The reader has gone, or has closed the stream: the run goes on.
                 self.tick()
 
     def _print(self, line: str) -> None:
@@ -171,6 +178,11 @@ class Phases:
         if self._out is None or pace is None:
             return
         RunProgress(
-            pace.name, pace.share() if pace.ended is None else 1.0, pace.show_rate(now), pace.seconds_left(now),
-            memory_used(self.device), time.time(), dict(self.seconds),
-        ).write(self._out)  # fmt: skip
+            pace.name,
+            pace.share() if pace.ended is None else 1.0,
+            pace.show_rate(now),
+            pace.seconds_left(now),
+            memory_used(self.device),
+            time.time(),
+            dict(self.seconds),
+        ).write(self._out)

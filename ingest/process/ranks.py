@@ -1,7 +1,7 @@
-"""The processes of a distributed run: who am I, and moving accumulators between them.
+"""The processes of a distributed run: this one's rank, and the transfer of accumulators between them.
 
 Started by torchrun, or by any launcher that sets torch.distributed's variables (RANK, WORLD_SIZE, MASTER_ADDR,
-MASTER_PORT, LOCAL_RANK). One process without those variables is a run of one rank, and nothing here costs anything.
+MASTER_PORT, LOCAL_RANK). One process without those variables is a run of one rank, at no cost.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from ingest.errors import RankError
 T = TypeVar("T")
 _CPU = torch.device("cpu")
 State = dict[str, Tensor]
-_TIMEOUT = timedelta(days=1)  # Ranks wait for the slowest; one that dies closes its connections and is noticed at once.
+_TIMEOUT = timedelta(days=1)  # Ranks wait for the slowest; when one dies, its connections close and the others notice.
 _CHUNK = 1 << 28  # Bytes a message.
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among `world`; `device` is where tensors are sent from (NCCL for CUDA, gloo for the CPU)."""
+    """This process among `world`; `device` holds the tensors that are sent (NCCL for CUDA, gloo for the CPU)."""
 
     rank: int = 0
     world: int = 1
@@ -41,7 +41,7 @@ class Ranks:
         return self.rank == 0
 
     def on_main(self, work: Callable[[], T]) -> T | None:
-        """Do something on rank 0 while the others wait for its end; returns its result there, None elsewhere.
+        """Call a function on rank 0 while the others wait; returns its result there, None elsewhere.
 
         Raises:
             RankError: (on the others) it failed on rank 0, which says why.
@@ -62,7 +62,7 @@ class Ranks:
         return result
 
     def agree(self, what: str, facts: dict[str, Any]) -> None:
-        """Check that every rank was started alike.
+        """Check that every rank was started with the same facts.
 
         Raises:
             RankError: names the first fact that differs, and both values.
@@ -90,7 +90,7 @@ class Ranks:
     def reduce(self, give: Callable[[], State], take: Callable[[State], None]) -> bool:
         """Merge every rank's state into rank 0's, pairwise: log2(world) rounds. True on rank 0.
 
-        `give` is asked for this rank's state once it has taken all that is its to take.
+        `give` returns this rank's state once it has merged the states it receives.
         """
         step = 1
         while step < self.world:
@@ -156,10 +156,10 @@ def _bytes_of(tensor: Tensor) -> Tensor:
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[Ranks]:
-    """Join the launcher's group for the length of a block; alone when no launcher set its variables.
+    """Join the launcher's group for a block; a run of one rank when no launcher set its variables.
 
     Raises:
-        RankError: the variables are there, but no group comes together.
+        RankError: the variables are set, but the group cannot be formed.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:

@@ -13,14 +13,22 @@ from ingest.errors import OptionError
 
 # These change where and how fast, not what: a run may go on with others.
 _INDIFFERENT = {
-    "out", "batch_size", "device", "force", "command", "checkpoint", "checkpoint_every", "publish_every", "resume",
+    "out",
+    "batch_size",
+    "device",
+    "force",
+    "command",
+    "checkpoint",
+    "checkpoint_every",
+    "publish_every",
+    "resume",
     "memory",
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What `atlas ingest` was asked for (see its help for each option)."""
+    """The options of `atlas ingest` (its help explains each)."""
 
     model: str
     dataset: str
@@ -61,16 +69,16 @@ class Settings:
     """Bytes."""
 
     def identity(self) -> dict[str, Any]:
-        """The options that decide the rows, as they are written: a checkpoint belongs to one set of them."""
+        """The options that decide the rows, in written form: a checkpoint belongs to one set of them."""
         chosen = None if self.pairs is None else xxhash.xxh3_64_hexdigest(self.pairs.read_bytes())
         options = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _INDIFFERENT}
         return {f"--{name.replace('_', '-')}": value for name, value in {**options, "pairs": chosen}.items()}
 
     def context_for(self, n_ctx: int) -> int:
-        """Context length for a model of `n_ctx` positions: 1,024 unless asked, never more than the model has.
+        """Context length for a model of `n_ctx` positions: 1,024 by default, and never more than the model's.
 
         Raises:
-            OptionError: more was asked for than the model has.
+            OptionError: the option is greater than the model's context.
         """
         if self.context_length is None:
             return min(1024, n_ctx)

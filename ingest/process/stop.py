@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: with checkpoints, a run stops where nothing is lost; without, it stops at once and cleans up."""
+"""SIGTERM and Ctrl-C: a run with checkpoints stops at a point where nothing is lost; a run without stops at once."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ EXIT_INTERRUPTED = 130
 
 
 class Stop:
-    """Notes the first signal while inside `deferring`, for the work to stop at its next safe point; a second signal,
-    or one outside of it, stops at once. A context manager: handlers are put back at its end.
+    """Inside `deferring`, the first signal is noted and the work stops at its next safe point; a second signal, or one
+    outside, stops at once. A context manager: its end restores the handlers.
 
     Args:
         resumable: whether a run stopped now goes on when started again.
@@ -43,7 +43,7 @@ class Stop:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         if self._leaving is not None and isinstance(error, Exception):
-            raise self._leaving from error  # DuckDB answers a signal in a query by an error of its own.
+            raise self._leaving from error  # DuckDB turns a signal in a query into an error of its own.
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self._deferring and self._signal is None:
@@ -65,7 +65,7 @@ class Stop:
 
     @property
     def leaving(self) -> bool:
-        """Whether the work was told to stop at once."""
+        """Whether the work is stopping at once."""
         return self._leaving is not None
 
     @property
@@ -74,7 +74,7 @@ class Stop:
         return self._signal is not None
 
     def leave(self) -> None:
-        """Leave the program, a checkpoint having been saved.
+        """Exit the program after a checkpoint was saved.
 
         Raises:
             SystemExit: always; 75 after SIGTERM, 130 after Ctrl-C.

@@ -1,4 +1,4 @@
-"""One value against another, and what many of them say of a figure."""
+"""Comparisons of published and measured values, and the verdict on a figure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Value = float | int | str | None
 
 @dataclass(frozen=True)
 class Comparison:
-    """A published value and what was measured in its place."""
+    """A published value and its measured counterpart."""
 
     what: str
     published: Value
@@ -31,14 +31,14 @@ class Comparison:
 
     @property
     def ok(self) -> bool:
-        """Whether the one is the other within the tolerance."""
+        """Whether both agree within the tolerance."""
         if self.difference is None:
             return self.published == self.measured
-        return abs(self.difference) <= self.tolerance  # Of NaN: no.
+        return abs(self.difference) <= self.tolerance  # False for NaN.
 
     @property
     def strain(self) -> float:
-        """How much of the tolerance is used up; infinite where it differs and there is no measure of it."""
+        """The used share of the tolerance; infinite where values differ and have no distance."""
         if self.difference is None:
             return 0.0 if self.ok else float("inf")
         if self.tolerance == 0:
@@ -56,7 +56,7 @@ class Finding:
     comparisons: tuple[Comparison, ...]
     """Every value compared; none where it was not measured."""
     reason: str | None
-    """Why it was not measured, or is not judged."""
+    """The reason why it was not measured, or is not judged."""
 
     @property
     def worst(self) -> Comparison | None:
@@ -64,8 +64,8 @@ class Finding:
         return max(self.comparisons, key=lambda comparison: comparison.strain, default=None)
 
 
-def found(figure: Figure, comparisons: list[Comparison]) -> Finding:
-    """The verdict on what was measured."""
+def judge_comparisons(figure: Figure, comparisons: list[Comparison]) -> Finding:
+    """The verdict on the comparisons of a figure."""
     if figure.not_judged is not None:
         return Finding(figure, NOT_JUDGED, tuple(comparisons), figure.not_judged)
     verdict = REPRODUCED if all(comparison.ok for comparison in comparisons) else DIFFERS

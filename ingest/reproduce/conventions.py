@@ -1,4 +1,4 @@
-"""What an atlas was built with, against what the post did: figures are comparable only where both agree."""
+"""Comparison of an atlas's settings with the post's: figures are comparable only where both agree."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MISSING = 0.01
 
 
 def check_shape(name: str, shape: Mapping[str, int], published: Mapping[str, Any]) -> None:
-    """Refuse a model of another shape than the figures are of.
+    """Refuse a model of another shape than the figures' model.
 
     Raises:
         OptionError: names the first number that differs.
@@ -29,23 +29,23 @@ def check_shape(name: str, shape: Mapping[str, int], published: Mapping[str, Any
 
 
 def shape_of(info: AtlasInfo) -> dict[str, int]:
-    """The model's shape as an atlas has it."""
+    """The model's shape in an atlas."""
     return {column: getattr(info, column) for column in _SHAPE}
 
 
 def readout_differs(info: AtlasInfo, conventions: Mapping[str, Any]) -> str | None:
-    """Why what depends on the readout cannot be compared; None: it can."""
+    """The reason why values that depend on the readout cannot be compared; None: they can."""
     return _differs("The atlas has", {"readout": info.readout}, conventions)
 
 
 def data_differs(info: AtlasInfo, conventions: Mapping[str, Any]) -> str | None:
-    """Why what was counted over the data cannot be compared; None: it can."""
-    found = {column: getattr(info, column) for column in _DATA}
-    return _differs("The atlas has", found, conventions) or texts_missing(info.n_texts, conventions)
+    """The reason why counts over the data cannot be compared; None: they can."""
+    columns = {column: getattr(info, column) for column in _DATA}
+    return _differs("The atlas has", columns, conventions) or texts_missing(info.n_texts, conventions)
 
 
 def texts_missing(n_texts: int, conventions: Mapping[str, Any]) -> str | None:
-    """Why a number of texts is not the dataset; None: it is."""
+    """The reason why a number of texts is not the whole dataset; None: it is."""
     wanted = conventions["n_texts"]
     if abs(n_texts - wanted) <= _MISSING * wanted:
         return None
@@ -53,14 +53,14 @@ def texts_missing(n_texts: int, conventions: Mapping[str, Any]) -> str | None:
 
 
 def dataset_differs(name: str, conventions: Mapping[str, Any]) -> str | None:
-    """Why a dataset is not the post's; None: it is."""
+    """The reason why a dataset is not the post's; None: it is."""
     return _differs("The run has", {"dataset_name": name}, conventions)
 
 
-def _differs(who: str, found: Mapping[str, Any], conventions: Mapping[str, Any]) -> str | None:
+def _differs(who: str, columns: Mapping[str, Any], conventions: Mapping[str, Any]) -> str | None:
     parts = [
         f"{column} {value!r} (the post: {conventions[column]!r})"
-        for column, value in found.items()
+        for column, value in columns.items()
         if value != conventions[column]
     ]
     return f"{who} {', '.join(parts)}." if parts else None

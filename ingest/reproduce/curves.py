@@ -1,6 +1,6 @@
 """Exact counts by activation in the post's own bins: a light pass over the data for a few named pairs.
 
-The atlas's own histograms have bins of a quarter octave, which no sum of turns into bins 0.2 wide.
+The atlas's own histograms have bins of a quarter octave, which cannot be summed to bins 0.2 wide.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ import torch
 from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 
-from ingest.activations.sizes import bytes_per_token
-from ingest.model.forward import LeanModel
+from ingest.model.forward import LeanModel, bytes_per_token
 from ingest.model.load import LoadedModel
+from ingest.model.saved_tokenizer import bos_for
 from ingest.model.weights import read_readout
+from ingest.process.cursor import TextReport
 from ingest.process.memory import Budget
 from ingest.reproduce.post import post_predictions
 from ingest.texts.dataset import Dataset
-from ingest.texts.progress import TextReport
-from ingest.texts.tokens import TextBatch, batches, bos_for, iter_texts
+from ingest.texts.tokens import TextBatch, batches, iter_texts
 
 COUNTS = ("n", "n_predicted", "n_own", "n_actual")
-"""Positions in a bin; those at which the token is the post's top prediction, the model's own, what really follows."""
+"""Positions in a bin; those at which the token is the post's top prediction, the model's own, the actual next token."""
 
 
 @dataclass(frozen=True)
 class CurvePair:
-    """A neuron and a token whose positions are counted, and how wide bins are: bin b holds what rounds to b * width."""
+    """A neuron and a token to count, and the width of bins: bin b holds activations that round to b * width."""
 
     layer: int
     index: int
@@ -46,13 +46,14 @@ class Curve:
     def update(
         self, activation: Float[Tensor, " position"], width: float, is_token: Sequence[Bool[Tensor, " position"]]
     ) -> None:
-        """Count positions; `is_token`: where the post's way predicts the token, the model does, it really follows."""
+        """Count positions; `is_token`: whether the token is the post's prediction, the model's, the actual next
+        token."""
         place = torch.round(activation.double() / width).to(torch.int64)
-        found, of = place.unique(return_inverse=True)
-        counts = torch.zeros(len(found), len(COUNTS), dtype=torch.int64, device=place.device)
+        present, of = place.unique(return_inverse=True)
+        counts = torch.zeros(len(present), len(COUNTS), dtype=torch.int64, device=place.device)
         for column, mask in enumerate((torch.ones_like(place), *is_token)):
             counts[:, column].index_add_(0, of, mask.to(torch.int64))
-        for bin_, row in zip(found.tolist(), counts.cpu().numpy(), strict=True):
+        for bin_, row in zip(present.tolist(), counts.cpu().numpy(), strict=True):
             self.bins[bin_] = self.bins.get(bin_, np.zeros(len(COUNTS), np.int64)) + row
 
     def rows(self) -> list[list[int]]:
@@ -66,7 +67,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class CurvePass:
-    """What the pass counted: BOS included, as the post does."""
+    """The counts of the pass, BOS included, as in the post."""
 
     curves: dict[CurvePair, Curve]
     dataset_name: str
@@ -75,16 +76,22 @@ class CurvePass:
 
 
 def count_curves(
-    model: LoadedModel, dataset: Dataset, pairs: Iterable[CurvePair], *, context_length: int, device: torch.device,
-    max_texts: int | None = None, batch_tokens: int | None = None,
+    model: LoadedModel,
+    dataset: Dataset,
+    pairs: Iterable[CurvePair],
+    *,
+    context_length: int,
+    device: torch.device,
+    max_texts: int | None = None,
+    batch_tokens: int | None = None,
     progress: Callable[[float, float], None] | None = None,
-) -> CurvePass:  # fmt: skip
+) -> CurvePass:
     """Run every text, cut to `context_length` tokens BOS included, in float32, and count.
 
     Args:
         model: its bridge is taken apart for good.
         batch_tokens: tokens a batch, padding included; as many as ingest takes when left out.
-        progress: told how many texts and tokens a batch had.
+        progress: called with the number of texts and tokens of each batch.
 
     Raises:
         DatasetError, TokenizerError: as ingest.
@@ -94,9 +101,15 @@ def count_curves(
     limit = batch_tokens or Budget(None, device).batch_tokens(context_length, bytes_per_token(lean))
     report, bos = TextReport(), bos_for(model.tokenizer)
     texts = iter_texts(
-        dataset, model.tokenizer, context_length=context_length, overflow="truncate", bos_token_id=bos,
-        max_texts=max_texts, report=report, d_vocab=len(columns),
-    )  # fmt: skip
+        dataset,
+        model.tokenizer,
+        context_length=context_length,
+        overflow="truncate",
+        bos_token_id=bos,
+        max_texts=max_texts,
+        report=report,
+        d_vocab=len(columns),
+    )
     n_positions = 0
     for batch in batches(texts, max_tokens=limit, pad_id=bos or 0):
         _count(lean, columns, batch, curves)

@@ -1,4 +1,4 @@
-"""The post's experiments on its two prompts, as its own plots and notebooks count them."""
+"""The post's experiments on its two prompts, with the conventions of its plots and notebooks."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from jaxtyping import Float, Float64
 from atlas.core.names import parse_neuron
 from ingest.model.weights import read_readout
 from ingest.reproduce.figures import Published
-from ingest.reproduce.negate import negated_activation, negated_w_in
-from ingest.reproduce.post import post_predictions
+from ingest.reproduce.post import negated_activation, negated_w_in, post_predictions
 from ingest.study.engine import run_study
 from ingest.study.options import StudyOptions
 from ingest.study.prompts import PromptPair
@@ -26,10 +25,10 @@ _TURNED = {"negated_activation": negated_activation, "negated_w_in": negated_w_i
 
 @dataclass(frozen=True)
 class Experiments:
-    """What was measured. Sides are 'clean' and 'corrupt'."""
+    """The results of the experiments. Sides are 'clean' and 'corrupt'."""
 
     result: StudyResult
-    """The study, as it is recorded."""
+    """The study, as recorded."""
     lens: Mapping[str, float]
     """Logit lens with the final norm's scale and without biases, by label: '31_pre', '31_mid', 'final_post'."""
     maps: Mapping[str, Float64[np.ndarray, "layer pos"]]
@@ -46,7 +45,7 @@ class Experiments:
 def run_experiments(
     model: StudyModel, published: Published, activation_mean: Float[np.ndarray, " neuron"], progress: Progress | None
 ) -> Experiments:
-    """Run the study, and the notebook's two ways of turning a neuron round.
+    """Run the study, and the notebook's two ways of negating a neuron.
 
     Raises:
         StudyError: the prompts cannot be compared on this model.
@@ -72,10 +71,13 @@ def run_experiments(
         for side, tokens in ids.items():
             logits[variant, neuron, side] = _centred(_TURNED[variant](model, tokens, layer, index))
     return Experiments(
-        result=result, lens=steps.lens(prompt.logit_bias), logits=logits, tops=tops,
+        result=result,
+        lens=steps.lens(prompt.logit_bias),
+        logits=logits,
+        tops=tops,
         maps={site: steps.heat_map(site) for site in ("resid_pre", "attn_out", "mlp_out")},
         neurons={layer: steps.neurons(layer) for layer in result.patched_layers},
-    )  # fmt: skip
+    )
 
 
 def _turned_neurons(published: Published) -> list[tuple[str, str]]:
@@ -112,7 +114,7 @@ class _Steps:
         return np.asarray(self.rows("patch_neuron", layer=layer)["value"], np.float64)
 
     def lens(self, bias: float) -> dict[str, float]:
-        """The logit lens less what biases add to it."""
+        """The logit lens without the biases."""
         rows = self.rows("logit_lens", variant="final_norm")
         labels = [
             "final_post" if site == "post" else f"{layer}_{site}"

@@ -1,4 +1,4 @@
-"""Published figures: a file of facts with their sources, read and checked."""
+"""Published figures with their sources, read from a file and checked."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ class Figure:
 
     id: str
     kind: str
-    """One of KINDS: what `data` holds and how it is compared (see `ingest.reproduce.judge`)."""
+    """One of KINDS, which decides the form of `data` and its comparison (see `ingest.reproduce.judge`)."""
     title: str
     source: str
-    """Where it was published."""
+    """The place of publication."""
     description: str
     tolerance: float | int | Mapping[str, float | int]
     """Greatest difference that still counts as reproduced; by name where there are several."""
     why: str
-    """Why that much."""
+    """The reason for this tolerance."""
     not_judged: str | None
-    """Why it is shown but not held to its tolerance; None: it is held."""
+    """The reason why it is shown but not judged; None: it is judged."""
     data: Mapping[str, Any]
-    """The values, and what they are of."""
+    """The values and their labels."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """All figures, and what they were measured on."""
+    """All figures, and the model, conventions and study behind them."""
 
     about: str
     model: Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""How each kind of figure is compared with what was measured."""
+"""Comparison of each kind of figure with the measurements."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from jaxtyping import Float64
 
-from ingest.reproduce.compare import Comparison, Finding, found, not_measured
+from ingest.reproduce.compare import Comparison, Finding, judge_comparisons, not_measured
 from ingest.reproduce.curves import COUNTS
 from ingest.reproduce.figures import Figure
-from ingest.reproduce.measurements import Measured, NotComparableError
-from ingest.reproduce.numbers import MEASURES
+from ingest.reproduce.measurements import MEASURES, Measured, NotComparableError
 
 
 def judge(figure: Figure, measured: Measured) -> Finding:
     """Compare every value of a figure."""
     try:
-        return found(figure, _KINDS[figure.kind](figure, measured))
+        return judge_comparisons(figure, _KINDS[figure.kind](figure, measured))
     except NotComparableError as error:
         return not_measured(figure, str(error))
 
@@ -61,7 +60,7 @@ def _neurons(figure: Figure, measured: Measured) -> list[Comparison]:
         comparisons += [
             Comparison(f"L{layer}N{index}", value, float(values[index]), figure.tolerance) for index, value in listed
         ]
-        # That the list holds the most extreme of all.
+        # Check that the list holds the most extreme of all.
         last = np.sort(sign * values)[len(listed) - 1] * sign
         comparisons.append(
             Comparison(f"{end} {len(listed)}, the last of all", listed[-1][1], float(last), figure.tolerance)
@@ -120,9 +119,9 @@ def _pairs(figure: Figure, measured: Measured) -> list[Comparison]:
         if pair is None:
             comparisons.append(Comparison(name, "a mutually exclusive pair", None, 0))
             continue
-        for column, allowed in (("rank", "rank"), ("score", "score"), ("congruence", "congruence"),
-                                ("token_gap", "gap"), ("neuron_gap", "gap")):  # fmt: skip
-            comparisons.append(Comparison(f"{name} {column}", row[column], getattr(pair, column), tolerance[allowed]))
+        for column in ("rank", "score", "congruence", "token_gap", "neuron_gap"):
+            allowed = tolerance["gap" if column.endswith("_gap") else column]
+            comparisons.append(Comparison(f"{name} {column}", row[column], getattr(pair, column), allowed))
         comparisons.append(Comparison(f"{name} second neuron", row["second_neuron"], pair.second_neuron, 0))
     return comparisons
 
@@ -137,7 +136,7 @@ def _hubs(figure: Figure, measured: Measured) -> list[Comparison]:
 
 def _curve(figure: Figure, measured: Measured) -> list[Comparison]:
     """Proportions bin by bin. A published fraction is in lowest terms, so its bin's positions are some multiple of the
-    denominator: what is allowed is worked out on the positions that were measured."""
+    denominator: the tolerance is computed from the measured positions."""
     data, allowed = figure.data, figure.tolerance
     bins = measured.curve_pass().curves[measured.pair(data["neuron"], data["token"], data["width"])].bins
     published = dict(zip(data["bins"], data["fractions"], strict=True))
@@ -146,7 +145,8 @@ def _curve(figure: Figure, measured: Measured) -> list[Comparison]:
         what = f"activation {bin_ * data['width']:.6g}"
         n, n_predicted = (int(bins[bin_][COUNTS.index(count)]) if bin_ in bins else 0 for count in COUNTS[:2])
         if bin_ not in published or n == 0:
-            # A bin of a position or two may lose them to its neighbour; of a proportion of 0 nobody knows how many.
+            # A bin of one or two positions may lose them to its neighbour; a proportion of 0 does not give their
+            # number.
             least = published[bin_][1] or 1 if bin_ in published else 0
             comparisons.append(Comparison(f"{what}, positions", least, n, allowed["positions"]))
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,74 @@ from rich.table import Table
 
 from atlas.core.files import write_texts
 from atlas.core.info import AtlasInfo
-from ingest.reproduce.beside import Beside
+from atlas.core.names import parse_neuron
+from ingest.model.load import LoadedModel
+from ingest.model.weights import layer_weights, read_readout
+from ingest.reproduce.atlas_values import Stored
 from ingest.reproduce.compare import DIFFERS, NOT_JUDGED, Comparison, Finding, Value
 from ingest.reproduce.curves import COUNTS, CurvePass
+from ingest.reproduce.experiments import Experiments
+from ingest.reproduce.figures import Published
+
+_ATLAS_COLUMNS = (
+    "slug",
+    "build_id",
+    "model_name",
+    "model_revision",
+    "model_fingerprint",
+    "dataset_name",
+    "n_texts",
+    "n_positions",
+    "readout",
+    "dtype",
+    "device",
+)
+"""Columns of table `atlas` in the JSON report."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A quantity by the post's conventions and by the model itself."""
+
+    what: str
+    post: float | int | str
+    """The value in the post's plots and notebooks."""
+    own: float | int | str
+    """The model's own value."""
+
+
+def beside(
+    published: Published, model: LoadedModel, atlas: Stored, experiments: Experiments, curves: CurvePass | str
+) -> list[Beside]:
+    """All quantities with both values."""
+    text = atlas.token_texts
+    rows = [
+        Beside(f"top prediction after the {side} prompt", repr(text[post]), repr(text[own]))
+        for side, (post, own) in experiments.tops.items()
+    ]
+    own = experiments.result.prompts[0].clean_logit_diff
+    rows.append(Beside("logit lens at the end (without biases, with them)", experiments.lens["final_post"], own))
+    if not isinstance(curves, str):
+        for pair, curve in curves.curves.items():
+            what = f"positions whose top prediction is {text[pair.token_id]!r}"
+            rows.append(Beside(what, curve.total("n_predicted"), curve.total("n_own")))
+    return rows + _congruences(published, model, text)
+
+
+def _congruences(published: Published, model: LoadedModel, text: Mapping[int, str]) -> list[Beside]:
+    """Congruence by W_E, and by the unembedding with the final norm's gain."""
+    readouts = [read_readout(model, kind).columns for kind in ("embed", "unembed")]
+    rows = []
+    for figure in published.of_kind("congruence"):
+        name, token = figure.data["neuron"], figure.data["top"][0][0]
+        layer, index = parse_neuron(name, len(model.layers), model.d_mlp)
+        w_out = layer_weights(model, layer).w_out[index]
+        both = [columns.double() @ w_out.double() for columns in readouts]
+        rows.append(Beside(f"congruence of {name} with {text[token]!r}", *(float(values[token]) for values in both)))
+        best = (repr(text[int(values.argmax())]) for values in both)
+        rows.append(Beside(f"token that {name} is most congruent with", *best))
+    return rows
+
 
 _WORST = 10
 """Values listed of a figure that differs."""
@@ -25,7 +90,7 @@ _WORST = 10
 
 @dataclass(frozen=True)
 class Report:
-    """What is reported."""
+    """The contents of the report."""
 
     info: AtlasInfo
     findings: Sequence[Finding]
@@ -56,19 +121,19 @@ def write_report(report: Report, folder: Path, stem: str) -> tuple[Path, Path]:
 
 
 def to_json(report: Report) -> dict[str, Any]:
-    """Every value compared, and both ways of counting the curves."""
-    info = report.info
-    curves = report.curves
+    """All comparisons, and both ways of counting the curves."""
+    info, curves = report.info, report.curves
+    if not isinstance(curves, str):
+        curves = [
+            {**asdict(pair), "columns": ["bin", *COUNTS], "rows": curve.rows()} for pair, curve in curves.curves.items()
+        ]
     return {
-        "atlas": {name: getattr(info, name) for name in ("slug", "build_id", "model_name", "model_revision",
-                  "model_fingerprint", "dataset_name", "n_texts", "n_positions", "readout", "dtype", "device")},
+        "atlas": {name: getattr(info, name) for name in _ATLAS_COLUMNS},
         "summary": dict(Counter(finding.verdict for finding in report.findings)),
         "figures": [_figure(finding) for finding in report.findings],
         "both_ways": [asdict(row) for row in report.beside],
-        "curves": curves if isinstance(curves, str) else [
-            {**asdict(pair), "columns": ["bin", *COUNTS], "rows": curve.rows()} for pair, curve in curves.curves.items()
-        ],
-    }  # fmt: skip
+        "curves": curves,
+    }
 
 
 def _figure(finding: Finding) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from atlas.core.files import check_folder
 from atlas.core.info import AtlasInfo
 from atlas.core.names import check_slug, slugify
 from atlas.core.schema import SCHEMA_VERSION
-from ingest.activations.phase import check_texts, read_texts
 from ingest.congruence.pairs import (
     CandidatePairs,
     ExclusivePairs,
@@ -25,31 +24,32 @@ from ingest.congruence.pairs import (
     read_pairs,
 )
 from ingest.congruence.phase import WeightResult, run_weight_phase
-from ingest.file.load import Found, Run
 from ingest.model.load import load_model
+from ingest.model.saved_tokenizer import bos_for
 from ingest.model.source import label_of
 from ingest.model.vocabulary import read_vocabulary
 from ingest.model.weights import read_readout
 from ingest.process.checkpoint import CheckpointFolder
-from ingest.process.compiled import match_threads
+from ingest.process.cursor import TextReport
 from ingest.process.device import choose_device, choose_dtype
 from ingest.process.lock import checkpoints_locked, output_locked
 from ingest.process.memory import Budget
+from ingest.process.numba_compiler import match_threads
 from ingest.process.progress import Phases
 from ingest.process.ranks import Ranks, joined, own_device
+from ingest.process.resume import RunCheckpoints
+from ingest.process.session import Session
 from ingest.process.settings import Settings
 from ingest.process.stop import Stop
+from ingest.run.activation_phase import check_texts, read_texts
 from ingest.run.publish import Publisher, check_same_run, replaceable
-from ingest.run.resume import RunCheckpoints
-from ingest.run.session import Session
+from ingest.run.write import Run, WeightFindings
 from ingest.texts.dataset import open_dataset
-from ingest.texts.progress import TextReport
-from ingest.texts.tokens import bos_for
 
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What a run did: for the closing report and for tests."""
+    """The results of a run, for the closing report and for tests."""
 
     out: Path
     build_id: str
@@ -83,9 +83,9 @@ def build(settings: Settings, console: Console, stop: Stop | None = None) -> Bui
         first_row = check_texts(run)
         weights = _weights(run, session)
         with phases.phase("Choosing pairs"):
-            found = _found(run, weights, chosen)
-        with Publisher(run, found, session, before) as publisher:
-            reader, report = read_texts(run, found, session, publisher, first_row)
+            findings = _findings(run, weights, chosen)
+        with Publisher(run, findings, session, before) as publisher:
+            reader, report = read_texts(run, findings, session, publisher, first_row)
             published = ranks.on_main(lambda: publisher.finish(reader))
         session.checkpoints.clear()
     if published is None:
@@ -95,9 +95,15 @@ def build(settings: Settings, console: Console, stop: Stop | None = None) -> Bui
         seconds["Activations"] -= publisher.seconds
         seconds = {**seconds, "Publishing before": publisher.seconds}
     return BuildReport(
-        published.path, published.build_id, reader.n_positions, report, seconds, phases.peak_memory,
-        published.rows, published.table_bytes,
-    )  # fmt: skip
+        published.path,
+        published.build_id,
+        reader.n_positions,
+        report,
+        seconds,
+        phases.peak_memory,
+        published.rows,
+        published.table_bytes,
+    )
 
 
 def _without_suffix(name: str) -> str:
@@ -124,13 +130,24 @@ def _load(settings: Settings, slug: str, device: torch.device, phases: Phases) -
         vocabulary = read_vocabulary(model.tokenizer, len(readout.columns))
     with phases.phase("Opening dataset"):
         dataset = open_dataset(
-            settings.dataset, config=settings.dataset_config, split=settings.split,
-            text_column=settings.text_column, stream=settings.max_texts is not None,
-        )  # fmt: skip
+            settings.dataset,
+            config=settings.dataset_config,
+            split=settings.split,
+            text_column=settings.text_column,
+            stream=settings.max_texts is not None,
+        )
     return Run(
-        settings, slug, model, readout, dataset, vocabulary, device, choose_dtype(settings.dtype, device),
-        settings.context_for(model.cfg.n_ctx), bos_for(model.tokenizer),
-    )  # fmt: skip
+        settings,
+        slug,
+        model,
+        readout,
+        dataset,
+        vocabulary,
+        device,
+        choose_dtype(settings.dtype, device),
+        settings.context_for(model.cfg.n_ctx),
+        bos_for(model.tokenizer),
+    )
 
 
 def _session(run: Run, ranks: Ranks, stop: Stop, phases: Phases) -> Session:
@@ -151,7 +168,7 @@ def _session(run: Run, ranks: Ranks, stop: Stop, phases: Phases) -> Session:
 
 
 def _chosen_pairs(run: Run) -> list[tuple[int, int]]:
-    """The user's pairs, read before the long phases so that a mistake in them costs seconds."""
+    """Read the user's pairs before the long phases, so that a mistake in them costs seconds."""
     if run.settings.pairs is None:
         return []
     by_text: dict[str, list[int]] = {}
@@ -161,12 +178,12 @@ def _chosen_pairs(run: Run) -> list[tuple[int, int]]:
     return read_pairs(run.settings.pairs, by_text, n_layers=run.n_layers, d_mlp=run.d_mlp, d_vocab=len(run.vocabulary))
 
 
-def _found(run: Run, weights: WeightResult, chosen: list[tuple[int, int]]) -> Found:
+def _findings(run: Run, weights: WeightResult, chosen: list[tuple[int, int]]) -> WeightFindings:
     directions = ("top", "bottom") if run.model.gated else ("top",)
     exclusive = {direction: exclusive_pairs(weights.congruence, direction) for direction in directions}
     pairs = _candidates(run, weights, exclusive, chosen)
     families = neuron_families(weights.congruence, run.vocabulary, gated=run.model.gated)
-    return Found(weights, exclusive, pairs, families)
+    return WeightFindings(weights, exclusive, pairs, families)
 
 
 def _candidates(
@@ -187,7 +204,11 @@ def _weights(run: Run, session: Session) -> WeightResult:
     total = run.n_layers * run.d_mlp * (3 if model.gated else 2) // session.ranks.world
     with session.phases.phase("Congruence", total=total, unit="neurons") as advance:
         return run_weight_phase(
-            model, run.readout, session, device=run.device, progress=advance,
+            model,
+            run.readout,
+            session,
+            device=run.device,
+            progress=advance,
             k_tokens=max(settings.top_tokens, settings.pair_candidates, 2),
             k_neurons=max(settings.top_neurons, settings.pair_candidates, 2),
-        )  # fmt: skip
+        )

@@ -9,15 +9,18 @@ from pathlib import Path
 import click
 
 from atlas.cli.options import no_cache
-from ingest.process.starting import quiet_option, starting
+from ingest.process.startup import quiet_option, starting
 
 READOUTS = ("unembed", "embed")
 
 
 @click.command(context_settings={"show_default": True})
 @click.option("--model", required=True, help="smollm2-135m, a GGUF file, a Hugging Face folder, or a Hub id.")
-@click.option("--dataset", default="pydoc", help="pydoc, vital-articles, .parquet/.jsonl/.csv/.txt (file, folder, "
-              "glob), or a Hub id.")  # fmt: skip
+@click.option(
+    "--dataset",
+    default="pydoc",
+    help="pydoc, vital-articles, .parquet/.jsonl/.csv/.txt (file, folder, glob), or a Hub id.",
+)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="File to write, as in atlas.duckdb.")
 @click.option("--slug", help="Name in URLs, [a-z0-9-]+; derived from the model's name by default.")
 @click.option("--revision", help="Revision of the model on the Hub.")
@@ -27,19 +30,35 @@ READOUTS = ("unembed", "embed")
 @click.option("--text-column", default="text", help="Column that holds the texts.")
 @click.option("--max-texts", type=click.IntRange(1), help="Read at most this many texts; streams a Hub dataset.")
 @click.option("--context-length", type=click.IntRange(1), help="Most tokens per text, including BOS  [default: 1024].")
-@click.option("--overflow", type=click.Choice(["truncate", "split"]), default="truncate",
-              help="Cut longer texts, or split them into several.")  # fmt: skip
+@click.option(
+    "--overflow",
+    type=click.Choice(["truncate", "split"]),
+    default="truncate",
+    help="Cut longer texts, or split them into several.",
+)
 @click.option("--batch-size", default="auto", help="Full-length texts per batch, or auto.")
 @click.option("--device", default="auto", help="auto, cpu, cuda or cuda:N.")
-@click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto",
-              help="Precision of the blocks; auto is float32 on a CPU, bfloat16 on CUDA.")  # fmt: skip
-@click.option("--readout", type=click.Choice(READOUTS), default="unembed",
-              help="Matrix that turns the residual into scores; embed is the original post's convention.")  # fmt: skip
+@click.option(
+    "--dtype",
+    type=click.Choice(["auto", "float32", "bfloat16"]),
+    default="auto",
+    help="Precision of the blocks; auto is float32 on a CPU, bfloat16 on CUDA.",
+)
+@click.option(
+    "--readout",
+    type=click.Choice(READOUTS),
+    default="unembed",
+    help="Matrix that turns the residual into scores; embed is the original post's convention.",
+)
 @click.option("--top-tokens", type=click.IntRange(1), default=50, help="Tokens kept per neuron and direction.")
 @click.option("--top-neurons", type=click.IntRange(1), default=50, help="Neurons kept per token and direction.")
 @click.option("--top-texts", type=click.IntRange(1), default=20, help="Texts kept per neuron and kind.")
-@click.option("--pair-candidates", type=click.IntRange(1), default=5,
-              help="Count each neuron's K best (gated: and worst) tokens, each token's K best neurons.")  # fmt: skip
+@click.option(
+    "--pair-candidates",
+    type=click.IntRange(1),
+    default=5,
+    help="Count each neuron's K best (gated: and worst) tokens, each token's K best neurons.",
+)
 @click.option("--pairs", type=click.Path(path_type=Path), help="CSV of more pairs to count: neuron,token per line.")
 @click.option("--texts", metavar="A:B", help="Only texts A up to B, by global text id.")
 @click.option("--window", type=click.IntRange(1), default=64, help="Tokens shown around each example.")
@@ -48,19 +67,37 @@ READOUTS = ("unembed", "embed")
 @click.option("--sign-cases", is_flag=True, help="Gated models: count the signs of gate and input (slow on a CPU).")
 @click.option("--seed", type=int, default=0, help="Seed of the choice of interval examples.")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
-@click.option("--checkpoint", type=click.Path(path_type=Path), metavar="DIR",
-              help="Save the work in DIR, from which the same command resumes.")  # fmt: skip
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Save the work in DIR, from which the same command resumes.",
+)
 @click.option("--checkpoint-every", default="5min", metavar="TIME", help="Time between checkpoints, such as 90s or 1h.")
-@click.option("--publish-every", metavar="TIME", help="While texts are read, write the atlas of those read so far "
-              "about every TIME, such as 2min, for `atlas serve` to show.")  # fmt: skip
-@click.option("--resume", type=click.Choice(["auto", "never"]), default="auto",
-              help="auto resumes from a checkpoint in DIR; never discards it and starts over.")  # fmt: skip
+@click.option(
+    "--publish-every",
+    metavar="TIME",
+    help="While texts are read, write the atlas of those read so far "
+    "about every TIME, such as 2min, for `atlas serve` to show.",
+)
+@click.option(
+    "--resume",
+    type=click.Choice(["auto", "never"]),
+    default="auto",
+    help="auto resumes from a checkpoint in DIR; never discards it and starts over.",
+)
 @click.option("--memory", metavar="SIZE", help="Use at most about this much, such as 8GB (of GPU memory on a GPU).")
 @quiet_option()
 def ingest(
-    batch_size: str, texts: str | None, no_weights: bool, checkpoint_every: str, publish_every: str | None,
-    memory: str | None, quiet: bool, **options: object,
-) -> None:  # fmt: skip
+    batch_size: str,
+    texts: str | None,
+    no_weights: bool,
+    checkpoint_every: str,
+    publish_every: str | None,
+    memory: str | None,
+    quiet: bool,
+    **options: object,
+) -> None:
     """Build an atlas of MODEL over DATASET: every neuron's congruence, activations and texts in one DuckDB file.
 
     Under torchrun (`torchrun --nproc-per-node N -m ingest ...`) the work is divided over the processes. Exit codes: 0
@@ -76,16 +113,20 @@ def ingest(
         raise OptionError(f"--batch-size {batch_size!r} is neither auto nor a whole number from 1.")
     first, last = parse_range(texts)
     settings = Settings(
-        batch_size=None if batch_size == "auto" else int(batch_size), first_text=first, last_text=last,
-        weights=not no_weights, command=shlex.join(["atlas", *sys.argv[1:]]),
+        batch_size=None if batch_size == "auto" else int(batch_size),
+        first_text=first,
+        last_text=last,
+        weights=not no_weights,
+        command=shlex.join(["atlas", *sys.argv[1:]]),
         checkpoint_every=parse_duration("--checkpoint-every", checkpoint_every),
         publish_every=None if publish_every is None else parse_duration("--publish-every", publish_every),
-        memory=parse_bytes(memory), **options,
-    )  # fmt: skip
+        memory=parse_bytes(memory),
+        **options,
+    )
     console = plain_console(stderr=True, quiet=quiet)
     with starting(console):
         from ingest.run.build import build
-        from ingest.run.report import print_report
+        from ingest.run.summary import print_report
     with Stop(resumable=settings.checkpoint is not None, say=console.print) as stop:
         report = build(settings, console, stop)
     if report is not None:

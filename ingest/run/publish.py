@@ -1,17 +1,21 @@
-"""Atlases under the output's name: of the texts read so far, while the run goes on, and of all at the end.
+"""Publication of atlases under the output's name: of the texts read so far during the run, and of all at the end.
 
-What weights alone say does not change: it is written once, to a file of its own, of which each atlas is a copy with the
-rest added. Every one is checked as the last is, and takes its name by the same rename: what is there is always whole.
+The tables from weights do not change: they are written once, to a file of their own, and each atlas is a copy of it
+with the other tables added. Every atlas is checked as the last one is, and gets its name by the same rename, so the
+file under the output's name is always complete.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+
+import torch
 
 from atlas.core.db import open_atlas
 from atlas.core.errors import AtlasError
@@ -20,9 +24,9 @@ from atlas.core.info import RUN_COLUMNS, AtlasInfo
 from ingest.activations.reader import Reader
 from ingest.errors import OutputError
 from ingest.file.checks import bytes_per_table, check_file
-from ingest.file.load import Found, Run, atlas_row, run_columns, write_texts, write_weights
 from ingest.file.writer import AtlasWriter, Begun
-from ingest.run.session import Session
+from ingest.process.session import Session
+from ingest.run.write import Run, WeightFindings, atlas_row, run_columns, write_texts, write_weights
 
 FIRST = 10.0
 """Seconds between the first batch, for which kernels are compiled, and the first atlas, or less where `--publish-every`
@@ -44,8 +48,8 @@ class Published:
 
 
 def replaceable(out: Path, *, force: bool) -> AtlasInfo | None:
-    """Refuse an output that exists, unless it is what a run left that was not complete: then what it is, to be compared
-    with this run once that is known (`check_same_run`).
+    """Refuse an output that exists, unless a run left it unfinished: then return its info, for comparison with this run
+    (`check_same_run`).
 
     Raises:
         OutputFileError: it exists already, or cannot be written.
@@ -66,10 +70,10 @@ def _unfinished(out: Path) -> AtlasInfo | None:
 
 
 def check_same_run(before: AtlasInfo, run: Run) -> None:
-    """Let a run go on with what it left under its output's name, and no other run replace that.
+    """Let a run replace the unfinished atlas under its output's name, if it is this run's own.
 
     Raises:
-        OutputFileError: names the first thing in which they differ.
+        OutputFileError: it is another run's; names the first difference.
     """
     ours = run_columns(run)
     for name in RUN_COLUMNS:
@@ -82,23 +86,23 @@ def check_same_run(before: AtlasInfo, run: Run) -> None:
 
 
 class Publisher:
-    """Writes a run's atlases; on rank 0 only. A context manager: what has no name yet is removed at its end.
+    """Writes a run's atlases, on rank 0 only. A context manager: its end removes unfinished files.
 
     Args:
         before: the unfinished atlas at the output's name when the run began, if there was one.
     """
 
-    def __init__(self, run: Run, found: Found, session: Session, before: AtlasInfo | None = None) -> None:
-        self._run, self._found, self._session = run, found, session
+    def __init__(self, run: Run, findings: WeightFindings, session: Session, before: AtlasInfo | None = None) -> None:
+        self._run, self._findings, self._session = run, findings, session
         self._every = run.settings.publish_every
         self._begun: Begun | None = None
         self._ours = _seen(run.settings.out) if before is not None else None
         self._says = "" if before is None else _share(before.n_texts, before.n_texts_planned or 0)
         self._cost, self._last = 0.0, math.inf
         self.least = 0 if before is None else before.n_texts
-        """Texts of what is at the output's name: an atlas of no more never takes its place."""
+        """Texts of the file under the output's name: only an atlas of more texts replaces it."""
         self.seconds = 0.0
-        """Spent on atlases of a part of the texts, beyond what the complete one needs too."""
+        """Seconds spent on atlases of a part of the texts, without the work that the complete one needs too."""
 
     def __enter__(self) -> Publisher:
         return self
@@ -127,12 +131,12 @@ class Publisher:
         return wait is not None and n_texts > self.least and time.monotonic() - self._last >= wait
 
     def begin(self) -> None:
-        """The first batch has been read."""
+        """Start the clock: the first batch has been read."""
         self._last = time.monotonic()
 
     def publish(self, reader: Reader, planned: int) -> None:
-        """An atlas of what has been read, of about `planned` texts, unless these are all: the complete one is next. One
-        that cannot be written need not end the run: it is said, and tried again when the next is due."""
+        """Publish an atlas of the texts read so far, of about `planned`, unless these are all: then the complete one is
+        next. A failure need not end the run: it is reported, and the next atlas tries again."""
         self._last = time.monotonic()
         if reader.n_texts >= planned:
             return
@@ -141,12 +145,12 @@ class Publisher:
         try:
             if out.exists() and not self._run.settings.force and _seen(out) != self._ours:
                 self._every = None
-                raise OutputError(f"{str(out)!r} was written by somebody else: it is not replaced.")
+                raise OutputError(f"{str(out)!r} was written by another program: it is not replaced.")
             self._weights()
             started = time.monotonic()
             with self._writer() as writer:
-                write_texts(self._run, writer, self._found, reader)
-                build_id = writer.write_atlas(atlas_row(self._run, self._found, reader, planned))
+                write_texts(self._run, writer, self._findings, reader)
+                build_id = writer.write_atlas(atlas_row(self._run, self._findings, reader, planned))
                 writer.close()
                 check_file(writer.path, writer.rows)
                 writer.publish(out)
@@ -158,7 +162,7 @@ class Publisher:
             self.least, self._ours = reader.n_texts, _seen(out)
             self._says = _share(reader.n_texts, planned)
             phases.note(f"{out}  build {build_id}: {self._says}; {time.monotonic() - started:.1f} s.")
-        # One that failed cost time, too: on a disk that stays full it is not tried again and again.
+        # A failed attempt costs time, too: on a full disk it is not repeated too often.
         self._cost = time.monotonic() - started
         self.seconds += self._cost
 
@@ -166,14 +170,14 @@ class Publisher:
         """The complete atlas.
 
         Raises:
-            OutputError: it cannot be written, or does not hold together.
+            OutputError: it cannot be written, or fails its checks.
         """
         settings, phases = self._run.settings, self._session.phases
         with ExitStack() as stack:
             with phases.phase("Writing"):
                 writer = stack.enter_context(self._writer(last=True))
-                write_texts(self._run, writer, self._found, reader)
-                build_id = writer.write_atlas(atlas_row(self._run, self._found, reader))
+                write_texts(self._run, writer, self._findings, reader)
+                build_id = writer.write_atlas(atlas_row(self._run, self._findings, reader))
                 writer.close()
             with phases.phase("Checking"):
                 check_file(writer.path, writer.rows)
@@ -185,10 +189,10 @@ class Publisher:
         return Published(out, build_id, writer.rows, sizes)
 
     def _weights(self) -> Begun:
-        """What weights alone say, written when it is first needed."""
+        """The file of the tables from weights, written when it is first needed."""
         if self._begun is None:
             with AtlasWriter(*self._place()) as writer:
-                write_weights(self._run, writer, self._found)
+                write_weights(self._run, writer, self._findings)
                 self._begun = writer.begun()
         return self._begun
 
@@ -199,12 +203,78 @@ class Publisher:
         return self._run.settings.out, self._run.model.cfg.d_model, self._session.budget.for_writing()
 
 
+class PartialAtlases:
+    """The schedule of atlases during a run: several ranks meet for each, and go on reading while rank 0 writes.
+
+    `fresh` makes a reader that has read nothing.
+    """
+
+    def __init__(self, run: Run, session: Session, publisher: Publisher, fresh: Callable[[], Reader]) -> None:
+        self._ranks, self._publisher, self._fresh = session.ranks, publisher, fresh
+        self.shared = session.ranks.world > 1 and run.settings.publish_every is not None
+        """Whether ranks meet; then they must go on meeting until every one has read its texts."""
+        self._wait, self._met = publisher.wait, math.inf
+
+    def due(self, reader: Reader) -> bool:
+        """Whether it is time for an atlas, for this rank; called after every batch."""
+        if self._met == math.inf:
+            self._met = time.monotonic()
+            self._publisher.begin()
+        if not self.shared:
+            return self._publisher.due(reader.n_texts)
+        return self._wait is not None and time.monotonic() - self._met >= self._wait
+
+    def meet(self, reader: Reader, planned: int, *, reading: bool) -> bool:
+        """Publish, unless no rank is reading any more; returns whether one is.
+
+        Raises:
+            RankError: another rank is gone.
+        """
+        ours = _Standing(reading, reader.n_texts, self._publisher.wait, self._publisher.least)
+        standings = self._ranks.gather(ours)
+        self._met, self._wait = time.monotonic(), standings[0].wait
+        if not any(standing.reading for standing in standings):
+            return False
+        if sum(standing.n_texts for standing in standings) > standings[0].least:
+            whole = self._whole(reader)
+            if self._ranks.main:
+                self._publisher.publish(whole, planned)
+        return True
+
+    def _whole(self, reader: Reader) -> Reader:
+        """On rank 0: the texts of all ranks, in a new reader if there are several."""
+        whole = reader
+
+        def take(state: dict[str, torch.Tensor]) -> None:
+            nonlocal whole
+            if whole is reader:
+                whole = self._fresh()
+                whole.load_state_dict(reader.state_dict())
+            other = self._fresh()
+            other.load_state_dict(state)
+            whole.merge(other)
+
+        with torch.inference_mode():  # In which the statistics were filled.
+            self._ranks.reduce(lambda: whole.state_dict(), take)
+        return whole
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """The state of a rank when the ranks meet: `wait` and `least` are rank 0's publisher's."""
+
+    reading: bool
+    n_texts: int
+    wait: float | None
+    least: int
+
+
 def _share(n_texts: int, planned: int) -> str:
     return f"{n_texts:,} of about {planned:,} texts ({n_texts / planned:.0%})"
 
 
 def _seen(out: Path) -> tuple[int, ...] | None:
-    """Which file is at a path, and in which state."""
+    """The identity and state of the file at a path."""
     try:
         status = out.stat()
     except OSError:

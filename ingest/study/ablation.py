@@ -1,4 +1,4 @@
-"""Ablation: the clean run with found neurons changed, and what it does to the answer's probability."""
+"""Ablation: the effect of changing the neurons that stand out, in the clean run, on the answer's probability."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from ingest.study.runs import Batches, PairRuns
 VARIANTS = ("zero", "mean", "negate")
 
 
-def ablation_sets(found: Sequence[int]) -> list[tuple[int, ...]]:
-    """What is ablated: each neuron, and all of them where there are several."""
-    return [*((neuron,) for neuron in found), *([tuple(found)] if len(found) > 1 else [])]
+def ablation_sets(neuron_ids: Sequence[int]) -> list[tuple[int, ...]]:
+    """The sets to ablate: each neuron, and all of them where there are several."""
+    return [*((neuron,) for neuron in neuron_ids), *([tuple(neuron_ids)] if len(neuron_ids) > 1 else [])]
 
 
 @torch.inference_mode()
 def ablate(
-    runs: PairRuns, found: Sequence[int], activation_mean: Float[np.ndarray, " neuron"], batches: Batches
+    runs: PairRuns, neuron_ids: Sequence[int], activation_mean: Float[np.ndarray, " neuron"], batches: Batches
 ) -> Float32[np.ndarray, "ablated variant"]:
     """Change in the answer's probability, after minus before, for each of `ablation_sets` and of VARIANTS.
 
     Neurons are changed at all positions but BOS. 'negate' negates the activation that a neuron has in the changed
     run, where others may have been negated below it.
     """
-    sets, model = ablation_sets(found), runs.model
+    sets, model = ablation_sets(neuron_ids), runs.model
     if not sets:
         return np.zeros((0, len(VARIANTS)), np.float32)
     d_mlp = model.model.d_mlp
     jobs = [(neurons, variant) for neurons in sets for variant in VARIANTS]
-    layers = sorted({neuron // d_mlp for neuron in found})
+    layers = sorted({neuron // d_mlp for neuron in neuron_ids})
     residual = runs.clean.residual[layers[0]]
     answer, after = runs.tokens.answer_id, []
     rows = batches.size(model.device, len(runs.tokens))

@@ -24,7 +24,7 @@ class Means:
 
 
 def means(values: Float32[np.ndarray, "pair column"], resamples: int, seed: int) -> Means:
-    """Mean and 95% interval of each column over the pairs that have it (NaN: it has not).
+    """Mean and 95% interval of each column over the pairs that have it (NaN: missing).
 
     Pairs are drawn with replacement by `numpy.random.default_rng(seed).integers(n, size=(resamples, n))`, the same
     draws for every column of as many pairs; the interval is from the 2.5th to the 97.5th percentile of their means.

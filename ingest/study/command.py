@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from atlas.cli.options import no_cache
-from ingest.process.starting import quiet_option, starting
+from ingest.process.startup import quiet_option, starting
 
 FILE = click.Path(path_type=Path)
 
@@ -21,11 +21,19 @@ FILE = click.Path(path_type=Path)
 @click.option("--clean", help="Prompt after which the answer is expected.")
 @click.option("--corrupt", help="Prompt of as many tokens after which the other token is expected.")
 @click.option("--answer", help="Token expected after the clean prompt, with its space, as in ' an'.")
-@click.option("--other", help="Token it is weighed against, as in ' a'.")
-@click.option("--suite", type=FILE, help="Many prompt pairs (YAML or JSON Lines of clean, corrupt, answer, other); "
-              "answer and other may come from the options.")  # fmt: skip
-@click.option("--layers", metavar="LIST", help="Layers whose neurons are patched, as in 3,7, or all  [default: the "
-              "four whose MLP patch at the last position recovers most].")  # fmt: skip
+@click.option("--other", help="Token that the answer is compared with, as in ' a'.")
+@click.option(
+    "--suite",
+    type=FILE,
+    help="Many prompt pairs (YAML or JSON Lines of clean, corrupt, answer, other); "
+    "answer and other may come from the options.",
+)
+@click.option(
+    "--layers",
+    metavar="LIST",
+    help="Layers whose neurons are patched, as in 3,7, or all  [default: the "
+    "four whose MLP patch at the last position recovers most].",
+)
 @click.option(
     "--found", type=click.IntRange(0), default=5, help="At most this many neurons that stand out are ablated."
 )
@@ -39,23 +47,33 @@ FILE = click.Path(path_type=Path)
 @click.option("--force", is_flag=True, help="Replace a study of the same name, or the file of --out.")
 @quiet_option()
 def study(
-    file: Path, name: str, clean: str | None, corrupt: str | None, answer: str | None, other: str | None,
-    suite: Path | None, layers: str | None, quiet: bool, **options: object,
-) -> None:  # fmt: skip
+    file: Path,
+    name: str,
+    clean: str | None,
+    corrupt: str | None,
+    answer: str | None,
+    other: str | None,
+    suite: Path | None,
+    layers: str | None,
+    quiet: bool,
+    **options: object,
+) -> None:
     """Run the post's experiments on the model of FILE and record them in it: predictions of two prompts, the logit
     lens, activation patching by layer and by neuron, direct effects, ablations.
 
-    FILE is copied, extended, checked and renamed into place, under a new build_id; who reads it keeps the old one.
+    FILE is copied, extended, checked and renamed into place, under a new build_id; running readers keep the old one.
     """
     # torch takes seconds to import: not before the options are known to be well formed.
     from ingest.errors import OptionError
 
     if not re.fullmatch("[a-z0-9-]+", name):
         raise OptionError(f"The study's name {name!r} is not allowed: use only a-z, 0-9 and '-'.")
-    given = {"--clean": clean, "--corrupt": corrupt, "--answer": answer, "--other": other}
-    missing = [option for option, value in given.items() if value is None]
+    prompt_options = {"--clean": clean, "--corrupt": corrupt, "--answer": answer, "--other": other}
+    missing = [option for option, value in prompt_options.items() if value is None]
     if suite is None and missing:
-        raise OptionError(f"{missing[0]} is missing: give all of {', '.join(given)}, or many pairs with --suite.")
+        raise OptionError(
+            f"{missing[0]} is missing: give all of {', '.join(prompt_options)}, or many pairs with --suite."
+        )
     if suite is not None and (clean is not None or corrupt is not None):
         raise OptionError("--suite brings its own prompts: leave --clean and --corrupt out.")
     chosen = read_layers(layers)
@@ -64,11 +82,19 @@ def study(
     console = plain_console(stderr=True, quiet=quiet)
     with starting(console):
         from ingest.study.record import Request, record_study
-        from ingest.study.report import print_study
+        from ingest.study.summary import print_study
     request = Request(
-        file=file, name=name, clean=clean, corrupt=corrupt, answer=answer, other=other, suite=suite,
-        layers=chosen, command=shlex.join(["atlas", *sys.argv[1:]]), **options,
-    )  # fmt: skip
+        file=file,
+        name=name,
+        clean=clean,
+        corrupt=corrupt,
+        answer=answer,
+        other=other,
+        suite=suite,
+        layers=chosen,
+        command=shlex.join(["atlas", *sys.argv[1:]]),
+        **options,
+    )
     recorded = record_study(request, console)
     print_study(recorded, console)
 

@@ -1,4 +1,4 @@
-"""A study from prompts to numbers: the post's experiments on one pair or many."""
+"""The engine of a study: the post's experiments on one pair or many."""
 
 from __future__ import annotations
 
@@ -16,13 +16,11 @@ from ingest.errors import StudyError
 from ingest.model.load import LoadedModel
 from ingest.study.ablation import ablate
 from ingest.study.lens import direct_effects, logit_lens
-from ingest.study.options import StudyOptions
+from ingest.study.options import StudyOptions, best_layers, find_neurons
 from ingest.study.patching import patch_neurons, patch_sites
-from ingest.study.predictions import Predictions, describe_pair
 from ingest.study.prompts import PromptPair, TokenPair, tokenise_pair
-from ingest.study.result import StudyResult
+from ingest.study.result import Predictions, StudyResult, describe_pair
 from ingest.study.runs import Batches, PairRuns, Progress
-from ingest.study.selection import best_layers, find_neurons
 from ingest.study.steps import Measured, steps_of
 from ingest.study.study_model import StudyModel
 
@@ -42,13 +40,13 @@ def run_study(
 
     Args:
         model: its bridge is taken apart. A StudyModel serves any number of studies.
-        activation_mean: each neuron's mean activation over the atlas's data, what 'mean' ablation sets it to.
+        activation_mean: each neuron's mean activation over the atlas's data, used by 'mean' ablation.
         device: where to run, in float32; the CPU when left out. A StudyModel has its own.
-        progress: told how many forward passes were done, of about `planned_passes`.
+        progress: called with the number of forward passes done, of about `planned_passes`.
 
     Raises:
-        StudyError: pairs or options that cannot be (see `tokenise_pair`, `StudyOptions`); says which pair.
-        ModelError: an architecture that cannot be studied.
+        StudyError: impossible pairs or options (see `tokenise_pair`, `StudyOptions`); names the pair.
+        ModelError: the architecture cannot be studied.
     """
     if not isinstance(model, StudyModel):
         tokens, layers = _prepare(model, pairs, options)
@@ -79,7 +77,7 @@ def _prepare(
 ) -> tuple[list[TokenPair], tuple[int, ...] | None]:
     layers = options.chosen(len(model.layers))
     if not pairs:
-        raise StudyError("There is no prompt pair: a study needs one at least.")
+        raise StudyError("There is no prompt pair: a study needs at least one.")
     tokens = []
     for number, pair in enumerate(pairs):
         with _named(number, len(pairs)):
@@ -88,12 +86,16 @@ def _prepare(
 
 
 class _Study:
-    """One study under way. Recorded runs of a pair are kept until another pair's are wanted."""
+    """A study in progress. Recorded runs of a pair are kept until those of another pair are needed."""
 
     def __init__(
-        self, model: StudyModel, tokens: list[TokenPair], options: StudyOptions,
-        activation_mean: Float[np.ndarray, " neuron"], progress: Progress,
-    ) -> None:  # fmt: skip
+        self,
+        model: StudyModel,
+        tokens: list[TokenPair],
+        options: StudyOptions,
+        activation_mean: Float[np.ndarray, " neuron"],
+        progress: Progress,
+    ) -> None:
         self.model, self.tokens, self.options, self.activation_mean = model, tokens, options, activation_mean
         self._progress, self._phase = progress, ""
         self.passes: dict[str, int] = defaultdict(int)
@@ -121,17 +123,23 @@ class _Study:
         for number, pair in enumerate(measured):
             with self._timed("neuron patching"):
                 pair.neurons = np.stack([patch_neurons(self._runs(number), layer, self.batches) for layer in layers])
-        found = self._find(layers, measured)
+        neuron_ids = self._find(layers, measured)
         for number, pair in enumerate(measured):
             with self._timed("ablation"):
-                pair.ablation = ablate(self._runs(number), found, self.activation_mean, self.batches)
+                pair.ablation = ablate(self._runs(number), neuron_ids, self.activation_mean, self.batches)
         from_end = len({len(tokens) for tokens in self.tokens}) > 1
         with self._timed("tables"):
-            steps = steps_of(measured, self.model.model.d_mlp, layers, found, from_end, self.options)
+            steps = steps_of(measured, self.model.model.d_mlp, layers, neuron_ids, from_end, self.options)
         return StudyResult(
-            prompts=prompts, predictions=predictions.columns, steps=steps, patched_layers=list(layers),
-            found_neuron_ids=found, from_end=from_end, forward_passes=dict(self.passes), seconds=self.seconds,
-        )  # fmt: skip
+            prompts=prompts,
+            predictions=predictions.columns,
+            steps=steps,
+            patched_layers=list(layers),
+            found_neuron_ids=neuron_ids,
+            from_end=from_end,
+            forward_passes=dict(self.passes),
+            seconds=self.seconds,
+        )
 
     def _find(self, layers: tuple[int, ...], measured: list[Measured]) -> list[int]:
         recovery = np.mean([pair.neurons for pair in measured], axis=0, dtype=np.float64).ravel()
@@ -156,7 +164,7 @@ class _Study:
 
 @contextmanager
 def _named(number: int, n_pairs: int) -> Iterator[None]:
-    """Say in an error which pair of a suite it is of."""
+    """Name the pair of a suite in an error."""
     try:
         yield
     except StudyError as error:

@@ -1,4 +1,4 @@
-"""What can be read from a recorded run: the logit lens, and each neuron's direct effect.
+"""Readings of a recorded run: the logit lens, and each neuron's direct effect.
 
 Both are before any soft cap of the logits, and both count the biases that the model adds behind the residual stream
 (the final norm's and the unembedding's), so that the lens ends at the model's own logit difference.
@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float32, Float64
 from torch import Tensor
 
-from ingest.study.activation_record import RecordedRun
+from ingest.study.blocks import RecordedRun
 from ingest.study.norms import HeldNorm, hold
 from ingest.study.prompts import TokenPair
 from ingest.study.study_model import StudyModel
@@ -33,8 +33,8 @@ class Lens:
 
 @torch.inference_mode()
 def logit_lens(model: StudyModel, run: RecordedRun, tokens: TokenPair) -> dict[str, Lens]:
-    """'own_norm': the final norm applied to what each site holds. 'final_norm': with the scale that it has at the
-    end for every site (a LayerNorm still takes off each site's own mean)."""
+    """'own_norm': the final norm applied at each site. 'final_norm': the same with the scale of the end at every site
+    (a LayerNorm still subtracts each site's own mean)."""
     direction, bias = model.direction(tokens.answer_id, tokens.other_id)
     held = hold_final(model, run)
     sites = [run.residual] if run.mid is None else [run.residual, run.mid]
@@ -47,8 +47,8 @@ def logit_lens(model: StudyModel, run: RecordedRun, tokens: TokenPair) -> dict[s
 
 @torch.inference_mode()
 def direct_effects(model: StudyModel, run: RecordedRun, tokens: TokenPair) -> Float32[np.ndarray, "layer d_mlp"]:
-    """What each neuron writes at the last position times what the logit difference reads of it, every norm behind it
-    held at its scale there: activation * w_out . (W_U[answer] - W_U[other]).
+    """Each neuron's direct effect on the logit difference at the last position, with every later norm held at its scale
+    there: activation * w_out . (W_U[answer] - W_U[other]).
 
     With the shares of embeddings, attention and all biases, an exact sum: the logit difference.
     """
@@ -59,7 +59,7 @@ def direct_effects(model: StudyModel, run: RecordedRun, tokens: TokenPair) -> Fl
 def effects_along(
     model: StudyModel, run: RecordedRun, direction: Float64[Tensor, " d_model"]
 ) -> Float32[np.ndarray, "layer d_mlp"]:
-    """The same for what any direction reads of the final norm's output (see `StudyModel.direction`)."""
+    """The same along any direction of the final norm's output (see `StudyModel.direction`)."""
     direction = hold_final(model, run).back(direction)
     effects = []
     for layer, block in enumerate(model.blocks):

@@ -1,4 +1,4 @@
-"""A norm with its scale held at what one vector gave it: a linear map, so that parts of the vector have shares."""
+"""A norm with its scale held at its value for one vector: a linear map, so parts of the vector add up."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class HeldNorm:
     weight: Float[Tensor, " d_model"]
     """The norm's gain over the scale that the vector had."""
     centred: bool
-    """Whether the mean is taken off first (LayerNorm)."""
+    """Whether the mean is subtracted first (LayerNorm)."""
     bias: Float[Tensor, " d_model"]
     scale: float
-    """What the norm multiplies by besides its gain, at that vector."""
+    """The norm's factor besides its gain, at that vector."""
 
     def apply(self, x: Float[Tensor, "*row d_model"]) -> Float[Tensor, "*row d_model"]:
         """The map."""
@@ -29,18 +29,18 @@ class HeldNorm:
         return (x - x.mean(-1, keepdim=True) if self.centred else x) * self.weight + self.bias
 
     def back(self, direction: Float[Tensor, " d_model"]) -> Float[Tensor, " d_model"]:
-        """The direction before the norm whose dot product with x is that of `direction` with the map of x, less what
-        the bias gives (the transpose)."""
+        """The transpose: the direction before the norm whose dot product with x is that of `direction` with the map of
+        x, without the bias."""
         direction = direction * self.weight
         return direction - direction.mean() if self.centred else direction
 
 
 @torch.inference_mode()
 def hold(norm: nn.Module, gain: Float[Tensor, " d_model"], x: Float[Tensor, " d_model"], layer_norm: bool) -> HeldNorm:
-    """Hold a norm at what it does to `x`: its scale is read from its output, so that no epsilon is left out.
+    """Hold a norm at its scale for `x`, which is read from its output so that the epsilon is included.
 
     Args:
-        layer_norm: what it is expected to be; the other kind is tried if it is not.
+        layer_norm: the expected kind; the other kind is tried next.
 
     Raises:
         ModelError: it is neither LayerNorm nor RMSNorm.

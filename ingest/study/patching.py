@@ -1,4 +1,4 @@
-"""Activation patching: corrupt runs with one thing of the clean run put in, many in a batch.
+"""Activation patching: corrupt runs with one value replaced by the clean run's, many in a batch.
 
 Before the first token that differs both runs are the same, so patching there recovers exactly nothing and is not run.
 """
@@ -35,7 +35,7 @@ class _Patch:
 def patch_sites(runs: PairRuns, batches: Batches) -> dict[Site, Float32[np.ndarray, "layer pos"]]:
     """Relative recovery of replacing each site at one (layer, position)."""
     n_layers, pos = runs.model.n_layers, len(runs.tokens)
-    found = {site: np.zeros((n_layers, pos), np.float32) for site in SITES}
+    recovery = {site: np.zeros((n_layers, pos), np.float32) for site in SITES}
     positions = range(runs.tokens.first_difference, pos)
     rows = batches.size(runs.model.device, len(runs.part.token_ids))
     together = max(1, min(_LAYERS_TOGETHER, rows // (len(SITES) * len(positions))))
@@ -46,9 +46,9 @@ def patch_sites(runs: PairRuns, batches: Batches) -> dict[Site, Float32[np.ndarr
             part = patches[start : start + rows]
             values = _run(runs, part[0].layer, part)
             for patch, value in zip(part, values.tolist(), strict=True):
-                found[patch.site][patch.layer, patch.position] = value
+                recovery[patch.site][patch.layer, patch.position] = value
             batches.progress(len(part))
-    return found
+    return recovery
 
 
 def _run(runs: PairRuns, first_layer: int, patches: list[_Patch]) -> Float[Tensor, " row"]:
@@ -75,7 +75,7 @@ def _put_in(runs: PairRuns, layer: int, site: Site, at: list[tuple[int, int]]) -
 def patch_neurons(runs: PairRuns, layer: int, batches: Batches) -> Float32[np.ndarray, " d_mlp"]:
     """Relative recovery of replacing each neuron of a layer at all positions.
 
-    A neuron's change is put straight into what the block gives, so runs begin at the block after it.
+    A neuron's change is added to the block's output, so runs begin at the block after it.
     """
     model, block, factor = runs.model, runs.model.blocks[layer], runs.model.factors[layer].mlp
     # Behind the last block only the last position is read.
@@ -84,7 +84,7 @@ def patch_neurons(runs: PairRuns, layer: int, batches: Batches) -> Float32[np.nd
     w_out = model.model.layers[layer].w_out.to(model.device)
     residual, projected = runs.corrupt.residual[layer + 1, at], runs.corrupt.projected[layer, at]
     without = residual - factor * runs.corrupt.mlp_out[layer, at]
-    found = torch.zeros(len(w_out), device=model.device)
+    recovery = torch.zeros(len(w_out), device=model.device)
     moved = change.any(0).nonzero()[:, 0]  # The others recover exactly nothing.
     for neurons in moved.split(batches.size(model.device, len(change))):
         writes = change[:, neurons].T[:, :, None] * w_out[neurons][:, None, :]
@@ -92,7 +92,7 @@ def patch_neurons(runs: PairRuns, layer: int, batches: Batches) -> Float32[np.nd
             patched = residual + factor * writes
         else:
             patched = without + factor * block.post_norm(projected + writes)
-        found[neurons] = runs.recovery(layer + 1, patched)
+        recovery[neurons] = runs.recovery(layer + 1, patched)
         batches.progress(len(neurons))
     batches.progress(len(w_out) - len(moved))
-    return found.cpu().numpy()
+    return recovery.cpu().numpy()

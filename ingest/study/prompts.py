@@ -1,4 +1,4 @@
-"""Prompt pairs, and what must hold for two prompts to be compared token by token."""
+"""Prompt pairs, and the requirements for comparing two prompts token by token."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from dataclasses import dataclass, fields
 
 from ingest.errors import StudyError
 from ingest.model.load import LoadedModel
+from ingest.model.saved_tokenizer import bos_for
 from ingest.model.vocabulary import read_vocabulary
 from ingest.texts.corpus import is_text
-from ingest.texts.tokens import bos_for
 
 
 @dataclass(frozen=True)
 class PromptPair:
-    """Two prompts alike but for what decides between two next tokens."""
+    """Two prompts that differ only in what decides between two next tokens."""
 
     clean: str
     """The prompt after which `answer` is expected."""
@@ -22,7 +22,7 @@ class PromptPair:
     answer: str
     """Text of one token, with its space: ' an'."""
     other: str
-    """Text of the token it is weighed against."""
+    """Text of the token that the answer is compared with."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -54,8 +54,8 @@ class TokenPair:
 def tokenise_pair(model: LoadedModel, pair: PromptPair) -> TokenPair:
     """Tokenise as ingest does: no special tokens but the BOS put before the prompt.
 
-    `answer` and `other` are the tokens that they add to the clean prompt; where that is not one token, what they are
-    by themselves.
+    `answer` and `other` are the tokens that they add to the clean prompt; where that is not one token, their tokens by
+    themselves.
 
     Raises:
         StudyError: a prompt is empty or longer than the context, the prompts are the same or differ in length, the
@@ -93,10 +93,10 @@ def tokenise_pair(model: LoadedModel, pair: PromptPair) -> TokenPair:
 
 
 def one_token(model: LoadedModel, name: str, text: str, prompt: str, prompt_ids: tuple[int, ...]) -> int:
-    """The token that a text adds to a prompt; where that is not one, what it is by itself.
+    """The token that a text adds to a prompt; where that is not one token, the token of the text by itself.
 
     Raises:
-        StudyError: that is not one token either; `name` says whose text it is.
+        StudyError: that is not one token either; `name` is the text's name in the message.
     """
     after = encode(model, prompt + text)
     if len(after) == len(prompt_ids) + 1 and after[:-1] == prompt_ids:

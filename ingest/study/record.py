@@ -16,7 +16,7 @@ from atlas.core.db import open_atlas
 from atlas.core.info import AtlasInfo
 from ingest.errors import StudyError
 from ingest.file.append import check_extendable, extend_atlas
-from ingest.file.load import library_versions
+from ingest.file.writer import library_versions
 from ingest.model.load import LoadedModel, load_model
 from ingest.process.device import choose_device
 from ingest.process.progress import Phases
@@ -27,15 +27,25 @@ from ingest.study.result import StudyResult
 from ingest.study.suite import read_suite
 
 _PROMPT_COLUMNS = (
-    "clean", "corrupt", "clean_token_ids", "corrupt_token_ids", "answer_token_id", "other_token_id",
-    "clean_logit_diff", "corrupt_logit_diff", "p_answer_clean", "p_answer_corrupt", "p_other_clean", "p_other_corrupt",
-)  # fmt: skip
+    "clean",
+    "corrupt",
+    "clean_token_ids",
+    "corrupt_token_ids",
+    "answer_token_id",
+    "other_token_id",
+    "clean_logit_diff",
+    "corrupt_logit_diff",
+    "p_answer_clean",
+    "p_answer_corrupt",
+    "p_other_clean",
+    "p_other_corrupt",
+)
 _MEANS = _PROMPT_COLUMNS[6:]
 
 
 @dataclass(frozen=True)
 class Request:
-    """What `atlas study` was asked for (see its help for each option)."""
+    """The options of `atlas study` (its help explains each)."""
 
     file: Path
     name: str
@@ -58,7 +68,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Recorded:
-    """A study that was run and recorded."""
+    """A recorded study."""
 
     name: str
     out: Path
@@ -91,26 +101,32 @@ def record_study(request: Request, console: Console) -> Recorded:
         planned = planned_passes(model, pairs, options)
         with phases.phase("Experiments", total=planned, unit="passes") as advance:
             result = run_study(
-                model, pairs, options, activation_mean=np.asarray(means["activation_mean"], np.float64),
-                device=device, progress=advance,
-            )  # fmt: skip
+                model,
+                pairs,
+                options,
+                activation_mean=np.asarray(means["activation_mean"], np.float64),
+                device=device,
+                progress=advance,
+            )
         with phases.phase("Writing"):
             build_id = extend_atlas(
-                request.file, study_tables(request.name, result, request.command), out=request.out,
+                request.file,
+                study_tables(request.name, result, request.command),
+                out=request.out,
                 without=f"key = '{request.name}'",
-            )  # fmt: skip
+            )
     return Recorded(request.name, request.out or request.file, build_id, result, {**phases.seconds, **result.seconds})
 
 
 def load_own_model(info: AtlasInfo, model: str | None, revision: str | None) -> LoadedModel:
-    """The atlas's own model: `model`, or what the atlas names, and its weights must be those that were recorded.
+    """Load the atlas's own model: `model`, or the one that the atlas names. Its weights must be those recorded.
 
     Raises:
-        StudyError: the weights are others.
+        StudyError: the weights differ.
         ModelError: it cannot be loaded.
     """
     name = info.model_name if model is None else model
-    # A revision that only says where a package had it is none of the Hub's.
+    # A revision with a space names a package, not a commit of the Hub.
     recorded = info.model_revision if info.model_revision and " " not in info.model_revision else None
     loaded = load_model(name, revision or (recorded if model is None else None))
     if loaded.fingerprint != info.model_fingerprint:
@@ -140,7 +156,7 @@ def study_tables(name: str, result: StudyResult, command: str) -> dict[str, pa.T
     }
     study = pa.Table.from_pylist([row])
     lists = {"patched_layers": pa.list_(pa.int32()), "found_neuron_ids": pa.list_(pa.int32())}
-    for column, kind in lists.items():  # An empty list has no type of its own.
+    for column, kind in lists.items():  # An empty list has no type.
         study = study.set_column(study.schema.get_field_index(column), column, pa.array([row[column]], kind))
     return {
         "study": study,

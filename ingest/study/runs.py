@@ -1,4 +1,4 @@
-"""Both runs of a pair, and runs of the corrupt prompt with something of the clean one put in."""
+"""The two runs of a pair, and runs of the corrupt prompt with values of the clean one put in."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ingest.study.prompts import TokenPair
 from ingest.study.study_model import Edits, StudyModel, Tokens
 
 _SAME = 1e-4
-"""Relative difference of logits up to which a resumed run is the run."""
+"""Largest relative difference of logits between a resumed run and a whole run."""
 _LEAST_DIFFERENCE = 1e-4
 
 Progress = Callable[[int], object]
-"""Told how many forward passes were done since it was told last."""
+"""Called with the number of forward passes since the last call."""
 
 
 @dataclass(frozen=True)
 class Batches:
-    """How many rows run together, and who is told of it."""
+    """The number of rows that run together, and the callback for progress."""
 
     rows: int | None
     """Most rows of a batch; None: by the tokens of a row."""
@@ -38,8 +38,8 @@ class Batches:
 class PairRuns:
     """A pair on a model: both runs recorded, and resumed runs that begin at the first token that differs.
 
-    How far runs can be shortened is found by trying: a cache for the tokens before, blocks left out. What does not
-    reproduce the plain run's logits is not used.
+    Runs are shortened as far as trials succeed: a cache for the tokens before, blocks left out. A shortcut that does
+    not reproduce the plain run's logits is not used.
 
     Raises:
         ModelError: no resumed run reproduces the plain one.
@@ -75,7 +75,7 @@ class PairRuns:
                 part = Tokens(corrupt_ids[first:], model.prefix(corrupt_ids[:first]), self.whole.skip)
                 if self._exact(part):
                     self.first, self.part = first, part
-            except Exception as error:  # Whatever a library says that it cannot do, the whole prompt serves.
+            except Exception as error:  # Libraries raise any exception here; then the whole prompt is run.
                 if is_out_of_memory(error):
                     raise
 

@@ -1,4 +1,4 @@
-"""From each pair's numbers to the rows of `study_step`."""
+"""Rows of `study_step` from each pair's numbers."""
 
 from __future__ import annotations
 
@@ -33,14 +33,18 @@ class Measured:
 
 
 def steps_of(
-    measured: Sequence[Measured], d_mlp: int, layers: Sequence[int], found: Sequence[int], from_end: bool,
+    measured: Sequence[Measured],
+    d_mlp: int,
+    layers: Sequence[int],
+    neuron_ids: Sequence[int],
+    from_end: bool,
     options: StudyOptions,
-) -> dict[str, np.ndarray]:  # fmt: skip
+) -> dict[str, np.ndarray]:
     """All rows, sorted: means over the pairs, with intervals where there are several."""
     steps = Steps(options.bootstrap, options.seed)
     n_layers = len(measured[0].sites["mlp_out"])
     last = -1 if from_end else len(measured[0].tokens) - 1
-    _add_ablation(steps, measured, d_mlp, found)
+    _add_ablation(steps, measured, d_mlp, neuron_ids)
     every = np.arange(n_layers * d_mlp, dtype=np.int32)
     for variant in ("clean", "corrupt"):
         values = np.stack([pair.effects[variant].ravel() for pair in measured])
@@ -56,8 +60,8 @@ def steps_of(
     return steps.columns()
 
 
-def _add_ablation(steps: Steps, measured: Sequence[Measured], d_mlp: int, found: Sequence[int]) -> None:
-    sets = ablation_sets(found)
+def _add_ablation(steps: Steps, measured: Sequence[Measured], d_mlp: int, neuron_ids: Sequence[int]) -> None:
+    sets = ablation_sets(neuron_ids)
     # By neuron; all together last, of no layer and no neuron.
     order = sorted(range(len(sets)), key=lambda number: (len(sets[number]), sets[number]))
     together = np.array([len(sets[number]) > 1 for number in order], bool)
@@ -83,7 +87,7 @@ def _add_lens(steps: Steps, measured: Sequence[Measured], n_layers: int, last: i
 
 
 def _add_site(steps: Steps, measured: Sequence[Measured], site: Site, from_end: bool) -> None:
-    """A heat map; positions counted from the end where lengths differ, and a shorter pair has not the first ones."""
+    """A heat map; positions count from the end where lengths differ, and a shorter pair lacks the first ones."""
     n_layers, longest = len(measured[0].sites[site]), max(len(pair.tokens) for pair in measured)
     values = np.full((len(measured), n_layers, longest), np.nan, np.float32)
     for row, pair in zip(values, measured, strict=True):

@@ -1,4 +1,4 @@
-"""The model as studies need it: runs that are recorded, and runs resumed at any block with anything replaced.
+"""The model of a study: runs that are recorded, and runs that resume at any block with values replaced.
 
 Runs are the Hugging Face module's own forward pass, in float32, so that masks, positions and caches are the library's.
 Blocks before the one a run begins at give their input as their output; the input of that block is then put in.
@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from ingest.errors import ModelError
 from ingest.model.forward import move, take_apart
@@ -25,27 +26,55 @@ from ingest.model.hooks import Change, after, before, instead, shaped, skip
 from ingest.model.load import LoadedModel
 from ingest.model.probe import original
 from ingest.model.weights import soft_capped
-from ingest.study.activation_record import RecordedRun, Recorder
-from ingest.study.blocks import Block, read_blocks, read_factors
-from ingest.study.prefix import share
+from ingest.study.blocks import Block, RecordedRun, Recorder, read_blocks, read_factors
+
+
+class _SharedLayer(DynamicLayer):
+    """One layer's keys and values, [1, head, prefix, d_head]: put before every row's own, and never added to."""
+
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        super().__init__()
+        self.lazy_initialization(keys, values)
+        self.keys, self.values = keys, values
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        rows = len(key_states)
+        keys = torch.cat([self.keys.expand(rows, -1, -1, -1), key_states], dim=-2)
+        values = torch.cat([self.values.expand(rows, -1, -1, -1), value_states], dim=-2)
+        return keys, values
+
+
+def share(cache: DynamicCache) -> DynamicCache:
+    """A cache that serves any number of runs of the following tokens, of any number of rows."""
+    shared = DynamicCache()
+    shared.layers = [_SharedLayer(layer.keys, layer.values) for layer in cache.layers]
+    return shared
+
+
+def first_tokens(cache: DynamicCache, n: int) -> DynamicCache:
+    """The keys and values of a shared cache's first `n` tokens, as views."""
+    first = DynamicCache()
+    first.layers = [_SharedLayer(layer.keys[..., :n, :], layer.values[..., :n, :]) for layer in cache.layers]
+    return first
+
 
 Site = Literal["resid_pre", "attn_out", "mlp_out", "neuron"]
 """The residual stream before a block, what attention or the MLP adds to it, the activations of the neurons."""
 
 Edits = Mapping[tuple[int, Site], Change]
-"""What to make of the value, [row, pos, width], at a layer's site."""
+"""Functions that change the value, [row, pos, width], at a layer's site."""
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """What a resumed run covers."""
+    """The positions of a resumed run."""
 
     token_ids: Int[Tensor, " pos"]
     """Tokens of the prompt, or of its part from some position on. Their embeddings are not used."""
     prefix: DynamicCache | None = None
     """Keys and values of the tokens before that position; None: there are none."""
     skip: bool = True
-    """Whether blocks before the one resumed at are left out; False: they are run, and what they give is replaced."""
+    """Whether the blocks before the start are left out; False: they are run, and their output is replaced."""
 
 
 class StudyModel:
@@ -91,7 +120,7 @@ class StudyModel:
 
     @torch.inference_mode()
     def record(self, token_ids: Int[Tensor, " pos"], cache: DynamicCache | None = None) -> RecordedRun:
-        """Run one prompt whole and keep what every site held; and in `cache`, an empty one, keys and values."""
+        """Run one whole prompt and record every site; an empty `cache` receives keys and values."""
         recorder = Recorder(self.blocks)
         final = self._run(token_ids[None], recorder.attach, cache)
         return recorder.result(self.logits(final)[0])
@@ -104,7 +133,7 @@ class StudyModel:
         if layer == self.n_layers:
             return residual[:, -1]
         rows, pos, _ = residual.shape
-        residual = residual.contiguous()  # A matrix product of anything else is one product a row: half the speed.
+        residual = residual.contiguous()  # Any other layout makes one matrix product per row, at half the speed.
 
         def attach(stack: ExitStack) -> None:
             for block, length in zip(self.blocks[: layer if tokens.skip else 0], self._tuples, strict=False):
@@ -139,8 +168,9 @@ class StudyModel:
         return logits[:, 0] - logits[:, 1]
 
     def direction(self, answer: int, other: int | None) -> tuple[Float[Tensor, " d_model"], float]:
-        """What the final norm's output is multiplied by to give logit(answer) - logit(other) before any soft cap, and
-        what the unembedding's bias adds; float64. Without `other`: less the mean logit of the vocabulary."""
+        """The direction whose product with the final norm's output is logit(answer) - logit(other) before any soft cap,
+        and the contribution of the unembedding's bias; float64. Without `other`: relative to the mean logit of the
+        vocabulary."""
         weight, bias = self._weight[answer].double(), self._bias[answer].double()
         less, off = self._mean_logit if other is None else (self._weight[other].double(), self._bias[other].double())
         return (weight - less) * self.scale, float(bias - off) * self.scale
@@ -156,11 +186,11 @@ class StudyModel:
     def _run(
         self, token_ids: Tensor, attach: Callable[[ExitStack], None], cache: DynamicCache | None = None
     ) -> Float[Tensor, "row d_model"]:
-        """One forward pass without final norm and unembedding: what reaches the norm at the last position."""
-        kept: list[Tensor] = []
+        """One forward pass without final norm and unembedding: the norm's input at the last position."""
+        last_hidden: list[Tensor] = []
 
         def keep(hidden: Tensor) -> Tensor:
-            kept.append(hidden[:, -1])
+            last_hidden.append(hidden[:, -1])
             return hidden
 
         with ExitStack() as stack:
@@ -168,11 +198,11 @@ class StudyModel:
             instead(stack, self._unembed, lambda hidden: hidden[..., :1])
             attach(stack)
             self._module(input_ids=token_ids, use_cache=cache is not None, **{self._cache_argument: cache})
-        return kept[0]
+        return last_hidden[0]
 
     @torch.inference_mode()
     def _read_outputs(self, probe: Int[Tensor, " pos"]) -> None:
-        """Learn from a plain run what blocks give and what becomes of the logits."""
+        """Find the blocks' factors and the scale of the logits from a plain run."""
         with ExitStack() as stack:
             for layer, block in enumerate(self.blocks):
 

@@ -1,4 +1,4 @@
-"""Suites: files of prompt pairs."""
+"""Suites, which are files of prompt pairs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def read_suite(file: Path, answer: str | None = None, other: str | None = None) 
     `answer` and `other` serve entries that have none of their own.
 
     Raises:
-        StudyError: the file cannot be read, or an entry is not what it should be; says which.
+        StudyError: the file cannot be read, or an entry is malformed; names the entry.
     """
     try:
         text = read_text(file)
@@ -31,8 +31,8 @@ def read_suite(file: Path, answer: str | None = None, other: str | None = None) 
     entries = _json_lines(file, text) if file.suffix in (".jsonl", ".ndjson") else _yaml(file, text)
     if not entries:
         raise StudyError(f"The suite {file} is empty: expected entries with keys {', '.join(_KEYS)}.")
-    given = {"answer": answer, "other": other}
-    return [_pair(f"{file}, {place}", entry, given) for place, entry in entries]
+    defaults = {"answer": answer, "other": other}
+    return [_pair(f"{file}, {place}", entry, defaults) for place, entry in entries]
 
 
 def _json_lines(file: Path, text: str) -> list[tuple[str, Any]]:
@@ -60,13 +60,13 @@ def _yaml(file: Path, text: str) -> list[tuple[str, Any]]:
     return [(f"entry {number}", entry) for number, entry in enumerate(entries or [], 1)]
 
 
-def _pair(place: str, entry: Any, given: dict[str, str | None]) -> PromptPair:
+def _pair(place: str, entry: Any, defaults: dict[str, str | None]) -> PromptPair:
     if not isinstance(entry, dict):
         raise StudyError(f"{place} is {entry!r}, expected keys {', '.join(_KEYS)}.")
     unknown = sorted(str(key) for key in set(entry) - set(_KEYS))
     if unknown:
         raise StudyError(f"{place} has a key {unknown[0]!r}, expected only {', '.join(_KEYS)}.")
-    values = {**{key: value for key, value in given.items() if value is not None}, **entry}
+    values = {**{key: value for key, value in defaults.items() if value is not None}, **entry}
     for key in _KEYS:
         if key not in values:
             raise StudyError(f"{place} has no {key!r}: expected keys {', '.join(_KEYS)}.")

@@ -1,7 +1,7 @@
-"""Texts as Arrow arrays: held to be UTF-8, and fingerprinted.
+"""Texts as Arrow arrays: checked to be UTF-8, and fingerprinted.
 
-Every source of texts, a file or the Hub, gives arrays of strings, which Arrow does not check: what is below does, so
-that no source has its own idea of a broken row. Nothing is ever replaced: a row is text, or it is refused.
+Every source of texts, a file or the Hub, gives arrays of strings, which Arrow does not check. The functions below check
+them, so all sources agree on broken rows. Nothing is ever replaced: a row is text, or it is refused.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _STRINGS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_vie
 
 
 class Source(Protocol):
-    """Where texts come from: yields them in order, as arrays of valid strings."""
+    """A source of texts: yields them in order, as arrays of valid strings."""
 
     def arrays(self, start_row: int = 0) -> Iterator[pa.Array]:
         """Arrays of any length from `start_row` on; reading twice gives the same texts."""
@@ -30,7 +30,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class PythonTexts:
-    """Texts that are in memory already."""
+    """Texts in memory."""
 
     texts: tuple[str | None, ...]
 
@@ -41,7 +41,7 @@ class PythonTexts:
 
 @dataclass(frozen=True)
 class Scan:
-    """What one pass over every text says."""
+    """The result of one pass over every text."""
 
     fingerprint: str
     n_rows: int
@@ -55,7 +55,7 @@ def is_string_type(type_: pa.DataType) -> bool:
 
 
 def is_text(text: str) -> bool:
-    """Whether a Python string is text: it may hold half a character ("\\ud800" in JSON), which UTF-8 cannot say."""
+    """Whether a Python string is text: it may hold half a character ("\\ud800" in JSON), which UTF-8 cannot express."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -66,7 +66,7 @@ def is_text(text: str) -> bool:
 def checked(array: pa.Array, source: str, first_row: int) -> pa.LargeStringArray:
     """An array of strings (or a dictionary of them) as large_string, every one of which is UTF-8.
 
-    `source` and `first_row` are for the error: where the array is from, and the number of its first row there.
+    `source` and `first_row` are for the error: the origin of the array, and the number of its first row there.
 
     Raises:
         DatasetError: a row is not UTF-8; names it.
@@ -84,7 +84,7 @@ def checked(array: pa.Array, source: str, first_row: int) -> pa.LargeStringArray
                 around = raw[max(0, error.start - 12) : error.start + 12]
                 raise DatasetError(
                     f"Row {row} of {source}, counted from 0, is not UTF-8 (at byte {error.start}: {repr(around)[1:]}). "
-                    "Write the data anew, decoded as the encoding that it is in."
+                    "Decode the data in its own encoding and write it again as UTF-8."
                 ) from error
         raise
     return array

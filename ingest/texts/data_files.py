@@ -1,9 +1,9 @@
-"""Which files a dataset's name means: one file, a glob, or a folder with its splits.
+"""The files of a dataset's name: one file, a glob, or a folder with its splits.
 
 A folder is read as `datasets.load_dataset(folder)` finds it: by the configurations of its README, by the names of a
 repository's shards (`data/train-00000-of-00002.parquet`), by folders and by files named after a split; hidden files are
-no data. The library itself is not asked: it takes `[` in a folder's name for a pattern, and leaves out without a word
-the files that no split's name is in.
+no data. The library itself is not used: it takes `[` in a folder's name for a pattern, and silently leaves out files
+whose names contain no split's name.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class DataFiles:
 
 
 def find_files(name: str, *, config: str | None = None, split: str | None = "train") -> DataFiles | None:
-    """The files that a dataset's name means; None: it names no local files.
+    """The files of a dataset's name; None: it names no local files.
 
     Raises:
-        DatasetError: the name is a path, but to nothing that can be read; or a folder without that configuration or
+        DatasetError: the name is a path, but nothing there can be read; or a folder without that configuration or
             split.
     """
     if not name:
@@ -51,17 +51,17 @@ def find_files(name: str, *, config: str | None = None, split: str | None = "tra
         )
     path = Path(name).expanduser()
     if path.is_dir():
-        found = _in_folder(name, path, config, split)
+        data_files = _in_folder(name, path, config, split)
     elif path.is_file():
-        found = DataFiles((path,), "train")
+        data_files = DataFiles((path,), "train")
     elif glob.has_magic(name):
-        found = DataFiles(_matching(str(path)), "train")
+        data_files = DataFiles(_matching(str(path)), "train")
     elif data_suffix(path) or name.startswith((".", "/", "~")):
         raise DatasetError(f"There is no file {name!r}. Check the path given to --dataset.")
     else:
         return None
-    _check(name, found.files)
-    return found
+    _check(name, data_files.files)
+    return data_files
 
 
 def is_saved_dataset(name: str) -> bool:
@@ -70,7 +70,7 @@ def is_saved_dataset(name: str) -> bool:
 
 
 def data_suffix(path: Path) -> str | None:
-    """Suffix that says a file's format, under any compression ('.jsonl' of 'a.jsonl.gz'). None: no format we read."""
+    """Suffix of a file's format, under any compression ('.jsonl' of 'a.jsonl.gz'). None: not a supported format."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] in COMPRESSIONS:
         suffixes.pop()
@@ -80,7 +80,7 @@ def data_suffix(path: Path) -> str | None:
 
 
 def split_error(name: str, split: str | None, splits: str) -> DatasetError:
-    """The error for a split that is not there, or must be chosen; `splits` lists those that are there."""
+    """The error for a split that is missing or must be chosen; `splits` lists the existing ones."""
     wanted = "several splits" if split is None else f"no split {split!r}"
     return DatasetError(f"The dataset {name!r} has {wanted}: expected one of {splits}. Choose it with --split.")
 
@@ -110,15 +110,15 @@ def _suffixes() -> str:
 def _matching(pattern: str, folder: Path | None = None) -> tuple[Path, ...]:
     """Files that match, in order; `*` and `**` match nothing hidden."""
     base = Path() if folder is None else folder
-    found = (base / file for file in glob.glob(pattern, root_dir=folder, recursive=True))
-    return tuple(sorted(filter(_is_there, found)))
+    paths = (base / file for file in glob.glob(pattern, root_dir=folder, recursive=True))
+    return tuple(sorted(filter(_is_there, paths)))
 
 
 def _is_there(file: Path) -> bool:
-    """Whether it is a file.
+    """Whether a path is a file.
 
     Raises:
-        DatasetError: it is a link to nothing, as git-annex and cut-short downloads leave them.
+        DatasetError: it is a broken link, as git-annex and interrupted downloads leave them.
     """
     if data_suffix(file) and file.is_symlink() and not file.exists():
         raise DatasetError(f"The file {str(file)!r} is a link to {os.readlink(file)!r}, which is not there. Fetch it.")
@@ -130,8 +130,10 @@ def _in_folder(name: str, folder: Path, config: str | None, split: str | None) -
     if patterns is None:
         splits = _splits(name, base)
     else:
-        splits = {key: tuple(dict.fromkeys(file for pattern in some for file in _matching(pattern, base)))
-                  for key, some in patterns.items()}  # fmt: skip
+        splits = {
+            key: tuple(dict.fromkeys(file for pattern in some for file in _matching(pattern, base)))
+            for key, some in patterns.items()
+        }
     if not splits:
         return DataFiles((), "train")
     if split is None and len(splits) == 1:
@@ -142,7 +144,7 @@ def _in_folder(name: str, folder: Path, config: str | None, split: str | None) -
 
 
 def _configuration(name: str, folder: Path, config: str | None) -> tuple[str | None, Path, dict[str, list[str]] | None]:
-    """What the README of a repository says: the configuration's name, its folder, and patterns of files by split."""
+    """The configuration in a repository's README: its name, its folder, and patterns of files by split."""
     configs = _readme_configs(folder)
     if not configs:
         if config is not None:
@@ -179,7 +181,7 @@ def _readme_configs(folder: Path) -> list[dict]:
         configs = (metadata_load(readme) or {}).get("configs") or []
     except Exception as error:  # not UTF-8, not YAML, no mapping: each has an error of its own
         cause = " ".join(str(error).split())
-        raise DatasetError(f"The header of {str(readme)!r} is not YAML: {cause}. Mend it, or move it away.") from error
+        raise DatasetError(f"The header of {str(readme)!r} is not YAML: {cause}. Fix it, or move it away.") from error
     return [entry for entry in configs if isinstance(entry, dict)] if isinstance(configs, list) else []
 
 
@@ -195,9 +197,9 @@ def _splits(name: str, folder: Path) -> dict[str, tuple[Path, ...]]:
         if any(named.values()):
             unsure = next((file for file in files if len(named[file]) != 1), None)
             if unsure is not None:
-                said = "names several splits" if named[unsure] else "names none"
+                problem = "names several splits" if named[unsure] else "names none"
                 raise DatasetError(
-                    f"Files of {name!r} are named after splits, but {str(within[unsure])!r} {said}. "
+                    f"Files of {name!r} are named after splits, but {str(within[unsure])!r} {problem}. "
                     "Rename it, or name the files to read with a pattern, as in 'folder/*.jsonl'."
                 )
             return _by_split({file: next(iter(splits)) for file, splits in named.items()})
@@ -208,11 +210,11 @@ def _walk(folder: Path) -> list[Path]:
     def fail(error: OSError) -> None:
         raise DatasetError(f"The folder {error.filename!r} cannot be read: {error.strerror}.") from error
 
-    found = []
+    paths = []
     for place, folders, files in os.walk(folder, onerror=fail):
         folders[:] = [name for name in folders if not name.startswith((".", "__"))]
-        found += [Path(place, name) for name in files if not name.startswith(".")]
-    return [file for file in found if _is_there(file)]
+        paths += [Path(place, name) for name in files if not name.startswith(".")]
+    return [file for file in paths if _is_there(file)]
 
 
 def _words(text: str) -> set[str]:
@@ -222,6 +224,6 @@ def _words(text: str) -> set[str]:
 def _by_split(split_of: dict[Path, str]) -> dict[str, tuple[Path, ...]]:
     """The usual splits first, then by name."""
     usual = [str(split) for split in datasets.data_files.DEFAULT_SPLITS]
-    found = set(split_of.values())
-    order = [split for split in usual if split in found] + sorted(found.difference(usual))
+    present = set(split_of.values())
+    order = [split for split in usual if split in present] + sorted(present.difference(usual))
     return {split: tuple(file for file in split_of if split_of[file] == split) for split in order}

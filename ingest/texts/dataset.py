@@ -1,4 +1,4 @@
-"""Open a dataset: an embedded one, local files, or a name on the Hugging Face Hub."""
+"""Open a dataset: a built-in one, local files, or a name on the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import xxhash
 
 from ingest.errors import DatasetError
 from ingest.texts import hub
+from ingest.texts.builtin import EMBEDDED
 from ingest.texts.corpus import Scan, Source, scan
 from ingest.texts.data_files import find_files, is_saved_dataset
-from ingest.texts.embedded import EMBEDDED
 from ingest.texts.local_files import READ_ROWS, LocalFiles, missing_column
 
 
@@ -32,7 +32,7 @@ class Dataset:
 
     `name` is the file's own name for local files, so that the same file elsewhere is the same dataset. `split` is None
     for embedded ones. `fingerprint` (32 hex digits) is of the texts in order; for streams of name, configuration,
-    split, column and revision. `n_rows` is None when only reading the stream to its end would tell.
+    split, column and revision. `n_rows` is None when it is known only at the end of the stream.
     """
 
     name: str
@@ -80,7 +80,7 @@ def open_dataset(
     """Open a dataset and check that it can be read.
 
     `name` is `pydoc` (the language reference that comes with CPython, a text a topic in order of topic),
-    `vital-articles` (introductions of Wikipedia's, from a package: see `ingest.texts.embedded`), a file ending in
+    `vital-articles` (introductions of Wikipedia's, from a package: see `ingest.texts.builtin`), a file ending in
     .parquet, .jsonl, .json, .csv, .tsv or .txt (one line one text), a glob of such files (in order of name), a
     folder of them (its splits and configurations: see `ingest.texts.data_files`), a folder written by `datasets`'
     save_to_disk(), or a name on the Hub. A dataset that is not streamed from the Hub is read through once: that
@@ -100,11 +100,13 @@ def open_dataset(
         texts = hub.load_saved_texts(label, name, split=split, text_column=text_column)
         return _scanned(label, None, texts.split, text_column, texts)
     folder = Path(name).expanduser().is_dir()
-    found = find_files(name, config=config, split=split) if folder else find_files(name)
-    if found is not None:
+    data_files = find_files(name, config=config, split=split) if folder else find_files(name)
+    if data_files is not None:
         _refuse_hub_options(name, None if folder else config, None if folder else split, revision)
         label = Path(name).expanduser().name or Path(name).resolve().name
-        return _scanned(label, found.config, found.split, text_column, LocalFiles(found.files, text_column))
+        return _scanned(
+            label, data_files.config, data_files.split, text_column, LocalFiles(data_files.files, text_column)
+        )
     texts = hub.load_texts(name, config=config, split=split, text_column=text_column, revision=revision, stream=stream)
     if not texts.streamed:
         return _scanned(name, config, texts.split, text_column, texts)
@@ -121,16 +123,16 @@ def open_dataset(
 
 
 def _scanned(name: str, config: str | None, split: str | None, text_column: str, source: Source) -> Dataset:
-    found: Scan = scan(_guarded(name, source, 0))
-    if not found.n_rows:
+    whole: Scan = scan(_guarded(name, source, 0))
+    if not whole.n_rows:
         raise DatasetError(f"The dataset {name!r} has no rows. Expected at least one text.")
     return Dataset(
         name=name,
         config=config,
         split=split,
         text_column=text_column,
-        fingerprint=found.fingerprint,
-        n_rows=found.n_rows,
+        fingerprint=whole.fingerprint,
+        n_rows=whole.n_rows,
         source=source,
     )
 

@@ -76,7 +76,7 @@ def load_texts(
     """
     try:
         loaded = datasets.load_dataset(name, config, split=split, revision=revision, streaming=stream)
-    except Exception as error:  # whatever the Hub, the network or the dataset's own files raise
+    except Exception as error:  # the Hub, the network and the dataset's own files raise any exception
         raise _load_error(name, config, split, revision, error) from error
     return _checked(name, *_one_split(name, split, loaded), text_column)
 
@@ -95,10 +95,10 @@ def load_saved_texts(name: str, path: str, *, split: str | None, text_column: st
 
 
 def resolve_revision(name: str, revision: str | None) -> str:
-    """Commit of the Hub that a revision (None: the default branch) means now; the revision itself where unknown."""
+    """The Hub's current commit of a revision (None: the default branch); the revision itself where unknown."""
     try:
         sha = huggingface_hub.HfApi().dataset_info(name, revision=revision, timeout=10).sha
-    except Exception:  # no network, no such repository there, no right to ask: the fingerprint just says less
+    except Exception:  # no network, repository or permission: the fingerprint then lacks the commit
         sha = None
     return sha or revision or ""
 
@@ -106,7 +106,7 @@ def resolve_revision(name: str, revision: str | None) -> str:
 def _one_split(
     name: str, split: str | None, loaded: Any
 ) -> tuple[datasets.Dataset | datasets.IterableDataset, str | None]:
-    """The data of a split, and the split's name. Asked for none, `datasets` gives a dictionary of them all."""
+    """The data of a split, and the split's name. Without a split, `datasets` gives a dictionary of all."""
     if not isinstance(loaded, dict):
         return loaded, split
     if split is None and len(loaded) == 1:
@@ -141,8 +141,8 @@ def _check_feature(name: str, features: dict[str, Any], column: str) -> None:
         raise missing_column(f"The dataset {name!r}", column, list(features))
     feature = features[column]
     if not isinstance(feature, datasets.Value) or feature.dtype not in ("string", "large_string", "string_view"):
-        found = feature.dtype if isinstance(feature, datasets.Value) else str(feature)
-        raise wrong_type(repr(name), column, found)
+        type_name = feature.dtype if isinstance(feature, datasets.Value) else str(feature)
+        raise wrong_type(repr(name), column, type_name)
 
 
 def _load_error(

@@ -1,10 +1,10 @@
 """Texts of local files: Parquet, JSON Lines, JSON, CSV, TSV and plain text, compressed or not.
 
 Files are read here rather than through `datasets.load_dataset("parquet", data_files=...)`: that writes a second copy
-of everything into its cache before the first row (streaming avoids the copy), and an odd row is an error that does not
-say where it is. pyarrow streams Parquet from disk in blocks. CSV and JSON go through the standard library: pyarrow's
-readers refuse rows longer than their block and files whose *other* columns change type, and name no lines. All are far
-faster than any tokenizer.
+of everything into its cache before the first row (streaming avoids the copy), and its error for an odd row does not say
+which row. pyarrow streams Parquet from disk in blocks. CSV and JSON go through the standard library: pyarrow's readers
+refuse rows longer than their block and files whose *other* columns change type, and name no lines. All are far faster
+than any tokenizer.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _COLUMN_SEARCH_ROWS = 1000
 _PARQUET_BUFFER_BYTES = 1 << 20
 _JSON_TYPES = {dict: "object", list: "array", bool: "boolean", int: "number", float: "number"}
 
-csv.field_size_limit(1 << 30)  # Its own limit is 128 kB; what remains is to stop a quote that is never closed.
+csv.field_size_limit(1 << 30)  # The module's own limit is 128 kB; this one only stops a quote that is never closed.
 
 
 @dataclass(frozen=True)
@@ -58,26 +58,26 @@ class LocalFiles:
 
 
 def missing_column(source: str, column: str, columns: list[str]) -> DatasetError:
-    """The error for a column that is not there."""
+    """The error for a missing column."""
     return DatasetError(
         f"{source} has no column {column!r}; it has {', '.join(map(repr, columns)) or 'none'}. "
         "Choose one with --text-column."
     )
 
 
-def wrong_type(source: str, column: str, found: str, place: str = "") -> DatasetError:
+def wrong_type(source: str, column: str, kind: str, place: str = "") -> DatasetError:
     """The error for a column that does not hold text, at a place ('line 3') if it does elsewhere."""
-    where, remedy = (f" in {place}", "Mend that row, or choose another column") if place else ("", "Choose another")
+    where, remedy = (f" in {place}", "Correct that row, or choose another column") if place else ("", "Choose another")
     return DatasetError(
-        f"The column {column!r} of {source} is of type {found}{where}, expected string. {remedy} with --text-column."
+        f"The column {column!r} of {source} is of type {kind}{where}, expected string. {remedy} with --text-column."
     )
 
 
 def half_character(source: str, place: str) -> DatasetError:
-    """The error for a string that holds a surrogate alone, as JSON's escapes can write it."""
+    """The error for a string with a lone surrogate, which JSON's escapes can write."""
     return DatasetError(
         f'{place} of {source} holds half a character (a lone surrogate, as in "\\ud800"), which is no text. '
-        "Mend that row."
+        "Correct that row."
     )
 
 

@@ -1,7 +1,7 @@
-"""Text files that a user hands in: the byte order mark decides the encoding, UTF-8 without one; nothing is guessed.
+"""Text files of a user: a byte order mark gives the encoding, which is UTF-8 without one; nothing is guessed.
 
-Decoding is strict. Only when it fails is the file read a second time, to say in which line and what the encoding looks
-like: a guess good enough for advice, never for reading on.
+Decoding is strict. When it fails, the file is read a second time to find the line and guess the encoding: the guess is
+used for advice only, never for reading.
 """
 
 from __future__ import annotations
@@ -28,27 +28,40 @@ COMPRESSIONS = (".gz", ".bz2", ".zst")
 """Suffixes of compressed files."""
 
 NOT_TEXT = (UnicodeDecodeError, zstd.ZstdError, EOFError)
-"""What reading a text file may raise besides an OSError."""
+"""Exceptions besides OSError that reading a text file may raise."""
 
 # The marks of UTF-32 begin as those of UTF-16 do: they come first.
 _MARKS = {
-    codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
-}  # fmt: skip
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 _HEAD = 4096
 _MANY_NULS = 0.2
-"""Share of NUL bytes from which on a file without a mark is UTF-16 or UTF-32: ASCII in UTF-16 has a half."""
+"""Least share of NUL bytes in UTF-16 or UTF-32 without a mark: ASCII in UTF-16 has a half."""
 _SAMPLE_LINES, _SAMPLE_BYTES = 50, 1 << 16
 _ESCAPED, _NULS = re.compile("[\udc80-\udcff]"), re.compile("\0")
 _DAMAGED = "ingest-damaged"
 codecs.register_error(_DAMAGED, lambda error: ("\udcff", error.end))
 _NULS_SAID = "many NUL bytes"
 _NAMES = {
-    "cp1252": "Windows-1252 (Latin-1)", "cp1250": "Windows-1250", "cp1251": "Windows-1251", "cp1253": "Windows-1253",
-    "koi8_r": "KOI8-R", "gb18030": "GB18030", "big5": "Big5", "cp932": "CP932 (Shift-JIS)", "euc_jp": "EUC-JP",
-    "euc_kr": "EUC-KR", "utf_16_le": "UTF-16LE", "utf_16_be": "UTF-16BE", "utf_32_le": "UTF-32LE",
+    "cp1252": "Windows-1252 (Latin-1)",
+    "cp1250": "Windows-1250",
+    "cp1251": "Windows-1251",
+    "cp1253": "Windows-1253",
+    "koi8_r": "KOI8-R",
+    "gb18030": "GB18030",
+    "big5": "Big5",
+    "cp932": "CP932 (Shift-JIS)",
+    "euc_jp": "EUC-JP",
+    "euc_kr": "EUC-KR",
+    "utf_16_le": "UTF-16LE",
+    "utf_16_be": "UTF-16BE",
+    "utf_32_le": "UTF-32LE",
     "utf_32_be": "UTF-32BE",
-}  # fmt: skip
+}
 _WESTERN, _CENTRAL = ["cp1252"], ["cp1250"]  # The common one first: the two differ in a few letters.
 _DENSE = ["cp1251", "koi8_r", "cp1253", "gb18030", "cp932", "euc_jp", "euc_kr", "big5", "cp1252", "cp1250"]
 _UTF16, _UTF32 = ["utf_16_le", "utf_16_be"], ["utf_32_le", "utf_32_be"]
@@ -75,7 +88,7 @@ def open_bytes(path: Path) -> BinaryIO:
 
 
 def open_text(path: Path, *, newline: str | None = None) -> io.TextIOWrapper:
-    """The file's text, decoded strictly as its byte order mark says, which is not part of it; without one as UTF-8.
+    """The file's text, decoded strictly by its byte order mark (which is left out), or as UTF-8 without one.
 
     `newline` is that of `open`: None makes every line end a newline, "" leaves them.
 
@@ -106,20 +119,20 @@ def read_text(path: Path) -> str:
 
 
 def undecodable(path: Path, error: UnicodeDecodeError) -> str:
-    """One sentence for a file that `open_text` could not decode: its line, what it looks like, what to do."""
-    if error.encoding not in ("utf-8", "utf-8-sig"):  # It has a mark: it is what it says, but damaged.
+    """One sentence for a file that `open_text` could not decode: the line, the likely encoding, the remedy."""
+    if error.encoding not in ("utf-8", "utf-8-sig"):  # A file with a mark has that encoding, but is damaged.
         name = "-".join(re.split("[-_]", error.encoding.upper())[:2])
         line = _first_damaged(path, error.encoding)
         return (
-            f"Line {line} of {str(path)!r} is not {name}, as its byte order mark says ({error.reason}). Mend that line."
+            f"Line {line} of {str(path)!r} is not {name}, as its byte order mark says ({error.reason}). Fix that line."
         )
     number, line, sample = _first_bad(path, _NULS if error.reason == _NULS_SAID else _ESCAPED)
     looks = guess(sample)
     where = f"Line {number} of {str(path)!r} is not UTF-8"
     if looks is None:
-        return f"{where} ({_shown(line)}), and no encoding that is known here fits. Mend that line."
+        return f"{where} ({_shown(line)}), and no known encoding fits. Correct that line."
     if looks == "utf_8":
-        return f"{where} ({_shown(line)}), while what is around it is: the file is damaged there. Mend that line."
+        return f"{where} ({_shown(line)}), while the text around it is: the file is damaged there. Fix that line."
     unpacked = ", after decompressing it" if path.suffix.lower() in COMPRESSIONS else ""
     return (
         f"{where} ({_shown(line)}); it looks like {_NAMES[looks]}. Convert the file{unpacked}: "
@@ -128,8 +141,7 @@ def undecodable(path: Path, error: UnicodeDecodeError) -> str:
 
 
 def guess(raw: bytes) -> str | None:
-    """Python's name of the encoding that bytes which are not UTF-8 look like; "utf_8": like UTF-8 that was damaged;
-    None: like none that is known here."""
+    """Python's name of the likely encoding of bytes that are not UTF-8; "utf_8": damaged UTF-8; None: unknown."""
     if raw.count(0) > _MANY_NULS / 2 * len(raw):
         groups = [_UTF32 if raw.count(0) > len(raw) / 2 else _UTF16]
     else:
@@ -151,7 +163,7 @@ def _first_bad(path: Path, bad: re.Pattern[str]) -> tuple[int, bytes, bytes]:
     """Number (from 1) and bytes of the first line in which something matches, and a sample of such lines."""
     number, first, sample = 0, b"", b""
     stream = io.TextIOWrapper(open_bytes(path), encoding="utf-8", errors="surrogateescape", newline="")
-    with stream, suppress(OSError, *NOT_TEXT):  # Damage beyond that line is another story.
+    with stream, suppress(OSError, *NOT_TEXT):  # Damage beyond that line does not matter here.
         lines = ((place, line) for place, line in enumerate(stream, 1) if bad.search(line))
         for place, line in itertools.islice(lines, _SAMPLE_LINES):
             raw = line.encode("utf-8", "surrogateescape")
@@ -164,7 +176,7 @@ def _first_bad(path: Path, bad: re.Pattern[str]) -> tuple[int, bytes, bytes]:
 
 
 def _first_damaged(path: Path, encoding: str) -> int:
-    """Number (from 1) of the first line that is not what a byte order mark says."""
+    """Number (from 1) of the first line that is not in the byte order mark's encoding."""
     stream = io.TextIOWrapper(open_bytes(path), encoding=encoding, errors=_DAMAGED, newline="")
     with stream, suppress(OSError, *NOT_TEXT):
         return next((number for number, line in enumerate(stream, 1) if _ESCAPED.search(line)), 0)
@@ -172,7 +184,7 @@ def _first_damaged(path: Path, encoding: str) -> int:
 
 
 def _shown(line: bytes) -> str:
-    """What of a line cannot be read, in its surroundings."""
+    """The undecodable part of a line with its surroundings."""
     bad = re.search(rb"\0|[\x80-\xff]+", line)
     try:
         line.decode("utf-8")

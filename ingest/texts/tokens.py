@@ -1,4 +1,4 @@
-"""From rows to texts of token ids, and from texts to padded batches."""
+"""Tokenise rows into texts, and group texts into padded batches."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Int32, Int64
 
 from ingest.errors import OptionError, TokenizerError
+from ingest.process.cursor import Cursor, TextReport
 from ingest.texts.dataset import Dataset
-from ingest.texts.progress import Cursor, TextReport
 
 _ENCODE_CHARS = 1_000_000
 """Most characters tokenised in one call: encodings take some hundred bytes a token until their ids are taken out."""
@@ -36,20 +36,14 @@ class Text:
 class TextBatch:
     """Texts padded on the right to the longest of them.
 
-    `cursor`: where the reading stands once this batch is done (a checkpoint). Reading on from it gives the batches
-    that follow, the same to the last bit.
+    `cursor`: the place in the texts once this batch is done (a checkpoint). Reading on from it gives exactly the
+    batches that follow.
     """
 
     texts: list[Text]
     input_ids: Int64[np.ndarray, "batch pos"]
     lengths: Int64[np.ndarray, " batch"]
     cursor: Cursor
-
-
-def bos_for(tokenizer: Any) -> int | None:
-    """The token put before every text: BOS, EOS where there is none, None where there is neither."""
-    bos = tokenizer.bos_token_id
-    return tokenizer.eos_token_id if bos is None else bos
 
 
 def iter_texts(
@@ -70,15 +64,15 @@ def iter_texts(
 
     A row is tokenised without special tokens, BOS is put before it, and it is cut to `context_length` tokens BOS
     included, or split into texts of that length, each with its own BOS. Rows without tokens are left out. `text_id`
-    counts from the start of the dataset whatever part is asked for, so the rows before it are tokenised too.
-    `max_texts` leaves out ids from there on. `start` goes on where another reading stopped, from its row on; `report`
-    must then begin as `start.report`.
+    counts from the start of the dataset whichever part is requested, so the rows before it are tokenised too.
+    `max_texts` leaves out ids from there on. `start` resumes where another reading stopped, at its row; `report` must
+    then begin as `start.report`.
 
-    A row that contains a special token's own spelling ("<|endoftext|>" in a web page) gets that special token: it is
-    what `tokenizer(text, add_special_tokens=False)` gives, and what the model met in training.
+    A row that contains a special token's own spelling ("<|endoftext|>" in a web page) gets that special token, as
+    `tokenizer(text, add_special_tokens=False)` gives it and as the model met it in training.
 
     Raises:
-        OptionError: a length, range or overflow that cannot be.
+        OptionError: an impossible length, range or overflow.
         TokenizerError: (while iterating, when `d_vocab` is given) a token that the model has no embedding for.
         DatasetError: (while iterating) the dataset breaks off.
     """
@@ -161,7 +155,7 @@ def _encode(tokenizer: Any, texts: list[str]) -> list[list[int]]:
     if not tokenizer.is_fast:
         encoded = tokenizer(texts, add_special_tokens=False, padding=False, truncation=False, verbose=False)
         return encoded["input_ids"]
-    # What tokenizer(texts) does, less the offsets and Python copies of everything else: two thirds of its time.
+    # tokenizer(texts) without the offsets and Python copies of the rest: two thirds of its time.
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()
     backend.no_padding()

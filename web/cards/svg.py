@@ -14,9 +14,9 @@ from web.charts.theme import colours
 
 WIDTH, HEIGHT, MARGIN = 1200, 630, 56
 
-SERIF, SANS, MONO = "Liberation Serif, DejaVu Serif, serif", "Liberation Sans, DejaVu Sans, sans-serif", (
-    "Liberation Mono, DejaVu Sans Mono, monospace"
-)  # fmt: skip
+SERIF = "Liberation Serif, DejaVu Serif, serif"
+SANS = "Liberation Sans, DejaVu Sans, sans-serif"
+MONO = "Liberation Mono, DejaVu Sans Mono, monospace"
 
 _MONO_WIDTH = 0.6
 """Width of a character of a monospaced font, in units of its size."""
@@ -46,15 +46,26 @@ class Sheet:
     """A sheet that is drawn on from top left; `card` takes it away."""
 
     def __init__(self, footer: str) -> None:
-        self._parts = [f'<rect width="{WIDTH}" height="{HEIGHT}" fill="{colour("paper")}"/>',
-                       f'<rect width="{WIDTH}" height="10" fill="{colour("accent")}"/>']  # fmt: skip
+        self._parts = [
+            f'<rect width="{WIDTH}" height="{HEIGHT}" fill="{colour("paper")}"/>',
+            f'<rect width="{WIDTH}" height="10" fill="{colour("accent")}"/>',
+        ]
         self.text(MARGIN, HEIGHT - 34, "Neuron Atlas", 24, font=SERIF, weight=700, style="italic")
         self.text(WIDTH - MARGIN, HEIGHT - 34, footer, 20, fill="dim", anchor="end")
 
     def text(
-        self, x: float, y: float, text: str, size: float, *, fill: str = "ink", font: str = SANS, weight: int = 400,
-        anchor: str = "start", style: str = "normal",
-    ) -> None:  # fmt: skip
+        self,
+        x: float,
+        y: float,
+        text: str,
+        size: float,
+        *,
+        fill: str = "ink",
+        font: str = SANS,
+        weight: int = 400,
+        anchor: str = "start",
+        style: str = "normal",
+    ) -> None:
         """A line of text with its foot at y."""
         self._parts.append(
             f'<text x="{x:g}" y="{y:g}" font-family={quoteattr(font)} font-size="{size:g}" font-weight="{weight}" '
@@ -113,8 +124,9 @@ class Sheet:
             if math.isfinite(value)
         ]
         path = " ".join(f"{'L' if place else 'M'}{a:.2f} {b:.2f}" for place, (a, b) in enumerate(points))
-        self._parts.append(f'<path d="{path}" fill="none" stroke="{colour(fill)}" stroke-width="4" '
-                           'stroke-linejoin="round"/>')  # fmt: skip
+        self._parts.append(
+            f'<path d="{path}" fill="none" stroke="{colour(fill)}" stroke-width="4" stroke-linejoin="round"/>'
+        )
 
     def rule(self, x1: float, y1: float, x2: float, y2: float) -> None:
         """A thin line."""

@@ -47,8 +47,12 @@ def _spec(kind: str, with_counts: bool) -> dict[str, Any]:
         legend=alt.Legend(orient="top", columns=3, symbolOpacity=1),
         scale=alt.Scale(range="category"),
     )
-    y = alt.Y("fraction:Q", title=f"fraction {kind}", axis=alt.Axis(format="~%", tickCount=4),
-              scale=alt.Scale(domainMin=0, domainMax=alt.ExprRef("ceiling"), clamp=True))  # fmt: skip
+    y = alt.Y(
+        "fraction:Q",
+        title=f"fraction {kind}",
+        axis=alt.Axis(format="~%", tickCount=4),
+        scale=alt.Scale(domainMin=0, domainMax=alt.ExprRef("ceiling"), clamp=True),
+    )
     lines = base.mark_line(point=True).encode(x=x, y=y, color=colour, tooltip=tooltip)
     # Of points at zero the line says enough: their intervals would hide the others.
     seen = alt.condition("datum.k > 0", alt.value(0.45), alt.value(0))
@@ -61,13 +65,22 @@ def _spec(kind: str, with_counts: bool) -> dict[str, Any]:
     threshold = mark.transform_sample(1).transform_calculate(centre="isNumber(threshold) ? threshold : 0").encode(x=x)
     layers = [alt.layer(intervals, lines, threshold)]
     if with_counts:
-        counts = base.transform_filter("datum.counted").mark_bar(binSpacing=0, style="counts").encode(
-            x=activation_axis("lower"), x2="upper:Q",
-            y=alt.Y("n:Q", title="positions", scale=alt.Scale(type="symlog", constant=1), axis=alt.Axis(
-                orient="right", grid=False, values=[0, 1, 100, 1e4, 1e6, 1e8], labelExpr=SHORT)),
-            y2=alt.datum(0),
-            tooltip=[tooltip[1], tooltip[2]],
-        )  # fmt: skip
+        counts = (
+            base.transform_filter("datum.counted")
+            .mark_bar(binSpacing=0, style="counts")
+            .encode(
+                x=activation_axis("lower"),
+                x2="upper:Q",
+                y=alt.Y(
+                    "n:Q",
+                    title="positions",
+                    scale=alt.Scale(type="symlog", constant=1),
+                    axis=alt.Axis(orient="right", grid=False, values=[0, 1, 100, 1e4, 1e6, 1e8], labelExpr=SHORT),
+                ),
+                y2=alt.datum(0),
+                tooltip=[tooltip[1], tooltip[2]],
+            )
+        )
         layers.insert(0, counts)
     layered = alt.layer(*layers, width="container", height=HEIGHT)
     layered = layered.resolve_scale(y="independent") if with_counts else layered

@@ -29,31 +29,60 @@ _LABEL = 120
 @cache
 def _spec(n_layers: int, with_intervals: bool) -> dict[str, Any]:
     tips = [
-        alt.Tooltip("layer:O"), alt.Tooltip("label:N", title="position"), alt.Tooltip("clean:N"),
-        alt.Tooltip("corrupt:N"), alt.Tooltip("value:Q", title="recovery", format=".1%"),
-    ]  # fmt: skip
+        alt.Tooltip("layer:O"),
+        alt.Tooltip("label:N", title="position"),
+        alt.Tooltip("clean:N"),
+        alt.Tooltip("corrupt:N"),
+        alt.Tooltip("value:Q", title="recovery", format=".1%"),
+    ]
     if with_intervals:
-        tips += [alt.Tooltip("low:Q", title="95% interval from", format=".1%"),
-                 alt.Tooltip("high:Q", title="to", format=".1%")]  # fmt: skip
+        tips += [
+            alt.Tooltip("low:Q", title="95% interval from", format=".1%"),
+            alt.Tooltip("high:Q", title="to", format=".1%"),
+        ]
     step = max(1, -(-n_layers // 12))
     cells = (
         alt.Chart(alt.NamedData(DATA), width="container", height=max(120, _ROW * n_layers))
         .mark_rect()
         .encode(
-            x=alt.X("label:N", sort=None, title=None, scale=alt.Scale(paddingInner=0.04),
-                    axis=alt.Axis(labelAngle=-90, labelLimit=_LABEL, labelOverlap=False, ticks=False, domain=False,
-                                  labelFontSize=10.5)),
-            y=alt.Y("layer:O", sort="descending", title="layer", scale=alt.Scale(paddingInner=0.04),
-                    axis=alt.Axis(values=list(range(0, n_layers, step)), ticks=False, domain=False,
-                                  labelFontSize=10)),
-            color=alt.Color("value:Q", title="recovery", scale=alt.Scale(
-                domain=[alt.ExprRef("-reach"), 0, alt.ExprRef("reach")], range="heatmap", interpolate="rgb",
-                clamp=True),
-                legend=alt.Legend(orient="top", direction="horizontal", gradientLength=150, gradientThickness=9,
-                                  format="~%", titleOrient="left", tickCount=3)),
+            x=alt.X(
+                "label:N",
+                sort=None,
+                title=None,
+                scale=alt.Scale(paddingInner=0.04),
+                axis=alt.Axis(
+                    labelAngle=-90, labelLimit=_LABEL, labelOverlap=False, ticks=False, domain=False, labelFontSize=10.5
+                ),
+            ),
+            y=alt.Y(
+                "layer:O",
+                sort="descending",
+                title="layer",
+                scale=alt.Scale(paddingInner=0.04),
+                axis=alt.Axis(values=list(range(0, n_layers, step)), ticks=False, domain=False, labelFontSize=10),
+            ),
+            color=alt.Color(
+                "value:Q",
+                title="recovery",
+                scale=alt.Scale(
+                    domain=[alt.ExprRef("-reach"), 0, alt.ExprRef("reach")],
+                    range="heatmap",
+                    interpolate="rgb",
+                    clamp=True,
+                ),
+                legend=alt.Legend(
+                    orient="top",
+                    direction="horizontal",
+                    gradientLength=150,
+                    gradientThickness=9,
+                    format="~%",
+                    titleOrient="left",
+                    tickCount=3,
+                ),
+            ),
             tooltip=tips,
         )
-    )  # fmt: skip
+    )
     return specification(cells.add_params(alt.param(name="reach", value=1)))
 
 
@@ -67,20 +96,26 @@ def reach_of(maps: Sequence[Sequence[StudyStep]]) -> float:
 
 
 def heat_chart(
-    study: Study, kind: str, steps: Sequence[StudyStep], labels: dict[int, tuple[str, str, str]], reach: float,
-    model: str, n_layers: int,
-) -> Chart:  # fmt: skip
+    study: Study,
+    kind: str,
+    steps: Sequence[StudyStep],
+    labels: dict[int, tuple[str, str, str]],
+    reach: float,
+    model: str,
+    n_layers: int,
+) -> Chart:
     """One heat map. `labels` are by position: what stands on the axis, the clean and the corrupt token."""
     name, head, what = KINDS[kind]
     ordered = sorted(steps, key=lambda step: (step.position, step.layer))
     rows = [
         {
-            "layer": step.layer, "value": rounded(step.value),
+            "layer": step.layer,
+            "value": rounded(step.value),
             **dict(zip(("label", "clean", "corrupt"), labels[step.position], strict=True)),
             **({"low": rounded(step.low), "high": rounded(step.high)} if step.low is not None else {}),
         }
         for step in ordered
-    ]  # fmt: skip
+    ]
     caption = (
         f"The corrupt run with {what} at one position taken from the clean run: how much of the clean logit difference "
         "comes back (0: none, 1: all)."

@@ -50,12 +50,20 @@ def _lines_spec() -> dict[str, Any]:
         .encode(
             x=activation_axis("centre"),
             y=_counts_axis(),
-            color=alt.Color("label:N", title=None, sort=None, scale=alt.Scale(range="category"),
-                            legend=alt.Legend(orient="top", columns=3)),
-            tooltip=[alt.Tooltip("label:N", title="neuron"), alt.Tooltip("range:N", title="activation"),
-                     alt.Tooltip("n:Q", title="positions", format=",")],
+            color=alt.Color(
+                "label:N",
+                title=None,
+                sort=None,
+                scale=alt.Scale(range="category"),
+                legend=alt.Legend(orient="top", columns=3),
+            ),
+            tooltip=[
+                alt.Tooltip("label:N", title="neuron"),
+                alt.Tooltip("range:N", title="activation"),
+                alt.Tooltip("n:Q", title="positions", format=","),
+            ],
         )
-    )  # fmt: skip
+    )
     return specification(lines)
 
 

@@ -25,8 +25,12 @@ _CHARTS = (
 @cache
 def _spec(title: str, scale: str) -> dict[str, Any]:
     base = alt.Chart(alt.NamedData(DATA))
-    x = alt.X("layer:Q", title="layer", axis=alt.Axis(labelExpr=WHOLE, tickMinStep=1, grid=False),
-              scale=alt.Scale(nice=False, padding=8))  # fmt: skip
+    x = alt.X(
+        "layer:Q",
+        title="layer",
+        axis=alt.Axis(labelExpr=WHOLE, tickMinStep=1, grid=False),
+        scale=alt.Scale(nice=False, padding=8),
+    )
     axis = alt.Axis(tickCount=4, labelExpr="format(datum.value, '~g')")
     tips = [
         alt.Tooltip("layer:Q"),

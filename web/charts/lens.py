@@ -39,18 +39,30 @@ def part_name(jump: LensJump) -> str:
 def _spec(with_intervals: bool, named: tuple[str, ...]) -> dict[str, Any]:
     data = alt.Chart(alt.NamedData(DATA))
     sites, jumps = data.transform_filter("datum.kind == 'site'"), data.transform_filter("datum.kind == 'jump'")
-    x = alt.X("depth:Q", title="layer", axis=alt.Axis(labelExpr=WHOLE, tickMinStep=1, grid=False),
-              scale=alt.Scale(nice=False, padding=8))  # fmt: skip
+    x = alt.X(
+        "depth:Q",
+        title="layer",
+        axis=alt.Axis(labelExpr=WHOLE, tickMinStep=1, grid=False),
+        scale=alt.Scale(nice=False, padding=8),
+    )
     y = alt.Y("value:Q", title="logit(answer) − logit(other)", axis=alt.Axis(tickCount=6))
-    colour = alt.Color("label:N", title=None, sort=list(VARIANTS.values()), scale=alt.Scale(range="category"),
-                       legend=alt.Legend(orient="top", columns=1, symbolOpacity=1))  # fmt: skip
+    colour = alt.Color(
+        "label:N",
+        title=None,
+        sort=list(VARIANTS.values()),
+        scale=alt.Scale(range="category"),
+        legend=alt.Legend(orient="top", columns=1, symbolOpacity=1),
+    )
     tips = [
-        alt.Tooltip("site:N", title="read"), alt.Tooltip("label:N", title="with"),
+        alt.Tooltip("site:N", title="read"),
+        alt.Tooltip("label:N", title="with"),
         alt.Tooltip("value:Q", title="difference", format=".4~r"),
-    ]  # fmt: skip
+    ]
     if with_intervals:
-        tips += [alt.Tooltip("low:Q", title="95% interval from", format=".4~r"),
-                 alt.Tooltip("high:Q", title="to", format=".4~r")]  # fmt: skip
+        tips += [
+            alt.Tooltip("low:Q", title="95% interval from", format=".4~r"),
+            alt.Tooltip("high:Q", title="to", format=".4~r"),
+        ]
     zero = alt.Chart(alt.NamedData(DATA)).transform_sample(1).mark_rule(style="quiet", strokeDash=[2, 3])
     layers = [zero.encode(y=alt.datum(0))]
     if with_intervals:
@@ -83,13 +95,19 @@ def _jump_rows(jumps: Sequence[LensJump], n_layers: int, ceiling: float, height:
         end = jump.layer + (0.5 if jump.part == "attention" else 1.0)
         # Both variants may jump at the same place: one name below the other, above the lines.
         label_at = ceiling - (0 if jump.variant == "final_norm" else 0.08 * height)
-        rows.append({
-            "kind": "jump", "label": VARIANTS[jump.variant], "depth": start, "depth2": end,
-            "value": rounded(jump.before), "value2": rounded(jump.after),
-            "label_at": rounded(label_at),
-            "name": f"{part_name(jump)}: +{show_number(jump.after - jump.before, 3)}",
-            "ends": "left" if end < 0.6 * n_layers else "right",
-        })  # fmt: skip
+        rows.append(
+            {
+                "kind": "jump",
+                "label": VARIANTS[jump.variant],
+                "depth": start,
+                "depth2": end,
+                "value": rounded(jump.before),
+                "value2": rounded(jump.after),
+                "label_at": rounded(label_at),
+                "name": f"{part_name(jump)}: +{show_number(jump.after - jump.before, 3)}",
+                "ends": "left" if end < 0.6 * n_layers else "right",
+            }
+        )
     for row in rows:
         if row["ends"] == "right":
             row["depth2"], row["depth"] = row["depth"], row["depth2"]
@@ -102,11 +120,15 @@ def lens_chart(study: Study, steps: Sequence[StudyStep], jumps: Sequence[LensJum
     steps = sorted(steps, key=lambda step: (step.variant, lens_depth(step)))
     rows: list[dict[str, Any]] = [
         {
-            "kind": "site", "label": VARIANTS[step.variant], "depth": lens_depth(step), "value": rounded(step.value),
-            "site": site_name(step), **_interval(step),
+            "kind": "site",
+            "label": VARIANTS[step.variant],
+            "depth": lens_depth(step),
+            "value": rounded(step.value),
+            "site": site_name(step),
+            **_interval(step),
         }
         for step in steps
-    ]  # fmt: skip
+    ]
     values = [step.value for step in steps]
     marked = _jump_rows(jumps, n_layers, max(values), max(values) - min(values))
     rows += marked
@@ -118,10 +140,14 @@ def lens_chart(study: Study, steps: Sequence[StudyStep], jumps: Sequence[LensJum
         caption += f" Means over {study.n_prompts:,} pairs, bands their 95% bootstrap intervals."
     heads = ("variant", "read", "logit difference", *(("low", "high") if study.is_suite else ()))
     table = tuple(
-        (VARIANTS[s.variant], site_name(s), show_number(s.value),
-         *((show_number(s.low), show_number(s.high)) if study.is_suite else ()))
+        (
+            VARIANTS[s.variant],
+            site_name(s),
+            show_number(s.value),
+            *((show_number(s.low), show_number(s.high)) if study.is_suite else ()),
+        )
         for s in steps
-    )  # fmt: skip
+    )
     title = f"Logit lens: {study.answer_token.shown} against {study.other_token.shown}, {model}"
     return Chart(
         "lens", title, caption, filled(_spec(study.is_suite, _sides(marked)), rows, title), Table(heads, table)

@@ -33,38 +33,75 @@ def _density_spec(by: str, metric: str) -> dict[str, Any]:
     data = alt.Chart(alt.NamedData(DATA))
     root: Any = "sqrt" if metric in ROOTED else "linear"
     what = METRIC_WORDS[metric]
-    x = alt.X("x:Q", title=CRITERION_WORDS[by], axis=alt.Axis(grid=False), scale=alt.Scale(nice=False, padding=8,
-                                                                                           zero=False))  # fmt: skip
+    x = alt.X(
+        "x:Q", title=CRITERION_WORDS[by], axis=alt.Axis(grid=False), scale=alt.Scale(nice=False, padding=8, zero=False)
+    )
     y = alt.Y("y:Q", title=what, scale=alt.Scale(type=root, nice=False, zero=False))
-    cells = data.transform_filter("datum.kind == 'cell'").mark_rect(style="quiet").encode(
-        x=x, x2="x2:Q", y=y, y2="y2:Q",
-        opacity=alt.Opacity("n:Q", legend=None, scale=alt.Scale(type="log", range=[0.2, 1])),
-        tooltip=[alt.Tooltip("n:Q", title="pairs", format=",")],
-    )  # fmt: skip
-    dots = data.transform_filter("datum.kind != 'cell'").mark_circle(size=36, opacity=0.9).encode(
-        x=x, y=y, href="url:N",
-        color=alt.Color("kind:N", legend=None, scale=alt.Scale(domain=["denied", "cell", "kept"], range="diverging")),
-        tooltip=[alt.Tooltip("name:N", title="pair"), alt.Tooltip("x:Q", title=CRITERION_WORDS[by], format=".4~r"),
-                 alt.Tooltip("y:Q", title=what, format=".4~r"), alt.Tooltip("k:Q", title="positions", format=",")],
-    )  # fmt: skip
+    cells = (
+        data.transform_filter("datum.kind == 'cell'")
+        .mark_rect(style="quiet")
+        .encode(
+            x=x,
+            x2="x2:Q",
+            y=y,
+            y2="y2:Q",
+            opacity=alt.Opacity("n:Q", legend=None, scale=alt.Scale(type="log", range=[0.2, 1])),
+            tooltip=[alt.Tooltip("n:Q", title="pairs", format=",")],
+        )
+    )
+    dots = (
+        data.transform_filter("datum.kind != 'cell'")
+        .mark_circle(size=36, opacity=0.9)
+        .encode(
+            x=x,
+            y=y,
+            href="url:N",
+            color=alt.Color(
+                "kind:N", legend=None, scale=alt.Scale(domain=["denied", "cell", "kept"], range="diverging")
+            ),
+            tooltip=[
+                alt.Tooltip("name:N", title="pair"),
+                alt.Tooltip("x:Q", title=CRITERION_WORDS[by], format=".4~r"),
+                alt.Tooltip("y:Q", title=what, format=".4~r"),
+                alt.Tooltip("k:Q", title="positions", format=","),
+            ],
+        )
+    )
     return specification(alt.layer(cells, dots, width="container", height=320))
 
 
 def pair_density_chart(
-    choice: MetricChoice, cells: Sequence[DensityCell], denied: Sequence[ComparedPair], kept: Sequence[ComparedPair],
-    model: str, url: Callable[[ComparedPair], str],
-) -> Chart:  # fmt: skip
+    choice: MetricChoice,
+    cells: Sequence[DensityCell],
+    denied: Sequence[ComparedPair],
+    kept: Sequence[ComparedPair],
+    model: str,
+    url: Callable[[ComparedPair], str],
+) -> Chart:
     """Pairs by criterion and metric, shaded; the pairs that contradict it most are points that lead to their pages."""
     rows: list[dict[str, Any]] = [
-        {"kind": "cell", "x": rounded(cell.x_lower), "x2": rounded(cell.x_upper), "y": max(0.0, rounded(cell.y_lower)),
-         "y2": rounded(cell.y_upper), "n": cell.n}
+        {
+            "kind": "cell",
+            "x": rounded(cell.x_lower),
+            "x2": rounded(cell.x_upper),
+            "y": max(0.0, rounded(cell.y_lower)),
+            "y2": rounded(cell.y_upper),
+            "n": cell.n,
+        }
         for cell in cells
-    ]  # fmt: skip
+    ]
     rows += [
-        {"kind": kind, "x": rounded(pair.criterion), "y": rounded(pair.metric), "k": pair.n_outcome,
-         "name": f"{pair.neuron.name} {pair.token.shown}", "url": url(pair)}
-        for kind, pairs in (("denied", denied), ("kept", kept)) for pair in pairs
-    ]  # fmt: skip
+        {
+            "kind": kind,
+            "x": rounded(pair.criterion),
+            "y": rounded(pair.metric),
+            "k": pair.n_outcome,
+            "name": f"{pair.neuron.name} {pair.token.shown}",
+            "url": url(pair),
+        }
+        for kind, pairs in (("denied", denied), ("kept", kept))
+        for pair in pairs
+    ]
     by, metric = CRITERION_WORDS[choice.by], METRIC_WORDS[choice.metric]
     title = f"{metric} ({choice.outcome}) against {by}, {model}"
     caption = (
@@ -73,15 +110,22 @@ def pair_density_chart(
     )
     heads = (f"{by} from", "to", f"{metric} from", "to", "pairs")
     table = tuple((*map(show_number, (c.x_lower, c.x_upper, c.y_lower, c.y_upper)), c.n) for c in cells)
-    return Chart("density", title[0].upper() + title[1:], caption,
-                 filled(_density_spec(choice.by, choice.metric), rows, title[0].upper() + title[1:]),
-                 Table(heads, table))  # fmt: skip
+    return Chart(
+        "density",
+        title[0].upper() + title[1:],
+        caption,
+        filled(_density_spec(choice.by, choice.metric), rows, title[0].upper() + title[1:]),
+        Table(heads, table),
+    )
 
 
 def _tips(first: alt.Tooltip) -> list[alt.Tooltip]:
-    return [first, alt.Tooltip("value:Q", title="rank correlation", format=".3f"),
-            alt.Tooltip("low:Q", title="95% interval from", format=".3f"),
-            alt.Tooltip("high:Q", title="to", format=".3f")]  # fmt: skip
+    return [
+        first,
+        alt.Tooltip("value:Q", title="rank correlation", format=".3f"),
+        alt.Tooltip("low:Q", title="95% interval from", format=".3f"),
+        alt.Tooltip("high:Q", title="to", format=".3f"),
+    ]
 
 
 @cache
@@ -121,8 +165,12 @@ def _values(value: float, low: float | None, high: float | None) -> dict[str, fl
 def _layers_spec() -> dict[str, Any]:
     data = alt.Chart(alt.NamedData(DATA))
     tips = [*_tips(alt.Tooltip("layer:O")), alt.Tooltip("n:Q", title="pairs", format=",")]
-    x = alt.X("layer:Q", title="layer", axis=alt.Axis(tickMinStep=1, grid=False, format="d"),
-              scale=alt.Scale(nice=False, padding=10))  # fmt: skip
+    x = alt.X(
+        "layer:Q",
+        title="layer",
+        axis=alt.Axis(tickMinStep=1, grid=False, format="d"),
+        scale=alt.Scale(nice=False, padding=10),
+    )
     y = alt.Y("value:Q", title="rank correlation (Spearman)", scale=alt.Scale(zero=True))
     rules = data.mark_rule(strokeWidth=2, style="quiet").encode(x=x, y=alt.Y("low:Q"), y2="high:Q", tooltip=tips)
     points = data.mark_circle(size=45, style="accent").encode(x=x, y=y, tooltip=tips)
@@ -139,7 +187,8 @@ def layer_correlations_chart(found: Correlations, choice: MetricChoice, model: s
     title = f"{CRITERION_WORDS[choice.by]} and {METRIC_WORDS[choice.metric]} ({choice.outcome}) by layer, {model}"
     title = title[0].upper() + title[1:]
     caption = "Spearman’s rank correlation over the pairs of each layer’s neurons; lines are 95% intervals."
-    table = tuple((item.layer, item.n_pairs, *map(show_number, (item.value, item.low, item.high)))
-                  for item in found.layers)  # fmt: skip
+    table = tuple(
+        (item.layer, item.n_pairs, *map(show_number, (item.value, item.low, item.high))) for item in found.layers
+    )
     heads = ("layer", "pairs", "rank correlation", "low", "high")
     return Chart("layers", title, caption, filled(_layers_spec(), rows, title), Table(heads, table))

@@ -21,8 +21,11 @@ PNG_SCALE = 2.0
 _converting = threading.Lock()  # vl-convert's engine answers one at a time
 
 MIMETYPES = {
-    "svg": "image/svg+xml", "png": "image/png", "csv": "text/csv; charset=utf-8", "json": "application/json",
-}  # fmt: skip
+    "svg": "image/svg+xml",
+    "png": "image/png",
+    "csv": "text/csv; charset=utf-8",
+    "json": "application/json",
+}
 """Formats of an exported chart."""
 
 

@@ -30,19 +30,38 @@ def _named(where: str, ends: Any) -> alt.Chart:
 @cache
 def _tokens_spec() -> dict[str, Any]:
     data = alt.Chart(alt.NamedData(DATA))
-    x = alt.X("value:Q", title="congruence", scale=alt.Scale(nice=False, padding=12, zero=False),
-              axis=alt.Axis(grid=False))  # fmt: skip
-    counts = alt.Y("n:Q", title="tokens", scale=alt.Scale(type="symlog", constant=1), axis=alt.Axis(
-        values=[0, 1, 10, 100, 1e3, 1e4, 1e5], labelExpr="format(datum.value, '~s')"))  # fmt: skip
+    x = alt.X(
+        "value:Q", title="congruence", scale=alt.Scale(nice=False, padding=12, zero=False), axis=alt.Axis(grid=False)
+    )
+    counts = alt.Y(
+        "n:Q",
+        title="tokens",
+        scale=alt.Scale(type="symlog", constant=1),
+        axis=alt.Axis(values=[0, 1, 10, 100, 1e3, 1e4, 1e5], labelExpr="format(datum.value, '~s')"),
+    )
     tips = [alt.Tooltip("name:N", title="token"), alt.Tooltip("value:Q", title="congruence", format=".4~r")]
-    bars = data.transform_filter("datum.kind == 'bar'").mark_bar(binSpacing=0, style="quiet").encode(
-        x=x, x2="upper:Q", y=counts, y2=alt.datum(0),
-        tooltip=[alt.Tooltip("range:N", title="congruence"), alt.Tooltip("n:Q", title="tokens", format=",")],
-    )  # fmt: skip
-    ticks = data.transform_filter("datum.kind != 'bar'").mark_tick(thickness=1.5, height=10, yOffset=-5).encode(
-        x=x, y=alt.datum(1), href="url:N", tooltip=tips,
-        color=alt.Color("kind:N", legend=None, scale=alt.Scale(domain=["bottom", "bar", "top"], range="diverging")),
-    )  # fmt: skip
+    bars = (
+        data.transform_filter("datum.kind == 'bar'")
+        .mark_bar(binSpacing=0, style="quiet")
+        .encode(
+            x=x,
+            x2="upper:Q",
+            y=counts,
+            y2=alt.datum(0),
+            tooltip=[alt.Tooltip("range:N", title="congruence"), alt.Tooltip("n:Q", title="tokens", format=",")],
+        )
+    )
+    ticks = (
+        data.transform_filter("datum.kind != 'bar'")
+        .mark_tick(thickness=1.5, height=10, yOffset=-5)
+        .encode(
+            x=x,
+            y=alt.datum(1),
+            href="url:N",
+            tooltip=tips,
+            color=alt.Color("kind:N", legend=None, scale=alt.Scale(domain=["bottom", "bar", "top"], range="diverging")),
+        )
+    )
     words = (
         data.transform_filter("isValid(datum.height)")
         .mark_text(align="left", angle=300, fontSize=10.5, dx=3)
@@ -59,17 +78,24 @@ def token_spread_chart(spread: TokenSpread, title: str, url: Callable[[Token], s
     """The distribution of a neuron's congruence over the vocabulary, its outliers marked and the most extreme named."""
     rows: list[dict[str, Any]] = [
         {
-            "kind": "bar", "value": rounded(bar.lower), "upper": rounded(bar.upper), "n": bar.n,
+            "kind": "bar",
+            "value": rounded(bar.lower),
+            "upper": rounded(bar.upper),
+            "n": bar.n,
             "range": f"{show_number(bar.lower)} to {show_number(bar.upper)}",
         }
         for bar in spread.bars
-    ]  # fmt: skip
+    ]
     width = (spread.bars[-1].upper - spread.bars[0].lower) / 28  # of a name on its side: nearer ones would overlap
     for items in (spread.top, spread.bottom):
         drawn = None
         for item in items:
-            row = {"kind": item.direction, "value": rounded(item.congruence), "name": item.token.shown,
-                   "url": url(item.token)}  # fmt: skip
+            row = {
+                "kind": item.direction,
+                "value": rounded(item.congruence),
+                "name": item.token.shown,
+                "url": url(item.token),
+            }
             # A name among bars would be drawn over them; out where few tokens are, it can be read.
             alone = _count_at(spread, item.congruence) <= FEW
             if alone and (drawn is None or abs(item.congruence - drawn) >= width):
@@ -90,22 +116,40 @@ def token_spread_chart(spread: TokenSpread, title: str, url: Callable[[Token], s
 @cache
 def _neurons_spec() -> dict[str, Any]:
     data = alt.Chart(alt.NamedData(DATA))
-    x = alt.X("layer:Q", title="layer", axis=alt.Axis(labelExpr=WHOLE, tickMinStep=1, grid=False),
-              scale=alt.Scale(nice=False, padding=12))  # fmt: skip
+    x = alt.X(
+        "layer:Q",
+        title="layer",
+        axis=alt.Axis(labelExpr=WHOLE, tickMinStep=1, grid=False),
+        scale=alt.Scale(nice=False, padding=12),
+    )
 
     def y(field: str) -> alt.Y:
         return alt.Y(field, title="congruence", scale=alt.Scale(zero=True))
 
     ranges = data.transform_filter("datum.kind == 'layer'")
-    tips = [alt.Tooltip("layer:Q"), *(alt.Tooltip(f"{name}:Q", title=title, format=".3~r") for name, title in (
-        ("q6", "greatest"), ("q5", "99%"), ("q3", "median"), ("q1", "1%"), ("q0", "least")))]  # fmt: skip
+    tips = [
+        alt.Tooltip("layer:Q"),
+        *(
+            alt.Tooltip(f"{name}:Q", title=title, format=".3~r")
+            for name, title in (("q6", "greatest"), ("q5", "99%"), ("q3", "median"), ("q1", "1%"), ("q0", "least"))
+        ),
+    ]
     wide = ranges.mark_rule(strokeWidth=3, style="counts").encode(x=x, y=y("q1:Q"), y2="q5:Q", tooltip=tips)
     middle = ranges.mark_rule(strokeWidth=5, style="quiet").encode(x=x, y=y("q2:Q"), y2="q4:Q", tooltip=tips)
     shown = [alt.Tooltip("name:N", title="neuron"), alt.Tooltip("value:Q", title="congruence", format=".4~r")]
-    points = data.transform_filter("datum.kind != 'layer'").mark_circle(size=26, opacity=0.85).encode(
-        x=x, y=y("value:Q"), href="url:N", tooltip=shown,
-        color=alt.Color("kind:N", legend=None, scale=alt.Scale(domain=["bottom", "layer", "top"], range="diverging")),
-    )  # fmt: skip
+    points = (
+        data.transform_filter("datum.kind != 'layer'")
+        .mark_circle(size=26, opacity=0.85)
+        .encode(
+            x=x,
+            y=y("value:Q"),
+            href="url:N",
+            tooltip=shown,
+            color=alt.Color(
+                "kind:N", legend=None, scale=alt.Scale(domain=["bottom", "layer", "top"], range="diverging")
+            ),
+        )
+    )
     names = [
         _named(f"datum.ends == '{ends}'", ends).encode(x=x, y=y("value:Q"), text="name:N", href="url:N", tooltip=shown)
         for ends in ("left", "right")
@@ -126,8 +170,13 @@ def neuron_spread_chart(spread: NeuronSpread, title: str, url: Callable[[NeuronR
     drawn: list[tuple[int, float]] = []
     for outlier in spread.outliers:
         neuron = outlier.neuron
-        row = {"kind": outlier.direction, "layer": neuron.layer, "value": rounded(outlier.congruence),
-               "name": neuron.name, "url": url(neuron)}  # fmt: skip
+        row = {
+            "kind": outlier.direction,
+            "layer": neuron.layer,
+            "value": rounded(outlier.congruence),
+            "name": neuron.name,
+            "url": url(neuron),
+        }
         near = any(
             abs(neuron.layer - layer) < len(spread.layers) / 5 and abs(outlier.congruence - value) < apart
             for layer, value in drawn

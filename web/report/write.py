@@ -28,9 +28,15 @@ class ReportError(AtlasError):
 def sections(atlas: Atlas) -> list[Section]:
     """The report's chapters; one that lacks its data says so."""
     return [
-        what_it_is(atlas), exclusive_pairs(atlas), hubs(atlas), best_curves(atlas), predictiveness(atlas),
-        effects(atlas), kinds(atlas), *studies(atlas),
-    ]  # fmt: skip
+        what_it_is(atlas),
+        exclusive_pairs(atlas),
+        hubs(atlas),
+        best_curves(atlas),
+        predictiveness(atlas),
+        effects(atlas),
+        kinds(atlas),
+        *studies(atlas),
+    ]
 
 
 def write_report(atlas: Atlas, folder: Path, *, force: bool = False) -> tuple[Section, ...]:
@@ -45,8 +51,10 @@ def write_report(atlas: Atlas, folder: Path, *, force: bool = False) -> tuple[Se
     title = f"Neurons of {atlas.info.model_name}"
     drawings = {
         anchor(section.title, panel.title, chart.name): drawing(chart)
-        for section in found for panel in section.panels for chart in panel.charts
-    }  # fmt: skip
+        for section in found
+        for panel in section.panels
+        for chart in panel.charts
+    }
     try:
         with appearing_folder(folder) as place:
             (place / FIGURES).mkdir()

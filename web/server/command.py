@@ -14,30 +14,35 @@ from atlas.cli.options import no_cache
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0: any free port.")
 @click.option(
-    "--workers", type=click.IntRange(1),
+    "--workers",
+    type=click.IntRange(1),
     help="Processes that answer. Two, or one where --memory has no room for two, unless given.",
-)  # fmt: skip
+)
 @click.option("--threads", default=8, show_default=True, type=click.IntRange(1), help="Threads in each.")
 @click.option(
-    "--memory", metavar="SIZE",
+    "--memory",
+    metavar="SIZE",
     help="Memory of all processes together, as in 512MiB, 1GB or 25%: what the machine must have besides the system's "
     "cache of the files, and besides models of --live. A quarter of the machine, at least 512MiB, unless given.",
-)  # fmt: skip
+)
 @click.option(
-    "--public-url", metavar="URL",
+    "--public-url",
+    metavar="URL",
     help="The site's own address, as in https://atlas.example.org, which its pages give as theirs. What each request "
     "says unless given: give it behind a proxy or a cache.",
-)  # fmt: skip
+)
 @click.option(
-    "--wait", is_flag=True,
+    "--wait",
+    is_flag=True,
     help="Start even if FILEs are missing, and serve each once it appears; the home page shows the progress of the "
     "runs that write them.",
-)  # fmt: skip
+)
 @click.option(
-    "--rate-limit", metavar="N/UNIT",
+    "--rate-limit",
+    metavar="N/UNIT",
     help="Requests for data (the API, .json) of one address, as in 60/min; also s, h, d. Each process counts for "
     "itself: an address gets up to --workers times as many. Off unless given.",
-)  # fmt: skip
+)
 @click.option("--sql/--no-sql", default=True, show_default=True, help="Let visitors run SQL, confined, or not.")
 @click.option(
     "--sql-seconds",
@@ -47,9 +52,10 @@ from atlas.cli.options import no_cache
     help="Seconds from a query to its answer, waiting for its turn included.",
 )
 @click.option(
-    "--sql-memory", type=click.IntRange(64, 1 << 20),
+    "--sql-memory",
+    type=click.IntRange(64, 1 << 20),
     help="MiB for a query's buffers. 256, or less where --memory has no room for it, unless given.",
-)  # fmt: skip
+)
 @click.option(
     "--sql-rows",
     default=10_000,
@@ -63,9 +69,10 @@ from atlas.cli.options import no_cache
     help="Queries that run at once, of all visitors together. As many as there are cores, but one, unless given.",
 )
 @click.option(
-    "--sql-anyway", is_flag=True,
+    "--sql-anyway",
+    is_flag=True,
     help="Let visitors run SQL even where this machine cannot confine it: a query may then overwrite the atlas.",
-)  # fmt: skip
+)
 @click.option(
     "--saved",
     metavar="FILE",
@@ -80,34 +87,48 @@ from atlas.cli.options import no_cache
     help="Queries that FILE keeps.",
 )
 @click.option(
-    "--downloads/--no-downloads", default=True, show_default=True,
+    "--downloads/--no-downloads",
+    default=True,
+    show_default=True,
     help="Let visitors download whole tables and the atlas file, or not.",
-)  # fmt: skip
+)
 @click.option(
-    "--live", is_flag=True,
+    "--live",
+    is_flag=True,
     help="Let visitors try the models: a neuron on a text they type, the neurons behind a prediction, studies. Needs "
     "neuron-atlas[ingest]; a model is loaded when it is first asked for.",
-)  # fmt: skip
+)
 @click.option(
     "--live-tokens", default=128, show_default=True, type=click.IntRange(1, 4096), help="Tokens of a typed text."
 )
 @click.option(
-    "--live-queue", default=8, show_default=True, type=click.IntRange(1, 256),
+    "--live-queue",
+    default=8,
+    show_default=True,
+    type=click.IntRange(1, 256),
     help="Texts that wait for their turn, and studies that do.",
-)  # fmt: skip
+)
 @click.option(
-    "--live-seconds", default=300.0, show_default=True, type=click.FloatRange(1, 36_000),
+    "--live-seconds",
+    default=300.0,
+    show_default=True,
+    type=click.FloatRange(1, 36_000),
     help="Seconds that a study may run; an answer about a text may take as many, but no more than 30.",
-)  # fmt: skip
+)
 @click.option(
-    "--live-models", default=1, show_default=True, type=click.IntRange(1, 64),
+    "--live-models",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 64),
     help="Models in memory at once; of more atlases the one not used for longest makes room.",
-)  # fmt: skip
+)
 @click.option(
-    "--live-model", multiple=True, metavar="[SLUG=]MODEL",
+    "--live-model",
+    multiple=True,
+    metavar="[SLUG=]MODEL",
     help="What to load, as for `atlas ingest`, where it is not what the atlas names; its weights must be the atlas's. "
     "May be repeated.",
-)  # fmt: skip
+)
 @no_cache("--live-no-cache")
 def serve(
     files: tuple[Path, ...],
@@ -150,8 +171,20 @@ def serve(
     limits = Limits(seconds=sql_seconds, memory=(sql_memory or 256) << 20, rows=sql_rows, running=sql_workers or 0)
     options = ConsoleOptions(enabled=sql, anyway=sql_anyway, limits=limits)
     serve_files(
-        files, host, port, workers, threads, rate_limit, options, downloads=downloads, saved=saved,
-        most_saved=saved_most, public_url=public_url,
-        live=LiveOptions(live_tokens, live_queue, live_seconds, live_models) if live else None, live_models=live_model,
-        memory=memory, sql_memory=sql_memory is not None, wait=wait,
-    )  # fmt: skip
+        files,
+        host,
+        port,
+        workers,
+        threads,
+        rate_limit,
+        options,
+        downloads=downloads,
+        saved=saved,
+        most_saved=saved_most,
+        public_url=public_url,
+        live=LiveOptions(live_tokens, live_queue, live_seconds, live_models) if live else None,
+        live_models=live_model,
+        memory=memory,
+        sql_memory=sql_memory is not None,
+        wait=wait,
+    )

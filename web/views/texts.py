@@ -44,9 +44,14 @@ class Interval:
         """For JSON: the examples as stored, without the grouping that only serves display."""
         found = self.found
         return {
-            "interval": found.interval, "lower": found.lower, "upper": found.upper, "n_positions": self.n_positions,
-            "fraction": self.fraction, "share": self.share, "examples": found.examples,
-        }  # fmt: skip
+            "interval": found.interval,
+            "lower": found.lower,
+            "upper": found.upper,
+            "n_positions": self.n_positions,
+            "fraction": self.fraction,
+            "share": self.share,
+            "examples": found.examples,
+        }
 
 
 @dataclass(frozen=True)
@@ -70,9 +75,11 @@ class Texts:
             return sorted(examples, key=lambda example: example.rank)
 
         return {
-            "maximum": flat(self.maximum), "minimum": flat(self.minimum), "intervals": self.intervals,
+            "maximum": flat(self.maximum),
+            "minimum": flat(self.minimum),
+            "intervals": self.intervals,
             "guard": self.guard,
-        }  # fmt: skip
+        }
 
 
 def read_texts() -> str:

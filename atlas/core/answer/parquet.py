@@ -17,9 +17,11 @@ from atlas.core.answer.texts import text
 
 _LEAVES: dict[str, tuple[pa.DataType, Callable[[Any], Any]]] = {
     "BOOLEAN": (pa.bool_(), lambda value: value in (True, "true")),
-    **{f"{'U' * (not signed)}{name}": (getattr(pa, f"{'u' * (not signed)}int{bits}")(), int)
-       for name, bits in (("TINYINT", 8), ("SMALLINT", 16), ("INTEGER", 32), ("BIGINT", 64))
-       for signed in (True, False)},
+    **{
+        f"{'U' * (not signed)}{name}": (getattr(pa, f"{'u' * (not signed)}int{bits}")(), int)
+        for name, bits in (("TINYINT", 8), ("SMALLINT", 16), ("INTEGER", 32), ("BIGINT", 64))
+        for signed in (True, False)
+    },
     "FLOAT": (pa.float32(), float),
     "DOUBLE": (pa.float64(), float),
     "BLOB": (pa.binary(), bytes.fromhex),
@@ -33,7 +35,7 @@ _LEAVES: dict[str, tuple[pa.DataType, Callable[[Any], Any]]] = {
     "TIMESTAMP_NS": (pa.timestamp("ns"), lambda value: _nanoseconds(value)),
     "TIMESTAMP WITH TIME ZONE": (pa.timestamp("us", "UTC"), datetime.fromisoformat),
     "TIMESTAMPTZ_NS": (pa.timestamp("ns", "UTC"), lambda value: _nanoseconds(value)),
-}  # fmt: skip
+}
 """Types that Parquet has, and what makes their values of JSON's; the others are text."""
 
 _HUGE = (pa.decimal128(38, 0), pa.decimal256(39, 0))

@@ -19,9 +19,18 @@ Shape = Any
 """As above."""
 
 TIMES = {
-    "date", "time", "time_ns", "time with time zone", "timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns",
-    "timestamp with time zone", "timestamptz_ns", "interval",
-}  # fmt: skip
+    "date",
+    "time",
+    "time_ns",
+    "time with time zone",
+    "timestamp",
+    "timestamp_s",
+    "timestamp_ms",
+    "timestamp_ns",
+    "timestamp with time zone",
+    "timestamptz_ns",
+    "interval",
+}
 """Types of which Python's own lose something: nanoseconds, infinity, months, years before 1 and after 9999."""
 
 _LEAVES = {"enum": "VARCHAR", "null": "INTEGER", '"null"': "INTEGER"}

@@ -1,8 +1,8 @@
 """`reduce_layer` on a CPU: one pass over the activations, compiled.
 
 A thread takes 64 neurons at a time (a cache line of bins) and walks the texts down them in tiles of 64 positions that
-stay in the first-level cache, with the 64 histograms beside them. What a neuron gets depends on its own column only,
-so the result owes nothing to the number of threads.
+stay in the first-level cache, with the 64 histograms beside them. A neuron's result depends on its own column only, so
+it does not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from torch import Tensor
 from atlas.core.bins import BINS_PER_OCTAVE, MAX_EXPONENT, MIN_EXPONENT, N_BINS, ZERO_BIN
 from ingest.activations.reduction.exact import CUTS, LIMB_BITS, LIMBS, LIMIT, OVERFLOWN, SHIFT_MASK, UNITS
 from ingest.activations.reduction.reference import LayerSums, Runs
-from ingest.process.compiled import compiled
+from ingest.process.numba_compiler import compiled
 
 WIDTH = 64
 _ROWS = 64
-_CELLS = 128  # Of a neuron's histogram in the cache; N_BINS of them are used.
+_CELLS = 128  # Cells of a neuron's histogram in the cache; N_BINS of them are used.
 _FIRST = np.int32((MIN_EXPONENT + 127) * BINS_PER_OCTAVE)
 _LAST = np.int32((MAX_EXPONENT + 127) * BINS_PER_OCTAVE)
 _CENTRE = np.int32(ZERO_BIN + 1)
@@ -48,14 +48,24 @@ def reduce_layer(
     """The contract of `ingest.activations.reduction.reference.reduce_layer`, for tensors on the CPU."""
     bits, shift = float_bits(x)
     _reduce(
-        bits, shift, runs.first.numpy(), runs.length.numpy(), runs.out.numpy(),
-        sums.counts.view(-1, N_BINS).numpy(), sums.powers.numpy(), sums.positive.numpy(), sums.minimum.numpy(),
-        sums.maximum.numpy(), bins.numpy(), highest.numpy(), lowest.numpy(),
-    )  # fmt: skip
+        bits,
+        shift,
+        runs.first.numpy(),
+        runs.length.numpy(),
+        runs.out.numpy(),
+        sums.counts.view(-1, N_BINS).numpy(),
+        sums.powers.numpy(),
+        sums.positive.numpy(),
+        sums.minimum.numpy(),
+        sums.maximum.numpy(),
+        bins.numpy(),
+        highest.numpy(),
+        lowest.numpy(),
+    )
 
 
 def float_bits(x: Float[Tensor, "flat d_mlp"]) -> tuple[np.ndarray, np.int32]:
-    """The bits of float32 or bfloat16 as integers, and by how much to shift them left to have a float32's."""
+    """The bits of float32 or bfloat16 as integers, and the left shift that makes them a float32's."""
     if x.dtype == torch.bfloat16:
         return x.view(torch.int16).numpy(), np.int32(16)
     return x.view(torch.int32).numpy(), np.int32(0)
@@ -187,7 +197,7 @@ def _choose_shift(sums, n, width, near, near_bits, shift):
 
 @njit(fastmath={"contract"})
 def _powers(tile, n, width, near, sums):
-    """Sum the powers of what differs from the shift."""
+    """Sum the powers of the differences from the shift."""
     whole = n - n % 4
     for i in range(0, whole, 4):
         at = i * WIDTH
@@ -211,8 +221,7 @@ def _powers(tile, n, width, near, sums):
 
 @njit
 def _take(cut, shift, sums, n, width):
-    """What `ingest.activations.reduction.exact.add` does, but for the carries: cut a text's sums into the limbs'
-    multiples."""
+    """`ingest.activations.reduction.exact.add` without the carries: cut a text's sums into the limbs' multiples."""
     rows = np.float64(n)
     for j in range(width):
         _cut(cut, 0, j, rows * shift[j], sums[j])
@@ -248,7 +257,7 @@ def _cut(cut, power, j, one, other):
 
 @njit
 def _carry(cut, powers, start, width):
-    """Add what was cut to the sums, and do the carries."""
+    """Add the cut multiples to the sums, and propagate the carries."""
     for power in range(4):
         for j in range(width):
             top = cut[(power * LIMBS + 3) * WIDTH + j]

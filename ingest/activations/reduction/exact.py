@@ -1,13 +1,13 @@
-"""Sums of powers of activations in fixed point: the same bits in whatever order, and by however many, they were added.
+"""Sums of powers of activations in fixed point: the same bits in any order of addition, on any number of processes.
 
-A sum is 144 bits wide, with 2^-72 as its unit: four limbs of 36 bits, each in an int64. What a run of rows adds is
-first made a few float64 numbers, of which only those rows have a say; each is cut into multiples of the limbs' units,
-and these add up without rounding. Sums of all positions, and so mean, variance, skewness and kurtosis, then depend on
-what was added alone. The idea: Collange et al., "Numerical reproducibility for the parallel reduction on multi- and
+A sum is 144 bits wide, with 2^-72 as its unit: four limbs of 36 bits, each in an int64. The contribution of a run of
+rows is first computed as a few float64 numbers from those rows alone; each is cut into multiples of the limbs' units,
+and these add up without rounding. Sums over all positions, and so mean, variance, skewness and kurtosis, then depend on
+the activations alone. The idea: Collange et al., "Numerical reproducibility for the parallel reduction on multi- and
 many-core architectures" (2015).
 
 Powers of large numbers would drown a small spread, so a run's are taken about a shift near its mean that has few bits:
-then `n * shift^4` is exact, and what is added to it small.
+then `n * shift^4` is exact, and the rest is small.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CUTS = tuple(1.5 * 2.0**52 * unit for unit in UNITS)
 SHIFT_MASK = ~0x3FFF
 """Leaves a float32 number's sign, exponent and 10 leading bits."""
 OVERFLOWN = -3 << 61
-"""Highest limb of a sum of what is not finite, or too large."""
+"""Highest limb of a sum with a term that is not finite or is too large."""
 LIMIT = 1 << 62
 _MASK = (1 << LIMB_BITS) - 1
 
@@ -41,7 +41,7 @@ def add(
     shift: Float32[Tensor, " d_mlp"],
     sums: Float64[Tensor, "power d_mlp"],
 ) -> None:
-    """Add a run of n rows: `sums` are those of the 1st to 4th powers of what differs from `shift`."""
+    """Add a run of n rows: `sums` are those of the 1st to 4th powers of the differences from `shift`."""
     s, (a1, a2, a3, a4) = shift.to(torch.float64), sums
     s2 = s * s
     whole = n * torch.stack([s, s2, s2 * s, s2 * s2])
@@ -64,7 +64,7 @@ def add(
 def added(
     a: Int64[Tensor, "*layer power limb d_mlp"], b: Int64[Tensor, "*layer power limb d_mlp"]
 ) -> Int64[Tensor, "*layer power limb d_mlp"]:
-    """Two sums' sum, with carries done, so that equal sums are equal bits."""
+    """The sum of two sums, with carries propagated, so that equal sums have equal bits."""
     bad = (overflown(a) | overflown(b)).unsqueeze(-2)
     limbs = torch.where(bad, torch.zeros_like(a), a + b)
     for limb in range(LIMBS - 1):
@@ -76,7 +76,7 @@ def added(
 
 
 def overflown(powers: Int64[Tensor, "*layer power limb d_mlp"]) -> Tensor:
-    """Whether something that was added to a sum is not finite or too large (about 2^20 for the fourth powers)."""
+    """Whether a term of a sum is not finite or is too large (about 2^20 for the fourth powers)."""
     highest = powers.select(-2, LIMBS - 1)
     return (highest >= LIMIT) | (highest <= -LIMIT)
 
@@ -91,6 +91,6 @@ def central_moments(n: int, powers: Int64[np.ndarray, "power limb neuron"]) -> F
     m2 = n * unit * s2 - s1 * s1
     m3 = (n * unit) ** 2 * s3 - 3 * n * unit * s1 * s2 + 2 * s1**3
     m4 = (n * unit) ** 3 * s4 - 4 * (n * unit) ** 2 * s1 * s3 + 6 * n * unit * s1 * s1 * s2 - 3 * s1**4
-    found = np.stack([m / (n * unit) ** power for power, m in enumerate((s1, m2, m3, m4), 1)]).astype(np.float64)
+    moments = np.stack([m / (n * unit) ** power for power, m in enumerate((s1, m2, m3, m4), 1)]).astype(np.float64)
     bad = (np.abs(powers[:, -1]) >= LIMIT).any(0)
-    return np.where(bad, np.nan, found)
+    return np.where(bad, np.nan, moments)

@@ -1,6 +1,7 @@
-"""What one layer of one batch adds to the statistics, in plain torch: the definition, and the path of other devices.
+"""The reduction of one layer of one batch in plain torch: the definition, and the path of other devices.
 
-`ingest.activations.reduction.cpu` does the same in one pass over the activations; a test holds both to float64 loops.
+`ingest.activations.reduction.cpu` does the same in one pass over the activations; a test compares both with float64
+loops.
 """
 
 from __future__ import annotations
@@ -12,17 +13,36 @@ import torch
 from jaxtyping import Float, Float32, Int, Int64, UInt8
 from torch import Tensor
 
-from atlas.core.bins import N_BINS
-from ingest.activations.binning import bin_of
+from atlas.core.bins import BINS_PER_OCTAVE, MAX_EXPONENT, MIN_EXPONENT, N_BINS, ZERO_BIN, bin_interval
 from ingest.activations.reduction.exact import add, few_bits
 from ingest.process.device import to_device
+
+# A float32's bits above the two top mantissa bits: exponent (biased by 127) and quarter of the octave.
+_SHIFT = 21
+_FIRST = (MIN_EXPONENT + 127) * BINS_PER_OCTAVE
+_LAST = (MAX_EXPONENT + 127) * BINS_PER_OCTAVE
+_INT_MIN = torch.iinfo(torch.int32).min
+
+
+def bin_of(activation: Float[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
+    """Bin of each activation, int32, 0 to N_BINS - 1, with lower <= activation < upper. NaN goes to an end bin."""
+    bits = activation.to(torch.float32).contiguous().view(torch.int32)
+    # Sign and magnitude made one ordered integer: then a floor shift gives half-open bins on both sides of zero.
+    step = torch.where(bits < 0, _INT_MIN - bits, bits) >> _SHIFT
+    return step.clamp(_FIRST - 1, _LAST).add_(step.clamp(-_LAST - 1, -_FIRST)).add_(ZERO_BIN + 1)
+
+
+def interval_table(device: torch.device | str = "cpu") -> Int[Tensor, " bin"]:
+    """Octave of each bin (see `atlas.core.bins.bin_interval`), int64."""
+    return torch.tensor([bin_interval(bin) for bin in range(N_BINS)], device=device)
+
 
 ROW_TILE = 256  # Positions a tile: 256 x 1536 float32 stays in a core's cache while it is read several times.
 
 
 @dataclass(frozen=True)
 class Runs:
-    """Where a batch's counted positions lie in the flat rows [batch * pos], padding and BOS included.
+    """The places of a batch's counted positions in the flat rows [batch * pos], padding and BOS included.
 
     Text t's counted positions are the flat rows `first[t] : first[t] + length[t]` and the compacted rows
     `out[t] : out[t] + length[t]`. Every text has at least one. Tensors are int64, on the device; the two integers are

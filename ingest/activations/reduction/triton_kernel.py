@@ -1,9 +1,9 @@
 """One layer's reduction on CUDA in three Triton kernels: each activation is read from memory once.
 
-What they must give is `ingest.activations.reduction.reference`; `ingest.process.device` holds them to it on the device
-at start-up. Nothing here makes the host wait, and nothing is summed by atomics: the same batch gives the same bits.
+They must agree with `ingest.activations.reduction.reference`; `ingest.activations.reduction.choice` checks this on the
+device at start-up. The host never waits, and no sum uses atomics: the same batch gives the same bits.
 
-1. `_reduce_runs`: a program takes some texts and a block of neurons; it writes the bins (where they were asked for, and
+1. `_reduce_runs`: a program takes some texts and a block of neurons; it writes the bins (where requested, and
    once more neuron by neuron for the second kernel), each text's extremes, and the moments of its rows.
 2. `_count_bins`: a program takes one neuron's bins and adds their histogram to its counts.
 3. `_fold_moments`: a program takes a block of neurons and adds the moments of the first kernel to the exact sums.
@@ -24,7 +24,7 @@ from ingest.activations.reduction.exact import CUTS, LIMB_BITS, LIMIT, OVERFLOWN
 from ingest.activations.reduction.reference import LayerSums, Runs
 
 ROWS, NEURONS, STAGES = 16, 64, 3  # A tile, and how many are on their way: 64 bfloat16 are a line of memory.
-SLAB = 1024  # Most rows that one program takes: its float32 sums have SLAB / ROWS terms, and long texts are split.
+SLAB = 1024  # Most rows of one program: its float32 sums have SLAB / ROWS terms, and long texts are split.
 COUNT_ROWS = 2048  # Bins a step of `_count_bins`.
 FOLD_NEURONS = 32
 
@@ -33,7 +33,7 @@ _PARTS = tl.constexpr(6)
 _BINS = tl.constexpr(N_BINS)
 _PLACES = tl.constexpr(128)  # `tl.histogram` wants a power of two; rows past the end go to the last place, no bin.
 _ZERO_BIN = tl.constexpr(ZERO_BIN)
-# As in `ingest.activations.binning`: steps are a float32's bits above the two top mantissa bits.
+# As in `ingest.activations.reduction.reference`: steps are a float32's bits above the two top mantissa bits.
 _SHIFT = tl.constexpr(21)
 _FIRST = tl.constexpr((MIN_EXPONENT + 127) * BINS_PER_OCTAVE)
 _LAST = tl.constexpr((MAX_EXPONENT + 127) * BINS_PER_OCTAVE)
@@ -72,14 +72,36 @@ def reduce_layer(
     high, low = (highest, lowest) if n_slabs == 1 else highest.new_empty(2, n_slabs, n_texts, d_mlp)
     with torch.cuda.device(x.device) if x.is_cuda else contextlib.nullcontext():
         _reduce_runs[(triton.cdiv(d_mlp, NEURONS), n_shares, n_slabs)](
-            x, runs.first, runs.length, runs.out, n_texts, texts_each, d_mlp, bins, by_neuron, stride, high, low, parts,
-            SLAB=SLAB, ROWS=ROWS, NEURONS=NEURONS, STAGES=STAGES, enable_fp_fusion=True,
-        )  # fmt: skip
+            x,
+            runs.first,
+            runs.length,
+            runs.out,
+            n_texts,
+            texts_each,
+            d_mlp,
+            bins,
+            by_neuron,
+            stride,
+            high,
+            low,
+            parts,
+            SLAB=SLAB,
+            ROWS=ROWS,
+            NEURONS=NEURONS,
+            STAGES=STAGES,
+            enable_fp_fusion=True,
+        )
         _count_bins[(d_mlp,)](by_neuron, stride, runs.n_rows, sums.counts, ROWS=COUNT_ROWS, enable_fp_fusion=True)
         _fold_moments[(triton.cdiv(d_mlp, FOLD_NEURONS),)](
-            parts, n_slabs * n_shares, sums.powers, sums.positive, d_mlp, NEURONS=FOLD_NEURONS,
-            num_warps=1, enable_fp_fusion=False,
-        )  # fmt: skip
+            parts,
+            n_slabs * n_shares,
+            sums.powers,
+            sums.positive,
+            d_mlp,
+            NEURONS=FOLD_NEURONS,
+            num_warps=1,
+            enable_fp_fusion=False,
+        )
     if n_slabs > 1:
         torch.amax(high, 0, out=highest)
         torch.amin(low, 0, out=lowest)
@@ -89,9 +111,24 @@ def reduce_layer(
 
 @triton.jit(do_not_specialize=_UNSPECIALISED)
 def _reduce_runs(
-    x, first, length, out, n_texts, texts_each, d_mlp, bins, by_neuron, stride, high, low, parts,
-    SLAB: tl.constexpr, ROWS: tl.constexpr, NEURONS: tl.constexpr, STAGES: tl.constexpr,
-):  # fmt: skip
+    x,
+    first,
+    length,
+    out,
+    n_texts,
+    texts_each,
+    d_mlp,
+    bins,
+    by_neuron,
+    stride,
+    high,
+    low,
+    parts,
+    SLAB: tl.constexpr,
+    ROWS: tl.constexpr,
+    NEURONS: tl.constexpr,
+    STAGES: tl.constexpr,
+):
     """x [flat, d_mlp] bfloat16 or float32; first, length, out [text] int64; bins [row, d_mlp] and by_neuron
     [d_mlp, stride] uint8 (out); high, low [slab, text, d_mlp] float32 (out); parts [slab * share, 6, d_mlp] float64
     (out). Program (block of neurons, share of the texts, slab of their rows)."""
@@ -153,7 +190,7 @@ def _reduce_runs(
 
 @triton.jit
 def _bin(value):
-    """Bins of float32 values: `ingest.activations.binning.bin_of`."""
+    """Bins of float32 values: `ingest.activations.reduction.reference.bin_of`."""
     bits = value.to(tl.int32, bitcast=True)
     step = tl.where(bits < 0, -(bits & 0x7FFFFFFF), bits) >> _SHIFT
     up = tl.minimum(tl.maximum(step, _FIRST - 1), _LAST)

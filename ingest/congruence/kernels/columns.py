@@ -7,7 +7,7 @@ from numba import prange
 
 from ingest.congruence.kernels.lists import TINY, insert, key_of, surely_reached, value_of
 from ingest.congruence.kernels.vectors import WIDTH, dot, lowest_bit, widened
-from ingest.process.compiled import compiled
+from ingest.process.numba_compiler import compiled
 
 BATCH = 256
 
@@ -52,15 +52,16 @@ def offer_columns(reached, tile, exact, weights, readout, first_row, first_colum
 
 @compiled(parallel=True)
 def seed_columns(tile, row_bound, column_bound, rounding, first_column, lists, limits):
-    """Raise each column's limits to what k entries of its list and of this tile surely reach: spares most offers while
-    few rows have been seen, when a list's own k-th value says little.
+    """Raise each column's limits to a value that k entries of its list and of this tile surely reach. This saves most
+    offers while few rows have been seen, when a list's own k-th value is low.
 
     tile [row, column] float32 or bfloat16 as uint16; bounds as in `scan_tile`; rounding: relative error of the tile's
     own values; lists as in `offer_columns`; limits [2, column] float32, the second for negated values (in and out).
     """
     rows, columns = tile.shape
     k = lists.shape[2]
-    # The greatest of a few rows stands for them: less to look at, and as many entries reach what as many groups do.
+    # The greatest of a few rows represents them: fewer values to search, and k groups that reach a value hold k
+    # entries.
     group = max(1, rows // (4 * k))
     groups = rows // group
     size = (groups + k + WIDTH - 1) // WIDTH * WIDTH

@@ -1,4 +1,4 @@
-"""Inside the kernels: keys of `ingest.process.sort_keys`, lists sorted best first, and bounds on a k-th greatest
+"""Functions of the kernels: keys of `ingest.process.sort_keys`, lists sorted best first, and bounds on a k-th greatest
 value."""
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from ingest.congruence.kernels.vectors import WIDTH, at_least, bits_in, extremes
 
 _EMPTY = np.iinfo(np.int64).min
 TINY = np.float32(1e-30)
-"""Added to every bound: more than what an underflow anywhere in a product can hide."""
+"""Added to every bound: more than any underflow in a product can hide."""
 
 
 BISECTIONS = 14
@@ -37,7 +37,8 @@ def value_of(key):
 
 @njit
 def insert(ranked, key):
-    """Put a key into its place of a list sorted best first, whose last key drops out; returns the value now needed.
+    """Put a key into its place of a list sorted best first, whose last key drops out; returns the value that is now
+    needed to enter.
 
     Every place takes the middle one of itself, the place before it and the key: no branch, and whole vectors at once.
     """
@@ -49,7 +50,7 @@ def insert(ranked, key):
 
 @njit
 def surely_reached(values, size, k):
-    """A value that at least k of the first `size` values reach, and hardly more: by bisection, k at most `size`.
+    """A value that at least k of the first `size` values reach, and few more: by bisection, k at most `size`.
 
     values: float32, -infinity from `size` up to a multiple of WIDTH; infinite nowhere else.
     """

@@ -10,12 +10,12 @@ from numba import njit, prange
 
 from ingest.congruence.kernels.lists import TINY, key_of, surely_reached
 from ingest.congruence.kernels.vectors import WIDTH, at_least, at_most, bits_in, dot, lowest_bit, widened
-from ingest.process.compiled import compiled
+from ingest.process.numba_compiler import compiled
 
 
 @njit(inline="always")
 def _start(rows, row, chunk, chunks, tile_width):
-    """Where a chunk of a row begins in the tiles, which lie one after another, each [row, column]."""
+    """The start of a row's chunk in the tiles, which lie one after another, each [row, column]."""
     first = chunk * WIDTH // tile_width * tile_width
     return rows * first + row * min(tile_width, chunks * WIDTH - first) + chunk * WIDTH - first
 
@@ -41,11 +41,11 @@ def mark_rows(products, chunk_best, row_bound, column_bound, rounding, tile_widt
         for direction in range(2):
             best = chunk_best[direction, row]
             bound = np.float32(-np.inf)
-            if k <= chunks:  # As many chunks have an entry that surely reaches it.
+            if k <= chunks:  # So many chunks have an entry that surely reaches it.
                 for chunk in range(chunks):
                     surely[chunk] = best[chunk] - abs(best[chunk]) * rounding - errors[chunk]
                 bound = surely_reached(surely, chunks, k)
-            found = 0
+            n_marked = 0
             for chunk in range(chunks):
                 least = bound
                 if k <= chunks:
@@ -59,10 +59,10 @@ def mark_rows(products, chunk_best, row_bound, column_bound, rounding, tile_widt
                         mask = at_most(products, start, np.float32(-least))
                     if real < (chunk + 1) * WIDTH:
                         mask &= (np.uint64(1) << np.uint64(real - chunk * WIDTH)) - np.uint64(1)
-                    slot[direction, chunk, row] = found
-                    found += bits_in(mask)
+                    slot[direction, chunk, row] = n_marked
+                    n_marked += bits_in(mask)
                     marked[direction, chunk, row] = mask
-            count[direction, row] = found
+            count[direction, row] = n_marked
 
 
 @compiled(parallel=True)

@@ -7,13 +7,13 @@ from numba import prange
 
 from ingest.congruence.kernels.lists import TINY
 from ingest.congruence.kernels.vectors import WIDTH, each_at_least, each_at_most, extremes
-from ingest.process.compiled import compiled
+from ingest.process.numba_compiler import compiled
 
 
 # Sums go in many float32 lanes, which is faster and more exact than one; a tile's row is short.
 @compiled(parallel=True, fastmath={"reassoc", "contract", "nsz", "nnan"})
 def scan_tile(tile, row_bound, column_bound, limits, first_chunk, chunk_best, reached, mean, real, powers):
-    """Note what a tile of products says.
+    """Scan a tile of products.
 
     tile [row, column] float32 or bfloat16 as uint16, a multiple of WIDTH columns; row_bound [2, row] and column_bound
     [2, chunk] float32: an exact product differs from the tile's by at most the sum over the first axis of their

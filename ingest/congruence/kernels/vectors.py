@@ -1,8 +1,8 @@
-"""Vector operations that numba's loops do not give: 64 comparisons into one bit mask, and an inner product whose
-value does not depend on how the compiler arranges it. Written in LLVM's portable IR, so any processor runs them.
+"""Vector operations that numba's loops lack: 64 comparisons into one bit mask, and an inner product whose value does
+not depend on the compiler's arrangement. They are written in LLVM's portable IR, so any processor runs them.
 
 Values are float32, or bfloat16 as uint16 (the upper half of a float32's bits). Compiled kernels that use these are
-cached on disk: after changing this file remove `ingest/kernels/__pycache__`.
+cached on disk: after changing this file remove `ingest/congruence/kernels/__pycache__`.
 """
 
 from __future__ import annotations
@@ -93,15 +93,15 @@ def extremes(typingctx, values, start):
 
     def codegen(context, builder, signature, args):
         chunk = _chunk(context, builder, signature.args[0], args[0], args[1])
-        found = []
+        scalars = []
         for sign in (">", "<"):
             part, size = chunk, WIDTH
             while size > 1:
                 size //= 2
                 low, high = _halves(builder, part, size)
                 part = builder.select(builder.fcmp_ordered(sign, low, high, flags=("nnan", "nsz")), low, high)
-            found.append(builder.extract_element(part, _INT(0)))
-        return context.make_tuple(builder, signature.return_type, found)
+            scalars.append(builder.extract_element(part, _INT(0)))
+        return context.make_tuple(builder, signature.return_type, scalars)
 
     return types.UniTuple(types.float32, 2)(values, types.intp), codegen
 
@@ -142,8 +142,8 @@ def bits_in(typingctx, mask):
 def dot(typingctx, left, right):
     """Inner product, in float64, of two float32 vectors of the same length, a multiple of LANES.
 
-    A product of two float32 is exact in float64 and the order of summation is written out, so the value is the same
-    wherever and however this is compiled.
+    A product of two float32 is exact in float64 and the order of summation is written out, so the value is the same on
+    every machine and with every compiler.
     """
 
     def codegen(context, builder, signature, args):

@@ -18,15 +18,46 @@ _MODIFIERS = {"LIMIT_MODIFIER", "LIMIT_PERCENT_MODIFIER", "ORDER_MODIFIER", "DIS
 _ORDERS = {"ORDER_DEFAULT", "ASCENDING", "DESCENDING"}
 _NODES = _QUERIES | _TABLES | _MODIFIERS | _ORDERS
 _EXPRESSIONS = {
-    "BETWEEN", "CASE", "CAST", "COLLATE", "COLUMN_REF", "COMPARISON", "CONJUNCTION", "CONSTANT", "DEFAULT", "FUNCTION",
-    "LAMBDA", "LAMBDA_REF", "OPERATOR", "PARAMETER", "POSITIONAL_REFERENCE", "STAR", "SUBQUERY", "TYPE", "WINDOW",
-}  # fmt: skip
+    "BETWEEN",
+    "CASE",
+    "CAST",
+    "COLLATE",
+    "COLUMN_REF",
+    "COMPARISON",
+    "CONJUNCTION",
+    "CONSTANT",
+    "DEFAULT",
+    "FUNCTION",
+    "LAMBDA",
+    "LAMBDA_REF",
+    "OPERATOR",
+    "PARAMETER",
+    "POSITIONAL_REFERENCE",
+    "STAR",
+    "SUBQUERY",
+    "TYPE",
+    "WINDOW",
+}
 
 _TABLE_FUNCTIONS = {
-    "range", "generate_series", "unnest", "repeat", "json_each", "json_tree", "summary",
-    "duckdb_columns", "duckdb_constraints", "duckdb_functions", "duckdb_keywords", "duckdb_schemas", "duckdb_tables",
-    "duckdb_types", "duckdb_views", "pragma_table_info", "pragma_version",
-}  # fmt: skip
+    "range",
+    "generate_series",
+    "unnest",
+    "repeat",
+    "json_each",
+    "json_tree",
+    "summary",
+    "duckdb_columns",
+    "duckdb_constraints",
+    "duckdb_functions",
+    "duckdb_keywords",
+    "duckdb_schemas",
+    "duckdb_tables",
+    "duckdb_types",
+    "duckdb_views",
+    "pragma_table_info",
+    "pragma_version",
+}
 """They read nothing but their arguments and what the atlas holds."""
 
 _FUNCTIONS = {"current_setting", "getenv", "write_log", "pg_sleep", "parse_duckdb_log_message", "json_serialize_plan"}

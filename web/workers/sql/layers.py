@@ -24,8 +24,12 @@ _PROT_EXEC = 4
 
 # What DuckDB reads as it starts: how many processors and how much memory there are. Without these it does not start.
 _ABOUT_THE_MACHINE = (
-    "/proc/self/cgroup", "/proc/stat", "/proc/meminfo", "/sys/devices/system/cpu/online", "/sys/fs/cgroup",
-)  # fmt: skip
+    "/proc/self/cgroup",
+    "/proc/stat",
+    "/proc/meminfo",
+    "/sys/devices/system/cpu/online",
+    "/sys/fs/cgroup",
+)
 
 _NICE = 15
 _MIB = 2**20

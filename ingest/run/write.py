@@ -1,13 +1,11 @@
-"""From the results of the phases to the rows of the file, table by table."""
+"""Write the results of the phases into the file, table by table."""
 
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -19,19 +17,18 @@ from ingest.activations.registry import DERIVED
 from ingest.congruence.pairs import CandidatePairs, ExclusivePairs, NeuronFamilies
 from ingest.congruence.phase import WeightResult
 from ingest.file import tables
-from ingest.file.writer import AtlasWriter, Columns, vectors
+from ingest.file.writer import AtlasWriter, library_versions
 from ingest.model.load import LoadedModel
 from ingest.model.vocabulary import Vocabulary
 from ingest.model.weights import Readout
+from ingest.process.arrow import Columns, vectors
 from ingest.process.settings import Settings
 from ingest.texts.dataset import Dataset
-
-_LIBRARIES = ("neuron-atlas", "torch", "transformers", "transformer-lens", "tokenizers", "datasets", "duckdb", "numpy")
 
 
 @dataclass(frozen=True)
 class Run:
-    """What every phase of a run shares."""
+    """The model, dataset and settings that all phases of a run share."""
 
     settings: Settings
     slug: str
@@ -56,8 +53,8 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What weights alone say, and which pairs and families are counted because of it."""
+class WeightFindings:
+    """The results of the weight phase, and the pairs and families to count."""
 
     weights: WeightResult
     exclusive: dict[str, ExclusivePairs]
@@ -65,32 +62,32 @@ class Found:
     families: NeuronFamilies
 
 
-def write_weights(run: Run, writer: AtlasWriter, found: Found) -> None:
+def write_weights(run: Run, writer: AtlasWriter, findings: WeightFindings) -> None:
     """Write the tables that do not depend on texts."""
-    settings, congruence = run.settings, found.weights.congruence
+    settings, congruence = run.settings, findings.weights.congruence
     neuron_token = {d: ranked.first(settings.top_tokens) for d, ranked in congruence.neuron_token.items()}
     token_neuron = {d: ranked.first(settings.top_neurons) for d, ranked in congruence.token_neuron.items()}
     _write(writer, "neuron_token", tables.ranked_rows(neuron_token, "neuron_id", "token_id", "congruence"))
     _write(writer, "token_neuron", tables.ranked_rows(token_neuron, "token_id", "neuron_id", "congruence"))
-    _write(writer, "exclusive_pair", tables.exclusive_rows(found.exclusive))
-    _write(writer, "neuron_input_token", tables.input_rows(found.weights.input_tokens))
+    _write(writer, "exclusive_pair", tables.exclusive_rows(findings.exclusive))
+    _write(writer, "neuron_input_token", tables.input_rows(findings.weights.input_tokens))
     writer.write("histogram_bin", tables.bin_rows())
-    _write(writer, "candidate_pair", tables.candidate_rows(found.pairs))
-    writer.write("token_family", tables.family_rows(found.families.of_token))
+    _write(writer, "candidate_pair", tables.candidate_rows(findings.pairs))
+    writer.write("token_family", tables.family_rows(findings.families.of_token))
     if settings.weights:
         for layer in range(run.n_layers):
-            writer.write("neuron_weight", tables.weight_rows(found.weights.layers(layer), layer))
-        columns = found.weights.readout.columns.numpy()
+            writer.write("neuron_weight", tables.weight_rows(findings.weights.layers(layer), layer))
+        columns = findings.weights.readout.columns.numpy()
         token_id = np.arange(len(columns), dtype=np.int32)
         writer.write("token_weight", {"token_id": token_id, "readout": vectors(columns)})
 
 
-def write_texts(run: Run, writer: AtlasWriter, found: Found, reader: Reader) -> None:
-    """Write the tables that say what was met in the texts read so far; the reader may read on afterwards."""
-    congruence, statistics = found.weights.congruence, reader.statistics
+def write_texts(run: Run, writer: AtlasWriter, findings: WeightFindings, reader: Reader) -> None:
+    """Write the tables from the texts read so far; the reader may read on afterwards."""
+    congruence, statistics = findings.weights.congruence, reader.statistics
     rows_of = {
         "token": tables.token_rows(run.vocabulary, congruence),
-        "neuron": tables.neuron_rows(run.n_layers, run.d_mlp, found.weights.columns, congruence),
+        "neuron": tables.neuron_rows(run.n_layers, run.d_mlp, findings.weights.columns, congruence),
     }
     for statistic in statistics.values():
         rows_of[statistic.axis.removesuffix("_id")] |= statistic.columns()
@@ -101,7 +98,7 @@ def write_texts(run: Run, writer: AtlasWriter, found: Found, reader: Reader) -> 
         for table, rows in statistic.rows(reader.texts):
             writer.write(table, rows)
     for derived in DERIVED:
-        for table, rows in derived.rows(statistics, found.pairs.neuron, found.pairs.token, gated=run.model.gated):
+        for table, rows in derived.rows(statistics, findings.pairs.neuron, findings.pairs.token, gated=run.model.gated):
             writer.write(table, rows)
     _write(writer, "text", reader.texts.rows())
 
@@ -111,13 +108,13 @@ def _write(writer: AtlasWriter, table: str, batches: Iterable[Columns]) -> None:
         writer.write(table, rows)
 
 
-def atlas_row(run: Run, found: Found, reader: Reader, planned: int | None = None) -> Columns:
-    """The row of table `atlas` but for its build_id; `planned`: texts of the whole run, if these are not all."""
+def atlas_row(run: Run, findings: WeightFindings, reader: Reader, planned: int | None = None) -> Columns:
+    """The row of table `atlas` without its build_id; `planned`: texts of the whole run, if these are not all."""
     first, n_texts = run.settings.first_text, reader.n_texts
     row = {
         **run_columns(run),
         "built_at": datetime.now(UTC).replace(tzinfo=None),
-        "readout_mean": found.weights.readout.mean.tolist(),
+        "readout_mean": findings.weights.readout.mean.tolist(),
         "n_texts": n_texts,
         "n_texts_planned": planned,
         "n_positions": reader.n_positions,
@@ -166,15 +163,3 @@ def run_columns(run: Run) -> dict[str, Any]:
         "versions": json.dumps(library_versions()),
         "command": settings.command,
     }
-
-
-def library_versions() -> dict[str, str | None]:
-    """Versions of Python, of this program and of what it computes with; None for what is not installed."""
-    return {"python": platform.python_version(), **{name: _version(name) for name in _LIBRARIES}}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

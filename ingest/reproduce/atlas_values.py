@@ -1,4 +1,4 @@
-"""What the figures need of an atlas."""
+"""Values of an atlas for the figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`atlas reproduce` from an atlas, given or made now, to the report."""
+"""Run `atlas reproduce`: make or open the atlas, measure the figures, write the report."""
 
 from __future__ import annotations
 
@@ -20,16 +20,15 @@ from ingest.process.device import choose_device
 from ingest.process.progress import Phases
 from ingest.process.settings import Settings
 from ingest.process.stop import Stop
-from ingest.reproduce.beside import beside
+from ingest.reproduce.atlas_values import Stored
 from ingest.reproduce.conventions import check_shape, shape_of
 from ingest.reproduce.curves import CurvePair, CurvePass, count_curves
 from ingest.reproduce.experiments import Experiments, run_experiments
 from ingest.reproduce.figures import Published
 from ingest.reproduce.judge import judge
 from ingest.reproduce.measurements import Measured
-from ingest.reproduce.negate import check_gpt2
-from ingest.reproduce.report import Report, write_report
-from ingest.reproduce.stored import Stored
+from ingest.reproduce.post import check_gpt2
+from ingest.reproduce.report import Report, beside, write_report
 from ingest.run.build import build
 from ingest.study.record import load_own_model, study_tables
 from ingest.study.study_model import StudyModel
@@ -38,7 +37,7 @@ from ingest.texts.dataset import open_dataset
 
 @dataclass(frozen=True)
 class ReproduceRequest:
-    """What `atlas reproduce` was asked for (see its help for each option)."""
+    """The options of `atlas reproduce` (its help explains each)."""
 
     model: str | None
     revision: str | None
@@ -55,7 +54,7 @@ class ReproduceRequest:
 
 @dataclass(frozen=True)
 class Reproduced:
-    """What was compared, and where it was written."""
+    """The report and its files."""
 
     report: Report
     atlas: Path
@@ -67,7 +66,7 @@ def reproduce(request: ReproduceRequest, published: Published, console: Console)
     """Measure every figure and write the report.
 
     Raises:
-        OptionError: the model, or the atlas, is of another shape than the figures are of.
+        OptionError: the model, or the atlas, is of another shape than the figures' model.
         StudyError: the model that was loaded is not the atlas's.
         OutputError: the report cannot be written.
         AtlasError: any of its kinds, for model, dataset and files.
@@ -91,16 +90,18 @@ def reproduce(request: ReproduceRequest, published: Published, console: Console)
             curves = _curves(request, published, opened.info, pairs, phases)
             measured = Measured(stored, experiments, curves, published.conventions)
             report = Report(
-                opened.info, [judge(figure, measured) for figure in published.figures],
-                beside(published, model, stored, experiments, curves), curves,
-            )  # fmt: skip
+                opened.info,
+                [judge(figure, measured) for figure in published.figures],
+                beside(published, model, stored, experiments, curves),
+                curves,
+            )
     with _writing(folder):
         markdown, data = write_report(report, folder, f"{atlas.stem}.{name}")
     return Reproduced(report, atlas, markdown, data)
 
 
 def _report_folder(request: ReproduceRequest) -> Path:
-    """Where the report goes; made now, so that it is not hours later that it cannot be."""
+    """The folder of the report, made before the long phases so that a failure costs seconds."""
     if request.report is None:
         return (request.atlas or request.out).absolute().parent
     check_folder(request.report)
@@ -118,7 +119,7 @@ def _writing(folder: Path) -> Iterator[None]:
 
 
 def _ingest(request: ReproduceRequest, published: Published, console: Console) -> Path:
-    """Make the atlas by the post's conventions. A model that is not the figures' is refused before the long phases."""
+    """Make the atlas by the post's conventions. Another model than the figures' is refused before the long phases."""
     name, conventions = request.model or published.model["name"], published.conventions
     check_output(request.out, force=request.force)
     model = load_model(name, request.revision)
@@ -126,12 +127,19 @@ def _ingest(request: ReproduceRequest, published: Published, console: Console) -
     check_shape(name, _shape(model), published.model)
     del model
     settings = Settings(
-        model=name, revision=request.revision, dataset=request.dataset or conventions["dataset_name"], out=request.out,
-        split=conventions["dataset_split"], text_column=conventions["text_column"], max_texts=request.max_texts,
-        context_length=conventions["context_length"], overflow=conventions["overflow"], dtype=conventions["dtype"],
-        readout=conventions["readout"], count_bos=conventions["bos_counted"], device=request.device,
-        checkpoint=request.checkpoint, force=request.force, command=request.command,
-    )  # fmt: skip
+        model=name,
+        revision=request.revision,
+        dataset=request.dataset or conventions["dataset_name"],
+        out=request.out,
+        split=conventions["dataset_split"],
+        count_bos=conventions["bos_counted"],
+        max_texts=request.max_texts,
+        device=request.device,
+        checkpoint=request.checkpoint,
+        force=request.force,
+        command=request.command,
+        **{name: conventions[name] for name in ("text_column", "context_length", "overflow", "dtype", "readout")},
+    )
     with Stop(resumable=request.checkpoint is not None, say=console.print) as stop:
         done = build(settings, console, stop)
     return request.out if done is None else done.out
@@ -164,19 +172,26 @@ def _curve_pairs(published: Published, stored: Stored, experiments: Experiments)
 def _curves(
     request: ReproduceRequest, published: Published, info: AtlasInfo, pairs: list[CurvePair], phases: Phases
 ) -> CurvePass | str:
-    """The pass over the data; or, where they cannot be had, why: all other figures are then still reported."""
+    """The pass over the data; or, if the data cannot be read, the reason: all other figures are then still reported."""
     conventions = published.conventions
     try:
         dataset = open_dataset(
-            request.dataset or conventions["dataset_name"], split=conventions["dataset_split"],
-            text_column=conventions["text_column"], stream=request.max_texts is not None,
-        )  # fmt: skip
+            request.dataset or conventions["dataset_name"],
+            split=conventions["dataset_split"],
+            text_column=conventions["text_column"],
+            stream=request.max_texts is not None,
+        )
         with phases.phase("Loading model again"):
             model = load_own_model(info, request.model, request.revision)
         with phases.phase("Curves", total=request.max_texts or dataset.n_rows, unit="tokens") as advance:
             return count_curves(
-                model, dataset, pairs, context_length=conventions["context_length"], device=phases.device,
-                max_texts=request.max_texts, progress=advance,
-            )  # fmt: skip
+                model,
+                dataset,
+                pairs,
+                context_length=conventions["context_length"],
+                device=phases.device,
+                max_texts=request.max_texts,
+                progress=advance,
+            )
     except DatasetError as error:
         return f"The data could not be read: {error}"

@@ -30,12 +30,12 @@ class _Cached:
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], _Cached]:
-    """`numba.njit(cache=True, ...)` for functions called from Python, wherever caching works."""
+    """`numba.njit(cache=True, ...)` for functions called from Python, with the cache where it works."""
     return lambda function: _Cached(function, options)
 
 
 def match_threads() -> None:
-    """Give compiled loops as many threads as torch has: one each where a launcher divides a machine among processes."""
+    """Give compiled loops as many threads as torch has: one where a launcher runs several processes on the machine."""
     threads = torch.get_num_threads()
     numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
     torch.set_num_threads(threads)  # Both use OpenMP: the first start of numba's threads changes torch's number.

@@ -13,13 +13,13 @@ from ingest.errors import CheckpointError
 from ingest.process.memory import Budget
 from ingest.process.progress import Phases
 from ingest.process.ranks import Ranks
+from ingest.process.resume import RunCheckpoints
 from ingest.process.stop import Stop
-from ingest.run.resume import RunCheckpoints
 
 
 @dataclass(frozen=True)
 class Session:
-    """Where a run saves, who its peers are, when it must stop, what memory it may use, what it shows."""
+    """Checkpoints, ranks, stop signals, memory budget and progress of a run."""
 
     checkpoints: RunCheckpoints
     ranks: Ranks
@@ -30,7 +30,8 @@ class Session:
     """By `time.monotonic`."""
 
     def try_to_save(self, save: Callable[[], None]) -> None:
-        """A disk that is full now need not end a run that may still finish: it is said, and tried again next time."""
+        """Save; report a failure and go on. A disk that is full now need not end a run, and the next save tries
+        again."""
         try:
             save()
         except CheckpointError as error:

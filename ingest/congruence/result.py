@@ -1,4 +1,5 @@
-"""What a congruence search finds, and the state in which it finds it."""
+"""The result of a congruence search, the state of a search that is under way, and the union of searches over disjoint
+layers, which may run on different workers."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ingest.errors import CheckpointError
+from ingest.errors import CheckpointError, RankError
 from ingest.process import sort_keys as keys
 
 DIRECTIONS = {"top": 1.0, "bottom": -1.0}
@@ -35,7 +36,7 @@ class Congruence:
     """Ranked tokens of neurons, ranked neurons of tokens (each by direction), and sums of powers over tokens.
 
     A search over some layers only leaves the others' lists empty and their sums zero. `token_neuron` is empty when no
-    neurons are kept for tokens; the sums are None when no moments were asked for.
+    neurons are kept for tokens; the sums are None when no moments were requested.
     """
 
     neuron_token: dict[str, RankedList]
@@ -65,7 +66,7 @@ def ranked_of(stacked: Int[Tensor, "direction row k"]) -> dict[str, RankedList]:
 
 @contextmanager
 def true_float32() -> Iterator[None]:
-    """No TF32 (nor bfloat16) inside float32 GEMMs, whatever the process has set; put back afterwards."""
+    """Switch off TF32 and bfloat16 inside float32 GEMMs for a block, and restore the process's settings afterwards."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
@@ -83,7 +84,7 @@ class SearchState:
         k_tokens: tokens kept per neuron and direction.
         k_neurons: neurons kept per token and direction; 0 keeps none (for input weights).
         moments: whether third and fourth powers are summed.
-        by_norm: visit tokens by decreasing norm, so that what is likely best comes first and tokens of like norm stand
+        by_norm: visit tokens by decreasing norm, so that likely best ones come first and tokens of similar norm are
             together; `token_keys` are in the order of visiting.
     """
 
@@ -130,7 +131,7 @@ class SearchState:
         return {"neuron_keys": self.neuron_keys, "token_keys": by_id, "powers": self.powers}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from a state; further names in it are passed over.
+        """Resume from a state; other names in it are ignored.
 
         Raises:
             CheckpointError: it is of a search of another shape.
@@ -138,9 +139,9 @@ class SearchState:
         for name in ("neuron_keys", "token_keys", "powers"):
             mine, other = getattr(self, name), state.get(name)
             if other is None or other.shape != mine.shape or other.dtype != mine.dtype:
-                found = "nothing" if other is None else f"{str(other.dtype)[6:]} {list(other.shape)}"
+                saved = "nothing" if other is None else f"{str(other.dtype)[6:]} {list(other.shape)}"
                 raise CheckpointError(
-                    f"The saved search has {found} for {name!r}, expected {str(mine.dtype)[6:]} {list(mine.shape)}: it "
+                    f"The saved search has {saved} for {name!r}, expected {str(mine.dtype)[6:]} {list(mine.shape)}: it "
                     "is of another model or other options. Start it again."
                 )
         self.neuron_keys.copy_(state["neuron_keys"])
@@ -149,7 +150,60 @@ class SearchState:
 
 
 def congruence_of(state: dict[str, Tensor]) -> Congruence:
-    """A state as people read it."""
+    """A tensor's shape and dtype in words."""
     by_token = ranked_of(state["token_keys"]) if state["token_keys"].shape[2] else {}
     third, fourth = state["powers"].clone() if state["powers"].shape[1] else (None, None)
     return Congruence(ranked_of(state["neuron_keys"]), by_token, third, fourth)
+
+
+def merge_states(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Merge `state_dict`s of searches over disjoint sets of neurons; also their 'layers', where they have them.
+
+    Neuron lists and sums come from the part that has them; token lists are merged by the tie rule. Order does not
+    matter.
+
+    Raises:
+        RankError: the parts differ in shape, or two of them have the same neuron.
+    """
+    first = parts[0]
+    for part in parts[1:]:
+        for name in ("neuron_keys", "token_keys", "powers"):
+            if part[name].shape != first[name].shape:
+                raise RankError(
+                    f"Searches to be merged have {list(first[name].shape)} and {list(part[name].shape)} for {name!r}: "
+                    "expected searches of one model with the same options. Start all workers with the same ones."
+                )
+    owners = torch.stack([part["neuron_keys"][0, :, 0] != keys.EMPTY for part in parts]).sum(0)
+    if (owners > 1).any():
+        neuron = int((owners > 1).nonzero()[0])
+        raise RankError(
+            f"Neuron {neuron} is in {int(owners[neuron])} of the searches to be merged, expected one at most: share "
+            "the layers out so that each is searched by one worker."
+        )
+    token_keys, k = first["token_keys"], first["token_keys"].shape[2]
+    neuron_keys, powers = first["neuron_keys"], first["powers"]
+    for part in parts[1:]:  # Empty places hold the least key, sums not made are zero.
+        neuron_keys = torch.maximum(neuron_keys, part["neuron_keys"])
+        powers = powers + part["powers"]
+        token_keys = torch.cat([token_keys, part["token_keys"]], dim=2).topk(k, dim=2).values if k else token_keys
+    merged = {"neuron_keys": neuron_keys, "token_keys": token_keys, "powers": powers}
+    if all("layers" in part for part in parts):
+        merged["layers"] = torch.cat([part["layers"] for part in parts])
+    return merged
+
+
+def merge_congruence(parts: list[Congruence]) -> Congruence:
+    """Merge results as `merge_states` does.
+
+    Raises:
+        RankError: as `merge_states`.
+    """
+    return congruence_of(merge_states([_state_of(part) for part in parts]))
+
+
+def _state_of(part: Congruence) -> dict[str, Tensor]:
+    neuron_keys = keys_of(part.neuron_token)
+    token_keys = keys_of(part.token_neuron) if part.token_neuron else neuron_keys.new_empty((2, 0, 0))
+    nothing = torch.zeros(2, 0, dtype=torch.float64, device=neuron_keys.device)
+    powers = nothing if part.third is None or part.fourth is None else torch.stack([part.third, part.fourth])
+    return {"neuron_keys": neuron_keys, "token_keys": token_keys, "powers": powers}

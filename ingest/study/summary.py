@@ -1,4 +1,4 @@
-"""What `atlas study` prints at its end."""
+"""The closing summary of `atlas study`."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ def print_study(recorded: Recorded, console: Console) -> None:
     with open_atlas(recorded.out) as atlas:
         ((clean, corrupt, p_clean, p_corrupt, n),) = atlas.rows(
             "SELECT clean_logit_diff, corrupt_logit_diff, p_answer_clean, p_answer_corrupt, n_prompts FROM study "
-            "WHERE name = ?", recorded.name,
-        )  # fmt: skip
+            "WHERE name = ?",
+            recorded.name,
+        )
         pairs = "" if n == 1 else f", means over {n} pairs"
         console.print(
             f"Study {recorded.name}: logit difference {clean:.3f} clean, {corrupt:.3f} corrupt; probability of the "
@@ -43,11 +44,13 @@ def print_study(recorded: Recorded, console: Console) -> None:
         layers = atlas.rows(
             "SELECT layer, value FROM study_step WHERE study = ? AND kind = 'patch_mlp_out' AND position = "
             "(SELECT max(position) FROM study_step WHERE study = ? AND kind = 'patch_mlp_out') "
-            "ORDER BY value DESC, layer LIMIT 4", recorded.name, recorded.name,
-        )  # fmt: skip
+            "ORDER BY value DESC, layer LIMIT 4",
+            recorded.name,
+            recorded.name,
+        )
         steps, ablations = atlas.rows(_STEPS, recorded.name), atlas.rows(_ABLATION, recorded.name)
-    found = ", ".join(f"L{layer} {value:.1%}" for layer, value in layers)
-    console.print(f"MLPs that recover most at the last position: {found}", markup=False)
+    best = ", ".join(f"L{layer} {value:.1%}" for layer, value in layers)
+    console.print(f"MLPs that recover most at the last position: {best}", markup=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("neuron", "recovery", "direct effect", "best token"):
         table.add_column(heading, justify="right" if heading in ("recovery", "direct effect") else "left")

@@ -1,4 +1,4 @@
-"""How far a reading of the texts has come, and which texts are whose: what a checkpoint needs to go on exactly."""
+"""The place of a run in its texts and its share of them: the state from which a checkpoint resumes exactly."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass
 class TextReport:
-    """What became of the rows. The reports of adjoining parts (`--texts A:B`) add up to the report of the whole.
+    """Counts of rows and texts. The reports of adjoining parts (`--texts A:B`) add up to the report of the whole.
 
     An empty row counts in the part that has the text after it; rows behind the last text asked for are not read.
     """
@@ -28,9 +28,9 @@ class TextReport:
 
 @dataclass(frozen=True)
 class Cursor:
-    """How far a reading has come: the texts below `next_text` are done, and those of `ahead` beyond it.
+    """The place in the texts: those below `next_text` are done, and so are those in `ahead` beyond it.
 
-    Reading goes on at `source_row`, whose first text has id `row_text`; `report` is what was counted up to there.
+    Reading goes on at `source_row`, whose first text has id `row_text`; `report` holds the counts up to there.
     """
 
     source_row: int = 0
@@ -44,18 +44,18 @@ class Cursor:
         return text_id < self.next_text or text_id in self.ahead
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it."""
+        """The cursor as JSON values."""
         return {**asdict(self), "ahead": sorted(self.ahead)}
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> Cursor:
-        """What `to_dict` gave."""
+        """The inverse of `to_dict`."""
         return cls(**{**saved, "ahead": frozenset(saved["ahead"]), "report": TextReport(**saved["report"])})
 
 
 @dataclass(frozen=True)
 class Share:
-    """The texts of one worker of `world`: every `world`-th text, less what was done while they were divided otherwise.
+    """The texts of one worker of `world`: every `world`-th text, less those done under earlier divisions.
 
     `earlier` holds the cursors of all workers of each earlier division.
     """

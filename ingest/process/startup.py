@@ -1,4 +1,4 @@
-"""How a command of this package begins: what it will say, and the seconds in which libraries are imported."""
+"""The start of a command: the option `--quiet`, and the seconds in which libraries are imported."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ if TYPE_CHECKING:
 _STILL = {
     "TQDM_DISABLE": "1",  # Bars of the libraries would tear ours apart.
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "HF_HUB_VERBOSITY": "error",  # Retries, missing logins: when a file cannot be had at last, the error says why.
+    "HF_HUB_VERBOSITY": "error",  # Retries and missing logins: the final error gives the reason.
     "DATASETS_VERBOSITY": "error",
     "TRANSFORMERS_VERBOSITY": "error",
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
-    "TORCH_CPP_LOG_LEVEL": "ERROR",  # Sockets that are tried again, and other notes of its C++ parts.
+    "TORCH_CPP_LOG_LEVEL": "ERROR",  # Retried sockets and other notes of its C++ parts.
 }
-"""Variables that libraries read when they are imported, and which keep their notes to themselves."""
+"""Environment variables that silence the notes of libraries; they are read at import."""
 
 
 def quiet_option() -> Callable[[Any], Any]:
     """Adds `--quiet`, whose value goes to a command as `quiet`."""
     return click.option(
-        "--quiet", is_flag=True, help="Show neither progress nor a report: errors, and warnings that matter, only."
+        "--quiet", is_flag=True, help="Show only errors and important warnings, no progress and no report."
     )
 
 
 def asked_to_be_quiet() -> bool:
-    """Whether this is the work of a command that was given `--quiet`; for notes from where no console is at hand."""
+    """Whether the running command has `--quiet`; for notes from code that has no console."""
     context = click.get_current_context(silent=True)
     return context is not None and bool(context.params.get("quiet"))
 
 
 @contextmanager
 def starting(console: Console) -> Iterator[None]:
-    """Say so while a block imports torch; of several processes the first does. The libraries are told to be still.
+    """Show a note while a block imports torch (on the first of several processes), and silence the libraries.
 
-    Where torch is imported already, the process is another program's, to which this changes nothing.
+    Where torch is imported already, the process is another program's and nothing is changed.
     """
     if "torch" in sys.modules:
         yield
@@ -63,8 +63,8 @@ def starting(console: Console) -> Iterator[None]:
 
 
 def _still() -> None:
-    """What libraries note is theirs to mend: whatever a user can act on is said by this program, as an error or a
-    line of its own. Who sets one of the variables, or PYTHONWARNINGS, sees what it asks for."""
+    """Libraries' notes are for their own developers: this program itself reports everything that a user can act on. A
+    user who sets one of the variables, or PYTHONWARNINGS, gets the setting's usual output."""
     for name, value in _STILL.items():
         os.environ.setdefault(name, value)
     if not sys.warnoptions:
@@ -75,10 +75,10 @@ def _still() -> None:
 def quiet() -> Iterator[None]:
     """Silence the notes of transformers, TransformerLens and the Hub's client; errors still show.
 
-    Ours is the only progress shown. What a user must know is not left to those notes: what was not in the files, or was
-    there and had no place, is read from the loading report and refused by `ingest.model.pretrained` and
-    `ingest.model.gguf_file`; tokens that a library adds to a tokenizer are taken out by `ingest.model.saved_tokenizer`;
-    every exception becomes one sentence of a `ModelError`."""
+    Ours is the only progress shown. Users do not depend on those notes: `ingest.model.pretrained` and
+    `ingest.model.gguf_file` read missing and unused tensors from the loading report and refuse the model,
+    `ingest.model.saved_tokenizer` removes tokens that a library adds to a tokenizer, and every exception becomes one
+    sentence of a `ModelError`."""
     import transformers
 
     level, bars = logging.getLogger().level, os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS")

@@ -1,4 +1,4 @@
-"""What a run has saved and goes on from: the weight phase's result, each rank's accumulators and place in the texts.
+"""The checkpoints of a run: the weight phase's result, each rank's accumulators and its place in the texts.
 
 Ranks save on their own, at their own times. If a run goes on with another number of ranks, the saved parts are dealt
 out to the new ranks and merged, and the texts that were done are left out of the new division: a new generation of
@@ -17,8 +17,8 @@ from torch import Tensor
 
 from ingest.errors import CheckpointError
 from ingest.process.checkpoint import Checkpoint, CheckpointFolder
+from ingest.process.cursor import Cursor, Share
 from ingest.process.ranks import Ranks
-from ingest.texts.progress import Cursor, Share
 
 State = dict[str, Tensor]
 _TEXTS = re.compile(r"texts-(?P<generation>\d+)-(?P<rank>\d+)of(?P<world>\d+)")
@@ -26,7 +26,7 @@ _TEXTS = re.compile(r"texts-(?P<generation>\d+)-(?P<rank>\d+)of(?P<world>\d+)")
 
 @dataclass(frozen=True)
 class Start:
-    """Where this rank begins to read texts, and the accumulators it takes up."""
+    """The place where this rank begins to read texts, and the accumulators to resume from."""
 
     share: Share
     cursor: Cursor
@@ -38,10 +38,10 @@ class Start:
 
 
 class RunCheckpoints:
-    """The checkpoints of one run; without a folder, nothing is saved and nothing found.
+    """The checkpoints of one run; without a folder, nothing is saved or loaded.
 
     Args:
-        identity: everything that decides the rows; a checkpoint of another identity is refused.
+        identity: every setting that decides the rows; a checkpoint of another identity is refused.
         every: seconds between checkpoints.
     """
 
@@ -68,20 +68,20 @@ class RunCheckpoints:
         return self.active and time.monotonic() - self._last >= self._every
 
     def weights(self, stem: str) -> State | None:
-        """What `save_weights` saved under a stem, or None.
+        """The state that `save_weights` saved under a stem, or None.
 
         Raises:
             CheckpointError: it is of another run, or damaged.
         """
-        found = self._load(stem)
-        return None if found is None else found.tensors
+        checkpoint = self._load(stem)
+        return None if checkpoint is None else checkpoint.tensors
 
     def save_weights(self, state: State, stem: str) -> None:
         """Save a state of the weight phase."""
         self._save(stem, state, {})
 
     def stems(self, prefix: str) -> list[str]:
-        """Stems saved that begin so."""
+        """Saved stems with this prefix."""
         return [stem for stem in self._folder.stems() if stem.startswith(prefix)] if self._folder is not None else []
 
     def forget(self, stem: str) -> None:
@@ -90,12 +90,13 @@ class RunCheckpoints:
             self._folder.remove(stem)
 
     def start(self, first_text: int, pairs: str) -> Start:
-        """Where to begin: at the beginning, where this rank stopped, or with a share of what other ranks left.
+        """The start of this rank: the beginning, the place where it stopped, or a share of other ranks' remaining
+        texts.
 
         `pairs` is a digest of the candidate pairs, whose order the counts follow.
 
         Raises:
-            CheckpointError: of another run, or a part that cannot be done without is damaged.
+            CheckpointError: the checkpoint is of another run, or a necessary part is damaged.
         """
         self._pairs = pairs
         begin = Cursor(next_text=first_text)
@@ -107,14 +108,14 @@ class RunCheckpoints:
             start = self._own(generation, begin)
         else:
             start = self._dealt(generation, world, begin)
-        self._ranks.barrier()  # Nobody may write before everybody has looked.
+        self._ranks.barrier()  # No rank may write before all have looked.
         self._start = replace(start, states=[])  # Not held in memory: once saved they are in a file.
-        # What a regrouping that was cut short left behind must not be taken for a part of this one.
+        # Files of an interrupted regrouping must not be mistaken for parts of this one.
         self._discard(lambda other: other > (0 if world is None else generation))
         return start
 
     def again(self) -> Start:
-        """Where this rank begins once more after it ran out of memory: where it last saved, or where it began."""
+        """The start after this rank ran out of memory: its last checkpoint, or its first start."""
         if self._folder is None or self._stem(self._start.generation) not in self._folder.stems():
             return self._start
         return self._own(self._start.generation, self._start.cursor)
@@ -130,12 +131,12 @@ class RunCheckpoints:
         self._save(self._stem(self._start.generation), state, meta)
 
     def commit(self) -> None:
-        """Forget earlier generations, once every rank has saved its first checkpoint of this one."""
+        """Delete earlier generations, once every rank has saved its first checkpoint of this one."""
         self._ranks.barrier()
         self._discard(lambda other: other < self._start.generation)
 
     def clear(self) -> None:
-        """Forget everything: the atlas is published."""
+        """Delete everything: the atlas is published."""
         if self._folder is not None and self._ranks.main:
             self._folder.clear()
 
@@ -151,9 +152,9 @@ class RunCheckpoints:
         return f"texts-{generation}-{self._ranks.rank}of{self._ranks.world}"
 
     def _newest(self) -> tuple[int, int | None]:
-        """Generation to go on from and how many ranks it had; the newest in which every rank has saved.
+        """The generation to resume from and its number of ranks: the newest in which every rank has saved.
 
-        In the first generation a rank may have nothing: it had not come to its first checkpoint.
+        In the first generation a rank may have saved nothing yet.
         """
         worlds: dict[tuple[int, int], set[int]] = {}
         for stem in self._folder.stems() if self._folder else ():
@@ -166,24 +167,24 @@ class RunCheckpoints:
         return 1, None
 
     def _own(self, generation: int, begin: Cursor) -> Start:
-        found = self._load(self._stem(generation))
-        if found is None:
+        checkpoint = self._load(self._stem(generation))
+        if checkpoint is None:
             return Start(Share(self._ranks.rank, self._ranks.world), begin, [])
-        meta = found.meta
+        meta = checkpoint.meta
         share = Share(self._ranks.rank, self._ranks.world, _earlier(meta))
-        return Start(share, Cursor.from_dict(meta["cursor"]), [found.tensors], meta["batch_tokens"], generation)
+        return Start(share, Cursor.from_dict(meta["cursor"]), [checkpoint.tensors], meta["batch_tokens"], generation)
 
     def _dealt(self, generation: int, world: int, begin: Cursor) -> Start:
         cursors, states, earlier = [], [], ()
         for part in range(world):
-            found = self._load(f"texts-{generation}-{part}of{world}")
-            if found is None:
+            checkpoint = self._load(f"texts-{generation}-{part}of{world}")
+            if checkpoint is None:
                 cursors.append(begin)
                 continue
-            cursors.append(Cursor.from_dict(found.meta["cursor"]))
-            earlier = _earlier(found.meta)
+            cursors.append(Cursor.from_dict(checkpoint.meta["cursor"]))
+            earlier = _earlier(checkpoint.meta)
             if part % self._ranks.world == self._ranks.rank:
-                states.append(found.tensors)
+                states.append(checkpoint.tensors)
         share = Share(self._ranks.rank, self._ranks.world, (*earlier, tuple(cursors)))
         furthest_back = replace(min(cursors, key=lambda cursor: cursor.next_text), ahead=frozenset())
         return Start(share, furthest_back, states, None, generation + 1, regrouped=True)
@@ -191,10 +192,10 @@ class RunCheckpoints:
     def _load(self, stem: str) -> Checkpoint | None:
         if self._folder is None:
             return None
-        found = self._folder.load(stem)
-        if found is not None:
-            self._check(found.meta)
-        return found
+        checkpoint = self._folder.load(stem)
+        if checkpoint is not None:
+            self._check(checkpoint.meta)
+        return checkpoint
 
     def _check(self, meta: dict[str, Any]) -> None:
         saved = meta["identity"]
@@ -203,12 +204,12 @@ class RunCheckpoints:
             if ours != theirs:
                 raise CheckpointError(
                     f"The checkpoint in {str(self._folder.folder)!r} is of another run: {name} was {theirs!r} and is "
-                    f"now {ours!r}. Give this run another --checkpoint, or start anew with --resume never."
+                    f"now {ours!r}. Give this run another --checkpoint, or start again with --resume never."
                 )
         if self._pairs and meta.get("pairs", self._pairs) != self._pairs:
             raise CheckpointError(
                 f"The checkpoint in {str(self._folder.folder)!r} counts other candidate pairs ({meta['pairs']}) than "
-                f"this run finds ({self._pairs}): the congruence came out differently. Start anew with --resume never."
+                f"this run finds ({self._pairs}): the congruence came out differently. Start again with --resume never."
             )
 
     def _save(self, stem: str, state: State, meta: dict[str, Any]) -> None:

