@@ -97,8 +97,12 @@ def show_number(value: float | int | None, digits: int = 4) -> str:
         return "0"
     magnitude = math.floor(math.log10(abs(value)))
     plain = -4 <= magnitude < 7
-    text = f"{value:,.{max(0, digits - 1 - magnitude)}f}" if plain else f"{value:.{digits - 1}e}"
-    return text.replace("-", "−")
+    text = format(value, _PLAIN[max(0, digits - 1 - magnitude)] if plain else f".{digits - 1}e")
+    return text.replace("-", "−") if value < 0 or not plain else text
+
+
+_PLAIN = tuple(f",.{decimals}f" for decimals in range(32))
+"""Format specifications by decimals: made once, since a page has thousands of numbers."""
 
 
 def show_share(fraction: float | None, digits: int = 3, *, plus: bool = False) -> str:

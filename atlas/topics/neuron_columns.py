@@ -6,6 +6,7 @@ What a column means, its unit and its range stand in schema.sql.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from atlas.core.display import show_number, show_share
 
@@ -27,22 +28,22 @@ class Column:
     words: str = ""
     first: str = "desc"
 
-    @property
+    @cached_property
     def label(self) -> str:
         """Its name in words."""
         return self.words or self.name.replace("_", " ")
 
-    @property
+    @cached_property
     def number(self) -> bool:
         """Whether it holds a quantity: it has percentiles and stands to the right."""
         return self.form not in ("token", "neuron")
 
-    @property
+    @cached_property
     def whole(self) -> bool:
         """Whether its values are whole numbers."""
         return self.form in ("token", "neuron", "count")
 
-    @property
+    @cached_property
     def field(self) -> str:
         """The field of the record Neuron that holds it."""
         return self.name.removesuffix("_id") if self.form == "token" else self.name
