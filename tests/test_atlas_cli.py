@@ -221,7 +221,7 @@ def test_sql_over_several_files(atlas, tiny_llama_atlas, tiny_gpt2_atlas):
     assert "read-only" in refused.stderr
     twice = atlas("sql", tiny_llama_atlas, "SELECT 1", "--with", tiny_llama_atlas)
     assert twice.exit_code == 1
-    assert "has the slug 'tiny-llama', as another of the files has; expected each its own" in twice.stderr
+    assert "has the slug 'tiny-llama', as does another file; expected different slugs" in twice.stderr
 
 
 def test_sql_errors_are_duckdbs_own(atlas, tiny_llama_atlas):

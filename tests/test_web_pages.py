@@ -308,8 +308,8 @@ def test_thresholds_and_widths_are_in_the_address(client):
     assert client.get(client.get(url.replace("?", ".json?")).json["url"]).text == page.text
     for bad, said in (
         ("threshold=0.3", "threshold=&#39;0.3&#39; is no bin edge with counted positions beyond it"),
-        ("side=left", "side=&#39;left&#39; is not right"),
-        ("context=page", "context=&#39;page&#39; is not right: expected one of snippet, window, text"),
+        ("side=left", "side=&#39;left&#39; is invalid"),
+        ("context=page", "context=&#39;page&#39; is invalid: expected one of snippet, window, text"),
     ):
         response = client.get(f"/tiny-llama/L1N7?{bad}")
         assert response.status_code == 400

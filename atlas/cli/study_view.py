@@ -1,4 +1,4 @@
-"""A study for the terminal: predictions, where the lead comes from, the neurons, what happens without them."""
+"""A study for the terminal: predictions, logit lens, patched neurons, ablations."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _table(title: str, *heads: str) -> Table:
 
 @dataclass(frozen=True)
 class StudyView:
-    """What `atlas show --study` and `rich.print(study)` show of a study."""
+    """The view of a study that `atlas show --study` and `rich.print(study)` print."""
 
     study: Study
     prompt: StudyPrompt | None
@@ -102,7 +102,7 @@ def study_view(atlas: Atlas, name: str) -> StudyView:
     """A study of an atlas for the terminal.
 
     Raises:
-        StudyNameError: there is none of that name.
+        StudyNameError: there is no study of that name.
     """
     study = find_study(atlas, name)
     prompts = study_prompts(atlas, name, limit=1).rows

@@ -25,7 +25,7 @@ _MAX_CURVES = 6
 
 
 def sparkline(values: Sequence[float], top: float | None = None) -> str:
-    """A character a value, from 0 (a blank) to `top` (the greatest value, if not given)."""
+    """One character for each value, from 0 (a blank) to `top` (the greatest value by default)."""
     top = max(values, default=0) if top is None else top
     if top <= 0:
         return " " * len(values)
@@ -34,7 +34,7 @@ def sparkline(values: Sequence[float], top: float | None = None) -> str:
 
 
 def _spread(bars: Sequence[HistogramBar], values: Iterable[float]) -> list[float]:
-    """Values by bin with the empty bins between them as 0, so that a character is a bin."""
+    """Values by bin, with 0 for the empty bins between them, so that each character is a bin."""
     by_bin = dict(zip((bar.bin for bar in bars), values, strict=True))
     return [by_bin.get(bin, 0.0) for bin in range(bars[0].bin, bars[-1].bin + 1)] if bars else []
 
@@ -117,7 +117,7 @@ def curves_shown(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 @dataclass(frozen=True)
 class NeuronView:
-    """All that a terminal shows of a neuron, `n_texts` texts of each kind (one of each octave)."""
+    """The view of a neuron in the terminal, with `n_texts` texts of each kind (one of each octave)."""
 
     neuron: Neuron
     model_name: str

@@ -1,4 +1,4 @@
-"""What becomes of the answer without the neurons that stood out."""
+"""Charts of ablations: the change of the answer without the neurons that stood out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from atlas.topics.study.records import Study, StudyStep
 from web.charts.chart import DATA, Chart, Table, filled, rounded, specification
 
 VARIANTS = {"zero": "set to zero", "mean": "set to its mean", "negate": "negated"}
-"""What is done to a neuron."""
+"""Kinds of ablation, in words."""
 
 TOGETHER = "all together"
 
@@ -44,7 +44,7 @@ def _spec(n_rows: int, with_intervals: bool) -> dict[str, Any]:
 
 
 def ablation_chart(study: Study, steps: Sequence[StudyStep], model: str, url: Callable[[NeuronRef], str]) -> Chart:
-    """The change of the answer's probability after the clean prompt, by neuron and by what is done to it."""
+    """The change of the answer's probability after the clean prompt, by neuron and kind of ablation."""
     order = {neuron: place for place, neuron in enumerate((*study.found_neurons, None))}
     steps = sorted(steps, key=lambda step: (order.get(step.neuron, len(order)), list(VARIANTS).index(step.variant)))
     rows = [

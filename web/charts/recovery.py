@@ -1,4 +1,4 @@
-"""The neurons that a study patched: how their recovery is distributed, and how it goes with their direct effect."""
+"""The neurons that a study patched: the distribution of their recovery, and recovery against direct effect."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from atlas.topics.study.records import Study, StudyNeuron, StudyNeurons
 from web.charts.chart import DATA, HEIGHT, Chart, Table, filled, rounded, specification
 
 SHOWN = 15
-"""Bars of single neurons."""
+"""Most bars of single neurons."""
 
 NAMED = 8
-"""Points of the scatter that may have their names beside them."""
+"""Most points of the scatter with names."""
 
 
 @cache
@@ -93,12 +93,12 @@ def _distribution_spec(named: bool) -> dict[str, Any]:
     words = marks.transform_filter("isValid(datum.height)").mark_text(
         align="left", angle=300, fontSize=10.5, dx=3
     ).encode(x=x, y=alt.Y("height:Q"), text="name:N", href="url:N", tooltip=tips)  # fmt: skip
-    # A layer without rows would be complained of in the browser.
+    # Vega warns in the browser about a layer without rows.
     return specification(alt.layer(bars, ticks, *([words] if named else []), width="container", height=HEIGHT))
 
 
 def distribution_chart(neurons: StudyNeurons, model: str, url: Callable[[NeuronRef], str]) -> Chart:
-    """How the recovery of all patched neurons is distributed, those that stood out named."""
+    """Distribution of the recovery of all patched neurons; those that stood out have names."""
     rows: list[dict[str, Any]] = [
         {"kind": "bar", "value": rounded(bar.lower), "upper": rounded(bar.upper), "n": bar.n,
          "range": f"{show_share(bar.lower)} to {show_share(bar.upper)}"}
@@ -146,7 +146,7 @@ def _scatter_spec(sides: tuple[str, ...]) -> dict[str, Any]:
 
 
 def direct_chart(study: Study, neurons: StudyNeurons, model: str, url: Callable[[NeuronRef], str]) -> Chart:
-    """Recovery against the share that the neuron's direct path alone would bring; outliers lead to their pages."""
+    """Recovery against the share of the neuron's direct path alone; outliers lead to their pages."""
     rows: list[dict[str, Any]] = [
         {"kind": "cell", "x": rounded(cell.x_lower), "x2": rounded(cell.x_upper), "y": rounded(cell.y_lower),
          "y2": rounded(cell.y_upper), "n": cell.n}
@@ -159,7 +159,7 @@ def direct_chart(study: Study, neurons: StudyNeurons, model: str, url: Callable[
     rows += points
     sides = tuple(sorted({point["ends"] for point in points if "ends" in point}))
     caption = (
-        "Shaded: how many neurons lie where. The direct share is the change of the neuron’s direct effect from corrupt "
+        "Shading: density of neurons. The direct share is the change of the neuron’s direct effect from corrupt "
         "to clean over that of the logit difference. On the dashed line the direct path explains all of the recovery; "
         "off it, later layers add or take away."
     )

@@ -1,4 +1,4 @@
-"""The studies that an atlas records."""
+"""Sections of a report for the recorded studies."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _PATCHING = frozenset(name for name, _, _ in KINDS.values())
 
 
 def _nowhere(*_: Any) -> str:
-    """Charts of a report lead nowhere."""
+    """Charts of a report have no links."""
     return ""
 
 
 def studies(atlas: Atlas) -> list[Section]:
-    """A section for each study; one that says so where there is none."""
+    """A section for each study, or one that says that there is none."""
     found = list_studies(atlas)
     if not found:
         said = "This atlas records no study: `atlas study FILE` runs one (predictions, logit lens, patching, ablation)."
