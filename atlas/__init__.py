@@ -22,8 +22,7 @@ _PLACES = {
 
 
 def __getattr__(name: str) -> Any:
-    """What this package offers, imported when it is wanted: a worker of the sandbox wants `atlas.core.sql_text`
-    alone."""
+    """Import the package's names on first use: a worker of the sandbox needs only `atlas.core.sql_text`."""
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, attribute = _PLACES[name]

@@ -82,8 +82,8 @@ def test_a_call_hands_on_what_a_url_says():
     [
         ({}, "token is missing; expected a whole number"),
         ({"token": "7", "precision": "4"}, "There is no parameter 'precision' here"),
-        ({"token": "7", "order": "up"}, "order='up' is not right: expected one of asc, desc"),
-        ({"token": "7", "n.gte": "1.5"}, "n.gte='1.5' is not right: expected a whole number"),
+        ({"token": "7", "order": "up"}, "order='up' is invalid: expected one of asc, desc"),
+        ({"token": "7", "n.gte": "1.5"}, "n.gte='1.5' is invalid: expected a whole number"),
     ],
 )
 def test_what_a_call_refuses(texts, message):

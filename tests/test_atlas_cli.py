@@ -165,11 +165,16 @@ def test_sql_keeps_types(atlas, tiny_llama_atlas):
     assert atlas("sql", tiny_llama_atlas, sql, "--format", "csv").output == 'a,a,b,c,d\n1.50,1 month,"",,"{""d"": 1}"\n'
     assert json.loads(atlas("sql", tiny_llama_atlas, sql, "--format", "json").output) == {
         "columns": ["a", "a", "b", "c", "d"],
-        "types": ["DECIMAL(4,2)", "INTERVAL", "VARCHAR", "INTEGER" if duckdb.__version__ < "2" else '"NULL"',
-                  "STRUCT(d INTEGER)"],
+        "types": [
+            "DECIMAL(4,2)",
+            "INTERVAL",
+            "VARCHAR",
+            "INTEGER" if duckdb.__version__ < "2" else '"NULL"',
+            "STRUCT(d INTEGER)",
+        ],
         "rows": [["1.50", "1 month", "", None, {"d": 1}]],
         "truncated": False,
-    }  # fmt: skip
+    }
     made = atlas("sql", tiny_llama_atlas, sql, "--format", "parquet", "--with", tiny_llama_atlas.with_name("x"))
     assert made.exit_code == 1
     made = atlas("sql", tiny_llama_atlas, sql, "--format", "parquet").stdout_bytes
@@ -221,7 +226,7 @@ def test_sql_over_several_files(atlas, tiny_llama_atlas, tiny_gpt2_atlas):
     assert "read-only" in refused.stderr
     twice = atlas("sql", tiny_llama_atlas, "SELECT 1", "--with", tiny_llama_atlas)
     assert twice.exit_code == 1
-    assert "has the slug 'tiny-llama', as another of the files has; expected each its own" in twice.stderr
+    assert "has the slug 'tiny-llama', as does another file; expected different slugs" in twice.stderr
 
 
 def test_sql_errors_are_duckdbs_own(atlas, tiny_llama_atlas):

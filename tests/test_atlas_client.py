@@ -198,7 +198,7 @@ def test_a_build_can_be_pinned(site, opened):
         (lambda demo: demo.neuron(0).curve("no such text"), PairError, "were not counted together"),
         (lambda demo: demo.neuron(0).similar("up"), ParameterError, "expected one of out, in, gate"),
         (lambda demo: demo.neurons(colour="red"), ParameterError, "There is no 'colour' here; expected layer_min"),
-        (lambda demo: list(demo.neurons(sort="name")), ParameterError, "sort='name' is not right"),
+        (lambda demo: list(demo.neurons(sort="name")), ParameterError, "sort='name' is invalid"),
         (lambda demo: demo.search(""), ParameterError, "expected text of 1 to 200 characters"),
     ],
 )
@@ -291,7 +291,7 @@ def test_sql_takes_parameters_by_name(three):
     [
         ({}, "Values were not provided for the following"),
         ({"a": 1, "b": 2}, "b"),
-        ({"a": None}, "a=None is not right: expected text or a number"),
+        ({"a": None}, "a=None is invalid: expected text or a number"),
     ],
 )
 def test_parameters_that_do_not_fit(opened, given, said):
@@ -357,9 +357,9 @@ def test_a_server_is_asked_in_sql_by_post(speaker):
     ("status", "body", "headers", "said"),
     [
         (200, b"<html>", {}, "could not be read"),
-        (200, {"rows": []}, {}, "cannot be read .*; expected that of the same version of neuron-atlas"),
+        (200, {"rows": []}, {}, "cannot be read .*; expected one from the same version of neuron-atlas"),
         (200, b"not gzip", {"Content-Encoding": "gzip"}, "could not be read"),
-        (502, b"<html>", {}, "answered 502 .*, and not as `atlas serve` would"),
+        (502, b"<html>", {}, "answered 502 .*, which is not an answer of `atlas serve`"),
         (429, {"error": {"code": "too_many_requests", "message": "3 a minute"}}, {"Retry-After": "17"}, "Wait 17 s"),
     ],
 )
@@ -381,7 +381,7 @@ def test_help_says_what_a_call_says():
     assert list(pairs.parameters)[:4] == ["self", "limit", "direction", "every"]
     assert "after" not in pairs.parameters
     assert OpenNeuron.similar.__doc__.startswith(CALLS["similar"].summary)
-    for text in ("limit: How many are listed at each end.", "side: Weights they are compared by"):
+    for text in ("limit: Number listed at each end.", "side: Weights they are compared by"):
         assert text in OpenNeuron.similar.__doc__
     assert "token_gap" in OpenAtlas.neurons.__doc__
     assert {"neurons", "info", "glossary"} <= set(dir(OpenAtlas))

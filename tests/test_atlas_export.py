@@ -218,14 +218,14 @@ def test_refusals(tiny_llama_atlas, tmp_path):
         export_folder(atlas, full, tables=("neuron",), force=True)
         assert {path.name for path in full.iterdir()} == {"neuron.parquet"} | COMPANIONS
         (full / "thesis.tex").write_text("years of work")
-        with pytest.raises(ExportError, match=r"holds 'thesis.tex', which no export wrote"):
+        with pytest.raises(ExportError, match=r"contains 'thesis.tex', which no export wrote"):
             export_folder(atlas, full, force=True)
         with pytest.raises(ExportError, match=r"does not exist\. Create it first"):
             export_folder(atlas, tmp_path / "no" / "where")
         (tmp_path / "file").write_text("")
-        with pytest.raises(ExportError, match="is no folder"):
+        with pytest.raises(ExportError, match="is not a folder"):
             export_folder(atlas, tmp_path / "file")
-        with pytest.raises(ExportError, match="'xlsx' is no format to export; expected one of parquet, csv"):
+        with pytest.raises(ExportError, match="'xlsx' is not an export format; expected one of parquet, csv"):
             export_folder(atlas, tmp_path / "sheet", "xlsx")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "full"]
 

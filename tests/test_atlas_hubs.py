@@ -32,11 +32,16 @@ def rows(connection, sql, *parameters):
 def test_k_occurrence(both, k):
     atlas, connection = both
     for table, unit, n_units, kept, counted, summary in (
-        ("token_neuron", "neuron_id", atlas.info.n_neurons, atlas.info.top_neurons, neuron_occurrences,
-         neuron_occurrence),
-        ("neuron_token", "token_id", atlas.info.d_vocab, atlas.info.top_tokens, token_occurrences,
-         token_occurrence),
-    ):  # fmt: skip
+        (
+            "token_neuron",
+            "neuron_id",
+            atlas.info.n_neurons,
+            atlas.info.top_neurons,
+            neuron_occurrences,
+            neuron_occurrence,
+        ),
+        ("neuron_token", "token_id", atlas.info.d_vocab, atlas.info.top_tokens, token_occurrences, token_occurrence),
+    ):
         lists = rows(connection, f"SELECT {unit}, rank FROM {table} WHERE direction = 'top'")
         seen = Counter(unit_id for unit_id, rank in lists if rank <= k)
         counts = [seen[unit_id] for unit_id in range(n_units)]

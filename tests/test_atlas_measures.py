@@ -70,10 +70,14 @@ def test_thresholds_count_what_lies_beyond(curve, side):
     predicted_all = sum(point.n_predicted for point in curve.points)
     for threshold in found:
         beyond = [
-            point for point in curve.points
-            if (point.lower is not None and point.lower >= threshold.edge if side == "above"
-                else point.upper is not None and point.upper <= threshold.edge)
-        ]  # fmt: skip
+            point
+            for point in curve.points
+            if (
+                point.lower is not None and point.lower >= threshold.edge
+                if side == "above"
+                else point.upper is not None and point.upper <= threshold.edge
+            )
+        ]
         assert threshold.n == sum(point.n for point in beyond)
         hits = sum(point.n_predicted for point in beyond)
         assert threshold.n_predicted == hits
@@ -130,6 +134,7 @@ def test_thresholds_of_an_atlas(both):
             for threshold in thresholds(curve, "above"):
                 n = connection.execute(
                     "SELECT sum(h.n) FROM activation_histogram h JOIN histogram_bin b USING (bin) "
-                    "WHERE neuron_id = ? AND b.lower >= ?", [neuron_id, threshold.edge],
-                ).fetchone()[0]  # fmt: skip
+                    "WHERE neuron_id = ? AND b.lower >= ?",
+                    [neuron_id, threshold.edge],
+                ).fetchone()[0]
                 assert threshold.n == n

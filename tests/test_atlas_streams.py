@@ -51,7 +51,7 @@ def test_a_full_disk_under_standard_output(run, command):
     with open("/dev/full", "w") as full:
         status, said = run(COMMANDS[command], full)
     assert status == 1
-    assert said == "Error: What was to be printed cannot be written to standard output: No space left on device.\n"
+    assert said == "Error: The output cannot be written to standard output: No space left on device.\n"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -66,7 +66,7 @@ def test_a_reader_that_went_away(run, command):
 def test_standard_output_that_is_closed(run, command):
     status, said = run(COMMANDS[command], None)
     assert status == 1
-    assert said == "Error: What was to be printed cannot be written to standard output: Bad file descriptor.\n"
+    assert said == "Error: The output cannot be written to standard output: Bad file descriptor.\n"
 
 
 def printed(monkeypatch, encoding: str, said_so: bool, say) -> bytes:

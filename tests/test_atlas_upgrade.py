@@ -165,7 +165,7 @@ def test_a_file_that_cannot_be_copied_leaves_nothing(
     old.chmod(0o644)
     with duckdb.connect(str(old)) as connection:
         connection.execute("ALTER TABLE example DROP COLUMN activation")
-    with pytest.raises(UpgradeError, match=r"old\.duckdb cannot be written anew to .*activation"):
+    with pytest.raises(UpgradeError, match=r"old\.duckdb cannot be upgraded into .*activation"):
         upgrade_file(old, tmp_path / "new.duckdb")
     monkeypatch.setattr("atlas.core.upgrade.publish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
     with duckdb.connect(str(old)) as connection:

@@ -48,39 +48,54 @@ _DIRECTION = """SELECT n.name,
 FACTS = [
     ("30 layers of 1,536 gated neurons", "SELECT n_layers, d_mlp, gated FROM atlas", [(30, 1536, True)]),
     ("Of the 102,610 positions read", "SELECT n_positions FROM atlas", [(102610,)]),
-    ('The runner-up for " than" trails by 11.9', 'SELECT round(neuron_gap, 1) FROM token WHERE "text" = \' than\'',
-     [(11.9,)]),
-    ("at 89 positions in all", 'SELECT n_predicted FROM token WHERE "text" = \' than\'', [(89,)]),
+    (
+        'The runner-up for " than" trails by 11.9',
+        "SELECT round(neuron_gap, 1) FROM token WHERE \"text\" = ' than'",
+        [(11.9,)],
+    ),
+    ("at 89 positions in all", "SELECT n_predicted FROM token WHERE \"text\" = ' than'", [(89,)]),
     ("at 79 of them this neuron is at 2 or more", _CURVE.format("L24N917", " than", 2), [(650, 79)]),
-    ("at only one of the 187 positions where that neuron is at 1.5 or more",
-     _CURVE.format("L27N1263", " right", 1.5), [(187, 1)]),
-    ("The best-scoring positive pair of a word that occurs in the texts",
-     "SELECT neuron, token FROM pair WHERE direction = 'top' AND n_actual > 0 AND regexp_matches(token, '[a-z]') "
-     "ORDER BY rank LIMIT 1",
-     [("L27N1263", " right")]),
+    (
+        "at only one of the 187 positions where that neuron is at 1.5 or more",
+        _CURVE.format("L27N1263", " right", 1.5),
+        [(187, 1)],
+    ),
+    (
+        "The best-scoring positive pair of a word that occurs in the texts",
+        "SELECT neuron, token FROM pair WHERE direction = 'top' AND n_actual > 0 AND regexp_matches(token, '[a-z]') "
+        "ORDER BY rank LIMIT 1",
+        [("L27N1263", " right")],
+    ),
     ("(12.4 to 11.4)", _NEURONS + " LIMIT 2", [("L25N1527", 12.4, " an"), ("L27N554", 11.4, " a")]),
-    ("the five after it are\nmost congruent with", f"SELECT \"text\" FROM ({_NEURONS} OFFSET 1)", [(" a",)] * 5),
-    ("its own congruence with \" a\" is -2.90", f"SELECT * FROM ({_DIRECTION}) LIMIT 1", [("L25N1527", 15.31, -2.9)]),
+    ("the five after it are\nmost congruent with", f'SELECT "text" FROM ({_NEURONS} OFFSET 1)', [(" a",)] * 5),
+    ('its own congruence with " a" is -2.90', f"SELECT * FROM ({_DIRECTION}) LIMIT 1", [("L25N1527", 15.31, -2.9)]),
     ("congruence is 15.3, the next neuron's 7.12", f"SELECT c FROM ({_DIRECTION})", [(15.31,), (7.12,)]),
     ("predicted at 6 of 10 positions", _CURVE.format("L25N1527", " an", 4), [(10, 6)]),
     ("only 11: strong firing coincides", _CURVE.format("L25N1527", " an", 2), [(81, 11)]),
-    ("of the 46 positions", 'SELECT n_predicted FROM token WHERE "text" = \' an\'', [(46,)]),
-    ('" an" comes 423 times', 'SELECT n_actual FROM token WHERE "text" = \' an\'', [(423,)]),
-    ("53 predict \" than\"", _CURVE.format("L24N917", " than", 16), [(93, 53)]),
-    ("predicts at 13 in all", 'SELECT n_predicted FROM token WHERE "text" = \' right\'', [(13,)]),
+    ("of the 46 positions", "SELECT n_predicted FROM token WHERE \"text\" = ' an'", [(46,)]),
+    ('" an" comes 423 times', "SELECT n_actual FROM token WHERE \"text\" = ' an'", [(423,)]),
+    ('53 predict " than"', _CURVE.format("L24N917", " than", 16), [(93, 53)]),
+    ("predicts at 13 in all", "SELECT n_predicted FROM token WHERE \"text\" = ' right'", [(13,)]),
     ("is 15.3, the runner-up's 7.12", f"SELECT c FROM ({_DIRECTION})", [(15.31,), (7.12,)]),
-    ("restores 62% of the logit",
-     "SELECT neuron, round(recovery, 2) FROM study_neuron WHERE study = 'an' ORDER BY rank LIMIT 1",
-     [("L25N1527", 0.62)]),
+    (
+        "restores 62% of the logit",
+        "SELECT neuron, round(recovery, 2) FROM study_neuron WHERE study = 'an' ORDER BY rank LIMIT 1",
+        [("L25N1527", 0.62)],
+    ),
     ("at only 11 of the 46 positions", _CURVE.format("L25N1527", " an", 2), [(81, 11)]),
-    ('of the 89 positions at which " than" is predicted, it is at 2\nor more at 79',
-     _CURVE.format("L24N917", " than", 2), [(650, 79)]),
+    (
+        'of the 89 positions at which " than" is predicted, it is at 2\nor more at 79',
+        _CURVE.format("L24N917", " than", 2),
+        [(650, 79)],
+    ),
     ("of the 93 at which it is at 16 or more, 53 predict", _CURVE.format("L24N917", " than", 16), [(93, 53)]),
-    ("activation is positive at 65.9% of positions, up to 38.52",
-     "SELECT round(100 * positive_fraction, 1), round(activation_max, 2) FROM neuron WHERE name = 'L24N917'",
-     [(65.9, 38.52)]),
+    (
+        "activation is positive at 65.9% of positions, up to 38.52",
+        "SELECT round(100 * positive_fraction, 1), round(activation_max, 2) FROM neuron WHERE name = 'L24N917'",
+        [(65.9, 38.52)],
+    ),
     ("46,080 neurons and 49,152 tokens", "SELECT n_layers * d_mlp, d_vocab FROM atlas", [(46080, 49152)]),
-]  # fmt: skip
+]
 """Sentences of the README or of docs/findings.md, the query behind each, and its answer."""
 
 
@@ -175,9 +190,18 @@ def test_the_readme_is_short() -> None:
 
 def test_every_command_is_tested() -> None:
     assert {" ".join(line.split()[:2]) for line in COMMANDS} == {
-        "make demo", "make test", "atlas effects", "atlas export", "atlas ingest", "atlas info", "atlas merge",
-        "atlas show", "atlas sql", "atlas study", "torchrun --nproc-per-node",
-    }  # fmt: skip
+        "make demo",
+        "make test",
+        "atlas effects",
+        "atlas export",
+        "atlas ingest",
+        "atlas info",
+        "atlas merge",
+        "atlas show",
+        "atlas sql",
+        "atlas study",
+        "torchrun --nproc-per-node",
+    }
 
 
 def test_the_python_example_runs(tiny_llama_atlas: Path, capsys: pytest.CaptureFixture) -> None:

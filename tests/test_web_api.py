@@ -130,23 +130,23 @@ def test_filters_are_those_of_the_page(client):
 @pytest.mark.parametrize(
     ("path", "status", "code", "said"),
     [
-        (f"{ROOT}/neurons?limit=0", 400, "bad_request", "limit='0' is not right: expected a whole number from 1 to"),
+        (f"{ROOT}/neurons?limit=0", 400, "bad_request", "limit='0' is invalid: expected a whole number from 1 to"),
         (f"{ROOT}/neurons?colour=red", 400, "bad_request", "There is no parameter 'colour' here; expected layer_min"),
         (f"{ROOT}/neurons?limit=1&limit=2", 400, "bad_request", "limit is given 2 times; expected it once."),
-        (f"{ROOT}/neurons?after=x", 400, "bad_request", "after='x' is not right: expected a cursor, as `next`"),
+        (f"{ROOT}/neurons?after=x", 400, "bad_request", "after='x' is invalid: expected a cursor, as `next`"),
         (f"{ROOT}/neurons?best_token=zebra", 404, "no_such_token", "best_token='zebra': expected exactly the text"),
         (f"{ROOT}/neurons/L9N9", 404, "no_such_neuron", "There is no layer 9: this model has layers 0 to 2."),
         (f"{ROOT}/neurons/L1N7?neuron=L0N0", 400, "bad_request", "neuron is in the path already"),
         (f"{ROOT}/neurons/L1N7/similar?side=up", 400, "bad_request", "expected one of out, in, gate."),
         (f"{ROOT}/tokens/99999", 404, "no_such_token", "There is no token 99999"),
-        (f"{ROOT}/tokens/an", 400, "bad_request", "token='an' is not right: expected a whole number from 0."),
+        (f"{ROOT}/tokens/an", 400, "bad_request", "token='an' is invalid: expected a whole number from 0."),
         (f"{ROOT}/search", 400, "bad_request", "q is missing; expected text of 1 to 200 characters."),
         ("/api/v1/atlases/tiny-gpt2/neurons/L0N0/similar?side=gate", 404, "no_weights", "cannot be compared by 'gate'"),
         ("/api/v1/atlases/nowhere", 404, "not_found", "There is no atlas 'nowhere' here"),
         ("/api/v1/atlases/tiny-llama@000000000000", 404, "not_found", "is not served here; build"),
-        ("/api/v1/nothing", 404, "not_found", "There is no such page here."),
+        ("/api/v1/nothing", 404, "not_found", "There is no such page."),
     ],
-)  # fmt: skip
+)
 def test_errors_have_one_shape_and_say_what_would_be_right(client, path, status, code, said):
     answer = client.get(path, headers={"Accept": "text/html"})
     assert answer.status_code == status

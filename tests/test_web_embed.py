@@ -18,11 +18,26 @@ from web.views import embed
 
 NEURON, TOKEN = "/tiny-llama/L1N7", "/tiny-llama/token/5"
 PAGES = [
-    "/", "/search", "/glossary", "/api", "/tiny-llama", "/tiny-llama/neurons", "/tiny-llama/L1", NEURON, TOKEN,
-    "/tiny-llama/L1N7/tokens", "/tiny-llama/L1N7/similar", "/tiny-llama/token/5/neurons", "/tiny-llama/pairs",
-    "/tiny-llama/exclusive", "/tiny-llama/hubs", "/tiny-llama/glossary", "/tiny-llama/compare?n=L1N7&n=L2N3",
-    "/tiny-llama/sql", "/tiny-gpt2/L1N95",
-]  # fmt: skip
+    "/",
+    "/search",
+    "/glossary",
+    "/api",
+    "/tiny-llama",
+    "/tiny-llama/neurons",
+    "/tiny-llama/L1",
+    NEURON,
+    TOKEN,
+    "/tiny-llama/L1N7/tokens",
+    "/tiny-llama/L1N7/similar",
+    "/tiny-llama/token/5/neurons",
+    "/tiny-llama/pairs",
+    "/tiny-llama/exclusive",
+    "/tiny-llama/hubs",
+    "/tiny-llama/glossary",
+    "/tiny-llama/compare?n=L1N7&n=L2N3",
+    "/tiny-llama/sql",
+    "/tiny-gpt2/L1N95",
+]
 ROW = re.compile(
     r'<tr><td class="n dim">(\d+)</td><td><a [^>]*href="([^"]+)"[^>]*>.*?</td><td class="n">(.*?)</td></tr>'
 )
@@ -199,8 +214,10 @@ def test_panels_of_a_token_show_the_data_of_its_page(client):
 def test_the_histogram_is_drawn_as_it_is(client):
     data = client.get(f"{NEURON}.json").json["histogram"]
     drawing = re.search(r"<svg.*?</svg>", client.get(f"/embed{NEURON}/fires").text)[0]
-    found = [(bar.get("class"), float(bar.get("x")), float(bar.get("height")))
-             for bar in ElementTree.fromstring(drawing).iter("rect")]  # fmt: skip
+    found = [
+        (bar.get("class"), float(bar.get("x")), float(bar.get("height")))
+        for bar in ElementTree.fromstring(drawing).iter("rect")
+    ]
     assert len(found) == len(data)
     assert sorted(found, key=lambda bar: bar[1]) == found
     tallest = max(height for _, _, height in found)
@@ -461,9 +478,12 @@ def test_names_become_links_with_cards(tab, site, blog, style, ground):
     tab.locator("a.neuron-atlas").first.wait_for()
     links = {link.inner_text(): link.get_attribute("href") for link in tab.locator("a.neuron-atlas").all()}
     assert links == {
-        "L1N7": f"{site}/tiny-llama/L1N7", "L2N3": f"{site}/tiny-llama/L2N3", "L1N95": f"{site}/tiny-gpt2/L1N95",
-        "L0N2": f"{site}/tiny-gpt2/L0N2", "L99N1": f"{site}/tiny-llama/L99N1",
-    }  # fmt: skip
+        "L1N7": f"{site}/tiny-llama/L1N7",
+        "L2N3": f"{site}/tiny-llama/L2N3",
+        "L1N95": f"{site}/tiny-gpt2/L1N95",
+        "L0N2": f"{site}/tiny-gpt2/L0N2",
+        "L99N1": f"{site}/tiny-llama/L99N1",
+    }
     assert tab.locator("#text").inner_text() == "The neurons L1N7 and L2N3, not XL1N7 or L1N7x."
     # Nothing is loaded before a link is pointed at.
     assert [url for url in asked if not url.startswith("data:")] == [address, f"{site}/static/autolink.js"]

@@ -397,10 +397,16 @@ def test_live_pages_are_limited_like_data(tiny_llama_atlas):
 @pytest.mark.parametrize(
     ("path", "is_live"),
     [
-        ("/a/live", True), ("/a/live.json", True), ("/a@0123456789ab/live/study/x.json", True), ("/a/L1N2/live", True),
-        ("/a/L1N2/live.chart.svg", True), ("/a/L1N2", False), ("/alive/L1N2", False), ("/a/lively", False),
+        ("/a/live", True),
+        ("/a/live.json", True),
+        ("/a@0123456789ab/live/study/x.json", True),
+        ("/a/L1N2/live", True),
+        ("/a/L1N2/live.chart.svg", True),
+        ("/a/L1N2", False),
+        ("/alive/L1N2", False),
+        ("/a/lively", False),
     ],
-)  # fmt: skip
+)
 def test_which_pages_ask_a_model(path, is_live):
     assert urls.is_live(path) is is_live
 
@@ -434,9 +440,11 @@ def test_a_site_with_live_mode_loads_nothing_itself_and_leaves_nothing(tiny_gpt2
     code = "from web.server.command import serve; serve()"
     options = ["--live", "--live-model", str(models["tiny-gpt2"]), "--port", "0", "--workers", "1", "--no-sql"]
     process = subprocess.Popen(
-        [sys.executable, "-c", code, str(tiny_gpt2_atlas), *options], stdout=subprocess.PIPE, text=True,
+        [sys.executable, "-c", code, str(tiny_gpt2_atlas), *options],
+        stdout=subprocess.PIPE,
+        text=True,
         env={**os.environ, "TMPDIR": str(tmp_path)},
-    )  # fmt: skip
+    )
     try:
         address = re.search(r"http://\S+", process.stdout.readline())[0]
         with suppress(urllib.error.HTTPError):  # it is still loading

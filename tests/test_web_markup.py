@@ -31,15 +31,35 @@ def example(texts, activations, *, position, window_start=1, text_length=None, a
     length = window_start + len(texts) if text_length is None else text_length
     return Example(
         "max", None, 1, 9, position, exact, tokens[0], None, window_start, length, tokens, tuple(activations)
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(
     ("ratio", "level"),
     # A level is an eighth of log 16: level k ends at (16^(k/8) - 1) / 15, so 2, 4, 6 at 1/15, 1/5, 7/15.
-    [(0, 0), (0.0199, 0), (0.02, 1), (0.027, 1), (0.028, 2), (0.066, 2), (0.067, 3), (0.1, 3), (0.121, 3), (0.122, 4),
-     (0.199, 4), (0.201, 5), (0.31, 5), (0.311, 6), (0.466, 6), (0.467, 7), (0.687, 7), (0.688, 8), (1, 8), (3, 8)],
-)  # fmt: skip
+    [
+        (0, 0),
+        (0.0199, 0),
+        (0.02, 1),
+        (0.027, 1),
+        (0.028, 2),
+        (0.066, 2),
+        (0.067, 3),
+        (0.1, 3),
+        (0.121, 3),
+        (0.122, 4),
+        (0.199, 4),
+        (0.201, 5),
+        (0.31, 5),
+        (0.311, 6),
+        (0.466, 6),
+        (0.467, 7),
+        (0.687, 7),
+        (0.688, 8),
+        (1, 8),
+        (3, 8),
+    ],
+)
 def test_levels_of_colour(ratio, level):
     assert markup.level(ratio * 7, 7.0) == markup.level(-ratio * 7, 7.0) == level
     assert markup.level(ratio, 0.0) == 0
@@ -64,9 +84,16 @@ def test_an_unmarked_next_token_is_still_the_next_and_the_peak_is_exact():
 CUT = '<span class="cut">…</span>'
 
 
-@pytest.mark.parametrize(("start", "length", "before", "after"), [
-    (0, 4, False, False), (1, 5, False, False), (2, 6, True, False), (1, 6, False, True), (3, 9, True, True),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("start", "length", "before", "after"),
+    [
+        (0, 4, False, False),
+        (1, 5, False, False),
+        (2, 6, True, False),
+        (1, 6, False, True),
+        (3, 9, True, True),
+    ],
+)
 def test_a_window_says_where_it_is_cut(start, length, before, after):
     """BOS, at 0, is not missed."""
     here = example(list("abcd"), [0.0, 1.0, 0.0, 0.0], position=start + 1, window_start=start, text_length=length)
@@ -154,23 +181,28 @@ def curve_of(*counts):
     return Curve(Candidate(NeuronRef(0, 0, 0, "L0N0"), token(1, " an"), 1.0, (), 0, 0), points)
 
 
-@pytest.mark.parametrize(("counts", "top"), [
-    ([(100, 50, 0)], 0.55),  # a tenth above one half
-    ([(100, 5, 50)], 0.55),  # whichever of the two is greater
-    ([(10, 10, 0)], 1.0),
-    ([(1, 1, 0)], 1.1 * (2 / (1 + 1.959964**2) + 0.01)),  # once of once: from 0.2065 on, doubled
-    ([(1, 1, 0), (100, 50, 0)], 0.55),
-    ([(1000, 0, 0)], 0.01),
-    ([], 0.01),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("counts", "top"),
+    [
+        ([(100, 50, 0)], 0.55),  # a tenth above one half
+        ([(100, 5, 50)], 0.55),  # whichever of the two is greater
+        ([(10, 10, 0)], 1.0),
+        ([(1, 1, 0)], 1.1 * (2 / (1 + 1.959964**2) + 0.01)),  # once of once: from 0.2065 on, doubled
+        ([(1, 1, 0), (100, 50, 0)], 0.55),
+        ([(1000, 0, 0)], 0.01),
+        ([], 0.01),
+    ],
+)
 def test_how_far_up_fractions_are_drawn(counts, top):
     assert ceiling_of([curve_of(*counts)]) == pytest.approx(top, abs=1e-6)
 
 
 def test_colours_of_a_heat_map_reach_as_far_as_all_but_one_cell_in_a_hundred():
     def cells(*values):
-        return [StudyStep("patch_mlp_out", None, None, 0, place, None, value, None, None, 1)
-                for place, value in enumerate(values)]  # fmt: skip
+        return [
+            StudyStep("patch_mlp_out", None, None, 0, place, None, value, None, None, 1)
+            for place, value in enumerate(values)
+        ]
 
     assert reach_of([cells(*[0.5] * 60), cells(*[-0.5] * 39, 9.0)]) == 1.0
     assert reach_of([cells(*[0.5] * 98, -9.0, 8.0)]) == 8.0

@@ -36,8 +36,12 @@ GIB = 1024 * MIB
 def test_an_amount_of_memory(monkeypatch):
     monkeypatch.setattr(memory, "machine_memory", lambda: 8 * GIB)
     assert [read_memory(text) for text in ("512MiB", "1GB", " 1.5 gib", "25%", "12.5 %")] == [
-        512 * MIB, 10**9, 1536 * MIB, 2 * GIB, GIB,
-    ]  # fmt: skip
+        512 * MIB,
+        10**9,
+        1536 * MIB,
+        2 * GIB,
+        GIB,
+    ]
     assert read_memory(None) == 2 * GIB
     monkeypatch.setattr(memory, "machine_memory", lambda: GIB)
     assert read_memory(None) == 512 * MIB  # never less
@@ -212,8 +216,10 @@ def test_arrays_are_made_once_for_all(tmp_path):
     assert made == [1]
     for arrays in found:
         assert {name: array.tolist() for name, array in arrays.items()} == {
-            "a": [0, 1, 2, 3, 4, 5, 6, 7], "b": [1.5, 2.5], "none": [],
-        }  # fmt: skip
+            "a": [0, 1, 2, 3, 4, 5, 6, 7],
+            "b": [1.5, 2.5],
+            "none": [],
+        }
         assert arrays["b"].dtype == np.float32
     assert not found[0]["a"].flags.writeable
     assert found[0]["a"].base is not None  # of the file, not of this process

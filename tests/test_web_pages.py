@@ -27,14 +27,32 @@ PAGES = [
         f"/{slug}{rest}"
         for slug in ("tiny-llama", "tiny-gpt2")
         for rest in (
-            "", "/L0", "/L1?sort=token_gap&order=asc&page=1", "/L0N0", "/L1N7", "/L1N47", "/token/0", "/token/5",
-            "/token/200", "/token", "/pairs", "/pairs?direction=bottom&all=1", "/pairs?page=2", "/exclusive",
-            "/exclusive?all=1&page=2", "/pairs?layer_min=1&token=a&sort=score&order=asc",
-            "/exclusive?min_gap=0.1&sort=n_predicted", "/hubs", "/hubs?k=1", "/hubs/centring", "/glossary",
-            "/neurons", "/neurons?layer_min=1&sort=token_gap&order=asc",
+            "",
+            "/L0",
+            "/L1?sort=token_gap&order=asc&page=1",
+            "/L0N0",
+            "/L1N7",
+            "/L1N47",
+            "/token/0",
+            "/token/5",
+            "/token/200",
+            "/token",
+            "/pairs",
+            "/pairs?direction=bottom&all=1",
+            "/pairs?page=2",
+            "/exclusive",
+            "/exclusive?all=1&page=2",
+            "/pairs?layer_min=1&token=a&sort=score&order=asc",
+            "/exclusive?min_gap=0.1&sort=n_predicted",
+            "/hubs",
+            "/hubs?k=1",
+            "/hubs/centring",
+            "/glossary",
+            "/neurons",
+            "/neurons?layer_min=1&sort=token_gap&order=asc",
         )
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("url", PAGES)
@@ -153,12 +171,22 @@ def test_addresses_by_hand():
     assert urls.current(pin, "/embed/a-1@0123456789ab/L1N2") == "/embed/a-1/L1N2"
 
 
-@pytest.mark.parametrize(("address", "embedded", "live", "framed"), [
-    ("/a/L1N2", True, False, False), ("/a@0123/token/5?x=1", True, False, False), ("/a/L1", False, False, False),
-    ("/a/L1N2/tokens", False, False, False), ("/a/live", False, True, False), ("/a/L1N2/live.json", False, True, False),
-    ("/a/live/study/x", False, True, False), ("/a/lively", False, False, False), ("/a/study/live", False, False, False),
-    ("/embed/a/L1N2", False, False, True), ("/embedded/L1N2", True, False, False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("address", "embedded", "live", "framed"),
+    [
+        ("/a/L1N2", True, False, False),
+        ("/a@0123/token/5?x=1", True, False, False),
+        ("/a/L1", False, False, False),
+        ("/a/L1N2/tokens", False, False, False),
+        ("/a/live", False, True, False),
+        ("/a/L1N2/live.json", False, True, False),
+        ("/a/live/study/x", False, True, False),
+        ("/a/lively", False, False, False),
+        ("/a/study/live", False, False, False),
+        ("/embed/a/L1N2", False, False, True),
+        ("/embedded/L1N2", True, False, False),
+    ],
+)
 def test_what_kind_an_address_is_of(address, embedded, live, framed):
     found = urls.has_embed(address), urls.is_live(address.partition("?")[0]), urls.may_be_framed(address)
     assert found == (embedded, live, framed)
@@ -308,8 +336,8 @@ def test_thresholds_and_widths_are_in_the_address(client):
     assert client.get(client.get(url.replace("?", ".json?")).json["url"]).text == page.text
     for bad, said in (
         ("threshold=0.3", "threshold=&#39;0.3&#39; is no bin edge with counted positions beyond it"),
-        ("side=left", "side=&#39;left&#39; is not right"),
-        ("context=page", "context=&#39;page&#39; is not right: expected one of snippet, window, text"),
+        ("side=left", "side=&#39;left&#39; is invalid"),
+        ("context=page", "context=&#39;page&#39; is invalid: expected one of snippet, window, text"),
     ):
         response = client.get(f"/tiny-llama/L1N7?{bad}")
         assert response.status_code == 400
@@ -409,8 +437,9 @@ def test_an_octaves_share_is_of_all_positions(client, tiny_llama_atlas):
             high = math.inf if item["upper"] is None else item["upper"]
             (n,) = connection.execute(
                 "SELECT sum(n)::INTEGER FROM activation_histogram JOIN histogram_bin USING (bin) "
-                "JOIN neuron USING (neuron_id) WHERE name = 'L1N7' AND lower >= ? AND upper <= ?", [low, high]
-            ).fetchone()  # fmt: skip
+                "JOIN neuron USING (neuron_id) WHERE name = 'L1N7' AND lower >= ? AND upper <= ?",
+                [low, high],
+            ).fetchone()
             assert (item["n_positions"], item["fraction"]) == (n, n / total)
 
 
@@ -426,10 +455,18 @@ def test_pages_made_by_another_program_are_fetched_anew(client, monkeypatch, tmp
     assert client.get("/tiny-llama/L1N7", headers={"If-None-Match": response.headers["ETag"]}).status_code == 304
 
 
-@pytest.mark.parametrize(("name", "part"), [
-    ("web/site/page.py", True), ("web/views/neuron.py", True), ("web/templates/a.html", True),
-    ("web/static/a.css", True), ("web/static/a.js", True), ("atlas/topics/a.py", True), ("web/static/a.png", False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("web/site/page.py", True),
+        ("web/views/neuron.py", True),
+        ("web/templates/a.html", True),
+        ("web/static/a.css", True),
+        ("web/static/a.js", True),
+        ("atlas/topics/a.py", True),
+        ("web/static/a.png", False),
+    ],
+)
 def test_whatever_makes_a_page_is_in_the_programs_digest(monkeypatch, tmp_path, name, part):
     for package in ("web", "atlas"):
         (tmp_path / package).mkdir()

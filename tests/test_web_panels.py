@@ -19,28 +19,73 @@ from tests.test_web_contexts import TEMPLATES
 from web.workers.sql import gate
 
 PAGES = (
-    "", "/L1", "/L1?sort=token_gap&order=asc&page=1", "/L1N7", "/L0N3?context=text", "/token/40",
-    "/token?text={several}", "/pairs", "/pairs?all=1&sort=score&layer_min=1&min_score=0.001",
-    "/pairs?direction=bottom&all=1", "/exclusive", "/exclusive?all=1&sort=n_actual&order=asc&min_gap=0.01&token=a",
-    "/hubs", "/hubs?k=1", "/hubs/centring",
-    "/neurons", "/neurons?sort=token_gap&layer_min=1&dead=0&exclusive=none&token_gap.gte=0.015625",
-    "/compare", "/compare?n=L1N7&n=L0N3&n=L1N8", "/L1N7/tokens", "/L1N7/similar", "/L1N7/similar?side=in",
-    "/token/40/neurons", "/L1N7/family", "/L1N7/candidates", "/L1N7/reduced", "/token/40/reduced", "/hubs/reduced",
-    "/neurons?kind=other", "/neurons?kind=hub&dead=0",
-    "/prediction", "/prediction?by=score&metric=lift&outcome=actual&pairs=congruent", "/prediction/correlations",
-    "/studies", "/study/an", "/study/suite",
-    "/predictive", "/predictive?outcome=actual&exclusive=none&all=1&min_active=5&page=2",
-)  # fmt: skip
+    "",
+    "/L1",
+    "/L1?sort=token_gap&order=asc&page=1",
+    "/L1N7",
+    "/L0N3?context=text",
+    "/token/40",
+    "/token?text={several}",
+    "/pairs",
+    "/pairs?all=1&sort=score&layer_min=1&min_score=0.001",
+    "/pairs?direction=bottom&all=1",
+    "/exclusive",
+    "/exclusive?all=1&sort=n_actual&order=asc&min_gap=0.01&token=a",
+    "/hubs",
+    "/hubs?k=1",
+    "/hubs/centring",
+    "/neurons",
+    "/neurons?sort=token_gap&layer_min=1&dead=0&exclusive=none&token_gap.gte=0.015625",
+    "/compare",
+    "/compare?n=L1N7&n=L0N3&n=L1N8",
+    "/L1N7/tokens",
+    "/L1N7/similar",
+    "/L1N7/similar?side=in",
+    "/token/40/neurons",
+    "/L1N7/family",
+    "/L1N7/candidates",
+    "/L1N7/reduced",
+    "/token/40/reduced",
+    "/hubs/reduced",
+    "/neurons?kind=other",
+    "/neurons?kind=hub&dead=0",
+    "/prediction",
+    "/prediction?by=score&metric=lift&outcome=actual&pairs=congruent",
+    "/prediction/correlations",
+    "/studies",
+    "/study/an",
+    "/study/suite",
+    "/predictive",
+    "/predictive?outcome=actual&exclusive=none&all=1&min_active=5&page=2",
+)
 """A page of every kind that shows data of an atlas, below its slug; the search is asked beside them."""
 
 
 WALKED = {
-    "overview.html", "layer.html", "neuron.html", "token.html", "token_choice.html", "ranking.html",
-    "hubs.html", "centring.html", "neurons.html", "compare.html", "neuron_tokens.html", "similar.html",
-    "token_neurons.html", "search.html", "neuron_family.html",
-    "neuron_candidates.html", "reduced_tokens.html", "reduced_neurons.html",
-    "reduced_hubs.html", "prediction.html", "correlations.html", "study.html", "studies.html",
-}  # fmt: skip
+    "overview.html",
+    "layer.html",
+    "neuron.html",
+    "token.html",
+    "token_choice.html",
+    "ranking.html",
+    "hubs.html",
+    "centring.html",
+    "neurons.html",
+    "compare.html",
+    "neuron_tokens.html",
+    "similar.html",
+    "token_neurons.html",
+    "search.html",
+    "neuron_family.html",
+    "neuron_candidates.html",
+    "reduced_tokens.html",
+    "reduced_neurons.html",
+    "reduced_hubs.html",
+    "prediction.html",
+    "correlations.html",
+    "study.html",
+    "studies.html",
+}
 """Templates of those pages."""
 
 SAID = {"q=le": ["Texts"]}
@@ -189,13 +234,21 @@ def test_every_panel_of_every_page_has_sql_that_runs(served):
 
 
 RUN = {
-    "neuron": "/L1N7.json", "token": "/token/40.json", "token_choice": "/token.json?text={several}",
-    "hubs": "/hubs.json?k=5", "centring": "/hubs/centring.json", "compare": "/compare.json?n=L1N7&n=L0N3&n=L1N8",
-    "neuron_tokens": "/L1N7/tokens.json", "similar": "/L1N7/similar.json?side=in",
-    "token_neurons": "/token/40/neurons.json", "neuron_family": "/{related}/family.json",
-    "neuron_candidates": "/L1N7/candidates.json", "reduced_tokens": "/L1N7/reduced.json",
-    "reduced_neurons": "/token/40/reduced.json", "reduced_hubs": "/hubs/reduced.json",
-}  # fmt: skip
+    "neuron": "/L1N7.json",
+    "token": "/token/40.json",
+    "token_choice": "/token.json?text={several}",
+    "hubs": "/hubs.json?k=5",
+    "centring": "/hubs/centring.json",
+    "compare": "/compare.json?n=L1N7&n=L0N3&n=L1N8",
+    "neuron_tokens": "/L1N7/tokens.json",
+    "similar": "/L1N7/similar.json?side=in",
+    "token_neurons": "/token/40/neurons.json",
+    "neuron_family": "/{related}/family.json",
+    "neuron_candidates": "/L1N7/candidates.json",
+    "reduced_tokens": "/L1N7/reduced.json",
+    "reduced_neurons": "/token/40/reduced.json",
+    "reduced_hubs": "/hubs/reduced.json",
+}
 """Pages by template whose statements are watched."""
 
 NOT_COUNTED = {"neuron: signs"}
@@ -254,9 +307,15 @@ def answers(served, path):
 
 @pytest.mark.parametrize(
     "query",
-    ["", "all=1&sort=score&layer_min=1&min_score=0.001&token=A", "direction=bottom&all=1", "all=1&page=2",
-     "sort=congruence&order=asc&all=1", "token=%27%25%5C"],
-)  # fmt: skip
+    [
+        "",
+        "all=1&sort=score&layer_min=1&min_score=0.001&token=A",
+        "direction=bottom&all=1",
+        "all=1&page=2",
+        "sort=congruence&order=asc&all=1",
+        "token=%27%25%5C",
+    ],
+)
 def test_pairs(served, query):
     data, rows = answers(served, f"/SLUG/pairs.json?{query}")
     shown = data["pairs"]["rows"]
@@ -269,9 +328,14 @@ def test_pairs(served, query):
 
 @pytest.mark.parametrize(
     "query",
-    ["", "sort=in_out_cosine&order=asc", "sort=token_gap&exclusive=top&dead=0", "exclusive=none&sort=hub_count",
-     "exclusive=any&layer_max=1"],
-)  # fmt: skip
+    [
+        "",
+        "sort=in_out_cosine&order=asc",
+        "sort=token_gap&exclusive=top&dead=0",
+        "exclusive=none&sort=hub_count",
+        "exclusive=any&layer_max=1",
+    ],
+)
 def test_every_page_of_the_neurons(served, query, monkeypatch):
     monkeypatch.setattr("web.views.neurons.PER_PAGE", 61)
     path, seen = f"/SLUG/neurons.json?{query}", 0
@@ -384,9 +448,8 @@ def test_neurons_side_by_side(served):
     for name, known in zip(names, data["percentiles"], strict=True):
         assert standing[name, "token_gap"] == (known["token_gap"]["layer"], known["token_gap"]["model"])
     assert [(row[0], row[3]) for row in rows["histograms"]] == [
-        (neuron["name"], bar.n) for neuron in data["neurons"]
-        for bar in histogram(served[2], neuron["neuron_id"])
-    ]  # fmt: skip
+        (neuron["name"], bar.n) for neuron in data["neurons"] for bar in histogram(served[2], neuron["neuron_id"])
+    ]
     cosines = [value for row in data["cosines"] for value in row]
     assert [row[2] for row in rows["cosines"]] == pytest.approx(cosines, abs=1e-5)
     assert [(row[-1], *row[1:4]) for row in rows["tokens"]] == [

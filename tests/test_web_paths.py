@@ -12,11 +12,24 @@ from tests.conftest import new_context
 from tests.test_web_browser import DRAWN, LOADED
 
 PAGES = (
-    "/", "/tiny-llama", "/tiny-llama/neurons?dead=0", "/tiny-llama/L1", "/tiny-llama/L1N7", "/tiny-llama/token/5",
-    "/tiny-llama/token", "/tiny-llama/pairs", "/tiny-llama/exclusive", "/tiny-llama/hubs", "/tiny-llama/hubs/centring",
-    "/tiny-llama/compare?n=L1N7&n=L2N3", "/tiny-llama/studies", "/tiny-llama/study/an",
-    "/search?q=the", "/tiny-llama/glossary", "/nowhere",
-)  # fmt: skip
+    "/",
+    "/tiny-llama",
+    "/tiny-llama/neurons?dead=0",
+    "/tiny-llama/L1",
+    "/tiny-llama/L1N7",
+    "/tiny-llama/token/5",
+    "/tiny-llama/token",
+    "/tiny-llama/pairs",
+    "/tiny-llama/exclusive",
+    "/tiny-llama/hubs",
+    "/tiny-llama/hubs/centring",
+    "/tiny-llama/compare?n=L1N7&n=L2N3",
+    "/tiny-llama/studies",
+    "/tiny-llama/study/an",
+    "/search?q=the",
+    "/tiny-llama/glossary",
+    "/nowhere",
+)
 
 
 IN_THE_DARK = {"/", "/tiny-llama", "/tiny-llama/neurons?dead=0", "/tiny-llama/L1N7", "/tiny-llama/study/an", "/nowhere"}

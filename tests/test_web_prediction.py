@@ -15,8 +15,11 @@ from tests.invented_effects import with_effects
 from web import create_app
 
 CHOICES = (
-    "", "?by=score&metric=lift&outcome=actual", "?pairs=exclusive&metric=mutual_information", "?pairs=congruent",
-)  # fmt: skip
+    "",
+    "?by=score&metric=lift&outcome=actual",
+    "?pairs=exclusive&metric=mutual_information",
+    "?pairs=congruent",
+)
 
 
 @pytest.fixture(scope="module", params=["tiny_llama_atlas", "tiny_gpt2_atlas"])
@@ -36,10 +39,18 @@ def test_every_part_is_what_its_sql_answers(served, query):
     assert rows["density"] == [tuple(cell.values()) for cell in data["density"]]
     for name in ("denied", "kept"):
         assert [row[3:] for row in rows["contradictions"] if row[0] == name] == [
-            (p["criterion"], p["metric"], p["criterion_place"], p["metric_place"], p["n_outcome"], p["n_active"],
-             p["neuron"]["neuron_id"], p["token"]["token_id"])
+            (
+                p["criterion"],
+                p["metric"],
+                p["criterion_place"],
+                p["metric_place"],
+                p["n_outcome"],
+                p["n_active"],
+                p["neuron"]["neuron_id"],
+                p["token"]["token_id"],
+            )
             for p in data[name]
-        ]  # fmt: skip
+        ]
     assert rows["effects"] == []
     found = client.get(f"/{slug}/prediction/correlations.json{query}").json
     pairs = connection.execute(found["panels"]["pairs"]).fetchall()
@@ -96,12 +107,18 @@ def test_the_ranking_by_metric(served):
     client, slug, connection = served
     for query, where, sort in (
         ("", "NOT t.special AND t.n_actual > 0", "average_precision_predicted DESC"),
-        ("side=positive&all=1&min_active=20&sort=lift_predicted&order=asc", "m.side = 'positive' AND n_active >= 20",
-         "lift_predicted ASC"),
-        ("outcome=actual&all=1&exclusive=top&layer_min=1",
-         "m.neuron_id >= (SELECT d_mlp FROM atlas) AND EXISTS (FROM exclusive_pair AS e WHERE e.direction = 'top' "
-         "AND e.neuron_id = m.neuron_id AND e.token_id = m.token_id)", "average_precision_actual DESC"),
-    ):  # fmt: skip
+        (
+            "side=positive&all=1&min_active=20&sort=lift_predicted&order=asc",
+            "m.side = 'positive' AND n_active >= 20",
+            "lift_predicted ASC",
+        ),
+        (
+            "outcome=actual&all=1&exclusive=top&layer_min=1",
+            "m.neuron_id >= (SELECT d_mlp FROM atlas) AND EXISTS (FROM exclusive_pair AS e WHERE e.direction = 'top' "
+            "AND e.neuron_id = m.neuron_id AND e.token_id = m.token_id)",
+            "average_precision_actual DESC",
+        ),
+    ):
         expected = connection.execute(
             "SELECT m.neuron_id, m.token_id, m.side, m.auroc_actual "
             "FROM pair_metric AS m JOIN token AS t USING (token_id) "
@@ -109,8 +126,10 @@ def test_the_ranking_by_metric(served):
         ).fetchall()
         data = client.get(f"/{slug}/predictive.json?{query}").json
         assert data["pairs"]["total"] == len(expected)
-        shown = [(p["neuron"]["neuron_id"], p["token"]["token_id"], p["side"], p["auroc_actual"])
-                 for p in data["pairs"]["rows"]]  # fmt: skip
+        shown = [
+            (p["neuron"]["neuron_id"], p["token"]["token_id"], p["side"], p["auroc_actual"])
+            for p in data["pairs"]["rows"]
+        ]
         assert shown == expected[:100]
         answer = connection.execute(data["panels"]["pairs"]).fetchall()
         assert [(*row[-2:], row[2]) for row in answer] == [row[:3] for row in shown]

@@ -79,17 +79,17 @@ def test_the_form_keeps_what_is_selected(client):
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ("layer_min=3", "layer_min=&#39;3&#39; is not right: expected a layer, 0 to 2."),
-        ("layer_max=x", "layer_max=&#39;x&#39; is not right: expected a layer, 0 to 2."),
+        ("layer_min=3", "layer_min=&#39;3&#39; is invalid: expected a layer, 0 to 2."),
+        ("layer_max=x", "layer_max=&#39;x&#39; is invalid: expected a layer, 0 to 2."),
         ("layer_min=2&layer_max=1", "layer_min=2 is above layer_max=1: expected it not to be."),
-        ("min_predicted=-1", "min_predicted=&#39;-1&#39; is not right: expected a whole number from 0."),
-        ("min_score=nan", "min_score=&#39;nan&#39; is not right: expected a number."),
-        ("min_score=1e999", "min_score=&#39;1e999&#39; is not right: expected a number."),
-        ("sort=name", "sort=&#39;name&#39; is not right: expected one of rank, score,"),
-        ("order=up", "order=&#39;up&#39; is not right: expected one of desc, asc."),
-        ("all=2", "all=&#39;2&#39; is not right: expected one of 0, 1."),
-        ("page=0", "page=&#39;0&#39; is not right: expected a whole number from 1."),
-        ("direction=up", "direction=&#39;up&#39; is not right: expected one of top, bottom."),
+        ("min_predicted=-1", "min_predicted=&#39;-1&#39; is invalid: expected a whole number from 0."),
+        ("min_score=nan", "min_score=&#39;nan&#39; is invalid: expected a number."),
+        ("min_score=1e999", "min_score=&#39;1e999&#39; is invalid: expected a number."),
+        ("sort=name", "sort=&#39;name&#39; is invalid: expected one of rank, score,"),
+        ("order=up", "order=&#39;up&#39; is invalid: expected one of desc, asc."),
+        ("all=2", "all=&#39;2&#39; is invalid: expected one of 0, 1."),
+        ("page=0", "page=&#39;0&#39; is invalid: expected a whole number from 1."),
+        ("direction=up", "direction=&#39;up&#39; is invalid: expected one of top, bottom."),
     ],
 )
 def test_bad_parameters(client, query, message):

@@ -184,7 +184,7 @@ def test_a_folder_in_use_is_kept(tiny_gpt2_atlas, tmp_path, monkeypatch):
             write_report(atlas, out, force=True)
         with pytest.raises(ReportError, match=r"does not exist. Create it first"):
             write_report(atlas, tmp_path / "a" / "b")
-        with pytest.raises(ReportError, match="is no folder"):
+        with pytest.raises(ReportError, match="is not a folder"):
             write_report(atlas, out / "mine.txt")
     assert (out / "mine.txt").read_text() == "mine"
     assert [item.name for item in tmp_path.iterdir()] == ["report"]

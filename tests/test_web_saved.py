@@ -285,7 +285,7 @@ def test_what_is_just_not_too_long_is_saved():
         ({"sql": " ; "}, "no statement to save"),
         ({"sql": "SELECT '" + "x" * 100_000 + "'"}, "expected at most 100,000"),
         ({"title": "x" * 200}, "expected at most 120"),
-        ({"draw": "pie"}, "draw='pie' is not right"),
+        ({"draw": "pie"}, "draw='pie' is invalid"),
         ({"p.name": ""}, "has no value"),
     ],
 )
@@ -303,7 +303,7 @@ def test_a_full_file_says_so(kept, client, monkeypatch):
     response = client.post("/tiny-llama/q", data={"sql": "SELECT 2"}, headers=JSON)
     assert (response.status_code, response.json["error"]["code"]) == (507, "saved_full")
     assert "2 queries are saved here" in response.json["error"]["message"]
-    assert "No room" in client.post("/tiny-llama/q", data={"sql": "SELECT 2"}).text
+    assert "Insufficient storage" in client.post("/tiny-llama/q", data={"sql": "SELECT 2"}).text
     assert save(client, {"sql": "SELECT 1"}) == found[1]  # a link that is there is found again
     monkeypatch.setattr(file, "MOST_BYTES", 40 * 4096)
     with closing(open_saved(kept.path)) as small:

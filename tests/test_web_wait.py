@@ -42,8 +42,10 @@ def waiting(folder: Path, *arguments: str) -> Iterator[Server]:
     with said.open("w") as errors:
         process = subprocess.Popen(
             [sys.executable, "-c", code, "--wait", "--port", "0", *arguments],
-            stdout=subprocess.PIPE, stderr=errors, text=True,
-        )  # fmt: skip
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
     try:
         yield Server(folder, process, said)
     finally:
@@ -63,10 +65,26 @@ def empty():
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/search", "/search?q=L1N2", "/search?q=an", "/glossary", "/api", "/bridge", "/bridge/token?text=an",
-     "/bridge/compare", "/search/suggest.json?q=an", "/robots.txt", "/sitemap.xml", "/llms.txt", "/api/v1/atlases",
-     "/api/v1/glossary", "/api/v1/openapi.json", "/healthz/runs"],
-)  # fmt: skip
+    [
+        "/",
+        "/search",
+        "/search?q=L1N2",
+        "/search?q=an",
+        "/glossary",
+        "/api",
+        "/bridge",
+        "/bridge/token?text=an",
+        "/bridge/compare",
+        "/search/suggest.json?q=an",
+        "/robots.txt",
+        "/sitemap.xml",
+        "/llms.txt",
+        "/api/v1/atlases",
+        "/api/v1/glossary",
+        "/api/v1/openapi.json",
+        "/healthz/runs",
+    ],
+)
 def test_a_site_without_any_atlas_answers(empty, path):
     answer = empty.get(path)
     assert answer.status_code == 200, answer.text
@@ -188,8 +206,11 @@ def test_progress_of_runs(tiny_llama_atlas, tmp_path):
             assert answer.json["builds"] == {"tiny-llama": atlas.info.build_id}
         first, second = answer.json["runs"]
         assert (first["slug"], first["heading"], first["share"], first["running"]) == (
-            "tiny-llama", "Reading texts", 0.42, True
-        )  # fmt: skip
+            "tiny-llama",
+            "Reading texts",
+            0.42,
+            True,
+        )
         assert (second["slug"], second["share"], second["running"]) == (None, None, False)
         page = client.get("/")
         assert 'http-equiv="refresh"' in page.text

@@ -10,7 +10,7 @@ __all__ = ["create_app"]
 
 
 def __getattr__(name: str) -> Any:
-    """`create_app`, imported when it is wanted: the processes of `web.workers.sql` are small because they do not."""
+    """Import `create_app` on first use: the processes of `web.workers.sql` stay small without it."""
     if name == "create_app":
         from web.site.app import create_app
 

@@ -1,4 +1,4 @@
-"""The list of topics, and what is made from it: every call of the API and every term of the glossary."""
+"""The list of topics, from which every call of the API and every term of the glossary is collected."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ TERMS: tuple[Term, ...] = tuple(term for topic in TOPICS for term in getattr(top
 
 @call("glossary", python="demo.glossary()")
 def glossary(served: Mapping[str, Atlas]) -> tuple[Term, ...]:
-    """What every number means, and the SQL that computes it."""
+    """The meaning of every number, and the SQL that computes it."""
     return TERMS
 
 

@@ -1,4 +1,4 @@
-"""Answers of calls as JSON, and back: what a server sends is read into the same records that were sent."""
+"""Answers of calls as JSON and back: the client reads a server's JSON into the records that the server sent."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Reader = Callable[[Any, Vocabulary], Any]
 
 
 def encode(call: Call, answer: Any, next_url: str | None) -> dict[str, Any]:
-    """An answer as `{"data": …}`; see `Schemas.answer` for what lists have beside it."""
+    """An answer as `{"data": …}`; see `Schemas.answer` for the further keys of lists."""
     rows = answer.rows if isinstance(answer, Page) else answer
     body: dict[str, Any] = {"data": rows}
     if call.row is not None:
@@ -43,7 +43,7 @@ def encode(call: Call, answer: Any, next_url: str | None) -> dict[str, Any]:
 
 
 def decode(call: Call, body: Mapping[str, Any]) -> Any:
-    """The answer that a body says.
+    """Read an answer from a body.
 
     Raises:
         KeyError, TypeError, ValueError: the body is of another shape.
@@ -65,7 +65,7 @@ def _token(data: Mapping[str, Any]) -> Token:
 
 @cache
 def _reader(hint: Any) -> Reader:
-    """What reads a value of a hint: made once, since a page has thousands of values."""
+    """The reader of a hint's values, made once because a page has thousands of values."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):  # of None and one other, in every record that is sent
         known = _reader(next(item for item in inner if item is not type(None)))

@@ -45,7 +45,7 @@ class Schemas:
         self.components: dict[str, Schema] = {}
 
     def of(self, hint: Any) -> Schema:
-        """The schema of what a hint's values are in JSON."""
+        """The schema of a hint's values in JSON."""
         if hint in _PLAIN:
             return dict(_PLAIN[hint])
         origin, inner = get_origin(hint), get_args(hint)
@@ -61,13 +61,13 @@ class Schemas:
         return self._record(hint)
 
     def answer(self, call: Call) -> Schema:
-        """The schema of a call's whole answer: `data`; of a list `next` too, of a page of one `total`, of examples
-        the `tokens` of their windows."""
+        """The schema of a call's whole answer: `data`; also `next` for a list, `total` for a page of one, and the
+        `tokens` of the windows for examples."""
         shape: Any = call.answer
         row: Any = call.row
         properties: dict[str, Schema] = {"data": self.of(tuple[row, ...] if call.paged else shape)}
         if row is not None:
-            what = "Where the next rows are; null: there are no more."
+            what = "Cursor of the next rows; null: there are no more."
             properties["next"] = {"type": ["string", "null"], "format": "uri-reference", "description": what}
         if call.paged:
             properties["total"] = {"type": "integer", "description": "Rows of the whole list."}
@@ -79,7 +79,7 @@ class Schemas:
     def _record(self, record: type) -> Schema:
         name = record.__name__
         if name not in self.components:
-            self.components[name] = {}  # its name, while its own fields are looked at
+            self.components[name] = {}  # its name, while its own fields are described
             self.components[name] = self._fields(record)
         return {"$ref": f"#/components/schemas/{name}"}
 
@@ -112,6 +112,6 @@ def _object(properties: Mapping[str, Schema], required: list[str]) -> Schema:
 
 
 def _comment(record: type, name: str) -> str | None:
-    """The comment of schema.sql on a field: of the column of the record's `TABLE`, a table or view."""
+    """The comment of schema.sql on a field: that on the column of the record's `TABLE` (a table or view)."""
     table = getattr(record, "TABLE", None)
     return None if table is None else _comments().get((table, name), _comments().get((table, f"{name}_id")))

@@ -1,4 +1,4 @@
-"""The commands that read an atlas: info, show, sql, upgrade."""
+"""Commands that read an atlas: info, show, sql, upgrade."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FILE = click.Path(path_type=Path)
 
 
 def _console() -> Console:
-    # A pipe gets lines of a fixed width, whatever the terminal that started it.
+    # A pipe gets lines of a fixed width, independent of the terminal.
     return plain_console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
@@ -39,7 +39,7 @@ def _console() -> Console:
 @click.argument("file", type=FILE)
 @click.option("--json", "as_json", is_flag=True, help="Print the row as JSON.")
 def info(file: Path, as_json: bool) -> None:
-    """What FILE is: model, dataset, settings, versions."""
+    """Print the model, dataset, settings and versions of FILE."""
     with open_atlas(file) as atlas:
         record = atlas.info
     if as_json:
@@ -64,7 +64,8 @@ def _say_unfinished(record: AtlasInfo) -> None:
 @click.option("--texts", default=5, show_default=True, type=click.IntRange(0), help="Texts shown of each kind.")
 @click.option("--study", metavar="NAME", help="A recorded study instead of a neuron.")
 def show(file: Path, neuron: str | None, texts: int, study: str | None) -> None:
-    """A neuron's page in the terminal, or a study's. NEURON is a name such as L12N345 (also 12.345, 12:345, 12/345)."""
+    """Print a neuron's page, or a study's, in the terminal. NEURON is a name such as L12N345 (also 12.345, 12:345,
+    12/345)."""
     if (neuron is None) == (study is None):
         raise click.UsageError("Name either a NEURON or a --study.")
     with open_atlas(file) as atlas:
@@ -77,10 +78,11 @@ def show(file: Path, neuron: str | None, texts: int, study: str | None) -> None:
 
 
 class _Asking(click.Command):
-    """A command whose argument may begin with a comment of SQL, which is no option."""
+    """A command whose argument may begin with an SQL comment (`--`), which is not an option."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the arguments; one with space in it that begins with `--` and no option's name is a statement."""
+        """Parse the arguments. One that contains a space and begins with `--`, but with no option's name, is a
+        statement."""
         known = {name for parameter in self.params for name in parameter.opts}
 
         def is_statement(arg: str) -> bool:
@@ -93,17 +95,25 @@ class _Asking(click.Command):
 @click.argument("file", type=FILE)
 @click.argument("statement", metavar="SQL")
 @click.option(
-    "--format", "form", default="table", show_default=True, type=click.Choice(["table", "csv", "json", "parquet"]),
+    "--format",
+    "form",
+    default="table",
+    show_default=True,
+    type=click.Choice(["table", "csv", "json", "parquet"]),
     help="json: strict, {columns, types, rows, truncated}; NaN and infinities are strings. parquet: not to a terminal.",
-)  # fmt: skip
+)
 @click.option(
-    "--with", "others", metavar="FILE", multiple=True, type=FILE,
-    help="Another atlas that the SQL names by its slug, as in \"gpt2-small\".neuron. Any number of times.",
-)  # fmt: skip
+    "--with",
+    "others",
+    metavar="FILE",
+    multiple=True,
+    type=FILE,
+    help='Another atlas that the SQL names by its slug, as in "gpt2-small".neuron. Repeatable.',
+)
 def sql(file: Path, statement: str, form: str, others: tuple[Path, ...]) -> None:
-    """Run SQL, one statement, on FILE, which cannot be changed by it."""
+    """Run one SQL statement on FILE. The statement cannot change FILE."""
     if form == "parquet" and sys.stdout.isatty():
-        raise click.UsageError("Parquet is not for a terminal: send it to a file, as in `> answer.parquet`.")
+        raise click.UsageError("Parquet cannot be written to a terminal: send it to a file, as in `> answer.parquet`.")
     with open_atlas(file) as atlas:
         answer = answer_together([atlas, *map(open_atlas, others)], statement) if others else atlas.answer(statement)
     if form == "json":
@@ -112,7 +122,7 @@ def sql(file: Path, statement: str, form: str, others: tuple[Path, ...]) -> None
     elif form == "csv":
         click.echo("".join(texts.csv(answer.columns, answer.rows)), nl=False)
     elif form == "parquet":
-        from atlas.core.answer.parquet import parquet  # the others can do without pyarrow
+        from atlas.core.answer.parquet import parquet  # the other formats do not need pyarrow
 
         click.echo(parquet(answer.columns, answer.types, answer.shapes, answer.rows), nl=False)
     else:
@@ -131,10 +141,11 @@ def _table(answer: Answer) -> Table:
 
 @click.command()
 @click.argument("file", type=FILE)
-@click.option("--out", type=FILE, help="File to write; beside FILE when left out, as in demo.v2.duckdb.")
-@click.option("--force", is_flag=True, help="Replace the file to write if it exists.")
+@click.option("--out", type=FILE, help="File to write; the default is beside FILE, as in demo.v2.duckdb.")
+@click.option("--force", is_flag=True, help="Replace the output file if it exists.")
 def upgrade(file: Path, out: Path | None, force: bool) -> None:
-    """Write FILE anew in this program's schema version, rows and build_id kept; FILE itself is never changed."""
+    """Write FILE again in this program's schema version. Rows and build_id stay the same; FILE itself is never
+    changed."""
     out = upgraded_name(file) if out is None else out
     found = upgrade_file(file, out, force=force)
     if found == SCHEMA_VERSION:

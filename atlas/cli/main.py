@@ -1,4 +1,4 @@
-"""The command line: one group whose commands each package registers as entry points of `atlas.commands`."""
+"""The command line: one group. Each package registers its commands as entry points of `atlas.commands`."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from atlas.core.display import visible_lines
 from atlas.core.errors import AtlasError
 
 _EXTRAS = {"ingest": "neuron-atlas[ingest]"}
-"""What to install for the commands of a package; the others come with the program itself."""
+"""The extra to install for the commands of a package; other commands come with the program itself."""
 
 
 class MissingExtraError(AtlasError):
-    """A command's libraries are not installed."""
+    """The libraries of a command are not installed."""
 
 
 def _missing(point: EntryPoint, error: ImportError) -> click.Command:
-    """Stands in for a command that cannot be imported: it is listed, and says what to install when it is run."""
+    """Placeholder for a command that cannot be imported: it is listed, and running it says which extra to install."""
     requirement = _EXTRAS.get(point.module.split(".")[0], "neuron-atlas")
 
     @click.command(
@@ -40,7 +40,7 @@ def _missing(point: EntryPoint, error: ImportError) -> click.Command:
 
 
 class AtlasGroup(click.Group):
-    """A group that imports a command when it is asked for, and turns the program's own errors into messages."""
+    """A group that imports a command on first use and turns the program's own errors into messages."""
 
     def _points(self) -> dict[str, EntryPoint]:
         return {point.name: point for point in entry_points(group="atlas.commands")}
@@ -60,18 +60,18 @@ class AtlasGroup(click.Group):
             return _missing(point, error)
 
     def main(self, *args: Any, **options: Any) -> Any:
-        """The program: what it prints is written, or its status is 1."""
+        """Run the program. The exit status is 1 if its output cannot be written."""
         streams.settle()
         try:
             return super().main(*args, **options)
-        except OSError as error:  # Of click's own texts: of a command see `invoke`.
+        except OSError as error:  # Raised by click's own output; `invoke` handles that of commands.
             streams.give_up(error)
             raise SystemExit(1) from None
         finally:
             streams.finish()
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Refuse arguments that are no text: neither DuckDB nor the libraries open a file of such a name."""
+        """Refuse arguments that are not text: neither DuckDB nor the libraries open a file of such a name."""
         for argument in args:
             if not argument.isprintable() and any("\ud800" <= char <= "\udfff" for char in argument):
                 raise click.ClickException(
@@ -81,12 +81,12 @@ class AtlasGroup(click.Group):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; an AtlasError ends it with its text and status 1, as does what the operating system
-        refuses; Ctrl-C with status 130."""
+        """Run the command. An AtlasError or an error of the operating system ends it with a message and status 1,
+        Ctrl-C with status 130."""
         try:
             return super().invoke(ctx)
         except AtlasError as error:
-            # What stands in a file, or in its name, does not get to command the terminal.
+            # Escape control characters, so that a file's content or name cannot command the terminal.
             raise click.ClickException(visible_lines(str(error))) from error
         except OSError as error:
             if error.filename == streams.STDOUT:
@@ -101,4 +101,4 @@ class AtlasGroup(click.Group):
 @click.group(cls=AtlasGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(program_version(), prog_name="atlas", message="%(prog)s %(version)s")
 def main() -> None:
-    """Every MLP neuron of a language model on a page: make an atlas, read it, serve it."""
+    """Make, read and serve an atlas: a page for every MLP neuron of a language model."""

@@ -1,8 +1,8 @@
-"""Standard output and standard error: nothing is lost on the way to them, and what cannot be written is said.
+"""Standard output and standard error: all output is written, or an error is reported.
 
-A pipe or a file gets UTF-8, whatever the locale; a terminal, and whoever sets PYTHONIOENCODING, gets that encoding.
-A character that the encoding lacks is written as `\\u6f22`, in two halves beyond the first plane: what JSON reads as
-that character again.
+A pipe or a file gets UTF-8, whatever the locale; a terminal gets its own encoding, and PYTHONIOENCODING overrides both.
+A character that the encoding lacks is written as `\\u6f22`, beyond the first plane as a surrogate pair, which JSON
+reads as that character again.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def plain_console(*, stderr: bool = False, **options: Any) -> Console:
 
 
 def settle() -> None:
-    """Make the streams of this process write everything, once, before anything is printed."""
+    """Configure this process's streams to write every character; call it once, before anything is printed."""
     codecs.register_error(_ESCAPES, _escaped)
     codecs.register(_find_codec)
-    if sys.stdout is None:  # Closed by whoever started us: what is printed must not be taken for written.
+    if sys.stdout is None:  # The parent process closed standard output: output must not be taken for written.
         nowhere = _Stdout(os.open(os.devnull, os.O_RDONLY), "w", closefd=False)
         sys.stdout = io.TextIOWrapper(io.BufferedWriter(nowhere), "utf-8")
     if sys.stderr is None:
@@ -50,7 +50,7 @@ def settle() -> None:
 
 
 def finish() -> None:
-    """Write what is still held back.
+    """Flush standard output.
 
     Raises:
         SystemExit: it cannot be written.
@@ -63,7 +63,8 @@ def finish() -> None:
 
 
 def give_up(error: OSError) -> None:
-    """Say that standard output cannot be written, unless its reader just went away, and print nothing more there."""
+    """Report that standard output cannot be written, unless its reader closed the pipe, and print nothing more
+    there."""
     if error.errno != errno.EPIPE:
         with suppress(OSError):
             print(f"Error: {refusal(error)}", file=sys.stderr)
@@ -71,18 +72,18 @@ def give_up(error: OSError) -> None:
 
 
 def refusal(error: OSError) -> str:
-    """One sentence for what the operating system refused."""
+    """Describe an error of the operating system in one sentence."""
     cause = error.strerror or " ".join(str(error).split()) or type(error).__name__
     place = error.filename2 or error.filename
     if place == STDOUT:
-        return f"What was to be printed cannot be written to {STDOUT}: {cause}."
+        return f"The output cannot be written to {STDOUT}: {cause}."
     if place is None:
         return f"The operating system refused: {cause}."
     return f"{os.fsdecode(place) if isinstance(place, bytes) else str(place)!r} cannot be read or written: {cause}."
 
 
 class _Stdout(io.FileIO):
-    """File descriptor of standard output whose errors say whose they are."""
+    """File descriptor of standard output, whose errors name the stream."""
 
     def write(self, data: Any) -> int | None:
         try:

@@ -1,4 +1,4 @@
-"""A study for the terminal: predictions, where the lead comes from, the neurons, what happens without them."""
+"""A study for the terminal: predictions, logit lens, patched neurons, ablations."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _table(title: str, *heads: str) -> Table:
 
 @dataclass(frozen=True)
 class StudyView:
-    """What `atlas show --study` and `rich.print(study)` show of a study."""
+    """The view of a study that `atlas show --study` and `rich.print(study)` print."""
 
     study: Study
     prompt: StudyPrompt | None
@@ -81,8 +81,14 @@ class StudyView:
         return [*lines, Text()] if lines else []
 
     def _neurons(self) -> Table:
-        table = _table(f"Neurons, {show_number(self.neurons.n)} patched one at a time", "neuron", "recovery",
-                       "direct effect, clean", "corrupt", "stood out")  # fmt: skip
+        table = _table(
+            f"Neurons, {show_number(self.neurons.n)} patched one at a time",
+            "neuron",
+            "recovery",
+            "direct effect, clean",
+            "corrupt",
+            "stood out",
+        )
         for item in self.neurons.top[:10]:
             direct = (show_number(item.direct_effect_clean), show_number(item.direct_effect_corrupt))
             table.add_row(item.neuron.name, show_share(item.recovery), *direct, "yes" if item.found else "")
@@ -102,7 +108,7 @@ def study_view(atlas: Atlas, name: str) -> StudyView:
     """A study of an atlas for the terminal.
 
     Raises:
-        StudyNameError: there is none of that name.
+        StudyNameError: there is no study of that name.
     """
     study = find_study(atlas, name)
     prompts = study_prompts(atlas, name, limit=1).rows

@@ -25,7 +25,7 @@ _MAX_CURVES = 6
 
 
 def sparkline(values: Sequence[float], top: float | None = None) -> str:
-    """A character a value, from 0 (a blank) to `top` (the greatest value, if not given)."""
+    """One character for each value, from 0 (a blank) to `top` (the greatest value by default)."""
     top = max(values, default=0) if top is None else top
     if top <= 0:
         return " " * len(values)
@@ -34,7 +34,7 @@ def sparkline(values: Sequence[float], top: float | None = None) -> str:
 
 
 def _spread(bars: Sequence[HistogramBar], values: Iterable[float]) -> list[float]:
-    """Values by bin with the empty bins between them as 0, so that a character is a bin."""
+    """Values by bin, with 0 for the empty bins between them, so that each character is a bin."""
     by_bin = dict(zip((bar.bin for bar in bars), values, strict=True))
     return [by_bin.get(bin, 0.0) for bin in range(bars[0].bin, bars[-1].bin + 1)] if bars else []
 
@@ -53,9 +53,11 @@ def _tokens(title: str, tokens: list[CongruentToken]) -> Table:
     table = Table(title=title, title_justify="left", box=None, show_header=False, padding=(0, 1, 0, 0))
     for item in tokens:
         table.add_row(
-            Text(str(item.rank), "dim"), Text(item.token.shown, "bold"), Text(show_number(item.congruence)),
+            Text(str(item.rank), "dim"),
+            Text(item.token.shown, "bold"),
+            Text(show_number(item.congruence)),
             Text(f"#{item.token.token_id}", "dim"),
-        )  # fmt: skip
+        )
     return table
 
 
@@ -74,10 +76,12 @@ def _curves(curves: list[Curve], bars: list[HistogramBar]) -> Table:
         for what in ("predicted", "actual"):
             fractions = [getattr(point, f"{what}_fraction") for point in curve.points]
             table.add_row(
-                Text(curve.candidate.token.shown if what == "predicted" else "", "bold"), Text(what, "dim"),
-                Text(sparkline(_spread(bars, fractions), greatest)), Text(show_share(max(fractions, default=0.0))),
+                Text(curve.candidate.token.shown if what == "predicted" else "", "bold"),
+                Text(what, "dim"),
+                Text(sparkline(_spread(bars, fractions), greatest)),
+                Text(show_share(max(fractions, default=0.0))),
                 Text(show_number(getattr(curve.candidate, f"n_{what}"))),
-            )  # fmt: skip
+            )
     return table
 
 
@@ -117,7 +121,7 @@ def curves_shown(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 @dataclass(frozen=True)
 class NeuronView:
-    """All that a terminal shows of a neuron, `n_texts` texts of each kind (one of each octave)."""
+    """The view of a neuron in the terminal, with `n_texts` texts of each kind (one of each octave)."""
 
     neuron: Neuron
     model_name: str

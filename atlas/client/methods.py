@@ -1,4 +1,4 @@
-"""Methods of what the client opens, made from the calls: the `python` of each says whose method it is, and its name."""
+"""Methods of the client's objects, made from the calls: `python` of each call names the object and the method."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ from atlas.core.call import Call
 from atlas.core.parameter import MOST_ROWS
 from atlas.core.units import field_names
 
-# Whose, its name, and a bracket unless it is a property: demo.neuron("{neuron}") . candidates ()
+# The object, the method's name, and a bracket unless it is a property: demo.neuron("{neuron}") . candidates ()
 _SPELLING = re.compile(r"(demo(?:\.\w+\([^)]*\{\w+\}[^)]*\))?)\.(\w+)(\(?)")
 
 _RAISES = """Raises:
-    AtlasError: a value is not right, or the atlas has no such thing."""
+    AtlasError: a value is invalid, or the atlas has no such thing."""
 
 
 class Opened:
-    """What answers calls. A subclass says how it is spelt in the calls' `python`, and has a method for each of them.
+    """Base of the objects that answer calls. A subclass gives its spelling in the calls' `python` and gets a method for
+    each.
 
-    What a class writes out itself stays as it is.
+    A method that the class defines itself is left alone.
     """
 
     _path: Mapping[str, Any]
-    """What its calls have in their paths."""
+    """Values for the paths of its calls."""
     _label: str
-    """What the headings of its lists begin with."""
+    """Start of the headings of its lists."""
 
     def __init__(self, source: Source) -> None:
         self._source, self._path, self._label = source, {}, ""
@@ -50,7 +51,7 @@ class Opened:
                 setattr(cls, spelling[2], (_method if spelling[3] else _property)(spelling[2], call))
 
     def _ask(self, name: str, **arguments: Any) -> Any:
-        """The answer of a call as it comes."""
+        """The answer of a call, unchanged."""
         return self._source.ask(CALLS[name], **self._path, **arguments)
 
     def _list(self, title: str, name: str, **arguments: Any) -> Records:
@@ -64,7 +65,7 @@ class Opened:
             return self._ask(call.name, **arguments)
         limit = arguments.pop("limit", None)
         size = MOST_ROWS if limit is None else max(1, min(limit, MOST_ROWS))
-        call.texts(arguments)  # refuses at once what is no filter
+        call.texts(arguments)  # refuses unknown filters at once
         return Pages(
             self._label + title, lambda after: self._ask(call.name, **arguments, limit=size, after=after), limit
         )
@@ -77,7 +78,7 @@ class OpenedRow(Opened):
     _noun: ClassVar[str]
 
     def __init__(self, source: Source, key: str | int, label: str, caption: str) -> None:
-        """`key` stands for it in paths, `label` names it in headings, `caption` is its own heading."""
+        """`key` identifies it in paths, `label` names it in headings, `caption` is its own heading."""
         self._source, self._path, self._label, self._caption = source, {self._noun: key}, f"{label}: ", caption
 
     def __getattr__(self, name: str) -> Any:
@@ -116,7 +117,7 @@ def _method(name: str, call: Call) -> Callable[..., Any]:
 
 
 def _parameters(call: Call) -> dict[str, Any]:
-    """The parameters of a method by name, with their defaults; bounds, which are many, come under `filters`."""
+    """The parameters of a method by name, with their defaults; the many bounds are collected in `filters`."""
     own = {d.argument: d.default for d in call.parameters if not d.in_path and d.bound is None}
     if call.paged:
         own.pop("after")
@@ -137,10 +138,10 @@ def _signature(call: Call) -> inspect.Signature:
 
 
 def _documentation(call: Call) -> str:
-    """A method's docstring: what the call answers, and what each of its parameters is."""
+    """A method's docstring: the call's summary and a line for each parameter."""
     kinds = {d.argument: d.kind.description for d in call.parameters}
     if call.paged:
-        kinds["limit"] = "Rows in all; None: every row, read a page at a time while one iterates."
+        kinds["limit"] = "Rows in all; None: every row, read page by page during iteration."
     lines = [f"{name}: {kinds[name]}" for name in _parameters(call)]
     columns = [d.bound[0] for d in call.parameters if d.bound and d.bound[1] == "gte"]
     if columns:

@@ -1,4 +1,4 @@
-"""A neuron of an opened atlas: everything the atlas knows of it, read when it is asked for."""
+"""A neuron of an opened atlas: all its data, read on first use."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class OpenNeuron(OpenedRow, spelt='demo.neuron("{neuron}")'):
         return self._candidates
 
     def curve(self, token: str | int) -> CurveRecords:
-        """How often a token, by its text or id, is predicted and comes, by its activation.
+        """How often a token (text or id) is predicted and comes next, by the neuron's activation.
 
         Raises:
             PairError: the pair was not counted.

@@ -25,7 +25,7 @@ from atlas.topics.search import Matches, Suggestion
 
 
 class OpenAtlas(Opened, spelt="demo"):
-    """An atlas, wherever it is. Made by `atlas.open`."""
+    """An atlas, local or remote. Made by `atlas.open`."""
 
     def __repr__(self) -> str:
         return f"<atlas {self._source.place}>"
@@ -37,7 +37,7 @@ class OpenAtlas(Opened, spelt="demo"):
         self.close()
 
     def close(self) -> None:
-        """Let go of the file; of a server nothing is held."""
+        """Close the file; a server needs no closing."""
         self._source.close()
 
     def neuron(self, name: str | int) -> OpenNeuron:
@@ -54,10 +54,10 @@ class OpenAtlas(Opened, spelt="demo"):
         return OpenNeuron(self._source, info, neuron_name(*parse_neuron(name, info.n_layers, info.d_mlp)))
 
     def token(self, token: str | int) -> OpenToken:
-        """A token by its id, or by exactly its text, leading space and all (or as pages show it: '␣an').
+        """A token by its id, or by its exact text with any leading space (or as pages show it: '␣an').
 
         Raises:
-            TokenError: there is none, or there are several of that text.
+            TokenError: no token, or more than one, has that text.
         """
         token_id = token if isinstance(token, int) else self._token_id(token)
         return OpenToken(self._source, self.info, self._ask("token", token=token_id))
@@ -66,12 +66,12 @@ class OpenAtlas(Opened, spelt="demo"):
         """A recorded experiment by its name.
 
         Raises:
-            StudyNameError: there is none of that name.
+            StudyNameError: there is no study of that name.
         """
         return OpenStudy(self._source, self._ask("study", study=name))
 
     def search(self, text: str, limit: int = 50) -> Matches:
-        """The neuron of a name, tokens of a text, neurons whose texts fire them there.
+        """Search for a neuron's name, tokens of a text, and neurons that fire on a text.
 
         Raises:
             ParameterError: the text is empty or longer than 200 characters.
@@ -79,7 +79,7 @@ class OpenAtlas(Opened, spelt="demo"):
         return self._ask("search", q=text, limit=limit)
 
     def suggest(self, text: str, limit: int = 10) -> Records[Suggestion]:
-        """What a text may mean, the likeliest first.
+        """Suggestions for a text, the likeliest first.
 
         Raises:
             ParameterError: the text is empty or longer than 200 characters.
@@ -87,14 +87,14 @@ class OpenAtlas(Opened, spelt="demo"):
         return self._list(f"suggestions for {text}", "suggest", q=text, limit=limit)
 
     def sql(self, sql: str, /, **parameters: str | int | float | bool) -> Answer:
-        """The answer of SQL, its `:name` standing for the parameters: `sql("… WHERE token = :token", token=" an")`.
+        """The answer of SQL, with parameters for its `:name`: `sql("… WHERE token = :token", token=" an")`.
 
-        A value is text in the statement, as it is in the site's form: a comparison reads it as what it is compared
-        with, elsewhere a number is `CAST(:n AS INTEGER)`. A file answers with all of it, in Python's types; a server
-        within its limits, in JSON's (a date is text there, NaN the text 'NaN').
+        A value is text in the statement, as in the site's form: a comparison casts it to the type of the other side;
+        elsewhere a number is `CAST(:n AS INTEGER)`. A file gives the whole answer in Python's types; a server answers
+        within its limits in JSON's types (a date is text, NaN the text 'NaN').
 
         Raises:
-            QueryError: the query is refused or fails, or a value is missing, is not used or is no text or number.
+            QueryError: the query is refused or fails, or a value is missing, unused, or neither text nor a number.
         """
         return self._source.sql(sql, {name: _text(name, value) for name, value in parameters.items()})
 
@@ -121,18 +121,18 @@ def _text(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, str | int | float):
-        raise QueryError(f"{name}={value!r} is not right: expected text or a number. NULL can be written in the SQL.")
+        raise QueryError(f"{name}={value!r} is invalid: expected text or a number. Write NULL in the SQL itself.")
     return str(value)
 
 
 def open_any(place: Path | str, *, timeout: float = 30.0) -> OpenAtlas:
     """Open an atlas: a file, or the URL of one that is served, `http://host:8000/slug` (`slug@build_id` for one build).
 
-    `timeout` is how long a server may be silent, in seconds.
+    `timeout` is the longest wait for data from a server, in seconds.
 
     Raises:
         NotAnAtlasError, SchemaVersionError: the file cannot be read.
-        RemoteError: nothing answers at the URL, or it serves several atlases and names none.
+        RemoteError: no server answers at the URL, or it serves several atlases and the URL names none.
     """
     if isinstance(place, str) and urlsplit(place).scheme in ("http", "https"):
         return OpenAtlas(HttpSource(place, timeout))
@@ -140,7 +140,7 @@ def open_any(place: Path | str, *, timeout: float = 30.0) -> OpenAtlas:
 
 
 def bridge(atlases: Iterable[OpenAtlas | Path | str], text: str) -> Records[BridgeToken]:
-    """The same token, by its text, in several atlases, in their order: opened ones, files, or URLs, in any mixture.
+    """The same token, by its text, in several atlases, in their order. Each is an opened atlas, a file or a URL.
 
     Raises:
         AtlasError: one of them cannot be opened or reached.
@@ -152,8 +152,8 @@ def bridge(atlases: Iterable[OpenAtlas | Path | str], text: str) -> Records[Brid
 
 def _of(atlas: OpenAtlas, text: str) -> BridgeToken:
     info = atlas.info
-    # A server answers for all that it serves.
+    # A server answers for every atlas that it serves.
     for answer in atlas._ask("bridge_token", text=text):
         if (answer.slug, answer.build_id) == (info.slug, info.build_id):
             return answer
-    raise RemoteError(f"{atlas!r} serves another build by now than {info.build_id}; open it again.")
+    raise RemoteError(f"{atlas!r} no longer serves build {info.build_id}; open it again.")

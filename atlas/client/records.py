@@ -18,7 +18,7 @@ Row = TypeVar("Row")
 
 
 class Columns(ABC):
-    """What has columns: views for the terminal and for notebooks, and tables of other libraries."""
+    """Base of records with columns: views for terminals and notebooks, and tables of other libraries."""
 
     title: str
 
@@ -27,11 +27,11 @@ class Columns(ABC):
         """The values by column."""
 
     def to_arrow(self) -> Any:
-        """All of it as a `pyarrow.Table`."""
+        """The data as a `pyarrow.Table`."""
         return to_arrow(self.columns())
 
     def to_pandas(self) -> Any:
-        """All of it as a `pandas.DataFrame`.
+        """The data as a `pandas.DataFrame`.
 
         Raises:
             MissingLibraryError: pandas is not installed.
@@ -89,7 +89,7 @@ class CurveRecords(Records[CurvePoint]):
 
 
 class Pages(Columns, Generic[Row]):
-    """A long list, read a page at a time while it is iterated over; `len` is that of all of it."""
+    """A long list, read page by page during iteration; `len` counts the whole list."""
 
     def __init__(self, title: str, read: Callable[[str | None], Page[Row]], limit: int | None) -> None:
         self.title = title
@@ -127,7 +127,7 @@ class Pages(Columns, Generic[Row]):
 
 
 class Answer(Columns):
-    """The answer of SQL: `names` of its columns and `rows`; `truncated` if the server kept some back."""
+    """The answer of SQL: `names` of its columns and `rows`; `truncated` if the server left some out."""
 
     title = "SQL"
 
@@ -144,5 +144,5 @@ class Answer(Columns):
         return f"<{self.title}: {len(self)}>"
 
     def columns(self) -> dict[str, list[Any]]:
-        # Of two columns of one name the last is kept.
+        # The last of two columns with the same name wins.
         return {name: [row[place] for row in self.rows] for place, name in enumerate(self.names)}

@@ -1,4 +1,4 @@
-"""Where an open atlas gets its answers: a file here, or a site that serves it."""
+"""Sources of an open atlas's answers: a local file, or a site that serves it."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from atlas.core.sql_text import with_dollars
 
 
 class Source(Protocol):
-    """A file or a server. The same calls give equal records."""
+    """A file or a server. Both answer the same call with equal records."""
 
     place: str
-    """What was opened."""
+    """The path or URL that was opened."""
 
     def ask(self, call: Call, **arguments: Any) -> Any:
         """The answer of a call.
 
         Raises:
-            AtlasError: an argument is not right, the atlas has no such thing, or it cannot be reached.
+            AtlasError: an argument is invalid, the atlas has no such thing, or it cannot be reached.
         """
 
     def sql(self, sql: str, parameters: Mapping[str, str]) -> Answer:
-        """The answer of SQL, its `:name` standing for the parameters.
+        """The answer of SQL, with parameters for its `:name`.
 
         Raises:
             AtlasError: the query is refused or fails.
         """
 
     def close(self) -> None:
-        """Let go of what is open."""
+        """Close the source."""
 
 
 class FileSource:
@@ -59,12 +59,12 @@ class FileSource:
         self.place = str(path)
 
     def ask(self, call: Call, **arguments: Any) -> Any:
-        """The answer of a call: arguments are read from text, as a server would."""
+        """The answer of a call; arguments are parsed from text, as a server does."""
         subject = self.atlas if call.of_atlas else {self.atlas.info.slug: self.atlas}
         return call.ask(subject, call.texts(arguments))
 
     def sql(self, sql: str, parameters: Mapping[str, str]) -> Answer:
-        """The answer of SQL, all of it, in Python's types."""
+        """The whole answer of SQL, in Python's types."""
         return Answer(self.atlas.query(with_dollars(sql), parameters), truncated=False)
 
     def close(self) -> None:
@@ -79,10 +79,10 @@ class HttpSource:
     """An atlas that `atlas serve` serves at `http://host/slug` (or `slug@build_id`)."""
 
     def __init__(self, url: str, timeout: float) -> None:
-        """Nothing is asked yet, unless the URL names no atlas.
+        """Send no request yet, unless the URL names no atlas.
 
         Raises:
-            RemoteError: it names none, and there is not just one there.
+            RemoteError: the URL names no atlas, and the site does not serve exactly one.
         """
         parts = urlsplit(url)
         self.timeout = timeout
@@ -104,12 +104,12 @@ class HttpSource:
             return decode(call, body)
         except (KeyError, TypeError, ValueError) as error:
             raise RemoteError(
-                f"The answer of {self.base} to {call.name} cannot be read ({error!r}); expected that of the same "
+                f"The answer of {self.base} to {call.name} cannot be read ({error!r}); expected one from the same "
                 "version of neuron-atlas. Compare `atlas --version` here and there."
             ) from error
 
     def sql(self, sql: str, parameters: Mapping[str, str]) -> Answer:
-        """The answer of SQL, as far as the server gives it, in JSON's types."""
+        """The answer of SQL, within the server's limits, in JSON's types."""
         form = urlencode({"sql": sql} | {f"p.{name}": value for name, value in parameters.items()}).encode()
         body = self._read(f"{quote(self.ref, safe='@')}/sql.json", form)
         try:
@@ -119,7 +119,7 @@ class HttpSource:
             raise RemoteError(f"The answer of {self.place} to SQL cannot be read: {error!r}.") from error
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing: no connection stays open."""
 
     def _only_atlas(self) -> str:
         served = [item["slug"] for item in self._read(f"{API}/{CALLS['atlases'].path}")["data"]]
@@ -149,7 +149,7 @@ class HttpSource:
             failure = _parse(error.read(), dict(error.headers))["error"]
             code, message = failure["code"], failure["message"]
         except (OSError, http.client.HTTPException, ValueError, EOFError, KeyError, TypeError):
-            code, message = None, f"it answered {error.code} {error.reason}, and not as `atlas serve` would"
+            code, message = None, f"it answered {error.code} {error.reason}, which is not an answer of `atlas serve`"
         if code is not None and error.code not in (404, 429, 503) and error.url.endswith("/sql.json"):
             return QueryError(f"The query failed on {self.place}: {message}")
         if code in ERRORS:

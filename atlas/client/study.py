@@ -1,4 +1,4 @@
-"""A study of an opened atlas: everything that was measured, read when it is asked for."""
+"""A study of an opened atlas: all its measurements, read on first use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records as columns: what Arrow, pandas and every printed table are made from."""
+"""Records as columns, the basis of Arrow tables, data frames and printed tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHOWN = 20
 
 
 class MissingLibraryError(AtlasError):
-    """What was asked for needs a library that is not installed."""
+    """A library that the method needs is not installed."""
 
 
 def flat(record: Any) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def _cells(name: str, value: Any) -> dict[str, Any]:
 
 
 def columns_of(records: Iterable[Any]) -> dict[str, list[Any]]:
-    """Records of one kind as columns; what a record has no value for, as a token that is None has no id, is None."""
+    """Records of one kind as columns; a missing value (such as the id of a token that is None) is None."""
     rows = [flat(record) for record in records]
     names = list(dict.fromkeys(name for row in rows for name in row))
     return {name: [row.get(name) for row in rows] for name in names}
@@ -83,7 +83,7 @@ def to_pandas(columns: Mapping[str, list[Any]]) -> Any:
 
 
 def show_cell(value: Any) -> str:
-    """A value as a printed table shows it: nothing in it is invisible."""
+    """A value as a printed table shows it, with invisible characters escaped."""
     if isinstance(value, list):
         text = ", ".join(show_cell(item) for item in value[:SHOWN])
         return f"{text}, …" if len(value) > SHOWN else text
@@ -92,7 +92,7 @@ def show_cell(value: Any) -> str:
 
 
 def _read(columns: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-    """The columns that are printed: an id beside a name says the same again."""
+    """The columns to print: an id beside its name is left out."""
     return {
         name: values[:SHOWN]
         for name, values in columns.items()

@@ -1,4 +1,4 @@
-"""A token of an opened atlas: everything the atlas knows of it, read when it is asked for."""
+"""A token of an opened atlas: all its data, read on first use."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class OpenToken(OpenedRow, spelt="demo.token({token})"):
 
     @property
     def text(self) -> str | None:
-        """The text it adds; None: it is not in the tokenizer."""
+        """The text that the token adds; None: it is not in the tokenizer."""
         return self.record.token.text
 
     @property
     def shown(self) -> str:
-        """As it is shown on its own."""
+        """The token as shown on its own."""
         return self.record.token.shown
 
     @cached_property

@@ -60,9 +60,9 @@ class Call:
     """A question: its name, its path below the API's address, its parameters, the type of its answer.
 
     `answer` is a record, `tuple[record, ...]` or `Page[record]`; `records` are the types of the function's records of
-    filters, by keyword. `python` is how the client's `demo` is asked, with `{neuron}`, `{token}` and `{study}` for
-    those of an example, `title` the heading of the client's list (None: the name of its method); `example` gives other
-    parameters' values for one.
+    filters, by keyword. `python` is the client's spelling on an atlas `demo`, with `{neuron}`, `{token}` and `{study}`
+    for those of an example, `title` the heading of the client's list (None: the name of its method); `example` has
+    values of the other parameters.
     """
 
     name: str
@@ -93,7 +93,7 @@ class Call:
         return inner[0] if self.paged or inner[1:] == (Ellipsis,) else None
 
     def read(self, atlas: Atlas | None, texts: Mapping[str, str]) -> dict[str, Any]:
-        """The function's keyword arguments that the texts of a URL mean.
+        """Parse the texts of a URL into the function's keyword arguments.
 
         Raises:
             ParameterError: a parameter is unknown, missing or malformed.
@@ -118,10 +118,10 @@ class Call:
         return arguments | {keyword: self.records[keyword](**values) for keyword, values in filters.items()}
 
     def ask(self, subject: Atlas | Mapping[str, Atlas], texts: Mapping[str, str]) -> Any:
-        """The answer about an atlas (or, of a call about all, about those open, by slug).
+        """The answer about an atlas (for a call about all atlases: about the open ones, by slug).
 
         Raises:
-            AtlasError: a parameter is not right, or the atlas has no such thing.
+            AtlasError: a parameter is invalid, or the atlas has no such thing.
         """
         answer = self.function(subject, **self.read(subject if isinstance(subject, Atlas) else None, texts))
         if isinstance(answer, Listing):
@@ -150,10 +150,10 @@ def call(
 ) -> Callable[[_Function], _Function]:
     """Make a function a call, `function.call`, named as the function unless `name` is given.
 
-    Of the function's parameters after the first those are the call's whose hints are Annotated with a Parameter, and
-    the fields of those that are records of such (`Annotated[Record, {"field": Parameter}]` describes a field anew);
-    those without a default are required. A `list` is answered as a tuple, a `Listing` as a Page; the summary is the
-    docstring's first paragraph.
+    The call's parameters are those of the function, after the first, whose hints are Annotated with a Parameter, and
+    the fields of records of such (`Annotated[Record, {"field": Parameter}]` overrides a field's description); those
+    without a default are required. A `list` becomes a tuple, a `Listing` a Page; the summary is the docstring's first
+    paragraph.
     """
 
     def declare(function: _Function) -> _Function:
@@ -190,7 +190,7 @@ def call(
 
 
 def calls_of(module: ModuleType) -> Iterator[Call]:
-    """The calls that a module defines, in its order."""
+    """The calls that a module defines, in order of definition."""
     for value in vars(module).values():
         if isinstance(getattr(value, "call", None), Call) and value.__module__ == module.__name__:
             yield value.call
@@ -199,7 +199,7 @@ def calls_of(module: ModuleType) -> Iterator[Call]:
 def _declared(
     path: str, keyword: str, kind: Parameter | None, default: Any, empty: Any, record: str | None = None
 ) -> Iterator[Declared]:
-    """The parameters that a keyword takes; `empty` stands for no default. A keyword without a kind is the program's."""
+    """The call's parameters for one keyword; `empty` means no default. A keyword without a kind is internal."""
     if isinstance(kind, BoundsOf):
         for bound in ((column, op) for column in kind.columns for op in ("gte", "lte")):
             yield Declared(".".join(bound), kind.of(*bound), keyword, record, bound)

@@ -32,10 +32,10 @@ from atlas.core.units import field_names
 Made = TypeVar("Made")
 
 _AGAIN = (0.05, 0.1, 0.2, 0.5, *[1.0] * 30)
-"""Seconds before a query that found no memory is tried again, one at a time: others take seconds."""
+"""Seconds before a query that ran out of memory is tried again, one at a time: other queries take seconds."""
 
 _one_at_a_time = threading.RLock()
-"""Of all that this process makes to remember and that takes tens of MB while it is made."""
+"""Held while this process computes a cached value that needs tens of MB."""
 
 
 def program_version() -> str:
@@ -74,12 +74,13 @@ class Atlas:
         self.close()
 
     def rows(self, sql: str, *parameters: Any) -> Sequence[tuple]:
-        """Rows of a fixed query, `?` standing for the parameters, or `$name` for those of one mapping.
+        """Rows of a fixed query with parameters for its `?`, or one mapping for its `$name`.
 
         Raises:
             QueryError: DuckDB refuses the query or fails at it.
         """
-        # By the driver: a page asks a dozen fixed questions, and SQLAlchemy's own work on each is half a point lookup.
+        # Through the driver: a page runs a dozen fixed queries, and SQLAlchemy's overhead on each is half a point
+        # lookup.
         return self._execute(lambda c: c.connection.driver_connection.execute(sql, _values(parameters)).fetchall())
 
     def arrays(self, sql: str, *parameters: Any) -> dict[str, np.ndarray]:
@@ -92,7 +93,7 @@ class Atlas:
         return self._execute(lambda c: c.connection.driver_connection.execute(sql, _values(parameters)).fetchnumpy())
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> QueryResult:
-        """Answer of a user's SQL: column names and rows, both empty for a statement that answers nothing.
+        """Answer of a user's SQL: column names and rows, both empty for a statement without an answer.
 
         `parameters` are the values of its `$name`.
 
@@ -108,7 +109,7 @@ class Atlas:
         return self._execute(run)
 
     def answer(self, sql: str) -> Answer:
-        """Answer of a user's one statement with its types, values in terms of JSON that lose nothing.
+        """Answer of a user's single statement with its types; values are JSON without loss.
 
         Raises:
             QueryError: there is not one statement, or DuckDB refuses it or fails at it; nothing can be written.
@@ -134,7 +135,7 @@ class Atlas:
         )
 
     def remembered(self, name: str, make: Callable[[], Made]) -> Made:
-        """What `make` answers, made once under its name, however many threads ask: an atlas never changes."""
+        """The value of `make`, computed once per name, however many threads ask: an atlas never changes."""
         if name not in self._remembered:
             with self._making.setdefault(name, threading.Lock()):
                 if name not in self._remembered:
@@ -142,14 +143,14 @@ class Atlas:
         return self._remembered[name]
 
     def remembered_large(self, name: str, make: Callable[[], Made]) -> Made:
-        """The same for what takes much memory while it is made: no two such things at once in a process."""
+        """As `remember`, for values that need much memory to compute: one at a time in a process."""
         if name not in self._remembered:
             with _one_at_a_time:
                 return self.remembered(name, make)
         return self._remembered[name]
 
     def shared(self, name: str, make: Callable[[], Pieces]) -> dict[str, np.ndarray]:
-        """Arrays that are made once, of pieces, and are one for all processes where the atlas has a folder."""
+        """Arrays that are computed once, in pieces, and shared by all processes where the atlas has a folder."""
         return self.remembered_large(name, lambda: shared_arrays(self.room, name, make))
 
     def close(self) -> None:
@@ -176,9 +177,9 @@ class Atlas:
         if connection is None:
             with self._lock:
                 connection = self._local.connection = self._engine.connect()
-                if not self._connections:  # they share what they are told
+                if not self._connections:  # settings are shared by all connections
                     if self.room.folder is not None:
-                        with suppress(OSError):  # the disk is full, say: nothing is spilled then
+                        with suppress(OSError):  # for example a full disk: nothing is spilled then
                             self.room.folder.mkdir(parents=True, exist_ok=True)
                     for name, value in self.room.settings():
                         connection.connection.driver_connection.execute(f"SET {name} = '{value}'")
@@ -196,7 +197,7 @@ class Atlas:
             raise QueryError(f"The query failed on {self.path.name}: {cause}") from error
 
     def _executed_alone(self, run: Callable[[sa.Connection], Made]) -> Made:
-        """Run once more what other queries left no room for: no two such at once, and when those are done."""
+        """Run a query again that ran out of memory: one at a time, after the other queries."""
         with self._alone:
             for pause in _AGAIN:
                 time.sleep(pause)
@@ -209,8 +210,8 @@ class Atlas:
             raise QueryError(f"The query failed on {self.path.name}: {cause}") from failed
 
     def _roll_back(self) -> None:
-        """Leave a failed transaction, in which DuckDB answers nothing more; the connection, too, where there is no
-        memory left even for that: the next query of this thread opens another."""
+        """Roll back a failed transaction, in which DuckDB runs nothing more. Where memory is too short even for that,
+        drop the connection: the thread's next query opens another."""
         connection = self._connected()
         try:
             connection.rollback()
@@ -230,7 +231,7 @@ def _values(parameters: tuple[Any, ...]) -> tuple[Any, ...] | Mapping[str, Any]:
 
 def _answer(connection: duckdb.DuckDBPyConnection, sql: str) -> Answer:
     found = connection.extract_statements(sql)
-    # Of a PIVOT without its values DuckDB 1 makes several, which have no text.
+    # DuckDB 1 turns a PIVOT without its values into several statements, which have no text.
     n = len([item for item in found if item.query.strip()]) or min(1, len(found))
     if n == 0:
         raise QueryError("There is no statement; expected one, such as SELECT count(*) FROM neuron.")
@@ -240,8 +241,8 @@ def _answer(connection: duckdb.DuckDBPyConnection, sql: str) -> Answer:
 
 
 def answer_together(atlases: Sequence[Atlas], sql: str) -> Answer:
-    """Answer of a user's one statement over several atlases: names are of the first, `"slug".neuron` is of whichever
-    has the slug. Every file is attached read-only.
+    """Answer of a user's single statement over several atlases: plain names are tables of the first, `"slug".neuron` of
+    the atlas with that slug. Every file is attached read-only.
 
     Raises:
         SlugError: two of them have the same slug.
@@ -253,7 +254,7 @@ def answer_together(atlases: Sequence[Atlas], sql: str) -> Answer:
             name = database_name(atlas.info.slug)
             if name in slugs:
                 raise SlugError(
-                    f"{atlas.path} has the slug {name!r}, as another of the files has; expected each its own. Ingest "
+                    f"{atlas.path} has the slug {name!r}, as does another file; expected different slugs. Ingest "
                     "one again with another --slug."
                 )
             slugs.append(name)
@@ -266,10 +267,10 @@ def answer_together(atlases: Sequence[Atlas], sql: str) -> Answer:
 
 
 def open_atlas(path: Path | str, room: Room | None = None) -> Atlas:
-    """Open an atlas file after checking that it is one and that this program can read it. `room`: what it may use.
+    """Open an atlas file after checking that it is one and that this program can read it. `room` bounds its resources.
 
     Raises:
-        NotAnAtlasError: there is no such file, it is not DuckDB, is being written, or has no `atlas` row.
+        NotAnAtlasError: the file does not exist, is not DuckDB, is being written, or has no `atlas` row.
         SchemaVersionError: it was written for an older or a newer schema.
     """
     path = Path(path)
@@ -283,7 +284,7 @@ def schema_version(path: Path) -> int:
     """Schema version of an atlas file, whether this program reads it or not.
 
     Raises:
-        NotAnAtlasError: there is no such file, it is not DuckDB, is being written, or has no `atlas` row.
+        NotAnAtlasError: the file does not exist, is not DuckDB, is being written, or has no `atlas` row.
     """
     with _connected(path) as connection:
         return _read_version(connection, path)
@@ -300,7 +301,7 @@ def _connected(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     except duckdb.IOException as error:
         if "Could not set lock" in str(error):
             raise NotAnAtlasError(
-                f"{path} is open for writing in another program; expected a file at rest. Close that program first."
+                f"{path} is open for writing in another program; expected a closed file. Close that program first."
             ) from error
         if not os.access(path, os.R_OK):
             raise NotAnAtlasError(f"{path} cannot be read: permission denied. Ask its owner, or copy it.") from error
@@ -331,7 +332,7 @@ def check_schema_version(path: Path, found: int) -> None:
     """Accept the schema version that this program reads.
 
     Raises:
-        SchemaVersionError: the version is another one; the text says how to get on.
+        SchemaVersionError: the version differs; the message says what to do.
     """
     if found == SCHEMA_VERSION:
         return

@@ -1,7 +1,7 @@
-"""How token text and numbers are shown, by the terminal and the web alike: everything in a text visible, nothing in it
-obeyed; numbers with one minus sign and fixed significant digits, shares as percentages.
+"""Display of token text and numbers, in the terminal and on the web: every character of a text visible and none obeyed,
+numbers with one minus sign and fixed significant digits, shares as percentages.
 
-HTML escaping is not done here: the pages' templates escape whatever they are given.
+This module does not escape HTML: the pages' templates do.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import lru_cache
 
 SPACE = "␣"
 _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
-# Letters and symbols by category that nevertheless draw nothing, or change what their neighbours draw.
+# Letters and symbols by category that draw nothing, or change how their neighbours are drawn.
 _BLANK = {0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0, *range(0xFE00, 0xFE10)}
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"}
 
@@ -39,14 +39,14 @@ def visible(text: str) -> str:
         elif category in _INVISIBLE or code in _BLANK or 0xE0100 <= code <= 0xE01EF:
             shown.append(_escape(character))
         elif category.startswith("M") and place == 0:
-            shown.append("◌" + character)  # a mark with nothing to sit on would sit on what comes before the token
+            shown.append("◌" + character)  # a leading combining mark would attach to the character before the token
         else:
             shown.append(character)
     return "".join(shown)
 
 
 def visible_lines(text: str) -> str:
-    """The same for text of several lines, which keep their ends."""
+    """As `visible`, for text of several lines: line breaks stay."""
     return "\n".join(map(visible, text.split("\n")))
 
 
@@ -54,7 +54,7 @@ def _decoded(token_id: int, text: str | None, raw: bytes | None) -> str:
     if text is None:
         return f"[#{token_id}]"
     if raw is not None and "\ufffd" in text:
-        # Bytes that are not UTF-8 by themselves; those that are keep their characters.
+        # Only bytes that are not UTF-8 by themselves are escaped.
         text = raw.decode("utf-8", errors="backslashreplace")
     return visible(text) if text else "[empty]"
 
@@ -75,12 +75,12 @@ def show_in_text(token_id: int, text: str | None, raw: bytes | None) -> str:
 
 
 def show_running(text: str) -> str:
-    """Running text: everything in it visible, a newline as `↵`."""
+    """Running text with every character visible, a newline as `↵`."""
     return "↵".join(visible(line) for line in text.split("\n"))
 
 
 def read_shown(shown: str) -> str:
-    """The text that someone who copied a shown token means: `␣` is a space, `\\n`, `\\t`, `\\r` their characters."""
+    """The text behind a shown token that somebody copied: `␣` is a space, `\\n`, `\\t`, `\\r` their characters."""
     text = shown.replace(SPACE, " ")
     for character, escape in _SHORT.items():
         text = text.replace(escape, character)
@@ -88,7 +88,7 @@ def read_shown(shown: str) -> str:
 
 
 def show_number(value: float | int | None, digits: int = 4) -> str:
-    """A number for reading: integers with thousands separated, others to `digits` significant digits, `–` for None."""
+    """A number as text: integers with thousands separated, others to `digits` significant digits, `–` for None."""
     if value is None:
         return "–"
     if isinstance(value, int):
@@ -106,15 +106,15 @@ _PLAIN = tuple(f",.{decimals}f" for decimals in range(32))
 
 
 def show_share(fraction: float | None, digits: int = 3, *, plus: bool = False) -> str:
-    """A share as a percentage, to `digits` significant digits: `65.9%`, `0.123%`, `–` for None; with `plus`, a rise has
-    its sign too."""
+    """A share as a percentage, to `digits` significant digits: `65.9%`, `0.123%`, `–` for None; with `plus`, a rise
+    gets a `+`."""
     if fraction is None:
         return "–"
     return f"{'+' if plus and fraction > 0 else ''}{show_number(100.0 * fraction, digits)}%"
 
 
 def show_value(value: object, digits: int = 4) -> str:
-    """A value of a table as text, everything in it visible: a number for reading, `yes` or `no`, `–` for None."""
+    """A value of a table as text with every character visible: a number, `yes` or `no`, `–` for None."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if value is None or isinstance(value, int | float):
@@ -133,7 +133,7 @@ def show_seconds(seconds: float) -> str:
 
 
 def show_percentile(fraction: float) -> str:
-    """A percentile to a tenth, rounded down: nothing but the whole is 100."""
+    """A percentile to a tenth, rounded down: only the whole is 100."""
     return f"{math.floor(fraction * 1000) / 10:.1f}"
 
 

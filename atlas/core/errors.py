@@ -1,4 +1,4 @@
-"""Every error a user can meet. Each message says the value, what was expected and what to do."""
+"""Errors that users can meet. Each message names the value, what was expected and what to do."""
 
 
 class AtlasError(Exception):
@@ -14,7 +14,7 @@ class SchemaVersionError(AtlasError):
 
 
 class NeuronNameError(AtlasError):
-    """A neuron's name cannot be read, or names no neuron of this model."""
+    """A neuron's name is malformed, or names no neuron of this model."""
 
 
 class TokenError(AtlasError):
@@ -42,8 +42,8 @@ class PairError(AtlasError):
 
 
 class StudyNameError(AtlasError):
-    """A name is that of no study of this atlas."""
+    """This atlas has no study of that name."""
 
 
 class RemoteError(AtlasError):
-    """A served atlas could not be reached, refused, or gave an answer that cannot be read."""
+    """A served atlas could not be reached, refused the request, or gave an answer that cannot be read."""

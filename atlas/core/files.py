@@ -1,4 +1,4 @@
-"""A file or a folder appears whole or not at all: refused before work, written under another name, flushed, renamed."""
+"""Atomic output: check a file's or folder's place before work, write under another name, flush, rename."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PAGE = 4096
 
 
 class OutputFileError(AtlasError):
-    """The file to write exists already, or its place cannot hold a file."""
+    """The output file exists already, or its place cannot hold a file."""
 
 
 def check_output(out: Path, *, force: bool = False) -> None:
@@ -33,13 +33,13 @@ def check_output(out: Path, *, force: bool = False) -> None:
         folder = out.absolute().parent
         if not folder.is_dir():
             raise OutputFileError(f"The folder {str(folder)!r} of --out does not exist. Create it first.")
-    except OSError as error:  # A name that is too long, a folder that may not be looked into.
+    except OSError as error:  # The name is too long, or the folder may not be read.
         raise _unwritable(out, error) from error
     check_place(out)
 
 
 def check_place(out: Path) -> None:
-    """Refuse a place where nothing can be written: tried with a page under another name beside it, which is removed.
+    """Refuse a place that cannot be written. The test writes a small file under another name beside it and removes it.
 
     Raises:
         OutputFileError: the disk is full, the folder is read-only or not this user's, the name is too long.
@@ -51,10 +51,10 @@ def check_place(out: Path) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Make a folder, if there is none, in which something can be written; none is left where that fails.
+    """Make a folder, if it does not exist, and check that it can be written; a new folder is removed where that fails.
 
     Raises:
-        OutputFileError: it cannot be made, or nothing can be written in it.
+        OutputFileError: it cannot be made or written.
     """
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
@@ -96,14 +96,14 @@ def attached(path: Path) -> str:
 
 
 def free_output(out: Path, build_id: str, *, force: bool = False) -> Path:
-    """Where to publish: `out`, or beside it if somebody wrote `out` meanwhile (finished work is not lost)."""
+    """The path to publish at: `out`, or beside it if somebody wrote `out` meanwhile (finished work is not lost)."""
     if force or not out.exists():
         return out
     return out.with_stem(f"{out.stem}-{build_id}")
 
 
 def temporary_beside(out: Path) -> Path:
-    """Name under which this process writes what is to become `out`: in the same folder, so that a rename is enough."""
+    """Name under which this process writes the future `out`: in the same folder, so that a rename is enough."""
     return out.with_name(f"{out.name}.tmp-{os.getpid()}")
 
 
@@ -136,9 +136,9 @@ def write_texts(texts: Mapping[Path, str]) -> None:
 
 @contextmanager
 def appearing_folder(folder: Path) -> Iterator[Path]:
-    """A new folder beside `folder` that takes its place at the end, and is gone if there is an error. Everything in it
-    is on the disk before it has its name."""
-    folder = Path(os.path.abspath(folder))  # Of `.` too it takes a name.
+    """A new folder beside `folder` that takes its place at the end, and is removed on an error. Its files are flushed
+    to disk before the rename."""
+    folder = Path(os.path.abspath(folder))  # `absolute` gives `.` a name too.
     place = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
     old = folder.with_name(f"{folder.name}.old-{os.getpid()}")
     shutil.rmtree(place, ignore_errors=True)
@@ -163,7 +163,7 @@ def appearing_folder(folder: Path) -> Iterator[Path]:
 
 
 def _flush(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
+    """Flush a file, or the names in a folder, to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

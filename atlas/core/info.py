@@ -1,4 +1,4 @@
-"""The one row of the table `atlas`, and what it says of a file whose run goes on."""
+"""The single row of the table `atlas`, and descriptions of a file whose run is unfinished."""
 
 from __future__ import annotations
 
@@ -80,9 +80,23 @@ class AtlasInfo:
 
 
 RUN_COLUMNS = (
-    "slug", "model_fingerprint", "readout", "dataset_fingerprint", "first_text", "context_length", "bos_counted",
-    "overflow", "dtype", "seed", "top_tokens", "top_neurons", "top_texts", "pair_candidates", "window", "has_weights",
-)  # fmt: skip
+    "slug",
+    "model_fingerprint",
+    "readout",
+    "dataset_fingerprint",
+    "first_text",
+    "context_length",
+    "bos_counted",
+    "overflow",
+    "dtype",
+    "seed",
+    "top_tokens",
+    "top_neurons",
+    "top_texts",
+    "pair_candidates",
+    "window",
+    "has_weights",
+)
 """Columns of `atlas` that are known when a run begins and decide what it writes."""
 
 
@@ -97,7 +111,7 @@ def unfinished_build_id(row: Mapping[str, Any], content: str) -> str:
 
 
 def came_before(build_id: str, info: AtlasInfo) -> bool:
-    """Whether a build_id is that of a file which the run of `info` wrote before it had read as many texts."""
+    """Whether a build_id belongs to an earlier file of the run of `info`, with fewer texts."""
     return build_id != info.build_id and build_id.startswith(run_prefix(asdict(info)))
 
 
@@ -119,37 +133,37 @@ def count_words(info: AtlasInfo) -> str:
 
 
 def unfinished_words(info: AtlasInfo) -> str | None:
-    """What everything that is made of a file of a run in progress must say; None: the run is complete."""
+    """The note that everything made from an unfinished run's file must carry; None: the run is complete."""
     share = share_words(info)
     return None if share is None else f"{share[0].upper()}{share[1:]} are read: counts will grow."
 
 
 @dataclass(frozen=True)
 class RunProgress:
-    """How far a run is that writes a file, as it says beside that file while it goes on."""
+    """Progress of a run, which it writes beside its file."""
 
     phase: str
-    """What it does now, as in 'Activations'."""
+    """Its current phase, as in 'Activations'."""
     share: float | None
     """Of the phase, from 0 to 1; None: not known."""
     rate: str
-    """As in '2,310 tokens/s'; empty where nothing is counted."""
+    """As in '2,310 tokens/s'; empty for a phase that counts nothing."""
     seconds_left: float | None
     """Of the phase; None: not known."""
     memory: int
     """Bytes held."""
     written_at: float
-    """When it said so, in seconds since 1970."""
+    """Time of the report, in seconds since 1970."""
     done: dict[str, float] = field(default_factory=dict)
     """Seconds of the phases before, by name, in order."""
 
     @staticmethod
     def path(out: Path) -> Path:
-        """The file in which the run that writes `out` says it."""
+        """The file of progress of the run that writes `out`."""
         return out.with_name(f"{out.name}.progress")
 
     def write(self, out: Path) -> None:
-        """Say it; a disk that is full is no reason to stop."""
+        """Write the progress; a full disk does not stop the run."""
         place = self.path(out)
         unfinished = place.with_name(f"{place.name}.new")
         with suppress(OSError):
@@ -158,7 +172,7 @@ class RunProgress:
 
     @classmethod
     def read(cls, out: Path) -> RunProgress | None:
-        """What the run that writes `out` said last; None: none does. A run that was killed says nothing new."""
+        """The last progress of the run that writes `out`; None: there is no run. A killed run reports nothing new."""
         try:
             return cls(**json.loads(cls.path(out).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
@@ -166,7 +180,7 @@ class RunProgress:
 
     @classmethod
     def forget(cls, out: Path) -> None:
-        """At the end of the run, or of one that was killed."""
+        """Remove the file of progress, at the end of the run or after it was killed."""
         place = cls.path(out)
         for path in (place, place.with_name(f"{place.name}.new")):
             with suppress(OSError):

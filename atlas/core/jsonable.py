@@ -1,4 +1,4 @@
-"""Turn records and SQL values into strict JSON: what JSON cannot say is said in strings, never as bare NaN."""
+"""Turn records and SQL values into strict JSON: values that JSON lacks become strings, never a bare NaN."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def jsonable(value: Any) -> Any:
-    """The value in terms of JSON. Records become objects by field (or by their own `as_json`), bytes hexadecimal
+    """The value as JSON values. Records become objects by field (or by their own `as_json`), bytes hexadecimal
     text, dates ISO 8601 text, NaN and infinities the texts 'NaN', 'Infinity' and '-Infinity', anything else its text.
     """
     if value is None or isinstance(value, str | bool | int):
@@ -36,7 +36,7 @@ def jsonable(value: Any) -> Any:
 
 
 def key_text(key: Any) -> str:
-    """A key in terms of JSON as JSON's objects have them: a text as it is, anything else its JSON."""
+    """A key of a JSON object: text stays as it is, any other value becomes its JSON text."""
     return key if isinstance(key, str) else json.dumps(key, allow_nan=False, ensure_ascii=False)
 
 

@@ -1,4 +1,4 @@
-"""How things are called: neurons (`L31N892`) and atlases (slugs)."""
+"""Names of neurons (`L31N892`) and atlases (slugs)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from atlas.core.errors import NeuronNameError, SlugError
 
 RESERVED_SLUGS = frozenset({"api", "bridge", "embed", "static", "search", "glossary", "healthz", "oembed"})
 
-# L31N892, l31n892, L31/N892, 31.892, 31:892, 31/892 (DESIGN's URL table); the first form is the canonical one.
+# L31N892, l31n892, L31/N892, 31.892, 31:892, 31/892; the first form is the canonical one.
 _NEURON = re.compile(r"(?:[Ll]([0-9]{1,18})/?[Nn]([0-9]{1,18})|([0-9]{1,18})[.:/]([0-9]{1,18}))")
 NEURON_SPELLINGS = "L31N892, L31/N892, 31.892, 31:892, 31/892"
 """The accepted spellings, by example, for messages."""
 
 _SLUG = re.compile(r"[a-z0-9-]+")
 _RESERVED_DATABASES = frozenset({"main", "memory", "system", "temp"})
-"""Databases and schemas of DuckDB's own, which a slug may be too."""
+"""Databases and schemas of DuckDB itself, whose names a slug may equal."""
 
 
 def neuron_name(layer: int, index: int) -> str:
@@ -24,7 +24,7 @@ def neuron_name(layer: int, index: int) -> str:
 
 
 def is_neuron_name(text: str) -> bool:
-    """Whether the text spells a neuron's name, of whatever model."""
+    """Whether the text spells a neuron's name, of any model."""
     return _NEURON.fullmatch(text.strip()) is not None
 
 
@@ -59,8 +59,8 @@ def check_slug(slug: str) -> str:
 
 
 def database_name(slug: str) -> str:
-    """What an atlas's database is called in SQL where several are attached: its slug, to be quoted. Names that DuckDB
-    keeps for itself get a '_', which is in no slug."""
+    """Name of an atlas's database in SQL where several are attached: its slug, unquoted. Names that DuckDB reserves get
+    a '_', which no slug contains."""
     return f"{slug}_" if slug in _RESERVED_DATABASES else slug
 
 

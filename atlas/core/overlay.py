@@ -1,4 +1,4 @@
-"""An atlas with tables of its own in the place of some of the file's: temporary, and gone with it."""
+"""An atlas with temporary tables in place of some of the file's tables; they last as long as it is open."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from atlas.core.files import database
 
 
 class Overlaid(Atlas):
-    """Every query that an Atlas answers, with other rows in some tables. The file is not changed, and nobody else sees
-    the rows. To be closed after use; what the atlas beneath has read of its vocabulary is shared.
+    """An Atlas with other rows in some tables. The file is not changed, and only this object sees the rows. Close it
+    after use; it shares the vocabulary of the atlas beneath.
     """
 
     def __init__(self, beneath: Atlas, tables: Mapping[str, pa.Table]) -> None:
@@ -30,7 +30,7 @@ class Overlaid(Atlas):
         def connect() -> duckdb_engine.ConnectionWrapper:
             connection = duckdb.connect(database(self.path), read_only=True)
             for name, table in self._tables.items():
-                # DuckDB finds a temporary table before one of the file.
+                # DuckDB prefers a temporary table to one of the file.
                 connection.register("_overlaid", table)
                 connection.execute(f'CREATE TEMPORARY TABLE "{name}" AS SELECT * FROM _overlaid')
                 connection.unregister("_overlaid")

@@ -1,4 +1,4 @@
-"""Parameters of calls: what each may be, read from text and described as JSON Schema from the same fields."""
+"""Parameters of calls: one description of each parses its text and gives its JSON Schema."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _NUMBER = r"-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?"
 
 @dataclass(frozen=True)
 class Parameter:
-    """What a parameter means, for people; `name` is its name in a URL where that is not the function's."""
+    """A parameter's meaning, for people; `name` is its name in a URL where that differs from the function's."""
 
     description: str
     name: str | None = field(default=None, kw_only=True)
 
     @property
     def expected(self) -> str:
-        """What its text must be, for messages."""
+        """The expected text, for messages."""
         return "text"
 
     def schema(self) -> dict[str, Any]:
@@ -44,7 +44,7 @@ class Parameter:
         return {"type": "string"}
 
     def read(self, atlas: Atlas | None, text: str) -> Any:
-        """The value of a text; None: it has none."""
+        """The value of a text; None: the text is invalid."""
         return text
 
     def written(self, value: Any) -> Any:
@@ -55,11 +55,11 @@ class Parameter:
         """The value of a text.
 
         Raises:
-            ParameterError: the text has no value.
+            ParameterError: the text is invalid.
         """
         value = self.read(atlas, text)
         if value is None:
-            raise ParameterError(f"{name}={text!r} is not right: expected {self.expected}.")
+            raise ParameterError(f"{name}={text!r} is invalid: expected {self.expected}.")
         return value
 
 
@@ -164,7 +164,7 @@ class Descending(Choice):
 
 @dataclass(frozen=True)
 class BoundsOf(Parameter):
-    """Bounds of columns, `column.gte` and `column.lte`: a parameter each; `whole` columns hold whole numbers."""
+    """Bounds of columns: the parameters `column.gte` and `column.lte` of each; `whole` columns hold whole numbers."""
 
     columns: tuple[str, ...]
     whole: frozenset[str]
@@ -172,7 +172,7 @@ class BoundsOf(Parameter):
 
     def of(self, column: str, op: str) -> Parameter:
         """One of its parameters; `op` is 'gte' or 'lte'."""
-        text = f"At {'least' if op == 'gte' else 'most'} {self.description} `{column}`; NULL is neither."
+        text = f"At {'least' if op == 'gte' else 'most'} {self.description} `{column}`; NULL satisfies neither."
         return Whole(text, self.least) if column in self.whole else Number(text)
 
 
@@ -235,15 +235,15 @@ NeuronId = Annotated[int, NeuronName("Name of a neuron, L31N892: layer and index
 TokenId = Annotated[int, Whole("Id of a token.", name="token")]
 Layer = Annotated[int, Whole("Layer, from 0; both ends are included.")]
 Limit = Annotated[int, Whole("Rows of a page.", least=1, most=MOST_ROWS)]
-Few = Annotated[int, Whole("How many are listed at each end.", least=1, most=100)]
-Most = Annotated[int, Whole("How many are listed, at most.", least=1, most=100)]
+Few = Annotated[int, Whole("Number listed at each end.", least=1, most=100)]
+Most = Annotated[int, Whole("Number listed, at most.", least=1, most=100)]
 Direction = Annotated[str, Choice("'top': each other's best; 'bottom': each other's worst.", ("top", "bottom"))]
 End = Annotated[str, Choice("Only the most congruent ('top') or the least ('bottom').", ("top", "bottom"))]
 Order = Annotated[bool, Descending("Ascending or descending.", name="order")]
-After = Annotated[Cursor, Place("Rows after this place: what `next` has.")]
-Offset = Annotated[int, Whole("Rows after this many: what `next` has.", name="after")]
-Query = Annotated[str, Text("What is searched for, leading space and all.", least=1, most=200, name="q")]
-Contained = Annotated[str, Text("Text that the token's contains, upper and lower case alike.", least=1, most=200)]
+After = Annotated[Cursor, Place("Rows after this place: the value of `next`.")]
+Offset = Annotated[int, Whole("Rows after this many: the value of `next`.", name="after")]
+Query = Annotated[str, Text("The text to search for, with any leading space.", least=1, most=200, name="q")]
+Contained = Annotated[str, Text("Text that the token's text contains, upper and lower case alike.", least=1, most=200)]
 Exactly = Annotated[str, Text("Exactly the token's text, with its leading space if it has one.", most=1000)]
-Every = Annotated[bool, Flag("1 keeps special tokens, and tokens that never really come next.")]
+Every = Annotated[bool, Flag("1 includes special tokens and tokens that never come next.")]
 Kind = Annotated[str, Choice("Only texts of this kind.", ("max", "min", "interval"))]

@@ -1,7 +1,7 @@
-"""What an open atlas may use of its machine, and large arrays that all processes of a site share.
+"""Resources of an open atlas, and large arrays that all processes of a site share.
 
-Where an atlas has a folder, an array that pages need lies in a file of it, which every process maps: one process makes
-it, once, and the system keeps of it what is used. Without a folder it is the process's own.
+Where an atlas has a folder, an array that pages need lies in a file there: one process writes it once, every process
+maps it, and the system keeps the used pages in memory. Without a folder the array is the process's own.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ import numpy as np
 _MANIFEST = "arrays.json"
 
 Pieces = Iterable[tuple[str, np.ndarray]]
-"""Names of arrays, and pieces of them, each of one dimension: those of a name are put one behind the other."""
+"""Names of arrays and one-dimensional pieces of them; the pieces of a name are concatenated."""
 
 
 @dataclass(frozen=True)
 class Room:
-    """What an open atlas may use. Nothing said: what DuckDB takes by itself, and arrays of the process's own."""
+    """Resources of an open atlas. The defaults are DuckDB's own limits, and arrays private to the process."""
 
     memory: int | None = None
-    """Bytes of DuckDB's buffers in this process. What a query needs beyond them it writes into the folder."""
+    """Bytes of DuckDB's buffers in this process. A query that needs more writes into the folder."""
     threads: int | None = None
     """Of DuckDB, in this process."""
     folder: Path | None = None
 
     def settings(self) -> Iterator[tuple[str, str | int]]:
-        """What DuckDB is told."""
+        """DuckDB's settings."""
         if self.memory is not None:
             yield "memory_limit", f"{self.memory}B"
         if self.threads is not None:
@@ -46,10 +46,9 @@ class Room:
 
 
 def shared_arrays(room: Room, name: str, make: Callable[[], Pieces]) -> dict[str, np.ndarray]:
-    """Arrays of one dimension, by their names, which nobody may change: made of pieces, so that they need not be in
-    memory as a whole."""
+    """Read-only one-dimensional arrays by name, made of pieces, so that they need not be in memory as a whole."""
     if room.folder is not None:
-        with suppress(OSError):  # the disk is full, say
+        with suppress(OSError):  # for example a full disk
             return _mapped(room.folder / re.sub(r"\W", "-", name), make)
     pieces = defaultdict(list)
     for array, piece in make():
@@ -60,10 +59,10 @@ def shared_arrays(room: Room, name: str, make: Callable[[], Pieces]) -> dict[str
 def _mapped(folder: Path, make: Callable[[], Pieces]) -> dict[str, np.ndarray]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with open(folder.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # who comes second waits, and finds it made
+        fcntl.flock(lock, fcntl.LOCK_EX)  # a second process waits, and finds the file
         with suppress(OSError, ValueError):
             return _opened(folder)
-        shutil.rmtree(folder, ignore_errors=True)  # something clears the folder of old files
+        shutil.rmtree(folder, ignore_errors=True)  # old files in the folder may be cleared
         making = Path(tempfile.mkdtemp(dir=folder.parent))
         try:
             _write(making, make())
@@ -74,7 +73,7 @@ def _mapped(folder: Path, make: Callable[[], Pieces]) -> dict[str, np.ndarray]:
 
 
 def _write(folder: Path, pieces: Pieces) -> None:
-    """A file an array, of its bytes alone, and one that says their types and lengths."""
+    """Write one file of raw bytes for each array, and one with their types and lengths."""
     written: dict[str, tuple[str, int]] = {}
     for name, piece in pieces:
         dtype, length = written.get(name, (piece.dtype.str, 0))
@@ -87,7 +86,7 @@ def _write(folder: Path, pieces: Pieces) -> None:
 def _opened(folder: Path) -> dict[str, np.ndarray]:
     written = json.loads((folder / _MANIFEST).read_text())
     return {
-        # As a plain array: a memmap's own slices cost far more than its numbers.
+        # As a plain array: slicing a memmap costs far more than reading its numbers.
         name: np.asarray(np.memmap(folder / name, dtype, "r", shape=(length,))) if length else np.empty(0, dtype)
         for name, (dtype, length) in written.items()
     }

@@ -6,9 +6,9 @@ from importlib.resources import files
 from pathlib import Path
 
 SCHEMA_VERSION = 1
-"""What `schema.sql` is; `atlas.core.upgrade` says how it follows from older ones."""
+"""Version of `schema.sql`; `atlas.core.upgrade` has the steps from older ones."""
 STORAGE_VERSION = "v1.0.0"
-"""Oldest DuckDB storage format that has what the schema needs: any DuckDB from 1.0.0 opens an atlas."""
+"""Oldest DuckDB storage format that the schema needs: any DuckDB from 1.0.0 opens an atlas."""
 
 
 def schema_sql(d_model: int) -> str:

@@ -1,6 +1,6 @@
-"""`:name` in a statement, which DuckDB does not know, written as its own `$name`.
+"""Rewrite `:name` parameters of a statement, which DuckDB does not know, as its own `$name`.
 
-The sandbox's processes import this too, and stay small: it needs nothing but Python.
+The sandbox's small processes import this too: it needs only the standard library.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-# Text in which nothing is a parameter, and what may be one, in the order in which they must be tried.
+# Text without parameters, and possible parameters, in the order in which they must be tried.
 _TOKEN = re.compile(
     r"""
     (?P<skip>--[^\n]*|[eE]'(?:[^'\\]|\\.|'')*'?|'(?:[^']|'')*'?|"(?:[^"]|"")*"?|\$(?P<tag>[A-Za-z_]\w*|)\$.*?(?:\$(?P=tag)\$|\Z))
@@ -24,7 +24,7 @@ _TOKEN = re.compile(
 )
 _COMMENT = re.compile(r"/\*|\*/")
 
-# After one of these words a value comes: there ':name' is a parameter, behind any other it is part of 'key: value'.
+# A value follows one of these words: there ':name' is a parameter, after any other it is part of 'key: value'.
 _BEFORE_VALUE = frozenset(
     """
     select where and or not limit offset like ilike glob between in is then else when case on having by distinct any all
@@ -34,7 +34,7 @@ _BEFORE_VALUE = frozenset(
 
 
 def _comment_end(sql: str, start: int) -> int:
-    """Where a block comment ends: they nest."""
+    """The end of a block comment; block comments nest."""
     depth = 0
     for mark in _COMMENT.finditer(sql, start):
         depth += 1 if mark[0] == "/*" else -1
@@ -44,7 +44,7 @@ def _comment_end(sql: str, start: int) -> int:
 
 
 def _tokens(sql: str) -> Iterator[tuple[re.Match, int, bool]]:
-    """Each token, where it ends, and whether it is nothing but space or a comment."""
+    """Each token, its end, and whether it is only space or a comment."""
     place = 0
     while place < len(sql):
         token = _TOKEN.match(sql, place)
@@ -53,7 +53,7 @@ def _tokens(sql: str) -> Iterator[tuple[re.Match, int, bool]]:
 
 
 def _found(sql: str) -> Iterator[tuple[int, str]]:
-    """Where each parameter's mark is, and the parameter's name."""
+    """The place of each parameter's mark, and the parameter's name."""
     before, spaced = "", False
     for token, _, nothing in _tokens(sql):
         if nothing:
@@ -81,7 +81,7 @@ def parameter_names(sql: str) -> list[str]:
 
 
 def statements(sql: str) -> list[str]:
-    """The statements between semicolons, without the space and the comments around them; empty ones are none."""
+    """The statements between semicolons, without surrounding space and comments; empty ones are left out."""
     found: list[str] = []
     first = last = 0
     for token, end, nothing in _tokens(sql):

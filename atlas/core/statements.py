@@ -1,4 +1,4 @@
-"""One SQL text for each list of the atlas: pages, API and report run it, and the link behind a panel shows it.
+"""Statements: one SQL text for each list of the atlas. Pages, API and report run it, and a panel's SQL link shows it.
 
 A fixed query is a `Statement` with `$name` parameters; one composed of a visitor's filters is a `Composed` select of
 SQLAlchemy. Both run with `rows` and are written out for people with `shown`, values in place.
@@ -33,8 +33,9 @@ _FOR_READERS = re.compile(r"/\*\+(.*?)\*/", re.DOTALL)
 class Statement:
     """A fixed query. Its parameters are written `$name`.
 
-    A part between `/*+` and `*/` is for readers: the names, texts and order that the program has in memory, whose joins
-    would double the cost of a point lookup. DuckDB skips it as a comment when the query runs; `shown` writes it out.
+    A part between `/*+` and `*/` is for readers: it joins names and texts, and sorts. The program has these in memory,
+    and the joins would double the cost of a point lookup. DuckDB skips it as a comment when the query runs; `shown`
+    writes it out.
     """
 
     sql: str
@@ -92,8 +93,8 @@ ANSWERED_FROM_MEMORY = {
     "bridge_token: numbers, neurons, curves, metrics": "test_web_bridge.test_its_sql_answers_what_the_pages_show",
     "bridge_compare: numbers, histograms, tokens, curves": "test_web_bridge.test_its_sql_answers_what_the_pages_show",
 }
-"""Panels, by template, whose SQL is not what the page runs, and the test that holds both equal: the page answers from
-arrays that are read once in a process, from rows that it has read already, by key instead of by place, or from several
+"""Panels, by template, whose SQL is not the SQL that the page runs, each with a test that both agree: the page answers
+from arrays read once in a process, from rows that it has read already, by key instead of by place, or from several
 files."""
 
 
@@ -170,7 +171,7 @@ class _Dialect(DefaultDialect):
 
 _DIALECT = _Dialect()
 
-# Quoted text comes first and stays as it is; of the rest, what may begin a line or be followed by one.
+# Quoted text comes first and stays as it is; then the words that begin a line or end one.
 _PARTS = re.compile(
     r"""('(?:[^']|'')*'|"(?:[^"]|"")*"|[()])"""
     r"|\s+(FROM|WHERE|(?:LEFT OUTER )?JOIN|GROUP BY|ORDER BY|LIMIT|AND)\b|(,)\s",
@@ -206,7 +207,7 @@ def _lines(sql: str) -> str:
 
 
 def where(conditions: Iterable[sa.ColumnElement[bool]], indent: str = "") -> str:
-    """A WHERE clause with a line for each condition, behind a line break; nothing where there are none."""
+    """A WHERE clause on a new line, with a line for each condition; empty without conditions."""
     texts = [_rendered(condition.self_group(against=and_)) for condition in conditions]
     return f"\n{indent}WHERE " + f"\n{indent}  AND ".join(texts) if texts else ""
 
@@ -216,7 +217,7 @@ def _rendered(clause: sa.ClauseElement) -> str:
 
 
 def wrapped(items: Iterable[str], indent: int) -> str:
-    """Items with commas between them, in lines that begin after `indent` spaces (but for the first)."""
+    """Items separated by commas, in lines indented by `indent` spaces (except the first)."""
     lines = [""]
     for item in items:
         if lines[-1] and len(lines[-1]) + len(item) > _WIDTH - indent:

@@ -1,4 +1,4 @@
-"""Statistics that know nothing of atlases: Wilson intervals, rank correlations, bootstrap over clusters."""
+"""General statistics: Wilson intervals, rank correlations, bootstrap over clusters."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ def _score_interval(k: Any, n: Any, root: Callable[[Any], Any]) -> tuple[Any, An
 
 
 RESAMPLES = 200
-"""Times that clusters are drawn anew for an interval."""
+"""Number of bootstrap resamples of the clusters for an interval."""
 
 LEVELS = 4096
-"""Levels that a variable of a resample has at most: beyond, neighbours in rank tie. That moves coefficients in the
-fifth decimal (tested), far less than resampling does, and turns sorting into counting."""
+"""Most levels of a variable in a resample: with more, neighbours in rank are tied. That moves coefficients in the fifth
+decimal (tested), far less than resampling does, and replaces sorting by counting."""
 
 
 def _groups(values: np.ndarray) -> np.ndarray:
-    """Which group of equal values each is in, from the least up, int32 [value]."""
+    """The group of equal values that each value is in, from the least up, int32 [value]."""
     return np.unique(values, return_inverse=True)[1].astype(np.int32)
 
 
@@ -64,7 +64,8 @@ def _ranks(group: np.ndarray, weight: np.ndarray, n: int) -> tuple[np.ndarray, f
 
 
 def _levels(values: np.ndarray) -> tuple[np.ndarray, int]:
-    """A variable as at most LEVELS levels of about the same size, and their number: its groups where they are few."""
+    """A variable as at most LEVELS levels of about equal size, and the number of levels; few groups stay as they
+    are."""
     group = _groups(values)
     n = int(group.max()) + 1
     if n <= LEVELS:
@@ -74,7 +75,7 @@ def _levels(values: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def _correlations(levels: Sequence[tuple[np.ndarray, int]], weight: np.ndarray) -> list[float]:
-    """Of each variable with the last one."""
+    """Correlation of each variable's ranks with the last variable's."""
     *ranked, (target, target_squares) = (_ranks(level, weight, n) for level, n in levels)
     *places, target_level = (level for level, _ in levels)
     weighted = weight * target[target_level]
@@ -108,16 +109,16 @@ def bootstrap_spearman(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> np.ndarray:
-    """The same of resamples, float64 [resample, variable]: as many clusters as there are, drawn with replacement, each
-    with all its values; ranks are taken anew in each. The variables of a row are of one resample, so that their
-    differences are paired.
+    """Spearman's rank correlations of resamples, float64 [resample, variable]. A resample draws as many clusters as
+    there are, with replacement, each with all its values, and ranks them again. The variables of a row share a
+    resample, so their differences are paired.
 
     Args:
         variables: each [value].
         outcome: [value].
-        cluster: which cluster each value is in, any integers, [value].
-        resamples: how many.
-        seed: of the generator; the same seed gives the same answer.
+        cluster: the cluster of each value, any integers, [value].
+        resamples: number of resamples.
+        seed: seed of the generator; the same seed gives the same answer.
     """
     if len(outcome) < 2:
         return np.full((resamples, len(variables)), np.nan)

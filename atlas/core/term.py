@@ -1,4 +1,4 @@
-"""One entry of the glossary; each topic has its own in `TERMS`."""
+"""Entries of the glossary; each topic lists its own in `TERMS`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ BEST_PAIR = """WITH best AS (
     ORDER BY special, least(n_predicted, 20) DESC, rank LIMIT 1
 )
 """
-"""The pair that examples are about: of the exclusive pairs with an ordinary token that is often predicted, the best."""
+"""The pair of the examples: the best exclusive pair with an ordinary token that is often predicted."""
 
 
 @dataclass(frozen=True)
 class Term:
-    """A word, where it is in the page ('#anchor'), what it means, the SQL that computes it, where it is from."""
+    """A word, its anchor in the page, its meaning, the SQL that computes it, and its source."""
 
     name: str
     anchor: str

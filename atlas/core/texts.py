@@ -1,7 +1,7 @@
-"""The texts an atlas stores, by id: kept flat in memory where they are few enough, else read when asked for.
+"""Stored texts by id: flat in memory where they are few enough, else read on demand.
 
-A page shows some sixty texts of one neuron, scattered over all of them; DuckDB unpacks every list near each (9 ms for
-10,000 texts of 512 tokens, far more for more texts), an array in memory answers at once.
+A page shows about sixty texts of one neuron, scattered over all of them. DuckDB unpacks every list near each (9 ms for
+10,000 texts of 512 tokens, far more for more texts); an array in memory answers at once.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from atlas.core.db import Atlas
 
 MAX_TOKENS_IN_MEMORY = 32_000_000
-"""Tokens kept in memory at most, 4 bytes each: of a site, in a file that all its processes map."""
+"""Most tokens in memory, 4 bytes each; a site has them in a file that all its processes map."""
 
 _AT_ONCE = 1 << 20
 """Tokens read at once."""
@@ -32,7 +32,7 @@ class FlatTexts:
         """Token ids of a text.
 
         Raises:
-            KeyError: the atlas does not store it.
+            KeyError: the atlas does not store the text.
         """
         place = int(np.searchsorted(self.text_ids, text_id))
         if place == len(self.text_ids) or self.text_ids[place] != text_id:
@@ -55,8 +55,8 @@ def _pieces(atlas: Atlas) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def parts(first: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Texts from a first up to a last that is not one of them, a million tokens or so at once; `first` has the place of
-    each text's first token, [text + 1]."""
+    """Ranges of texts (end excluded) of about a million tokens; `first` has the place of each text's first token, [text
+    + 1]."""
     low, n_texts = 0, len(first) - 1
     while low < n_texts:
         high = max(low + 1, int(np.searchsorted(first, first[low] + _AT_ONCE, side="right")) - 1)
@@ -65,7 +65,7 @@ def parts(first: np.ndarray) -> Iterator[tuple[int, int]]:
 
 
 def flat_texts(atlas: Atlas) -> FlatTexts:
-    """All texts, read once, however many there are."""
+    """All texts, read once, whatever their number."""
     return atlas.remembered_large("texts", lambda: FlatTexts(atlas))
 
 

@@ -12,16 +12,16 @@ from atlas.core.errors import TokenError
 from atlas.core.units import Token
 
 _MOST_MADE = 16_384
-"""Records of tokens that are kept, some 300 bytes each."""
+"""Most cached records of tokens, about 300 bytes each."""
 
 
 def letters(text: str) -> str:
-    """What is the same in `an`, ` an` and `AN`: the text without spaces around it and without case."""
+    """The text without surrounding spaces and case: equal for `an`, ` an` and `AN`."""
     return text.strip().casefold()
 
 
 class Tokens:
-    """Every token of the vocabulary, by id. Texts are kept once; bytes only where they are not the text's UTF-8."""
+    """Every token of the vocabulary, by id. Texts are stored once; bytes only where they are not the text's UTF-8."""
 
     def __init__(self, rows: Iterable[tuple[str | None, bytes | None, bool]]) -> None:
         """Rows are (text, bytes or NULL where they are the text's UTF-8, special), in order of token_id."""
@@ -64,7 +64,7 @@ class Tokens:
         return self._texts[token_id]
 
     def bytes_of(self, token_id: int) -> bytes:
-        """A token's bytes alone; none where they are not known."""
+        """A token's bytes alone; empty where they are not known."""
         raw = self._bytes.get(token_id)
         return (self._texts[token_id] or "").encode("utf-8") if raw is None else raw
 
@@ -96,5 +96,6 @@ class Tokens:
 
     @cached_property
     def _by_letters(self) -> np.ndarray:
-        """Every id, in order of letters, then of id: the letters themselves would take more than all the rest."""
+        """Every id, in order of letters, then of id; the letters themselves would take more memory than all the
+        rest."""
         return np.array(sorted(range(len(self)), key=self._letters), np.int32)

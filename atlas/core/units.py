@@ -1,4 +1,4 @@
-"""Neurons and tokens as every record names them."""
+"""Neurons and tokens, as all records name them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def field_names(record: type) -> list[str]:
 
 class TokenJson(TypedDict):
     """A token: its id, the text it adds (null: not in the tokenizer), the text as it is shown on its own, whether it is
-    special; `bytes` in hexadecimal, only where they are not the text's UTF-8."""
+    special; `bytes` in hexadecimal only where they are not the text's UTF-8."""
 
     token_id: int
     text: str | None
@@ -52,7 +52,7 @@ class Token:
         return show_in_text(self.token_id, self.text, self.bytes)
 
     def as_json(self) -> TokenJson:
-        """For JSON."""
+        """The token as JSON."""
         data: TokenJson = {"token_id": self.token_id, "text": self.text, "shown": self.shown, "special": self.special}
         if self.bytes is not None and self.text is not None and self.bytes != self.text.encode():
             data["bytes"] = self.bytes.hex()
@@ -61,7 +61,7 @@ class Token:
 
 @dataclass(frozen=True)
 class NeuronRef:
-    """Which neuron: layer and index, both from 0, its name and its id."""
+    """A neuron's layer and index, both from 0, its name and its id."""
 
     neuron_id: int
     layer: int
@@ -81,7 +81,7 @@ class Listing(Generic[Row]):
 
 @dataclass(frozen=True)
 class Bound:
-    """What a column's value must be: at least (`op` 'gte') or at most ('lte') a value. NULL is neither."""
+    """A bound of a column: at least (`op` 'gte') or at most ('lte') a value. NULL satisfies neither."""
 
     column: str
     op: str

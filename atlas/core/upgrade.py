@@ -1,4 +1,4 @@
-"""Write an atlas file of an older schema version again as one of today's: migrations and how they are run."""
+"""Upgrade an atlas file to this program's schema version: the migrations and their runner."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from atlas.core.schema import SCHEMA_VERSION, STORAGE_VERSION, schema_sql
 
 @dataclass(frozen=True)
 class Migration:
-    """From the version before `to_version` to it."""
+    """The step from the version before `to_version` to it."""
 
     to_version: int
     name: str
@@ -24,7 +24,7 @@ class Migration:
 
 
 MIGRATIONS: tuple[Migration, ...] = ()
-"""In order of version, none left out. Version 1 is the first."""
+"""All migrations in order of version. Version 1 is the first."""
 
 
 def migrated(table: str, rows: str, found: int) -> str:
@@ -50,21 +50,21 @@ class UpgradeError(AtlasError):
 
 
 def upgraded_name(file: Path) -> Path:
-    """Where an upgraded file goes unless told otherwise: `demo.v2.duckdb` beside `demo.duckdb`."""
+    """Default path of an upgraded file: `demo.v2.duckdb` beside `demo.duckdb`."""
     return file.with_name(f"{file.stem}.v{SCHEMA_VERSION}{file.suffix}")
 
 
 def upgrade_file(file: Path, out: Path, *, force: bool = False) -> int:
     """Write `file`, of an older schema version, to `out` in this one; `file` is only read.
 
-    Rows, their order, `build_id` and `built_at` stay: what is in the file is what was built then. A file that has this
-    version already is left alone and nothing is written.
+    Rows, their order, `build_id` and `built_at` stay: the content is what was built then. A file that has this version
+    already is left alone, and nothing is written.
 
     Returns:
         The schema version of `file`.
 
     Raises:
-        NotAnAtlasError: `file` is no atlas.
+        NotAnAtlasError: `file` is not an atlas.
         SchemaVersionError: `file` is of a newer version.
         OutputFileError: `out` is `file`, exists already (unless `force`), or cannot be there.
         UpgradeError: `file` is of a version that was never released, or cannot be copied; nothing is left behind.
@@ -86,7 +86,7 @@ def upgrade_file(file: Path, out: Path, *, force: bool = False) -> int:
         _write(file, found, temporary)
         publish(temporary, out)
     except (duckdb.Error, OSError) as error:
-        raise UpgradeError(f"{file} cannot be written anew to {str(out)!r}: {error}") from error
+        raise UpgradeError(f"{file} cannot be upgraded into {str(out)!r}: {error}") from error
     finally:
         for leftover in (temporary, Path(f"{temporary}.wal")):
             leftover.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The README of an export: a card for the Hugging Face Hub, with every column's meaning from the atlas's comments."""
+"""The README of an export: a card for the Hugging Face Hub, with each column's meaning from the schema's comments."""
 
 from __future__ import annotations
 
@@ -15,19 +15,44 @@ if TYPE_CHECKING:
 
 
 _PROVENANCE = (
-    "model_name", "model_revision", "model_fingerprint", "n_layers", "d_model", "d_mlp", "d_vocab", "act_fn", "gated",
-    "readout", "hook", "dataset_name", "dataset_config", "dataset_split", "dataset_fingerprint", "text_column",
-    "n_texts", "n_texts_planned", "n_positions", "text_ranges", "context_length", "overflow", "dtype", "device", "seed",
-    "build_id", "schema_version", "built_at", "versions",
-)  # fmt: skip
+    "model_name",
+    "model_revision",
+    "model_fingerprint",
+    "n_layers",
+    "d_model",
+    "d_mlp",
+    "d_vocab",
+    "act_fn",
+    "gated",
+    "readout",
+    "hook",
+    "dataset_name",
+    "dataset_config",
+    "dataset_split",
+    "dataset_fingerprint",
+    "text_column",
+    "n_texts",
+    "n_texts_planned",
+    "n_positions",
+    "text_ranges",
+    "context_length",
+    "overflow",
+    "dtype",
+    "device",
+    "seed",
+    "build_id",
+    "schema_version",
+    "built_at",
+    "versions",
+)
 
 
 def card(atlas: Atlas, files: tuple[Written, ...], form: str, licence: str, *, views: bool) -> str:
-    """The README's text; `views` says whether `views.sql` has the atlas's own views."""
+    """The README's text; `views`: whether `views.sql` contains the atlas's own views."""
     parts = [_front_matter(atlas, files, form, licence), *_introduction(atlas, files, licence)]
     parts += _loading(files, form, views)
     parts += _provenance(atlas)
-    parts += ["## Tables\n", "| table | rows | MB | what it is |", "|---|--:|--:|---|"]
+    parts += ["## Tables\n", "| table | rows | MB | content |", "|---|--:|--:|---|"]
     for item in files:
         rows = "view" if item.rows is None else f"{item.rows:,}"
         anchor = f"[`{item.table.name}`](#{item.table.name})"
@@ -40,11 +65,11 @@ def card(atlas: Atlas, files: tuple[Written, ...], form: str, licence: str, *, v
 
 
 _SIZES = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
-"""The Hub's steps of a data set's rows, from a thousand up, each ten times the one before."""
+"""The Hub's size categories by rows, from a thousand up, each ten times the one before."""
 
 
 def size_category(rows: int) -> str:
-    """The Hub's word for a data set of so many rows."""
+    """The Hub's size category of a data set with `n` rows."""
     place = max(0, len(str(rows)) - 3)
     if place == 0:
         return f"n<{_SIZES[0]}"
@@ -52,7 +77,7 @@ def size_category(rows: int) -> str:
 
 
 def _front_matter(atlas: Atlas, files: tuple[Written, ...], form: str, licence: str) -> str:
-    # A JSON string is a YAML string: nothing in a model's name is YAML's.
+    # A JSON string is a YAML string: nothing in a model's name is read as YAML syntax.
     lines = ["---", f"pretty_name: {json.dumps(f'Neuron Atlas of {atlas.info.model_name}')}"]
     lines += [f"license: {json.dumps(licence)}", "tags:"]
     lines += [f"- {tag}" for tag in ("neuron-atlas", "interpretability", "mechanistic-interpretability", "neurons")]
@@ -78,8 +103,8 @@ def _introduction(atlas: Atlas, files: tuple[Written, ...], licence: str) -> Ite
         yield f"**{said}** The run had read {count_words(info)} texts when this build was written.\n"
     if licence == "unknown":
         yield (
-            "**Licence: to be filled in.** What may be done with these tables depends on the licences of the model and "
-            "of the texts: put an identifier of the Hub in place of `unknown` above.\n"
+            "**Licence: to be filled in.** Permitted uses of these tables depend on the licences of the model and "
+            "of the texts: replace `unknown` above by an identifier of the Hub.\n"
         )
     if any(item.table.name == "example" for item in files):
         yield (

@@ -1,4 +1,4 @@
-"""What lies beside the tables of an export: their schema for programs, and the views over the files."""
+"""Companion files of an export: the tables' schema for programs, and SQL views over the files."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _TYPES = {
     "DOUBLE": "number",
     "TIMESTAMP": "datetime",
 }
-"""The Data Package's types; what is not here is text in CSV."""
+"""The Data Package's types; other types are text in CSV."""
 
 _OF_A_VIEW = re.compile(r'CREATE VIEW|COMMENT ON VIEW|COMMENT ON COLUMN "?(\w+)')
 
 
 def datapackage(atlas: Atlas, files: tuple[Written, ...], form: str) -> str:
-    """A Data Package (frictionless standard): every file, its columns, their types and comments; for CSV the one place
-    that keeps them."""
+    """A Data Package (frictionless standard): every file, its columns, their types and comments; for CSV the only place
+    that has them."""
     info = atlas.info
     resources = [
         {
@@ -83,7 +83,7 @@ def _typed(column: SchemaColumn, form: str) -> str:
 def _read(table: SchemaTable, form: str) -> str:
     if form == "parquet":
         return f"read_parquet('{table.name}.parquet')"
-    # As text, for a guess at the types might fall differently; a quoted nothing is an empty text, a bare one NULL.
+    # All columns as text, since DuckDB might guess other types; a quoted empty field is an empty text, a bare one NULL.
     columns = ", ".join(f"'{column.name}': 'VARCHAR'" for column in table.columns)
     return (
         f"read_csv('{table.name}.csv', header = true, delim = ',', quote = '\"', escape = '\"', auto_detect = false, "

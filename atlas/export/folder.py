@@ -1,4 +1,5 @@
-"""A folder of an atlas's tables: written beside its place under another name and renamed when it is whole."""
+"""Export an atlas's tables to a folder, which is written beside its place under another name and renamed when
+complete."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ _COMPANIONS = {"README.md", "datapackage.json", "schema.sql", "views.sql"}
 
 
 class ExportError(AtlasError):
-    """The folder cannot be written, or holds what must not be replaced."""
+    """The folder cannot be written, or contains files that must not be replaced."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,13 @@ class Written:
     """One table's file."""
 
     table: SchemaTable
-    """What is in it."""
+    """The table or view."""
     file: str
-    """Its name in the folder."""
+    """The file's name in the folder."""
     rows: int | None
-    """Its rows. None: a view, whose rows are not counted."""
+    """Rows. None: a view, whose rows are not counted."""
     size: int
-    """Its bytes."""
+    """Size, bytes."""
 
 
 def export_folder(
@@ -56,21 +57,22 @@ def export_folder(
     `views.sql`.
 
     Args:
-        atlas: what to write.
-        folder: where; it appears when everything is written, or not at all.
+        atlas: the atlas to export.
+        folder: the output; it appears when everything is written, or not at all.
         form: 'parquet' or 'csv'.
-        tables: which tables and views; empty: every table.
-        views: with no `tables`, every view too, computed whole.
+        tables: tables and views to write; empty: every table.
+        views: without `tables`, write every view too, computed in full.
         licence: identifier of the Hub for the card.
         force: replace a folder that an export wrote.
-        progress: told of each file.
+        progress: called after each file.
 
     Raises:
-        ExportError: the folder is not empty (unless `force`), holds what no export wrote, or cannot be written.
-        QueryError: there is no such table, or DuckDB fails at one.
+        ExportError: the folder is not empty (unless `force`), contains files that no export wrote, or cannot be
+            written.
+        QueryError: a table does not exist, or DuckDB fails at one.
     """
     if form not in FORMATS:
-        raise ExportError(f"{form!r} is no format to export; expected one of {', '.join(FORMATS)}.")
+        raise ExportError(f"{form!r} is not an export format; expected one of {', '.join(FORMATS)}.")
     chosen = [whole_table(atlas, name) for name in tables or table_names(atlas, views=views)]
     _check(folder, force)
     try:
@@ -96,7 +98,7 @@ def export_folder(
     except OSError as error:
         raise ExportError(
             f"{str(folder)!r} cannot be written: {error.strerror or error}. Nothing was left there; "
-            "choose another folder, or make room."
+            "choose another folder, or free some space."
         ) from error
     return tuple(written)
 
@@ -105,14 +107,14 @@ def _check(folder: Path, force: bool) -> None:
     if not folder.absolute().parent.is_dir():
         raise ExportError(f"The folder {str(folder.absolute().parent)!r} does not exist. Create it first.")
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise ExportError(f"{str(folder)!r} is no folder; expected one that is empty or does not exist.")
+        raise ExportError(f"{str(folder)!r} is not a folder; expected one that is empty or does not exist.")
     found = sorted(item.name for item in folder.iterdir()) if folder.exists() else []
     foreign = [name for name in found if name not in _COMPANIONS and not name.endswith((".parquet", ".csv"))]
     if found and not force:
         raise ExportError(f"{str(folder)!r} is not empty. Choose another folder, or replace an export with --force.")
     if foreign:
         raise ExportError(
-            f"{str(folder)!r} holds {foreign[0]!r}, which no export wrote: it is not replaced, even with --force. "
+            f"{str(folder)!r} contains {foreign[0]!r}, which no export wrote: it is not replaced, even with --force. "
             "Choose another folder."
         )
 
@@ -139,8 +141,8 @@ _FILE = click.Path(path_type=Path)
     type=click.Choice(["parquet", "csv"]),
     help="csv: lists are JSON texts, and comments are in datapackage.json.",
 )
-@click.option("--tables", metavar="NAME,…", help="Tables and views to write. Every table unless given.")
-@click.option("--views", is_flag=True, help="Write every view too, computed whole: far larger than the tables.")
+@click.option("--tables", metavar="NAME,…", help="Tables and views to write; the default is every table.")
+@click.option("--views", is_flag=True, help="Write every view too, computed in full: far larger than the tables.")
 @click.option(
     "--license",
     "licence",
@@ -152,7 +154,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--force", is_flag=True, help="Replace DIR if it is an export.")
 def export(file: Path, folder: Path, form: str, tables: str | None, views: bool, licence: str, force: bool) -> None:
     """Write FILE's tables to the folder DIR, a file each, with a README that is a card for the Hugging Face Hub."""
-    # Imported here: the help text can do without pyarrow.
+    # Imported here: the help text does not need pyarrow.
 
     since = time.monotonic()
 

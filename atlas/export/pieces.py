@@ -1,4 +1,4 @@
-"""A table as the bytes of a Parquet or CSV file, made while they are taken: never more than a row group in memory."""
+"""A table as a stream of the bytes of a Parquet or CSV file, with at most one row group in memory."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from atlas.topics.tables import SchemaTable
 FORMATS = ("parquet", "csv")
 
 _GROUP_ROWS = 122_880
-"""Most rows of a row group: as many as DuckDB's own have, which its threads share out."""
+"""Most rows of a row group: the size of DuckDB's own, which its threads divide among them."""
 _GROUP_BYTES = 32 << 20
-"""Most bytes of a row group before it is compressed, but for one batch: what bounds the memory."""
+"""Most bytes of a row group before compression, plus one batch: this bounds the memory."""
 
 
 def pieces(atlas: Atlas, table: SchemaTable, form: str, *, spill: Path | None = None) -> Iterator[bytes]:
@@ -35,7 +35,7 @@ def pieces(atlas: Atlas, table: SchemaTable, form: str, *, spill: Path | None = 
 
 
 class _Sink(io.RawIOBase):
-    """A file that keeps what is written until it is taken."""
+    """A file-like object that holds the written bytes until they are taken."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -63,7 +63,7 @@ def _parquet(atlas: Atlas, table: SchemaTable, spill: Path | None) -> Iterator[b
             schema,
             compression="zstd",
             write_page_index=True,
-            # Floats hardly repeat: their bytes, sorted by place, compress; a dictionary of them does not.
+            # Floats hardly repeat, so a dictionary is useless; byte stream split makes them compress.
             use_dictionary=others,
             use_byte_stream_split=floats,
         )
@@ -111,7 +111,7 @@ def _groups(reader: pa.RecordBatchReader) -> Iterator[list[pa.RecordBatch]]:
 def _csv(atlas: Atlas, table: SchemaTable, spill: Path | None) -> Iterator[bytes]:
     with batches(atlas, table, text=True, spill=spill) as reader:
         sink = io.BytesIO()
-        # Texts are quoted, NULL is nothing at all: an empty text and NULL stay apart.
+        # Texts are quoted and NULL is an empty field, so an empty text and NULL stay distinct.
         with pacsv.CSVWriter(sink, reader.schema) as writer:
             for batch in reader:
                 writer.write_batch(batch)

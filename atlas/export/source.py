@@ -17,18 +17,18 @@ from atlas.core.files import attached
 from atlas.topics.tables import SchemaColumn, SchemaTable, schema_tables
 
 BATCH = 2048
-"""Rows a batch: DuckDB's own vector, so that a batch of weights is some 20 MB for the widest models."""
+"""Rows of a batch: one DuckDB vector, so that a batch of weights is about 20 MB for the widest models."""
 
 _MEMORY = "128MB"
-"""For DuckDB's buffers while a table is read: they are on the way to a file and not needed twice."""
+"""Memory for DuckDB's buffers while a table is read: each block is needed once."""
 _VIEW_MEMORY = "2GB"
-"""The same for a view, whose joins need room; beyond it they spill to disk."""
+"""Memory for a view, whose joins need more; beyond it they spill to disk."""
 
 _NUMBERS = re.compile(r"(TINYINT|SMALLINT|INTEGER|BIGINT|FLOAT|DOUBLE)\[\d*\]")
 
 
 def table_names(atlas: Atlas, *, views: bool = False) -> tuple[str, ...]:
-    """Names of the tables, and of the views after them if asked for; each in alphabetical order."""
+    """Names of the tables, followed by those of the views if `views`; each in alphabetical order."""
     tables = schema_tables(atlas)
     names = [table.name for table in tables if not table.view]
     return tuple(names + ([table.name for table in tables if table.view] if views else []))
@@ -38,7 +38,7 @@ def whole_table(atlas: Atlas, name: str) -> SchemaTable:
     """A table or view of the atlas.
 
     Raises:
-        QueryError: there is none of that name; the text lists them.
+        QueryError: there is none of that name; the message lists them.
     """
     for table in schema_tables(atlas):
         if table.name == name:
@@ -51,16 +51,16 @@ def whole_table(atlas: Atlas, name: str) -> SchemaTable:
 def batches(
     atlas: Atlas, table: SchemaTable, *, text: bool, spill: Path | None = None
 ) -> Iterator[pa.RecordBatchReader]:
-    """A reader of the whole table in the order of the file. Views have no order, and spill into the folder `spill`.
+    """A reader of the whole table in the order of the file. Views have no order and spill into the folder `spill`.
 
-    `text` makes text of what CSV has no form for: lists and structs as JSON, bytes as hexadecimal digits. Without it
+    `text` converts types that CSV lacks to text: lists and structs to JSON, bytes to hexadecimal digits. Without it
     only JSON becomes text.
 
     Raises:
-        QueryError: DuckDB fails at it.
+        QueryError: DuckDB fails at the table.
     """
-    # An instance of its own: its buffers are bounded and go with it, and those of the pages stay what they are. One
-    # thread keeps the order, and a download from holding every core.
+    # A separate instance: its buffers are bounded and freed with it, and those of the pages are untouched. One thread
+    # keeps the order and prevents a download from using every core.
     config: dict[str, Any] = {"memory_limit": _VIEW_MEMORY if table.view else _MEMORY, "threads": 1}
     config["temp_directory"] = "" if spill is None else str(spill)
     columns = ", ".join(f"{_expression(column, text)} AS {_quoted(column.name)}" for column in table.columns)
@@ -77,7 +77,7 @@ def batches(
 def _expression(column: SchemaColumn, text: bool) -> str:
     name = _quoted(column.name)
     if column.type == "JSON" or (text and _NUMBERS.fullmatch(column.type)):
-        # A list of numbers as text is JSON already, with the shortest digits that give the same float32 again;
+        # A list of numbers as text is JSON already, with the shortest digits that round-trip a float32;
         # to_json would write each as a double.
         return f"CAST({name} AS VARCHAR)"
     if text and column.type == "BLOB":

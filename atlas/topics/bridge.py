@@ -1,4 +1,4 @@
-"""The same token in several atlases, and what they share."""
+"""The same token in several atlases, and the data that atlases share."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from atlas.topics.token import CongruentNeuron, TokenRow, token_neurons, token_p
 
 @dataclass(frozen=True)
 class BridgeToken:
-    """What one atlas has of a text: its token's numbers, best neurons, exclusive pairs, and how well the best predicts
-    it; of a text that is no token here, the tokens that are spelt most like it."""
+    """One atlas's data on a text: its token's numbers, best neurons, exclusive pairs, and how well the best neuron
+    predicts it; or, where the text is not a token, the tokens with the most similar spelling."""
 
     slug: str
     """The atlas."""
@@ -36,19 +36,20 @@ class BridgeToken:
     model_name: str
     """Its model."""
     tokens: tuple[Token, ...]
-    """Tokens of exactly the text: none, or one, or several whose bytes are not UTF-8 by themselves."""
+    """Tokens of exactly the text: none, one, or several whose bytes are not UTF-8 by themselves."""
     row: TokenRow | None
-    """Numbers of the first of them, which is meant below; None: there is none."""
+    """Numbers of the first of them, which the fields below describe; None: there is none."""
     best_neurons: tuple[CongruentNeuron, ...]
     """Neurons most congruent with it, best first."""
     pairs: tuple[ExclusivePair, ...]
-    """Exclusive pairs it is in, at most one of each direction."""
+    """Exclusive pairs of the token, at most one of each direction."""
     curve: Curve | None
-    """How often it is predicted, and comes, by the activation of its best neuron; None: the pair was not counted."""
+    """How often it is predicted and comes next, by the activation of its best neuron; None: the pair was not
+    counted."""
     metrics: tuple[PairMetric, ...]
-    """How well its best neuron predicts it, a row a side of zero; none where the pair has no metrics."""
+    """How well its best neuron predicts it, one row for each side of zero; empty where the pair has no metrics."""
     nearest: tuple[Token, ...]
-    """Where there is no such token: those of the same letters, spaces and case aside, the shortest first."""
+    """Where there is no such token: those with the same letters, ignoring spaces and case, the shortest first."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,8 @@ class SharedRow:
 
 @dataclass(frozen=True)
 class AtlasPair:
-    """Two atlases, and what they share: whether the model's weights, the data set and the build are the same, and how
-    many texts are a token of both."""
+    """Two atlases: whether the model's weights, the data set and the build are the same, and how many texts are a token
+    of both."""
 
     first: str
     second: str
@@ -84,16 +85,17 @@ class AtlasPair:
 
 
 NEAREST = 12
-"""Tokens of the same letters that are offered where a text is no token, at most."""
+"""Most tokens of the same letters that are offered where a text is not a token."""
 
 _PART = "�"
-"""Stands in a token's text for bytes that are no character by themselves."""
+"""Replacement in a token's text for bytes that are not a character by themselves."""
 
 Placed = tuple[Atlas, int]
 """A neuron of an atlas, by its id."""
 
 
-# The pages read one file after the other; people read all at once, wherever each is attached under its slug, as in the
+# The pages read one file after the other; the SQL for people reads all files at once, attached under their slugs, as in
+# the
 # site's console and in `atlas sql --with`.
 _TOKEN_PANELS = {
     "numbers": """SELECT '{slug}' AS atlas, t."text" AS token, t.n_input, t.n_actual, t.n_predicted,
@@ -139,7 +141,7 @@ WHERE c.neuron_id IN ({neurons}) AND t."text" = $text""",
 
 
 def bridge_token_panels(slugs: Iterable[str], text: str) -> dict[str, str]:
-    """SQL of what `bridge_token` finds in several atlases, by panel."""
+    """SQL of the results of `bridge_token` in several atlases, by panel."""
     panels = _unions(_TOKEN_PANELS, dict.fromkeys(slugs, ()), text)
     panels["neurons"] += "\nORDER BY atlas, rank"
     panels["curves"] += "\nORDER BY atlas, lower NULLS FIRST"
@@ -161,7 +163,7 @@ def bridge_compare_panels(
 def _unions(
     panels: dict[str, str], neurons: Mapping[str, Sequence[int]], text: str | None, columns: str = ""
 ) -> dict[str, str]:
-    """Each panel's rows of every atlas: by slug, the neurons that it is about."""
+    """Each panel's rows of every atlas; neurons by slug."""
     databases = {slug: f'"{database_name(slug)}"' for slug in neurons}
     return {
         name: "\nUNION ALL\n".join(
@@ -175,7 +177,7 @@ def _unions(
 
 
 def bridge_token(atlas: Atlas, text: str) -> BridgeToken:
-    """What an atlas has of a text, as it is or as someone who copied a shown token means it (`␣an`)."""
+    """An atlas's data on a text, taken literally or as a copied token (`␣an`)."""
     info = atlas.info
     tokens = tokens_by_text(atlas, text) or tokens_by_text(atlas, read_shown(text))
     if not tokens:
@@ -204,13 +206,13 @@ _Spelling = Annotated[str, Text("The token's text, with its leading space if it 
 
 @call("bridge/token", name="bridge_token", python='atlas.bridge([demo], " an")', text=" an")
 def bridge_tokens(served: Mapping[str, Atlas], text: _Spelling) -> list[BridgeToken]:
-    """The same token, by its text, in every atlas that is served: its best neurons, exclusive pairs, counts, and how
-    well its best neuron predicts it; where it is no token, those that are spelt like it."""
+    """The same token, by its text, in every served atlas: its best neurons, exclusive pairs, counts, and how well its
+    best neuron predicts it; where it is not a token, tokens with a similar spelling."""
     return [bridge_token(atlas, text) for atlas in served.values()]
 
 
 def atlas_pairs(served: Mapping[str, Atlas]) -> list[AtlasPair]:
-    """What every two atlases share, in their order."""
+    """Comparison of every two atlases, in their order."""
     return [
         AtlasPair(
             first,
@@ -227,8 +229,8 @@ def atlas_pairs(served: Mapping[str, Atlas]) -> list[AtlasPair]:
 def shared_spellings(neurons: Sequence[Placed], limit: int = 40) -> list[SharedSpelling]:
     """Texts in the lists (most or least congruent) of at least two of the neurons: in most lists first, then by text.
 
-    Of several tokens of one text the most congruent counts. Congruences of different models have no common unit, so
-    they sort nothing.
+    Of several tokens with one text the most congruent counts. Congruences of different models have no common unit, so
+    they do not affect the order.
     """
     by_text: dict[str, list[tuple[Token, float] | None]] = defaultdict(lambda: [None] * len(neurons))
     for place, (atlas, neuron_id) in enumerate(neurons):
@@ -270,7 +272,7 @@ def shared_rows(neurons: Sequence[Placed], limit: int = 20) -> list[SharedRow]:
 
 
 def is_spelt(token: Token) -> bool:
-    """Whether a token's text says which token it is: not where it is part of a character, or none at all."""
+    """Whether a token's text identifies it: not where it is part of a character, or empty."""
     return bool(token.text) and _PART not in token.text
 
 

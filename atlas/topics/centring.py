@@ -26,11 +26,11 @@ class CentringRow:
 
 @dataclass(frozen=True)
 class Centring:
-    """What centring the readout over the vocabulary does to hubs.
+    """Effect on hubs of centring the readout over the vocabulary.
 
     `applied`: whether the atlas's own congruence is centred; the other case is computed. `centred` and `uncentred` are
     the greatest hubs of each, `n_hubs` of each how many neurons are best for any token, and `n_uncertified` the tokens
-    whose best neuron in the computed case could be one that was not looked at.
+    whose best neuron in the computed case could be one that was not examined.
     """
 
     applied: bool
@@ -48,7 +48,7 @@ class Centring:
 LOOKED_AT = 16
 """Neurons of the greatest gain that are compared with every token, beside each token's stored list."""
 
-# `sign` is 1 where the atlas's congruence is centred (the mean is put back) and -1 where it is not (it is taken off).
+# `sign` is 1 where the atlas's congruence is centred (the mean is added) and -1 where it is not (it is subtracted).
 _GAIN = "?::FLOAT * mean_congruence AS gain FROM neuron"
 
 _LISTED = f"""
@@ -60,7 +60,7 @@ FROM (
 GROUP BY 1 ORDER BY 1
 """
 
-# Each token's best neuron with the mean put back (or taken off).
+# Each token's best neuron with the mean added (or subtracted).
 _CENTRING = """WITH shifted AS MATERIALIZED (
     SELECT neuron_id, mean_congruence * CASE a.readout WHEN 'unembed' THEN 1 ELSE -1 END::FLOAT AS gain
     FROM neuron, atlas AS a
@@ -92,7 +92,8 @@ ORDER BY {by} DESC, neuron_id
 LIMIT $limit"""
 
 CENTRING = {by: Statement(_CENTRING.format(by=f"best_of_{by}")) for by in ("centred", "uncentred")}
-"""The greatest hubs with the readout centred and without, as `centring` computes them; `$looked_at` is LOOKED_AT."""
+"""The greatest hubs with and without centring of the readout, as `centring` computes them; `$looked_at` is
+LOOKED_AT."""
 
 
 def other_best(atlas: Atlas) -> tuple[np.ndarray, np.ndarray]:
@@ -107,10 +108,11 @@ def other_best(atlas: Atlas) -> tuple[np.ndarray, np.ndarray]:
     gains = atlas.rows(f"SELECT neuron_id, {_GAIN} ORDER BY gain DESC, neuron_id LIMIT ?", sign, LOOKED_AT + 1)
     gaining = sorted(gains[:LOOKED_AT])  # by id: of equal values the first counts
     ids = [neuron_id for neuron_id, _ in gaining]
-    # Found by id, not joined: a join holds vectors of all the neurons' weights.
+    # Looked up by id, not joined: a join holds the weight vectors of all neurons.
     weights = dict(atlas.rows("SELECT neuron_id, w_out FROM neuron_weight WHERE list_contains(?, neuron_id)", ids))
-    products = ", ".join(f"array_inner_product(readout, ?::FLOAT[{atlas.info.d_model}]) AS v{place}"
-                         for place in range(len(ids)))  # fmt: skip
+    products = ", ".join(
+        f"array_inner_product(readout, ?::FLOAT[{atlas.info.d_model}]) AS v{place}" for place in range(len(ids))
+    )
     columns = atlas.arrays(f"SELECT {products} FROM token_weight ORDER BY token_id", *(weights[i] for i in ids))
     offers = np.stack([column + np.float32(gain) for column, (_, gain) in zip(columns.values(), gaining, strict=True)])
     place = offers.argmax(axis=0)
@@ -124,7 +126,7 @@ def other_best(atlas: Atlas) -> tuple[np.ndarray, np.ndarray]:
 
 
 def measure_centring(atlas: Atlas, limit: int = 20) -> Centring:
-    """The greatest hubs with the readout centred and without. Made once; see `other_best` for what it costs.
+    """The greatest hubs with and without centring of the readout. Computed once; see `other_best` for the cost.
 
     Raises:
         WeightsError: the atlas holds no weights.

@@ -52,7 +52,7 @@ JOIN histogram_bin AS b USING (bin)
 JOIN neuron AS n USING (neuron_id)
 WHERE h.neuron_id IN (SELECT unnest($neuron_ids))
 ORDER BY list_position($neuron_ids, h.neuron_id), b.bin""")
-"""The histograms of several neurons, which are read one by one."""
+"""The histograms of several neurons; the page reads them one by one."""
 
 _SHARED_TOKENS = """WITH listed AS (
     SELECT neuron_id, token_id, any_value(congruence) AS congruence
@@ -86,11 +86,11 @@ JOIN token AS p ON p.token_id = s.predicted_token_id
 WHERE s.n_neurons > 1
 QUALIFY dense_rank() OVER (ORDER BY s.n_neurons DESC, s.text_id) <= $limit
 ORDER BY s.n_neurons DESC, s.text_id, list_position($neuron_ids, s.neuron_id)""")
-"""What `shared_texts` finds among the decoded examples."""
+"""The result of `shared_texts`, over the decoded examples."""
 
 
 def side_by_side(columns: Sequence[str]) -> Statement:
-    """Columns of `neuron` for several neurons (`$neuron_ids`), which are read one by one."""
+    """Columns of `neuron` for several neurons (`$neuron_ids`); the page reads them one by one."""
     return Statement(_NUMBERS.format(columns=wrapped((f"n.{name}" for name in columns), 7)))
 
 
@@ -129,7 +129,8 @@ def shared_texts(atlas: Atlas, neuron_ids: Sequence[int], limit: int = 20) -> li
 
 
 def output_cosines(atlas: Atlas, neuron_ids: Sequence[int]) -> list[list[float | None]]:
-    """Cosine of every two neurons' output weights, -1 to 1, in the order given; None where a neuron's are zero.
+    """Cosine of every two neurons' output weights, -1 to 1, in the order of the arguments; None where a neuron's are
+    zero.
 
     Empty if the atlas holds no weights.
     """

@@ -60,7 +60,7 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A pair whose predictions were counted, and why: 'neuron_top', 'token_bottom', 'exclusive', 'user', ..."""
+    """A pair whose predictions were counted, and the reason: 'neuron_top', 'token_bottom', 'exclusive', 'user', ..."""
 
     TABLE = "candidate_pair"
 
@@ -100,7 +100,7 @@ FROM prediction_curve
 WHERE neuron_id IN (SELECT unnest($neuron_ids)) AND token_id IN (SELECT unnest($token_ids))
   AND list_contains($pairs, [neuron_id, token_id])
 ORDER BY list_position($pairs, [neuron_id, token_id]), bin""")
-"""Curves of pairs [neuron_id, token_id], in their order; pages make them of point lookups, which cost less."""
+"""Curves of pairs [neuron_id, token_id], in their order; pages use point lookups instead, which cost less."""
 
 
 def of_pairs(candidates: Iterable[Candidate]) -> dict[str, list]:
@@ -132,14 +132,20 @@ def _candidates(atlas: Atlas, rows: Iterable[tuple]) -> list[Candidate]:
     sql = "SELECT n_predicted, n_actual FROM token ORDER BY token_id"
     totals = atlas.shared("counts of tokens", lambda: atlas.arrays(sql).items())
     return [
-        Candidate(neuron_ref(atlas, neuron_id), atlas.tokens[token_id], congruence, tuple(source.split(",")),
-                  int(totals["n_predicted"][token_id]), int(totals["n_actual"][token_id]))
+        Candidate(
+            neuron_ref(atlas, neuron_id),
+            atlas.tokens[token_id],
+            congruence,
+            tuple(source.split(",")),
+            int(totals["n_predicted"][token_id]),
+            int(totals["n_actual"][token_id]),
+        )
         for congruence, source, neuron_id, token_id in sorted(rows, key=lambda row: (-row[0], *row[2:]))
-    ]  # fmt: skip
+    ]
 
 
 def curve_point(bin: int, n: int, n_predicted: int, n_actual: int) -> CurvePoint:
-    """A point of a curve from what was counted in a bin."""
+    """A point of a curve from the counts of a bin."""
     return CurvePoint(bin, *finite_edges(bin), n, n_predicted, n_actual, n_predicted / n, n_actual / n)
 
 
@@ -160,7 +166,7 @@ def neuron_curves(
 
 @call(OF_NEURON + "/curves/{token}", name="curve", python='demo.neuron("{neuron}").curve({token})')
 def neuron_curve(atlas: Atlas, neuron_id: NeuronId, token_id: TokenId) -> Curve:
-    """Of the positions in each bin of a neuron's activation, how many predict a token and how many it follows.
+    """How many positions in each bin of a neuron's activation predict a token, and how many are followed by it.
 
     Raises:
         TokenError: the id is out of range.
@@ -208,7 +214,7 @@ def finite_edges(bin: int) -> tuple[float | None, float | None]:
 
 @call(OF_NEURON + "/histogram", python='demo.neuron("{neuron}").histogram()', title="activation")
 def histogram(atlas: Atlas, neuron_id: NeuronId) -> list[HistogramBar]:
-    """How a neuron's activation is distributed: the bins that are not empty, in order of activation."""
+    """Distribution of a neuron's activation: the non-empty bins, in order of activation."""
     bars = [HistogramBar(bin, *finite_edges(bin), n) for n, bin in HISTOGRAM.rows(atlas, neuron_id=neuron_id)]
     return sorted(bars, key=lambda bar: bar.bin)
 
@@ -242,14 +248,14 @@ TERMS = (
         "candidate",
         "A neuron and a token whose predictions were counted: each neuron's K best tokens, each token's K best "
         "neurons (in gated models the worst too), all exclusive pairs, and those the user asked for. Pairs that are "
-        "no candidates have no curve.",
+        "not candidates have no curve.",
         "SELECT count(*) AS candidates, any_value(pair_candidates) AS k FROM candidate_pair, atlas",
     ),
     Term(
         "Prediction curve",
         "prediction-curve",
-        "Of a candidate pair: in each bin of the neuron's activation, the fraction of positions at which the token is "
-        "predicted, and after which it really comes. If firing goes with the prediction, the curve rises.",
+        "For a candidate pair: in each bin of the neuron's activation, the fraction of positions at which the token is "
+        "predicted, and after which it comes next. If firing goes with the prediction, the curve rises.",
         BEST_CURVE + "SELECT lower, upper, n, n_predicted / n AS predicted_fraction, n_actual / n AS actual_fraction\n"
         "FROM curve ORDER BY bin DESC LIMIT 3",
         POST,

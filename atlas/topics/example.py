@@ -1,4 +1,4 @@
-"""Texts that fire a neuron: examples by kind, alike ones grouped, and the illusion guard over them."""
+"""Texts that fire a neuron: examples by kind, groups of similar ones, and the illusion guard."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Example:
     activations: tuple[float, ...]
 
     def as_json(self) -> ExampleJson:
-        """For JSON."""
+        """The example as JSON."""
         data: Any = {name: getattr(self, name) for name in field_names(Example) if name != "tokens"}
         data["token_ids"] = [token.token_id for token in self.tokens]
         data["tokens"] = [token.text for token in self.tokens]
@@ -83,7 +83,7 @@ class IntervalExamples:
 
 @dataclass(frozen=True)
 class IntervalShare:
-    """Of the `n` ordinary texts of one octave, the number whose firing token is also one of the maximum texts'."""
+    """Ordinary texts `n` of one octave, and how many of them share their firing token with a maximum text."""
 
     interval: int
     n: int
@@ -118,7 +118,7 @@ TEXTS = Statement("""SELECT kind, "interval", rank, activation, right(before, 80
 FROM max_activating_example
 WHERE neuron_id = $neuron_id
 ORDER BY kind, "interval" DESC, rank""")
-"""What `examples` decodes with the texts and the vocabulary in memory."""
+"""The rows of `examples`, which decodes them with the texts and the vocabulary in memory."""
 
 # Equal but for spaces around and case is the same token here.
 GUARD = Statement("""WITH fired AS (
@@ -139,7 +139,7 @@ SELECT what, maximum AS n_maximum, count(*) FILTER (n_maximum > 0) AS distinct_m
 FROM share JOIN total USING (what)
 GROUP BY ALL
 ORDER BY what""")
-"""The illusion guard, which is measured on the examples that were read."""
+"""The illusion guard; the page measures it on the examples that it has read."""
 
 
 @call(OF_NEURON + "/examples", name="examples", python='demo.neuron("{neuron}").examples()', title="texts", kind="max")
@@ -192,7 +192,7 @@ def whole_texts(atlas: Atlas, text_ids: Iterable[int]) -> dict[int, tuple[Token,
 
 
 def family(token: Token | None) -> str:
-    """What a token is compared by: its text without spaces and case; its id where it has no text."""
+    """A token's key for comparison: its text without spaces and case; its id where it has no text."""
     if token is None:
         return "#end"
     text = (token.text or "").strip().casefold()
@@ -245,7 +245,7 @@ BEFORE = 8
 
 @dataclass(frozen=True)
 class Group:
-    """An example, and those after it in the list that say the same around the firing token."""
+    """An example, and the later ones with the same tokens up to the firing one."""
 
     shown: Example
     alike: tuple[Example, ...]
@@ -257,7 +257,7 @@ def _key(example: Example) -> tuple[int, ...]:
 
 
 def group_alike(examples: Iterable[Example]) -> list[Group]:
-    """The examples in their order, each with those alike that came after it: for display only, nothing is dropped."""
+    """The examples in their order, each with the later similar ones. This is for display only; nothing is dropped."""
     groups: dict[tuple[int, ...], list[Example]] = {}
     for example in examples:
         groups.setdefault(_key(example), []).append(example)
@@ -300,7 +300,7 @@ TERMS = (
         "illusion-guard",
         "How far the tokens at which a neuron fires in its maximum texts differ from those in ordinary texts: total "
         "variation distance, 0 (the same) to 1 (nothing in common), spaces and case aside. Near 1, the maximum texts "
-        "mislead about what it ordinarily does.",
+        "mislead about its ordinary behaviour.",
         _FIRED + "SELECT 1 - sum(least(maximum, ordinary)) AS distance FROM share",
         "Bolukbasi et al., An Interpretability Illusion for BERT, 2021",
     ),

@@ -1,4 +1,4 @@
-"""Questions to start from, for the SQL console and whoever opens a file: each runs as it is on any atlas."""
+"""Example queries for the SQL console and for readers of a file: each runs unchanged on any atlas."""
 
 from __future__ import annotations
 
@@ -62,15 +62,15 @@ EXAMPLE_QUERIES = (
         (("neuron", "L0N0"),),
     ),
     ExampleQuery(
-        "Tokens by how often they are predicted and come",
+        "Tokens by how often they are predicted and occur",
         'SELECT "text" AS token, n_predicted, n_actual, n_input\nFROM token\nORDER BY n_predicted DESC\nLIMIT 100',
     ),
 )
-"""The shelf."""
+"""All example queries."""
 
 
 def across(other: str) -> ExampleQuery:
-    """A question about this atlas and another one, of that slug, attached under it."""
+    """A query over this atlas and another one, attached under its slug `other`."""
     database = f'"{database_name(other)}"'
     return ExampleQuery(
         f"The same tokens' best neurons here and in {other}",
@@ -79,6 +79,6 @@ def across(other: str) -> ExampleQuery:
         "FROM token AS t\nJOIN neuron AS n ON n.neuron_id = t.best_neuron_id\n"
         f'JOIN {database}.token AS u USING ("text")\nJOIN {database}.neuron AS m ON m.neuron_id = u.best_neuron_id\n'
         "WHERE NOT t.special AND t.n_actual > 0 AND u.n_actual > 0\n"
-        "  AND NOT contains(t.\"text\", '�')  -- part of a character: which one, its text does not say\n"
+        "  AND NOT contains(t.\"text\", '�')  -- part of a character, which its text does not identify\n"
         "ORDER BY t.neuron_gap DESC NULLS LAST\nLIMIT 50",
     )

@@ -1,4 +1,4 @@
-"""Families of tokens that differ in case and leading space, and predictions of a whole family."""
+"""Families of tokens that differ only in case and surrounding space, and predictions of a whole family."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class FamilyCurve:
     points: tuple[CurvePoint, ...]
     """The family's: a position counts once if any member is predicted (really next)."""
     tail: FamilyTail
-    """Both at the neuron's strongest positions on the side on which it writes the token."""
+    """Predictions of both at the neuron's strongest positions, on the side on which it writes the token."""
 
 
 @dataclass(frozen=True)
@@ -76,18 +76,18 @@ class KinToken:
     shared: tuple[NeuronRef, ...]
     """The neurons in both lists, in the order of the other token's."""
     same_family: bool
-    """Whether they differ in spelling alone."""
+    """Whether the two tokens differ in spelling alone."""
 
 
 _NOT_A_CHARACTER = "�"
 
 
 def family_ids(texts: Sequence[str | None], special: Sequence[bool]) -> np.ndarray:
-    """The family of each token, called by the lowest id among its members: [token], int64.
+    """The family of each token, identified by the lowest id among its members: [token], int64.
 
-    Members are equal after stripping space at both ends (a word's start is a space there) and letter case. A token is
-    a family of its own if it is special, is not in the tokenizer (text None), is nothing but space, or is not whole
-    characters, since then its text does not say which bytes it is.
+    Members are equal after stripping space at both ends (a word's start is a space there) and letter case. A token is a
+    family of its own if it is special, is not in the tokenizer (text None), is only space, or is not whole characters,
+    since its text then does not determine its bytes.
     """
     family = np.arange(len(texts), dtype=np.int64)
     first: dict[str, int] = {}
@@ -101,13 +101,13 @@ def family_ids(texts: Sequence[str | None], special: Sequence[bool]) -> np.ndarr
 
 
 TAIL = 100
-"""Positions that the tail of an activation holds at least, in whole bins."""
+"""Fewest positions of an activation's tail, in whole bins."""
 
 BEST = 5
-"""Best neurons of a token that its kin share."""
+"""Best neurons of a token that are compared with those of others."""
 
 SHARED = 2
-"""Of those, shared at least by kin."""
+"""Fewest of those that kin share."""
 
 FAMILY = Statement("""SELECT t."text" AS token, t.n_predicted, t.n_actual, t.token_id
 FROM token_family AS f JOIN token_family AS m USING (family_id) JOIN token AS t ON t.token_id = m.token_id
@@ -146,12 +146,12 @@ FROM shared AS s JOIN total AS o USING (token_id) JOIN token AS t USING (token_i
 WHERE s.n >= $shared AND s.weight > 0
 ORDER BY likeness DESC, s.token_id
 LIMIT $limit""")
-"""What `kin` answers from memory; `$best` is BEST, `$shared` SHARED."""
+"""The rows of `kin`, which answers from memory; `$best` is BEST, `$shared` SHARED."""
 
 
 @call(OF_TOKEN + "/family", name="token_family", python="demo.token({token}).family()")
 def family(atlas: Atlas, token_id: TokenId) -> list[FamilyMember]:
-    """The tokens that differ from a token in spelling alone, itself included; nothing where there are none.
+    """The tokens that differ from a token in spelling alone, itself included; empty where there are none.
 
     Raises:
         TokenError: the id is out of range.
@@ -171,8 +171,8 @@ def has_family(atlas: Atlas, token_id: int) -> bool:
 
 @call(OF_NEURON + "/families", name="neuron_families", python='demo.neuron("{neuron}").families()')
 def family_curves(atlas: Atlas, neuron_id: NeuronId) -> list[FamilyCurve]:
-    """Predictions of a neuron's best token (gated models: then its worst) alone and with its family; nothing where it
-    has no relatives.
+    """Predictions of a neuron's best token (gated models: then its worst) alone and with its family; empty where it has
+    no relatives.
 
     Raises:
         NeuronNameError: the id is out of range.
@@ -209,7 +209,7 @@ def _tail(alone: tuple[CurvePoint, ...], points: tuple[CurvePoint, ...], directi
 
 @call(OF_TOKEN + "/kin", name="token_kin", python="demo.token({token}).kin()")
 def kin(atlas: Atlas, token_id: TokenId, limit: Most = 20) -> list[KinToken]:
-    """The tokens that share best neurons with a token, the most alike first.
+    """The tokens that share best neurons with a token, the most similar first.
 
     They share at least SHARED of their BEST best neurons; ties by id.
 
@@ -255,7 +255,7 @@ TERMS = (
         "family",
         "Tokens that differ in spelling alone: equal after stripping space at both ends and letter case (' an', "
         "'an', ' An'). A neuron that writes one is likely to write the others, which looks like noise in the curve "
-        "of one. Of each neuron's best token the predictions of the whole family are counted too: a position counts "
+        "of one. For each neuron's best token the predictions of the whole family are counted too: a position counts "
         "once if any member is predicted.",
         'SELECT count(*) AS members, list(t."text" ORDER BY t.token_id)[:8] AS tokens, sum(n_predicted) AS predicted\n'
         "FROM token_family AS f JOIN token AS t USING (token_id)\n"
@@ -266,7 +266,7 @@ TERMS = (
         "Kin",
         "kin",
         "Tokens that share at least two of their five best neurons, as the post found ' though' and ' however' to "
-        "do. How alike they are is the weighted Jaccard index of the two lists, 0 to 1: a neuron weighs the "
+        "do. Their similarity is the weighted Jaccard index of the two lists, 0 to 1: a neuron weighs the "
         "logarithm of the vocabulary's size over the number of tokens in whose lists it is, so that hubs count "
         "little.",
         BEST_PAIR + "SELECT count(*) AS kin FROM (\n"

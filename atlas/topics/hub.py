@@ -1,4 +1,4 @@
-"""Hubs: neurons and tokens that are best for many, and how uneven that is."""
+"""Hubs: neurons and tokens that are best for many, and the skewness of k-occurrence."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class HubToken:
 
 @dataclass(frozen=True)
 class Occurrence:
-    """How k-occurrence is distributed: in how many of `n_lists` lists of the k best each of `n_units` units is.
+    """Distribution of k-occurrence: in how many of `n_lists` lists of the k best each of `n_units` units is.
 
     `counts` are (occurrence, units with it), ascending, 0 included; skewness is the third standardised moment, which
     is 0 where no unit is favoured (None: all are in equally many).
@@ -93,7 +93,7 @@ FROM centred
 GROUP BY units
 ORDER BY units"""
 )
-"""How unevenly neurons and tokens are among the `$k` best, which is counted once and remembered."""
+"""Distribution of neurons and tokens over the lists of the `$k` best; pages compute it once."""
 
 DISTRIBUTION = Statement(
     _OCCURRENCES
@@ -104,11 +104,11 @@ FROM occurrence
 GROUP BY units, in_lists
 ORDER BY units, in_lists"""
 )
-"""How many are in how many of those lists."""
+"""Counts of units by the number of lists that contain them."""
 
 
 def skewness(values: np.ndarray) -> float | None:
-    """Third standardised moment. None: the values are all the same."""
+    """Third standardised moment. None: all values are equal."""
     deviations = values - values.mean()
     std = np.sqrt(np.mean(deviations**2))
     return float(np.mean(deviations**3) / std**3) if std > 0 else None
@@ -137,17 +137,17 @@ def _occurrences(atlas: Atlas, table: str, unit: str, k: int, n_units: int) -> n
 
 
 def neuron_occurrence(atlas: Atlas, k: int) -> Occurrence:
-    """How unevenly neurons are among the k best of tokens."""
+    """Distribution of neurons over tokens' lists of the k best."""
     return occurrence_of(neuron_occurrences(atlas, k), min(k, atlas.info.top_neurons), atlas.info.d_vocab)
 
 
 def token_occurrence(atlas: Atlas, k: int) -> Occurrence:
-    """How unevenly tokens are among the k best of neurons."""
+    """Distribution of tokens over neurons' lists of the k best."""
     return occurrence_of(token_occurrences(atlas, k), min(k, atlas.info.top_tokens), atlas.info.n_neurons)
 
 
 def occurrence_of(counts: np.ndarray, k: int, n_lists: int) -> Occurrence:
-    """How k-occurrence is distributed: `counts` has each unit's, [unit], over `n_lists` lists of the k best."""
+    """Distribution of k-occurrence: `counts` has each unit's, [unit], over `n_lists` lists of the k best."""
     values, units = np.unique(counts, return_counts=True)
     return Occurrence(
         k=k,
@@ -179,8 +179,8 @@ TERMS = (
     Term(
         "Hub count",
         "hub-count",
-        "Of a neuron: how many tokens have it as their best neuron. Of a token: how many neurons have it as their "
-        "best token. A hub is a neuron or token of which that is very many, so that being its best says little.",
+        "For a neuron: how many tokens have it as their best neuron. For a token: how many neurons have it as their "
+        "best token. A hub is a neuron or token with a very high count, so that being its best says little.",
         "SELECT n.name AS neuron, count(*) AS hub_count\n"
         "FROM token AS t JOIN neuron AS n ON n.neuron_id = t.best_neuron_id\n"
         "GROUP BY ALL ORDER BY hub_count DESC, neuron LIMIT 3",
@@ -188,8 +188,8 @@ TERMS = (
     Term(
         "k-occurrence",
         "k-occurrence",
-        "Of a neuron: in how many tokens' lists of the k best neurons it is; of a token: in how many neurons' lists of "
-        "the k best tokens. The mean is fixed by k, so hubs are at the expense of all others.",
+        "For a neuron: how many tokens have it among their k best neurons; for a token: how many neurons have it among "
+        "their k best tokens. The mean is fixed by k, so hubs are at the expense of all others.",
         "SELECT n.name AS neuron, count(*) AS occurrence\n"
         "FROM token_neuron AS l JOIN neuron AS n USING (neuron_id)\n"
         "WHERE l.direction = 'top' AND l.rank <= 10 GROUP BY ALL ORDER BY occurrence DESC, neuron LIMIT 3",

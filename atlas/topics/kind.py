@@ -28,12 +28,12 @@ class TokenDetector:
     direction: str
     """'top': the highest value. 'bottom' (gated models, side 'in'): the lowest, since the sign is a gauge there."""
     lead: float
-    """How far it leads the second, over how far the second leads the twentieth."""
+    """Its lead over the second, divided by the second's lead over the twentieth."""
 
 
 @dataclass(frozen=True)
 class NeuronKind:
-    """What kind of neuron it is (view `neuron_kind`), and the token it detects."""
+    """A neuron's kind (view `neuron_kind`), and the token it detects."""
 
     TABLE = "neuron_kind"
 
@@ -57,7 +57,7 @@ class NeuronKind:
 
 @dataclass(frozen=True)
 class LayerKinds:
-    """How many neurons of a layer are of each kind; one may be of several but for the first four."""
+    """Neurons of a layer by kind; the first four kinds exclude each other, the others overlap."""
 
     layer: int
     """Block, from 0."""
@@ -78,7 +78,7 @@ class LayerKinds:
 
 
 KINDS = ("prediction", "suppression", "partition", "other", "hub", "detector")
-"""Words for kinds. The first four divide the neurons; hubs and detectors may be any of those."""
+"""Words for kinds. The first four divide the neurons; hubs and detectors overlap with them."""
 
 NEURON_KIND = Statement("""SELECT k.*, d.token AS detects, d.side, d.direction, d.lead
 FROM neuron_kind AS k LEFT JOIN token_detector AS d USING (neuron_id)
@@ -108,7 +108,7 @@ class _Kinds:
 
 @call(OF_NEURON + "/kind", python='demo.neuron("{neuron}").kind()')
 def neuron_kind(atlas: Atlas, neuron_id: NeuronId) -> NeuronKind:
-    """What kind a neuron is, by the moments of its congruence, and the token that it detects."""
+    """A neuron's kind, by the moments of its congruence, and the token that it detects."""
     ref, kinds = neuron_ref(atlas, neuron_id), _kinds(atlas)
     kind = next((word for word in KINDS[:3] if kinds.members[word][neuron_id]), None)
     numbers: list[Any] = [
@@ -194,16 +194,17 @@ TERMS = (
         "detector",
         "A neuron whose input weights, or gate, read the embedding of one token far more than of any other: its "
         "lead over the second is more than three times what the second leads the twentieth by. About one list in "
-        "400 does that by chance, so a few detectors among many neurons say nothing. What attention and earlier "
-        "layers add is not in it.",
+        "400 does that by chance, so a few detectors among many neurons mean nothing. The contribution of attention "
+        "and earlier "
+        "layers is not included.",
         "SELECT count(*) AS detectors, max(lead) AS greatest_lead, arg_max(neuron, lead) AS neuron,\n"
         "       arg_max(token, lead) AS token\nFROM token_detector",
     ),
     Term(
         "Hub",
         "hub",
-        "A neuron that is the best neuron of more tokens than the mean over the model's neurons by more than two "
-        "standard deviations. That it is a token's best says little about the token.",
+        "A neuron that is the best neuron of more tokens than the model's mean plus two standard deviations. Being a "
+        "token's best neuron then says little about the token.",
         "SELECT count(*) AS hubs, sum(hub_count) AS best_of, max(hub_count) AS greatest FROM neuron_kind WHERE hub",
         "Radovanović, Nanopoulos and Ivanović, Hubs in Space, JMLR 11 (2010)",
     ),

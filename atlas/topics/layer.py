@@ -1,4 +1,4 @@
-"""Layers: each in numbers, and its neurons sorted and paged."""
+"""Layers: a summary of each in numbers, and its neurons sorted and paged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from atlas.topics.neuron_list import NeuronSelection, neurons_statement
 class LayerSummary:
     """One layer in numbers: means and extremes over its neurons. `n_exclusive` counts its exclusive pairs ('top')
     with ordinary tokens that occur; `activation_std` is the mean over neurons of each one's own, `most_active_neuron`
-    the one of the greatest. `best_neuron` has the greatest congruence."""
+    the neuron with the greatest. `best_neuron` has the greatest congruence."""
 
     layer: int
     n_neurons: int
@@ -103,7 +103,7 @@ def _summaries(atlas: Atlas, first: int, last: int) -> list[LayerSummary]:
 
 
 def check_layer(atlas: Atlas, layer: int) -> None:
-    """Accept a layer of this model.
+    """Check that the model has a layer.
 
     Raises:
         NeuronNameError: the layer is out of range.

@@ -1,4 +1,4 @@
-"""What passes between the site and a process that holds a model: requests and answers, each a line of JSON.
+"""Protocol between the site and a process that holds a model: requests and answers, each a line of JSON.
 
 A request is `{"id": 7, "job": "activations", ...}` with the fields of the request's record. The model's process answers
 `{"id": 7, "answer": {...}}` with the fields of the answer's, `{"id": 7, "progress": [done, planned]}` before that where
@@ -16,21 +16,22 @@ import numpy as np
 from atlas.core.db import Atlas
 
 REFUSED, FAILED, CANCELLED = "live_refused", "live_failed", "live_cancelled"
-"""Codes of errors: the request cannot be answered and says what to change; the program failed; it was ended."""
+"""Codes of errors: the request cannot be answered and the message says what to change; the program failed; the job was
+cancelled."""
 
 
 @dataclass(frozen=True)
 class ModelWanted:
-    """Which model answers: what the atlas recorded of its own, and what to load."""
+    """The model that answers: the atlas's record of its own model, and the name or path to load."""
 
     name: str
     """`model_name` of the atlas."""
     revision: str | None
     """`model_revision` of the atlas."""
     fingerprint: str
-    """`model_fingerprint` of the atlas: the weights that are loaded must have it."""
+    """`model_fingerprint` of the atlas, which the loaded weights must match."""
     load: str | None
-    """A name or path to load in place of `name`; None: what the atlas names."""
+    """A name or path to load in place of `name`; None: the model that the atlas names."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class ActivationsWanted:
 
 @dataclass(frozen=True)
 class Activations:
-    """The answer: tokens as ingest would have them, BOS first where the model has one."""
+    """The answer: tokens as ingest makes them, BOS first where the model has one."""
 
     token_ids: tuple[int, ...]
     has_bos: bool
@@ -60,13 +61,13 @@ class Activations:
 
 @dataclass(frozen=True)
 class EffectsWanted:
-    """What each neuron adds directly to a next token's logit after a text."""
+    """A request for each neuron's direct effect on a next token's logit after a text."""
 
     text: str
     token: str | None
-    """Text of the token; None: the one that is predicted."""
+    """Text of the token; None: the predicted one."""
     against: str | None
-    """Text of the token whose logit is taken off; None: the mean over the vocabulary is."""
+    """Text of the token whose logit is subtracted; None: the mean over the vocabulary is subtracted."""
     most: int
     """Neurons listed at each end."""
 
@@ -101,11 +102,11 @@ class Effects:
     token_ids: tuple[int, ...]
     has_bos: bool
     predictions: tuple[Predicted, ...]
-    """The ten best tokens, and those that were asked for."""
+    """The ten best tokens, and the requested ones."""
     token_id: int
     against_id: int | None
     value: float
-    """What is explained: the token's logit less the other token's, or less the mean over the vocabulary; before any
+    """The explained value: the token's logit less the other token's, or less the mean over the vocabulary; before any
     soft cap."""
     total: float
     """The sum of all neurons' effects; embeddings, attention and biases add the rest of `value`."""
@@ -133,9 +134,9 @@ class StudyWanted:
     means: str
     """Mean activation of every neuron over the atlas's data: float32, little-endian, in base64."""
     command: str
-    """The command line that would record it."""
+    """The command line that records the same study."""
     folder: str
-    """Where its tables are written as Arrow files, `study.arrow` and so on: the columns of the atlas's tables."""
+    """Folder of its tables as Arrow files, `study.arrow` and so on, with the columns of the atlas's tables."""
 
 
 def activation_means(atlas: Atlas) -> np.ndarray:

@@ -1,7 +1,7 @@
 """One neuron: its row, the tokens it writes and reads, the exclusive pairs it is in.
 
-Every query filters on neuron_id, by which the tables are sorted: a point lookup reads one block of each column. The
-few rows found are sorted here, which costs less than an ORDER BY.
+Every query filters on neuron_id, by which the tables are sorted: a point lookup reads one block of each column. Python
+sorts the few rows, which costs less than an ORDER BY.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def find_neuron(atlas: Atlas, neuron_id: NeuronId) -> Neuron:
 
 @call(OF_NEURON + "/tokens", python='demo.neuron("{neuron}").best_tokens')
 def neuron_tokens(atlas: Atlas, neuron_id: NeuronId, direction: End | None = None) -> list[CongruentToken]:
-    """The tokens most and least congruent with a neuron, those first."""
+    """The tokens most congruent with a neuron, then the least congruent."""
     rows = NEURON_TOKENS.rows(atlas, neuron_id=neuron_id)
     tokens = [CongruentToken(end, rank, atlas.tokens[t], value) for rank, value, t, end in rows if _of(end, direction)]
     return sorted(tokens, key=lambda item: (item.direction != "top", item.rank))
@@ -150,7 +150,7 @@ def _of(end: str, direction: str | None) -> bool:
 
 @call(OF_NEURON + "/pairs", python='demo.neuron("{neuron}").pairs()', title="exclusive pairs")
 def neuron_pairs(atlas: Atlas, neuron_id: NeuronId) -> list[ExclusivePair]:
-    """The exclusive pairs that a neuron is in: at most one of each direction."""
+    """The exclusive pairs of a neuron: at most one of each direction."""
     return [make_pair(atlas, row) for row in NEURON_PAIRS.rows(atlas, neuron_id=neuron_id)]
 
 
@@ -175,7 +175,7 @@ TERMS = (
         "congruence",
         "Dot product of a neuron's output weights with a token's readout column: what one unit of the neuron's "
         "activation adds to the token's score along the direct path, before the final norm divides. It has no unit, "
-        "and paths through later layers are not in it.",
+        "and paths through later layers are not included.",
         BEST_PAIR + "SELECT best.neuron, best.token, array_inner_product(n.w_out, t.readout) AS congruence\n"
         "FROM best JOIN neuron_weight AS n USING (neuron_id) JOIN token_weight AS t USING (token_id)",
         POST,
@@ -184,8 +184,8 @@ TERMS = (
         "Top and bottom",
         "direction",
         "The two ends of a congruence: 'top' is the highest first, 'bottom' the lowest first. In a gated MLP the sign "
-        "of a neuron is arbitrary, so the bottom means as much as the top; otherwise activations are hardly ever "
-        "negative and only the top is of use.",
+        "of a neuron is arbitrary, so the bottom means as much as the top; otherwise activations are rarely negative "
+        "and only the top is useful.",
         BEST_PAIR + 'SELECT nt.direction, nt.rank, t."text" AS token, nt.congruence\n'
         "FROM best JOIN neuron_token AS nt USING (neuron_id) JOIN token AS t ON t.token_id = nt.token_id\n"
         "WHERE nt.rank <= 2 ORDER BY nt.direction DESC, nt.rank",
@@ -193,8 +193,8 @@ TERMS = (
     Term(
         "Token gap",
         "token-gap",
-        "Of a neuron: its best congruence minus its second best, over all tokens of the vocabulary. Large: it writes "
-        "one token more than any other.",
+        "For a neuron: its best congruence minus its second best, over all tokens of the vocabulary. A large gap: it "
+        "writes one token more than any other.",
         BEST_PAIR + "SELECT max(congruence) FILTER (rank = 1) - max(congruence) FILTER (rank = 2) AS token_gap\n"
         "FROM neuron_token WHERE direction = 'top' AND rank <= 2 AND neuron_id = (SELECT neuron_id FROM best)",
     ),
@@ -219,7 +219,7 @@ TERMS = (
         "cosine",
         "Dot product of two weight vectors over the product of their norms, −1 to 1. Between a neuron's input (or "
         "gate) and output weights it tells whether the neuron strengthens or weakens what it reads; between two "
-        "neurons' vectors, whether they do alike.",
+        "neurons' vectors, how similar their roles are.",
         BEST_PAIR + "SELECT name AS neuron, in_out_cosine, gate_out_cosine\n"
         "FROM neuron WHERE neuron_id = (SELECT neuron_id FROM best)",
     ),
@@ -227,7 +227,7 @@ TERMS = (
         "Input tokens",
         "input-tokens",
         "The tokens whose embedding a neuron's input weights (or gate) read most and least, by dot product. Only the "
-        "embedding: what attention and earlier layers add to the residual stream is not in it.",
+        "embedding counts, not what attention and earlier layers add to the residual stream.",
         BEST_PAIR + 'SELECT i.side, i.rank, t."text" AS token, i.value\n'
         "FROM neuron_input_token AS i JOIN token AS t USING (token_id)\n"
         "WHERE i.neuron_id = (SELECT neuron_id FROM best) AND i.direction = 'top' AND i.rank = 1 ORDER BY i.side DESC",
@@ -250,8 +250,8 @@ TERMS = (
     Term(
         "Dead",
         "dead",
-        "Said of a neuron whose every counted activation lies in the zero bin: its magnitude was never 1/64 or more "
-        "in these texts. Other texts may wake it.",
+        "A dead neuron's counted activations all lie in the zero bin: their magnitude was never 1/64 or more in "
+        "these texts. Other texts may activate it.",
         "SELECT count(*) FILTER (dead) AS dead, count(*) AS neurons FROM neuron",
     ),
 )

@@ -1,6 +1,6 @@
-"""Columns of the table `neuron` as people read them: one list for pages, filters, rankings and the terminal.
+"""Display of the columns of the table `neuron`: one list for pages, filters, rankings and the terminal.
 
-What a column means, its unit and its range stand in schema.sql.
+A column's meaning, unit and range are in schema.sql.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ class Column:
 
     `form` is 'number', 'signed' (coloured by sign), 'share' (a percentage), 'count', 'token' or 'neuron'. `group` is
     what the number is about. `shown` names the places that show it: 'index' (which also filters by it), 'layer',
-    'compare', 'terminal', and 'strip', the few figures at the head of a neuron's page. `first` is the order in which a
-    list is sorted by it at first.
+    'compare', 'terminal', and 'strip', the few figures at the head of a neuron's page. `first` is the initial order
+    when a list is sorted by it.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Column:
 
     @cached_property
     def number(self) -> bool:
-        """Whether it holds a quantity: it has percentiles and stands to the right."""
+        """Whether it holds a quantity, which has percentiles and is aligned right."""
         return self.form not in ("token", "neuron")
 
     @cached_property
@@ -85,7 +85,7 @@ COLUMNS = (
     Column("activation_kurtosis", "number", "activation", ("index", "compare")),
     Column("positive_fraction", "share", "activation", _TABLES),
 )
-"""In the order in which every place shows them. Of the table, `layer`, `name` and `dead` are not shown as columns."""
+"""All columns, in the order of every list. The table's `layer`, `name` and `dead` are not shown as columns."""
 
 COLUMN = {column.name: column for column in COLUMNS}
 """By name."""
@@ -97,5 +97,5 @@ def columns_of(place: str) -> tuple[Column, ...]:
 
 
 def column_names(columns: tuple[Column, ...], *, numbers: bool = False) -> tuple[str, ...]:
-    """Names of columns; with `numbers` of those only that hold quantities."""
+    """Names of columns; with `numbers` only of those that hold quantities."""
     return tuple(column.name for column in columns if column.number or not numbers)

@@ -1,4 +1,4 @@
-"""How the neurons of a selection divide."""
+"""Facets of a selection of neurons: counts by layer, kind and other values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from atlas.topics.neuron_list import EXCLUSIVE, NEURON_TABLE, NeuronSelection, k
 
 @dataclass(frozen=True)
 class FacetCount:
-    """How many neurons `n` of a selection have a value; where it is a token's id, the token."""
+    """The number `n` of a selection's neurons with a value; where the value is a token's id, the token."""
 
     value: int | bool | str
     n: int
@@ -28,7 +28,7 @@ class FacetCount:
 
 @dataclass(frozen=True)
 class NeuronFacets:
-    """How a selection divides: by layer, dead or not, exclusive pairs, kinds, and its most frequent best tokens.
+    """Counts of a selection by layer, dead or not, exclusive pairs, kinds, and its most frequent best tokens.
 
     A value that no neuron of the selection has is left out. `exclusive` counts 'top', 'bottom', 'any' and 'none':
     a neuron may be in a pair of each direction. `kind` counts those of `NeuronSelection`, which overlap too.
@@ -43,10 +43,10 @@ class NeuronFacets:
 
 
 FREQUENT_TOKENS = 10
-"""Most frequent best tokens that are counted."""
+"""Number of the most frequent best tokens to count."""
 
 RECENT_SELECTIONS = 64
-"""Selections whose facets are kept: who sorts and pages a list asks for the same ones again."""
+"""Selections whose facets are cached: a visitor who sorts and pages a list asks for the same ones again."""
 
 _FACETS = """WITH selected AS (
     SELECT neuron_id, layer, dead, best_token_id
@@ -95,7 +95,7 @@ _EXCLUSIVE = dict(zip(EXCLUSIVE, ("in a top pair", "in a bottom pair", "in any p
 
 
 def facets_sql(selection: NeuronSelection) -> str:
-    """How a selection of neurons divides, as one query; the kinds, which `neuron_facets` has in memory, with it.
+    """Facets of a selection of neurons as one query, including the kinds, which `neuron_facets` counts in memory.
 
     Raises:
         QueryError: the selection names no column (see `neuron_conditions`).
@@ -108,7 +108,7 @@ def _sql(conditions: list[sa.ColumnElement[bool]], kinds: str = "") -> str:
 
 
 def neuron_facets(atlas: Atlas, selection: NeuronSelection) -> NeuronFacets:
-    """How many neurons a selection has, and how they divide.
+    """The number of neurons in a selection, and its facets.
 
     Raises:
         QueryError: the selection names no column (see `neuron_conditions`).
@@ -122,7 +122,7 @@ def _count(atlas: Atlas, selection: NeuronSelection) -> NeuronFacets:
     counts: dict[str, dict[Any, int]] = defaultdict(dict)
     for facet, value, n, token_id in atlas.rows(_sql(conditions)):
         counts[facet][value if token_id is None else token_id] = n
-    # As one list: tens of thousands of rows would take a second.
+    # Aggregated as one list: tens of thousands of rows would take a second.
     ids = atlas.select(sa.select(sa.func.list(NEURON_TABLE.c.neuron_id)).where(*conditions))[0][0] or []
     exclusive, dead = counts["exclusive pair"], counts["dead"]
     kinds = count_kinds(atlas, np.array(ids, np.int64))

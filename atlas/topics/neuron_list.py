@@ -1,4 +1,4 @@
-"""The index of neurons: which are selected, where a page of them starts, the page, and how the selection divides."""
+"""The index of neurons: selections, and pages of them by cursor."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from atlas.topics.neuron_columns import column_names, columns_of
 
 @dataclass(frozen=True)
 class NeuronSelection:
-    """Which neurons: those for which everything that is not None holds, both ends of the layers included.
+    """A selection of neurons: those that meet every condition that is not None; layer ranges include both ends.
 
     `exclusive` is 'top' or 'bottom' (in an exclusive pair of that direction), 'any' (of either) or 'none'; `kind` is
     'prediction', 'suppression', 'partition', 'other' (none of these), 'hub' or 'detector'.
@@ -69,14 +69,14 @@ EXCLUSIVE = ("top", "bottom", "any", "none")
 EXPORT_COLUMNS = tuple(
     name for column in NEURON_COLUMNS for name in ((column, column[:-3]) if column.endswith("token_id") else (column,))
 )
-"""What `neuron_rows` answers: the columns of the table `neuron`, and the text of each token after its id."""
+"""Columns of `neuron_rows`: those of the table `neuron`, with the text of each token after its id."""
 
 
 def neuron_conditions(selection: NeuronSelection) -> list[sa.ColumnElement[bool]]:
-    """What holds for the neurons of a selection, in terms of NEURON_TABLE.
+    """The conditions of a selection, in terms of NEURON_TABLE.
 
     Raises:
-        QueryError: a bound names no column of RANGE_COLUMNS, or `exclusive` or `kind` is another word.
+        QueryError: a bound names no column of RANGE_COLUMNS, or `exclusive` or `kind` is an unknown word.
     """
     n = NEURON_TABLE.c
     conditions = []
@@ -103,8 +103,8 @@ def neuron_conditions(selection: NeuronSelection) -> list[sa.ColumnElement[bool]
 
 
 def known_conditions(atlas: Atlas, selection: NeuronSelection) -> list[sa.ColumnElement[bool]]:
-    """The same as `neuron_conditions`, token detectors by their ids, which are in memory: finding them takes a tenth of
-    a second, and a page asks several questions.
+    """As `neuron_conditions`, with token detectors by their ids, which are in memory: computing them takes 0.1 s, and a
+    page runs several queries.
 
     Raises:
         QueryError: as `neuron_conditions`.
@@ -127,8 +127,8 @@ def neurons_statement(
     limit: int,
     offset: int = 0,
 ) -> Composed:
-    """A page of the neurons of a selection: rows of NEURON_COLUMNS. People read `columns`, with names and texts in
-    place of ids.
+    """A page of the neurons of a selection: rows of NEURON_COLUMNS. The SQL for people shows `columns`, with names and
+    texts in place of ids.
 
     Raises:
         QueryError: the selection names no column (see `neuron_conditions`).
@@ -233,10 +233,10 @@ def _cursor(row: tuple, sort: str) -> Cursor:
 
 
 def _beyond(sort: str, descending: bool, cursor: Cursor, *, forward: bool) -> sa.ColumnElement[bool]:
-    """What holds for the neurons after a cursor (`forward`) or before it."""
+    """The condition of the neurons after a cursor (`forward`) or before it."""
     column, neuron_id = NEURON_TABLE.c[sort], NEURON_TABLE.c.neuron_id
     tie = neuron_id > cursor.neuron_id if forward else neuron_id < cursor.neuron_id
-    if cursor.value is None:  # among the last: everything that is not NULL comes before
+    if cursor.value is None:  # NULLs come last: everything that is not NULL comes before
         return column.is_(None) & tie if forward else column.is_not(None) | tie
     past = column < cursor.value if descending == forward else column > cursor.value
     beyond = past | ((column == cursor.value) & tie)
@@ -253,7 +253,7 @@ def _rows(
     before: Cursor | None = None,
     limit: int,
 ) -> list[tuple]:
-    """Rows of NEURON_COLUMNS, in the list's order whichever way they are looked for."""
+    """Rows of NEURON_COLUMNS, in the list's order for either direction of search."""
     if sort not in INDEX_SORTS:
         raise QueryError(f"Cannot sort neurons by {sort!r}; sort by one of {', '.join(INDEX_SORTS)}.")
     n = NEURON_TABLE.c

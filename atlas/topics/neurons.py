@@ -1,4 +1,4 @@
-"""The index of neurons as the API and the client ask for it: filters by name, a page at a time."""
+"""The call for the index of neurons: filters by name, in pages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from atlas.topics.search import tokens_by_text
 
 _Token = Annotated[int, Whole("Id of a token.")]
 _Dead = Annotated[bool, Flag("1: only dead neurons; 0: only the others.")]
-_Exclusive = Annotated[str, Choice("In an exclusive pair of a direction, of 'any', or of 'none'.", EXCLUSIVE)]
+_Exclusive = Annotated[str, Choice("In an exclusive pair of this direction, of 'any', or of 'none'.", EXCLUSIVE)]
 _Kind = Annotated[str, Choice("Only neurons of this kind; 'other' is none of the first three.", KINDS)]
 _Sort = Annotated[str, Choice("Column that sorts: NULLs last, ties by neuron_id.", INDEX_SORTS)]
 _Bounds = Annotated[tuple[Bound, ...], BoundsOf("this", RANGE_COLUMNS, WHOLE_COLUMNS, least=-(2**31))]
@@ -55,10 +55,10 @@ def neurons(
     limit: Limit = 100,
     bounds: _Bounds = (),
 ) -> Page[Neuron]:
-    """Neurons: those for which everything that is given holds, sorted, a page at a time.
+    """Neurons that meet every filter, sorted, in pages.
 
     Raises:
-        TokenError: a text is not that of exactly one token.
+        TokenError: not exactly one token has a text.
     """
     selection = NeuronSelection(
         layer_min=layer_min,

@@ -1,4 +1,4 @@
-"""What is worth a look: exclusive pairs whose prediction rises most in the neuron's tail, single tokens, hubs."""
+"""Notable neurons and tokens: exclusive pairs whose prediction rises most in the neuron's tail, single tokens, hubs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from atlas.topics.token import TokenRow, token_row
 
 @dataclass(frozen=True)
 class Notable:
-    """A neuron worth a look, and why: in the tail of its activation it predicts the token far more than usual.
+    """A notable neuron: in the tail of its activation it predicts the token far more than usual.
 
     `tail_fraction` is the fraction of the `tail_n` most extreme positions (in the pair's direction, whole bins) at
     which the token is predicted, `base_fraction` that of all positions.
@@ -37,7 +37,7 @@ class Notable:
 
 @dataclass(frozen=True)
 class Highlights:
-    """What an overview points at: notable neurons, those of single tokens, hubs, and every layer in numbers."""
+    """Content of an overview: notable neurons, neurons of single tokens, hubs, and every layer in numbers."""
 
     notable: tuple[Notable, ...]
     single_token: tuple[Neuron, ...]
@@ -47,7 +47,7 @@ class Highlights:
 
 
 MIN_PREDICTED = 20
-"""A token predicted less often than this says little; pairs of rarer tokens come after all others."""
+"""Fewest predictions of a token: pairs of rarer tokens come after all others."""
 
 MOST_NOTABLE = 3
 """Notable neurons of the overview."""
@@ -92,7 +92,7 @@ QUALIFY row_number() OVER (
 ) = 1
 ORDER BY least(n_predicted, {MIN_PREDICTED}) DESC, tail_fraction - base_fraction DESC, score DESC, neuron_id
 LIMIT $limit""")
-"""Neurons most worth a look, best first."""
+"""The most notable neurons, best first."""
 
 SINGLE_TOKEN = Statement("""SELECT n.name AS neuron, t."text" AS token, n.token_gap, n.neuron_id
 FROM neuron AS n JOIN token AS t ON t.token_id = n.best_token_id
@@ -110,14 +110,14 @@ FROM neuron ORDER BY hub_count DESC, neuron_id LIMIT $limit""")
 """Neurons that are the best neuron of most tokens."""
 
 PROVENANCE = Statement("SELECT * EXCLUDE (readout_mean) FROM atlas")
-"""What `Atlas.info` holds."""
+"""The row that `Atlas.info` holds."""
 
 
 def notable_neurons(atlas: Atlas, limit: int = MOST_NOTABLE) -> list[Notable]:
-    """The neurons most worth a look, best first; fewer where the atlas has few exclusive pairs that are predicted.
+    """The most notable neurons, best first; fewer where the atlas has few exclusive pairs that are predicted.
 
     Among the best exclusive pairs with an ordinary token (not special, occurring, predicted at least MIN_PREDICTED
-    times or as often as there is), those for which the fraction predicted rises most in the activation's tail.
+    times where there are any), those whose fraction predicted rises most in the activation's tail.
     """
     notable = []
     for _, _, direction, *tail, n_predicted, score, n_actual, rank, a, b, c, neuron_id, token_id in NOTABLE.rows(
@@ -144,7 +144,7 @@ def most_hub_neurons(atlas: Atlas, limit: int = LISTED) -> list[Neuron]:
 
 
 def highlights(atlas: Atlas) -> Highlights:
-    """What the overview points at, looked for once in a process."""
+    """The overview, computed once in a process."""
     return atlas.remembered(
         "highlights",
         lambda: Highlights(
@@ -158,7 +158,7 @@ def highlights(atlas: Atlas) -> Highlights:
 
 
 def warm(atlas: Atlas) -> None:
-    """Read the vocabulary, the texts and the sorted columns, and what the overview shows: seconds for a large atlas."""
+    """Read the vocabulary, the texts, the sorted columns and the overview: seconds for a large atlas."""
     token_index(atlas)
     neighbours(atlas, 0)
     percentiles(atlas, find_neuron(atlas, 0))
@@ -171,11 +171,11 @@ def warm(atlas: Atlas) -> None:
 
 @call("atlases", python="atlas.open({place!r}).info")
 def atlases(served: Mapping[str, Atlas]) -> list[AtlasInfo]:
-    """The atlases that are served."""
+    """The served atlases."""
     return [atlas.info for atlas in served.values()]
 
 
 @call(OF_ATLAS, name="info", python="demo.info")
 def atlas_info(atlas: Atlas) -> AtlasInfo:
-    """What an atlas is of: the row of the table `atlas`."""
+    """One atlas: the row of the table `atlas`."""
     return atlas.info

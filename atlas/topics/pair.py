@@ -36,7 +36,7 @@ class ExclusivePair:
 
 @dataclass(frozen=True)
 class TokenExclusivity:
-    """How far a token's best neuron leads the second (None: the model has one neuron)."""
+    """A token, and its best neuron's lead over the second (None: the model has one neuron)."""
 
     TABLE = "token_exclusivity"
 
@@ -51,11 +51,11 @@ class TokenExclusivity:
 
 @dataclass(frozen=True, kw_only=True)
 class RankingFilter:
-    """What is left in a ranking of pairs or tokens; None does not filter.
+    """Filters of a ranking of pairs or tokens; None does not filter.
 
-    `every` keeps special tokens and tokens that never really come next; `token` is a text that the token's contains,
-    case aside; `layer_min` and `layer_max` are of the neuron; `min_score` is of what ranks: a pair's score, a token's
-    neuron gap.
+    `every` includes special tokens and tokens that never come next; the token's text must contain `token`, ignoring
+    case; `layer_min` and `layer_max` bound the neuron's layer; `min_score` bounds the ranking's score: a pair's score
+    or a token's neuron gap.
     """
 
     every: Every = False
@@ -70,7 +70,7 @@ PAIR_COLUMNS = (
     "p.direction, p.rank, p.neuron_id, p.token_id, p.congruence, p.token_gap, p.neuron_gap, p.score, "
     "t.n_actual, t.n_predicted"
 )
-"""What makes an ExclusivePair, from exclusive_pair AS p and token AS t."""
+"""Columns of an ExclusivePair, from exclusive_pair AS p and token AS t."""
 
 PAIR_SORTS = ("rank", "score", "congruence", "token_gap", "neuron_gap", "n_predicted", "n_actual")
 """Columns by which `exclusive_pairs` sorts."""
@@ -91,8 +91,9 @@ TOKEN_TABLE = sa.table(
 ).alias("t")
 NAME_TABLE = sa.table("neuron", sa.column("neuron_id"), sa.column("name"))
 _SECOND = sa.table("token_neuron", *map(sa.column, ("token_id", "direction", "rank", "neuron_id"))).alias("s")
-_METRIC = sa.table("pair_metric", *map(sa.column, (
-    "neuron_id", "token_id", "side", "auroc_predicted", "average_precision_predicted"))).alias("m")  # fmt: skip
+_METRIC = sa.table(
+    "pair_metric", *map(sa.column, ("neuron_id", "token_id", "side", "auroc_predicted", "average_precision_predicted"))
+).alias("m")
 _EFFECT = sa.table("pair_effect", *map(sa.column, ("neuron_id", "token_id", "side", "probability_change"))).alias("e")
 
 _ALL = RankingFilter()
@@ -107,7 +108,7 @@ def make_pair(atlas: Atlas, row: tuple) -> ExclusivePair:
 def ranking_conditions(
     atlas: Atlas, where: RankingFilter, neuron_id: sa.ColumnElement, score: sa.ColumnElement
 ) -> list[sa.ColumnElement]:
-    """What a filter says, of a neuron's id and of what ranks; the token is TOKEN_TABLE's."""
+    """The conditions of a filter on a neuron's id and on the score; the token is TOKEN_TABLE's."""
     t, d_mlp = TOKEN_TABLE.c, atlas.info.d_mlp
     conditions = [] if where.every else [sa.not_(t.special), t.n_actual > 0]
     if where.layer_min is not None:
@@ -233,9 +234,18 @@ def ranked_tokens(
     )
     b, second = page.c, (s.token_id == page.c.token_id) & (s.direction == "top") & (s.rank == 2)
     joined = page.join(n.name.table, n.neuron_id == b.best_neuron_id).outerjoin(_SECOND, second)
-    columns = [b.text.label("token"), n.name.label("neuron"), m.name.label("second_neuron"), b.neuron_gap,
-               b.best_congruence.label("congruence"), b.n_predicted, b.n_actual, b.token_id,
-               b.best_neuron_id, s.neuron_id.label("second_neuron_id")]  # fmt: skip
+    columns = [
+        b.text.label("token"),
+        n.name.label("neuron"),
+        m.name.label("second_neuron"),
+        b.neuron_gap,
+        b.best_congruence.label("congruence"),
+        b.n_predicted,
+        b.n_actual,
+        b.token_id,
+        b.best_neuron_id,
+        s.neuron_id.label("second_neuron_id"),
+    ]
     return Composed(
         sa.select(*columns)
         .select_from(joined.outerjoin(m.name.table, m.neuron_id == s.neuron_id))
@@ -297,8 +307,7 @@ TERMS = (
     Term(
         "Score",
         "score",
-        "Of an exclusive pair: token gap × neuron gap. It is high where the neuron is clear about the token and the "
-        "token about the neuron; pairs are ranked by it.",
+        "For an exclusive pair: token gap × neuron gap. It is high where both gaps are large; pairs are ranked by it.",
         "SELECT neuron, token, token_gap, neuron_gap, token_gap * neuron_gap AS score\n"
         "FROM pair WHERE direction = 'top' ORDER BY rank LIMIT 3",
     ),

@@ -11,9 +11,9 @@ from atlas.core.units import Token
 
 @dataclass(frozen=True)
 class PairStanding:
-    """How a neuron's output weights stand to a token: their congruence (None: neither listed nor can it be computed),
-    the token's place among the neuron's tokens and the neuron's among the token's neurons, each from either end
-    ('top', 'bottom'); None: beyond the lists that the atlas keeps."""
+    """Relation of a neuron's output weights to a token: their congruence (None: not listed and not computable), the
+    token's place among the neuron's tokens and the neuron's among the token's neurons, each from either end ('top',
+    'bottom'); None: beyond the stored lists."""
 
     token: Token
     congruence: float | None
@@ -46,9 +46,9 @@ FROM (SELECT w_out FROM neuron_weight WHERE neuron_id = ?) AS n,
 
 
 def pair_standing(atlas: Atlas, neuron_id: int, token_id: int) -> PairStanding:
-    """How a neuron and a token stand to each other: read from the lists, computed from the weights where in neither."""
+    """Relation of a neuron and a token: read from the lists, or computed from the weights where in neither list."""
     rows = PLACES.rows(atlas, neuron=neuron_id, tokens=[token_id])
-    # A list shorter than all there is may hold a token at both ends: the nearer end is the place.
+    # A vocabulary shorter than two lists has a token at both ends: the nearer end is its place.
     places = {name: place for _, _, name, *place in reversed(rows)}
     values = [row[-1] for row in rows] or [value for (value,) in atlas.rows(_COMPUTED, neuron_id, token_id)]
     of_neuron, of_token = (places.get(name, (None, None, None))[:2] for name in _LISTS)

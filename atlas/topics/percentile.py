@@ -1,4 +1,4 @@
-"""Where a neuron stands among the others: percentiles of its numbers, its rank in its layer, its neighbours.
+"""A neuron among the others: percentiles of its numbers, its rank in its layer, its neighbours.
 
 Every numeric column of `neuron` is read once and kept sorted, by model and by layer (35 MB for GPT-2 Large, which the
 processes of a site share), so that a page's two dozen percentiles are binary searches.
@@ -23,7 +23,7 @@ from atlas.topics.neuron_columns import COLUMNS, column_names
 
 @dataclass(frozen=True)
 class Percentile:
-    """How many neurons have less of something: fractions, 0 to 1, of the neuron's layer and of the model."""
+    """Percentiles of a number: the fractions, 0 to 1, of the layer's and of the model's neurons with a lower value."""
 
     layer: float
     model: float
@@ -31,8 +31,8 @@ class Percentile:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Where to go from a neuron. `above` and `below` have the same rank by best congruence in the layer after and
-    before; None at either end of the model."""
+    """Neighbours of a neuron. `above` and `below` have the same rank by best congruence in the next and the previous
+    layer; None at either end of the model."""
 
     previous: NeuronRef | None
     following: NeuronRef | None
@@ -111,7 +111,7 @@ class _Standing:
 
 
 def _pieces(atlas: Atlas) -> Iterator[tuple[str, np.ndarray]]:
-    """Of each column that has values: them, sorted; sorted by layer, one behind the other; where each layer begins."""
+    """For each column with values: the sorted values; those sorted by layer, concatenated; each layer's start."""
     shape = (atlas.info.n_layers, atlas.info.d_mlp)
     for name in PERCENTILE_COLUMNS:
         values = atlas.arrays(f'SELECT "{name}" FROM neuron ORDER BY neuron_id')[name]
@@ -145,7 +145,7 @@ def _standing(atlas: Atlas) -> _Standing:
 
 
 def percentiles(atlas: Atlas, neuron: Neuron) -> dict[str, Percentile]:
-    """By column: the fractions of the layer's and of the model's neurons whose value is lower.
+    """The fractions of the layer's and of the model's neurons with a lower value, by column.
 
     Columns that are NULL for this neuron are left out; neurons whose value is NULL are not counted.
     """
@@ -156,7 +156,7 @@ def percentiles(atlas: Atlas, neuron: Neuron) -> dict[str, Percentile]:
 
 @call(OF_NEURON + "/percentiles", name="percentiles", python='demo.neuron("{neuron}").percentiles')
 def neuron_percentiles(atlas: Atlas, neuron_id: NeuronId) -> dict[str, Percentile]:
-    """By column of the table `neuron`: the fractions of the layer's and of the model's neurons that have less."""
+    """The fractions of the layer's and of the model's neurons with a lower value, by column of the table `neuron`."""
     return percentiles(atlas, find_neuron(atlas, neuron_id))
 
 
@@ -184,7 +184,7 @@ TERMS = (
     Term(
         "Percentile",
         "percentile",
-        "Of a number of a neuron: the fraction of the model's (or its layer's) neurons whose number is lower. p99.9 of "
+        "For a neuron's number: the fraction of the model's (or its layer's) neurons whose number is lower. p99.9 of "
         "the token gap: one neuron in a thousand has one as large.",
         BEST_PAIR + "SELECT avg(CASE WHEN n.token_gap < chosen.token_gap THEN 1.0 ELSE 0.0 END) AS percentile\n"
         "FROM neuron AS n, (FROM neuron WHERE neuron_id = (SELECT neuron_id FROM best)) AS chosen",

@@ -1,4 +1,4 @@
-"""Does congruence predict? Choices of what is compared, and what the comparison of all pairs finds."""
+"""Does congruence predict? Criteria of the weights compared with metrics of the data, over all pairs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from atlas.topics.predictiveness_sql import (
 
 @dataclass(frozen=True)
 class MetricSupport:
-    """Candidate pairs of ordinary tokens that occur, on one side, and how many have a metric at all."""
+    """Candidate pairs of ordinary tokens that occur, on one side, and how many have a metric."""
 
     n_pairs: int
     """Pairs."""
@@ -41,7 +41,7 @@ class MetricSupport:
 
 @dataclass(frozen=True)
 class DensityCell:
-    """Pairs `n` in one cell of criterion (x) against metric (y); cells without any are left out."""
+    """Pairs `n` in one cell of criterion (x) against metric (y); empty cells are left out."""
 
     x_lower: float
     x_upper: float
@@ -52,7 +52,7 @@ class DensityCell:
 
 @dataclass(frozen=True)
 class ComparedPair:
-    """A pair by what its weights promise and what the data keep."""
+    """A pair's criterion and metric."""
 
     neuron: NeuronRef
     """The neuron."""
@@ -61,7 +61,7 @@ class ComparedPair:
     criterion: float
     """The criterion's value, signs turned on the negative side."""
     metric: float
-    """The metric's."""
+    """The metric's value."""
     criterion_place: float
     """Share of the other pairs whose criterion is lower, 0 to 1."""
     metric_place: float
@@ -74,7 +74,7 @@ class ComparedPair:
 
 @dataclass(frozen=True)
 class Correlation:
-    """How one criterion goes with the metric."""
+    """Correlation of one criterion with the metric."""
 
     by: str
     """The criterion."""
@@ -85,7 +85,7 @@ class Correlation:
     high: float | None
     """Upper end."""
     behind: float | None
-    """The best criterion's correlation less this one's, on the same pairs; 0 of the best itself."""
+    """The best criterion's correlation less this one's, on the same pairs; 0 for the best itself."""
     behind_low: float | None
     """Lower end of that difference's 95% interval, from the same resamples."""
     behind_high: float | None
@@ -94,7 +94,7 @@ class Correlation:
 
 @dataclass(frozen=True)
 class LayerCorrelation:
-    """How the chosen criterion goes with the metric in the pairs of one layer's neurons."""
+    """Correlation of the chosen criterion with the metric over the pairs of one layer's neurons."""
 
     layer: int
     """Block, from 0."""
@@ -115,10 +115,10 @@ class Correlations:
     n_pairs: int
     """Pairs."""
     n_neurons: int
-    """Neurons that they are of."""
+    """Neurons of these pairs."""
     n_sampled: int
-    """Pairs that the bootstrap ran over: all, or those of neurons drawn at random where there are too many. Intervals
-    of a sample are wider than need be."""
+    """Pairs that the bootstrap ran over: all, or those of randomly drawn neurons where there are too many. Intervals
+    from a sample are wider than necessary."""
     n_resamples: int
     """Resamples of the bootstrap, whose unit is the neuron."""
     criteria: tuple[Correlation, ...]
@@ -132,13 +132,18 @@ SAMPLED = 100_000
 
 
 def check_choice(atlas: Atlas, choice: MetricChoice) -> None:
-    """Accept a choice whose words are known.
+    """Check the words of a choice.
 
     Raises:
-        QueryError: one is not, or the model is not gated and has no negative side.
+        QueryError: a word is unknown, or the model is not gated and has no negative side.
     """
-    known = {"by": CRITERIA, "metric": METRICS, "outcome": OUTCOMES, "pairs": PAIRS,
-             "side": metric_sides(gated=atlas.info.gated)}  # fmt: skip
+    known = {
+        "by": CRITERIA,
+        "metric": METRICS,
+        "outcome": OUTCOMES,
+        "pairs": PAIRS,
+        "side": metric_sides(gated=atlas.info.gated),
+    }
     for name, words in known.items():
         word = getattr(choice, name)
         if word not in words:
@@ -173,8 +178,8 @@ def metric_density(atlas: Atlas, choice: MetricChoice) -> tuple[DensityCell, ...
 def contradictions(
     atlas: Atlas, choice: MetricChoice, limit: int = 15
 ) -> tuple[tuple[ComparedPair, ...], tuple[ComparedPair, ...]]:
-    """The pairs whose weights promise and whose data deny, by how far their place by criterion lies above that by
-    metric; and the reverse. Neither list holds pairs whose places agree.
+    """The pairs whose place by criterion lies farthest above that by metric, and the reverse. Pairs whose places agree
+    are in neither list.
 
     Raises:
         QueryError: the choice has an unknown word.
@@ -192,7 +197,7 @@ def contradictions(
 
 def correlations(atlas: Atlas, choice: MetricChoice) -> Correlations:
     """Rank correlation of every criterion with the metric, over the same pairs, and of the chosen one by layer. The
-    first time it takes seconds.
+    first call takes seconds.
 
     Raises:
         QueryError: the choice has an unknown word.
@@ -213,11 +218,14 @@ def _correlations(atlas: Atlas, choice: MetricChoice) -> Correlations:
     best = order[0]
     criteria = tuple(
         Correlation(
-            CRITERIA[place], _known(coefficients[place]), *interval(drawn[:, place]),
-            _known(coefficients[best] - coefficients[place]), *interval(drawn[:, best] - drawn[:, place]),
+            CRITERIA[place],
+            _known(coefficients[place]),
+            *interval(drawn[:, place]),
+            _known(coefficients[best] - coefficients[place]),
+            *interval(drawn[:, best] - drawn[:, place]),
         )
         for place in order
-    )  # fmt: skip
+    )
     place = CRITERIA.index(choice.by)
     return Correlations(
         n_pairs=len(neuron),
@@ -243,7 +251,7 @@ def _layers(
 
 
 def _sample(neuron: np.ndarray, names: np.ndarray) -> np.ndarray:
-    """Which pairs the bootstrap runs over: all, or all those of as many neurons, drawn at random, as make SAMPLED."""
+    """The pairs of the bootstrap: all, or all pairs of randomly drawn neurons, up to about SAMPLED."""
     if len(neuron) <= SAMPLED:
         return np.ones(len(neuron), bool)
     order = np.random.default_rng(0).permutation(len(names))
@@ -262,8 +270,9 @@ TERMS = (
     Term(
         "Gaps of any pair",
         "pair-gaps",
-        "For the pairs that are compared over the whole model: the congruence less the neuron's greatest other (token "
-        "gap), or less the token's greatest other (neuron gap). Above 0 for the best alone, and then the usual gaps. "
+        "For the pairs that are compared over the whole model: the congruence less the neuron's greatest other "
+        "(token gap), or less the token's greatest other (neuron gap). They are above 0 only for the best, where "
+        "they are the usual gaps. "
         "The score is the product where both are above 0, else the lesser of the two.",
         f"""{BEST_PAIR}SELECT neuron, token,
        c.congruence - CASE n.best_token_id WHEN c.token_id THEN n.best_congruence - n.token_gap
@@ -278,7 +287,7 @@ JOIN neuron AS n USING (neuron_id) JOIN token AS t USING (token_id)""",
         "Rank correlation",
         "rank-correlation",
         "Spearman's coefficient: the correlation of ranks, 1 where one number always rises with the other, equal "
-        "values sharing their mean rank. Its intervals here come from drawing neurons anew, each with all its pairs.",
+        "values sharing their mean rank. Its intervals here come from resampling neurons, each with all its pairs.",
         """WITH pair AS (
     SELECT congruence, auroc_predicted AS metric
     FROM pair_metric JOIN candidate_pair USING (neuron_id, token_id) JOIN token AS t USING (token_id)

@@ -1,10 +1,10 @@
-"""SQL of the comparison of criteria with metrics, which the pages link to as it is run.
+"""SQL of the comparison of criteria with metrics: the text that the pages both run and link to.
 
-On the negative side, where a neuron writes its worst tokens, all signs are turned: the promise of a pair is minus its
-congruence. The gaps of any pair: its congruence less the greatest other congruence of the neuron (token gap) or of the
-token (neuron gap), so that the best pair of a list has the gap that the list's owner is known by, and others one that
-is at most 0. The score of a pair whose gaps are both above 0, which makes it exclusive, is their product; of others
-the lesser gap, so that it never falls as a gap rises.
+On the negative side, where a neuron writes its worst tokens, all signs are reversed: a pair's criterion is minus its
+congruence. The gaps of any pair are its congruence less the greatest other congruence of the neuron (token gap) or of
+the token (neuron gap), so that the best pair of a list has the usual gap of the list's owner, and other pairs a gap of
+at most 0. The score of a pair whose gaps are both above 0, which makes it exclusive, is their product; of others the
+lesser gap, so that it never falls as a gap rises.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class MetricChoice:
-    """What is compared with what, over which pairs."""
+    """The criterion, the metric, and the pairs to compare."""
 
     by: str = "congruence"
     """Criterion of the weights: one of `atlas.topics.predictiveness_sql.CRITERIA`."""
     metric: str = "auroc"
     """Metric of the data: one of `atlas.topics.predictiveness_sql.METRICS`."""
     outcome: str = "predicted"
-    """What is to be predicted: 'predicted' (the model's top prediction) or 'actual' (what really comes next)."""
+    """The outcome: 'predicted' (the model's top prediction) or 'actual' (the token that comes next)."""
     side: str = "positive"
     """Side of zero on which the neuron fires: 'positive' or, in gated models, 'negative'."""
     pairs: str = "all"
@@ -35,16 +35,16 @@ class MetricChoice:
 
 
 CRITERIA = ("congruence", "token_gap", "neuron_gap", "score")
-"""What the weights say of a pair."""
+"""Criteria: numbers of a pair from the weights."""
 
 METRICS = ("auroc", "average_precision", "lift", "best_f1", "top_thousandth", "mutual_information", "monotonicity")
-"""What the data say of it, by outcome."""
+"""Metrics: numbers of a pair from the data, by outcome."""
 
 PAIRS = ("all", "congruent", "exclusive")
-"""Which pairs."""
+"""Sets of pairs."""
 
 ROOTED = frozenset({"average_precision", "lift", "best_f1", "top_thousandth", "mutual_information"})
-"""Metrics of which most pairs have little: drawn by their square root."""
+"""Metrics that are small for most pairs, drawn by their square root."""
 
 _PAIRS = """WITH gap AS (
     SELECT m.neuron_id, m.token_id, m.{column} AS metric, m.n_{outcome} AS n_outcome, m.n_active,
@@ -118,7 +118,7 @@ ORDER BY list, abs(criterion_place - metric_place) DESC, n_outcome DESC, l.neuro
 
 def pairs_sql(choice: MetricChoice, *, supported: bool = True) -> str:
     """The beginning of a query: `WITH pair AS (…)`, a row for each pair of the choice with its criteria and metric.
-    Without `supported`, all candidate pairs of the side; a metric that is not known is NULL."""
+    Without `supported`, all candidate pairs of the side; an unknown metric is NULL."""
     positive = choice.side == "positive"
     words = {"sign": "" if positive else "-", "end": "best" if positive else "worst"}
     return _PAIRS.format(
@@ -140,13 +140,13 @@ def density_sql(choice: MetricChoice) -> str:
 
 
 def contradictions_sql(choice: MetricChoice, limit: int) -> str:
-    """Pairs whose places by criterion and by metric differ most, each way."""
+    """Pairs whose places by criterion and by metric differ most, in each direction."""
     return pairs_sql(choice) + CONTRADICTIONS.format(by=choice.by, limit=limit)
 
 
 def rows_sql(choice: MetricChoice, *, named: bool = False) -> str:
-    """Every pair, its criteria and its metric; `named` adds the neuron's name and the token's text, which people read
-    and the coefficients do without."""
+    """Every pair, its criteria and its metric; `named` adds the neuron's name and the token's text for people; the
+    coefficients do not need them."""
     names = 'n.name AS neuron, t."text" AS token, ' if named else ""
     joins = " JOIN neuron AS n USING (neuron_id) JOIN token AS t USING (token_id)" if named else ""
     return pairs_sql(choice) + ROWS.format(names=names, joins=joins)

@@ -1,4 +1,4 @@
-"""Congruence with hubs discounted: rankings by it, and what it does to hubs."""
+"""Reduced congruence, which discounts hubs: rankings by it, and its effect on hubs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ReducedPair:
     token: Token
     """The token."""
     reduced: float
-    """2 * congruence, less what is usual for the neuron and for the token: how far the pair is beyond both."""
+    """2 * congruence, less the usual congruence of the neuron and that of the token: the pair's excess over both."""
     congruence: float
     """Their congruence."""
     rank: int
@@ -50,18 +50,18 @@ class HubChange:
 
 @dataclass(frozen=True)
 class ReducedHubs:
-    """What ranking each token's neurons by reduced congruence does to hubs."""
+    """Effect on hubs of ranking each token's neurons by reduced congruence."""
 
     plain: Occurrence
-    """How neurons' k-occurrence is distributed by congruence."""
+    """Distribution of neurons' k-occurrence by congruence."""
     reduced: Occurrence
-    """The same by reduced congruence."""
+    """Distribution of neurons' k-occurrence by reduced congruence."""
     n_tokens: int
     """Tokens of the vocabulary."""
     n_best_plain: int
-    """Neurons that are the best of any token by congruence."""
+    """Neurons that are the best of at least one token by congruence."""
     n_best_reduced: int
-    """The same by reduced congruence."""
+    """Neurons that are the best of at least one token by reduced congruence."""
     greatest_plain: tuple[HubChange, ...]
     """The greatest hubs by congruence."""
     greatest_reduced: tuple[HubChange, ...]
@@ -69,7 +69,7 @@ class ReducedHubs:
 
 
 LIST_LENGTH = 10
-"""k: best tokens (neurons) whose mean congruence is what is usual for a neuron (token)."""
+"""k: number of best tokens (neurons) whose mean congruence is the usual one of a neuron (token)."""
 
 _AT_ONCE = 4096
 """Tokens whose lists are in memory at once."""
@@ -117,7 +117,7 @@ ORDER BY ranked_by"""),
     "plain": Statement(_BEST.format(by="best_of")),
     "reduced": Statement(_BEST.format(by="best_of_reduced")),
 }
-"""What `reduced_hubs` computes; `$k` is LIST_LENGTH."""
+"""The query of `reduced_hubs`; `$k` is LIST_LENGTH."""
 
 
 @call(
@@ -151,7 +151,7 @@ def reduced_neurons(atlas: Atlas, token_id: TokenId, limit: Most = 50) -> list[R
 
 
 def reduced_hubs(atlas: Atlas, limit: int = 20) -> ReducedHubs:
-    """What ranking every token's stored neurons by reduced congruence does to hubs; looked for once in a process."""
+    """Effect on hubs of ranking every token's stored neurons by reduced congruence; computed once in a process."""
     return atlas.remembered_large(f"reduced hubs of {limit}", lambda: _hubs(atlas, limit))
 
 
@@ -192,10 +192,11 @@ def _hubs(atlas: Atlas, limit: int) -> ReducedHubs:
         lists = atlas.arrays(
             "SELECT neuron_id, congruence FROM token_neuron WHERE direction = 'top' AND token_id BETWEEN ? AND ? "
             "ORDER BY token_id, neuron_id",
-            first, first + _AT_ONCE - 1,
-        )  # fmt: skip
+            first,
+            first + _AT_ONCE - 1,
+        )
         neuron = np.asarray(lists["neuron_id"]).reshape(min(_AT_ONCE, atlas.info.d_vocab - first), -1)
-        # What is usual for the token is the same for its whole list, and changes no order in it.
+        # The token's usual congruence is the same for its whole list and does not change the order.
         score = 2 * np.asarray(lists["congruence"], np.float64).reshape(neuron.shape) - means[neuron]
         order = np.argsort(-score, axis=1, kind="stable")[:, :LIST_LENGTH]
         chosen = np.take_along_axis(neuron, order, axis=1)
@@ -223,9 +224,9 @@ TERMS = (
         "Reduced congruence",
         "reduced-congruence",
         "Congruence with hubs discounted: twice the congruence of a neuron with a token, less the neuron's mean "
-        "congruence with its ten best tokens and the token's with its ten best neurons. Above 0, the pair is beyond "
-        "what is usual for both. Ranked over the stored lists; of congruence and not of cosine, since the lists are "
-        "exact for it and what norms add is part of what is taken off.",
+        "congruence with its ten best tokens and the token's with its ten best neurons. Above 0, the pair exceeds "
+        "both usual values. Ranked over the stored lists. It uses congruence and not cosine, since the lists are "
+        "exact for congruence and the subtracted means include the effect of norms.",
         BEST_PAIR + "SELECT r.neuron, r.token, r.reduced, r.congruence, r.neuron_mean, r.token_mean\n"
         "FROM reduced_congruence AS r JOIN best USING (neuron_id)\n"
         "WHERE r.list = 'neuron' ORDER BY r.reduced DESC, r.token_id LIMIT 3",

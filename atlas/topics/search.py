@@ -1,4 +1,4 @@
-"""Find tokens by their text, neurons by name or by the texts that fire them; suggestions while somebody types."""
+"""Search for tokens by text and neurons by name or by the texts that fire them; suggestions for a search box."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from atlas.topics.text_index import MIN_LETTERS, text_index
 
 @dataclass(frozen=True)
 class TokenMatches:
-    """Tokens that a text finds, each in one list only.
+    """Tokens that match a text, each in one list only.
 
     `exact`: of exactly this text, also after a space; `same_letters`: equal without spaces and case; `beginning`: with
     those letters first; `containing`: with this text somewhere, case aside.
@@ -59,7 +59,8 @@ class TextMatch:
 
 @dataclass(frozen=True)
 class TextMatches:
-    """Where a phrase is in the stored texts: how often, how many neurons have examples there, the strongest of them."""
+    """Occurrences of a phrase in the stored texts: their number, the number of neurons with examples there, and the
+    strongest of those."""
 
     n_occurrences: int
     n_neurons: int
@@ -68,7 +69,7 @@ class TextMatches:
 
 @dataclass(frozen=True)
 class Matches:
-    """What a search found: the neuron of that name, tokens, and texts (None: too short a query to look for)."""
+    """Result of a search: the neuron of that name, tokens, and texts (None: the query is too short)."""
 
     neuron: NeuronRef | None
     tokens: TokenMatches
@@ -77,7 +78,7 @@ class Matches:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """What a text may mean: a 'neuron' with its best token, or a token that is 'exact', of the 'same letters', or
+    """A suggestion for a text: a 'neuron' with its best token, or a token that is 'exact', has the 'same letters', or
     begins with them ('prefix')."""
 
     kind: str
@@ -102,7 +103,7 @@ class TokenIndex:
         self._ids = np.array([entry[3] for entry in entries], np.int32)
 
     def exact(self, text: str) -> list[Token]:
-        """Tokens of this text as it is, then as someone who copied a shown token means it, then after a space."""
+        """Tokens of exactly this text, then of the text read as a copied token, then of the text after a space."""
         if not text:
             return []
         meant = read_shown(text)
@@ -114,12 +115,13 @@ class TokenIndex:
         return [self._tokens[token_id] for token_id in ids]
 
     def same_letters(self, text: str) -> list[Token]:
-        """Tokens with the letters of this text: the shortest first, then the most frequent. None for spaces alone."""
+        """Tokens with the letters of this text: the shortest first, then the most frequent. Empty for spaces alone."""
         key = letters(read_shown(text))
         return [self._tokens[token_id] for token_id in self._ids[self._same(key)].tolist()] if key else []
 
     def beginning(self, text: str, limit: int) -> list[Token]:
-        """Tokens whose letters begin with those of this text and go on: the shortest first, then the most frequent."""
+        """Tokens whose letters begin with those of this text and are longer: the shortest first, then the most
+        frequent."""
         key = letters(read_shown(text))
         if not key:
             return []
@@ -133,7 +135,7 @@ class TokenIndex:
         return letters(self._tokens.text(token_id))
 
     def _same(self, key: str) -> slice:
-        """Where the tokens of these letters are."""
+        """The places of the tokens with these letters."""
         first = bisect_left(self._ids, key, key=self._letters)
         return slice(first, bisect_right(self._ids, key, lo=first, key=self._letters))
 
@@ -143,7 +145,7 @@ def token_index(atlas: Atlas) -> TokenIndex:
     return atlas.remembered("token index", lambda: TokenIndex(atlas))
 
 
-# How the site orders what it finds; where Unicode has more cases than lower() knows, it finds a few more.
+# The order of the site's search; where Unicode has more cases than lower() knows, the site matches a few more.
 _TOKENS = Statement("""WITH found AS (
     SELECT token_id, "text" AS token, n_actual, n_predicted,
            CASE WHEN "text" IN $exact THEN 1
@@ -159,7 +161,7 @@ FROM found
 QUALIFY place < 3 OR row_number() OVER (PARTITION BY place ORDER BY length(token), n_actual DESC, token_id) <= 50
 ORDER BY place, length(token), n_actual DESC, token_id""")
 
-# Texts that have the phrase are found first, as one string each; only those are then taken apart into positions.
+# Texts with the phrase are selected first, as one string each; only those are then split into positions.
 _HITS = """WITH vocabulary AS (SELECT list(coalesce("text", '') ORDER BY token_id) AS texts FROM token),
 having_it AS (
     SELECT x.text_id, x.token_ids[$skip:] AS token_ids,
@@ -210,7 +212,7 @@ _FIRING_AT, _FIRING_ON = Statement(_KNOWN_HITS + _FIRING), Statement(_HITS + _FI
 
 
 def search_panels(atlas: Atlas, query: str, limit: int) -> dict[str, str]:
-    """SQL of what `matching_tokens` and `text_matches` find, without the indices that they have in memory."""
+    """SQL for the results of `matching_tokens` and `text_matches`, without their indices in memory."""
     meant = read_shown(query)
     texts = [query, meant] if query.startswith((" ", SPACE)) else [query, meant, f" {meant}"]
     exact, letters = list(dict.fromkeys(texts)), meant.strip().casefold()
@@ -228,7 +230,7 @@ ORDER BY token_id""")
 
 
 def tokens_by_text(atlas: Atlas, text: str) -> list[Token]:
-    """Tokens whose text is exactly this, leading space and all; several where bytes are not UTF-8 by themselves."""
+    """Tokens whose text is exactly this, with any leading space; several where bytes are not UTF-8 by themselves."""
     return [atlas.tokens[token_id] for token_id, *_ in TOKENS_OF_TEXT.rows(atlas, text=text)]
 
 
@@ -244,20 +246,21 @@ def containing_tokens(atlas: Atlas, text: str, limit: int = 50) -> list[Token]:
 
 
 def matching_tokens(atlas: Atlas, text: str, limit: int = 50) -> TokenMatches:
-    """Every token that a text may mean, the likeliest first; at most `limit` of those that begin or contain."""
+    """Every token that matches a text, the likeliest first; at most `limit` of those that begin with it or contain
+    it."""
     index = token_index(atlas)
     exact = index.exact(text)
     same = [token for token in index.same_letters(text) if token not in exact]
     beginning = [token for token in index.beginning(text, limit + len(exact)) if token not in exact][:limit]
     seen = {token.token_id for token in (*exact, *same, *beginning)}
-    # A little more than is shown: those of the other lists may come first.
+    # Some more than are shown: tokens of the other lists may come first.
     containing = containing_tokens(atlas, read_shown(text), limit + len(seen)) if text else []
     rest = [token for token in containing if token.token_id not in seen][:limit]
     return TokenMatches(tuple(exact), tuple(same), tuple(beginning), tuple(rest))
 
 
 def best_token(atlas: Atlas, neuron_id: int) -> Token:
-    """The token a neuron is most congruent with, from memory: for what is asked at every key."""
+    """The token a neuron is most congruent with, from memory: suggestions run at every key."""
     sql = "SELECT best_token_id FROM neuron ORDER BY neuron_id"
     best = atlas.remembered("best tokens", lambda: atlas.arrays(sql)["best_token_id"])
     return atlas.tokens[int(best[neuron_id])]
@@ -265,7 +268,8 @@ def best_token(atlas: Atlas, neuron_id: int) -> Token:
 
 def text_matches(atlas: Atlas, phrase: str, limit: int = 30) -> TextMatches | None:
     """Neurons with an example that fires on a phrase (at a token that has a byte of it), the strongest first: by
-    the example's rank, then by |activation| relative to the neuron's greatest, then by how many of its examples do.
+    the example's rank, then by |activation| relative to the neuron's greatest, then by the number of its examples that
+    do.
     None: the phrase is shorter than MIN_LETTERS.
     """
     if len(phrase.strip()) < MIN_LETTERS:
@@ -284,7 +288,7 @@ def text_matches(atlas: Atlas, phrase: str, limit: int = 30) -> TextMatches | No
 
 
 def named_neuron(atlas: Atlas, text: str) -> NeuronRef | None:
-    """The neuron that a text spells, if this model has it."""
+    """The neuron whose name the text spells, if this model has it."""
     try:
         return named_ref(atlas, text)
     except NeuronNameError:
@@ -293,14 +297,15 @@ def named_neuron(atlas: Atlas, text: str) -> NeuronRef | None:
 
 @call(OF_ATLAS + "/search", python='demo.search("an")', q="an")
 def search(atlas: Atlas, text: Query, limit: Most = 50) -> Matches:
-    """The neuron of a name, tokens of a text (at most `limit` in each list), neurons whose texts fire them there."""
+    """Search for a neuron's name, tokens of a text (at most `limit` in each list), and neurons that fire on the
+    text."""
     neuron, tokens = named_neuron(atlas, text), matching_tokens(atlas, text, limit)
     return Matches(neuron, tokens, text_matches(atlas, read_shown(text), limit))
 
 
 @call(OF_ATLAS + "/suggest", name="suggest", python='demo.suggest("an")', q="an")
 def suggestions(atlas: Atlas, text: Query, limit: Most = 10) -> list[Suggestion]:
-    """What a search box suggests while one types: neurons, then tokens, the likeliest first."""
+    """Suggestions of a search box: neurons, then tokens, the likeliest first."""
     return list(islice(_likely(atlas, text, limit), limit))
 
 

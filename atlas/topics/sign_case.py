@@ -16,14 +16,14 @@ from atlas.core.units import Token
 
 @dataclass(frozen=True)
 class SignCase:
-    """One of the four cases: how often it is, how large the activation, and where it is largest (`sign_case`)."""
+    """One of the four cases: its frequency, the activation in it, and its extreme (`sign_case`)."""
 
     TABLE = "sign_case"
 
     gate_positive: bool
     """Whether the gate's pre-activation is above 0."""
     in_positive: bool
-    """Whether the input side is above 0. The activation is >= 0 where both are alike."""
+    """Whether the input side is above 0. The activation is >= 0 where both have the same sign."""
     n: int
     """Counted positions."""
     share: float
@@ -33,15 +33,15 @@ class SignCase:
     activation_extreme: float
     """The activation of the greatest magnitude among them."""
     text_id: int
-    """Text in which that is."""
+    """Text of that activation."""
     position: int
     """Its position there, BOS being 0."""
     before: str
-    """Up to 16 tokens of that text before it."""
+    """Up to 16 tokens before that position."""
     token: Token
-    """The token at it."""
+    """The token at that position."""
     after: str
-    """Up to 8 tokens after it."""
+    """Up to 8 tokens after that position."""
 
 
 BEFORE, AFTER = 16, 8
@@ -62,7 +62,7 @@ def has_sign_cases(atlas: Atlas) -> bool:
 
 @call(OF_NEURON + "/sign-cases", python='demo.neuron("{neuron}").sign_cases()')
 def sign_cases(atlas: Atlas, neuron_id: NeuronId) -> list[SignCase]:
-    """The sign cases of a gated neuron; nothing where the atlas was ingested without --sign-cases."""
+    """The sign cases of a gated neuron; empty where the atlas was ingested without --sign-cases."""
     rows = sorted(SIGN_CASES.rows(atlas, neuron_id=neuron_id), reverse=True)
     texts = texts_by_id(atlas, (row[5] for row in rows))
     return [_case(atlas, row, texts[row[5]]) for row in rows]
@@ -82,7 +82,7 @@ TERMS = (
         "Sign case",
         "sign-case",
         "The activation of a gated neuron is act(gate) × input. Each of the two is above 0 or not: four cases, "
-        "which differ in how often they are and how large the activation is. Counted by atlas ingest --sign-cases.",
+        "which differ in frequency and in the size of the activation. Counted by atlas ingest --sign-cases.",
         "SELECT sum(n) FILTER (gate_positive AND in_positive) / sum(n) AS both_positive,\n"
         "       sum(n) FILTER (gate_positive AND NOT in_positive) / sum(n) AS gate_alone,\n"
         "       sum(n) FILTER (NOT gate_positive AND in_positive) / sum(n) AS input_alone,\n"

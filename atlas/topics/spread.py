@@ -1,4 +1,4 @@
-"""What the weights say: lists of congruent tokens and neurons, and exclusive pairs."""
+"""Distributions computed from the weights: congruence over the vocabulary or the neurons, and similar neurons."""
 
 from __future__ import annotations
 
@@ -65,17 +65,17 @@ class SimilarNeuron:
 
 
 QUANTILES = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
-"""Of the congruences of a LayerSpread."""
+"""Quantiles of a LayerSpread."""
 
 SIDES = ("out", "in", "gate")
 """Weights that neurons can be compared by."""
 
 # Bare scans, in order of id. A join with `neuron` for the norms would carry every vector along (3 x slower), and a
-# vector that the query itself looks up takes several times the memory of one that it is given.
+# vector from a subquery takes several times the memory of one passed as a parameter.
 _TOKENS = "SELECT array_inner_product(readout, ?::FLOAT[{d_model}]) AS value FROM token_weight ORDER BY token_id"
 _NEURONS = "SELECT array_inner_product(w_{side}, ?::FLOAT[{d_model}]) AS value FROM neuron_weight ORDER BY neuron_id"
 
-# The same for readers, who have no vector at hand.
+# The same query for readers, with the vector from a subquery.
 _OF_NEURON = """WITH congruence AS MATERIALIZED (
     SELECT token_id, array_inner_product(
         readout, (SELECT w_out FROM neuron_weight WHERE neuron_id = $neuron_id)) AS congruence
@@ -130,7 +130,7 @@ SELECT lower, upper, count(*) AS tokens FROM binned GROUP BY ALL ORDER BY lower"
     "top": Statement(_EXTREMES.format(order="DESC")),
     "bottom": Statement(_EXTREMES.format(order="ASC")),
 }
-"""What `token_spread` computes."""
+"""The query of `token_spread`."""
 
 NEURON_SPREAD = {
     "layers": Statement(
@@ -152,14 +152,14 @@ JOIN neuron AS n USING (neuron_id)
 ORDER BY far.congruence DESC, neuron_id"""
     ),
 }
-"""What `neuron_spread` computes."""
+"""The query of `neuron_spread`."""
 
 SIMILAR = {side: Statement(_SIMILAR.format(side=side)) for side in SIDES}
-"""What `similar_neurons` computes, by the weights that are compared."""
+"""The query of `similar_neurons`, by the weights that are compared."""
 
 
 def check_weights(atlas: Atlas) -> None:
-    """Accept an atlas that holds its weights.
+    """Check that an atlas holds its weights.
 
     Raises:
         WeightsError: it was built with --no-weights.
@@ -227,7 +227,7 @@ _Side = Annotated[str, Choice("Weights they are compared by; 'gate' of gated MLP
 
 @call(OF_NEURON + "/similar", name="similar", python='demo.neuron("{neuron}").similar()', title="similar neurons")
 def similar_neurons(atlas: Atlas, neuron_id: NeuronId, side: _Side = "out", *, limit: Few = 10) -> list[SimilarNeuron]:
-    """Neurons whose weights point most the same way, then those whose weights point least so.
+    """Neurons whose weights have the greatest cosine with this neuron's, then those with the least.
 
     `side` is 'out' (w_out), 'in' (w_in) or 'gate' (w_gate, gated models). Empty where this neuron's weights are zero.
 

@@ -1,4 +1,4 @@
-"""Summaries and pages of longer lists."""
+"""The tables and views of an atlas, and their sizes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from atlas.core.db import Atlas
 
 @dataclass(frozen=True)
 class SchemaColumn:
-    """A column of a table or view: its name, its type in DuckDB's words, what the schema says of it."""
+    """A column of a table or view: its name, its DuckDB type, its comment in the schema."""
 
     name: str
     type: str
@@ -18,7 +18,7 @@ class SchemaColumn:
 
 @dataclass(frozen=True)
 class SchemaTable:
-    """A table or a view (for people, ids resolved), what the schema says of it, its columns in order."""
+    """A table or a view (for people, ids resolved), its comment in the schema, its columns in order."""
 
     name: str
     comment: str | None
@@ -28,16 +28,16 @@ class SchemaTable:
 
 @dataclass(frozen=True)
 class TableSize:
-    """How large a table is."""
+    """Size of a table."""
 
     rows: int
-    """Its rows."""
+    """Rows."""
     bytes: int
-    """What it takes of the atlas's file; a block that it shares with another table counts for both."""
+    """Bytes in the atlas's file; a block shared with another table counts for both."""
 
 
 def schema_tables(atlas: Atlas) -> tuple[SchemaTable, ...]:
-    """Every table and view with its columns, views first, for they are for people."""
+    """Every table and view with its columns; the views, which are for people, come first."""
     return atlas.remembered("schema", lambda: _read(atlas))
 
 
@@ -77,6 +77,6 @@ def _sizes(atlas: Atlas) -> dict[str, TableSize]:
 
 
 def column_comments(atlas: Atlas, table: str) -> dict[str, str]:
-    """What the file's own schema says of each column of a table or view."""
+    """The comment of each column of a table or view in the file's own schema."""
     sql = "SELECT column_name, comment FROM duckdb_columns() WHERE schema_name = 'main' AND table_name = ?"
     return atlas.remembered(f"comments of {table}", lambda: dict(atlas.rows(sql, table)))

@@ -1,4 +1,4 @@
-"""Find a phrase in the texts an atlas stores: all of them as one string of bytes, made once.
+"""Index of the stored texts for finding phrases: all texts as one string of bytes, made once.
 
 At the scale of GPT-2 Large (10M tokens, 42 MB of text) the index has 204 MB, which a site keeps in files that its
 processes share; it is made in 2 s. A phrase is then found in 30 ms (`bytes.find`), one of half a million occurrences in
@@ -16,7 +16,7 @@ from atlas.core.db import Atlas
 from atlas.core.texts import flat_texts, parts
 
 MIN_LETTERS = 3
-"""Shorter phrases are everywhere and say nothing."""
+"""Fewest letters of a phrase; shorter ones occur everywhere."""
 
 _AT_ONCE = 1 << 22
 """Bytes searched at once."""
@@ -48,7 +48,8 @@ def fold(text: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Snippet:
-    """A place in a text: what is before, the phrase as it is written there, what is after; cut ones say so."""
+    """An occurrence in a text: the text before, the phrase as written there, and the text after, with flags for
+    truncation."""
 
     before: str
     match: str
@@ -59,7 +60,8 @@ class Snippet:
 
 @dataclass(frozen=True)
 class Occurrences:
-    """Where a phrase is: first bytes, and every position that has a byte of it, as text and position in the text."""
+    """Occurrences of a phrase: first bytes, and every position that has a byte of it, as text and position in the
+    text."""
 
     length: int
     starts: np.ndarray
@@ -68,7 +70,7 @@ class Occurrences:
 
 
 class TextIndex:
-    """The texts of one atlas as bytes, and where in them each position starts."""
+    """The texts of one atlas as bytes, and the start of each position."""
 
     def __init__(self, atlas: Atlas) -> None:
         texts = flat_texts(atlas)
@@ -77,10 +79,10 @@ class TextIndex:
         made = atlas.shared("text index", lambda: _pieces(atlas))
         self._raw, self._folded = made["raw"], made["folded"]
         self._starts, self._sizes = made["starts"], made["sizes"]
-        self._ends = made["ends"]  # of each text, before what parts it from the next
+        self._ends = made["ends"]  # end of each text, before its separator
 
     def find(self, phrase: str) -> Occurrences:
-        """Every occurrence of a phrase, upper and lower case alike; overlapping ones too."""
+        """Every occurrence of a phrase, ignoring case; overlapping ones too."""
         folded = fold(phrase.encode("utf-8", "replace"))
         starts = np.array(list(self._places(folded)) if folded else [], np.int64)
         # From the position that has the first byte to the one that has the last. Positions without bytes start where
@@ -95,7 +97,7 @@ class TextIndex:
         return Occurrences(len(folded), starts, self._text_ids[texts], places - self._first[texts])
 
     def _places(self, folded: bytes) -> Iterator[int]:
-        """Where the bytes are: looked for in copies of parts, since only bytes can be searched fast."""
+        """The places of the bytes: searched in copies of parts, since only `bytes` has a fast search."""
         for begin in range(0, len(self._folded), _AT_ONCE):
             part = self._folded[begin : begin + _AT_ONCE + len(folded) - 1].tobytes()
             place = part.find(folded)
@@ -121,23 +123,28 @@ class TextIndex:
         )
 
     def _whole(self, place: int) -> int:
-        """A place moved on to the start of a character."""
+        """A place moved forward to the start of a character."""
         while place < len(self._raw) and self._raw[place] & 0xC0 == 0x80:
             place += 1
         return place
 
 
 def _pieces(atlas: Atlas) -> Iterator[tuple[str, np.ndarray]]:
-    """Bytes of the texts, as they are and folded; where each position's begin, and how many; where each text ends."""
+    """Bytes of the texts, original and folded; start and length of each position; end of each text."""
     texts = flat_texts(atlas)
     pieces = [atlas.tokens.bytes_of(token_id) for token_id in range(len(atlas.tokens))]
-    # One more "token", of no bytes, in place of every BOS; and one that parts two texts.
+    # Two more "tokens": an empty one in place of every BOS, and a separator of texts.
     skipped, between = len(pieces), len(pieces) + 1
     pieces += [b"", _BETWEEN]
     lengths = np.array([len(piece) for piece in pieces], np.int32)
     before = 0
-    for name, dtype in (("raw", np.uint8), ("folded", np.uint8), ("starts", np.int64), ("sizes", np.int32),
-                        ("ends", np.int64)):  # fmt: skip
+    for name, dtype in (
+        ("raw", np.uint8),
+        ("folded", np.uint8),
+        ("starts", np.int64),
+        ("sizes", np.int32),
+        ("ends", np.int64),
+    ):
         yield name, np.empty(0, dtype)
     for low, high in parts(texts.first):
         first = texts.first[low : high + 1] - texts.first[low]

@@ -1,4 +1,4 @@
-"""Thresholds on a prediction curve: what lies beyond an activation, and how often the token is predicted there."""
+"""Thresholds on a prediction curve: the positions beyond an activation, and how often the token is predicted there."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from atlas.topics.curve import BEST_CURVE, Curve, CurvePoint, neuron_curve
 
 @dataclass(frozen=True)
 class Threshold:
-    """What lies beyond an activation: "beyond `edge`, therefore the token", and how often that is right.
+    """A threshold as a rule, "beyond `edge`, therefore the token", and how often it is right.
 
     `side` 'above' means activation >= edge, 'below' activation < edge. Precision is the fraction of the `n` positions
     beyond it at which the token is predicted (with its 95% Wilson interval), recall the fraction of the token's
@@ -48,7 +48,7 @@ BEYOND = {
     "above": Statement(_BEYOND.format(beyond="lower >= $edge")),
     "below": Statement(_BEYOND.format(beyond="upper <= $edge")),
 }
-"""What lies beyond an edge of a curve, by side; pages sum it over the curve that they have made."""
+"""Counts beyond an edge of a curve, by side; pages sum them over the curve in memory."""
 
 
 _Side = Annotated[str, Choice("Only thresholds of this side of zero.", tuple(BEYOND))]
@@ -72,7 +72,7 @@ def curve_thresholds(
 
 
 def thresholds(curve: Curve, side: str) -> list[Threshold]:
-    """Every threshold at a bin's edge, with what lies beyond it: the most extreme first.
+    """Every threshold at a bin's edge, with the counts beyond it: the most extreme first.
 
     `side` 'above' takes the positions with activation >= edge, for the lower edges of bins above zero; 'below' those
     with activation < edge, for the upper edges of bins below zero. Bins are whole, so the counts are exact.
@@ -124,8 +124,8 @@ TERMS = (
     Term(
         "Wilson interval",
         "wilson",
-        "95% score interval of a fraction k of n: what it may be, were n many more. It holds for independent "
-        "positions; those of one text are not, so the truth is less certain.",
+        "95% score interval of a fraction k of n: its plausible values for much larger n. It assumes independent "
+        "positions; those of one text are not, so true intervals are wider.",
         _BEST_BEYOND + "SELECT k, n, 1.959964 ** 2 AS z2, (k + z2 / 2) / (n + z2) AS centre,\n"
         "       1.959964 * sqrt(k * (n - k) / n + z2 / 4) / (n + z2) AS half,\n"
         "       greatest(0, centre - half) AS lower, least(1, centre + half) AS upper\nFROM everywhere",
@@ -141,20 +141,20 @@ TERMS = (
     Term(
         "Precision",
         "precision",
-        "Of a threshold: the fraction of the positions beyond it at which the token is predicted.",
+        "For a threshold: the fraction of the positions beyond it at which the token is predicted.",
         _BEST_BEYOND + "SELECT k / n AS precision FROM beyond",
     ),
     Term(
         "Recall",
         "recall",
-        "Of a threshold: the fraction of the token's predictions that lie beyond it. Most predictions may happen "
+        "For a threshold: the fraction of the token's predictions that lie beyond it. Most predictions may happen "
         "without the neuron.",
         _BEST_BEYOND + "SELECT beyond.k / nullif(everywhere.k, 0) AS recall FROM beyond, everywhere",
     ),
     Term(
         "Lift",
         "lift",
-        "Of a threshold: its precision over the fraction of all positions at which the token is predicted. 1: the "
+        "For a threshold: its precision over the fraction of all positions at which the token is predicted. 1: the "
         "activation says nothing.",
         _BEST_BEYOND + "SELECT (beyond.k / beyond.n) / nullif(everywhere.k / everywhere.n, 0) AS lift "
         "FROM beyond, everywhere",
@@ -162,7 +162,7 @@ TERMS = (
     Term(
         "Rise",
         "rise",
-        "What notable neurons are chosen by: the fraction predicted in the activation's tail (whole bins from the "
+        "The criterion of notable neurons: the fraction predicted in the activation's tail (whole bins from the "
         "pair's end until they hold 20 positions and as many as there are predictions) less the fraction anywhere.",
         BEST_CURVE.rstrip()
         + """, tail AS (

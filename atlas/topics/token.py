@@ -72,7 +72,7 @@ FROM token AS t, (SELECT "text" FROM token WHERE token_id = $token_id) AS q
 WHERE lower(trim(t."text")) = lower(trim(q."text")) AND trim(q."text") <> '' AND t.token_id <> $token_id
 ORDER BY t.token_id
 LIMIT $limit""")
-"""What `Tokens.relatives` answers from memory."""
+"""The rows of `Tokens.relatives`, which answers from memory."""
 
 
 @call(OF_ATLAS + "/tokens", name="tokens", python="demo.tokens(limit=20)", limit=20)
@@ -101,7 +101,7 @@ def token_row(atlas: Atlas, token_id: TokenId) -> TokenRow:
 
 @call(OF_TOKEN + "/neurons", python="demo.token({token}).best_neurons")
 def token_neurons(atlas: Atlas, token_id: TokenId, direction: End | None = None) -> list[CongruentNeuron]:
-    """The neurons most and least congruent with a token, those first.
+    """The neurons most congruent with a token, then the least congruent.
 
     Raises:
         TokenError: the id is out of range.
@@ -119,7 +119,7 @@ def relatives(atlas: Atlas, token_id: TokenId) -> list[Token]:
 
 @call(OF_TOKEN + "/pairs", python="demo.token({token}).pairs()", title="exclusive pairs")
 def token_pairs(atlas: Atlas, token_id: TokenId) -> list[ExclusivePair]:
-    """The exclusive pairs that a token is in: at most one of each direction.
+    """The exclusive pairs of a token: at most one of each direction.
 
     Raises:
         TokenError: the id is out of range.
@@ -157,8 +157,8 @@ TERMS = (
     Term(
         "Neuron gap",
         "neuron-gap",
-        "Of a token: its best congruence minus its second best, over all neurons of the model. Large: one neuron "
-        "writes it more than any other does.",
+        "For a token: its best congruence minus its second best, over all neurons of the model. A large gap: one "
+        "neuron writes it more than any other does.",
         BEST_PAIR + "SELECT max(congruence) FILTER (rank = 1) - max(congruence) FILTER (rank = 2) AS neuron_gap\n"
         "FROM token_neuron WHERE direction = 'top' AND rank <= 2 AND token_id = (SELECT token_id FROM best)",
         POST,
@@ -173,7 +173,7 @@ TERMS = (
     Term(
         "Actual",
         "actual",
-        "Counted positions after which the token really comes next in the text. The last position of a text has no "
+        "Counted positions after which the token comes next in the text. The last position of a text has no "
         "next token, so it counts as a position and for no token.",
         'SELECT "text" AS token, n_actual FROM token ORDER BY n_actual DESC, token_id LIMIT 3',
     ),

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the routes, the calls behind them and the records that they answer with."""
+"""The OpenAPI 3.1 document, made from the routes, their calls and the records of the answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from atlas.core.db import program_version
 from web.site import urls
 
 _ERROR = {
-    "description": "What went wrong: a `code` for programs and a `message` for people.",
+    "description": "The error: a `code` for programs and a `message` for people.",
     "type": "object",
     "required": ["error"],
     "additionalProperties": False,
@@ -28,19 +28,19 @@ _ERROR = {
             "properties": {
                 "code": {"type": "string"},
                 "message": {"type": "string"},
-                "position": {"type": "integer", "description": "Character of the SQL where the trouble is, from 0."},
+                "position": {"type": "integer", "description": "Character of the SQL at which the error is, from 0."},
             },
         }
     },
 }
 _FAILURES = {
     "400": "A parameter is unknown, missing or malformed.",
-    "404": "There is no such atlas, build, neuron, token or pair; the message says what there is.",
+    "404": "There is no such atlas, build, neuron, token or pair; the message says what exists.",
     "429": "More requests than the operator allows; `Retry-After` says how many seconds to wait.",
 }
 _SQL_FAILURES = {
-    "408": "The query was still running at the limit, and was ended.",
-    "503": "There is no room for it now; `Retry-After` says how many seconds to wait.",
+    "408": "The query was still running at the time limit and was stopped.",
+    "503": "The server is busy; `Retry-After` says how many seconds to wait.",
 }
 _ATLAS = {
     "name": "atlas",
@@ -52,8 +52,8 @@ _ATLAS = {
 
 
 class Sql(TypedDict):
-    """The answer of SQL: names and DuckDB's types of its columns, its rows, and whether the server's limits kept some
-    of them back."""
+    """The answer of SQL: names and DuckDB types of its columns, its rows, and whether the server's limits left some
+    out."""
 
     columns: list[str]
     types: list[str]
@@ -65,18 +65,22 @@ _SQL = {
     "name": "sql",
     "in": "query",
     "required": True,
-    "description": "One statement that reads. Its parameters, `:name`, are given as `p.name=value`.",
+    "description": "One read-only statement. Values of its parameters, `:name`, are sent as `p.name=value`.",
     "schema": {"type": "string"},
 }
 _OTHERS: dict[str, tuple[str, Any, list[dict[str, Any]]]] = {
     "api.openapi": ("This document.", dict[str, Any], []),
-    "sql.sql": ("The answer of SQL, within the server's limits; a POST's form may hold the same.", Sql, [_ATLAS, _SQL]),
+    "sql.sql": (
+        "The answer of SQL, within the server's limits; a POST may send the same fields as a form.",
+        Sql,
+        [_ATLAS, _SQL],
+    ),
 }
-"""Routes that are no calls: what they are, the type of their answer, their parameters."""
+"""Routes that are not calls: their summary, the type of their answer, their parameters."""
 
 
 def routes(app: Flask) -> Iterator[tuple[Rule, Call | None]]:
-    """The routes that are documented, by path, with the call behind each; None: there is none."""
+    """The documented routes, by path, with the call behind each; None: there is none."""
     found = [rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith("api.") or rule.endpoint in _OTHERS]
     for rule in sorted(found, key=lambda rule: rule.rule):
         yield rule, CALLS.get(rule.endpoint.removeprefix("api."))
@@ -99,7 +103,7 @@ def document(app: Flask) -> dict[str, Any]:
             "version": program_version(),
             "description": (
                 "Atlases of language models' MLP neurons. Every answer is an object with `data`; that of a list has "
-                "`next` too, where its next rows are (null: there are no more). Numbers that JSON cannot say are the "
+                "`next` too, the cursor of its next rows (null: there are no more). Numbers that JSON lacks are the "
                 "strings 'NaN', 'Infinity' and '-Infinity'. Answers have an ETag, and may be read from any site."
             ),
             "license": {"name": "MIT", "identifier": "MIT"},
@@ -131,7 +135,7 @@ def _operation(endpoint: str, call: Call | None, schemas: Schemas) -> dict[str, 
         "parameters": parameters,
         "responses": {
             "200": {"description": what, "content": _json(answer)},
-            "304": {"description": "The build that the client's `If-None-Match` names is still the one."},
+            "304": {"description": "The build that the client's `If-None-Match` names is still current."},
             **failures,
         },
     }

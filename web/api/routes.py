@@ -1,4 +1,4 @@
-"""Every call as a route: arguments from the path and the query string, the answer as JSON with validators."""
+"""Routes of the calls: arguments from the path and the query string, the answer as JSON with validators."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _given(path: dict[str, Any]) -> dict[str, str]:
         if len(values) > 1:
             raise BadRequestError(f"{name} is given {len(values)} times; expected it once.")
         if name in path:
-            raise BadRequestError(f"{name} is in the path already; expected it there alone.")
+            raise BadRequestError(f"{name} is in the path already; expected it only there.")
     return {**path, **request.args}
 
 
@@ -59,7 +59,7 @@ for _call in CALLS.values():
 
 @blueprint.get("/openapi.json")
 def openapi() -> Response:
-    """What there is to ask, as OpenAPI 3.1."""
+    """The API's description as OpenAPI 3.1."""
     held = not_modified(_served_build())
     if held is not None:
         return held

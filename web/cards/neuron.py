@@ -1,4 +1,4 @@
-"""A neuron's card: the tokens it writes, when it fires, whether its best pair is predicted then, its top text."""
+"""A neuron's card: the tokens it writes, its activation histogram, its best pair's prediction curve, its top text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The card of any other page: its title and what it says in a sentence or two."""
+"""The card of any other page: its title and its description."""
 
 from __future__ import annotations
 

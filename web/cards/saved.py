@@ -1,4 +1,4 @@
-"""The card of a saved query: what it is called, what is said of it, and the statement."""
+"""The card of a saved query: its title, its description and the statement."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _TITLE, _LINE, _CODE = 38, 72, 72
 """Characters in a line of the title, of the description and of the statement."""
 
 _FOOT = HEIGHT - 90
-"""Where the last line of the statement may stand."""
+"""Lowest place of the statement's last line, pixels from the top."""
 
 
 def saved_card(title: str, description: str | None, sql: str, footer: str) -> Card:
-    """The card of a saved query. Nothing is asked for it: its answer is on the page."""
+    """The card of a saved query. It runs no query: the answer is on the page."""
     sheet = Sheet(footer)
     y = 120.0
     for line in textwrap.wrap(title, _TITLE)[:2]:
@@ -33,5 +33,5 @@ def saved_card(title: str, description: str | None, sql: str, footer: str) -> Ca
 
 
 def _parts(line: str) -> list[str]:
-    """A line in pieces that fit; an empty one stays."""
+    """Split a line into pieces that fit; an empty line stays."""
     return [line[start : start + _CODE] for start in range(0, len(line), _CODE)] or [""]

@@ -1,4 +1,4 @@
-"""A study's card: what was found in words, the lens with its jump, and the neurons that stand out."""
+"""A study's card: its finding in words, the lens with its jump, and the neurons that stand out."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from web.cards.svg import HEIGHT, MARGIN, MONO, SERIF, WIDTH, Card, Sheet
 
 _LENS = (MARGIN, 330, 560, 190)
 _CHIPS = 660.0
-"""Where the two tokens begin, pixels from the left."""
+"""Left edge of the two tokens, pixels."""
 
 _BARS = 720.0
-"""Where the bars of the neurons begin, pixels from the left."""
+"""Left edge of the neurons' bars, pixels."""
 
 
 def study_card(
     study: Study, lens: Sequence[StudyStep], jumps: Sequence[LensJump], neurons: StudyNeurons, claim: str, footer: str
 ) -> Card:
-    """The card of a study; `claim` is what it found in words."""
+    """The card of a study; `claim` is its finding in words."""
     sheet = Sheet(footer)
     sheet.text(MARGIN, 92, f"Study {study.name}", 50, font=SERIF, weight=700)
     sheet.chips(_CHIPS, 88, [study.answer_token.shown, study.other_token.shown], 32, WIDTH - MARGIN - _CHIPS)
     for place, line in enumerate(textwrap.wrap(claim, 88)[:5]):
         sheet.text(MARGIN, 140 + 33 * place, line, 23)
-    # The post's way, or whatever there is.
+    # The post's variant, or else the first one.
     variant = "final_norm" if any(step.variant == "final_norm" for step in lens) else "own_norm"
     values = [step.value for step in sorted(lens, key=lens_depth) if step.variant == variant]
     if values:

@@ -1,4 +1,4 @@
-"""The drawing of a card: a sheet of 1200 x 630 pixels on which text, chips, bars and lines are put, as SVG, as PNG."""
+"""Drawing of cards: text, chips, bars and lines on a sheet of 1200 x 630 pixels, as SVG and PNG."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _MONO_WIDTH = 0.6
 """Width of a character of a monospaced font, in units of its size."""
 
 
-# The fonts at hand have neither mark, and would change for the whole line.
+# The installed fonts lack both marks, so the renderer would change the font of the whole line.
 _MARKS = str.maketrans({"␣": "·", "↵": "¶"})
 
 
 def colour(name: str) -> str:
-    """A colour of the style sheet, as on light paper."""
+    """A colour of the style sheet's light theme."""
     return colours()[name][0]
 
 
@@ -43,7 +43,7 @@ class Card:
 
 
 class Sheet:
-    """A sheet that is drawn on from top left; `card` takes it away."""
+    """A sheet to draw on; coordinates begin at the top left, and `card` returns the result."""
 
     def __init__(self, footer: str) -> None:
         self._parts = [
@@ -66,7 +66,7 @@ class Sheet:
         anchor: str = "start",
         style: str = "normal",
     ) -> None:
-        """A line of text with its foot at y."""
+        """A line of text with its baseline at y."""
         self._parts.append(
             f'<text x="{x:g}" y="{y:g}" font-family={quoteattr(font)} font-size="{size:g}" font-weight="{weight}" '
             f'font-style="{style}" text-anchor="{anchor}" fill="{colour(fill)}" xml:space="preserve">'
@@ -74,7 +74,7 @@ class Sheet:
         )
 
     def chips(self, x: float, y: float, words: Iterable[str], size: float, width: float) -> None:
-        """Words in boxes, as many as the width holds."""
+        """Words in boxes, as many as fit the width."""
         end = x + width
         for word in words:
             shown = word if len(word) <= 18 else word[:17] + "…"
@@ -115,7 +115,7 @@ class Sheet:
         self.rule(x, y + height, x + width, y + height)
 
     def line(self, box: tuple[float, float, float, float], values: Sequence[float], fill: str) -> None:
-        """A line through values, fractions of the box, evenly spaced; values that are not numbers part it."""
+        """A line through values, fractions of the box, evenly spaced; NaN interrupts it."""
         x, y, width, height = box
         step = width / max(1, len(values))
         points = [

@@ -1,4 +1,4 @@
-"""What becomes of the answer without the neurons that stood out."""
+"""Charts of ablations: the change of the answer without the neurons that stood out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from atlas.topics.study.records import Study, StudyStep
 from web.charts.chart import DATA, Chart, Table, filled, rounded, specification
 
 VARIANTS = {"zero": "set to zero", "mean": "set to its mean", "negate": "negated"}
-"""What is done to a neuron."""
+"""Kinds of ablation, in words."""
 
 TOGETHER = "all together"
 
@@ -23,15 +23,21 @@ TOGETHER = "all together"
 def _spec(n_rows: int, with_intervals: bool) -> dict[str, Any]:
     data = alt.Chart(alt.NamedData(DATA))
     tips = [
-        alt.Tooltip("name:N", title="neuron"), alt.Tooltip("what:N", title="is"),
+        alt.Tooltip("name:N", title="neuron"),
+        alt.Tooltip("what:N", title="is"),
         alt.Tooltip("value:Q", title="change", format="+.2%"),
-    ]  # fmt: skip
+    ]
     y = alt.Y("name:N", sort=None, title=None, axis=alt.Axis(ticks=False, domain=False, grid=True, labelLimit=90))
     offset = alt.YOffset("what:N", sort=list(VARIANTS.values()))
     title = "change of the answer’s probability"
     x = alt.X("value:Q", title=title, axis=alt.Axis(format="+~%", tickCount=6), scale=alt.Scale(zero=True))
-    colour = alt.Color("what:N", title=None, sort=list(VARIANTS.values()), scale=alt.Scale(range="category"),
-                       legend=alt.Legend(orient="top", columns=3, symbolType="circle"))  # fmt: skip
+    colour = alt.Color(
+        "what:N",
+        title=None,
+        sort=list(VARIANTS.values()),
+        scale=alt.Scale(range="category"),
+        legend=alt.Legend(orient="top", columns=3, symbolType="circle"),
+    )
     dots = data.mark_circle(size=70, opacity=1).encode(
         x=x, y=y, yOffset=offset, color=colour, tooltip=tips, href="url:N"
     )
@@ -44,18 +50,19 @@ def _spec(n_rows: int, with_intervals: bool) -> dict[str, Any]:
 
 
 def ablation_chart(study: Study, steps: Sequence[StudyStep], model: str, url: Callable[[NeuronRef], str]) -> Chart:
-    """The change of the answer's probability after the clean prompt, by neuron and by what is done to it."""
+    """The change of the answer's probability after the clean prompt, by neuron and kind of ablation."""
     order = {neuron: place for place, neuron in enumerate((*study.found_neurons, None))}
     steps = sorted(steps, key=lambda step: (order.get(step.neuron, len(order)), list(VARIANTS).index(step.variant)))
     rows = [
         {
-            "name": step.neuron.name if step.neuron else TOGETHER, "what": VARIANTS[step.variant],
+            "name": step.neuron.name if step.neuron else TOGETHER,
+            "what": VARIANTS[step.variant],
             "value": rounded(step.value),
             **({"url": url(step.neuron)} if step.neuron else {}),
             **({"low": rounded(step.low), "high": rounded(step.high)} if step.low is not None else {}),
         }
         for step in steps
-    ]  # fmt: skip
+    ]
     caption = (
         "The clean prompt with the neuron changed at every position but BOS: the answer’s probability after, minus "
         f"before ({show_share(study.p_answer_clean)})."
@@ -64,10 +71,14 @@ def ablation_chart(study: Study, steps: Sequence[StudyStep], model: str, url: Ca
         caption += f" Means over {study.n_prompts:,} pairs, lines their 95% bootstrap intervals."
     heads = ("neuron", "is", "change", *(("low", "high") if study.is_suite else ()))
     table = tuple(
-        (row["name"], row["what"], show_number(step.value),
-         *((show_number(step.low), show_number(step.high)) if study.is_suite else ()))
+        (
+            row["name"],
+            row["what"],
+            show_number(step.value),
+            *((show_number(step.low), show_number(step.high)) if study.is_suite else ()),
+        )
         for row, step in zip(rows, steps, strict=True)
-    )  # fmt: skip
+    )
     title = f"Probability of {study.answer_token.shown} without the neurons, {model}"
     spec = filled(_spec(len({row["name"] for row in rows}), study.is_suite), rows, title)
     return Chart("ablation", title, caption, spec, Table(heads, table))

@@ -1,4 +1,4 @@
-"""What all charts share: the record that a page shows, the activation axis, and colours by name.
+"""Common parts of charts: the record that a page shows, the activation axis, and colours by name.
 
 Specifications are made once without data; a page adds its rows and its title. Colours are names of ranges and styles
 (see `theme`), so that light, dark and paper need one specification.
@@ -19,7 +19,7 @@ DATA = "rows"
 HEIGHT = 170
 
 SHORT = "format(datum.value, '~s')"
-"""Expression for an axis's labels: 1k, 10k. An axis's own format would use one prefix for all of them."""
+"""Expression for an axis's labels: 1k, 10k. The axis's own format would use one prefix for all labels."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart on a page: its name in the page, what it shows, how to read it, its specification, its table."""
+    """A chart on a page: its name, title, explanation, specification and table."""
 
     name: str
     title: str
@@ -42,20 +42,21 @@ class Chart:
 
 
 def specification(chart: Any) -> dict[str, Any]:
-    """An Altair chart as a specification without configuration of its own."""
+    """An Altair chart as a specification without its own configuration."""
     spec = chart.to_dict()
     spec.pop("config", None)
     return spec
 
 
 def filled(spec: dict[str, Any], rows: list[dict[str, Any]], title: str, **params: Any) -> dict[str, Any]:
-    """The specification over rows of data, with a title that explains a screenshot, and values of its parameters."""
+    """The specification with rows of data, a title that identifies the chart in a screenshot, and values of its
+    parameters."""
     values = [{"name": name, "value": value} for name, value in params.items()]
     return {**spec, "title": title, "datasets": {DATA: rows}, **({"params": values} if values else {})}
 
 
 def drawn_edges(lower: float | None, upper: float | None) -> tuple[float, float]:
-    """Edges of a bin for drawing: an open end is drawn an octave wide."""
+    """Edges of a bin for drawing: an open bin is drawn one octave wide."""
     if lower is None:
         return 2 * upper, upper
     if upper is None:
@@ -64,18 +65,18 @@ def drawn_edges(lower: float | None, upper: float | None) -> tuple[float, float]
 
 
 def drawn_centre(lower: float | None, upper: float | None) -> float:
-    """Where a bin's point is drawn: its geometric middle, 0 for the zero bin."""
+    """Place of a bin's point: its geometric middle, 0 for the zero bin."""
     low, high = drawn_edges(lower, upper)
     return 0.0 if low < 0 < high else (low * high) ** 0.5 * (1 if low > 0 else -1)
 
 
 def rounded(value: float) -> float:
-    """A value for drawing: five significant digits, which no screen shows."""
+    """A value for drawing: five significant digits, finer than any screen shows."""
     return float(f"{value:.5g}")
 
 
 def activation_axis(field: str) -> alt.X:
-    """The activation axis: an octave is as wide as another, the zero bin is linear."""
+    """The activation axis: all octaves are equally wide, the zero bin is linear."""
     powers = range(MIN_EXPONENT + 3, MAX_EXPONENT + 2, 3)
     values = [-(2.0**power) for power in powers] + [0] + [2.0**power for power in powers]
     return alt.X(

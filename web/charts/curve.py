@@ -1,4 +1,5 @@
-"""Predictions against activation: where the neuron fires, is the token predicted, and does it come next?"""
+"""Charts of prediction curves: the fraction of positions at which a token is predicted, or comes next, by
+activation."""
 
 from __future__ import annotations
 
@@ -54,13 +55,13 @@ def _spec(kind: str, with_counts: bool) -> dict[str, Any]:
         scale=alt.Scale(domainMin=0, domainMax=alt.ExprRef("ceiling"), clamp=True),
     )
     lines = base.mark_line(point=True).encode(x=x, y=y, color=colour, tooltip=tooltip)
-    # Of points at zero the line says enough: their intervals would hide the others.
+    # Points at zero have no intervals, which would hide those of other points.
     seen = alt.condition("datum.k > 0", alt.value(0.45), alt.value(0))
     low = alt.Y("low:Q", title=f"fraction {kind}")
     intervals = base.mark_rule(strokeWidth=1).encode(
         x=x, y=low, y2="high:Q", color=colour, opacity=seen, tooltip=tooltip
     )
-    # Where the threshold explorer stands; the page's script moves it.
+    # The threshold of the explorer; the page's script moves it.
     mark = base.mark_rule(style="accent", strokeDash=[4, 3], opacity=alt.ExprRef("isNumber(threshold) ? 0.9 : 0"))
     threshold = mark.transform_sample(1).transform_calculate(centre="isNumber(threshold) ? threshold : 0").encode(x=x)
     layers = [alt.layer(intervals, lines, threshold)]
@@ -129,7 +130,7 @@ def _table(curves: Sequence[Curve], labels: Sequence[str], kind: str, shared: bo
 
 
 def ceiling_of(curves: Sequence[Curve]) -> float:
-    """Top of the fraction axis, for both kinds alike: the greatest fraction that is not noise, a tenth above.
+    """Top of the fraction axis, for both kinds: the greatest fraction that is not noise, plus a tenth.
 
     A point counts with the lower end of its interval doubled, so that one prediction at one position does not flatten
     every line; curves that are zero throughout lie on the axis, not in the middle of an empty scale.
@@ -154,8 +155,8 @@ def curves_chart(
 ) -> Chart:
     """Curves of several pairs on shared axes, each with its 95% Wilson intervals.
 
-    `kind` is 'predicted' (the model's top prediction) or 'actual' (what really comes next). Curves of one neuron have
-    the positions behind each bin as pale bars on the right-hand axis.
+    `kind` is 'predicted' (the model's top prediction) or 'actual' (the token that comes next). Curves of one neuron
+    have the positions behind each bin as pale bars on the right-hand axis.
     """
     labels = [label(curve) for curve in curves]
     shared = len({curve.candidate.neuron.neuron_id for curve in curves}) == 1
@@ -168,7 +169,7 @@ def curves_chart(
     caption = (
         "Fraction of positions at which the model predicts the token"
         if kind == "predicted"
-        else "Fraction of positions after which the token really comes"
+        else "Fraction of positions after which the token comes next"
     )
     caption += ", by activation; vertical lines are 95% Wilson intervals"
     caption += ", pale bars the positions behind each point (right-hand axis)." if shared else "."

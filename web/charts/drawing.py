@@ -1,7 +1,7 @@
-"""Small charts as SVG written here, for pages that run no script: some kilobytes each, drawn within a millisecond.
+"""Small charts as handwritten SVG, for pages that run no script: a few kilobytes each, drawn within a millisecond.
 
-Their marks have classes and no colours: the style sheet's, so that one drawing does for light and dark. Nothing but
-numbers is in them; what names a line stands beside it, in HTML.
+Their marks have classes instead of colours, so that one drawing serves the light and the dark theme. They contain only
+numbers; the names of lines are beside them, in HTML.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _SHORT = {3: "k", 6: "M", 9: "G"}
 
 
 def _bent(activation: float) -> float:
-    """The activation axis of the site's charts: an octave is as wide as another, the zero bin is linear."""
+    """The activation axis of the site's charts: all octaves are equally wide, the zero bin is linear."""
     return math.copysign(math.log1p(abs(activation) / 2.0**MIN_EXPONENT), activation)
 
 
 class _Frame:
-    """A drawing: the activation axis between two edges, and what is put on it."""
+    """A drawing: the activation axis between two edges, and the marks on it."""
 
     def __init__(self, edges: Iterable[float]) -> None:
         edges = list(edges)
@@ -43,7 +43,7 @@ class _Frame:
         self._scale = (WIDTH - _LEFT - _RIGHT) / (high - self._low or 1.0)
         self._parts: list[str] = []
         powers = [2.0**power for power in range(MIN_EXPONENT + 3, MAX_EXPONENT + 2, 3)]
-        # Zero first, then outwards: a label that would stand in another's way is left out.
+        # Zero first, then outwards: a label that would overlap another is left out.
         placed: list[float] = []
         for value in (0.0, *(sign * power for power in reversed(powers) for sign in (1, -1))):
             x = self.x(value)
@@ -57,16 +57,16 @@ class _Frame:
             )
 
     def x(self, activation: float) -> float:
-        """Where an activation is."""
+        """Horizontal place of an activation."""
         return _LEFT + (_bent(activation) - self._low) * self._scale
 
     @staticmethod
     def y(fraction: float) -> float:
-        """Where a fraction of the height is."""
+        """Vertical place of a fraction of the height."""
         return HEIGHT - _BOTTOM - (HEIGHT - _BOTTOM - _TOP) * min(1.0, max(0.0, fraction))
 
     def level(self, fraction: float, label: str) -> None:
-        """A line across with its label."""
+        """A horizontal grid line with its label."""
         y = self.y(fraction)
         self._parts.append(
             f'<path class="grid" d="M{_LEFT} {y:.1f}H{WIDTH - _RIGHT}"/>'
@@ -86,7 +86,7 @@ class _Frame:
         self._parts.append(f'<path class="{kind}" d="{path}"/>')
 
     def svg(self) -> Markup:
-        """The drawing; whoever shows it says what it is."""
+        """The drawing; the page that shows it names it."""
         inner = "".join(self._parts)
         return Markup(f'<svg class="drawn" viewBox="0 0 {WIDTH} {HEIGHT}" aria-hidden="true">{inner}</svg>')
 
@@ -97,7 +97,7 @@ def _counted(n: float) -> str:
 
 
 def histogram_drawing(bars: Sequence[HistogramBar]) -> Markup:
-    """How often the activation falls in each bin; counts on a logarithmic axis. Nothing for no bars."""
+    """How often the activation falls in each bin; counts on a logarithmic axis. Empty without bars."""
     if not bars:
         return Markup("")
     edges = [drawn_edges(bar.lower, bar.upper) for bar in bars]
@@ -121,7 +121,7 @@ def _steps(top: float) -> list[float]:
 
 def curves_drawing(curves: Sequence[Curve], kind: str = "predicted") -> Markup:
     """Fraction of positions at which a token is 'predicted' or 'actual' by activation, up to six curves, with 95%
-    Wilson intervals; pale bars are the positions behind the first curve's bins. Nothing for no curves."""
+    Wilson intervals; pale bars are the positions behind the first curve's bins. Empty without curves."""
     if not curves or not any(curve.points for curve in curves):
         return Markup("")
     frame = _Frame(edge for curve in curves for p in curve.points for edge in drawn_edges(p.lower, p.upper))

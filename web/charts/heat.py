@@ -17,10 +17,10 @@ KINDS = {
     "patch_attn_out": ("attention", "Attention output", "the layer’s attention output"),
     "patch_mlp_out": ("mlp", "MLP output", "the layer’s MLP output"),
 }
-"""By kind of step: the chart's name, its title, what is patched."""
+"""The chart's name, its title and the patched activation, by kind of step."""
 
 _ROW = 12
-"""Height of a layer, pixels: a whole model of 36 layers stays in sight."""
+"""Height of a layer, pixels: a model of 36 layers fits a screen."""
 
 _LABEL = 120
 """Room for a token below the map, pixels."""
@@ -87,9 +87,9 @@ def _spec(n_layers: int, with_intervals: bool) -> dict[str, Any]:
 
 
 def reach_of(maps: Sequence[Sequence[StudyStep]]) -> float:
-    """The end of the colours for all maps of a study, 1 or more: whole recovery is always on the scale.
+    """The end of the colour scale for all maps of a study, 1 or more: full recovery is always on the scale.
 
-    A few cells far beyond would make all others pale: one in a hundred may lie outside and has the last colour.
+    A few extreme cells would make all others pale, so one cell in a hundred may lie outside and has the last colour.
     """
     values = sorted(abs(step.value) for steps in maps for step in steps)
     return max(1.0, values[int(0.99 * (len(values) - 1))]) if values else 1.0
@@ -104,7 +104,7 @@ def heat_chart(
     model: str,
     n_layers: int,
 ) -> Chart:
-    """One heat map. `labels` are by position: what stands on the axis, the clean and the corrupt token."""
+    """One heat map. `labels` are by position: the axis label, the clean and the corrupt token."""
     name, head, what = KINDS[kind]
     ordered = sorted(steps, key=lambda step: (step.position, step.layer))
     rows = [
@@ -122,9 +122,9 @@ def heat_chart(
     )
     if study.is_suite:
         caption += f" Means over {study.n_prompts:,} pairs."
-    outside = sum(abs(step.value) > 1.005 * reach for step in ordered)  # not by a rounding error
+    outside = sum(abs(step.value) > 1.005 * reach for step in ordered)  # ignores rounding errors
     if outside:
-        caption += f" {outside:,} beyond ±{show_number(reach, 3)} have the last colour."
+        caption += f" {outside:,} cells beyond ±{show_number(reach, 3)} have the last colour."
     positions = sorted(labels)
     by_cell = {(step.layer, step.position): step.value for step in ordered}
     layers = sorted({step.layer for step in ordered}, reverse=True)

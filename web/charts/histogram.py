@@ -22,7 +22,7 @@ def _counts_axis(top: int = 0) -> alt.Y:
 
 
 def bars_layer(top: int = 0) -> alt.Chart:
-    """The bars, from the edges, counts and signs of the data, with so much room above them."""
+    """The bars, from the edges, counts and signs of the data, with `headroom` above them."""
     return (
         alt.Chart(alt.NamedData(DATA), width="container", height=HEIGHT)
         .mark_bar(binSpacing=0, stroke=None)

@@ -1,4 +1,4 @@
-"""Congruence and activity by layer; points lead to the layer, or to the neuron that is its greatest."""
+"""Congruence and activity by layer; points lead to the layer, or to its greatest neuron."""
 
 from __future__ import annotations
 
@@ -70,6 +70,6 @@ def layer_charts(
         heads = ("layer", f"mean {what}", f"greatest {what}", "neuron")
         table = tuple((n, show_number(mean), show_number(most), neuron.name) for n, mean, most, neuron in values)
         title = f"{what[0].upper()}{what[1:]} by layer, {model}"
-        caption = "The line is the mean over a layer's neurons, circles its greatest, which lead to the neuron."
+        caption = "The line is the mean over a layer's neurons; circles are its greatest, and lead to the neuron."
         charts.append(Chart(name, title, caption, filled(_spec(what, scale), rows, title), Table(heads, table)))
     return charts[0], charts[1]

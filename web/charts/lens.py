@@ -1,4 +1,4 @@
-"""The logit lens of a study: how far the answer leads on its way through the model, the greatest jump marked."""
+"""The logit lens of a study: the answer's lead through the model, with the greatest jump marked."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from web.charts.layers import WHOLE
 HEIGHT = 260
 
 VARIANTS = {"final_norm": "final norm’s scale everywhere", "own_norm": "final norm applied at each site"}
-"""What the two variants of the lens are called."""
+"""Names of the two variants of the lens."""
 
 PARTS = {"attention": "attention of layer {}", "mlp": "MLP of layer {}", "block": "block {}"}
-"""What writes between two sites."""
+"""Parts that write between two sites."""
 
 
 def site_name(step: StudyStep) -> str:
-    """Where a step of the lens is read."""
+    """Site of a step of the lens, in words."""
     return {"pre": f"before layer {step.layer}", "mid": f"after attention of layer {step.layer}", "post": "at the end"}[
         step.site
     ]
 
 
 def part_name(jump: LensJump) -> str:
-    """What makes a jump."""
+    """The part that makes a jump, in words."""
     return PARTS[jump.part].format(jump.layer)
 
 
@@ -93,7 +93,7 @@ def _jump_rows(jumps: Sequence[LensJump], n_layers: int, ceiling: float, height:
     for jump in jumps:
         start = jump.layer + (0.5 if jump.part == "mlp" else 0.0)
         end = jump.layer + (0.5 if jump.part == "attention" else 1.0)
-        # Both variants may jump at the same place: one name below the other, above the lines.
+        # Both variants may jump at the same place: their names are stacked above the lines.
         label_at = ceiling - (0 if jump.variant == "final_norm" else 0.08 * height)
         rows.append(
             {
@@ -133,7 +133,7 @@ def lens_chart(study: Study, steps: Sequence[StudyStep], jumps: Sequence[LensJum
     marked = _jump_rows(jumps, n_layers, max(values), max(values) - min(values))
     rows += marked
     caption = (
-        "How far the answer leads the other token, read from the residual stream at the last position of the clean "
+        "The answer's lead over the other token, read from the residual stream at the last position of the clean "
         "prompt, before each layer, after its attention and at the end. Thick: the greatest rise in one step."
     )
     if study.is_suite:
@@ -155,7 +155,7 @@ def lens_chart(study: Study, steps: Sequence[StudyStep], jumps: Sequence[LensJum
 
 
 def _sides(rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
-    """The sides on which names stand: a layer without rows would be complained of in the browser."""
+    """The sides with names: Vega warns in the browser about a layer without rows."""
     return tuple(sorted({row["ends"] for row in rows}))
 
 

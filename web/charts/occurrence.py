@@ -1,4 +1,4 @@
-"""How uneven k-occurrence is: how many neurons (and tokens) are in at least so many lists."""
+"""Distribution of k-occurrence: how many neurons (and tokens) are in at least x lists."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from web.charts.chart import DATA, HEIGHT, SHORT, Chart, Table, filled, rounded,
 
 _POINTS_PER_OCTAVE = 4
 _POWERS = [10**power for power in range(7)]
-"""Where the axes have labels: a logarithmic axis of its own would have too many."""
+"""Labels of the axes: Vega's logarithmic axis would have too many."""
 
 
 @cache
@@ -24,10 +24,15 @@ def _spec() -> dict[str, Any]:
         alt.Chart(alt.NamedData(DATA), width="container", height=HEIGHT)
         .mark_line(point=True)
         .encode(
-            x=alt.X("occurrence:Q", title="lists", scale=log,
-                    axis=alt.Axis(labelExpr=SHORT, values=_POWERS, grid=False)),
-            y=alt.Y("share:Q", title="share in at least so many", scale=log,
-                    axis=alt.Axis(format="~%", values=[1 / power for power in _POWERS])),
+            x=alt.X(
+                "occurrence:Q", title="lists", scale=log, axis=alt.Axis(labelExpr=SHORT, values=_POWERS, grid=False)
+            ),
+            y=alt.Y(
+                "share:Q",
+                title="share in at least x lists",
+                scale=log,
+                axis=alt.Axis(format="~%", values=[1 / power for power in _POWERS]),
+            ),
             color=alt.Color("what:N", title=None, legend=alt.Legend(orient="top"), scale=alt.Scale(range="category")),
             tooltip=[
                 alt.Tooltip("what:N", title="of"),
@@ -36,7 +41,7 @@ def _spec() -> dict[str, Any]:
                 alt.Tooltip("share:Q", format=".3~%"),
             ],
         )
-    )  # fmt: skip
+    )
     return specification(chart)
 
 
@@ -60,7 +65,7 @@ def _points(occurrence: Occurrence) -> list[tuple[int, int]]:
 
 
 def occurrence_chart(neurons: Occurrence, tokens: Occurrence) -> Chart:
-    """Both distributions, cumulative from above, both axes logarithmic; units that are in no list are not drawn."""
+    """Both distributions, cumulative from above, both axes logarithmic; units in no list are not drawn."""
     data = [
         (what, x, n, n / occurrence.n_units)
         for what, occurrence in ((f"neurons, k = {neurons.k}", neurons), (f"tokens, k = {tokens.k}", tokens))
@@ -69,9 +74,9 @@ def occurrence_chart(neurons: Occurrence, tokens: Occurrence) -> Chart:
     rows = [{"what": what, "occurrence": x, "n": n, "share": rounded(share)} for what, x, n, share in data]
     return Chart(
         "occurrence",
-        "How many lists of the best are they in?",
-        "Share of neurons that are among the k best of at least so many tokens, and of tokens among the k best of at "
-        "least so many neurons. Without hubs the lines would fall off a cliff just beyond the mean.",
+        "How many lists of the best contain them?",
+        "Share of neurons that are among the k best of at least x tokens, and of tokens among the k best of at "
+        "least x neurons. Without hubs the lines would drop steeply just beyond the mean.",
         filled(_spec(), rows, "k-occurrence of neurons and tokens"),
         Table(
             ("of", "lists, at least", "how many", "share"),

@@ -38,7 +38,7 @@ def placed_chart(bars: Sequence[HistogramBar], places: Sequence[tuple[int, str, 
 
     `places` are (position, token as it is shown, activation).
     """
-    # The greatest on either side of zero: the names of more would stand in each other's way.
+    # Only the greatest on either side of zero: more names would overlap.
     sides = ([place for place in places if sign * place[2] > 0] for sign in (1, -1))
     named = {max(side, key=lambda place: (abs(place[2]), -place[0]))[0] for side in sides if side}
     marks = []

@@ -1,4 +1,4 @@
-"""What the weights promise against what the data keep, over all pairs: a density, and rank correlations."""
+"""Criteria of the weights against metrics of the data, over all pairs: a density, and rank correlations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from atlas.topics.predictiveness_sql import ROOTED, MetricChoice
 from web.charts.chart import DATA, Chart, Table, filled, rounded, specification
 
 CRITERION_WORDS = {"congruence": "congruence", "token_gap": "token gap", "neuron_gap": "neuron gap", "score": "score"}
-"""The criteria as people read them."""
+"""Names of the criteria."""
 
 METRIC_WORDS = {
     "auroc": "area under ROC",
@@ -25,7 +25,7 @@ METRIC_WORDS = {
     "mutual_information": "mutual information (bits)",
     "monotonicity": "monotonicity",
 }
-"""The metrics as people read them."""
+"""Names of the metrics."""
 
 
 @cache
@@ -105,7 +105,7 @@ def pair_density_chart(
     by, metric = CRITERION_WORDS[choice.by], METRIC_WORDS[choice.metric]
     title = f"{metric} ({choice.outcome}) against {by}, {model}"
     caption = (
-        f"Shaded: how many of {sum(cell.n for cell in cells):,} pairs lie where, darker by the logarithm. Points are "
+        f"Shading: density of {sum(cell.n for cell in cells):,} pairs, on a logarithmic scale. Points are "
         "the pairs of the two lists below, and lead to their neurons."
     )
     heads = (f"{by} from", "to", f"{metric} from", "to", "pairs")
@@ -139,7 +139,7 @@ def _criteria_spec() -> dict[str, Any]:
 
 
 def criteria_chart(found: Correlations, choice: MetricChoice, model: str) -> Chart:
-    """How each criterion goes with the metric, with intervals."""
+    """Correlation of each criterion with the metric, with intervals."""
     rows = [
         {"name": CRITERION_WORDS[item.by], **_values(item.value, item.low, item.high)}
         for item in found.criteria

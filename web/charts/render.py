@@ -1,4 +1,5 @@
-"""Charts as files, for papers and for pages without scripts: SVG, PNG, CSV, and the Vega-Lite specification itself."""
+"""Export of charts as files, for papers and for pages without scripts: SVG, PNG, CSV, and the Vega-Lite
+specification."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ WIDTH, HEIGHT = 620, 260
 
 PNG_SCALE = 2.0
 
-_converting = threading.Lock()  # vl-convert's engine answers one at a time
+_converting = threading.Lock()  # vl-convert's engine handles one request at a time
 
 MIMETYPES = {
     "svg": "image/svg+xml",
@@ -48,7 +49,7 @@ def render(chart: Chart, kind: str) -> bytes:
     if kind == "json":
         return json.dumps(_spec(chart), ensure_ascii=False).encode("utf-8")
     with _converting:
-        # No allowed address: a drawing never fetches anything.
+        # An empty list of allowed addresses: a drawing never fetches anything.
         if kind == "svg":
             return vl_convert.vegalite_to_svg(_spec(chart), allowed_base_urls=[]).encode("utf-8")
         return vl_convert.vegalite_to_png(_spec(chart), scale=PNG_SCALE, allowed_base_urls=[])

@@ -1,4 +1,4 @@
-"""An answer of SQL drawn: two of its columns against each other."""
+"""Chart of an SQL answer: two of its columns against each other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from web.charts.chart import DATA, Chart, Table, filled, specification
 KINDS = ("bar", "line", "point")
 _HEIGHT = 260
 _MOST = 2_000
-"""Rows drawn."""
+"""Most rows to draw."""
 
 
 @cache
@@ -34,7 +34,7 @@ def _is_number(values: Sequence[Any]) -> bool:
 
 
 def result_chart(kind: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], x: str, y: str, title: str) -> Chart:
-    """Column `y` against column `x`, numbers as numbers and anything else as names, in the answer's order."""
+    """Column `y` against column `x`; numbers are quantitative, other values nominal in the answer's order."""
     places = (columns.index(x), columns.index(y))
     pairs = [tuple(row[place] for place in places) for row in rows[:_MOST]]
     numbers = [_is_number([pair[side] for pair in pairs]) for side in (0, 1)]

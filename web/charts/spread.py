@@ -1,4 +1,4 @@
-"""Congruence with everything: one neuron with every token, one token with every neuron by layer."""
+"""Distributions of congruence: one neuron with every token, one token with every neuron by layer."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from web.charts.layers import WHOLE
 
 HEIGHT = 230
 LABELLED = 8
-"""Outliers at each end that have their names written beside them."""
+"""Outliers at each end with names."""
 
 FEW = 6
-"""Tokens in a bar beside which names can be read."""
+"""Most tokens in a bar beside which names are legible."""
 
 
 def _named(where: str, ends: Any) -> alt.Chart:
@@ -86,7 +86,7 @@ def token_spread_chart(spread: TokenSpread, title: str, url: Callable[[Token], s
         }
         for bar in spread.bars
     ]
-    width = (spread.bars[-1].upper - spread.bars[0].lower) / 28  # of a name on its side: nearer ones would overlap
+    width = (spread.bars[-1].upper - spread.bars[0].lower) / 28  # height of a rotated name: closer ones would overlap
     for items in (spread.top, spread.bottom):
         drawn = None
         for item in items:
@@ -96,7 +96,7 @@ def token_spread_chart(spread: TokenSpread, title: str, url: Callable[[Token], s
                 "name": item.token.shown,
                 "url": url(item.token),
             }
-            # A name among bars would be drawn over them; out where few tokens are, it can be read.
+            # A name would be drawn over the bars; it is legible only where few tokens are.
             alone = _count_at(spread, item.congruence) <= FEW
             if alone and (drawn is None or abs(item.congruence - drawn) >= width):
                 row["height"] = 8

@@ -1,7 +1,8 @@
 """Colours and configuration of charts, shared by the browser and by exported images.
 
-Colours live in the style sheet alone, as custom properties `--name: light-dark(#light, #dark)`. The configuration
-refers to them as "$name": the browser's script puts in what the page shows, an exported image takes the light ones.
+The style sheet is the only place of colours, as custom properties `--name: light-dark(#light, #dark)`. The
+configuration refers to them as "$name": the browser's script inserts those of the current theme, an exported image the
+light ones.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import Any
 from web.site.urls import STATIC
 
 SERIES = 6
-"""Colours for things compared on one chart: --series-1 to --series-6 (Okabe and Ito's, which the colour-blind tell
-apart)."""
+"""Number of colours for things compared on one chart: --series-1 to --series-6 (Okabe and Ito's colour-blind-safe
+palette)."""
 
 CONFIG: dict[str, Any] = {
     "background": None,

@@ -1,4 +1,4 @@
-"""What a report is made of: sections of panels, each with words, a table, its SQL, and perhaps a chart."""
+"""Parts of a report: sections of panels, each with text, a table, its SQL, and optionally a chart."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from atlas.core.answer.asking import QueryResult
 from web.charts.chart import Chart
 
 ROWS = 25
-"""Rows of a table that are printed; its SQL answers all."""
+"""Most printed rows of a table; its SQL gives all of them."""
 
 
 @dataclass(frozen=True)
@@ -17,13 +17,13 @@ class Panel:
     """One finding."""
 
     title: str
-    """What it is about."""
+    """Its title."""
     said: tuple[str, ...] = ()
-    """Sentences, plain text; every figure in them is read from rows."""
+    """Sentences, plain text; every figure in them comes from rows."""
     sql: str | None = None
-    """The query behind it, which runs on the file as it is. None: words alone."""
+    """Its query, which runs unchanged on the file. None: text only."""
     answer: QueryResult | None = None
-    """What it answers, for the table. None: the chart shows it."""
+    """The answer, for the table. None: the chart shows it."""
     charts: tuple[Chart, ...] = ()
     """Drawings of the same rows."""
 
@@ -35,11 +35,11 @@ class Section:
     title: str
     """Its heading."""
     said: tuple[str, ...]
-    """What it comes to, in sentences."""
+    """Its summary, in sentences."""
     panels: tuple[Panel, ...] = ()
     """Its findings."""
 
 
 def panel(atlas: Atlas, title: str, sql: str, *said: str, charts: tuple[Chart, ...] = (), table: bool = True) -> Panel:
-    """A finding from its SQL, which is run; with `table` its first rows are printed."""
+    """Make a finding by running its SQL; with `table` its first rows are printed."""
     return Panel(title, said, sql, atlas.query(sql) if table else None, charts)

@@ -1,4 +1,4 @@
-"""The table of a panel: the first rows of its query's answer, as people read them."""
+"""The table of a panel: the first rows of its query's answer, formatted."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from web.report.block import ROWS
 
 
 def heads(answer: QueryResult) -> tuple[str, ...]:
-    """Names of its columns; one row is turned, and has none but these."""
+    """Names of its columns; a single row is transposed and has only these."""
     return ("", "") if _turned(answer) else tuple(name.replace("_", " ") for name in answer.columns)
 
 
 def cells(answer: QueryResult) -> tuple[list[list[tuple[str, bool]]], str]:
-    """Rows of (text, whether it is a number), and what is said below them. An answer of one long row is turned, a line
+    """Rows of (text, whether it is a number), and a note below them. An answer of one long row is transposed: a line
     for each column."""
     if _turned(answer):
         pairs = zip(answer.columns, answer.rows[0], strict=True)

@@ -14,9 +14,9 @@ _FILE = click.Path(path_type=Path)
 @click.option("--out", "folder", metavar="DIR", type=_FILE, required=True, help="Folder to write: empty or new.")
 @click.option("--force", is_flag=True, help="Replace DIR if it is a report.")
 def report(file: Path, folder: Path, force: bool) -> None:
-    """Write FILE's findings to the folder DIR: index.html, which fetches nothing, and report.md with its figures; each
-    finding with its SQL."""
-    # Imported here: the help text can do without the charts.
+    """Write FILE's findings, each with its SQL, to the folder DIR: index.html, which fetches nothing, and report.md
+    with its figures."""
+    # Imported here: the help text does not need the charts.
     from atlas import open_atlas
     from web.report.write import write_report
 

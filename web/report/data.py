@@ -1,4 +1,4 @@
-"""What the data say: curves of the best pairs, families, predictiveness, causal effects."""
+"""Sections of a report from the data: curves of the best pairs, families, predictiveness, causal effects."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from web.report.block import Panel, Section, panel
 from web.views.prediction_words import correlation_words, effect_words, support_words
 
 LISTED = 10
-"""Pairs in lists."""
+"""Pairs in a list."""
 
 _AMONG = {"all": "all pairs", "congruent": "pairs that the neuron writes", "exclusive": "each other’s best"}
 
 
 def best_curves(atlas: Atlas) -> Section:
-    """The post's figure: is the token predicted where the neuron fires?"""
+    """Prediction curves of the best pairs, as in the post's figure."""
     notable = notable_neurons(atlas, 5)
     if not notable:
         return Section("Are they predicted where their neurons fire?", ("This atlas has no pair that is predicted.",))
@@ -46,7 +46,7 @@ def best_curves(atlas: Atlas) -> Section:
 
 
 def _family(atlas: Atlas, neuron_id: int) -> list[Panel]:
-    """Whether other spellings make the noise of a neuron's curve."""
+    """Whether other spellings explain the noise of a neuron's curve."""
     found = []
     for item in family_curves(atlas, neuron_id)[:1]:
         tail = item.tail
@@ -56,15 +56,20 @@ def _family(atlas: Atlas, neuron_id: int) -> list[Panel]:
             f"{tail.n_token:,}, any of its {len(item.members)} spellings ({names}) at {tail.n_family:,}."
         )
         found.append(
-            panel(atlas, f"{item.neuron.name} and the family of {item.token.shown}",
-                  FAMILY_CURVES.shown(neuron_id=neuron_id, token_id=item.token.token_id,
-                                      family_id=item.members[0].token.token_id), said)
-        )  # fmt: skip
+            panel(
+                atlas,
+                f"{item.neuron.name} and the family of {item.token.shown}",
+                FAMILY_CURVES.shown(
+                    neuron_id=neuron_id, token_id=item.token.token_id, family_id=item.members[0].token.token_id
+                ),
+                said,
+            )
+        )
     return found
 
 
 def predictiveness(atlas: Atlas) -> Section:
-    """The post's open question, over all pairs."""
+    """Does congruence predict? The post's open question, over all pairs."""
     panels, said = [], []
     for side in reversed(metric_sides(gated=atlas.info.gated)):
         for pairs in ("all", "congruent", "exclusive"):
@@ -72,11 +77,13 @@ def predictiveness(atlas: Atlas) -> Section:
             choice = MetricChoice(side=side, pairs=pairs, metric=metric)
             panels += _compared(atlas, choice, whole=side == "positive" and pairs == "all")
     choice = MetricChoice()
-    said = [support_words(metric_support(atlas, choice), choice),
-            *correlation_words(correlations(atlas, choice), choice)]  # fmt: skip
+    said = [
+        support_words(metric_support(atlas, choice), choice),
+        *correlation_words(correlations(atlas, choice), choice),
+    ]
     said.append(
         f"Support: at least {MIN_SUPPORT} positions with the outcome, without it, and at which the neuron fires on the "
-        "side. Pairs are candidates because they are congruent (or anti-congruent), so that this is no sample of all "
+        "side. Pairs are candidates because they are congruent (or anti-congruent), so this is not a sample of all "
         "pairs. Intervals are bootstrap percentiles with the neuron as unit; pairs of one token and positions of one "
         "text are not independent either."
     )
@@ -102,19 +109,19 @@ def _compared(atlas: Atlas, choice: MetricChoice, whole: bool) -> list[Panel]:
         *panels,
         panel(
             atlas,
-            "Pairs whose weights promise and whose data deny, and the reverse",
+            "Pairs with a high criterion and a low metric, and the reverse",
             contradictions_sql(choice, LISTED),
         ),
     ]
 
 
 def effects(atlas: Atlas) -> Section:
-    """What ablation says."""
+    """Effects of ablation."""
     found = pair_effects(atlas, limit=1000)
     if not found.total:
         return Section(
             "What the neurons cause",
-            ("Nothing was ablated in this atlas: `atlas effects FILE` measures it. Correlation alone is not cause.",),
+            ("This atlas has no ablations: `atlas effects FILE` measures them. Correlation is not cause.",),
         )
     sql = f"""SELECT neuron, token, side, n_positions, probability, probability_change, probability_change_low AS low,
        probability_change_high AS high, rank_change, logit_change, direct_effect, auroc_predicted AS auroc
@@ -123,7 +130,9 @@ FROM (
 )"""
     return Section(
         "What the neurons cause",
-        (effect_words(found.rows, found.total),
-         "Neurons were mean-ablated at positions of stored texts where they fire; changes are after minus before."),
+        (
+            effect_words(found.rows, found.total),
+            "Neurons were mean-ablated at positions of stored texts where they fire; changes are after minus before.",
+        ),
         (panel(atlas, "Tokens that lose most", sql),),
-    )  # fmt: skip
+    )

@@ -1,4 +1,4 @@
-"""A chart as a drawing that leads nowhere: a report is read where no site is."""
+"""Charts as drawings without links, since a report is read without the site."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report as one HTML file: its style and drawings are in it, and nothing is fetched."""
+"""The report as one HTML file, which contains its style and drawings and fetches nothing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def report_html(atlas: Atlas, title: str, sections: Sequence[Section], drawings:
         f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n"
         f"<nav>{contents}</nav>\n{body}\n"
         f'<p class="note">Made by Neuron Atlas from build {atlas.info.build_id} of {escape(atlas.info.slug)}. '
-        "Every query runs on that file as it is.</p>\n</body>\n</html>\n"
+        "Every query runs unchanged on that file.</p>\n</body>\n</html>\n"
     )
 
 

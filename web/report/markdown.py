@@ -1,4 +1,4 @@
-"""The report as Markdown, its drawings in files beside it."""
+"""The report as Markdown, with its drawings in files beside it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ def report_markdown(atlas: Atlas, title: str, sections: Sequence[Section]) -> st
         for panel in section.panels:
             lines += _panel(section, panel)
     lines.append(
-        f"Made by Neuron Atlas from build {atlas.info.build_id} of {atlas.info.slug}. Every query runs on that file "
-        "as it is."
+        f"Made by Neuron Atlas from build {atlas.info.build_id} of {atlas.info.slug}. Every query runs unchanged on "
+        f"that "
+        "that file."
     )
     return "\n".join([*lines, ""])
 

@@ -1,4 +1,4 @@
-"""Names within a report."""
+"""Names of places and files in a report."""
 
 from __future__ import annotations
 

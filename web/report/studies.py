@@ -1,4 +1,4 @@
-"""The studies that an atlas records."""
+"""Sections of a report for the recorded studies."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _PATCHING = frozenset(name for name, _, _ in KINDS.values())
 
 
 def _nowhere(*_: Any) -> str:
-    """Charts of a report lead nowhere."""
+    """Charts of a report have no links."""
     return ""
 
 
 def studies(atlas: Atlas) -> list[Section]:
-    """A section for each study; one that says so where there is none."""
+    """A section for each study, or one that says that there is none."""
     found = list_studies(atlas)
     if not found:
         said = "This atlas records no study: `atlas study FILE` runs one (predictions, logit lens, patching, ablation)."
@@ -60,10 +60,15 @@ def _section(atlas: Atlas, study: Study) -> Section:
     if lens:
         panels.append(part("Logit lens", "lens", sayings.lens, lens_chart(study, lens, jumps, model, n_layers)))
     panels += [
-        part(KINDS[kind][1], KINDS[kind][0], sayings.patching if kind == "patch_resid_pre" else "",
-             heat_chart(study, kind, steps, labels, reach, model, n_layers))
-        for kind, steps in patches.items() if steps
-    ]  # fmt: skip
+        part(
+            KINDS[kind][1],
+            KINDS[kind][0],
+            sayings.patching if kind == "patch_resid_pre" else "",
+            heat_chart(study, kind, steps, labels, reach, model, n_layers),
+        )
+        for kind, steps in patches.items()
+        if steps
+    ]
     if neurons.n:
         charts = [recovery_chart(study, neurons, model, _nowhere), distribution_chart(neurons, model, _nowhere)]
         panels.append(part("Neurons", "neurons", sayings.neurons, *charts, table=True))

@@ -1,4 +1,4 @@
-"""What the weights say: the atlas itself, exclusive pairs, hubs, kinds of neurons."""
+"""Sections of a report from the weights: the atlas itself, exclusive pairs, hubs, kinds of neurons."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def what_it_is(atlas: Atlas) -> Section:
             f"Read over {info.n_positions:,} counted positions of {info.n_texts:,} texts of {info.dataset}; "
             f"readout {info.readout!r}, computed in {info.dtype} on {info.device}. Build {info.build_id}.",
             *([f"{said} The run had read {count_words(info)} texts when this build was written."] if said else []),
-            "Every figure below is of this model over these texts, and of nothing else.",
+            "Every figure below is about this model over these texts only.",
         ),
         (panel(atlas, "Provenance", "SELECT * EXCLUDE (readout_mean, versions, command) FROM atlas"),),
     )
@@ -77,7 +77,7 @@ def exclusive_pairs(atlas: Atlas) -> Section:
 
 
 def hubs(atlas: Atlas) -> Section:
-    """Neurons and tokens that are best for many, and what centring does about them."""
+    """Neurons and tokens that are best for many, and the effect of centring on them."""
     k = 10
     neurons, tokens = hub_neurons(atlas, k), hub_tokens(atlas, k)
     said = []
@@ -85,17 +85,22 @@ def hubs(atlas: Atlas) -> Section:
         said.append(
             f"{neurons[0].neuron.name} is the best neuron of {show_share(neurons[0].share)} of all tokens, "
             f"{tokens[0].token.shown} the best token of {show_share(tokens[0].share)} of all neurons. A hub is "
-            "congruent with many, so that its congruence with one says little."
+            "congruent with many, so its congruence with one says little."
         )
     occurrence = occurrence_chart(neuron_occurrence(atlas, k), token_occurrence(atlas, k))
     panels = [
         panel(atlas, "Neurons", HUB_NEURONS.shown(k=k, limit=10)),
         panel(atlas, "Tokens", HUB_TOKENS.shown(k=k, limit=10)),
-        panel(atlas, f"In how many lists of the {k} best each is", DISTRIBUTION.shown(k=k), charts=(occurrence,),
-              table=False),
-    ]  # fmt: skip
+        panel(
+            atlas,
+            f"In how many lists of the {k} best each is",
+            DISTRIBUTION.shown(k=k),
+            charts=(occurrence,),
+            table=False,
+        ),
+    ]
     if not atlas.info.has_weights:
-        said.append("What centring the readout does to them cannot be told: this atlas holds no weights.")
+        said.append("The effect of centring the readout cannot be computed: this atlas holds no weights.")
         return Section("Hubs, and what centring does", tuple(said), tuple(panels))
     centring = measure_centring(atlas)
     if centring.uncentred and centring.centred:

@@ -1,4 +1,4 @@
-"""The report as a folder: `index.html`, `report.md`, `figures/`; renamed into its place when it is whole."""
+"""The report as a folder (`index.html`, `report.md`, `figures/`), renamed into its place when complete."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from web.report.studies import studies
 from web.report.weights import exclusive_pairs, hubs, kinds, what_it_is
 
 WRITTEN = frozenset({"index.html", "report.md", FIGURES})
-"""What a report consists of."""
+"""Files of a report."""
 
 
 class ReportError(AtlasError):
-    """The folder of a report cannot be written, or holds what must not be replaced."""
+    """The folder of a report cannot be written, or contains files that must not be replaced."""
 
 
 def sections(atlas: Atlas) -> list[Section]:
-    """The report's chapters; one that lacks its data says so."""
+    """The report's chapters; a chapter without data says so."""
     return [
         what_it_is(atlas),
         exclusive_pairs(atlas),
@@ -43,7 +43,8 @@ def write_report(atlas: Atlas, folder: Path, *, force: bool = False) -> tuple[Se
     """Write the findings of an atlas to a folder, which appears when everything is written, or not at all.
 
     Raises:
-        ReportError: the folder is not empty (unless `force`), holds what no report wrote, or cannot be written.
+        ReportError: the folder is not empty (unless `force`), contains files that no report wrote, or cannot be
+            written.
         QueryError: DuckDB fails at a query.
     """
     _check(folder, force)
@@ -65,7 +66,7 @@ def write_report(atlas: Atlas, folder: Path, *, force: bool = False) -> tuple[Se
     except OSError as error:
         raise ReportError(
             f"{str(folder)!r} cannot be written: {error.strerror or error}. Nothing was left there; choose another "
-            "folder, or make room."
+            "folder, or free some space."
         ) from error
     return tuple(found)
 
@@ -74,14 +75,14 @@ def _check(folder: Path, force: bool) -> None:
     if not folder.absolute().parent.is_dir():
         raise ReportError(f"The folder {str(folder.absolute().parent)!r} does not exist. Create it first.")
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise ReportError(f"{str(folder)!r} is no folder; expected one that is empty or does not exist.")
+        raise ReportError(f"{str(folder)!r} is not a folder; expected one that is empty or does not exist.")
     found = sorted(item.name for item in folder.iterdir()) if folder.exists() else []
     if found and not force:
         raise ReportError(f"{str(folder)!r} is not empty. Choose another folder, or replace a report with --force.")
     foreign = [name for name in found if name not in WRITTEN]
     if foreign:
         raise ReportError(
-            f"{str(folder)!r} holds {foreign[0]!r}, which no report wrote: it is not replaced, even with --force. "
+            f"{str(folder)!r} contains {foreign[0]!r}, which no report wrote: it is not replaced, even with --force. "
             "Choose another folder."
         )
     check_place(Path(os.path.abspath(folder)))  # Before the charts are drawn.

@@ -1,4 +1,4 @@
-"""How saving a query can fail. Each has a code for programs and a text for people."""
+"""Errors of saved queries. Each has a code for programs and a text for people."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from web.site.base_error import AnsweredError
 
 
 class SavedFileError(AtlasError):
-    """The file named for saved queries cannot hold them."""
+    """The file of --saved cannot hold saved queries."""
 
 
 class SavedError(AnsweredError):
-    """A query cannot be saved, or a saved one not be read."""
+    """A query cannot be saved, or a saved one cannot be read."""
 
     code = "bad_request"
     status = 400
 
 
 class SavedRefused(SavedError):  # noqa: N818  the name is what happened, as those of web.workers.sql.errors are
-    """What was sent is nothing that is saved: empty, too long, or without the value of a parameter."""
+    """The query cannot be saved: it is empty, too long, or lacks the value of a parameter."""
 
 
 class CrossSite(SavedError):  # noqa: N818
-    """A form on another site asked: visitors of that site would save without knowing."""
+    """The request came from a form on another site, whose visitors would save without knowing."""
 
     code = "cross_site"
     status = 403
 
 
 class SavedFull(SavedError):  # noqa: N818
-    """As many queries are saved as the operator allows."""
+    """The operator's limit of saved queries is reached."""
 
     code = "saved_full"
     status = 507

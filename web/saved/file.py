@@ -1,4 +1,5 @@
-"""The file of saved queries: made if it is missing, refused if it is anything else. SQLite, for several processes."""
+"""The file of saved queries, an SQLite database for several processes: created if missing, refused if it is another
+file."""
 
 from __future__ import annotations
 
@@ -14,16 +15,16 @@ from sqlalchemy.schema import CreateTable
 from web.saved.errors import SavedFileError
 
 APPLICATION = 0x41746C51
-"""`AtlQ`: what SQLite's header says of whose file it is."""
+"""`AtlQ`: the application id in SQLite's header."""
 
 VERSION = 1
 """Version of the table, SQLite's `user_version`."""
 
 MOST_BYTES = 64 * 2**20
-"""Bytes of the file, at which SQLite writes no more."""
+"""Most bytes of the file; SQLite then refuses to write."""
 
 _PAGE = 4096
-"""Bytes of a page of the file: SQLite's own default, said here so that the bound above holds."""
+"""Bytes of a page of the file: SQLite's default, set explicitly so that the bound above holds."""
 
 _PATIENCE = 5.0
 """Seconds to wait for another process that writes."""
@@ -31,21 +32,21 @@ _PATIENCE = 5.0
 TABLE = sa.Table(
     "saved_query",
     sa.MetaData(),
-    sa.Column("slug", sa.Text, primary_key=True, doc="The atlas it was asked of."),
-    sa.Column("name", sa.Text, primary_key=True, doc="What its address ends in: see `web.saved.query`."),
+    sa.Column("slug", sa.Text, primary_key=True, doc="Slug of its atlas."),
+    sa.Column("name", sa.Text, primary_key=True, doc="The end of its address: see `web.saved.query`."),
     sa.Column("statement", sa.Text, nullable=False, doc="The statement in its normal form."),
     sa.Column("parameters", sa.JSON, nullable=False, doc="Values of its parameters by name, as a JSON object."),
     sa.Column("drawing", sa.JSON(none_as_null=True), doc="[kind, x, y]; NULL if the answer is not drawn."),
-    sa.Column("title", sa.Text, doc="What its first saver called it; NULL if nothing."),
-    sa.Column("description", sa.Text, doc="What its first saver said of it; NULL if nothing."),
-    sa.Column("saved_at", sa.Text, nullable=False, doc="When, in UTC, as ISO 8601."),
+    sa.Column("title", sa.Text, doc="Title from its first saver; NULL if none."),
+    sa.Column("description", sa.Text, doc="Description from its first saver; NULL if none."),
+    sa.Column("saved_at", sa.Text, nullable=False, doc="Time of saving, in UTC, as ISO 8601."),
     sqlite_with_rowid=False,
 )
 """The one table of the file."""
 
 
 def connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
-    """A connection that begins no transaction by itself and that any one thread at a time may use."""
+    """A connection without implicit transactions, which one thread at a time may use."""
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
@@ -59,7 +60,7 @@ def connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
 
 
 def prepare(path: Path, atlases: Iterable[Path] = ()) -> None:
-    """Make the file if it is missing, and see that it can be written.
+    """Create the file if it is missing, and check that it can be written.
 
     Raises:
         SavedFileError: it is one of the atlases or another program's, or cannot be written.
@@ -71,10 +72,10 @@ def prepare(path: Path, atlases: Iterable[Path] = ()) -> None:
             if connection.execute("PRAGMA application_id").fetchone()[0] == 0:
                 connection.execute(str(CreateTable(TABLE).compile(dialect=sqlite.dialect())))
                 connection.execute(f"PRAGMA application_id = {APPLICATION}")
-            # Written each time, changed or not: a file that cannot be written shows now.
+            # Written each time, even if unchanged: a file that cannot be written fails here.
             connection.execute(f"PRAGMA user_version = {VERSION}")
             connection.execute("COMMIT")
-            # Where the disk allows it, readers do not wait for who writes; without it all is right, too.
+            # Where the file system allows it, readers do not wait for writers; without it everything still works.
             with suppress(sqlite3.OperationalError):
                 connection.execute("PRAGMA journal_mode = WAL")
     except (sqlite3.Error, OSError) as error:
@@ -85,7 +86,7 @@ def prepare(path: Path, atlases: Iterable[Path] = ()) -> None:
 
 
 def _check_kind(path: Path, atlases: Iterable[Path]) -> None:
-    """Look at what is there without opening it as a database: other programs' files are not touched."""
+    """Inspect the file without opening it as a database: other programs' files are not touched."""
     remedy = "Choose a file of its own with --saved; it is made if it is missing."
     if not path.exists():
         return

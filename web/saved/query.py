@@ -1,4 +1,4 @@
-"""What a saved query is, and its name: a hash of what it asks, so that the same query has the same link."""
+"""Saved queries and their names: hashes of the content, so that the same query has the same link."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from atlas.core.sql_text import parameter_names
 from web.saved.errors import SavedRefused
 
 LONGEST_TITLE = 120
-"""Characters of a title."""
+"""Most characters of a title."""
 
 LONGEST_DESCRIPTION = 1_000
-"""Characters of a description."""
+"""Most characters of a description."""
 
 _LONGEST_AXIS = 200
-"""Characters of the name of a column that is drawn."""
+"""Most characters of the name of a drawn column."""
 
 _LENGTHS = (12, 20, 28, 52)
-"""Characters of a name: 60 bits of the hash, and more of them only where another query has these."""
+"""Characters of a name: 60 bits of the hash, and more only where another query has the same ones."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Query:
-    """What is asked, in its normal form: the content that a name is the address of."""
+    """A query in its normal form: the content that its name is a hash of."""
 
     sql: str
-    """The statement without space around it and semicolons behind it, its lines ended by a newline alone."""
+    """The statement without surrounding space and trailing semicolons, with newlines as line ends."""
     parameters: tuple[tuple[str, str], ...]
     """Values of the parameters that the statement names, by name."""
     drawing: Drawing | None
@@ -54,9 +54,9 @@ class SavedQuery:
     """Its name within its atlas, as in `/{slug}/q/{name}`."""
     query: Query
     title: str | None
-    """What its saver called it; None if it was not called anything."""
+    """Title from its saver; None if there is none."""
     description: str | None
-    """What its saver said of it, lines ended by a newline; None if nothing."""
+    """Description from its saver, with newlines as line ends; None if there is none."""
     saved_at: datetime
     """When it was first saved, in UTC."""
 
@@ -81,7 +81,7 @@ def check_query(sql: str, parameters: Mapping[str, str], drawing: Drawing | None
     if not query.sql:
         raise SavedRefused("There is no statement to save: expected one in the form field sql.")
     if "\0" in "".join((query.sql, *values.values())):
-        raise SavedRefused("The statement holds a NUL character, which SQL has no use for; save it without.")
+        raise SavedRefused("The statement contains a NUL character, which SQL does not allow; save it without.")
     size = sum(len(text.encode("utf-8", "surrogatepass")) for text in (query.sql, *values.values()))
     if size > longest:
         raise SavedRefused(f"The statement has {size:,} bytes with its parameters; expected at most {longest:,}.")
@@ -94,7 +94,7 @@ def check_query(sql: str, parameters: Mapping[str, str], drawing: Drawing | None
 
 
 def check_note(title: str, description: str) -> tuple[str | None, str | None]:
-    """A title and a description that may be saved: on one line, and in lines; None where nothing is said.
+    """A title (one line) and a description (lines) that may be saved; None where they are empty.
 
     Raises:
         SavedRefused: one of them is too long.

@@ -1,4 +1,4 @@
-"""Saving queries and finding them again, by several processes at once."""
+"""The store of saved queries, shared by several processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from web.saved.file import MOST_BYTES, TABLE, connect, prepare
 from web.saved.query import Drawing, Query, SavedQuery, names
 
 MOST_SAVED = 10_000
-"""Queries that a file keeps unless the operator says otherwise."""
+"""Default limit of saved queries."""
 
 
 class SavedQueries:
@@ -37,7 +37,7 @@ class SavedQueries:
             return next(iter(_rows(connection, slug, [name])), None)
 
     def find(self, slug: str, query: Query) -> SavedQuery | None:
-        """This very query, if it is saved for an atlas.
+        """The saved query with this content, if it is saved for an atlas.
 
         Raises:
             SavedUnavailable: the file cannot be read.
@@ -48,19 +48,19 @@ class SavedQueries:
     def save(
         self, slug: str, query: Query, title: str | None = None, description: str | None = None
     ) -> tuple[SavedQuery, bool]:
-        """Save a query for an atlas; who saved it first, if anybody did, keeps the title and the description.
+        """Save a query for an atlas; an earlier saver's title and description stay.
 
         Returns the saved query, and whether it is new.
 
         Raises:
-            SavedFull: the file has as many queries, or bytes, as it may have.
+            SavedFull: the file has reached its limit of queries or bytes.
             SavedUnavailable: the file cannot be written.
         """
         found = self.find(slug, query)
         if found is not None:
-            return found, False  # the same link again and again writes nothing
+            return found, False  # saving the same query again writes nothing
         with self._connected() as connection:
-            # One writer at a time from here to the end: what is not there yet cannot come in between.
+            # One writer at a time from here to the end: no other process can insert in between.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             rows = list(_rows(connection, slug, names(query)))
             found = _same(rows, query)
@@ -68,8 +68,9 @@ class SavedQueries:
                 return found, False
             if connection.execute(sa.select(sa.func.count()).select_from(TABLE)).scalar_one() >= self.most:
                 raise SavedFull(
-                    f"{self.most:,} queries are saved here, as many as this site keeps. The query works as it is: "
-                    "share the console's address, which holds all of it."
+                    f"{self.most:,} queries are saved here, which is this site's limit. The query works without "
+                    f"saving: "
+                    "share the console's address, which contains all of it."
                 )
             taken = {row.name for row in rows}
             name = next(name for name in names(query) if name not in taken)
@@ -83,7 +84,7 @@ class SavedQueries:
 
     @contextmanager
     def _connected(self) -> Iterator[sa.Connection]:
-        """A connection whose transaction, if one was begun, is kept at the end, or undone by an error."""
+        """A connection whose transaction, if one was begun, is committed at the end or rolled back on an error."""
         try:
             with self._engine.begin() as connection:
                 yield connection
@@ -91,7 +92,7 @@ class SavedQueries:
             if "is full" in str(error.orig):
                 raise SavedFull(
                     f"The file of saved queries is full: it, or its disk, has no room ({MOST_BYTES >> 20} MiB at "
-                    "most). Share the console's address instead, which holds the whole query."
+                    "most). Share the console's address instead, which contains the whole query."
                 ) from error
             raise SavedUnavailable(
                 f"Saved queries cannot be read or written here now ({error.orig}); try again soon."
@@ -99,7 +100,7 @@ class SavedQueries:
 
 
 def open_saved(path: Path, atlases: Iterable[Path] = (), most: int = MOST_SAVED) -> SavedQueries:
-    """The saved queries of a file, which is made if it is missing. `atlases` are files that it must not be.
+    """The saved queries of a file, which is created if missing. `atlases` are files that it must not be.
 
     Raises:
         SavedFileError: the file cannot hold saved queries (see `prepare`).

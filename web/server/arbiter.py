@@ -1,5 +1,5 @@
-"""Gunicorn's master, which lets the processes of a new generation take over (see `web.server.swap`), and replaces one
-that outgrew its share of memory."""
+"""Gunicorn's master with two additions: processes of a new generation take over (see `web.server.swap`), and a process
+that exceeds its share of memory is replaced."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from web.server.plan import Plan
 from web.server.swap import Site
 
 _EVERY = 5
-"""Rounds of the master's loop, of a second each, between two looks at what its processes hold."""
+"""Rounds of the master's loop, of a second each, between two checks of its processes' memory."""
 
 _LOOKS = 3
-"""Looks in a row at which a process holds more than its share before another takes its place: what a moment's requests
-need together is given back, and the two would hold more for as long as both are there."""
+"""Checks in a row at which a process exceeds its share before another takes its place: peaks of simultaneous requests
+pass, and both processes together hold more while both exist."""
 
 _PATIENCE = 60.0
-"""Seconds that a process answers, at least, whatever it holds."""
+"""Least seconds for which a process answers, whatever memory it holds."""
 
 _AT_ONCE = 5
-"""Seconds that processes have to end when they are not to finish what they do; what is left then is killed."""
+"""Seconds for processes to end without finishing their requests; after that they are killed."""
 
 
 def held(pid: int) -> int:
-    """Bytes of anonymous memory of a process, what it shares divided among those who share it; 0: not known here."""
+    """Bytes of anonymous memory of a process, shared pages divided among their users; 0: not known here."""
     try:
         found = re.search(r"Pss_Anon: +(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text())
-    except OSError:  # it is gone, or this is not Linux
+    except OSError:  # the process has ended, or this is not Linux
         return 0
     return int(found[1]) * 1024 if found else 0
 
 
 class SwappingArbiter(Arbiter):
-    """Gunicorn's master, which also looks at the files every second, or when it is sent SIGHUP, and lets the processes
-    of a new generation take over."""
+    """Gunicorn's master, which also checks the files every second and on SIGHUP, and starts a new generation of
+    processes for new files."""
 
     _again = False
     _before: Generation | None = None
@@ -53,11 +53,11 @@ class SwappingArbiter(Arbiter):
         self._grown: set[int] = set()
 
     def handle_hup(self) -> None:
-        """Fresh processes, of the files as they are now."""
+        """Start new processes for the current files."""
         self._again = True
 
     def stop(self, graceful: bool = True) -> None:
-        """End all processes: with SIGTERM they finish what they were asked, however long; with Ctrl-C they end now."""
+        """End all processes: on SIGTERM after they finish their requests, on Ctrl-C at once."""
         if not graceful:
             self.cfg.set("graceful_timeout", _AT_ONCE)
         super().stop(graceful)
@@ -75,7 +75,8 @@ class SwappingArbiter(Arbiter):
         self._rounds += 1
         if self._rounds % _EVERY == 0:
             self._end_grown()
-        # Processes that still answer are extra: were they counted, one that dies of the others would not be replaced.
+        # Processes of the old generation are not counted: otherwise a dead process of the new one would not be
+        # replaced.
         old = [
             worker
             for worker in self.WORKERS.values()
@@ -85,15 +86,15 @@ class SwappingArbiter(Arbiter):
         site.clean([*(worker.generation for worker in old), self._before])
 
     def _lay_out(self, plan: Plan | None) -> None:
-        """So many processes, threads and bytes from now on as follow from the files."""
+        """Set the numbers of processes, threads and bytes from the plan for the current files."""
         if plan is not None and plan is not self._plan:
             self._plan, self.app.share = plan, plan.budget.share
             self.cfg.set("workers", plan.budget.workers)
             self.cfg.set("threads", plan.threads)
 
     def _end_grown(self) -> None:
-        """Tell a process that holds more than its share to end once it has answered; another is started at once. One
-        at a time, and only as a last resort: all that a process keeps is bounded."""
+        """Tell a process that exceeds its share to end after its requests; another starts at once. This happens to one
+        process at a time and is a last resort: all caches of a process are bounded."""
         self._grown &= self.WORKERS.keys()
         if self._grown or not self.app.share:
             return
@@ -109,7 +110,7 @@ class SwappingArbiter(Arbiter):
 
     @property
     def replaces_one(self) -> bool:
-        """Whether a process is to take the place of one that outgrew its share."""
+        """Whether the next process replaces one that exceeded its share."""
         return bool(self._grown)
 
     def _take_over(self, generation: Generation) -> None:
@@ -121,21 +122,21 @@ class SwappingArbiter(Arbiter):
             self.kill_worker(pid, signal.SIGTERM)
         generation.open()
         self._before.release(wait=False)
-        shutil.rmtree(self._before.shared, ignore_errors=True)  # who has mapped its files keeps them
+        shutil.rmtree(self._before.shared, ignore_errors=True)  # processes that have mapped its files keep them
         self._before = None
 
 
 def mark(server: Arbiter, worker: Any) -> None:
-    """Before a fork: which generation the process is of, when it began, and how often in a row it held too much."""
+    """Before a fork, record the process's generation, its start time, and its count of excesses in a row."""
     worker.generation, worker.began, worker.over = server.app.site.generation, time.monotonic(), 0
 
 
 def forget(server: Arbiter, _worker: Any) -> None:
-    """In a process just forked: let go of what is only of the generation before, which ends with its own processes."""
+    """In a new process, release the resources of the previous generation, which ends with its own processes."""
     if server._before is not None:
         server._before.release(wait=False)
 
 
 def wait(worker: Any) -> None:
-    """In a process that could answer now: wait for its turn."""
+    """In a process that is ready to answer, wait for its generation's turn."""
     worker.generation.wait(worker)

@@ -12,24 +12,30 @@ from atlas.cli.options import no_cache
 @click.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0: any free port.")
+@click.option(
+    "--port",
+    default=8000,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port to listen on; 0: any free port.",
+)
 @click.option(
     "--workers",
     type=click.IntRange(1),
-    help="Processes that answer. Two, or one where --memory has no room for two, unless given.",
+    help="Processes that answer; the default is two, or one where --memory has no room for two.",
 )
 @click.option("--threads", default=8, show_default=True, type=click.IntRange(1), help="Threads in each.")
 @click.option(
     "--memory",
     metavar="SIZE",
     help="Memory of all processes together, as in 512MiB, 1GB or 25%: what the machine must have besides the system's "
-    "cache of the files, and besides models of --live. A quarter of the machine, at least 512MiB, unless given.",
+    "cache of the files, and besides models of --live. The default is a quarter of the machine's, at least 512MiB.",
 )
 @click.option(
     "--public-url",
     metavar="URL",
-    help="The site's own address, as in https://atlas.example.org, which its pages give as theirs. What each request "
-    "says unless given: give it behind a proxy or a cache.",
+    help="The site's own address, as in https://atlas.example.org, for its links. The default is the address in "
+    "each request; set it behind a proxy or a cache.",
 )
 @click.option(
     "--wait",
@@ -40,51 +46,51 @@ from atlas.cli.options import no_cache
 @click.option(
     "--rate-limit",
     metavar="N/UNIT",
-    help="Requests for data (the API, .json) of one address, as in 60/min; also s, h, d. Each process counts for "
-    "itself: an address gets up to --workers times as many. Off unless given.",
+    help="Limit of requests for data (API, .json) from one address, as in 60/min; also s, h, d. Each process counts "
+    "separately: an address gets up to --workers times as many. The default is no limit.",
 )
-@click.option("--sql/--no-sql", default=True, show_default=True, help="Let visitors run SQL, confined, or not.")
+@click.option("--sql/--no-sql", default=True, show_default=True, help="Let visitors run SQL in a sandbox, or not.")
 @click.option(
     "--sql-seconds",
     default=5.0,
     show_default=True,
     type=click.FloatRange(0.1, 600),
-    help="Seconds from a query to its answer, waiting for its turn included.",
+    help="Seconds from a query to its answer, including the wait for its turn.",
 )
 @click.option(
     "--sql-memory",
     type=click.IntRange(64, 1 << 20),
-    help="MiB for a query's buffers. 256, or less where --memory has no room for it, unless given.",
+    help="MiB for a query's buffers; the default is 256, or less where --memory has no room for it.",
 )
 @click.option(
     "--sql-rows",
     default=10_000,
     show_default=True,
     type=click.IntRange(1, 1_000_000),
-    help="Rows of an answer.",
+    help="Most rows of an answer.",
 )
 @click.option(
     "--sql-workers",
     type=click.IntRange(1, 256),
-    help="Queries that run at once, of all visitors together. As many as there are cores, but one, unless given.",
+    help="Queries that run at once, for all visitors together; the default is the number of cores less one.",
 )
 @click.option(
     "--sql-anyway",
     is_flag=True,
-    help="Let visitors run SQL even where this machine cannot confine it: a query may then overwrite the atlas.",
+    help="Let visitors run SQL even where this machine cannot sandbox it: a query may then overwrite the atlas.",
 )
 @click.option(
     "--saved",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Keep short links of visitors' queries in FILE, made if it is missing; never an atlas. None unless given.",
+    help="Keep short links of visitors' queries in FILE (never an atlas), created if missing. The default is none.",
 )
 @click.option(
     "--saved-most",
     default=10_000,
     show_default=True,
     type=click.IntRange(1, 1_000_000),
-    help="Queries that FILE keeps.",
+    help="Most queries in the --saved FILE.",
 )
 @click.option(
     "--downloads/--no-downloads",
@@ -99,34 +105,34 @@ from atlas.cli.options import no_cache
     "neuron-atlas[ingest]; a model is loaded when it is first asked for.",
 )
 @click.option(
-    "--live-tokens", default=128, show_default=True, type=click.IntRange(1, 4096), help="Tokens of a typed text."
+    "--live-tokens", default=128, show_default=True, type=click.IntRange(1, 4096), help="Most tokens of a typed text."
 )
 @click.option(
     "--live-queue",
     default=8,
     show_default=True,
     type=click.IntRange(1, 256),
-    help="Texts that wait for their turn, and studies that do.",
+    help="Most texts, and most studies, that wait for their turn.",
 )
 @click.option(
     "--live-seconds",
     default=300.0,
     show_default=True,
     type=click.FloatRange(1, 36_000),
-    help="Seconds that a study may run; an answer about a text may take as many, but no more than 30.",
+    help="Seconds that a study may run; an answer about a text may take as long, but at most 30.",
 )
 @click.option(
     "--live-models",
     default=1,
     show_default=True,
     type=click.IntRange(1, 64),
-    help="Models in memory at once; of more atlases the one not used for longest makes room.",
+    help="Models in memory at once; the least recently used one makes room for another.",
 )
 @click.option(
     "--live-model",
     multiple=True,
     metavar="[SLUG=]MODEL",
-    help="What to load, as for `atlas ingest`, where it is not what the atlas names; its weights must be the atlas's. "
+    help="Model to load, as for `atlas ingest`, in place of the atlas's own; its weights must be the same. "
     "May be repeated.",
 )
 @no_cache("--live-no-cache")
@@ -162,7 +168,7 @@ def serve(
             raise click.UsageError(
                 f"{file} is a pattern that no file matches; --wait needs the names of the files to come."
             )
-    # Imported here: the help text can do without gunicorn.
+    # Imported here: the help text does not need gunicorn.
     from web.server.serve import serve_files
     from web.workers.live.options import LiveOptions
     from web.workers.sql.console import ConsoleOptions

@@ -1,8 +1,9 @@
-"""The files of one moment, held open, with what runs visitors' SQL on them: one generation of the site's processes.
+"""One generation of the site's processes: the files of one moment, held open, and the processes for visitors' SQL on
+them.
 
-DuckDB keeps giving a process the file that it opened first, so a file that replaces another is served by fresh
-processes. A process that is started anew, because another died, must still find the file that its generation is about,
-whatever is at its path by then: it opens what the master holds.
+DuckDB keeps the file that a process opened first, so a file that replaces another is served by new processes. A process
+that replaces a dead one must still find its generation's file, whatever is at the path by then: it opens the file that
+the master holds.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class ReplacedError(AtlasError):
 
 @dataclass(frozen=True)
 class Seen:
-    """Which file is at a path: another one, or another state of it, differs in some of these."""
+    """Identity of the file at a path: another file, or another state of it, differs in at least one of these."""
 
     device: int
     inode: int
@@ -61,9 +62,10 @@ class Seen:
 
 
 class Generation:
-    """The files as they are now, and the gate that its processes wait at until those before them are told to end.
+    """The files as they are now, and a gate at which the generation's processes wait until the previous ones are told
+    to end.
 
-    `number` tells it from the others whose files have links in the same folders.
+    `number` distinguishes it from other generations with links in the same folders.
 
     Raises:
         OSError: a file cannot be opened.
@@ -74,7 +76,7 @@ class Generation:
         self._folder = folder = links.folder / self._place
         linked = [links.link(path, f"{self._place}/file{place}") for place, path in enumerate(paths)]
         self.unlinked = [path for path, made in zip(paths, linked, strict=True) if path == made]
-        """Files without a link: once they are replaced, DuckDB 2 finds them no more."""
+        """Files without a link: DuckDB 2 cannot open them once they are replaced."""
         self._held = [hold(path) for path in linked]
         self.seen = [Seen.of(descriptor) for descriptor in self._held]
         self.files = [
@@ -83,13 +85,13 @@ class Generation:
         ]
         """Paths that open the held files, in this process and those forked from it."""
         self.shared = folder / "shared"
-        """A folder for what its processes share and spill."""
+        """A folder for files that its processes share or spill."""
         self.console: Console | None = None
-        # Shared with the processes forked later: whether the gate is open, then which of them are ready.
+        # Shared with the processes forked later: whether the gate is open, then which processes are ready.
         self._flags = mmap.mmap(-1, 1 + _WORKERS)
 
     def start_sql(self, atlases: Sequence[str], options: ConsoleOptions) -> str | None:
-        """Start the processes that run visitors' SQL; why there are none, if there are none."""
+        """Start the processes that run visitors' SQL; return the reason if there are none."""
         self.console = Console(dict(zip(atlases, self.files, strict=True)), options, self._folder / "sql")
         return self.console.start()
 
@@ -99,7 +101,7 @@ class Generation:
         return self._flags[0] == 1
 
     def open(self) -> None:
-        """Let its processes answer."""
+        """Open the gate: its processes answer from now on."""
         self._flags[0] = 1
 
     def is_ready(self, worker: Any) -> bool:
@@ -107,14 +109,15 @@ class Generation:
         return self._flags[1 + worker.age % _WORKERS] == 1
 
     def wait(self, worker: Any) -> None:
-        """In a process: say that it is ready, and wait until the gate is open, or it or the master is told to end."""
+        """In a process, report that it is ready, and wait until the gate is open, or it or the master is told to
+        end."""
         self._flags[1 + worker.age % _WORKERS] = 1
         while not self.is_open and worker.alive and os.getppid() == worker.ppid:
             worker.notify()
             time.sleep(_WAIT)
 
     def release(self, *, wait: bool) -> None:
-        """Let go of the files and the SQL processes; processes that were forked keep theirs until they end."""
+        """Release the files and the SQL processes; forked processes keep theirs until they end."""
         if self.console is not None:
             self.console.close(wait=wait)
             self.console = None
@@ -123,12 +126,12 @@ class Generation:
         self._held.clear()
 
     def remove(self) -> None:
-        """Remove what its processes opened the files by; in the master, when none of them is left."""
+        """Remove the links to the files; called in the master when none of the generation's processes is left."""
         self._links.remove(self._place)
 
     def inspected(self) -> dict[str, str]:
-        """Build by slug, after reading the files in a process of its own: whatever is in a file that somebody put
-        there, it is not the master that it crashes or holds up.
+        """Build by slug, read from the files in a separate process, so that a bad file cannot crash or block the
+        master.
 
         Raises:
             AtlasError: a file cannot be served.
@@ -148,8 +151,8 @@ class Generation:
             answer = said.read()
         os.waitpid(pid, 0)
         if not answer:
-            why = "ended the process that read it" if readable else f"could not be read in {_INSPECTING:g} s"
-            raise NotAnAtlasError(f"A file {why}; expected an atlas, whole and at rest.")
+            why = "crashed the process that read it" if readable else f"could not be read in {_INSPECTING:g} s"
+            raise NotAnAtlasError(f"A file {why}; expected a complete atlas that nobody writes.")
         found = json.loads(answer)
         if "error" in found:
             raise NotAnAtlasError(found["error"])
@@ -157,8 +160,8 @@ class Generation:
 
 
 def _least_size(atlas: Atlas) -> int:
-    """Bytes of a file up to its last block that holds something: DuckDB's own count of blocks goes on to those that are
-    free, which it cuts off."""
+    """Bytes of a file up to its last used block: DuckDB's own count of blocks includes free ones, which it
+    truncates."""
     tables = atlas.rows("SELECT table_name FROM duckdb_tables() WHERE NOT internal")
     last = list(atlas.rows("SELECT max(block_id) FROM pragma_metadata_info()"))
     for (table,) in tables:
@@ -177,7 +180,7 @@ def _inspect(files: Sequence[Path]) -> dict[str, str]:
         for atlas in atlases.values():
             size = _least_size(atlas)
             if os.stat(atlas.path).st_size < size:
-                raise NotAnAtlasError(f"{atlas.path} is not whole: expected {size:,} bytes at least.")
+                raise NotAnAtlasError(f"{atlas.path} is incomplete: expected at least {size:,} bytes.")
             atlas.rows("SELECT max(neuron_id) FROM neuron")
     except Exception as error:
         return {"error": str(error)}

@@ -1,8 +1,7 @@
-"""How much memory a site may hold, and what follows: how many processes, what each may use, how much a query of SQL.
+"""The memory of a site and its division: the number of processes, the share of each, and the memory of an SQL query.
 
-What counts is anonymous memory, which the machine must really have: of all processes together, pages that they share
-once. The file's own pages, which the system keeps as long as there is room and gives back when there is not, are the
-one cache of the file, and do not count; neither do models of live mode.
+The measure is the anonymous memory of all processes together, with shared pages counted once. The file's own pages,
+which the system caches while memory is free, do not count; neither do models of live mode.
 """
 
 from __future__ import annotations
@@ -24,25 +23,25 @@ from web.workers.sql.limits import MOST_WARM, Limits
 MIB = 2**20
 
 LEAST_DEFAULT = 512 * MIB
-"""What a site may hold on any machine, unless told otherwise; on a large one a quarter of it."""
+"""Default memory of a site on any machine; on a large one the default is a quarter of its memory."""
 
 # Measured by `python -m benchmarks.load FILE --browse 10000`: see benchmarks/README.md.
 _MASTER = 65 * MIB
-"""The master's libraries, which the others share at first."""
+"""The master's libraries, which the other processes share at first."""
 _BROKER, _WARM = 10 * MIB, 20 * MIB
 """The process that starts queries, and each that waits for one."""
 _WEB = 145 * MIB
-"""A web process: what it has of the libraries for itself, what its threads keep, the engine that draws charts."""
+"""A web process: its private part of the libraries, its threads' memory, the engine that draws charts."""
 _TOKEN, _NEURON = 150, 60
 """Bytes that each process remembers of each token (its text) and of each neuron (kinds, norms, lists)."""
 _WORK = 110 * MIB
-"""A figure of the whole atlas while it is worked out, one at a time in a process; or a table on its way out."""
+"""A figure of the whole atlas during its computation, one at a time in a process; or a table during a download."""
 _DOWNLOAD = 60 * MIB
-"""Each further table on its way."""
+"""Each further table during a download."""
 
 _LEAST_BUFFERS, _MOST_BUFFERS = 48 * MIB, 256 * MIB
-"""DuckDB's buffers of a process, of all files together. More does not make pages faster: what they leave out comes from
-the system's cache of the file, which all processes share."""
+"""DuckDB's buffers of a process, of all files together. More does not make pages faster: the rest comes from the
+system's cache of the file, which all processes share."""
 _GOOD_BUFFERS = 128 * MIB
 _WIDTH = 20 * 1024
 """Buffers for each number of a neuron's weights: DuckDB holds some vectors of 2,048 of them at once."""
@@ -50,7 +49,8 @@ _A_THREAD = 64 * MIB
 """Buffers for each of DuckDB's threads."""
 
 _SQL = ((256 * MIB, 350 * MIB, MOST_WARM), (128 * MIB, 160 * MIB, 2), (48 * MIB, 64 * MIB, 1))
-"""A query's buffers, what its process may hold beyond them, processes that wait for one: what there is room for."""
+"""Choices for queries, from the most memory to the least: a query's buffers, its process's further memory, idle
+workers."""
 
 
 class SiteMemoryError(AtlasError):
@@ -59,25 +59,25 @@ class SiteMemoryError(AtlasError):
 
 @dataclass(frozen=True)
 class Budget:
-    """What the memory of a site is divided into."""
+    """The division of a site's memory."""
 
     total: int
     """Bytes of all processes together."""
     workers: int
     """Web processes."""
     share: int
-    """Bytes that one of them may hold; one that holds more is replaced."""
+    """Bytes that one of them may hold; one that exceeds it is replaced."""
     buffers: int
     """Bytes of DuckDB's buffers for each file, in each of them."""
     threads: int
-    """Of DuckDB, for each file in each of them."""
+    """DuckDB's threads for each file in each of them."""
     downloads: int
-    """Whole tables that one of them sends at a time."""
+    """Downloads of whole tables at a time, in each of them."""
     limits: Limits | None
-    """Of visitors' queries; None: there are none."""
+    """Limits of visitors' queries; None: there are no queries."""
 
     def room(self, folder: Path) -> Room:
-        """What an atlas may use in a web process."""
+        """Resources of an atlas in a web process."""
         return Room(self.buffers, self.threads, folder)
 
 
@@ -96,7 +96,7 @@ def read_memory(text: str | None) -> int:
     """Bytes of `--memory`: '512MiB', '1GB' or '25%' of the machine; None: a quarter, at least LEAST_DEFAULT.
 
     Raises:
-        SiteMemoryError: it is not of that form.
+        SiteMemoryError: the text is not of that form.
     """
     if text is None:
         return max(LEAST_DEFAULT, machine_memory() // 4)
@@ -119,12 +119,12 @@ def divide(
     limits: Limits | None,
     sql_memory: bool = False,
 ) -> Budget:
-    """Divide a site's memory. `workers`: so many web processes; None: two, or one where there is no room for two.
-    `downloads`: whole tables that each sends at most. `limits`: of visitors' queries, None for no queries; their memory
-    follows from the total unless `sql_memory`.
+    """Divide a site's memory. `workers`: number of web processes; None: two, or one where there is no room for two.
+    `downloads`: most whole tables that each sends at a time. `limits`: those of visitors' queries, None for no queries;
+    their memory follows from the total unless `sql_memory` is true.
 
     Raises:
-        SiteMemoryError: it is not enough; says what is.
+        SiteMemoryError: the memory is too small; the message says how much is needed.
     """
     remembered = sum(a.info.d_vocab * _TOKEN + a.info.n_neurons * _NEURON for a in atlases)
     fewest = len(atlases) * max((max(_LEAST_BUFFERS, a.info.d_model * _WIDTH) for a in atlases), default=0)
@@ -150,7 +150,7 @@ def divide(
 
 
 def _for_queries(limits: Limits, files: int) -> int:
-    """Bytes of all processes that run queries; one that runs waited before."""
+    """Bytes of all processes that run queries; a running one was an idle worker before."""
     return _BROKER + files * limits.ready * _WARM + limits.slots * (limits.data - _WARM)
 
 
@@ -173,7 +173,7 @@ def _too_little(
     if limits is not None:
         ways.append("serve without visitors' SQL (--no-sql)")
     if given or (limits is not None and limits.running > 1):
-        ways.append("allow a query less (--sql-memory, --sql-workers)")
+        ways.append("lower the limits of queries (--sql-memory, --sql-workers)")
     if workers is not None and workers > 1:
         ways.append("ask for fewer --workers")
     if len(atlases) > 1:

@@ -1,4 +1,4 @@
-"""How the processes of a site are laid out for the files that it serves: it follows from how large those are."""
+"""The plan of a site's processes, which follows from the size of the served files."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from web.workers.sql.console import ConsoleOptions
 
 @dataclass(frozen=True)
 class Plan:
-    """What each process may hold, and how visitors' SQL is run."""
+    """Memory of each process, and the settings of visitors' SQL."""
 
     budget: Budget
     sql: ConsoleOptions
     threads: int
-    """Of a web process."""
+    """Threads of a web process."""
 
 
 Planner = Callable[[Mapping[str, Atlas]], Plan]
-"""A plan for atlases, by slug; raises SiteMemoryError where there is no room for them."""
+"""Make a plan for atlases, by slug; raises SiteMemoryError where there is no room for them."""

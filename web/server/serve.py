@@ -1,4 +1,4 @@
-"""The production server, embedded: gunicorn with threads, each worker opening the files for itself."""
+"""The embedded production server: gunicorn with threads; each worker opens the files for itself."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ from web.workers.live.options import LiveOptions, places_of, read_models
 from web.workers.sql.console import ConsoleOptions
 
 _TURNED_AWAY = 8
-"""Threads of each process for queries that are turned away, which takes half a second, so that saying no to those who
-ask again at once is not all that it does."""
+"""Threads of each process for queries that are turned away. Each waits half a second, which slows down clients that
+retry at once."""
 
 _KEPT = 15
-"""Seconds that a connection is kept for a next request: between pages a reader reads."""
+"""Seconds that an idle connection stays open for a next request: the time a reader spends on a page."""
 
 _DRAINING = 300
-"""Seconds that a process which is told to end has for what it was asked: a download may take minutes."""
+"""Seconds that a process has to finish its requests when told to end: a download may take minutes."""
 
 _WARMING = 15.0
 _TRIES, _MOMENT = 4, 0.2
@@ -57,7 +57,7 @@ class ListenError(AtlasError):
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket: bound here, so that a port in use is an error and not gunicorn's retries."""
+    """A listening socket, bound here so that a port in use is an error instead of gunicorn's retries."""
     listening = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -76,12 +76,12 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 class _Server(BaseApplication):
-    """`make` makes the app of the current generation's files; `share` is how many bytes a process of it may hold."""
+    """`make` makes the app of the current generation's files; `share` is the most bytes that a process may hold."""
 
     def __init__(self, site: Site, make: Callable[[Site], Flask], options: dict[str, Any], share: int) -> None:
         self.site, self._make, self._options, self.share = site, make, options, share
         self.first = True
-        """Whether a process answers at once, not when it is warm."""
+        """Whether a process answers at once, without waiting for the warm-up."""
         super().__init__()
 
     def load_config(self) -> None:
@@ -89,15 +89,15 @@ class _Server(BaseApplication):
             self.cfg.set(name, value)
 
     def run(self) -> None:
-        # What is there now is there for good: a collector that looks at it in every process would have the system copy
-        # it for each.
+        # Objects that exist now live on: a garbage collector that visits them in every process makes the system copy
+        # their pages.
         gc.collect()
         gc.freeze()
         SwappingArbiter(self).run()
 
     def _made(self) -> Flask:
-        # DuckDB looks up a link's file and then opens that path: a file that is replaced in between is not found, and
-        # is a moment later. A process that could not start would be the end of the site.
+        # DuckDB resolves a link and then opens the path: it fails if the file is replaced in between, and succeeds
+        # a moment later. A worker that cannot start would end the site.
         for _ in range(_TRIES - 1):
             with suppress(AtlasError):
                 return self._make(self.site)
@@ -110,14 +110,14 @@ class _Server(BaseApplication):
         app = self._made()
         warming = warm_up(app)
         if not self.first:
-            # Others answer meanwhile.
+            # Other processes answer meanwhile.
             warming.join(_WARMING)
         return app
 
 
 def _give_memory_back() -> None:
-    """Let the threads share two heaps and large blocks go back to the system, where the C library is glibc: else every
-    thread keeps for ever what its largest request needed. The numbers are M_ARENA_MAX and M_MMAP_THRESHOLD of its
+    """With glibc, let the threads share two heaps, and return large blocks to the system: otherwise every thread
+    permanently keeps the memory of its largest request. The numbers are M_ARENA_MAX and M_MMAP_THRESHOLD of glibc's
     malloc.h."""
     with suppress(AttributeError, OSError):
         libc = ctypes.CDLL(None)
@@ -126,8 +126,8 @@ def _give_memory_back() -> None:
 
 
 def warm_up(app: Flask) -> threading.Thread:
-    """Make what every page needs in the background, so that no visitor waits for it: the first pages of a process
-    would else take seconds. Returns the thread that does it."""
+    """Compute what every page needs in a background thread, which is returned: otherwise the first pages of a process
+    would take seconds."""
 
     def make() -> None:
         for atlas in app.extensions["atlases"].values():
@@ -140,20 +140,21 @@ def warm_up(app: Flask) -> threading.Thread:
 
 
 def _leave(_server: Any, _worker: Any) -> None:
-    """A worker's end: at once. Tearing the interpreter down under DuckDB's and V8's threads (the warm-up's, a chart's)
-    can hang until gunicorn kills it, half a minute later; nothing here is left to be written."""
+    """End a worker at once. Interpreter shutdown under DuckDB's and V8's threads (of the warm-up or a chart) can hang
+    until gunicorn kills it half a minute later; there is nothing left to write."""
     os._exit(0)
 
 
 def _forking(server: Any, worker: Any) -> None:
-    """Before a fork: which generation the process is of, and whether visitors wait for it: the site starts with it, or
-    it takes the place of one that outgrew its share."""
+    """Before a fork, record the process's generation and whether visitors wait for it: it starts the site, or replaces
+    a process that exceeded its share."""
     mark(server, worker)
     server.app.first = worker.age <= server.cfg.workers or server.replaces_one
 
 
 def _point_out(files: Sequence[Path], base: str) -> None:
-    """Print the addresses of a few neurons worth a look, found by query. Closed again before any worker is forked."""
+    """Print the addresses of a few notable neurons, from a query. The files are closed again before any worker is
+    forked."""
     for file in files:
         with open_atlas(file) as atlas:
             for item in notable_neurons(atlas):
@@ -165,7 +166,8 @@ def _point_out(files: Sequence[Path], base: str) -> None:
 
 
 def _is_atlas(file: Path) -> bool:
-    """Whether a file that may be awaited can be served at once; why not is said once the site answers."""
+    """Whether a file that may be awaited can be served at once; the reason against it is reported once the site
+    answers."""
     with suppress(AtlasError):
         open_atlas(file)
         return True
@@ -193,10 +195,10 @@ def serve_files(
     """Serve until interrupted; `rate` limits requests for data (see `web.site.rate_limit`), `sql` visitors' SQL;
     `downloads` lets them have whole files; `saved` is the file of their saved queries, at most so many; `public_url` is
     the site's own address; `live` lets visitors try the models, `live_models` says what to load (see
-    `web.workers.live.options`). `memory` bounds all processes (see `web.server.memory`): how many `workers` there are
-    follows from it if that is None, and so does the memory of a query unless `sql_memory`. A file that another replaces
-    is served as soon as its processes are ready (see `web.server.swap`); `wait` lets files be missing, which are served
-    as soon as they are there.
+    `web.workers.live.options`). `memory` bounds all processes (see `web.server.memory`): the number of `workers`
+    follows from it if that is None, and so does the memory of a query unless `sql_memory` is true. A file that another
+    replaces is served as soon as its processes are ready (see `web.server.swap`); `wait` lets files be missing, which
+    are served as soon as they are there.
 
     Raises:
         AtlasError: a file cannot be served or hold saved queries, the rate, the public address or the memory cannot be
@@ -218,9 +220,13 @@ def serve_files(
 
     def planned(atlases: Mapping[str, Atlas]) -> Plan:
         budget = divide(
-            total, list(atlases.values()), workers=workers, downloads=max(1, threads // 4) if downloads else 0,
-            limits=options.limits if options.enabled else None, sql_memory=sql_memory,
-        )  # fmt: skip
+            total,
+            list(atlases.values()),
+            workers=workers,
+            downloads=max(1, threads // 4) if downloads else 0,
+            limits=options.limits if options.enabled else None,
+            sql_memory=sql_memory,
+        )
         limits = budget.limits or options.limits
         # Threads that wait for answers come on top: all others are for pages, however many wait.
         waiting = limits.slots + limits.waiting + _TURNED_AWAY if options.enabled else 0
@@ -239,19 +245,24 @@ def serve_files(
     if site.reason is not None:
         click.echo(site.reason, err=True)
     elif options.anyway:
-        click.echo("SQL is on whether this machine can confine it or not (--sql-anyway); /healthz says.", err=True)
+        click.echo("SQL is on even if this machine cannot sandbox it (--sql-anyway); see /healthz.", err=True)
     _point_out(there, base)
     trying = None if live is None else Live(live)
     if trying is not None:
-        click.echo("Live mode is on: a model is loaded when a visitor first asks something of it.")
+        click.echo("Live mode is on: a model is loaded at a visitor's first request.")
 
     def make(site: Site) -> Flask:
         budget = site.plan.budget
         app = create_app(
-            site.files, rate, site.generation.console, kept, downloads=budget.downloads, live=trying,
+            site.files,
+            rate,
+            site.generation.console,
+            kept,
+            downloads=budget.downloads,
+            live=trying,
             room=lambda slug: budget.room(site.shared / slug),
             watched=Watched(dict(zip(site.slugs, site.paths, strict=True)), tuple(site.awaited)),
-        )  # fmt: skip
+        )
         app.extensions["status"] = site.status
         if public_url is not None:
             public.register(app, public_url)

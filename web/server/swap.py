@@ -1,8 +1,8 @@
-"""New builds into service without a request lost: the files are watched, and fresh processes take over from the old.
+"""Swap in new builds without losing a request: watch the files, and let new processes take over from the old ones.
 
-When another file is at a path, its processes are started beside those that serve, read it, and wait at a gate. Once all
-are ready the old ones are told to end, which finish what they were asked, and the gate opens: meanwhile connections
-wait with the system, which both share. A file that cannot be served changes nothing.
+When another file is at a path, new processes start beside the serving ones, read it, and wait at a gate. Once all are
+ready, the old ones are told to end, finish their requests, and the gate opens; meanwhile connections wait in the
+listening socket, which both share. A file that cannot be served changes nothing.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ _STATUS = "status.json"
 
 
 def _on_disk() -> Path:
-    """Where files may lie that are larger than what should be in memory, as all of /tmp is on some systems."""
+    """A folder for large files: on some systems /tmp is in memory."""
     disk = Path("/var/tmp")
     chosen = any(name in os.environ for name in ("TMPDIR", "TEMP", "TMP"))
     return disk if not chosen and os.access(disk, os.W_OK) else Path(tempfile.gettempdir())
 
 
 class Site:
-    """What is served: the current generation, and what is at the paths of its files.
+    """The served files: the current generation, and the state of its paths.
 
-    `awaited` are files that are not there yet: each is served, too, from when an atlas is there. `plan` says how the
-    processes are laid out then, `laid_out` how they are now; `order` has all the paths as the operator gave them.
+    `awaited` are files that do not exist yet; each is served once an atlas appears. `plan` makes the plan of processes
+    for new files, `laid_out` is the current plan; `order` has all the paths in the operator's order.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Site:
         self._links = HardLinks(_on_disk())
         self._number = 0
         self._left: list[Generation] = []
-        """Generations that were served before, whose processes may still be answering."""
+        """Previous generations, whose processes may still be answering."""
         self._tried: list[Seen | None] = []
         self.generation = self._next(self.paths)
         self.generation.open()
@@ -74,26 +74,26 @@ class Site:
             )
         self._tried = list(self.generation.seen)
         self.reason = self.generation.start_sql(self.slugs, sql)
-        """Why there is no SQL, if there is none."""
+        """The reason why there is no SQL, if there is none."""
         self._tell(None)
 
     @property
     def status(self) -> Path:
-        """A file that says, for `/healthz`, why a file that replaced another is not served, and which are awaited."""
+        """A file for `/healthz` that says why a replacement is not served, and which files are awaited."""
         return self._links.folder / _STATUS
 
     @property
     def shared(self) -> Path:
-        """A folder for what the current processes share and spill."""
+        """A folder for files that the current processes share or spill."""
         return self.generation.shared
 
     @property
     def files(self) -> list[Path]:
-        """What the current processes open."""
+        """The paths that the current processes open."""
         return self.generation.files
 
     def look(self, *, always: bool = False) -> Generation | None:
-        """The generation before, if there is a new one now: of files that were replaced, or of the same if `always`."""
+        """Start a new generation if files were replaced, or if `always`; return the previous one."""
         now = [Seen.of(path) for path in self.paths]
         if not always and now == self._tried:
             return self._look_for_awaited()
@@ -107,7 +107,8 @@ class Site:
         return self._take(made)
 
     def _look_for_awaited(self) -> Generation | None:
-        """The generation before, if a file that was awaited is there now, the same at two looks, and can be served."""
+        """Start a new generation if an awaited file exists, is unchanged between two checks, and can be served; return
+        the previous one."""
         for path in list(self.awaited):
             seen, before = Seen.of(path), self._glimpsed.get(path)
             self._glimpsed[path] = seen
@@ -134,18 +135,18 @@ class Site:
         return before
 
     def clean(self, used: Collection[Generation]) -> None:
-        """Remove what is left of generations before that no process uses any more."""
+        """Remove the remains of previous generations that no process uses any more."""
         for generation in [item for item in self._left if item not in used]:
             generation.remove()
             self._left.remove(generation)
 
     def close(self) -> None:
-        """End what runs SQL and clean up; in the master, when no process is left."""
+        """End the SQL processes and clean up; called in the master when no process is left."""
         self.generation.release(wait=True)
         self._links.close()
 
     def _made(self, paths: Sequence[Path], *, more: bool = False) -> Generation:
-        """A generation of files; `more`: they are not those of before."""
+        """Make a generation of files; `more`: they include files that were not served before."""
         made = self._next(paths)
         try:
             found = made.inspected()
@@ -180,15 +181,15 @@ class Site:
             raise
 
     def _tell(self, refused: str | None) -> None:
-        """Say why a file is not served, here and to whoever asks `/healthz`."""
+        """Report why a file is not served, in the log and at `/healthz`."""
         if refused is not None:
             refused = self._plain(refused)
-            click.echo(f"The build that was served goes on: {refused}", err=True)
+            click.echo(f"The previous build is still served: {refused}", err=True)
         self._said["replaced"] = refused
         self._write()
 
     def _tell_awaited(self, path: Path, refused: str) -> None:
-        """Say, once, why what is at the path of an awaited file is not served."""
+        """Report once why the file at an awaited path is not served."""
         refused = self._plain(refused)
         if refused != self._said["awaited"].get(path.name):
             click.echo(f"{path.name} is still awaited: {refused}", err=True)
@@ -196,7 +197,7 @@ class Site:
         self._write()
 
     def _plain(self, refused: str) -> str:
-        """What is said without the folders of links, which are nobody's business."""
+        """The error's text without the folders of links, which stay private."""
         for folder in self._links.folders:
             refused = re.sub(rf"{re.escape(str(folder))}/\d+/\w+/", "", refused)
         return refused

@@ -1,4 +1,4 @@
-"""What the runs say that write a site's files: those that are served, and those that are awaited."""
+"""Progress of the runs that write a site's files, both served and awaited."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from atlas.core.display import show_seconds
 from atlas.core.info import RunProgress
 
 STALE = 60.0
-"""Seconds after which a run that said nothing new may have been stopped."""
+"""Seconds without news after which a run may have been stopped."""
 
 _PHASES = {
     "Loading model": "Loading the model",
     "Opening dataset": "Opening the dataset",
     "Congruence": "Congruence of every neuron with every token",
-    "Choosing pairs": "Choosing the pairs that are counted",
+    "Choosing pairs": "Choosing the pairs to count",
     "Activations": "Reading texts",
     "Writing": "Writing the file",
     "Checking": "Checking the file",
@@ -31,33 +31,33 @@ class Run:
     """A run that writes a file of the site, or a file that is awaited, as the home page shows it."""
 
     file: str
-    """The file's name; its folder is nobody's business."""
+    """The file's name; its folder stays private."""
     slug: str | None
-    """Of the atlas that is served from it; null: none yet."""
+    """Slug of the atlas that is served from it; null: none yet."""
     heading: str
-    """What is done now, in words, or that the file is awaited."""
+    """The current phase in words, or that the file is awaited."""
     share: float | None
-    """Of what is done now, from 0 to 1; null: not known, or nothing is."""
+    """Share done of the current phase, from 0 to 1; null: not known, or no phase runs."""
     running: bool
-    """Whether a run was heard of, lately."""
+    """Whether a run reported progress recently."""
     line: str
     """Share, speed, time left and memory in words."""
     past: str
-    """What was done before and how long it took, in words."""
+    """The earlier phases and their durations, in words."""
     note: str
-    """What else there is to say: why a file is still awaited, or that nothing was heard for long."""
+    """A note: the reason why a file is still awaited, or a warning about a silent run."""
 
 
 @dataclass(frozen=True)
 class Watched:
-    """Where the files of a site are, as its operator named them."""
+    """Paths of a site's files, as its operator named them."""
 
     served: Mapping[str, Path] = field(default_factory=dict)
-    """By slug."""
+    """Served files by slug."""
     awaited: tuple[Path, ...] = ()
 
     def runs(self, refused: Mapping[str, str | None]) -> Iterator[Run]:
-        """Every run in progress, and every file that is awaited; `refused` says why a file of a name still is."""
+        """Every run in progress and every awaited file; `refused` has the reasons by file name."""
         for slug, path in self.served.items():
             said = RunProgress.read(path)
             if said is not None:
@@ -74,8 +74,8 @@ def _run(file: str, slug: str | None, said: RunProgress, note: str = "") -> Run:
     silent = time.time() - said.written_at
     if silent > STALE:
         note = (
-            f"Nothing was heard of this run for {show_seconds(silent)}; it may have been stopped. The same command "
-            f"goes on where it was. {note}"
+            f"This run has reported nothing for {show_seconds(silent)}; it may have been stopped. The same command "
+            f"resumes it. {note}"
         )
     share = None if said.share is None else min(1.0, max(0.0, said.share))
     words = [
@@ -86,9 +86,15 @@ def _run(file: str, slug: str | None, said: RunProgress, note: str = "") -> Run:
     ]
     past = ", ".join(f"{_lower(_words(name))} {show_seconds(took)}" for name, took in said.done.items())
     return Run(
-        file, slug, _words(said.phase), share, silent <= STALE, " · ".join(filter(None, words)),
-        past and f"Done: {past}.", note.strip(),
-    )  # fmt: skip
+        file,
+        slug,
+        _words(said.phase),
+        share,
+        silent <= STALE,
+        " · ".join(filter(None, words)),
+        past and f"Done: {past}.",
+        note.strip(),
+    )
 
 
 def _words(phase: str) -> str:

@@ -1,4 +1,4 @@
-"""The process that answers: gunicorn's with threads, which takes on no more than it has threads for."""
+"""The web process: gunicorn's threaded worker, which accepts no more connections than it has threads for."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from gunicorn.workers.gthread import ThreadWorker
 from web.site.headers import HEADERS
 
 _MOST_CONNECTIONS = 1000
-"""Connections of one process, those kept open for a next request included."""
+"""Most connections of one process, including idle ones."""
 
 
 class Worker(ThreadWorker):
-    """A connection that no thread is free for stays with the system, where another process finds it: it waits no longer
-    than it must, and is not lost with a process that dies."""
+    """A connection stays in the listening socket while no thread is free, where another process can accept it; it waits
+    no longer than necessary and is not lost with a process that dies."""
 
     @property
     def worker_connections(self) -> int:
-        """Connections below which another is accepted: those that wait for their next request count for nothing."""
+        """Most busy connections at which another is accepted; idle ones do not count."""
         return min(_MOST_CONNECTIONS, self.cfg.threads + len(self.keepalived_conns) + len(self.pending_conns))
 
     @worker_connections.setter
@@ -26,7 +26,7 @@ class Worker(ThreadWorker):
         pass
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
-        """Answer what is no request for the site with the site's headers."""
+        """Answer malformed requests with the site's headers."""
         super().handle_error(req, _Headed(client), addr, exc)
 
 

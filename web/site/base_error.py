@@ -1,4 +1,4 @@
-"""Errors that know their own answer: the sandbox's, those of saved queries and of live mode."""
+"""Errors that carry their HTTP answer: those of the sandbox, of saved queries and of live mode."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from atlas.core.errors import AtlasError
 
 
 class AnsweredError(AtlasError):
-    """What was asked has no answer, for a reason that has a code for programs and a text for people."""
+    """A request cannot be answered; the reason has a code for programs and a text for people."""
 
     code: str
     status: int
-    """Of the answer that says so."""
+    """HTTP status of the answer."""
     retry_after: int | None = None
-    """Seconds after which the same may be asked again."""
+    """Seconds after which the request may be sent again."""
     position: int | None = None
-    """Character of a statement where the trouble is, from 0, if that is known."""
+    """Character of a statement at which the error is, from 0, if known."""

@@ -24,7 +24,7 @@ _making = threading.Lock()
 
 
 def url() -> str:
-    """Where the bundle is; changes with vl-convert's version."""
+    """URL of the bundle; it changes with vl-convert's version."""
     return urls.to("vega", vl_convert.__version__)  # type: ignore[attr-defined]  # its stubs lack it
 
 
@@ -42,7 +42,7 @@ def bundle() -> tuple[bytes, bytes]:
 
 @blueprint.get("/static/vega-<version>.js")
 def vega(version: str) -> Response:
-    """The bundle, to be kept for ever: its address says its version."""
+    """The bundle, cached permanently: its address contains its version."""
     if version != vl_convert.__version__:  # type: ignore[attr-defined]
         abort(404)
     plain, compressed = bundle()
@@ -63,7 +63,8 @@ def _own(name: str) -> bytes | None:
 
 @blueprint.get("/static/<path:name>")
 def static_file(name: str) -> Response:
-    """One of the site's own files; kept for ever if the address says its content, else for an hour."""
+    """One of the site's own files, cached permanently if its address contains a hash of the content, else for an
+    hour."""
     content = _own(name)
     if content is None:
         abort(404)
@@ -71,7 +72,7 @@ def static_file(name: str) -> Response:
     if "v" in request.args:
         response.headers["Cache-Control"] = f"public, max-age={_YEAR}, immutable"
         return response
-    # What other sites include has one address for ever, so that a new version must arrive by itself.
+    # Other sites include this file by a permanent address, so browsers must check for a new version.
     response.headers["Cache-Control"] = f"public, max-age={_HOUR}"
     response.set_etag(blake2b(content, digest_size=8).hexdigest(), weak=True)
     return response.make_conditional(request)

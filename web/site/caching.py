@@ -15,7 +15,7 @@ from web.site import earlier
 from web.site.urls import AtlasRef
 
 _PINNED_SECONDS = 3600
-"""How long a pinned page is kept without asking: its data never changes, its looks may with the program."""
+"""Cache time of a pinned page: its data never changes, its appearance may change with the program."""
 
 
 @cache
@@ -30,7 +30,7 @@ def program_digest() -> str:
 
 
 def _etag(build_id: str) -> str:
-    # Pages of one atlas lead to the others that are served with it, and to live mode where it is on.
+    # Pages of one atlas link to the other served atlases, and to live mode where it is on.
     said = f"{request.full_path} {' '.join(current_app.extensions['atlases'])}"
     if earlier.asked() is not None:
         said += f" earlier {earlier.asked()}"
@@ -41,12 +41,13 @@ def _etag(build_id: str) -> str:
 
 
 def lasting(ref: AtlasRef, info: AtlasInfo) -> bool:
-    """Whether what is at a URL of an atlas stays: it is pinned, to a build that no later one of its run replaces."""
+    """Whether the content of an atlas's URL is permanent: it is pinned to a build that no later one of its run
+    replaces."""
     return ref.build_id is not None and info.n_texts_planned is None
 
 
 def not_modified(build_id: str) -> Response | None:
-    """The answer 304 if the client holds this page of this build already."""
+    """The answer 304 if the client already has this page of this build."""
     if request.method in ("GET", "HEAD") and request.if_none_match.contains_weak(_etag(build_id)):
         return validated(Response(status=304), build_id, pinned=False)
     return None

@@ -1,4 +1,4 @@
-"""Data may be read by scripts of any site: it is public, and nothing here depends on who asks."""
+"""CORS: scripts of any site may read data, which is public and the same for every visitor."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _PREFLIGHT = {
 
 
 def is_data(path: str) -> bool:
-    """Whether a path is of data: of the API, of oEmbed, or of a page with '.json' behind it."""
+    """Whether a path is for data: the API, oEmbed, or a page with the suffix '.json'."""
     return path.startswith(f"{urls.API}/") or path.endswith(".json") or path == urls.to("oembed")
 
 
 def register(app: Flask) -> None:
-    """Say so with every answer that is data."""
+    """Send the CORS headers with every data answer."""
 
     @app.after_request
     def allow(response: Response) -> Response:

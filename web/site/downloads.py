@@ -1,7 +1,7 @@
-"""Whole files for visitors: how many are sent at once, and for how long a visitor may keep one waiting.
+"""Downloads of whole files: limits on how many are sent at once, and on slow visitors.
 
-A download ties a thread until its last byte, so each process sends a few at a time and refuses more with 503; a visitor
-who takes nothing is let go. Both are what keeps pages quick, not a limit on how much is read in all.
+A download occupies a thread until its last byte, so each process sends a few at a time and refuses more with 503, and a
+stalled download is ended. Both keep pages fast; they do not limit the total.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from atlas import Atlas
 from web.site.errors import BusyError, NotServedError
 
 DOWNLOADS = 2
-"""Files that a process sends at a time, unless told otherwise."""
+"""Default number of files that a process sends at a time."""
 
 PIECE = 256 * 1024
-"""Bytes sent at once."""
+"""Bytes of a piece."""
 
 _STALL_SECONDS = 60
-"""Longest that a visitor's connection takes a piece: slower ones are ended."""
+"""Longest time for sending a piece to a visitor, seconds: slower downloads are ended."""
 _RETRY_SECONDS = 30
 
 
 class Gate:
-    """Room for a number of downloads at a time; none: downloads are off."""
+    """A gate for a number of downloads at a time; 0: downloads are off."""
 
     def __init__(self, places: int) -> None:
         self.places = places
@@ -36,7 +36,7 @@ class Gate:
         self._lock = threading.Lock()
 
     def enter(self) -> Callable[[], None]:
-        """Take a place; what is returned gives it back, once, however often it is called.
+        """Take a place; the returned function gives it back once, however often it is called.
 
         Raises:
             BusyError: every place is taken.
@@ -44,7 +44,7 @@ class Gate:
         with self._lock:
             if self._taken >= self.places:
                 raise BusyError(
-                    f"{self.places} downloads are under way here, which is as many as are sent at once. "
+                    f"{self.places} downloads are in progress here, the most at one time. "
                     f"Try again in {_RETRY_SECONDS} seconds.",
                     retry_after=_RETRY_SECONDS,
                 )
@@ -60,15 +60,14 @@ class Gate:
 
 
 def register(app: Flask, places: int) -> None:
-    """Let the app send `places` files at a time; 0: none at all. The files of its atlases are known by what they are
-    now."""
+    """Let the app send `places` files at a time; 0: none. The identity of its atlases' files is recorded now."""
     app.extensions["downloads"] = Gate(places)
     atlases: dict[str, Atlas] = app.extensions["atlases"]
     app.extensions["files"] = {slug: _identity(os.stat(atlas.path)) for slug, atlas in atlases.items()}
 
 
 def check_file(atlas: Atlas, found: os.stat_result) -> None:
-    """Refuse to send what now lies where an atlas's file was: its pages still show the build that was there.
+    """Refuse to send a file that has replaced an atlas's file: the pages still show the earlier build.
 
     Raises:
         BusyError: another file has taken its place.
@@ -94,14 +93,14 @@ def check_on(link: str) -> None:
     """Refuse a download where they are off.
 
     Raises:
-        NotServedError: they are; `link` is where to go instead.
+        NotServedError: downloads are off; `link` is an alternative page.
     """
     if not gate().places:
         raise NotServedError("Whole files are not sent from this site: its operator has switched downloads off.", link)
 
 
 def paced(parts: Iterable[bytes]) -> Iterator[bytes]:
-    """The parts in pieces; where the server shows the visitor's connection, with a time limit for each."""
+    """The parts in pieces, each with a time limit where the server exposes the visitor's connection."""
     connection = request.environ.get("gunicorn.socket")
     return _paced(parts, connection)
 

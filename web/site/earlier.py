@@ -1,6 +1,6 @@
-"""The mark on a URL to which a link was led that was pinned to an earlier build of the same run: `?earlier=BUILD`.
+"""The mark `?earlier=BUILD` on a URL that was redirected from a link pinned to an earlier build of the same run.
 
-It is taken off before the app sees the query, so that no page knows it as a parameter, and no link is made with it.
+It is removed before the app sees the query, so that it is not a parameter of any page and appears in no link.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ _FOUND = "atlas.earlier"
 
 
 def asked() -> str | None:
-    """What the mark says, if there is one."""
+    """The build that the mark names, if there is a mark."""
     return request.environ.get(_FOUND)
 
 
 def build(info: AtlasInfo) -> str | None:
-    """The build that the reader's link was made to; None: there is no mark, or it names no earlier build of this."""
+    """The build of the reader's link; None: there is no mark, or it names no earlier build of this atlas."""
     found = asked()
     return found if found is not None and urls.is_build(found) and came_before(found, info) else None
 
 
 def kept(url: str) -> str:
-    """Another spelling of the URL that was asked for, with its mark."""
+    """Another spelling of the requested URL, with its mark."""
     found = asked()
     return url if found is None or not urls.is_build(found) else urls.after(url, found)
 
 
 def parted(query: str) -> tuple[str, str | None]:
-    """A query without its mark, and what the mark says."""
+    """A query without its mark, and the build that the mark names."""
     found = _MARK.search(query)
     return (query, None) if found is None else (_MARK.sub("", query).lstrip("&"), found[1])
 
 
 def register(app: Flask) -> None:
-    """Take the mark off."""
+    """Remove the mark."""
     inner = app.wsgi_app
 
     def outer(environ: dict[str, Any], start_response: Any) -> Any:

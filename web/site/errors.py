@@ -1,8 +1,9 @@
-"""Errors of the site, and how every error is answered: a page, or `{"error": {"code", "message"}}` for data."""
+"""Errors of the site and their answers: a page, or `{"error": {"code", "message"}}` for data."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 
 from flask import Flask, Response, abort, g, redirect, render_template, request
 from werkzeug.exceptions import HTTPException
@@ -16,7 +17,7 @@ from web.site.cors import is_data
 
 
 class SiteError(AtlasError):
-    """An error in a request; `link` is where to go instead."""
+    """An error in a request; `link` is an alternative page."""
 
     def __init__(self, message: str, link: str | None = None) -> None:
         super().__init__(message)
@@ -32,8 +33,8 @@ class NotServedError(SiteError):
 
 
 class EarlierBuildError(NotServedError):
-    """The URL is pinned to a build that a run wrote before it had read as many texts as what is served now; `link` is
-    the same page of that."""
+    """The URL is pinned to an earlier, less complete build of the run that is served now; `link` is the same page of
+    the current build."""
 
     def __init__(self, message: str, link: str, build_id: str) -> None:
         super().__init__(message, link)
@@ -41,7 +42,7 @@ class EarlierBuildError(NotServedError):
 
 
 class BusyError(SiteError):
-    """There is no room for it now; in `retry_after` seconds there may be."""
+    """The server is busy; the request may be sent again after `retry_after` seconds."""
 
     def __init__(self, message: str, retry_after: int) -> None:
         super().__init__(message)
@@ -50,7 +51,7 @@ class BusyError(SiteError):
 
 @dataclass(frozen=True)
 class Failure:
-    """What an error's answer says."""
+    """Content of an error's answer."""
 
     status: int
     code: str
@@ -70,10 +71,10 @@ _CODES = {
 
 
 def failure_of(error: Exception) -> Failure:
-    """What is said of an error. Queries raise NeuronNameError, TokenError and StudyNameError for what is not there."""
+    """The answer to an error. Queries raise NeuronNameError, TokenError and StudyNameError for missing things."""
     if isinstance(error, HTTPException):
         status = error.code or 500
-        message = "There is no such page here." if status == 404 else error.description or error.name
+        message = "There is no such page." if status == 404 else error.description or error.name
         return Failure(status, _CODES.get(status, error.name.lower().replace(" ", "_")), message)
     if isinstance(error, NotServedError):
         return Failure(404, "not_found", str(error), error.link)
@@ -87,30 +88,30 @@ def failure_of(error: Exception) -> Failure:
         return Failure(error.status, error.code, str(error), position=error.position, retry_after=error.retry_after)
     if isinstance(error, QueryError):
         return Failure(500, "query_failed", str(error))
-    return Failure(500, "internal_error", "Something went wrong here. The server's log says what.")
+    return Failure(500, "internal_error", "The server failed to answer this request. Its log has the details.")
 
 
 def answer(failure: Failure) -> Response:
-    """The answer that says it, as the request would have it."""
+    """The answer to a failure, in the format that the request asks for."""
     if is_data(request.path) or request.accept_mimetypes.best == "application/json":
         said: dict[str, str | int] = {"code": failure.code, "message": failure.message}
         if failure.position is not None:
             said["position"] = failure.position
         return Response(dumps({"error": said}), failure.status, mimetype="application/json")
     if failure.link is None and "ref" in g:
-        # Within an atlas there is somewhere to go on from.
+        # Within an atlas, link to its overview.
         failure = replace(failure, link=urls.to("overview", g.ref))
-    titles = {400: "That is not quite right", 403: "Not from there", 404: "Not here", 507: "No room"}
-    # In another site's frame an error is shown without the site around it.
+    titles = {403: "Cross-site request refused"}
+    # In another site's frame an error is shown without the site's header and footer.
     template = "embed_error.html" if urls.may_be_framed(request.path) else "error.html"
-    title = titles.get(failure.status, "Something went wrong")
+    title = titles.get(failure.status) or HTTPStatus(failure.status).phrase.capitalize()
     return Response(render_template(template, title=title, failure=failure), failure.status)
 
 
 def lead_on(error: EarlierBuildError) -> BaseResponse:
-    """To the same of the build that is served now; a page for people says there which build was asked for."""
+    """Redirect to the same page of the current build; a page for people then names the requested build."""
     link = error.link if is_data(request.path) else urls.after(error.link, error.build_id)
-    # What was sent with a request is sent again.
+    # 307 makes the client send the request's body again.
     response = redirect(link, 302 if request.method in ("GET", "HEAD") else 307)
     response.headers["Cache-Control"] = "no-store"
     return response
@@ -121,7 +122,7 @@ def register(app: Flask) -> None:
 
     @app.before_request
     def no_nul() -> None:
-        if "\0" in request.path:  # no page's, and the system takes no such name of a file
+        if "\0" in request.path:  # no page has it, and the system refuses it in file names
             abort(404)
 
     @app.errorhandler(HTTPException)

@@ -1,4 +1,4 @@
-"""Long lists as files, sent while they are read: a row is never kept longer than it takes to write it."""
+"""Long lists as files, streamed: only a chunk of rows is in memory at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flask import Response
 from atlas.core.jsonable import dumps
 
 _CHUNK = 1000
-"""Rows a chunk: a chunk for each row would cost more than the rows."""
+"""Rows of a chunk: a chunk for each row would cost more than the rows."""
 
 
 def csv_answer(name: str, columns: tuple[str, ...], rows: Iterable[tuple]) -> Response:
@@ -24,7 +24,7 @@ def csv_answer(name: str, columns: tuple[str, ...], rows: Iterable[tuple]) -> Re
 
 
 def json_answer(head: dict[str, Any], columns: tuple[str, ...], rows: Iterable[tuple]) -> Response:
-    """An object: what `head` says, then `columns`, then `rows` as arrays, one on each line."""
+    """A JSON object: the fields of `head`, then `columns`, then `rows` as arrays, one on each line."""
     return Response(_json(head | {"columns": columns}, iter(rows)), mimetype="application/json")
 
 

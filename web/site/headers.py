@@ -1,4 +1,4 @@
-"""Headers that keep hostile text harmless: whatever a token spells, only this site's own files run or style a page."""
+"""Security headers: whatever a token spells, only this site's own files run or style a page."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ HEADERS = {
 EMBED_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors *"
 )
-"""Of pages made for frames of other sites: they run nothing, send nothing and ask nothing, so there is nothing in them
-that a click could be stolen for."""
+"""Policy of pages for frames of other sites: they have no scripts and no forms, so clickjacking has no target."""
 
 
 def register(app: Flask) -> None:

@@ -1,6 +1,6 @@
-"""What templates would be too slow for, as HTML made here: texts with every token coloured, tables behind charts.
+"""HTML for which templates are too slow: texts with every token coloured, tables behind charts.
 
-All text is escaped here. Colours are classes (p1 to p8, n1 to n8): style attributes would need a looser content
+This module escapes all text. Colours are classes (p1 to p8, n1 to n8): style attributes would need a looser content
 security policy.
 """
 
@@ -23,7 +23,7 @@ from web.site.urls import AtlasRef
 from web.workers.live.placed import PlacedToken
 
 LEVELS = 8
-"""Strengths of colour."""
+"""Number of strengths of colour."""
 
 BEFORE, AFTER = 12, 6
 """Tokens of a snippet before and after the firing one."""
@@ -33,7 +33,7 @@ _LOG = LEVELS / math.log(16)
 
 
 def level(activation: float, scale: float) -> int:
-    """Strength of colour, 0 (none) to LEVELS: logarithmic, so that a tenth of the scale is still seen."""
+    """Strength of colour, 0 (none) to LEVELS: logarithmic, so that a tenth of the scale is still visible."""
     ratio = abs(activation) / scale if scale > 0 else 0.0
     if ratio < _FLOOR:
         return 0
@@ -56,7 +56,7 @@ def _span(token: Token, activation: float | None, scale: float, names: str = "")
 
 
 def _spans(example: Example, start: int, stop: int, scale: float) -> str:
-    """Tokens of the window from `start` to `stop`, places within it; the one that really comes next is marked."""
+    """Tokens of the window from `start` to `stop`, places within it; the next token after the firing one is marked."""
     peak = example.position - example.window_start
     return "".join(
         _span(example.tokens[place], example.activations[place], scale, "next" if place == peak + 1 else "")
@@ -74,14 +74,15 @@ _CUT = '<span class="cut">…</span>'
 
 
 def snippet(example: Example, scale: float) -> Markup:
-    """A line of a concordance: what comes before, right-aligned, then the firing token and what follows."""
+    """A line of a concordance: the text before, right-aligned, then the firing token and the text after."""
     peak = example.position - example.window_start
     start, stop = max(0, peak - BEFORE), min(len(example.tokens), peak + 1 + AFTER)
     left = (_CUT if example.window_start + start > 1 else "") + _spans(example, start, peak, scale)
     more = example.window_start + stop < example.text_length
     right = _peak(example, scale) + _spans(example, peak + 1, stop, scale) + (_CUT if more else "")
-    return Markup(f'<p class="text kwic"><span class="left"><span>{left}</span></span>'
-                  f'<span class="right">{right}</span></p>')  # fmt: skip
+    return Markup(
+        f'<p class="text kwic"><span class="left"><span>{left}</span></span><span class="right">{right}</span></p>'
+    )
 
 
 def window(example: Example, scale: float) -> Markup:

@@ -105,9 +105,13 @@ def atlas_fields(atlas: Atlas) -> dict[str, Any]:
     """The fields of an AtlasPage but its title."""
     info = atlas.info
     return {
-        "ref": g.ref, "slug": info.slug, "build_id": info.build_id, "model_name": info.model_name,
-        "share_read": info.share_read, "unfinished": _unfinished(info),
-    }  # fmt: skip
+        "ref": g.ref,
+        "slug": info.slug,
+        "build_id": info.build_id,
+        "model_name": info.model_name,
+        "share_read": info.share_read,
+        "unfinished": _unfinished(info),
+    }
 
 
 def _unfinished(info: AtlasInfo) -> Unfinished | None:
@@ -156,7 +160,7 @@ def query_int(
     if text is None:
         return default
     if not (text.isascii() and text.isdigit()) or not least <= int(text) <= most:
-        raise BadRequestError(f"{name}={text!r} is not right: expected {expected or f'a whole number from {least}'}.")
+        raise BadRequestError(f"{name}={text!r} is invalid: expected {expected or f'a whole number from {least}'}.")
     return int(text)
 
 
@@ -168,7 +172,7 @@ def query_choice(name: str, choices: tuple[str, ...], default: str) -> str:
     """
     text = request.args.get(name, default)
     if text not in choices:
-        raise BadRequestError(f"{name}={text!r} is not right: expected one of {', '.join(choices)}.")
+        raise BadRequestError(f"{name}={text!r} is invalid: expected one of {', '.join(choices)}.")
     return text
 
 

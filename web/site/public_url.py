@@ -1,8 +1,7 @@
-"""The site's own address, as its operator gives it, in place of the one that each request claims.
+"""The site's own address from its operator, in place of each request's Host header.
 
-Pages name their full addresses in links for sharing, in pictures' tags and in the site map. Without this they are made
-of the request's Host header, which is the visitor's to choose: harmless to others unless a cache in front keeps the
-answer.
+Pages name their full addresses in links for sharing, in pictures' tags and in the site map. Without this they come from
+the request's Host header, which the visitor chooses: harmless to others unless a cache in front stores the answer.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ from atlas.core.errors import AtlasError
 
 
 class PublicUrlError(AtlasError):
-    """An address that a site cannot be at."""
+    """The address is not that of a site."""
 
 
 def read_public_url(text: str) -> tuple[str, str]:
     """Scheme and host of an address such as 'https://atlas.example.org'.
 
     Raises:
-        PublicUrlError: it is no such address, or there is more to it.
+        PublicUrlError: the text is not such an address, or has further parts.
     """
     try:
         parts = urlsplit(text)
@@ -32,7 +31,8 @@ def read_public_url(text: str) -> tuple[str, str]:
         usable = False
     if not usable or parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
         raise PublicUrlError(
-            f"{text!r} is no address of a site; expected http or https, a host and perhaps a port, without a path, "
+            f"{text!r} is not the address of a site; expected http or https, a host and optionally a port, without a "
+            f"path, "
             "as in https://atlas.example.org."
         )
     return parts.scheme, parts.netloc

@@ -1,8 +1,8 @@
-"""How many requests for data, forms sent and live pages one address may have: off unless the operator says so. Other
-pages are never counted.
+"""Rate limits on requests for data, sent forms and live pages from one address: off by default. Other pages are not
+counted.
 
-Each process counts for itself and in memory, so that an address gets up to as many times the limit as there are
-processes. Behind a proxy every request comes from the proxy's address: limit there instead.
+Each process counts separately in memory, so an address gets up to the limit times the number of processes. Behind a
+proxy every request comes from the proxy's address: limit there instead.
 """
 
 from __future__ import annotations
@@ -28,18 +28,19 @@ def read_rate(text: str) -> str:
     """A rate such as '60/min' in Flask-Limiter's words.
 
     Raises:
-        RateLimitError: it is no number of requests and unit of time.
+        RateLimitError: the text is not a number of requests and a unit of time.
     """
     found = re.fullmatch(r"([1-9][0-9]{0,8})/([a-z]+)", text.strip())
     if found is None or found[2] not in {*_UNITS, *_UNITS.values()}:
         raise RateLimitError(
-            f"{text!r} is no rate limit; expected a number of requests and a unit of time (s, min, h, d), as in 60/min."
+            f"{text!r} is not a rate limit; expected a number of requests and a unit of time (s, min, h, d), as in "
+            f"60/min."
         )
     return f"{found[1]} per {_UNITS.get(found[2], found[2])}"
 
 
 def register(app: Flask, rate: str) -> None:
-    """Answer 429 with Retry-After to an address that asks for more.
+    """Answer 429 with Retry-After to an address that exceeds the limit.
 
     Raises:
         RateLimitError: the rate cannot be read.
@@ -48,7 +49,7 @@ def register(app: Flask, rate: str) -> None:
         get_remote_address,
         app=app,
         application_limits=[
-            ApplicationLimit(read_rate(rate), error_message=f"This site answers {rate} to an address.")
+            ApplicationLimit(read_rate(rate), error_message=f"This site allows {rate} from an address.")
         ],
         headers_enabled=True,
         retry_after="delta-seconds",

@@ -1,4 +1,4 @@
-"""Forms that change something or cost something are sent from this site's own pages only."""
+"""Accept forms that change or cost something only from this site's own pages."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from web.saved.errors import CrossSite
 
 
 def refuse_other_sites(message: str) -> None:
-    """Browsers say where a form is: on this site, or nobody's to send here.
+    """Refuse a form whose Origin or Sec-Fetch-Site header, which browsers send, names another site.
 
     Raises:
-        CrossSite: it is on another; says the message.
+        CrossSite: the form is on another site; `message` is the error's text.
     """
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     if site is not None:

@@ -1,4 +1,4 @@
-"""How a page is cited: its address, Markdown, a frame, BibTeX with provenance, and the lines that fetch it."""
+"""Citations of a page: its address, Markdown, a frame, BibTeX with provenance, and code that fetches its data."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from atlas.core.sql_text import with_dollars
 from web.site import urls
 
 FRAME_WIDTH, FRAME_HEIGHT = 600, 420
-"""Size of a frame in pixels: a neuron at a glance fits. An embed fits any width from 280."""
+"""Size of a frame in pixels, which fits a neuron's summary. An embed fits any width from 280."""
 
 
 @dataclass(frozen=True)
 class Citation:
-    """One way to cite a page: what it is for, and the text to copy."""
+    """One way to cite a page: its purpose, and the text to copy."""
 
     name: str
     text: str
 
 
 def frame(address: str, title: str, width: int = FRAME_WIDTH, height: int = FRAME_HEIGHT) -> str:
-    """The HTML that shows an embed on another site's page. What is framed runs nothing; its links open beside it."""
+    """The HTML that shows an embed on another site's page. The framed page runs no script; its links open in a new
+    tab."""
     return str(
         Markup(
             '<iframe src="{}" title="{}" width="{}" height="{}" loading="lazy" '
@@ -48,23 +49,23 @@ def _bibtex(title: str, address: str, info: AtlasInfo) -> str:
 
 def _markdown(title: str, description: str, address: str, info: AtlasInfo) -> str:
     def plain(text: str) -> str:
-        # What a token spells is not markup, in Markdown either.
+        # A token's text must not become Markdown markup.
         return re.sub(r"([\\`*_\[\]<>|~])", r"\\\1", text)
 
-    # A pair of brackets or parentheses in an address would end the link early.
+    # A bracket or parenthesis in an address would end the link early.
     safe = address.replace("(", "%28").replace(")", "%29")
     return f"[{plain(title)}]({safe}) of {plain(info.model_name)}{_unfinished(info)}. {plain(description)}"
 
 
 def _unfinished(info: AtlasInfo) -> str:
-    """What a citation says of a build of a run in progress."""
+    """A citation's note on an unfinished build."""
     if info.n_texts_planned is None:
         return ""
     return f"; unfinished build {info.build_id}, {share_words(info)} read ({count_words(info)})"
 
 
 def _fetched(host: str, path: str, data: str) -> list[Citation]:
-    """The Python and the SQL that fetch a neuron or a token; other pages have no call of their own."""
+    """Python and SQL that fetch a neuron or a token; other pages have no call of their own."""
     found = re.match(r"/([^/]+)/(?:(L[0-9]+N[0-9]+)|token/([0-9]+))(?:\?|$)", path)
     if found is None:
         return [
@@ -100,11 +101,11 @@ def citations(title: str, description: str, host: str, pinned: str, info: AtlasI
 
 
 def query_citations(slug: str, sql: str, parameters: Mapping[str, str]) -> tuple[Citation, ...]:
-    """What asks the file itself, where it is at hand: the same question in SQL, and in Python."""
+    """Code for readers who have the file: the same query in SQL, and in Python."""
     statement = with_dollars(sql)
     texts = {name: value.replace("'", "''") for name, value in parameters.items()}
     given = ", ".join(f"{name} := '{value}'" for name, value in texts.items())
-    # DuckDB's own parameters; a comment at the statement's end would hide what follows in its line.
+    # DuckDB's own parameters; a newline, since a comment may end the statement.
     in_sql = f"PREPARE question AS\n{statement}\n;\nEXECUTE question({given});" if parameters else f"{statement}\n;"
     plain = not re.search(r'\\|"""|"$', statement)
     quoted = f'"""{statement}"""' if plain else repr(statement)

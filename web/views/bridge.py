@@ -25,9 +25,16 @@ LONGEST = 1000
 """Characters of a text that is looked for; no token has more."""
 
 METRICS = (
-    "n_predicted", "base_rate_predicted", "auroc_predicted", "average_precision_predicted", "best_f1_predicted",
-    "best_threshold_predicted", "precision_predicted", "recall_predicted", "lift_predicted",
-)  # fmt: skip
+    "n_predicted",
+    "base_rate_predicted",
+    "auroc_predicted",
+    "average_precision_predicted",
+    "best_f1_predicted",
+    "best_threshold_predicted",
+    "precision_predicted",
+    "recall_predicted",
+    "lift_predicted",
+)
 """Columns of `pair_metric` set side by side."""
 
 

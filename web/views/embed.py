@@ -29,9 +29,22 @@ THEMES = ("auto", "light", "dark")
 ALIKE = 8
 
 NEURON_PANELS = (
-    "place", "pairs", "kind", "writes", "fires", "signs", "predicts", "threshold", "candidates", "texts", "guard",
-    "reads", "alike", "studies", "numbers",
-)  # fmt: skip
+    "place",
+    "pairs",
+    "kind",
+    "writes",
+    "fires",
+    "signs",
+    "predicts",
+    "threshold",
+    "candidates",
+    "texts",
+    "guard",
+    "reads",
+    "alike",
+    "studies",
+    "numbers",
+)
 TOKEN_PANELS = ("relatives", "pairs", "neurons", "curves", "candidates", "studies", "family", "kin", "numbers")
 """What can be embedded alone: the panels that have SQL, in the page's order."""
 

@@ -47,9 +47,13 @@ def home() -> HomePage:
     entries = tuple(AtlasEntry(ref=AtlasRef(atlas.info.slug), info=atlas.info) for atlas in served)
     going, unfinished = _runs(), any(entry.info.n_texts_planned is not None for entry in entries)
     return HomePage(
-        title="Neuron Atlas", url=urls.to("home"), atlases=entries, runs=going, follows=bool(going) or unfinished,
+        title="Neuron Atlas",
+        url=urls.to("home"),
+        atlases=entries,
+        runs=going,
+        follows=bool(going) or unfinished,
         builds=_builds(),
-    )  # fmt: skip
+    )
 
 
 @blueprint.get("/healthz/runs")

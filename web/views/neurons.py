@@ -161,7 +161,7 @@ def _check_whole(state: NeuronsState) -> None:
 
 def _whole(atlas: Atlas, state: NeuronsState, given: list[str]) -> Response:
     if given != ["1"]:
-        raise BadRequestError(f"all={','.join(given)!r} is not right: expected 1, once.")
+        raise BadRequestError(f"all={','.join(given)!r} is invalid: expected 1, once.")
     url = urls.json(urls.to("neurons", g.ref, **state.at().query(), all=1))
     if not wants_json():
         raise BadRequestError("all=1 is the whole selection as data: expected '.json' behind the path.", url)

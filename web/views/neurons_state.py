@@ -108,7 +108,7 @@ def is_typed(arguments: MultiDict[str, str]) -> bool:
 
 
 def _wrong(name: str, text: str, expected: str, link: str | None = None) -> BadRequestError:
-    return BadRequestError(f"{name}={text!r} is not right: expected {expected}.", link)
+    return BadRequestError(f"{name}={text!r} is invalid: expected {expected}.", link)
 
 
 def _choice(given: dict[str, str], name: str, choices: tuple[str, ...]) -> str | None:

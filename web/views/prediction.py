@@ -103,8 +103,7 @@ class CorrelationsPage(AtlasPage, template="correlations.html"):
 
 def _words(atlas: Atlas) -> dict[str, tuple[str, ...]]:
     sides = tuple(reversed(metric_sides(gated=atlas.info.gated)))
-    return {"by": CRITERIA, "metric": METRICS, "outcome": OUTCOMES, "side": sides,
-            "pairs": PAIRS}  # fmt: skip
+    return {"by": CRITERIA, "metric": METRICS, "outcome": OUTCOMES, "side": sides, "pairs": PAIRS}
 
 
 def _read(atlas: Atlas) -> tuple[MetricChoice, dict[str, str]]:
@@ -113,8 +112,13 @@ def _read(atlas: Atlas) -> tuple[MetricChoice, dict[str, str]]:
     return MetricChoice(**chosen), {name: word for name, word in chosen.items() if word != usual[name]}
 
 
-_LABELS = {**CRITERION_WORDS, **METRIC_WORDS, "all": "all with support", "congruent": "that the neuron writes",
-           "exclusive": "each other’s best"}  # fmt: skip
+_LABELS = {
+    **CRITERION_WORDS,
+    **METRIC_WORDS,
+    "all": "all with support",
+    "congruent": "that the neuron writes",
+    "exclusive": "each other’s best",
+}
 
 
 def _options(atlas: Atlas, choice: MetricChoice) -> dict[str, tuple[Option, ...]]:

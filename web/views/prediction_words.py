@@ -32,8 +32,10 @@ def correlation_words(found: Correlations, choice: MetricChoice) -> list[str]:
     chosen = next((item for item in known if item.by == choice.by), None)
     said = []
     if chosen is not None:
-        said.append(f"{_strength(chosen.value, chosen.low, chosen.high, CRITERION_WORDS[choice.by], metric)} over "
-                    f"{found.n_pairs:,} pairs of {found.n_neurons:,} neurons.")  # fmt: skip
+        said.append(
+            f"{_strength(chosen.value, chosen.low, chosen.high, CRITERION_WORDS[choice.by], metric)} over "
+            f"{found.n_pairs:,} pairs of {found.n_neurons:,} neurons."
+        )
     best = known[0]
     sure = [CRITERION_WORDS[i.by] for i in known[1:] if i.behind_low is not None and i.behind_low > 0]
     open_ = [CRITERION_WORDS[i.by] for i in known[1:] if i.behind_low is None or i.behind_low <= 0]

@@ -209,5 +209,5 @@ def _number(name: str) -> float | None:
     if text is None:
         return None
     if not _NUMBER.fullmatch(text) or not math.isfinite(float(text)):
-        raise BadRequestError(f"{name}={text!r} is not right: expected a number.")
+        raise BadRequestError(f"{name}={text!r} is invalid: expected a number.")
     return int(text) if re.fullmatch("[0-9]{1,15}", text) else float(text)

@@ -83,7 +83,7 @@ def save(ref: AtlasRef) -> BaseResponse:
     given = request.form
     kind = given.get("draw", "none")
     if kind not in ("none", *KINDS):
-        raise BadRequestError(f"draw={kind!r} is not right: expected one of none, {', '.join(KINDS)}.")
+        raise BadRequestError(f"draw={kind!r} is invalid: expected one of none, {', '.join(KINDS)}.")
     drawing = None if kind == "none" else Drawing(kind, given.get("x", ""), given.get("y", ""))
     longest = console().options.limits.statement
     query = check_query(given.get("sql", ""), given_parameters(given), drawing, longest)

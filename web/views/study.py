@@ -205,10 +205,15 @@ def _url(neuron: NeuronRef) -> str:
 
 
 def _charts(
-    atlas: Atlas, found: Study, prompts: Sequence[StudyPrompt], lens: tuple[StudyStep, ...],
-    jumps: tuple[LensJump, ...], patches: dict[str, tuple[StudyStep, ...]], neurons: StudyNeurons,
+    atlas: Atlas,
+    found: Study,
+    prompts: Sequence[StudyPrompt],
+    lens: tuple[StudyStep, ...],
+    jumps: tuple[LensJump, ...],
+    patches: dict[str, tuple[StudyStep, ...]],
+    neurons: StudyNeurons,
     ablations: tuple[StudyStep, ...],
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """The charts of what was measured, by field of the page."""
     model, n_layers = atlas.info.model_name, atlas.info.n_layers
     labels = position_labels(found, prompts, {step.position for steps in patches.values() for step in steps})

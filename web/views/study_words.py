@@ -28,9 +28,12 @@ class Sayings:
 
 
 def say(
-    study: Study, jumps: Sequence[LensJump], maps: Mapping[str, Sequence[StudyStep]], neurons: StudyNeurons,
+    study: Study,
+    jumps: Sequence[LensJump],
+    maps: Mapping[str, Sequence[StudyStep]],
+    neurons: StudyNeurons,
     ablations: Sequence[StudyStep],
-) -> Sayings:  # fmt: skip
+) -> Sayings:
     """What a study's rows say. `maps` are the patching steps by kind."""
     return Sayings(
         _predictions(study), _lens(jumps), _patching(study, maps), _neurons(study, neurons), _ablation(study, ablations)

@@ -1,9 +1,9 @@
-"""The site's end of a separate process: start it at the first question, ask it, wait no longer than promised.
+"""The site's client of a separate process: start it at the first request, send requests, and respect time limits.
 
-Two kinds of process are supervised: the broker of visitors' SQL (`web.sandbox`) and the desk of live mode
-(`web.live`). Each is a fresh interpreter, which every process of the site asks that was forked after its supervisor was
-made, which is started again where it died, and which ends with the last process that could ask it. A question is a
-line of JSON on a connection of its own.
+Two kinds of process are supervised: the broker of visitors' SQL (`web.workers.sql`) and the desk of live mode
+(`web.workers.live`). Each is a new interpreter that serves every process of the site forked after its supervisor was
+made. It is restarted if it died, and ends with the last process that could send it a request. A request is a line of
+JSON on its own connection.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _PATH = "import json,sys; sys.path[:] = json.loads(sys.argv.pop()); "
 
 
 class NoAnswerError(Exception):
-    """A question has no answer."""
+    """A request has no answer."""
 
     def __init__(self, why: str, received: bytes = b"") -> None:
         super().__init__(why)
         self.why = why
         """'place' (too many threads wait), 'late', 'left' (the visitor did) or 'end' (of the connection)."""
         self.received = received
-        """What came before the end."""
+        """The bytes received before the end."""
 
 
 def start(code: str, told: Any, descriptors: Sequence[int], *flags: str, **options: Any) -> subprocess.Popen:
-    """A fresh interpreter that runs code on this one's module path. Its arguments are what it is told, as JSON, and the
+    """Start a new interpreter that runs code with this one's module path. Its arguments are `told` as JSON, and the
     numbers of the only descriptors that it inherits, besides standard error. `flags` are the interpreter's, `options`
     those of `Popen`.
     """
@@ -51,9 +51,9 @@ def start(code: str, told: Any, descriptors: Sequence[int], *flags: str, **optio
 
 
 class Supervisor(ABC):
-    """What the supervisors of both kinds of process share.
+    """Base of the supervisors of both kinds of process.
 
-    `places` is how many threads of one process may wait for answers at once, so that some are left for pages.
+    `places` is the most threads of one process that wait for answers at once, so that some are left for pages.
     """
 
     def __init__(self, places: int) -> None:
@@ -63,10 +63,10 @@ class Supervisor(ABC):
 
     @abstractmethod
     def _connect(self, *about: Any) -> socket.socket:
-        """A connection for one question.
+        """A connection for one request.
 
         Raises:
-            OSError: the process is not there.
+            OSError: the process is not running.
         """
 
     @abstractmethod
@@ -78,7 +78,7 @@ class Supervisor(ABC):
         """
 
     def _alone(self) -> AbstractContextManager[Any]:
-        """Keeps other processes of the site from starting one at the same time; the lock keeps other threads."""
+        """Keep other processes of the site from starting one at the same time; the lock keeps other threads from it."""
         return nullcontext()
 
     def _exchange(
@@ -89,10 +89,10 @@ class Supervisor(ABC):
         whole: Callable[[bytearray], bytes | None],
         *about: Any,
     ) -> bytes:
-        """The answer to a question: what `whole` makes of the bytes that came, once it is not None.
+        """The answer to a request: the result of `whole` on the received bytes, once it is not None.
 
         Raises:
-            NoAnswerError: there is none, among others because `client`, the visitor's socket, was closed.
+            NoAnswerError: there is none, for example because `client`, the visitor's socket, was closed.
             OSError: the process cannot be reached.
         """
         if not self._places.acquire(blocking=False):
@@ -105,7 +105,7 @@ class Supervisor(ABC):
             self._places.release()
 
     def _connected(self, *about: Any) -> socket.socket:
-        """A connection to the process, which is started if it is not there."""
+        """A connection to the process, which is started if it is not running."""
         try:
             return self._connect(*about)
         except OSError:
@@ -117,7 +117,7 @@ class Supervisor(ABC):
                 return self._connect(*about)
 
     def _wait(self, seconds: float) -> None:
-        """Wait until the processes that this one started are gone, or for so many seconds each."""
+        """Wait until the processes that this one started have ended, for at most `seconds` each."""
         for process in self._started:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(seconds)
@@ -146,7 +146,7 @@ def _exchange(
                 except BlockingIOError:
                     pass
                 except OSError:
-                    unsent = unsent[:0]  # nobody reads it; what was written in its place is there to be read
+                    unsent = unsent[:0]  # it no longer reads; a verdict that it wrote can be read
                 if not unsent:
                     poll.modify(connection, select.POLLIN)
             if events & (select.POLLIN | select.POLLHUP | select.POLLERR):

@@ -1,4 +1,4 @@
-"""Ask a statement so that what comes back is exact."""
+"""Run a statement so that its values are exact."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from atlas.core.sql_text import statements
 
 @dataclass(frozen=True)
 class QueryResult:
-    """Answer of a user's SQL: names of the columns, and rows of values as DuckDB gives them."""
+    """Answer of a user's SQL: names of the columns, and rows of values as DuckDB returns them."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
@@ -23,7 +23,7 @@ class QueryResult:
 
 @dataclass(frozen=True)
 class Asked:
-    """An answer under way: its columns, and where its rows are fetched."""
+    """An unfinished answer: its columns, and the cursor from which its rows are fetched."""
 
     columns: tuple[str, ...]
     types: tuple[str, ...]
@@ -35,7 +35,7 @@ class Asked:
 
     @property
     def tellers(self) -> list[Callable[[Any], Any]]:
-        """For each column what says its values in terms of JSON."""
+        """For each column, the function that converts its values to JSON."""
         return [teller(shape) for shape in self.shapes]
 
     def rows(self) -> Iterator[list[Any]]:
@@ -48,7 +48,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answer:
-    """All of an answer; columns, types and shapes as in `Asked`."""
+    """A whole answer; columns, types and shapes as in `Asked`."""
 
     columns: tuple[str, ...]
     types: tuple[str, ...]
@@ -64,11 +64,11 @@ def answer(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[
 
 
 def ask(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any] | None = None) -> Asked:
-    """The answer of one statement; it is still to be fetched.
+    """Run one statement; the rows are not fetched yet.
 
-    Where a column has times, which Python's own would cut or bend, the statement is asked again with DuckDB's texts in
-    their place: DuckDB answers as rows are fetched, so the first time costs little unless the statement sorts or adds
-    up. A statement that cannot stand in another, such as EXPLAIN, has no such columns.
+    Where a column has times that Python's types cannot hold exactly, the statement runs again with DuckDB's texts in
+    their place. DuckDB computes rows as they are fetched, so the first run costs little unless the statement sorts or
+    aggregates. A statement that cannot be a subquery, such as EXPLAIN, has no such columns.
 
     Raises:
         duckdb.Error: DuckDB refuses the statement or fails at it.

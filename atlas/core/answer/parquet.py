@@ -36,7 +36,7 @@ _LEAVES: dict[str, tuple[pa.DataType, Callable[[Any], Any]]] = {
     "TIMESTAMP WITH TIME ZONE": (pa.timestamp("us", "UTC"), datetime.fromisoformat),
     "TIMESTAMPTZ_NS": (pa.timestamp("ns", "UTC"), lambda value: _nanoseconds(value)),
 }
-"""Types that Parquet has, and what makes their values of JSON's; the others are text."""
+"""Types that Parquet has, and the converters of their values from JSON; other types are text."""
 
 _HUGE = (pa.decimal128(38, 0), pa.decimal256(39, 0))
 _PART = re.compile(r"\.(\d+)")
@@ -45,9 +45,9 @@ _PART = re.compile(r"\.(\d+)")
 def parquet(
     columns: Sequence[str], types: Sequence[str], shapes: Sequence[Shape], rows: Sequence[Sequence[Any]]
 ) -> bytes:
-    """A Parquet file. A column whose type Parquet does not have, or with a value that its type in Parquet cannot hold
-    (an infinite date, say, or a cell that was cut), is text, as in CSV. A name that comes twice gets its place behind
-    it; each column's type in DuckDB is in its metadata, as `duckdb`."""
+    """A Parquet file. A column whose type Parquet lacks, or with a value that its Parquet type cannot hold (such as an
+    infinite date or a truncated cell), is text, as in CSV. A repeated name gets its position as a suffix; the column's
+    metadata has its DuckDB type, as `duckdb`."""
     arrays = [_column([row[place] for row in rows], shape) for place, shape in enumerate(shapes)]
     names: list[str] = []
     for place, name in enumerate(columns):
@@ -80,7 +80,7 @@ def _column(values: Sequence[Any], shape: Shape) -> pa.Array:
 
 
 def _maker(shape: Shape, huge: pa.DataType) -> tuple[pa.DataType, Callable[[Any], Any]]:
-    """A shape's type in Parquet, and what makes its values."""
+    """A shape's type in Parquet, and the converter of its values."""
     if isinstance(shape, str):
         return (huge, Decimal) if shape in ("HUGEINT", "UHUGEINT") else _LEAVES.get(shape, (pa.string(), text))
     name, *inside = shape
@@ -122,7 +122,7 @@ def _some(make: Callable[[Any], Any], value: Any) -> Any:
 
 
 def _nanoseconds(said: str) -> int:
-    """Since 1970, of a time in ISO 8601 with up to nine digits of a second."""
+    """Nanoseconds since 1970 of a time in ISO 8601 with up to nine decimals of a second."""
     part = _PART.search(said)
     whole = datetime.fromisoformat(_PART.sub("", said))
     seconds = (whole if whole.tzinfo else whole.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)

@@ -1,8 +1,8 @@
-"""A column's shape: its type in DuckDB, as JSON, and its values in terms of JSON that lose nothing.
+"""Column shapes: a column's DuckDB type as JSON, and its values as JSON without loss.
 
 A shape is a type's name ('BIGINT', 'DATE', 'UUID', …), or a list that begins with one: `['DECIMAL', width, scale]`,
 `['LIST', shape]` (arrays too), `['STRUCT', [[name, shape], …]]`, `['TUPLE', [shape, …]]`, `['MAP', key, value]`,
-`['UNION']`. An ENUM is a VARCHAR, what has no type (NULL) an INTEGER, as DuckDB's own tables would have it.
+`['UNION']`. An ENUM is a VARCHAR and an untyped NULL an INTEGER, as in DuckDB's own tables.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from atlas.core.jsonable import jsonable, key_text
 
 Shape = Any
-"""As above."""
+"""A shape as described above."""
 
 TIMES = {
     "date",
@@ -31,7 +31,7 @@ TIMES = {
     "timestamptz_ns",
     "interval",
 }
-"""Types of which Python's own lose something: nanoseconds, infinity, months, years before 1 and after 9999."""
+"""Types whose Python counterparts lose something: nanoseconds, infinity, months, years outside 1 to 9999."""
 
 _LEAVES = {"enum": "VARCHAR", "null": "INTEGER", '"null"': "INTEGER"}
 _SPECIAL = {*map(str.upper, TIMES), "VARIANT", "STRUCT", "TUPLE", "MAP"}
@@ -60,8 +60,8 @@ def shape_of(kind: Any) -> Shape:
 
 
 def in_texts(kind: Any) -> tuple[str, bool]:
-    """The type, as SQL, that has DuckDB's own texts in place of whatever Python's types lose something of, and whether
-    that is another type than the DuckDBPyType given."""
+    """The type, as SQL, with text in place of types that Python cannot hold exactly, and whether it differs from the
+    given DuckDBPyType."""
     name = kind.id
     if name in TIMES:
         return "VARCHAR", True
@@ -92,8 +92,9 @@ def _quoted(name: str) -> str:
 
 
 def teller(shape: Shape) -> Callable[[Any], Any]:
-    """What says a column's values in terms of JSON: as `atlas.core.jsonable`, and times, which come as DuckDB's texts,
-    as ISO 8601 where it has them; `infinity`, `1 month`, years beyond 1 to 9999 as DuckDB writes them."""
+    """The converter of a column's values to JSON, as in `atlas.core.jsonable`. Times arrive as DuckDB's texts and
+    become ISO 8601 where it can express them; `infinity`, `1 month` and years outside 1 to 9999 stay as DuckDB writes
+    them."""
     return (lambda value: _told(value, shape)) if _is_special(shape) else jsonable
 
 
@@ -144,7 +145,7 @@ def _number(text: str) -> float | str:
 
 
 def iso(text: str) -> str:
-    """A time as DuckDB writes it in ISO 8601, fractions with 6 or 9 digits, or as it is if that has no such time."""
+    """DuckDB's text of a time in ISO 8601, fractions with 6 or 9 digits, or unchanged if ISO 8601 cannot express it."""
     found = _MOMENT.fullmatch(text)
     if not found or (found["time"] or "").startswith("24"):
         return text

@@ -22,7 +22,7 @@ CELLS_SQL = """
 
 
 def metric_arrays(rows: Columns) -> dict[str, pa.Array]:
-    """What `metric_rows` gives, masked values as NULL."""
+    """The rows of `metric_rows`, masked values as NULL."""
     side = pa.DictionaryArray.from_arrays(pa.array(rows["side"]), pa.array(SIDES, pa.string()))
     return {name: side if name == "side" else pa.array(values) for name, values in rows.items()}
 

@@ -30,7 +30,7 @@ class PairFigures:
 
 @dataclass(frozen=True)
 class PairEffect:
-    """A row of the table `pair_effect`, which see, with the pair's congruence and what its activation predicts."""
+    """A row of the table `pair_effect` (see there), with the pair's congruence and how well its activation predicts."""
 
     TABLE = "pair_effect"
 
@@ -58,9 +58,16 @@ class PairEffect:
 
 
 EFFECT_SORTS = (
-    "probability_change", "rank_change", "logit_change", "direct_effect", "probability", "n_positions", "congruence",
-    "auroc_predicted", "average_precision_predicted",
-)  # fmt: skip
+    "probability_change",
+    "rank_change",
+    "logit_change",
+    "direct_effect",
+    "probability",
+    "n_positions",
+    "congruence",
+    "auroc_predicted",
+    "average_precision_predicted",
+)
 """Columns by which `pair_effects` sorts."""
 
 _EFFECTS = """SELECT n.name AS neuron, t."text" AS token, e.side, e.chosen_by, e.n_positions, e.activation_mean,
@@ -95,8 +102,8 @@ def pair_effects(
     offset: Offset = 0,
     limit: Limit = 100,
 ) -> Listing[PairEffect]:
-    """What became of tokens when neurons were ablated where they fire, beside the pairs' metrics: those that lose most
-    first. Empty: `atlas effects` was not run on the file.
+    """Effects on tokens of ablating neurons where they fire, beside the pairs' metrics: the greatest loss first. Empty:
+    `atlas effects` was not run on the file.
 
     Raises:
         QueryError: `sort` is no such column.
@@ -112,7 +119,7 @@ def pair_effects(
 
 
 def effects_sql(sort: str = "probability_change", descending: bool = False, limit: int = 50, offset: int = 0) -> str:
-    """Pairs that were ablated, with their metrics: what `pair_effects` runs."""
+    """Ablated pairs with their metrics: the query of `pair_effects`."""
     return _EFFECTS.format(sort=sort, order="DESC" if descending else "ASC", limit=limit, offset=offset)
 
 
@@ -133,7 +140,7 @@ TERMS = (
     Term(
         "Effect of ablation",
         "ablation-effect",
-        "What becomes of a token's probability, rank and logit at positions where a neuron fires if its activation is "
+        "Change of a token's probability, rank and logit at positions where a neuron fires when its activation is "
         "set to its mean: cause, where prediction curves show only correlation. Measured by `atlas effects` for some "
         "pairs.",
         "SELECT count(*) AS pairs, avg(probability_change) AS mean_probability_change FROM pair_effect",

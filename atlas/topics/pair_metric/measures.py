@@ -12,8 +12,8 @@ _HARMONIC = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, _EXACT + 1))])
 
 
 def average_precision(n: np.ndarray, hits: np.ndarray, *, tied: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Average precision, the mean over hits of the precision at the hit's own score: that of the binned score, and
-    the least and the most that it can be for the unbinned one.
+    """Average precision, the mean over hits of the precision at the hit's own score: its value for the binned score,
+    and its bounds for the unbinned one.
 
     Positions of equal score enter together (the sum of (R_i - R_{i-1}) * P_i over distinct scores). Take a level with
     h hits and m misses, below K positions with T hits. A hit whose score is cut at with a of its level's hits and b of
@@ -24,7 +24,7 @@ def average_precision(n: np.ndarray, hits: np.ndarray, *, tied: bool) -> tuple[n
       are above and no two hits tie: the sum over i of 1 - (M - T) / (M + i), M = K + m, that is
       h - (M - T) (H(M + h) - H(M)) with harmonic numbers H.
 
-    Both are reached by some scores, so that they cannot be narrowed. With `tied`, the last level is one score.
+    Some scores reach each bound, so the bounds cannot be narrowed. With `tied`, the last level is one score.
 
     Args:
         n: Positions by level, float64 [row, level], the highest score first.
@@ -66,7 +66,7 @@ def _tail(number: np.ndarray) -> np.ndarray:
 
 
 def mutual_information(n: np.ndarray, hits: np.ndarray) -> np.ndarray:
-    """Bits that the level of a position tells about its outcome, [row], >= 0.
+    """Mutual information of a position's level and its outcome, bits, [row], >= 0.
 
     At most what the score itself tells, for levels are made from it (data processing inequality: Cover & Thomas 2006,
     Elements of Information Theory, 2.8). Estimated by the observed proportions, which is too high by about
@@ -99,8 +99,8 @@ def slope(n: np.ndarray, hits: np.ndarray, score: np.ndarray) -> np.ndarray:
 
 
 def monotonicity(n: np.ndarray, hits: np.ndarray) -> np.ndarray:
-    """How much of the curve is a rise: the share of its variance between levels (weighted by positions) that is left in
-    the nearest curve that never falls as the score grows; 1: it never falls, 0: it never rises; [row].
+    """Monotonicity of the curve: the share of its variance between levels (weighted by positions) in the nearest curve
+    that never falls as the score grows; 1: it never falls, 0: it never rises; [row].
 
     The nearest curve is the isotonic regression, found by pooling adjacent violators; the share is R squared against
     the curve itself, sums of squares as in the test statistic of Barlow, Bartholomew, Bremner & Brunk 1972,
@@ -148,7 +148,7 @@ def pooled(n: np.ndarray, hits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def auroc(n: np.ndarray, hits: np.ndarray, *, tied: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Area under the ROC curve, and how far from it the area of the unbinned score may lie.
+    """Area under the ROC curve, and a bound on its difference from the area of the unbinned score.
 
     The area is the probability that a hit scores above a miss, a tie counting half (Hanley & McNeil 1982, Radiology
     143:29): so pairs within a level count half, and may really count 0 or 1.
@@ -168,7 +168,7 @@ def auroc(n: np.ndarray, hits: np.ndarray, *, tied: bool) -> tuple[np.ndarray, n
 def top_share(n: np.ndarray, hits: np.ndarray, k: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Proportion of hits among the `k` positions of highest score, [row], 1 <= k <= positions.
 
-    Of the level that the cut falls in, some positions are within; which, the histogram does not say.
+    The cut falls within a level, and the histogram does not say which of its positions are above.
 
     Returns:
         Proportion if hits are spread evenly over that level, the least that it can be, and the most: each [row].
@@ -218,7 +218,7 @@ TERMS = (
     Term(
         "Support",
         "support",
-        "What a pair must have before anything is said of how well its neuron predicts its token: at least 10 counted "
+        "The counts a pair needs for metrics of how well its neuron predicts its token: at least 10 counted "
         "positions with the outcome, 10 without, and 10 at which the neuron fires on the side. Below, metrics are "
         "NULL.",
         "SELECT side, count(*) AS pairs, count(auroc_predicted) AS with_support FROM pair_metric GROUP BY side "
@@ -228,8 +228,8 @@ TERMS = (
         "AUROC",
         "auroc",
         "Area under the ROC curve of the activation as a predictor of the positions at which a token is predicted (or "
-        "really comes): the probability that such a position has a higher activation than another, so that 0.5 says "
-        "nothing and 0 the opposite. Positions of one bin tie; the error is what that leaves open.",
+        "comes next): the probability that such a position has a higher activation than another. 0.5 is chance, 0 "
+        "the exact opposite. Positions of one bin tie; the error bounds what that leaves open.",
         _metric("auroc_predicted, auroc_predicted_error"),
         "Hanley and McNeil, Radiology 143 (1982), 29",
     ),
@@ -237,7 +237,7 @@ TERMS = (
         "Average precision",
         "average-precision",
         "Mean, over the positions at which the token is predicted, of the precision from their activation on. Unlike "
-        "AUROC it asks that firing be rarely wrong; chance gives the base rate.",
+        "AUROC it requires that firing is rarely wrong; chance gives the base rate.",
         _metric("average_precision_predicted, base_rate_predicted"),
     ),
     Term(
@@ -256,8 +256,8 @@ TERMS = (
     Term(
         "Mutual information",
         "mutual-information",
-        "Bits that the level of the activation tells about whether the token is predicted. Small for rare tokens, "
-        "about which there is little to tell.",
+        "Mutual information, in bits, of the activation's level and whether the token is predicted. Small for rare "
+        "tokens, whose outcome has little entropy.",
         _metric("mutual_information_predicted"),
         "Shannon, Bell System Technical Journal 27 (1948), 379",
     ),

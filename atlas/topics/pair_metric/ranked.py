@@ -20,8 +20,8 @@ from atlas.topics.pair_metric.table import COLUMNS, SIDES, SUPPORT
 
 @dataclass(frozen=True)
 class PairMetric:
-    """How well a neuron's activation, on one side of zero, predicts a token: a row of the table `pair_metric`, which
-    see for each column's meaning and unit; with the pair's congruence and why it was counted.
+    """How well a neuron's activation, on one side of zero, predicts a token: a row of the table `pair_metric` (see
+    there for each column's meaning and unit), with the pair's congruence and why it was counted.
 
     Metrics are None where support is too small (see `atlas.topics.pair_metric.table.MIN_SUPPORT`).
     """
@@ -86,7 +86,7 @@ class PairMetric:
 
 
 METRIC_SORTS = (*SUPPORT, *COLUMNS)
-"""Columns by which `ranked_metrics` sorts, and which it bounds."""
+"""Columns that `ranked_metrics` sorts by and bounds."""
 
 WHOLE_METRICS = frozenset(SUPPORT)
 """Those of them that hold whole numbers."""
@@ -98,10 +98,10 @@ _Sort = Annotated[str, Choice("Column that sorts: NULLs last, ties by neuron, to
 
 @dataclass(frozen=True, kw_only=True)
 class MetricFilter:
-    """Which rows: those for which everything that is not None holds, both ends of the layers included.
+    """Filters of rows; None does not filter, and layer ranges include both ends.
 
-    `every` keeps special tokens and tokens that never really come next; `token` is a text that the token's contains,
-    case aside; `exclusive` is 'top' or 'bottom' (the pair is exclusive in that direction), 'any' (in either) or 'none';
+    `every` includes special tokens and tokens that never come next; the token's text must contain `token`, ignoring
+    case; `exclusive` is 'top' or 'bottom' (the pair is exclusive in that direction), 'any' (in either) or 'none';
     `bounds` are of METRIC_SORTS (columns of the table).
     """
 
@@ -165,10 +165,10 @@ def ranked_metrics(
     offset: Offset = 0,
     limit: Limit = 100,
 ) -> Listing[PairMetric]:
-    """How well activation predicts: counted pairs and sides for which everything that is given holds, sorted.
+    """How well activation predicts: counted pairs and sides that meet every filter, sorted.
 
     Raises:
-        QueryError: there is no such column to sort or to bound by, or `exclusive` is another word.
+        QueryError: there is no such column to sort or to bound by, or `exclusive` is an unknown word.
     """
     page = ranked_statement(atlas, where, sort=sort, descending=descending, limit=limit, offset=offset)
     joined, conditions = _METRIC.join(_TOKEN, _METRIC.c.token_id == _TOKEN.c.token_id), _conditions(atlas, where)
@@ -182,7 +182,7 @@ def ranked_statement(
     """A page of the ranking by a metric.
 
     Raises:
-        QueryError: there is no such column to sort or to bound by, or `exclusive` is another word.
+        QueryError: there is no such column to sort or to bound by, or `exclusive` is an unknown word.
     """
     _check(sort)
     m, t = _METRIC.c, _TOKEN.c

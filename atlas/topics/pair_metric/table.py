@@ -3,8 +3,8 @@
 'positive' scores a position by its activation, 'negative' by minus its activation. In a gated MLP the sign of the
 activation is a gauge and each side is a detector of its own, so there a side's score is that of its firing alone:
 positions at which the neuron does not fire on the side (activations in the zero bin and beyond it) are one last level,
-and tie by definition. Were all positions ranked by the signed activation, the area under the ROC curve of 'negative'
-would be one minus that of 'positive', and say nothing new. In other MLPs the score is the activation itself.
+and tie by definition. If all positions were ranked by the signed activation, the area under the ROC curve of 'negative'
+would be one minus that of 'positive' and add nothing. In other MLPs the score is the activation itself.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from atlas.topics.pair_metric.measures import (
 
 @dataclass(frozen=True)
 class Levels:
-    """What the levels of a side are; arrays have one entry a level, the highest score first."""
+    """Levels of a side; arrays have one entry for each level, the highest score first."""
 
     bins: np.ndarray
     """Bin of each level, int64; of a last level that ties, the zero bin."""
@@ -70,17 +70,33 @@ MIN_SUPPORT = 10
 """Fewest positions with the outcome, without it, and at which the neuron fires on the side; below, metrics are NULL."""
 
 SUPPORT = ("n_positions", "n_active", "n_predicted", "n_actual", "top_bin", "top_bin_n")
-"""Columns that say how much support a pair has; the last two are of the side's outermost bin."""
+"""Columns of a pair's support; the last two describe the side's outermost bin."""
 
 _METRICS = (
-    "auroc_{}", "auroc_{}_error", "average_precision_{}", "average_precision_{}_lower", "average_precision_{}_upper",
-    "best_threshold_{}", "best_f1_{}", "precision_{}", "precision_{}_low", "precision_{}_high", "recall_{}",
-    "top_bin_{}", "top_bin_{}_low", "top_bin_{}_high",
-    "top_thousandth_{}", "top_thousandth_{}_lower", "top_thousandth_{}_upper", "lift_{}",
-    "mutual_information_{}", "slope_{}", "monotonicity_{}",
-)  # fmt: skip
+    "auroc_{}",
+    "auroc_{}_error",
+    "average_precision_{}",
+    "average_precision_{}_lower",
+    "average_precision_{}_upper",
+    "best_threshold_{}",
+    "best_f1_{}",
+    "precision_{}",
+    "precision_{}_low",
+    "precision_{}_high",
+    "recall_{}",
+    "top_bin_{}",
+    "top_bin_{}_low",
+    "top_bin_{}_high",
+    "top_thousandth_{}",
+    "top_thousandth_{}_lower",
+    "top_thousandth_{}_upper",
+    "lift_{}",
+    "mutual_information_{}",
+    "slope_{}",
+    "monotonicity_{}",
+)
 COLUMNS = tuple(name.format(outcome) for outcome in OUTCOMES for name in ("base_rate_{}", *_METRICS))
-"""The columns of the table that are figures about an outcome, float32; every one but base rates may be NULL."""
+"""The table's columns of metrics of an outcome, float32; all but base rates may be NULL."""
 _DOWN = frozenset(name for name in _METRICS if name.endswith(("_lower", "_low")))
 _UP = frozenset(name for name in _METRICS if name.endswith(("_upper", "_high", "_error")))
 
@@ -100,7 +116,7 @@ class Cells:
     n_actual: np.ndarray
 
     def part(self, rows: slice) -> Cells:
-        """Some of them."""
+        """A subset of the rows."""
         return Cells(*(column[rows] for column in (self.neuron, self.token, self.bin, self.n_predicted, self.n_actual)))
 
 
@@ -112,8 +128,8 @@ def metric_sides(*, gated: bool) -> tuple[str, ...]:
 def metric_rows(
     neuron: np.ndarray, token: np.ndarray, cells: Cells, histogram: np.ndarray, first: int, *, gated: bool
 ) -> Columns:
-    """Rows for some candidate pairs: one for each and side, ordered by neuron, token, side. The same whichever other
-    pairs are computed with them.
+    """Rows for some candidate pairs: one for each pair and side, ordered by neuron, token, side. A pair's rows do not
+    depend on the other pairs.
 
     Args:
         neuron: Neuron of each pair, ordered by neuron, token.
@@ -162,7 +178,7 @@ def _key(neuron: np.ndarray, token: np.ndarray) -> np.ndarray:
 
 
 def _counts(row: np.ndarray, totals: Columns, total: np.ndarray, histogram: np.ndarray, side: str) -> Columns:
-    """What says how much support a pair has, and the side's outermost bin that is not empty."""
+    """A pair's support, and the side's outermost non-empty bin."""
     positive = side == "positive"
     firing = histogram[:, :ZERO_BIN:-1] if positive else histogram[:, :ZERO_BIN]  # The strongest bin first.
     place = (firing > 0).argmax(axis=1)
@@ -211,7 +227,7 @@ def _metrics(n: np.ndarray, hits: np.ndarray, levels: Levels) -> tuple[np.ndarra
     level, above, hits_above, f1 = best_threshold(n, hits)
     return (
         area,
-        error + np.abs(area - area.astype(np.float32)),  # It is of the area as it is stored.
+        error + np.abs(area - area.astype(np.float32)),  # The bound is on the stored float32 area.
         *average_precision(n, hits, tied=levels.tied),
         np.where(level < 0, np.nan, levels.edges[level]),
         f1,
@@ -229,7 +245,7 @@ def _metrics(n: np.ndarray, hits: np.ndarray, levels: Levels) -> tuple[np.ndarra
 
 
 def _single(name: str, values: np.ndarray) -> np.ndarray:
-    """As float32; what bounds others is rounded away from what it bounds, so that it still does."""
+    """Columns as float32; a bound is rounded outwards, so that it still holds."""
     single = values.astype(np.float32)
     if name in _DOWN:
         return np.where(single > values, np.nextafter(single, np.float32(-1)), single)

@@ -11,12 +11,13 @@ _DEPTH = {"pre": 0.0, "mid": 0.5, "post": 1.0}
 
 
 def lens_depth(step: StudyStep) -> float:
-    """Where in the model a step of the lens is read: 3 before block 3, 3.5 after its attention, n_layers at the end."""
+    """Place in the model at which a step of the lens is read: 3 before block 3, 3.5 after its attention, n_layers at
+    the end."""
     return step.layer + _DEPTH[step.site]
 
 
 def lens_jumps(steps: Iterable[StudyStep]) -> tuple[LensJump, ...]:
-    """Of each variant of the lens the greatest rise between neighbouring sites; none of a variant that never rises."""
+    """The greatest rise between neighbouring sites in each variant of the lens; none for a variant that never rises."""
     paths: dict[str, list[StudyStep]] = {}
     for step in sorted(steps, key=lens_depth):
         paths.setdefault(step.variant, []).append(step)

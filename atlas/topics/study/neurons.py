@@ -1,4 +1,4 @@
-"""The neurons that a study patched one by one: those that stand out, and how all of them are distributed."""
+"""The neurons that a study patched one by one: those that stand out, and the distribution of all of them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FROM study_neuron AS n JOIN study AS s ON s.name = n.study
 WHERE n.study = $study
 ORDER BY abs(direct_share) DESC NULLS LAST, n.neuron_id
 LIMIT $limit""")
-"""Those whose direct path alone brings most, which `study_neurons` finds among the patched ones in memory."""
+"""The neurons with the greatest direct share; `study_neurons` selects them among the patched ones in memory."""
 
 
 def study_neurons(atlas: Atlas, study: Study, limit: int = 50) -> StudyNeurons:
@@ -61,7 +61,8 @@ def study_neurons(atlas: Atlas, study: Study, limit: int = 50) -> StudyNeurons:
 
 
 def direct_share(study: Study, clean: float | None, corrupt: float | None) -> float | None:
-    """What share of the clean logit difference a neuron's change brings by its direct path alone; None: not known."""
+    """The share of the clean logit difference that a neuron's change restores by its direct path alone; None: not
+    known."""
     difference = study.clean_logit_diff - study.corrupt_logit_diff
     return None if clean is None or corrupt is None or difference == 0 else (clean - corrupt) / difference
 

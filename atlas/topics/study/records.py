@@ -1,4 +1,4 @@
-"""Studies: recorded experiments on the model, and what stands out in them. See the schema for meanings and units."""
+"""Records of studies, which are stored experiments on the model. See the schema for meanings and units."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class StudyPrediction:
 
 @dataclass(frozen=True)
 class StudyPrompt:
-    """A pair of prompts, as tokens, and what is predicted after each: the ten best, the answer and the other token."""
+    """A pair of prompts, as tokens, and the predictions after each: the ten best, the answer and the other token."""
 
     TABLE = "study_prompt"
 
@@ -94,9 +94,9 @@ class StudyStep:
 
 @dataclass(frozen=True)
 class LensJump:
-    """Of the logit lens, the step from one site to the next that rises most, in one variant.
+    """The greatest rise of the logit lens from one site to the next, in one variant.
 
-    `part` is what writes between the two: 'attention', 'mlp', or 'block' where there is no site after attention.
+    `part` writes between the two: 'attention', 'mlp', or 'block' where there is no site after attention.
     """
 
     variant: str
@@ -137,7 +137,7 @@ class RecoveryCell:
 
 @dataclass(frozen=True)
 class EffectCell:
-    """Patched neurons `n` in one cell of direct share (x) against recovery (y); cells without any are left out."""
+    """Patched neurons `n` in one cell of direct share (x) against recovery (y); empty cells are left out."""
 
     x_lower: float
     x_upper: float
@@ -148,8 +148,8 @@ class EffectCell:
 
 @dataclass(frozen=True)
 class StudyNeurons:
-    """All neurons that a study patched: the `top` by |recovery|, how all `n` of them are distributed, and how direct
-    share and recovery go together.
+    """All neurons that a study patched: the `top` by |recovery|, the distribution of all `n` of them, and direct share
+    against recovery.
 
     The direct share is (direct_effect_clean - direct_effect_corrupt) / (clean_logit_diff - corrupt_logit_diff): the
     recovery that the neuron's change would bring by its direct path alone. `direct` are the neurons of greatest
@@ -165,7 +165,7 @@ class StudyNeurons:
 
 @dataclass(frozen=True)
 class StandsOut:
-    """A study that a neuron stands out in."""
+    """A study in which a neuron stands out."""
 
     study: Study
     neuron: StudyNeuron

@@ -1,4 +1,4 @@
-"""Studies: which there are, one with its prompts and its steps, and those that a neuron or a token is in."""
+"""Studies: the list, a study's prompts and steps, and the studies of a neuron or a token."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ STEP_KINDS = (
     "direct_effect",
     "ablation",
 )
-"""What a step can be, in the order in which the experiments are told."""
+"""Kinds of steps, in the order of the page."""
 
 STEP_VARIANTS = ("own_norm", "final_norm", "clean", "corrupt", "zero", "mean", "negate")
 
@@ -72,7 +72,7 @@ PREDICTIONS = Statement("""SELECT p.prompt, p.side, p.rank, t."text" AS token, p
 FROM study_prediction AS p JOIN token AS t USING (token_id)
 WHERE p.study = $study AND p.prompt BETWEEN $first AND $last
 ORDER BY p.prompt, p.side, p.rank""")
-"""What is predicted after them."""
+"""The predictions after them."""
 
 STANDS_OUT = Statement("""SELECT study, rank, recovery, direct_effect_clean, direct_effect_corrupt
 FROM study_neuron
@@ -87,7 +87,7 @@ JOIN token AS a ON a.token_id = p.answer_token_id
 JOIN token AS o ON o.token_id = p.other_token_id
 WHERE $token IN (p.answer_token_id, p.other_token_id)
 ORDER BY ALL""")
-"""Studies that weigh a token against another, which `token_studies` has in memory for all tokens."""
+"""Studies that compare a token with another, which `token_studies` has in memory for all tokens."""
 
 _STEP_COLUMNS = ("kind", "variant", "site", "layer", "position", "neuron_id", "value", "low", "high", "n_prompts")
 _STEP = sa.table("study_step", *map(sa.column, ("study", *_STEP_COLUMNS))).alias("s")
@@ -96,7 +96,7 @@ _ORDER = [_STEP.c.kind, *(_STEP.c[name].nulls_last() for name in ("variant", "si
 
 @call(OF_ATLAS + "/studies", name="studies", python="demo.studies()")
 def list_studies(atlas: Atlas) -> tuple[Study, ...]:
-    """The experiments that are recorded, by name."""
+    """The recorded experiments, by name."""
     return atlas.remembered("studies", lambda: tuple(_read_studies(atlas)))
 
 
@@ -117,7 +117,7 @@ def find_study(atlas: Atlas, name: _Name) -> Study:
     """One study: its row of the table `study`.
 
     Raises:
-        StudyNameError: there is none; the text names those there are.
+        StudyNameError: there is none; the message lists the existing names.
     """
     there = list_studies(atlas)
     for study in there:
@@ -129,7 +129,7 @@ def find_study(atlas: Atlas, name: _Name) -> Study:
 
 @call(_STUDY + "/prompts", python='demo.study("{study}").prompts(limit=20)', limit=20)
 def study_prompts(atlas: Atlas, name: _Name, *, offset: Offset = 0, limit: Limit = 100) -> Listing[StudyPrompt]:
-    """The pairs of prompts of a study, and what is predicted after each.
+    """The pairs of prompts of a study, and the predictions after each.
 
     Raises:
         StudyNameError: there is no such study.
@@ -161,7 +161,7 @@ def study_steps(
     offset: Offset = 0,
     limit: Limit = 100,
 ) -> Listing[StudyStep]:
-    """Every number that a study measured: those for which everything that is given holds.
+    """The numbers that a study measured, filtered by the parameters.
 
     They are sorted by kind, variant, site, layer, position and neuron.
 
@@ -186,7 +186,7 @@ def steps_statement(
     limit: int | None = None,
     offset: int = 0,
 ) -> Composed:
-    """What a study measured, of some kinds; none: of all. What is None does not filter. People read `columns` of
+    """A study's measurements of some kinds; none: of all. None does not filter. The SQL for people shows `columns` of
     `study_step`, and 'neuron', its name."""
     s, n = _STEP.c, NAME_TABLE.alias("n").c
     filters = {"study": name, "variant": variant, "neuron_id": neuron_id}
@@ -205,7 +205,8 @@ def steps_statement(
 
 
 def steps_of(atlas: Atlas, name: str, *kinds: str) -> tuple[StudyStep, ...]:
-    """All steps of some kinds, ordered as in `study_steps`: not for kinds that have one for each of many neurons."""
+    """All steps of some kinds, ordered as in `study_steps`; not meant for kinds with a step for each of many
+    neurons."""
     return _steps(atlas, steps_statement(name, kinds))
 
 
@@ -218,12 +219,12 @@ def _steps(atlas: Atlas, statement: Composed) -> tuple[StudyStep, ...]:
 
 @call(_STUDY + "/neurons", name="study_neurons", python='demo.study("{study}").neurons()')
 def neurons_of_study(atlas: Atlas, name: _Name, limit: Most = 50) -> StudyNeurons:
-    """The neurons that a study patched: those of greatest recovery and those found, and all in numbers."""
+    """The neurons that a study patched: those of greatest recovery, those that stood out, and a summary of all."""
     return study_neurons(atlas, find_study(atlas, name), limit)
 
 
 def stands_out(atlas: Atlas, neuron_id: int) -> tuple[StandsOut, ...]:
-    """The studies that a neuron stands out in, by name: looked up for all neurons at once, at the first that asks."""
+    """The studies in which a neuron stands out, by name; the first call reads them for all neurons."""
     return atlas.remembered("neurons that stand out", lambda: _stand_out(atlas)).get(neuron_id, ())
 
 
@@ -237,7 +238,7 @@ def _stand_out(atlas: Atlas) -> dict[int, tuple[StandsOut, ...]]:
 
 
 def token_studies(atlas: Atlas, token_id: int) -> list[Study]:
-    """The studies in which a token is an answer, or what an answer is weighed against, by name."""
+    """The studies in which a token is the answer or the other token, by name."""
     names = atlas.remembered("tokens of studies", lambda: _names_by_token(atlas)).get(token_id, ())
     return [item for item in list_studies(atlas) if item.name in names]
 

@@ -1,7 +1,7 @@
-"""The desk: one small process of a site, which takes live questions, queues them, and hands them to models' processes.
+"""The desk: a small process of a site that queues live requests and hands them to models' processes.
 
-Each question is a connection to its socket: a line of JSON comes, a line goes back. It loads no model and reads nothing
-of what visitors typed. It ends, and the models with it, when the last process of the site is gone.
+Each request is a connection to its socket: a line of JSON in, a line out. The desk loads no model and does not
+interpret visitors' texts. It ends, together with the models, when the last process of the site has ended.
 """
 
 from __future__ import annotations
@@ -28,24 +28,25 @@ from web.workers.live.options import LiveOptions
 
 _TICK = 0.2
 _PATIENCE = 3.0
-"""Seconds that a question waits for a model to be loaded; the page comes back by itself."""
+"""Seconds that a request waits for a model to load; the page reloads itself."""
 
 _FAILED = 30.0
-"""Seconds after which a model that could not be loaded is tried again."""
+"""Seconds before another attempt to load a model that failed to load."""
 
 _ENDING = 5.0
-"""Seconds in which a job that is told to end must have; else its process is ended."""
+"""Seconds for a cancelled job to end; after that its process is killed."""
 
 ABANDONED = 120.0
-"""Seconds after which a study that nobody asks for is ended."""
+"""Seconds without a request for a study after which it is cancelled."""
 
 _KEPT = 3600.0
 _MOST_KEPT = 32
-"""Finished studies are kept for an hour, and no more than so many."""
+"""Seconds for which finished studies are kept, and the most that are kept."""
 
 
 class Desk:
-    """The queue. Threads: one accepts, one for each connection, one for each model's words, one watches the time."""
+    """The queue. Threads: one accepts connections, one serves each connection, one reads each model's output, one is
+    the clock."""
 
     def __init__(self, options: LiveOptions, folder: Path) -> None:
         self._options, self._folder = options, folder
@@ -64,7 +65,7 @@ class Desk:
             connection.sendall(json.dumps(answer).encode() + b"\n")
 
     def watch(self) -> None:
-        """Look at the clock, for ever."""
+        """Enforce time limits, in an endless loop."""
         while True:
             time.sleep(_TICK)
             with self._changed:
@@ -77,10 +78,10 @@ class Desk:
         for holder in self._holders.values():
             holder.kill()
 
-    # --- questions
+    # --- requests
 
     def _text(self, said: dict[str, Any], connection: socket.socket) -> dict[str, Any]:
-        """An answer about a text, waited for until the visitor leaves."""
+        """Wait for an answer about a text, until the visitor leaves."""
         with self._changed:
             job = self._queue(TEXT, said)
             if job is None:
@@ -89,16 +90,16 @@ class Desk:
             while job.state != "done":
                 self._changed.wait(_TICK)
                 holder, waited = self._holders.get(job.model), time.monotonic() - arrived
-                if select.select([connection], [], [], 0)[0]:  # nothing more is said: the visitor is gone
+                if select.select([connection], [], [], 0)[0]:  # no answer: the visitor has left
                     self._drop(job, CANCELLED, "The visitor left.")
                 elif job.state == "waiting" and holder is not None and not holder.ready and waited > _PATIENCE:
-                    self._drop(job, "live_loading", "The model is being loaded: ask again in a moment.")
+                    self._drop(job, "live_loading", "The model is loading: try again in a moment.")
                 elif job.state == "waiting" and waited > self._options.answer_seconds:
                     self._drop(job, "live_busy", "The model is busy; try again soon.")
             return {"answer": job.answer} if job.error is None else {"error": job.error}
 
     def _study(self, said: dict[str, Any], _: socket.socket) -> dict[str, Any]:
-        """Take a study: the name by which it is asked for."""
+        """Queue a study and return its name."""
         name = secrets.token_urlsafe(9)
         with self._changed:
             job = self._queue(STUDY, {**said, "wanted": {**said["wanted"], "folder": str(self._folder / name)}}, name)
@@ -109,7 +110,7 @@ class Desk:
             return {"answer": {"name": name}}
 
     def _status(self, said: dict[str, Any], _: socket.socket) -> dict[str, Any]:
-        """How a study is getting on."""
+        """Status of a study."""
         with self._changed:
             job = self._studies.get(said["name"])
             if job is None:
@@ -131,7 +132,7 @@ class Desk:
             }
 
     def _queue(self, lane: str, said: dict[str, Any], name: str = "") -> Job | None:
-        """A job in the queue; None: there is no room."""
+        """Queue a job; None: the queue is full."""
         if sum(job.lane == lane for job in self._waiting) >= self._options.queue:
             return None
         self._numbers += 1
@@ -143,7 +144,7 @@ class Desk:
     # --- models
 
     def _dispatch(self) -> None:
-        """Hand out what can be handed out, in order; start what models are wanted."""
+        """Hand jobs to free models, in order, and start the models that jobs need."""
         for job in list(self._waiting):
             if job.model in self._failed:
                 self._drop(job, "live_unavailable", self._failed[job.model][0])
@@ -155,7 +156,7 @@ class Desk:
         self._changed.notify_all()
 
     def _start(self, key: str) -> Holder | None:
-        """A process for a model; None while there is no room for one."""
+        """The process of a model; None while there is no room for one."""
         while len(self._holders) >= self._options.most_models:
             idle = [holder for holder in self._holders.values() if holder.ready and not holder.lanes]
             if not idle:
@@ -167,7 +168,7 @@ class Desk:
         return holder
 
     def _told(self, holder: Holder, said: dict[str, Any] | None) -> None:
-        """A model's process said something, or is gone."""
+        """Handle a line from a model's process, or its end (None)."""
         with self._changed:
             if said is None:
                 self._gone(holder)
@@ -184,19 +185,20 @@ class Desk:
             self._dispatch()
 
     def _gone(self, holder: Holder) -> None:
-        """Nothing is left of a process; who waits gets another, unless it could not load."""
+        """Forget a dead process; waiting jobs get another, unless it could not load its model."""
         if self._holders.get(holder.key) is holder:
             del self._holders[holder.key]
         if not holder.ready:
-            reason = holder.reason or "The process ended while it loaded the model, maybe for want of memory."
+            reason = holder.reason or "The process ended while it loaded the model, perhaps for lack of memory."
             self._failed[holder.key] = (reason, time.monotonic())
         for job in holder.lanes.values():
             if job.state == "running" and job.lane == TEXT and job.begun == 1:
-                # It may have been given to a process that was gone already; not twice, should it be what ends them.
+                # The process may have died before it got the job, so try once more; not twice, since the job may be the
+                # cause.
                 job.state = "waiting"
                 self._waiting.append(job)
             else:
-                job.end(code="live_failed", message="The model's process ended; another is started. Ask again.")
+                job.end(code="live_failed", message="The model's process ended; another is starting. Try again.")
 
     # --- time
 
@@ -206,20 +208,20 @@ class Desk:
             for job in list(holder.lanes.values()):
                 most = self._options.seconds if job.lane == STUDY else self._options.answer_seconds
                 if job.lane == STUDY and now - job.asked > ABANDONED:
-                    job.end(code=CANCELLED, message="Nobody asked for it any more, so it was ended.")
+                    job.end(code=CANCELLED, message="It was cancelled, since nobody asked for it any more.")
                 elif now - job.started > most:
-                    job.end(code="live_timeout", message=f"It was ended: it may take {most:g} s here.")
+                    job.end(code="live_timeout", message=f"It was stopped at this site's time limit of {most:g} s.")
                 if job.state == "done" and not job.ending:
                     holder.cancel(job)
-                # A text is answered in one piece, which nothing but its process's end can stop.
+                # An answer about a text cannot be interrupted except by killing its process.
                 late = now - job.ended > _ENDING if job.lane == STUDY else now - job.started > most
                 if job.state == "done" and late:
                     holder.kill()
         for job in [job for job in self._waiting if job.lane == STUDY and now - job.asked > ABANDONED]:
-            self._drop(job, CANCELLED, "Nobody asked for it any more, so it was not begun.")
+            self._drop(job, CANCELLED, "It was not started, since nobody asked for it any more.")
 
     def _forget(self) -> None:
-        """Let go of finished studies and old failures."""
+        """Remove old finished studies and failures."""
         now = time.monotonic()
         done = [job for job in self._studies.values() if job.state == "done"]
         for place, job in enumerate(done):
@@ -229,7 +231,7 @@ class Desk:
         self._failed = {key: item for key, item in self._failed.items() if now - item[1] < _FAILED}
 
     def _drop(self, job: Job, code: str, message: str) -> None:
-        """End a job; one that runs is told to."""
+        """Cancel a job; a running one is told to end."""
         job.end(code=code, message=message)
         if job in self._waiting:
             self._waiting.remove(job)
@@ -240,7 +242,8 @@ def _error(code: str, message: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """The process. Arguments: the options and a folder as JSON, descriptors of the socket and of the site's life."""
+    """Main function of the desk. Arguments: the options and a folder as JSON, descriptors of the socket and of a pipe
+    that the site holds open."""
     told, listening, life = json.loads(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     desk = Desk(LiveOptions(**told["options"]), Path(told["folder"]))
@@ -253,7 +256,7 @@ def main() -> None:
 
     for work in (accept, desk.watch):
         threading.Thread(target=work, daemon=True).start()
-    os.read(life, 1)  # ends when nobody holds the other end
+    os.read(life, 1)  # read returns when no process holds the other end
     desk.close()
     shutil.rmtree(told["folder"], ignore_errors=True)
     os._exit(0)

@@ -1,4 +1,4 @@
-"""How a live question can end without an answer. Each has a code for programs and a text for people."""
+"""Errors of live requests. Each has a code for programs and a text for people."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from web.site.base_error import AnsweredError
 
 
 class LiveError(AnsweredError):
-    """A live question has no answer."""
+    """A live request has no answer."""
 
     code = "live_failed"
     status = 503
@@ -16,7 +16,7 @@ class LiveError(AnsweredError):
 
 
 class LiveRefused(LiveError):  # noqa: N818  the names are what happened
-    """What was asked cannot be answered; the text says what to change."""
+    """The request cannot be answered; the text says what to change."""
 
     code = "live_refused"
     status = 400
@@ -24,7 +24,7 @@ class LiveRefused(LiveError):  # noqa: N818  the names are what happened
 
 
 class LiveTimeout(LiveError):  # noqa: N818
-    """It was not done in the time that it may take, and was ended."""
+    """The request exceeded its time limit and was stopped."""
 
     code = "live_timeout"
     status = 408
@@ -32,21 +32,21 @@ class LiveTimeout(LiveError):  # noqa: N818
 
 
 class LiveBusy(LiveError):  # noqa: N818
-    """There is no room for it."""
+    """The queue is full."""
 
     code = "live_busy"
     retry_after = 10
 
 
 class LiveLoading(LiveError):  # noqa: N818
-    """The model is not there yet."""
+    """The model is still loading."""
 
     code = "live_loading"
     retry_after = 4
 
 
 class LiveUnavailable(LiveError):  # noqa: N818
-    """The model cannot be had: it is not the atlas's, or could not be loaded."""
+    """The model is not available: it is not the atlas's, or could not be loaded."""
 
     code = "live_unavailable"
     retry_after = 60
@@ -56,5 +56,5 @@ _KINDS = {kind.code: kind for kind in (LiveRefused, LiveTimeout, LiveBusy, LiveL
 
 
 def error_of(said: dict[str, Any]) -> LiveError:
-    """The error that the desk or a model's process says."""
+    """The error for a failure reported by the desk or a model's process."""
     return _KINDS.get(said["code"], LiveError)(said["message"])

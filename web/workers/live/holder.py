@@ -1,4 +1,4 @@
-"""A model's process, as the desk sees it: started, told what to do, ended."""
+"""The desk's handle of a model's process: start it, send it jobs, end it."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from web.workers import supervisor
 from web.workers.live.job import TEXT, Job
 
 GROUP = "atlas.live"
-"""Entry points by which the package that loads models registers itself: `model`, a process's main function, and
-`check`, which raises ImportError where it could not run."""
+"""Entry points of the package that loads models: `model`, a process's main function, and `check`, which raises
+ImportError where it cannot run."""
 
 _CODE = f"from importlib.metadata import entry_points; next(iter(entry_points(group='{GROUP}', name='model'))).load()()"
 
 _SENDING = 5
-"""Seconds in which it must take what is said to it."""
+"""Seconds within which it must read a message."""
 
 
 class Holder:
-    """The process of one model. `told` gets each line it says, and None when it is gone."""
+    """The process of one model. `told` is called with each line of its output, and with None when it has ended."""
 
     def __init__(self, key: str, tokens: int, told: Callable[[Holder, dict[str, Any] | None], None]) -> None:
         self.key = key
         self.ready = False
         self.reason: str | None = None
-        """Why it cannot serve."""
+        """The reason why it cannot serve."""
         self.used = time.monotonic()
         self.lanes: dict[str, Job] = {}
-        """What it is doing."""
+        """Its current jobs."""
         self._told = told
         self._connection, theirs = socket.socketpair()
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SENDING, 0))
@@ -48,30 +48,30 @@ class Holder:
         return self._process.pid
 
     def takes(self, job: Job) -> bool:
-        """Whether it would begin a job now. A study is not given to a process that answers a text: what it comes with
-        is more than a process that does not read lets others write."""
+        """Whether it would begin a job now. A study is not sent to a process that is busy with a text: the study's
+        message is larger than the pipe's buffer, and a busy process does not read."""
         return self.ready and job.lane not in self.lanes and (job.lane == TEXT or not self.lanes)
 
     def start(self, job: Job) -> None:
-        """Give it a job."""
+        """Send it a job."""
         job.begin()
         self.lanes[job.lane] = job
         self.used = time.monotonic()
         self._say({"id": job.number, "job": job.job, **job.wanted})
 
     def cancel(self, job: Job) -> None:
-        """Ask it to end a job."""
+        """Tell it to cancel a job."""
         job.ending = True
         self._say({"cancel": job.number})
 
     def kill(self) -> None:
-        """End it now."""
+        """Kill it."""
         self._process.kill()
 
     def _say(self, said: dict[str, Any]) -> None:
         try:
             self._connection.sendall(json.dumps(said).encode() + b"\n")
-        except OSError:  # it is gone, which its reader finds, or reads nothing any more
+        except OSError:  # it has ended, which its reader notices, or no longer reads
             self._process.kill()
 
     def _read(self) -> None:

@@ -1,4 +1,4 @@
-"""What is asked of a model, while the desk has it."""
+"""Jobs of models, while the desk has them."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ class Job:
     job: str
     wanted: dict[str, Any]
     name: str = ""
-    """Of a study: what its visitor asks for it by."""
+    """Of a study: its name for its visitor."""
     state: str = "waiting"
     answer: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     shown: dict[str, Any] = field(default_factory=dict)
-    """Of a study: what was asked, without what is long."""
+    """Of a study: the request without its long fields."""
     progress: tuple[int, int] | None = None
-    """Forward passes done, and planned."""
+    """Forward passes done and planned."""
     started: float = 0.0
     ended: float = 0.0
     asked: float = field(default_factory=time.monotonic)
-    """When its visitor asked last."""
+    """Time of its visitor's last request."""
     begun: int = 0
-    """How often it was given to a process: once, or twice where the first died."""
+    """Number of processes it was sent to: one, or two where the first died."""
     ending: bool = False
-    """Whether its process was told to end it."""
+    """Whether its process was told to cancel it."""
 
     def begin(self) -> None:
-        """It is its turn."""
+        """Mark it as running."""
         self.state, self.started, self.begun = "running", time.monotonic(), self.begun + 1
 
     def end(self, *, answer: dict[str, Any] | None = None, code: str = "", message: str = "") -> None:
-        """It is over; what was said first stays."""
+        """Mark it as done; the first answer stays."""
         if self.state != "done":
             self.state, self.ended, self.answer = "done", time.monotonic(), answer
             self.error = None if answer is not None else {"code": code, "message": message}

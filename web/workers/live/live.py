@@ -1,4 +1,4 @@
-"""The site's end of the desk: start it at the first question, ask, wait no longer than the visitor does."""
+"""The site's client of the desk: start it at the first request, send requests, and wait as long as the visitor does."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SLACK = 10.0
 
 @dataclass(frozen=True)
 class Status:
-    """How a study is getting on."""
+    """Status of a study."""
 
     state: str
     """'waiting', 'running' or 'done'."""
@@ -41,24 +41,24 @@ class Status:
     loading: bool
     """Whether the model is still being loaded."""
     progress: tuple[int, int] | None
-    """Forward passes done, and planned."""
+    """Forward passes done and planned."""
     seconds: float
     error: dict[str, str] | None
     folder: str
-    """Where its tables are, once it is done."""
+    """Folder of its tables, once it is done."""
     shown: dict[str, str]
-    """What was asked: the prompts, both tokens, and the command line that would record it."""
+    """The request: the prompts, both tokens, and the command line that records the same study."""
 
 
 class Live(Supervisor):
-    """The models of a site, shared by every process forked after it was made. Nothing runs before somebody asks."""
+    """The models of a site, shared by every process forked after it was made. Nothing runs before the first request."""
 
     def __init__(self, options: LiveOptions) -> None:
         super().__init__(places_of(options))
         self.options = options
         self._folder = Path(tempfile.mkdtemp(prefix="atlas-live-"))
         self._owner = os.getpid()
-        # Whoever is of the site holds the second; the desk reads the first, to its end.
+        # Every process of the site holds the second; the desk reads the first to its end.
         self._life = os.pipe()
 
     def wanted(self, atlas: Atlas) -> dict[str, Any]:
@@ -77,21 +77,22 @@ class Live(Supervisor):
         return self._ask(said, 2 * self.options.answer_seconds + _SLACK, client)
 
     def study(self, atlas: Atlas, wanted: StudyWanted) -> str:
-        """Begin a study; the name by which it is asked for. The desk chooses the folder.
+        """Begin a study and return its name. The desk chooses the folder.
 
         Raises:
-            LiveError: there is no room for it.
+            LiveError: the queue is full.
         """
         said = {"do": "study", "model": self.wanted(atlas), "job": "study", "wanted": asdict(wanted)}
         return self._ask(said, _SLACK)["name"]
 
     def status(self, name: str) -> Status | None:
-        """How a study is getting on; None: there is none of that name, or not any more."""
+        """Status of a study; None: there is none of that name, or no longer."""
         said = self._ask({"do": "status", "name": name}, _SLACK)
         return None if said is None else Status(**said)
 
     def close(self) -> None:
-        """Let go; with the last process that does, desk and models end. The one that made it cleans up."""
+        """Release the desk; it ends with its models once the last process does so. The process that made it cleans
+        up."""
         with self._lock:
             for end in self._life or ():
                 os.close(end)
@@ -105,7 +106,7 @@ class Live(Supervisor):
             answer = json.loads(self._exchange(question, seconds, client, _line))
         except NoAnswerError as error:
             if error.why == "place":
-                raise LiveBusy("Too many live questions wait here; try again soon.") from None
+                raise LiveBusy("Too many live requests wait here; try again soon.") from None
             raise LiveUnavailable("The process that keeps the queue did not answer; try again in a moment.") from None
         except (OSError, ValueError) as error:
             raise LiveUnavailable("The process that keeps the queue is gone; try again in a moment.") from error
@@ -143,10 +144,10 @@ def _line(received: bytearray) -> bytes | None:
 
 
 def check_installed() -> None:
-    """Hold that a model could be loaded here, without loading anything.
+    """Check that a model could be loaded here, without loading anything.
 
     Raises:
-        MissingExtraError: a library is not installed; says how to install it.
+        MissingExtraError: a library is not installed; the message says how to install it.
     """
     try:
         next(iter(entry_points(group=GROUP, name="check"))).load()()

@@ -1,4 +1,4 @@
-"""What an operator decides about live mode. The site's processes and the desk read the same record."""
+"""The operator's options of live mode. The site's processes and the desk read the same record."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CHARACTERS = 12
 
 
 class LiveModelError(AtlasError):
-    """`--live-model` is for no atlas that is served."""
+    """`--live-model` names an atlas that is not served."""
 
 
 @dataclass(frozen=True)
@@ -21,35 +21,35 @@ class LiveOptions:
     """Limits of live mode."""
 
     tokens: int = 128
-    """Tokens of a text or prompt, BOS not counted."""
+    """Most tokens of a text or prompt, BOS not counted."""
     queue: int = 8
-    """Texts that wait for their turn, and studies that do; the next one is turned away."""
+    """Most texts, and most studies, that wait for their turn; the next one is turned away."""
     seconds: float = 300.0
     """Seconds that a study may run."""
     most_models: int = 1
-    """Models that are in memory at once."""
+    """Most models in memory at once."""
     load: Mapping[str, str] = field(default_factory=dict)
-    """By slug: the name or path of what is loaded in place of what the atlas names; '': for atlases not named."""
+    """Name or path of the model to load in place of the atlas's own, by slug; '': for all other atlases."""
 
     @property
     def answer_seconds(self) -> float:
-        """Seconds that an answer about a text may take, once it is its turn."""
+        """Seconds that an answer about a text may take, from the start of its turn."""
         return min(_LONGEST_ANSWER, self.seconds)
 
     @property
     def characters(self) -> int:
-        """Characters of a text or prompt: what is longer is not tokenised at all."""
+        """Most characters of a text or prompt: a longer one is not tokenised at all."""
         return _CHARACTERS * self.tokens
 
 
 def places_of(options: LiveOptions) -> int:
-    """Threads of one process that may wait for answers."""
+    """Most threads of one process that wait for answers."""
     return 2 * options.queue + 2
 
 
 def read_models(given: Iterable[str], slugs: Iterable[str] | None) -> dict[str, str]:
-    """`LiveOptions.load` from texts such as 'gpt2-large=/models/gpt2-large', or a model alone. `slugs`: what is served;
-    None: that is not known yet.
+    """`LiveOptions.load` from texts such as 'gpt2-large=/models/gpt2-large', or a model alone. `slugs`: the served
+    atlases; None: not known yet.
 
     Raises:
         LiveModelError: no atlas of that slug is served.

@@ -1,4 +1,4 @@
-"""The tokens of a typed text with the places of a neuron's activations in its stored histogram."""
+"""The tokens of a typed text, with the places of a neuron's activations in its stored histogram."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from atlas.topics.neuron import Neuron
 
 @dataclass(frozen=True)
 class PlacedToken:
-    """A token of a text: the neuron's activation on it, and where that lies in the neuron's histogram.
+    """A token of a text: the neuron's activation on it, and its place in the neuron's histogram.
 
     `below` is the fraction of counted positions in lower bins, `within` that in its own bin: both null where the
-    position would not count (BOS). `beyond` is 'above' or 'below' where the data never went so far.
+    position would not count (BOS). `beyond` is 'above' or 'below' where the activation lies outside the data.
     """
 
     position: int

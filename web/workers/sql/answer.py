@@ -1,4 +1,4 @@
-"""What a query answers, read from the frame that a worker wrote."""
+"""The answer of a query, read from the frame that a worker wrote."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from web.workers.sql.errors import SqlFailed, SqlRefused
 
 @dataclass(frozen=True)
 class Answer:
-    """What a query answers. The rows stay JSON until somebody wants them: a page passes them on as they are."""
+    """The answer of a query. The rows stay JSON until they are needed: a page passes them on unchanged."""
 
     columns: tuple[str, ...]
     types: tuple[str, ...]
     shapes: tuple[Any, ...]
-    """What its values are, for the files that people save."""
+    """Shapes of its columns, for downloaded files."""
     truncated: bool
     """Whether rows, or parts of cells, were left out."""
     rows_json: bytes
@@ -27,7 +27,7 @@ class Answer:
         """The rows, cells in terms of JSON (see `atlas.core.answer.shapes`).
 
         Raises:
-            SqlFailed: they are no rows: a query took its worker over.
+            SqlFailed: the bytes are not rows, because a query took over its worker.
         """
         try:
             rows = json.loads(self.rows_json)
@@ -39,10 +39,10 @@ class Answer:
 
 
 def read_answer(frame: bytes) -> Answer:
-    """The answer in a frame, which a worker wrote that a query may have taken over: anything may be in it.
+    """Parse the answer in a frame. A query may have taken over the worker that wrote it, so it may contain anything.
 
     Raises:
-        SqlRefused, SqlFailed: it says that there is none, or is not a frame's content.
+        SqlRefused, SqlFailed: it reports an error, or is malformed.
     """
     head, _, rows = frame.partition(b"\n")
     try:

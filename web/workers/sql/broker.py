@@ -1,7 +1,7 @@
-"""The small process that all queries pass: it forks workers in advance, gives each one query, and ends it in time.
+"""The broker: a small process that forks workers in advance, hands each one query, and kills it at the time limit.
 
-Started by `console.py` with nothing but this program's code in it: it has one thread, opens no database and reads
-nothing that a visitor wrote. It ends when the last process of the site that could ask it is gone, and its workers end
+`console.py` starts it with only this program's code: it has one thread, opens no database and reads nothing that a
+visitor wrote. It ends when the last process of the site that could send it a request has ended, and its workers end
 with it.
 """
 
@@ -29,23 +29,25 @@ from web.workers.sql.limits import GRACE, STARTING, TURNED_AWAY, Limits
 
 _CONTROL = 3
 _SIGNALS = [signal.Signals[f"SIG{name}"] for name in ["HUP", "INT", "TERM", "CHLD", "ALRM", "USR1", "USR2"]]
-"""Whatever the server was told to do at these, the broker and its workers do what a process does."""
+"""Signals whose default action the broker and its workers restore, whatever the server has set."""
 
 _UTC = zoneinfo.ZoneInfo("UTC")
-"""The one zone that workers need: read here, since they can read no file, and kept, so that `zoneinfo` finds it."""
+"""The only time zone that workers need: read here, since they can read no file, and held, so that `zoneinfo` has it
+cached."""
 
 _FAIR = 0.5
-"""A query that had less than this of its time, since others ran, is told to come again, not that it takes too long."""
+"""Share of its time below which a stopped query that waited for others is told to try again instead of that it takes
+too long."""
 
 _MOST_WAITING = 200
-"""Requests that wait, those that are turned away soon included; the next one is turned away at once."""
+"""Most waiting requests, including those to be turned away soon; the next one is turned away at once."""
 
 _DESCRIPTORS = 512
 _MOMENT = 5.0
-"""Seconds within which a second worker that cannot start means that none can."""
+"""Seconds within which a second failure to start a worker means that none can start."""
 
 _RETRY = 1.0
-"""Seconds before another worker is tried where one could not start."""
+"""Seconds before another attempt to start a worker after a failure."""
 
 
 @dataclass
@@ -60,14 +62,14 @@ class _Worker:
 
 @dataclass
 class _Request:
-    """A connection of the web process, and when its time is up."""
+    """A connection of the web process, and its deadline."""
 
     kind: bytes
     atlas: int
     connection: socket.socket
     until: float
     patience: float
-    """When it is turned away if no worker got it."""
+    """Time at which it is turned away if no worker got it."""
     had: float = 0.0
     """Seconds that were left when a worker got it."""
 
@@ -88,7 +90,7 @@ class Broker:
         self._failed = [-math.inf] * len(jobs)
 
     def serve(self) -> None:
-        """Until nobody is left who could ask."""
+        """Serve until no process is left that could send a request."""
         asked = True
         while asked:
             self._keep_warm()
@@ -107,7 +109,7 @@ class Broker:
             os.kill(process.pid, signal.SIGKILL)
 
     def _patience(self) -> float | None:
-        """Milliseconds until something is due."""
+        """Milliseconds until the next deadline."""
         now = time.monotonic()
         times = [request.until + GRACE for request in self._running.values() if request.until < math.inf]
         times += [request.patience for request in self._waiting]
@@ -115,7 +117,7 @@ class Broker:
         return max(0, math.ceil((min(times) - now) * 1000)) if times else None
 
     def _keep_warm(self) -> None:
-        """Workers enough, of every atlas, that a query need not wait for one."""
+        """Start enough workers of every atlas, so that a query need not wait for one."""
         wanted = self._limits.ready
         for atlas, later in enumerate(self._not_before):
             idle = sum(item.atlas == atlas for key, item in self._workers.items() if key not in self._running)
@@ -140,7 +142,7 @@ class Broker:
         self._poll.register(ours, select.POLLIN)
 
     def _take(self) -> bool:
-        """A new request; False when there will be none."""
+        """Accept a new request; False when there will be no more."""
         request = wire.receive_request(self._control)
         if request is None:
             return False
@@ -148,7 +150,7 @@ class Broker:
         seconds = self._limits.seconds if kind == wire.ASK else STARTING
         until = time.monotonic() + seconds
         taken = _Request(kind, atlas, socket.socket(fileno=descriptor), until, until)
-        self._poll.register(taken.connection, 0)  # a hang-up is always told
+        self._poll.register(taken.connection, 0)  # poll always reports a hang-up
         self._waiting.append(taken)
         self._start_waiting()
         if len(self._waiting) > self._limits.waiting and self._waiting[-1] is taken:
@@ -159,7 +161,7 @@ class Broker:
         return True
 
     def _start_waiting(self) -> None:
-        """Give the requests that waited longest to workers that wait."""
+        """Hand the longest-waiting requests to idle workers."""
         for request in list(self._waiting):
             if len(self._running) >= self._limits.slots:
                 return
@@ -175,13 +177,13 @@ class Broker:
             try:
                 request.had = request.until - time.monotonic()
                 wire.send_turn(chosen.channel, request.kind, request.had, request.connection.fileno())
-            except OSError:  # it died meanwhile, which its channel is about to tell
+            except OSError:  # it died meanwhile, which its channel will report
                 self._finish(request, wire.CRASHED)
             else:
                 self._running[key] = request
 
     def _hear(self, process: _Worker) -> None:
-        """A worker is ready, could not start, or is gone."""
+        """Handle a message from a worker: it is ready, could not start, or has ended."""
         try:
             said = process.channel.recv(8192)
         except OSError:
@@ -208,14 +210,14 @@ class Broker:
         now = time.monotonic()
         before, self._failed[atlas] = self._failed[atlas], now
         if now - before > _MOMENT:
-            return  # DuckDB was just opening a file that another replaced, say: the next one will
+            return  # for example, a file was replaced while DuckDB opened it: the next worker will succeed
         self._not_before[atlas] = now + _RETRY
         for request in [item for item in self._waiting if item.atlas == atlas]:
             self._waiting.remove(request)
             self._finish(request, wire.BROKEN)
 
     def _left(self, descriptor: int) -> None:
-        """The web process hung up: it has its answer, or the visitor left."""
+        """Handle a hang-up of the web process: it has its answer, or the visitor left."""
         for key, request in self._running.items():
             if request.connection.fileno() == descriptor:
                 os.kill(self._workers[key].pid, signal.SIGKILL)
@@ -227,7 +229,7 @@ class Broker:
                 self._finish(request, wire.BUSY)
 
     def _end_late(self) -> None:
-        """End what is past its time: what still waits is told to come again, what runs is killed."""
+        """Enforce deadlines: a waiting request is told to try again, a running one is killed."""
         now = time.monotonic()
         for request in [item for item in self._waiting if now >= item.patience]:
             self._waiting.remove(request)
@@ -237,24 +239,25 @@ class Broker:
                 os.kill(self._workers[key].pid, signal.SIGKILL)
                 unfair = request.had < _FAIR * self._limits.seconds
                 self._finish(request, wire.BUSY if unfair else wire.TIMEOUT)
-                # It keeps its place until it is really gone; nobody waits for it any more.
+                # It keeps its place until the process has ended; nobody waits for it any more.
                 request.until = math.inf
 
     def _finish(self, request: _Request, verdict: bytes) -> None:
-        """The last byte of a connection, which is then closed for the worker too."""
+        """Write a verdict as a connection's last byte; the connection is then closed for the worker too."""
         connection = request.connection
         if connection.fileno() < 0:
             return
         with suppress(KeyError):  # it hung up already
             self._poll.unregister(connection)
-        with suppress(OSError):  # nobody is there to hear it
+        with suppress(OSError):  # nobody reads it any more
             connection.send(verdict, socket.MSG_DONTWAIT)
             connection.shutdown(socket.SHUT_RDWR)
         connection.close()
 
 
 def main() -> None:
-    """Serve the atlases. Arguments: which, and how, as JSON; descriptors of the control and of the held files."""
+    """Main function of the broker. Arguments: the atlases and options as JSON; descriptors of the control socket and of
+    the held files."""
     told, descriptors = json.loads(sys.argv[1]), [int(number) for number in sys.argv[2:]]
     for number, descriptor in enumerate(descriptors, _CONTROL):  # the files' own numbers are above all of these
         os.dup2(descriptor, number)
@@ -262,11 +265,12 @@ def main() -> None:
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    # Workers close what they need not, number by number: let there be few.
+    # Workers close unneeded descriptors one by one: allow only few.
     resource.setrlimit(resource.RLIMIT_NOFILE, (_DESCRIPTORS, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-    # Ctrl-C is for the site, which then leaves, which ends this. No session of its own: Linux shares the processor
-    # among sessions first (autogroup), and workers would get as much of it as all pages, however low their priority.
-    with suppress(OSError):  # it leads a session already
+    # Ctrl-C goes to the site, whose end ends the broker. The broker gets no session of its own: Linux divides the
+    # processor
+    # among sessions first (autogroup), and workers would get as much as all pages, however low their priority.
+    with suppress(OSError):  # it is already a group leader
         os.setpgid(0, 0)
     files = tuple(Served(Path(path), Path(link), name) for path, link, name in told["files"])
     limits, without = Limits(**told["limits"]), frozenset(told["without"])
@@ -276,4 +280,4 @@ def main() -> None:
     try:
         Broker(jobs, socket.socket(fileno=_CONTROL)).serve()
     finally:
-        os._exit(0)  # DuckDB would report at length that Python still holds parts of it
+        os._exit(0)  # at exit DuckDB would print a long report of objects that Python still holds

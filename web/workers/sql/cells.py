@@ -1,4 +1,4 @@
-"""Rows of an answer as strict JSON, each cell and the whole bounded."""
+"""Rows of an answer as strict JSON, with bounds on each cell and on the whole."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 from atlas.core.answer.asking import Asked
 
 CUT = "…"
-"""Ends a cell that was cut."""
+"""Marks the end of a truncated cell."""
 
 _CHUNK, _CHUNK_BYTES = 256, 65_536
 """Rows fetched at once, at most, and about how many bytes of JSON they make."""
 
 
 def cell(value: Any, most: int) -> tuple[str, bool]:
-    """A value in terms of JSON as text of about `most` characters at most, and whether it was cut: a long text keeps
-    its beginning, anything else that is long becomes the beginning of its JSON, as text."""
+    """A JSON value as text of at most about `most` characters, and whether it was truncated: a long text keeps its
+    beginning, any other long value becomes the beginning of its JSON, as text."""
     if isinstance(value, str) and len(value) > most:
         return dumps(value[:most] + CUT), True
     text = dumps(value)
@@ -35,7 +35,7 @@ def rows_json(asked: Asked, rows: int, most_bytes: int, most_cell: int) -> tuple
     parts: list[bytes] = []
     size, truncated = 2, False
     tellers = asked.tellers
-    # Few at a time while they are long: fetched rows are Python's objects, and those that are left out are too.
+    # Fetch few rows at a time while they are long: fetched rows are Python objects, even those left out of the answer.
     while chunk := asked.fetch(max(1, min(_CHUNK, _CHUNK_BYTES * len(parts) // size))):
         for row in chunk:
             made = [cell(tell(value), most_cell) for tell, value in zip(tellers, row, strict=True)]

@@ -1,4 +1,4 @@
-"""The SQL of a site's visitors: whether they may run it, the broker that runs it, and what a query answers.
+"""Visitors' SQL: permission to run it, the broker that runs it, and the answers.
 
 `Console` is the web process's end of the broker (`broker.py`), one for all atlases of the site.
 """
@@ -31,29 +31,29 @@ from web.workers.supervisor import NoAnswerError, Supervisor
 
 _CODE = "from web.workers.sql.broker import main; main()"
 _HEAD = 65_536
-"""Bytes of an answer besides its rows: an error's text, a probe's report."""
+"""Most bytes of an answer besides its rows: an error's text, a probe's report."""
 
-_OFF = "SQL is off here: the operator chose so."
+_OFF = "SQL is off here: the operator has switched it off."
 
 
 @dataclass(frozen=True)
 class ConsoleOptions:
-    """What the operator decides about visitors' SQL."""
+    """The operator's options of visitors' SQL."""
 
     enabled: bool = True
     anyway: bool = False
-    """Run it even where this machine cannot confine it."""
+    """Run it even where this machine cannot sandbox it."""
     places: int = 2
-    """Threads of one process that may wait for answers at once: the others are for pages."""
+    """Most threads of one process that wait for answers at once: the others are for pages."""
     limits: Limits = field(default_factory=Limits)
 
 
 class Console(Supervisor):
     """SQL on atlas files, by slug. May be made before or after a fork, and used by any thread.
 
-    The files are held open from the first question on. A statement is about one of them and can name the others.
-    `folder` is where links to the files are made; unless given, one of its own, with hard links that keep the files
-    openable. `without` is for tests: layers that workers go without.
+    The files are held open from the first query on. A statement is about one of them and can name the others. `folder`
+    is the place of links to the files; the default is a separate folder, with hard links that keep the files openable.
+    `without` is for tests: layers that workers leave out.
     """
 
     def __init__(
@@ -76,18 +76,18 @@ class Console(Supervisor):
         self._probing = {slug: threading.Lock() for slug in self._files}
 
     def start(self) -> str | None:
-        """Start the processes and test them; what keeps visitors from using them, or None. Once, before the site's
-        processes are forked, so that all of them share one count of running queries."""
+        """Start the processes and test them; return the reason against their use by visitors, or None. Call it once,
+        before the site's processes are forked, so that all of them share one count of running queries."""
         if not self.options.enabled:
             return _OFF
         return next((reason for slug in self._files if (reason := self.why_not(slug)) is not None), None)
 
     def status(self) -> dict[str, Any]:
-        """What `/healthz` says: whether visitors' SQL is on, why not, and which layers confine it."""
+        """The report for `/healthz`: whether visitors' SQL is on, why not, and which layers confine it."""
         reason = self.start()
         layers = {}
         if self.options.enabled and self._files:
-            with suppress(SqlUnavailable):  # the reason says so
+            with suppress(SqlUnavailable):  # the reason explains it
                 layers = self.layers(next(iter(self._files)))
         return {"on": reason is None, "reason": reason, "anyway": self.options.anyway, "layers": layers}
 
@@ -103,7 +103,7 @@ class Console(Supervisor):
         `client`, the visitor's socket, is closed.
 
         Raises:
-            SqlRefused, SqlFailed, SqlTimeout, SqlBusy: it has none.
+            SqlRefused, SqlFailed, SqlTimeout, SqlBusy: there is no answer.
             SqlUnavailable: nothing may be run here.
         """
         why_not = self.why_not(slug)
@@ -112,11 +112,12 @@ class Console(Supervisor):
         limits, values = self.options.limits, dict(parameters or {})
         query = {"sql": sql, "parameters": values}
         if sum(len(str(text)) for text in (sql, *values.values())) > limits.statement:
-            raise SqlRefused(f"The statement is longer than {limits.statement:,} bytes, the most taken here.")
+            raise SqlRefused(f"The statement is longer than {limits.statement:,} bytes, this site's limit.")
         return read_answer(self._frame(slug, wire.ASK, query, limits.seconds + GIVEN_UP, client))
 
     def layers(self, slug: str) -> dict[str, dict[str, Any]]:
-        """Each layer that confines queries about an atlas: whether it is 'on', and in 'detail' what it is or why not.
+        """Each layer that confines queries about an atlas: whether it is 'on', and in 'detail' a description or the
+        reason why not.
 
         Raises:
             SqlUnavailable: no worker can be started.
@@ -124,7 +125,7 @@ class Console(Supervisor):
         return self._probed(slug)["layers"]
 
     def why_not(self, slug: str) -> str | None:
-        """Why no query about an atlas may be run here; None if any may."""
+        """The reason why no query about an atlas may run here; None if queries may run."""
         if not self.options.enabled:
             return _OFF
         try:
@@ -137,9 +138,7 @@ class Console(Supervisor):
             return None
         parts = [f"missing: {', '.join(missing)}"] if missing else []
         parts += [f"a query's process could {', '.join(could)}"] if could else []
-        return (
-            f"SQL is off: this machine cannot confine it ({'; '.join(parts)}). --sql-anyway turns it on all the same."
-        )
+        return f"SQL is off: this machine cannot sandbox it ({'; '.join(parts)}). --sql-anyway turns it on regardless."
 
     def close(self, *, wait: bool = True) -> None:
         """End the broker, unless other processes still use it; `wait` until it is gone."""
@@ -148,7 +147,7 @@ class Console(Supervisor):
                 self._control.close()
                 self._control = None
             if wait:
-                # It ends once its last asker is gone; processes that were forked may still be leaving.
+                # It ends once its last client has ended; forked processes may still be ending.
                 self._wait(1)
             for descriptor in self._held:
                 os.close(descriptor)
@@ -162,7 +161,7 @@ class Console(Supervisor):
             self.close()
 
     def _probed(self, slug: str) -> dict[str, Any]:
-        """What a worker says of itself, asked once."""
+        """A worker's report about itself, requested once."""
         with self._probing[slug]:
             if slug not in self._reports:
                 try:
@@ -192,17 +191,17 @@ class Console(Supervisor):
             raise self._error(wire.BROKEN) from error
 
     def _error(self, why: bytes | str) -> SqlError:
-        """The error that a verdict of the broker stands for, or why there is no answer."""
+        """The error for a verdict of the broker, or for a missing answer."""
         seconds = self.options.limits.seconds
         if why in (wire.BUSY, "place"):
             return SqlBusy("Too many queries are running here; try again soon.", max(1, math.ceil(seconds)))
         if why in (wire.TIMEOUT, "late"):
-            return SqlTimeout(f"The query was stopped: it may take {seconds:g} s here.")
+            return SqlTimeout(f"The query was stopped at this site's time limit of {seconds:g} s.")
         if why == "left":
             return SqlTimeout("The visitor left.")
         if why == wire.BROKEN:
             return SqlUnavailable("The processes that run SQL cannot be started here now.")
-        return SqlFailed("The query ended its process: it crashed DuckDB, or needed more memory than it may have here.")
+        return SqlFailed("The query ended its process: it crashed DuckDB, or exceeded this site's memory limit.")
 
     def _whole(self, received: bytearray) -> bytes | None:
         try:
@@ -211,10 +210,10 @@ class Console(Supervisor):
             raise SqlFailed("The query ended its process.") from error
 
     def _open(self) -> None:
-        """Hold the files open, and make what workers open them by.
+        """Hold the files open, and make the links by which workers open them.
 
-        Workers open a database without anything in it, read-only, before they attach the atlases: the name of one that
-        is attached can be chosen, that of the one that is opened cannot.
+        Workers open an empty database, read-only, before they attach the atlases: an attached database can be given a
+        name, the opened one cannot.
         """
         paths = list(self._files.values())
         if self._folder is None:
@@ -238,7 +237,7 @@ class Console(Supervisor):
         }
 
     def _connect(self, kind: bytes, atlas: int) -> socket.socket:
-        """One end of a pair, whose other end the broker has."""
+        """One end of a socket pair, whose other end the broker has."""
         if self._control is None:
             raise OSError("no broker was started")
         ours, theirs = socket.socketpair()
@@ -251,7 +250,7 @@ class Console(Supervisor):
         return ours
 
     def _start(self) -> subprocess.Popen:
-        """Start the broker, which inherits the control and the files, no thread and no environment."""
+        """Start the broker, which inherits only the control socket and the files: no thread and no environment."""
         if not self._held:
             raise OSError("closed")
         if self._control is not None:

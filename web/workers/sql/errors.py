@@ -1,4 +1,4 @@
-"""How a visitor's query can end without an answer. Each has a code for programs and a text for people."""
+"""Errors of visitors' queries. Each has a code for programs and a text for people."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ class SqlError(AnsweredError):
 
 
 class SqlRefused(SqlError):  # noqa: N818  the name is what happened, as the others are
-    """It is not a statement that may be run here, and it was not run."""
+    """The statement may not run here, and did not run."""
 
     code = "sql_refused"
 
 
 class SqlFailed(SqlError):  # noqa: N818
-    """DuckDB refused it or failed at it, or the worker died of it."""
+    """DuckDB refused the statement or failed at it, or the worker crashed."""
 
 
 class SqlTimeout(SqlError):  # noqa: N818
-    """It was still running at the limit, and was killed."""
+    """The query was still running at the time limit and was killed."""
 
     code = "sql_timeout"
     status = 408
 
 
 class SqlBusy(SqlError):  # noqa: N818
-    """There was no room for it."""
+    """Too many queries are running."""
 
     code = "sql_busy"
     status = 503
@@ -45,7 +45,7 @@ class SqlBusy(SqlError):  # noqa: N818
 
 
 class SqlUnavailable(SqlError):  # noqa: N818
-    """Nothing can be run here now: the console is off, is not safe on this machine, or its processes are gone."""
+    """SQL cannot run here now: the console is off, is not safe on this machine, or its processes have ended."""
 
     code = "sql_unavailable"
     status = 503

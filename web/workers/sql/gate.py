@@ -1,8 +1,8 @@
-"""Which statements may be run: one that reads, and nothing else. What is not known is refused.
+"""The gate: a single read-only statement may run; anything unknown is refused.
 
-DuckDB's own parser says what a statement is (`json_serialize_sql`); every node of what it says must be one that is
-listed here. This is the first wall and not the one that holds: the process that runs the statement can change nothing
-(see `layers.py`). The gate gives clear errors, and keeps in what only tells about this machine.
+DuckDB's own parser (`json_serialize_sql`) describes the statement; every node of its description must be listed here.
+The gate is not the security boundary: the process that runs the statement can change nothing (see `layers.py`). The
+gate gives clear errors, and hides information about this machine.
 """
 
 from __future__ import annotations
@@ -58,29 +58,30 @@ _TABLE_FUNCTIONS = {
     "pragma_table_info",
     "pragma_version",
 }
-"""They read nothing but their arguments and what the atlas holds."""
+"""Table functions that read only their arguments and the atlas."""
 
 _FUNCTIONS = {"current_setting", "getenv", "write_log", "pg_sleep", "parse_duckdb_log_message", "json_serialize_plan"}
-"""Functions of single values that tell about this machine or write; all others may be used."""
+"""Scalar functions that reveal information about this machine or write; all others are allowed."""
 
 _VIEWS = {"duckdb_columns", "duckdb_constraints", "duckdb_schemas", "duckdb_tables", "duckdb_types", "duckdb_views"}
-"""Of DuckDB's own views named duckdb_… and pragma_…; the others tell paths and settings."""
+"""Allowed ones of DuckDB's views named duckdb_… and pragma_…; the others reveal paths and settings."""
 
 _SHOWN = {"tables", "databases", "variables", "__show_tables_expanded"}
-"""What SHOW may be of, besides a table."""
+"""Allowed arguments of SHOW, besides a table."""
 
 _ONLY = (
     "Only one statement that reads can be run here: SELECT, FROM, WITH, VALUES, TABLE, DESCRIBE, SHOW, SUMMARIZE, "
     "PIVOT with its values (ON … IN (…)), or EXPLAIN of one of them."
 )
 
-# Space and comments before a statement, and EXPLAIN, which json_serialize_sql does not know. Block comments nest; of
-# those that do, EXPLAIN behind them is not found, and the statement is refused.
+# Space and comments before a statement, and EXPLAIN, which json_serialize_sql does not know. This pattern does not
+# match
+# nested block comments, so an EXPLAIN after one is refused.
 _EXPLAIN = re.compile(r"(?:\s|--[^\n]*(?:\n|\Z)|/\*(?:[^*/]|\*(?!/)|/(?!\*))*\*/)*(?P<word>explain)\b", re.IGNORECASE)
 
 
 class RefusedError(Exception):
-    """A statement may not be run; the text says why."""
+    """A statement may not run; the text says why."""
 
     def __init__(self, message: str, code: str = "sql_refused", position: int | None = None) -> None:
         super().__init__(message)
@@ -89,15 +90,18 @@ class RefusedError(Exception):
 
 
 def check(sql: str, longest: int, serialize: Callable[[str], str], is_table: Callable[[str], bool]) -> str:
-    """The statement to run. `serialize` is DuckDB's `json_serialize_sql`; `is_table` tells the atlas's own tables.
+    """Check a statement and return the one to run. `serialize` is DuckDB's `json_serialize_sql`; `is_table` recognises
+    the atlas's own tables.
 
     Raises:
-        RefusedError: it is not one statement that reads.
+        RefusedError: it is not a single read-only statement.
     """
     if len(sql.encode("utf-8", "surrogatepass")) > longest:
-        raise RefusedError(f"The statement is longer than {longest:,} bytes, the most that is taken here.")
+        raise RefusedError(f"The statement is longer than {longest:,} bytes, this site's limit.")
     if "\0" in sql:
-        raise RefusedError("The statement holds a NUL character, which SQL has no use for.", position=sql.index("\0"))
+        raise RefusedError(
+            "The statement contains a NUL character, which SQL does not allow.", position=sql.index("\0")
+        )
     explain = _EXPLAIN.match(sql)
     offset = explain.end() if explain else 0
     rest = sql[offset:]
@@ -108,7 +112,7 @@ def check(sql: str, longest: int, serialize: Callable[[str], str], is_table: Cal
     _check_tree(_parsed(serialize(rest), rest, offset), is_table)
     if not explain:
         return sql
-    # What stood before it is left out, and every byte behind it stays in its place: errors say where they are.
+    # Blank out the prefix, so that every byte after it keeps its place for the positions in errors.
     return "EXPLAIN".rjust(len(sql[:offset].encode("utf-8", "surrogatepass"))) + rest
 
 
@@ -133,7 +137,7 @@ def _parsed(text: str, sql: str, offset: int) -> dict[str, Any]:
 
 
 def _check_tree(statement: dict[str, Any], is_table: Callable[[str], bool]) -> None:
-    """Every node is one that may be run, whatever holds it."""
+    """Check every node, at any depth."""
     if statement.get("node", {}).get("type") not in _QUERIES:
         raise RefusedError(_ONLY)
     pending: list[Any] = [statement]
@@ -171,18 +175,18 @@ def _check_node(node: dict[str, Any], is_table: Callable[[str], bool]) -> None:
 def _check_table(node: dict[str, Any]) -> None:
     name = str(node.get("table_name", "")).lower()
     if name == "pg_settings" or (name.startswith(("duckdb_", "pragma_")) and name not in _VIEWS):
-        raise RefusedError(f"The view {name} cannot be used here: it tells about this machine.")
+        raise RefusedError(f"The view {name} cannot be used here: it reveals information about this machine.")
 
 
 def _check_show(node: dict[str, Any], is_table: Callable[[str], bool]) -> None:
-    """SHOW of a name is of a table, or else of a setting."""
+    """Check a SHOW of a name, which is a table or else a setting."""
     name = str(node.get("table_name", "")).strip('"')
     if node.get("query") is None and name.lower() not in _SHOWN and not is_table(name):
         raise RefusedError(f"There is nothing to show under the name {name}; SHOW TABLES lists the tables.")
 
 
 def character(sql: str, position: Any) -> int | None:
-    """The character of a place that DuckDB counts in bytes; None if it says none."""
+    """The character at DuckDB's position in bytes; None if DuckDB gives none."""
     if not str(position).isdigit():
         return None
     return len(sql.encode("utf-8", "surrogatepass")[: int(position)].decode("utf-8", "ignore"))

@@ -1,9 +1,9 @@
-"""Second names for the files that are served, so that each can be opened for as long as anybody needs it.
+"""Hard links of the served files, so that each can be opened as long as any process needs it.
 
 A file that is replaced loses its name, and DuckDB 2 opens a file by its name only. So each file gets a hard link in a
-folder that only this server uses: in the system's temporary folder, or, where that is another file system, in a hidden
-folder beside the file. A folder is locked while any process of its server lives; what a server that was killed left
-behind is removed by the next one that starts there.
+folder that only this server uses: in the system's temporary folder or, where that is on another file system, in a
+hidden folder beside the file. A folder is locked while any process of its server lives; the next server that starts
+there removes the remains of killed ones.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 _PREFIX, _HIDDEN = "atlas-served-", ".atlas-served-"
 _YOUNG = 60.0
-"""Seconds: a folder younger than this may not be locked yet."""
+"""Age in seconds below which a folder may not be locked yet."""
 
 
 class HardLinks:
@@ -35,12 +35,12 @@ class HardLinks:
         self.folder = self._made(temporary, _PREFIX)
 
     def link(self, path: Path, place: str) -> Path:
-        """A hard link of the file that is at a path now, under the same name, in the folder `place`.
+        """Make a hard link of the file at a path, under the same name, in the folder `place`.
 
-        The path itself where no link can be made: neither folder is on the file's file system and can be written, or
+        Returns the path itself where no link can be made: neither folder is writable and on the file's file system, or
         the system lets only a file's owner link it.
         """
-        file = Path(os.path.realpath(path))  # a link of the system's own kind is not what is wanted
+        file = Path(os.path.realpath(path))  # a hard link of a symbolic link would not hold the file
         for folder in self._candidates(file.parent):
             made = folder / place / path.name
             with suppress(OSError):
@@ -55,7 +55,7 @@ class HardLinks:
         return tuple(self._folders)
 
     def remove(self, place: str) -> None:
-        """Remove a place with all that is in it."""
+        """Remove a place and its contents."""
         for folder in self._folders:
             shutil.rmtree(folder / place, ignore_errors=True)
 
@@ -76,7 +76,7 @@ class HardLinks:
         self._folders.append(folder)
         lock = os.open(folder, os.O_RDONLY)
         self._locks.append(lock)
-        with suppress(OSError):  # some network file systems lock no folders
+        with suppress(OSError):  # some network file systems cannot lock folders
             fcntl.flock(lock, fcntl.LOCK_SH)
         return folder
 
@@ -91,7 +91,7 @@ def _remove(folders: list[Path], locks: list[int], owner: int) -> None:
 
 
 def _sweep(where: Path, prefix: str) -> None:
-    """Remove what servers left that were killed: folders of this user that nobody has locked."""
+    """Remove the remains of killed servers: this user's folders that no process has locked."""
     with suppress(OSError):
         for found in os.scandir(where):
             if found.name.startswith(prefix) and found.is_dir(follow_symlinks=False):

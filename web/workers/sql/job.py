@@ -1,4 +1,4 @@
-"""What a worker is told: which files, which limits, and, by tests, which layers to go without."""
+"""A worker's job: its files, its limits, and, in tests, the layers to leave out."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 from web.workers.sql.limits import Limits
 
 FIRST_FILE = 4
-"""The descriptor of the first file, the next ones after it: in the broker and in its workers."""
+"""Descriptor of the first file in the broker and its workers; the others follow it."""
 
 EMPTY = "empty_"
-"""What the database without anything in it is called: no atlas is, since no slug has a '_'."""
+"""Name of the empty database; no atlas has it, since no slug contains a '_'."""
 
 _DESCRIPTORS = Path("/proc/self/fd")
 _HIGH = 256
-"""Descriptors of held files start here: which numbers a process chooses for others ends none of them."""
+"""Least descriptor of held files: above all numbers that a process chooses for other files."""
 
 
 def hold(path: Path) -> int:
-    """A descriptor of a file, read-only, by which it can be read whatever becomes of its path."""
+    """Open a read-only descriptor of a file, which stays readable whatever happens to its path."""
     opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, _HIGH)
@@ -30,9 +30,8 @@ def hold(path: Path) -> int:
 
 
 def link(folder: Path, path: Path, descriptor: int, name: str | None = None) -> Path:
-    """A path that opens what a process holds by that descriptor. Its name, by which DuckDB calls the database, is the
-    file's, or another. Where the system has no such paths (macOS), it is the file's own, and a file that is replaced
-    is not held.
+    """A path that opens the file of a descriptor. Its name, which DuckDB uses for the database, is the file's name or
+    `name`. Where the system has no such paths (macOS), it is the file's own path, and a replaced file is not held.
     """
     if not _DESCRIPTORS.is_dir():
         return path.resolve()
@@ -44,28 +43,28 @@ def link(folder: Path, path: Path, descriptor: int, name: str | None = None) -> 
 
 @dataclass(frozen=True)
 class Served:
-    """A file that workers read: the one that was at its path when it was opened, whatever is there now."""
+    """A file that workers read: the one at its path when it was opened, whatever is there now."""
 
     path: Path
     link: Path
-    """Opens it in a worker."""
+    """Path that opens it in a worker."""
     name: str
-    """What its database is called in SQL."""
+    """Name of its database in SQL."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker is for."""
+    """A worker's job."""
 
     files: tuple[Served, ...]
-    """All that the broker has, in the order of its descriptors."""
+    """All files of the broker, in the order of its descriptors."""
     empty: Path
-    """Opens a database without anything in it, whose descriptor is the one after theirs."""
+    """Path that opens the empty database, whose descriptor follows theirs."""
     limits: Limits
     number: int = 0
-    """Of the file that statements are about; the others can be named in them."""
+    """Index of the file that statements are about; they can name the others."""
     without: frozenset[str] = field(default=frozenset())
-    """Layers that a test leaves out: 'gate', 'landlock', 'seccomp'."""
+    """Layers that tests leave out: 'gate', 'landlock', 'seccomp'."""
 
     @property
     def served(self) -> Served:
@@ -74,5 +73,5 @@ class Job:
 
     @property
     def links(self) -> tuple[Path, ...]:
-        """All that a worker opens."""
+        """All files that a worker opens."""
         return (self.empty, *(item.link for item in self.files))

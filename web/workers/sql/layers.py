@@ -1,6 +1,6 @@
-"""What the system takes away from a worker before a visitor's query reaches it.
+"""Sandbox layers: the permissions that a worker drops before it gets a visitor's query.
 
-Each layer is put on by a function that answers what it did, or raises `MissingError` where this machine lacks it.
+Each layer is applied by a function that returns a description, or raises `MissingError` where this machine lacks it.
 Numbers of prctl are those of Linux's `include/uapi/linux/prctl.h`.
 """
 
@@ -22,7 +22,7 @@ from web.workers.sql.syscalls import ALLOWED, RECEIVING
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 _PROT_EXEC = 4
 
-# What DuckDB reads as it starts: how many processors and how much memory there are. Without these it does not start.
+# Files that DuckDB reads at its start, for the number of processors and the memory. It does not start without them.
 _ABOUT_THE_MACHINE = (
     "/proc/self/cgroup",
     "/proc/stat",
@@ -48,29 +48,29 @@ def _prctl(option: int, value: int) -> None:
 
 
 def empty_environment() -> str:
-    """No variable of the server is left."""
+    """Clear the server's environment variables."""
     os.environ.clear()
     return "empty"
 
 
 def die_with(parent: int) -> str:
-    """The worker is killed when the broker ends, however it ends."""
+    """Let the kernel kill the worker when the broker ends, however it ends."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before it could be asked for
+    if os.getppid() != parent:  # the broker ended before prctl was called
         os._exit(0)
     return "SIGKILL"
 
 
 def no_new_privileges() -> str:
-    """No program could gain privileges, and no other process of the user can look into this one."""
+    """Prevent programs from gaining privileges, and other processes of the user from inspecting this one."""
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     _prctl(_PR_SET_DUMPABLE, 0)
     return "set"
 
 
 def landlock(databases: Iterable[Path]) -> str:
-    """Of all files only the databases can be opened, and those only for reading; no TCP, no signals to others where
-    the kernel knows how."""
+    """Allow opening only the databases, and only for reading; forbid TCP and signals to other processes where the
+    kernel supports it."""
     try:
         from py_landlock import AccessFs, Landlock
         from py_landlock.errors import LandlockError
@@ -79,7 +79,7 @@ def landlock(databases: Iterable[Path]) -> str:
     try:
         rules = Landlock(strict=False)
         version = rules.abi_version
-        # Not by `add_path_rule`, which resolves links: the file that a link of the system's opens may have no path.
+        # Not by `add_path_rule`, which resolves links: the file behind a link in /proc may have no path.
         rules._pending_path_rules += [(database, AccessFs.READ_FILE) for database in databases]
         for name in filter(os.path.exists, _ABOUT_THE_MACHINE):
             rules.add_path_rule(name, access=AccessFs.READ_FILE | (AccessFs.READ_DIR if os.path.isdir(name) else 0))
@@ -90,14 +90,14 @@ def landlock(databases: Iterable[Path]) -> str:
 
 
 def resource_limits(limits: Limits, files: int) -> str:
-    """No core file, no byte into any file, bounded processor time and memory."""
+    """Forbid core files and writes into files, and bound processor time and memory."""
     wanted = {
         "RLIMIT_CORE": 0,
         "RLIMIT_FSIZE": 0,
         "RLIMIT_CPU": int(limits.seconds) + 2,
         "RLIMIT_DATA": limits.data,
         "RLIMIT_AS": limits.address_space,
-        "RLIMIT_NOFILE": 14 + 2 * files,  # each is held, and open in DuckDB
+        "RLIMIT_NOFILE": 14 + 2 * files,  # each file is held, and open in DuckDB
         "RLIMIT_MEMLOCK": 0,
         "RLIMIT_MSGQUEUE": 0,
     }
@@ -111,25 +111,25 @@ def resource_limits(limits: Limits, files: int) -> str:
 
 
 def be_nice() -> str:
-    """Pages go before queries, and where memory runs out the queries go first."""
+    """Give pages priority over queries, and let the kernel kill queries first where memory runs out."""
     os.nice(_NICE)
     try:
         Path("/proc/self/oom_score_adj").write_text("1000")
     except OSError as error:
-        raise MissingError(f"the kernel does not take it: {error.strerror}") from error
+        raise MissingError(f"the kernel refuses it: {error.strerror}") from error
     return f"nice {_NICE}, first to go"
 
 
 @cache
 def _filter() -> Any:
-    """The seccomp filter, made once in the broker; a worker only loads it."""
+    """Make the seccomp filter, once in the broker; a worker only loads it."""
     try:
         import pyseccomp
     except (ImportError, RuntimeError, OSError) as error:
         raise MissingError(f"pyseccomp or the library it needs, libseccomp.so.2, is not installed ({error})") from error
-    # What is not allowed fails as forbidden, so that DuckDB says so instead of dying.
+    # A forbidden call fails with EPERM, so that DuckDB reports an error instead of crashing.
     made = pyseccomp.SyscallFilter(pyseccomp.ERRNO(1))
-    made.set_attr(pyseccomp.Attr.CTL_TSYNC, 1)  # threads that DuckDB started already are bound too
+    made.set_attr(pyseccomp.Attr.CTL_TSYNC, 1)  # applies to DuckDB's existing threads too
     for name in ALLOWED:
         _allow(made, pyseccomp, name)
     for name in ("mmap", "mprotect"):
@@ -141,13 +141,13 @@ def _filter() -> Any:
 
 def _allow(made: Any, pyseccomp: Any, name: str, *conditions: Any) -> None:
     number = pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, name)
-    if number >= 0:  # another architecture has other calls: aarch64 has no poll, say
+    if number >= 0:  # architectures differ in their calls: aarch64 has no poll, for example
         made.add_rule(pyseccomp.ALLOW, number, *conditions)
 
 
 def seccomp() -> str:
-    """Of the kernel's several hundred calls those remain that a running query needs: no file, socket, process or
-    thread can be opened or started."""
+    """Allow only the system calls that a running query needs: no file, socket, process or thread can be opened or
+    started."""
     try:
         _filter().load()
     except OSError as error:
@@ -161,7 +161,7 @@ def prepare() -> None:
         try:
             load()
         except (MissingError, ImportError):
-            continue  # each worker says so
+            continue  # each worker reports it
 
 
 def _load_landlock() -> None:
@@ -171,7 +171,7 @@ def _load_landlock() -> None:
 def put_on(
     layers: Iterable[tuple[str, Callable[[], str]]], without: frozenset[str] = frozenset()
 ) -> dict[str, dict[str, str | bool]]:
-    """Put on layers in their order; for each, whether it is on, and what it is or why not."""
+    """Apply layers in their order; for each, return whether it is on, and a description or the reason why not."""
     states: dict[str, dict[str, str | bool]] = {}
     for name, layer in layers:
         try:

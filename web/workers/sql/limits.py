@@ -1,4 +1,4 @@
-"""What a visitor's query may use. Every process of the sandbox reads the same record."""
+"""Limits of a visitor's query. Every process of the sandbox reads the same record."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ import os
 from dataclasses import dataclass
 
 GRACE = 0.1
-"""Seconds after the limit at which a worker is killed: an answer that is late by less is still given."""
+"""Seconds after the time limit at which a worker is killed: an answer that is late by less is still sent."""
 
 GIVEN_UP = 0.3
-"""Seconds after the limit at which the web process waits no longer, should the broker not have ended it."""
+"""Seconds after the time limit at which the web process stops waiting, if the broker has not ended the query."""
 
 LATEST = 0.5
-"""Seconds after the limit by which every query has ended, whatever it is."""
+"""Seconds after the time limit by which every query has ended."""
 
 TURNED_AWAY = 0.5
-"""Seconds that a query waits for which there is no room, before it is told so: whoever asks again at once would keep
-the site busy with saying no."""
+"""Seconds that a query waits before it is turned away: this slows down clients that retry at once."""
 
 MOST_WARM = 4
-"""Workers of one atlas that wait for a query, at most: each holds some 20 MB."""
+"""Most idle workers of one atlas: each holds about 20 MB."""
 
 STARTING = 60.0
 """Seconds that the first worker of a site may take to start."""
@@ -28,39 +27,40 @@ _MIB = 2**20
 
 
 def spare_cores() -> int:
-    """Every core but one, which the pages keep; at least one."""
+    """All cores but one, which is for pages; at least one."""
     return max(1, (os.cpu_count() or 1) - 1)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a query may use, and how many may run."""
+    """Limits of a query, and of the number of running ones."""
 
     seconds: float = 5.0
-    """From the request to its answer; waiting for a turn is part of it."""
+    """Seconds from the request to its answer, including the wait for its turn."""
     memory: int = 256 * _MIB
     """Bytes for DuckDB's buffers; the process may hold more (see `data` and `address_space`)."""
     beyond: int = 350 * _MIB
-    """Bytes that it may hold beyond them: what DuckDB does not count (parsing, functions, the answer), and Python."""
+    """Bytes that it may hold beyond them: memory that DuckDB does not count (parsing, functions, the answer), and
+    Python."""
     rows: int = 10_000
-    """Rows of an answer."""
+    """Most rows of an answer."""
     bytes: int = 2 * _MIB
-    """Bytes of an answer, as JSON."""
+    """Most bytes of an answer, as JSON."""
     cell: int = 256 * 1024
-    """Characters of one cell, as JSON."""
+    """Most characters of one cell, as JSON."""
     statement: int = 100_000
-    """Bytes of a statement with its parameters."""
+    """Most bytes of a statement with its parameters."""
     running: int = 0
-    """Queries that run at once; 0: as many as there are cores, but one."""
+    """Queries that run at once; 0: the number of cores less one."""
     waiting: int = 8
-    """Queries that wait for their turn for as long as they may take; others wait for half a second."""
+    """Queries that wait for their turn up to their time limit; others wait for half a second."""
 
     warm: int = MOST_WARM
-    """Workers of one atlas that wait for a query, at most."""
+    """Most idle workers of one atlas."""
 
     @property
     def ready(self) -> int:
-        """Workers of one atlas that wait for a query."""
+        """Idle workers of one atlas."""
         return min(self.slots + 1, self.warm)
 
     @property

@@ -1,4 +1,4 @@
-"""What a worker can do if it tries: the test that every start of the console begins with, run inside a worker."""
+"""Self-test of the sandbox, run inside a worker at every start of the console: attempts of forbidden actions."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _signal(parent: int) -> None:
 
 
 def attempts(files: Iterable[Served], parent: int) -> list[str]:
-    """What could be done of all that must not be; nothing, if the sandbox holds."""
+    """The forbidden actions that succeed; empty if the sandbox holds."""
     tried: dict[str, Callable[[], None]] = {
         "read another file": _read_another,
         "open a socket": _open_socket,

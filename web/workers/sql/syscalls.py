@@ -1,14 +1,14 @@
-"""The kernel's calls that a worker keeps while it runs a query; found by running queries with fewer."""
+"""System calls that a worker may use while it runs a query, determined by running queries with fewer."""
 
 from __future__ import annotations
 
 ALLOWED = (
-    # Memory. mmap and mprotect are allowed too, but for nothing that could be executed.
+    # Memory. mmap and mprotect are allowed too, but not for executable memory.
     "brk",
     "madvise",
     "mremap",
     "munmap",
-    # The database file, which is open, and the answer.
+    # The open database file, and the answer.
     "read",
     "readv",
     "pread64",
@@ -20,7 +20,7 @@ ALLOWED = (
     "close",
     "poll",
     "ppoll",
-    # Waiting, time and chance.
+    # Waiting, time and random numbers.
     "futex",
     "sched_yield",
     "clock_gettime",
@@ -30,7 +30,7 @@ ALLOWED = (
     "gettimeofday",
     "restart_syscall",
     "getrandom",
-    # What it is: DuckDB asks for the number of processors and how much it may use.
+    # Identity and limits: DuckDB asks for the number of processors and for its limits.
     "getpid",
     "gettid",
     "getppid",
@@ -54,4 +54,4 @@ ALLOWED = (
 )
 
 RECEIVING = {"recvmsg": 3}
-"""Calls allowed on one descriptor: the broker's, by which the query comes."""
+"""Calls allowed on one descriptor only: the broker's, which delivers the query."""

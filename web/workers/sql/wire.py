@@ -1,4 +1,4 @@
-"""What passes between the web process, the broker and a worker: file descriptors, one-byte verdicts and frames.
+"""Protocol between the web process, the broker and a worker: file descriptors, one-byte verdicts and frames.
 
 A request is a connection (one end of a socket pair) that the web process hands to the broker, and the broker to a
 worker. On it the web process writes the query as a line of JSON; the worker writes one frame. Where no frame comes the
@@ -11,10 +11,10 @@ import socket
 import struct
 
 ASK, PROBE = b"q", b"p"
-"""What a request is for: an answer to a query, or what the worker could do if it tried."""
+"""Kinds of requests: a query, or the sandbox's self-test."""
 
 READY = b"R"
-"""A worker's word to the broker that it waits for its query."""
+"""A worker's message to the broker that it is ready for its query."""
 
 TIMEOUT, CRASHED, BUSY, BROKEN = b"T", b"X", b"B", b"U"
 """Verdicts: killed at the limit; died; no room or no time left; no worker can be started."""
@@ -30,7 +30,7 @@ def send_request(control: socket.socket, kind: bytes, atlas: int, connection: in
 
 def receive_request(control: socket.socket) -> tuple[bytes, int, int] | None:
     """Kind, atlas and connection of a request; None when every process that could send one is gone."""
-    # Two bytes were sent in one piece with the descriptor, and are received so.
+    # Two bytes were sent in one piece with the descriptor, and arrive in one piece.
     data, descriptors, _, _ = socket.recv_fds(control, 2, 1)
     if len(data) < 2 or not descriptors:
         return None
@@ -51,12 +51,12 @@ def receive_turn(channel: socket.socket) -> tuple[bytes, float, int] | None:
 
 
 def framed(payload: bytes) -> bytes:
-    """A worker's answer, as it is sent."""
+    """A worker's answer as a frame."""
     return _LENGTH.pack(len(payload)) + payload
 
 
 def unframed(received: bytes | bytearray, most: int) -> bytes | None:
-    """The payload if all of it has come; None before that.
+    """The payload if it is complete; None before that.
 
     Raises:
         ValueError: the frame claims to be longer than any answer.

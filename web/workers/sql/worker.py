@@ -1,8 +1,8 @@
-"""One query's process: confined, connected, then given one query, and gone.
+"""A worker: the process of one query. It confines itself, connects, runs one query and ends.
 
-The order matters. What Python needs is imported before (by the broker); Landlock is on before DuckDB opens a file,
-since DuckDB's own lockdown leaves its files open to be overwritten; every atlas is attached, read-only, before DuckDB
-may open nothing more; seccomp comes last, since connecting needs more calls than running.
+The order matters. The broker has imported all modules; Landlock is on before DuckDB opens a file, since DuckDB's own
+lockdown would let its files be overwritten; every atlas is attached, read-only, before DuckDB's external access is
+switched off; seccomp comes last, since connecting needs more calls than running.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MIB = 2**20
 
 
 def run(job: Job, channel: int, parent: int) -> None:
-    """All of a worker's life, in a process just forked. Does not return."""
+    """Run a worker in a forked process. Does not return."""
     try:
         os.dup2(channel, _CHANNEL)
         os.closerange(FIRST_FILE + len(job.links), os.sysconf("SC_OPEN_MAX"))
@@ -65,7 +65,7 @@ def _serve(job: Job, connection: duckdb.DuckDBPyConnection, states: dict[str, An
     if turn is None:
         return
     kind, seconds, answer_to = turn
-    # The broker kills a little earlier; this holds even if the broker does not get to it.
+    # The broker kills a little earlier; this alarm works even if the broker is delayed.
     signal.setitimer(signal.ITIMER_REAL, max(seconds, 0) + GRACE + 0.1)
     if kind == wire.PROBE:
         payload = dumps({"layers": states, "could": probe.attempts(job.files, os.getppid())}).encode()
@@ -77,7 +77,7 @@ def _serve(job: Job, connection: duckdb.DuckDBPyConnection, states: dict[str, An
 
 
 def _confined(job: Job, parent: int) -> tuple[duckdb.DuckDBPyConnection, dict[str, Any]]:
-    """Every layer on, and a connection to the files, read-only."""
+    """Apply every layer, and open a read-only connection to the files."""
     limits, links = job.limits, job.links
     before = (
         ("environment", layers.empty_environment),
@@ -91,14 +91,15 @@ def _confined(job: Job, parent: int) -> tuple[duckdb.DuckDBPyConnection, dict[st
     after = (
         ("limits", lambda: layers.resource_limits(limits, len(links))),
         ("seccomp", layers.seccomp),
-        ("gate", lambda: "one statement that reads"),
+        ("gate", lambda: "a single read-only statement"),
     )
     return connection, states | layers.put_on(after, job.without)
 
 
 def _opened(job: Job) -> duckdb.DuckDBPyConnection:
-    # DuckDB looks up a link's file and then opens that path: a file that is replaced in between is another one, which
-    # Landlock keeps from it, and a moment later the link's is found.
+    # DuckDB resolves a link and then opens the path: if the file is replaced in between, Landlock forbids the new one,
+    # and
+    # a moment later opening succeeds.
     for _ in range(_TRIES - 1):
         with suppress(duckdb.IOException):
             return _connected(job)
@@ -118,22 +119,23 @@ def _connected(job: Job) -> duckdb.DuckDBPyConnection:
         "allow_persistent_secrets": False,
     }
     try:
-        # DuckDB 2 starts eight threads for reading, which a single thread has no use for; DuckDB 1 has no such setting.
+        # DuckDB 2 starts eight threads for reading, which a single-threaded query does not need; DuckDB 1 lacks the
+        # setting.
         connection = duckdb.connect(path, read_only=True, config=config | {"async_threads": 0})
     except duckdb.Error as error:
         if "async_threads" not in str(error):
             raise
         connection = duckdb.connect(path, read_only=True, config=config)
     connection.execute("SET errors_as_json = true")
-    connection.execute("SET TimeZone = 'UTC'")  # pytz knows this one without reading a file, and it tells nothing
-    for item in job.files:  # before external access is off: nothing can be attached after
+    connection.execute("SET TimeZone = 'UTC'")  # pytz knows this zone without reading a file, and it reveals nothing
+    for item in job.files:  # before external access is switched off: nothing can be attached afterwards
         connection.execute(f"ATTACH {_quoted(item.link, _TEXT)} AS {_quoted(item.name)} (READ_ONLY)")
     connection.execute(f"USE {_quoted(job.served.name)}")
     connection.execute(f'DETACH "{EMPTY}"')
     connection.execute("SET temp_directory = ''")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
-    connection.execute("SELECT table_name FROM duckdb_tables() LIMIT 1").fetchall()  # the catalog, read in advance
+    connection.execute("SELECT table_name FROM duckdb_tables() LIMIT 1").fetchall()  # reads the catalog in advance
     return connection
 
 
@@ -142,7 +144,7 @@ def _quoted(name: Path | str, mark: str = '"') -> str:
 
 
 def _received(connection: int, longest: int) -> dict[str, Any]:
-    """The query, once the web process has written all of it."""
+    """Read the query, once the web process has written all of it."""
     data = bytearray()
     # JSON may need six characters for one; the statement's own length is checked by the gate.
     while not data.endswith(b"\n") and len(data) <= 8 * longest + 1000 and (piece := os.read(connection, 1 << 16)):
@@ -151,7 +153,7 @@ def _received(connection: int, longest: int) -> dict[str, Any]:
 
 
 def _answered(job: Job, connection: duckdb.DuckDBPyConnection, query: dict[str, Any]) -> bytes:
-    """The answer: a line that says what it is, then the rows."""
+    """The answer: a line of metadata, then the rows."""
     try:
         return _run(job, connection, query)
     except gate.RefusedError as error:
@@ -159,9 +161,9 @@ def _answered(job: Job, connection: duckdb.DuckDBPyConnection, query: dict[str, 
     except duckdb.Error as error:
         return _error("sql_failed", *_said(error, query["sql"]))
     except MemoryError:
-        return _error("sql_failed", "The query needs more memory than it may have here.")
-    except Exception as error:  # whatever a value's conversion raises is this query's end, and no one else's
-        return _error("sql_failed", f"The answer cannot be given: {type(error).__name__}.")
+        return _error("sql_failed", "The query exceeded this site's memory limit.")
+    except Exception as error:  # an exception in a value's conversion ends only this query
+        return _error("sql_failed", f"The answer cannot be converted to JSON: {type(error).__name__}.")
 
 
 def _run(job: Job, connection: duckdb.DuckDBPyConnection, query: dict[str, Any]) -> bytes:
@@ -189,7 +191,7 @@ def _tables(connection: duckdb.DuckDBPyConnection) -> Callable[[str], bool]:
 
 
 def _said(error: duckdb.Error, sql: str) -> tuple[str, int | None]:
-    """Message and place of an error, of which DuckDB gives a record as JSON behind its kind."""
+    """Message and place of an error; DuckDB reports it as a JSON record after the kind."""
     text = str(error)
     kind, colon, record = text.partition(": ")
     try:
@@ -197,13 +199,13 @@ def _said(error: duckdb.Error, sql: str) -> tuple[str, int | None]:
         message, place = f"{kind}{colon}{found['exception_message']}", gate.character(sql, found.get("position"))
     except (ValueError, KeyError, TypeError, RecursionError):
         message, place = text, None
-    if isinstance(error, duckdb.OutOfMemoryException):  # the advice that follows is for somebody who has a server
+    if isinstance(error, duckdb.OutOfMemoryException):  # the advice that follows is for operators
         message = message.partition("\n")[0]
-    # A trace of Python's would tell where this program is installed.
+    # A Python traceback would reveal where this program is installed.
     return message.partition("\nTraceback")[0], place
 
 
 def _error(code: str, message: str, position: int | None = None) -> bytes:
-    """An error's record. Text that is not text in UTF-8 cannot be said."""
+    """An error's record. Characters that UTF-8 cannot encode are replaced."""
     text = message[:_LONGEST_MESSAGE].encode("utf-8", "replace").decode("utf-8")
     return dumps({"error": {"code": code, "message": text, "position": position}}).encode() + b"\n"
