@@ -46,8 +46,8 @@ class TextStore:
 
     def prune(self, cited: Int[np.ndarray, " text"]) -> None:
         """Forget every text that is not cited."""
-        wanted = set(cited.tolist())
-        self.texts = {text_id: stored for text_id, stored in self.texts.items() if text_id in wanted}
+        cited_ids = set(cited.tolist())
+        self.texts = {text_id: stored for text_id, stored in self.texts.items() if text_id in cited_ids}
         self._prune_at = _next_prune(len(self.texts))
 
     def merge(self, other: TextStore) -> None:

@@ -72,11 +72,11 @@ def bfloat16_pays() -> bool:
     generator = torch.Generator().manual_seed(0)
     exact = torch.randn(1536, 512, generator=generator)
     approximate = exact.to(torch.bfloat16)
-    product, wanted = approximate[:512] @ approximate[512:].T, exact[:512].double() @ exact[512:].double().T
+    product, exact_product = approximate[:512] @ approximate[512:].T, exact[:512].double() @ exact[512:].double().T
     norm, error = row_bound(exact[:512], approximate[:512])
     other = column_bound(exact[512:], approximate[512:], 1)
     bound = norm[:, None] * other[0] + error[:, None] * other[1] + ROUNDING[torch.bfloat16] * product.abs()
-    if not ((wanted - product).abs() <= bound).all():
+    if not ((exact_product - product).abs() <= bound).all():
         return False
     seconds = [_least_seconds(lambda matrix=matrix: matrix[:512] @ matrix[512:].T) for matrix in (exact, approximate)]
     return seconds[0] > _PAYS * seconds[1]

@@ -136,6 +136,6 @@ def _null(value: float) -> float | None:
 
 
 def _texts(atlas: Atlas, pairs: Sequence[ChosenPair]) -> dict[int, list[int]]:
-    wanted = sorted({firing.text_id for pair in pairs for firing in pair.firings})
-    ids = ", ".join(map(str, wanted))
+    text_ids = sorted({firing.text_id for pair in pairs for firing in pair.firings})
+    ids = ", ".join(map(str, text_ids))
     return dict(atlas.rows(f'SELECT text_id, token_ids FROM "text" WHERE text_id IN ({ids})'))

@@ -1,4 +1,4 @@
-"""The computations of a model's modules, found by running them, whatever their names and stored gains.
+"""The computations of a model's modules, measured by running them: names and stored gains do not matter.
 
 A neuron's output weights give its contribution to the residual stream only together with the operation behind the MLP:
 a norm (Gemma 2 and 3, OLMo 2, GLM-4), a factor (Granite), or a factor by which later blocks multiply the whole stream.

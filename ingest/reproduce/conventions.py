@@ -46,10 +46,10 @@ def data_differs(info: AtlasInfo, conventions: Mapping[str, Any]) -> str | None:
 
 def texts_missing(n_texts: int, conventions: Mapping[str, Any]) -> str | None:
     """The reason why a number of texts is not the whole dataset; None: it is."""
-    wanted = conventions["n_texts"]
-    if abs(n_texts - wanted) <= _MISSING * wanted:
+    expected = conventions["n_texts"]
+    if abs(n_texts - expected) <= _MISSING * expected:
         return None
-    return f"{n_texts:,} texts were read; the post read {wanted:,}."
+    return f"{n_texts:,} texts were read; the post read {expected:,}."
 
 
 def dataset_differs(name: str, conventions: Mapping[str, Any]) -> str | None:

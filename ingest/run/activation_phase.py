@@ -212,7 +212,7 @@ def _merge_ranks(lean: LeanModel, plan: Plan, reader: Reader, session: Session) 
         other.load_state_dict(state)
         reader.merge(other)
 
-    with torch.inference_mode():  # In which the statistics were filled.
+    with torch.inference_mode():  # The mode in which the statistics were filled.
         session.ranks.reduce(reader.state_dict, take)
 
 

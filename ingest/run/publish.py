@@ -254,7 +254,7 @@ class PartialAtlases:
             other.load_state_dict(state)
             whole.merge(other)
 
-        with torch.inference_mode():  # In which the statistics were filled.
+        with torch.inference_mode():  # The mode in which the statistics were filled.
             self._ranks.reduce(lambda: whole.state_dict(), take)
         return whole
 

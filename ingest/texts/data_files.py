@@ -81,8 +81,8 @@ def data_suffix(path: Path) -> str | None:
 
 def split_error(name: str, split: str | None, splits: str) -> DatasetError:
     """The error for a split that is missing or must be chosen; `splits` lists the existing ones."""
-    wanted = "several splits" if split is None else f"no split {split!r}"
-    return DatasetError(f"The dataset {name!r} has {wanted}: expected one of {splits}. Choose it with --split.")
+    problem = "several splits" if split is None else f"no split {split!r}"
+    return DatasetError(f"The dataset {name!r} has {problem}: expected one of {splits}. Choose it with --split.")
 
 
 def _check(name: str, files: tuple[Path, ...]) -> None:
@@ -158,9 +158,9 @@ def _configuration(name: str, folder: Path, config: str | None) -> tuple[str | N
         default = [key for key, entry in by_name.items() if entry.get("default")] or ["default"]
         config = default[0] if default[0] in by_name else next(iter(by_name)) if len(by_name) == 1 else None
     if config not in by_name:
-        wanted = "several configurations" if config is None else f"no configuration {config!r}"
+        problem = "several configurations" if config is None else f"no configuration {config!r}"
         raise DatasetError(
-            f"The dataset {name!r} has {wanted}: expected one of {list(by_name)}. Choose it with --dataset-config."
+            f"The dataset {name!r} has {problem}: expected one of {list(by_name)}. Choose it with --dataset-config."
         )
     entry = by_name[config]
     base = folder / str(entry.get("data_dir") or "")
