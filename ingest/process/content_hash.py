@@ -67,7 +67,7 @@ class ContentHash:
     def _feed(self, path: _Path, values: np.ndarray) -> None:
         if path not in self._streams:
             self._streams[path] = xxhash.xxh3_128()
-        self._streams[path].update(np.ascontiguousarray(values).view(np.uint8))
+        self._streams[path].update(np.ascontiguousarray(values).view(np.uint8).data)
 
 
 def _hashed(array: pa.Array) -> np.ndarray:

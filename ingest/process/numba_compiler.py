@@ -37,5 +37,5 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], _Cached]:
 def match_threads() -> None:
     """Give compiled loops as many threads as torch has: one where a launcher runs several processes on the machine."""
     threads = torch.get_num_threads()
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
     torch.set_num_threads(threads)  # Both use OpenMP: the first start of numba's threads changes torch's number.

@@ -175,7 +175,8 @@ class RunCheckpoints:
         return Start(share, Cursor.from_dict(meta["cursor"]), [checkpoint.tensors], meta["batch_tokens"], generation)
 
     def _dealt(self, generation: int, world: int, begin: Cursor) -> Start:
-        cursors, states, earlier = [], [], ()
+        cursors, states = [], []
+        earlier: tuple[tuple[Cursor, ...], ...] = ()
         for part in range(world):
             checkpoint = self._load(f"texts-{generation}-{part}of{world}")
             if checkpoint is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import xxhash
 
@@ -40,7 +40,7 @@ class Settings:
     text_column: str = "text"
     max_texts: int | None = None
     context_length: int | None = None
-    overflow: str = "truncate"
+    overflow: Literal["truncate", "split"] = "truncate"
     batch_size: int | None = None
     device: str = "auto"
     dtype: str = "auto"

@@ -77,7 +77,7 @@ def build(settings: Settings, console: Console, stop: Stop | None = None) -> Bui
     with joined(device) as ranks, Phases(console, device, ranks.rank, settings.out) as phases, ExitStack() as locks:
         before = ranks.on_main(lambda: _take_output(settings, locks))
         run = _load(settings, slug, device, phases)
-        ranks.on_main(lambda: before and check_same_run(before, run))
+        ranks.on_main(lambda: check_same_run(before, run) if before else None)
         session = _session(run, ranks, stop or Stop(), phases)
         chosen = _chosen_pairs(run)
         first_row = check_texts(run)

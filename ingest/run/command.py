@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -96,7 +97,7 @@ def ingest(
     publish_every: str | None,
     memory: str | None,
     quiet: bool,
-    **options: object,
+    **options: Any,
 ) -> None:
     """Build an atlas of MODEL over DATASET: every neuron's congruence, activations and texts in one DuckDB file.
 

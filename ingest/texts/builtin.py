@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 
 import xxhash
 
@@ -51,7 +52,7 @@ def _vital_articles() -> PythonTexts:
     titles, so the first ones cover every subject."""
     try:
         files = metadata.files(WIKIPEDIA_PACKAGE) or ()
-        (place,) = [file.locate() for file in files if file.name == _SUMMARIES]
+        (place,) = [Path(str(file.locate())) for file in files if file.name == _SUMMARIES]
         articles = json.loads(place.read_text(encoding="utf-8"))
         introductions = {
             entry["title"]: " ".join(_INVISIBLE.sub("", entry["extract"]).split()) for entry in articles.values()

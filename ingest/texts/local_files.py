@@ -16,6 +16,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -124,8 +125,8 @@ def _read_csv(path: Path, column: str, delimiter: str = ",") -> Iterator[pa.Larg
             yield pa.array(batch, pa.large_string())
 
 
-def _csv_rows(path: Path, reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
-    """Rows with the line that each begins in, from 1."""
+def _csv_rows(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
+    """Rows of a `csv.reader` with the line that each begins in, from 1."""
     line = 1
     while True:
         try:

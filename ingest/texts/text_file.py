@@ -15,7 +15,7 @@ import re
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, cast
 
 import charset_normalizer
 
@@ -44,7 +44,7 @@ _MANY_NULS = 0.2
 _SAMPLE_LINES, _SAMPLE_BYTES = 50, 1 << 16
 _ESCAPED, _NULS = re.compile("[\udc80-\udcff]"), re.compile("\0")
 _DAMAGED = "ingest-damaged"
-codecs.register_error(_DAMAGED, lambda error: ("\udcff", error.end))
+codecs.register_error(_DAMAGED, lambda error: ("\udcff", cast(UnicodeDecodeError, error).end))
 _NULS_SAID = "many NUL bytes"
 _NAMES = {
     "cp1252": "Windows-1252 (Latin-1)",
@@ -67,9 +67,9 @@ _DENSE = ["cp1251", "koi8_r", "cp1253", "gb18030", "cp932", "euc_jp", "euc_kr", 
 _UTF16, _UTF32 = ["utf_16_le", "utf_16_be"], ["utf_32_le", "utf_32_be"]
 
 
-def open_bytes(path: Path) -> BinaryIO:
-    """The file's bytes, decompressed if its name ends in one of COMPRESSIONS: any window of Zstandard, any number of
-    members or frames.
+def open_bytes(path: Path) -> Any:
+    """A binary stream of the file, decompressed if its name ends in one of COMPRESSIONS: any window of Zstandard, any
+    number of members or frames.
 
     Raises:
         OSError: it cannot be opened, or (while reading) is damaged.
@@ -122,10 +122,8 @@ def undecodable(path: Path, error: UnicodeDecodeError) -> str:
     """One sentence for a file that `open_text` could not decode: the line, the likely encoding, the remedy."""
     if error.encoding not in ("utf-8", "utf-8-sig"):  # A file with a mark has that encoding, but is damaged.
         name = "-".join(re.split("[-_]", error.encoding.upper())[:2])
-        line = _first_damaged(path, error.encoding)
-        return (
-            f"Line {line} of {str(path)!r} is not {name}, as its byte order mark says ({error.reason}). Fix that line."
-        )
+        where = f"Line {_first_damaged(path, error.encoding)} of {str(path)!r}"
+        return f"{where} is not {name}, as its byte order mark says ({error.reason}). Fix that line."
     number, line, sample = _first_bad(path, _NULS if error.reason == _NULS_SAID else _ESCAPED)
     looks = guess(sample)
     where = f"Line {number} of {str(path)!r} is not UTF-8"
