@@ -353,7 +353,7 @@ class TestEncodings:
     def test_a_line_far_down_and_one_byte_among_good_text(self, tmp_path):
         (tmp_path / "d.txt").write_bytes("漢字 é\n".encode() * 20_000 + "漢字 漢".encode()[:-1] + b" gone\n")
         with pytest.raises(
-            DatasetError, match=r"Line 20001 of .* is not UTF-8 .*what is around it is: the file is dam"
+            DatasetError, match=r"Line 20001 of .* is not UTF-8 .*the text around it is: the file is dam"
         ):
             open_dataset(str(tmp_path / "d.txt"))
 
