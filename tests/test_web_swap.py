@@ -300,7 +300,7 @@ def test_a_file_that_crashes_its_reader_or_holds_it_up_is_refused(tiny_llama_atl
         with open_atlas(tiny_llama_atlas) as atlas:
             assert generation.inspected() == {"tiny-llama": atlas.info.build_id}
         monkeypatch.setattr("web.server.generation._inspect", lambda _: os._exit(1))
-        with pytest.raises(Exception, match=r"A file ended the process that read it; expected an atlas"):
+        with pytest.raises(Exception, match=r"A file crashed the process that read it; expected an atlas"):
             generation.inspected()
         monkeypatch.setattr("web.server.generation._INSPECTING", 0.2)
         monkeypatch.setattr("web.server.generation._inspect", lambda _: time.sleep(60))
