@@ -220,7 +220,7 @@ def test_an_operator_can_limit_requests_for_data(limited):
     refused = limited.get("/tiny-llama/L1N7.json")
     assert refused.status_code == 429
     assert refused.json["error"]["code"] == "too_many_requests"
-    assert refused.json["error"]["message"] == "This site answers 3/min to an address."
+    assert refused.json["error"]["message"] == "This site allows 3/min from an address."
     assert 0 < int(refused.headers["Retry-After"]) <= 60
     assert limited.get("/tiny-llama/L1N7").status_code == 200
     assert limited.options("/api/v1/atlases").status_code == 200
@@ -243,7 +243,7 @@ def test_rates(text, rate):
 
 @pytest.mark.parametrize("text", ["60", "0/min", "60/week", "-1/s", "1/s; 5/s", ""])
 def test_what_is_no_rate(text):
-    with pytest.raises(RateLimitError, match=r"is no rate limit; expected .* as in 60/min"):
+    with pytest.raises(RateLimitError, match=r"is not a rate limit; expected .* as in 60/min"):
         read_rate(text)
 
 

@@ -116,7 +116,7 @@ def test_a_text_that_takes_too_long_is_ended_and_the_next_has_another_process(st
         first = text(desk, "a")["answer"]["pid"]
         assert text(desk, "a")["answer"]["pid"] == first
         said = text(desk, "hang")
-        assert said == {"error": {"code": "live_timeout", "message": "It was ended: it may take 1 s here."}}
+        assert said == {"error": {"code": "live_timeout", "message": "It was stopped at this site's time limit of 1 s."}}
         until(lambda: not psutil.pid_exists(first))
         assert text(desk, "b")["answer"]["said"] == "b"
 
@@ -143,7 +143,7 @@ def test_a_study_that_takes_too_long_is_ended_and_its_process_goes_on(stand_in, 
         assert status(desk, name)["shown"] == {"text": "long"}
         until(lambda: status(desk, name)["progress"] == [1, 4])
         said = until(lambda: status(desk, name) if status(desk, name)["state"] == "done" else None)
-        assert said["error"] == {"code": "live_timeout", "message": "It was ended: it may take 1 s here."}
+        assert said["error"] == {"code": "live_timeout", "message": "It was stopped at this site's time limit of 1 s."}
         assert text(desk, "a")["answer"]["pid"] == before
 
 
@@ -159,7 +159,7 @@ def test_studies_wait_their_turn_and_one_that_nobody_waits_for_is_ended(stand_in
         # One is asked for, the other is not.
         until(lambda: status(desk, waiting)["state"] == "done")
         assert status(desk, waiting)["error"] is None
-        assert status(desk, running)["error"]["message"] == "Nobody asked for it any more, so it was ended."
+        assert status(desk, running)["error"]["message"] == "It was cancelled, since nobody asked for it any more."
 
 
 def test_a_study_waits_for_the_text_that_is_being_answered(stand_in, tmp_path):

@@ -139,8 +139,8 @@ def test_its_sentences(written):
         for (name,) in connection.execute("SELECT name FROM study").fetchall():
             assert f"## Study {name}" in text
     assert (f"{n_effects:,} pairs were measured" in text) == bool(n_effects)
-    assert ("Nothing was ablated" in text) == (not n_effects)
-    assert "no sample of all pairs" in text
+    assert ("This atlas has no ablations" in text) == (not n_effects)
+    assert "not a sample of all pairs" in text
 
 
 def test_the_markdown_has_its_figures(written):

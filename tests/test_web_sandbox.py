@@ -239,7 +239,7 @@ def test_the_self_test_finds_what_is_open(served):
 def test_without_a_layer_nothing_is_run(served, missing):
     refusing = alone(served, LIMITS, without=(missing,))
     try:
-        with pytest.raises(SqlUnavailable, match=f"cannot confine it .missing: {missing} .*--sql-anyway"):
+        with pytest.raises(SqlUnavailable, match=f"cannot sandbox it .missing: {missing} .*--sql-anyway"):
             refusing.ask("SELECT 1")
         assert refusing.layers()[missing] == {"on": False, "detail": "left out by a test"}
     finally:

@@ -119,7 +119,7 @@ def test_a_public_address_is_given_whatever_a_request_says(tiny_llama_atlas):
     ],
 )
 def test_a_public_address_that_is_none(text):
-    with pytest.raises(PublicUrlError, match=r"is no address of a site; expected http or https"):
+    with pytest.raises(PublicUrlError, match=r"is not the address of a site; expected http or https"):
         read_public_url(text)
     said = CliRunner().invoke(serve, ["no.duckdb", "--public-url", text])
     assert isinstance(said.exception, PublicUrlError)

@@ -81,7 +81,7 @@ def test_a_server_limits_requests_for_data(tiny_llama_atlas):
         address = re.search(r"http://\S+", process.stdout.readline())[0]
         with atlas.open(address) as served:  # asks which atlas it is
             assert served.info.slug == "tiny-llama"
-            with pytest.raises(RemoteError, match=r"refused: This site answers 2/h to an address\. Wait \d+ s\."):
+            with pytest.raises(RemoteError, match=r"refused: This site allows 2/h from an address\. Wait \d+ s\."):
                 served.layers()
     finally:
         process.send_signal(signal.SIGINT)
@@ -91,5 +91,5 @@ def test_a_server_limits_requests_for_data(tiny_llama_atlas):
 
 
 def test_a_rate_that_cannot_be_read(tiny_llama_atlas):
-    with pytest.raises(RateLimitError, match="'often' is no rate limit"):
+    with pytest.raises(RateLimitError, match="'often' is not a rate limit"):
         serve_files([tiny_llama_atlas], "127.0.0.1", 0, 1, 1, "often")

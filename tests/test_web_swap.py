@@ -180,7 +180,7 @@ def test_a_new_build_takes_over_and_nothing_else_does(tiny_llama_atlas, tiny_gpt
             assert expected in seen
             assert str(tmp_path) not in seen  # strangers read it
             assert said["atlases"] == {"tiny-llama": old}
-            assert f"The build that was served goes on: {seen}" in server.said.read_text()
+            assert f"The previous build is still served: {seen}" in server.said.read_text()
         # A process started now still serves what is not at the path any more, SQL included.
         server.end_one(signal.SIGKILL)
         os.kill(server.brokers()[0], signal.SIGKILL)
@@ -300,7 +300,7 @@ def test_a_file_that_crashes_its_reader_or_holds_it_up_is_refused(tiny_llama_atl
         with open_atlas(tiny_llama_atlas) as atlas:
             assert generation.inspected() == {"tiny-llama": atlas.info.build_id}
         monkeypatch.setattr("web.server.generation._inspect", lambda _: os._exit(1))
-        with pytest.raises(Exception, match=r"A file ended the process that read it; expected an atlas"):
+        with pytest.raises(Exception, match=r"A file crashed the process that read it; expected a complete atlas"):
             generation.inspected()
         monkeypatch.setattr("web.server.generation._INSPECTING", 0.2)
         monkeypatch.setattr("web.server.generation._inspect", lambda _: time.sleep(60))

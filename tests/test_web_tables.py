@@ -149,7 +149,7 @@ def test_so_many_at_once(tiny_llama_atlas):
         assert response.status_code == 503
         assert response.headers["Retry-After"] == "30"
         assert response.json["error"]["code"] == "busy"
-        assert "1 downloads are under way here" in response.json["error"]["message"]
+        assert "1 downloads are in progress here" in response.json["error"]["message"]
     assert client.head("/tiny-llama/tables/token.csv").status_code == 200
     assert client.get("/tiny-llama/tables", buffered=True).status_code == 200
     # Parts that a remote DuckDB reads are like pages.

@@ -217,7 +217,7 @@ def test_progress_of_runs(tiny_llama_atlas, tmp_path):
         assert "Reading texts" in page.text
         assert "42% · 2,310 tokens/s · 1 min 35 s left · 1.6 GB" in page.text
         assert "Done: loading the model 1 s, congruence of every neuron with every token 12 s." in page.text
-        assert "Nothing was heard of this run for 3 min" in page.text
+        assert "This run has reported nothing for 3 min" in page.text
         assert str(tmp_path) not in page.text + answer.text
     finally:
         for atlas in app.extensions["atlases"].values():

@@ -93,7 +93,7 @@ class Desk:
                 if select.select([connection], [], [], 0)[0]:  # no answer: the visitor has left
                     self._drop(job, CANCELLED, "The visitor left.")
                 elif job.state == "waiting" and holder is not None and not holder.ready and waited > _PATIENCE:
-                    self._drop(job, "live_loading", "The model is loading: try again in a moment.")
+                    self._drop(job, "live_loading", "The model is being loaded: try again in a moment.")
                 elif job.state == "waiting" and waited > self._options.answer_seconds:
                     self._drop(job, "live_busy", "The model is busy; try again soon.")
             return {"answer": job.answer} if job.error is None else {"error": job.error}
