@@ -116,7 +116,9 @@ def test_a_text_that_takes_too_long_is_ended_and_the_next_has_another_process(st
         first = text(desk, "a")["answer"]["pid"]
         assert text(desk, "a")["answer"]["pid"] == first
         said = text(desk, "hang")
-        assert said == {"error": {"code": "live_timeout", "message": "It was stopped at this site's time limit of 1 s."}}
+        assert said == {
+            "error": {"code": "live_timeout", "message": "It was stopped at this site's time limit of 1 s."}
+        }
         until(lambda: not psutil.pid_exists(first))
         assert text(desk, "b")["answer"]["said"] == "b"
 

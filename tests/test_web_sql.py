@@ -169,7 +169,10 @@ def test_no_sql(tiny_llama_atlas):
     response = app.test_client().get(URL, query_string={"sql": "SELECT 1"})
     assert response.status_code == 503
     assert response.headers["Retry-After"] == "60"
-    assert error(response) == {"code": "sql_unavailable", "message": "SQL is off here: the operator has switched it off."}
+    assert error(response) == {
+        "code": "sql_unavailable",
+        "message": "SQL is off here: the operator has switched it off.",
+    }
     assert app.test_client().get("/healthz").json["sql"]["on"] is False
     for atlas in app.extensions["atlases"].values():
         atlas.close()

@@ -53,9 +53,9 @@ def info(file: Path, as_json: bool) -> None:
 
 
 def _say_unfinished(record: AtlasInfo) -> None:
-    said = unfinished_words(record)
-    if said is not None:
-        _console().print(Text(f"{said} ({count_words(record)} texts)", "bold"))
+    note = unfinished_words(record)
+    if note is not None:
+        _console().print(Text(f"{note} ({count_words(record)} texts)", "bold"))
 
 
 @click.command()
@@ -147,8 +147,8 @@ def upgrade(file: Path, out: Path | None, force: bool) -> None:
     """Write FILE again in this program's schema version. Rows and build_id stay the same; FILE itself is never
     changed."""
     out = upgraded_name(file) if out is None else out
-    found = upgrade_file(file, out, force=force)
-    if found == SCHEMA_VERSION:
-        click.echo(f"{file} has schema version {found}, the one this program reads: nothing to do.")
+    version = upgrade_file(file, out, force=force)
+    if version == SCHEMA_VERSION:
+        click.echo(f"{file} has schema version {version}, the one this program reads: nothing to do.")
     else:
-        click.echo(f"{out} written in schema version {SCHEMA_VERSION} from {file}, which has version {found}.")
+        click.echo(f"{out} written in schema version {SCHEMA_VERSION} from {file}, which has version {version}.")

@@ -124,13 +124,13 @@ def _escaped(error: UnicodeError) -> tuple[str, int]:
 def _find_codec(name: str) -> codecs.CodecInfo | None:
     if name.replace("_", "-") != _ASCII:
         return None
-    found = ascii.getregentry()
+    codec = ascii.getregentry()
     return codecs.CodecInfo(
-        found.encode,
-        found.decode,
-        found.streamreader,
-        found.streamwriter,
-        found.incrementalencoder,
-        found.incrementaldecoder,
+        codec.encode,
+        codec.decode,
+        codec.streamreader,
+        codec.streamwriter,
+        codec.incrementalencoder,
+        codec.incrementaldecoder,
         _ASCII,
     )

@@ -74,8 +74,8 @@ def texts_by_id(atlas: Atlas, text_ids: Iterable[int]) -> Mapping[int, list[int]
     n_tokens = atlas.remembered(
         "stored tokens", lambda: atlas.rows('SELECT coalesce(sum(len(token_ids)), 0)::BIGINT FROM "text"')[0][0]
     )
-    wanted = sorted(set(text_ids))
+    ids = sorted(set(text_ids))
     if n_tokens <= MAX_TOKENS_IN_MEMORY:
         texts = flat_texts(atlas)
-        return {text_id: texts[text_id] for text_id in wanted}
-    return dict(atlas.rows('SELECT text_id, token_ids FROM "text" WHERE list_contains(?, text_id)', wanted))
+        return {text_id: texts[text_id] for text_id in ids}
+    return dict(atlas.rows('SELECT text_id, token_ids FROM "text" WHERE list_contains(?, text_id)', ids))

@@ -83,13 +83,13 @@ class Tokens:
         Raises:
             TokenError: the id is out of range.
         """
-        wanted, order, found = letters(self[token_id].text or ""), self._by_letters, []
-        if wanted:
-            place = bisect_left(order, wanted, key=self._letters)
-            while place < len(order) and self._letters(order[place]) == wanted:
-                found.append(int(order[place]))
+        key, order, ids = letters(self[token_id].text or ""), self._by_letters, []
+        if key:
+            place = bisect_left(order, key, key=self._letters)
+            while place < len(order) and self._letters(order[place]) == key:
+                ids.append(int(order[place]))
                 place += 1
-        return [self[other] for other in found if other != token_id]
+        return [self[other] for other in ids if other != token_id]
 
     def _letters(self, token_id: int) -> str:
         return letters(self._texts[token_id] or "")

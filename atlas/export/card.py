@@ -98,9 +98,9 @@ def _introduction(atlas: Atlas, files: tuple[Written, ...], licence: str) -> Ite
         f"of {_prose(info.dataset)}, the texts that fire it most, and whether its firing goes with those tokens being "
         "predicted. A neuron is named `L31N892` (layer, index, both from 0).\n"
     )
-    said = unfinished_words(info)
-    if said is not None:
-        yield f"**{said}** The run had read {count_words(info)} texts when this build was written.\n"
+    note = unfinished_words(info)
+    if note is not None:
+        yield f"**{note}** The run had read {count_words(info)} texts when this build was written.\n"
     if licence == "unknown":
         yield (
             "**Licence: to be filled in.** Permitted uses of these tables depend on the licences of the model and "

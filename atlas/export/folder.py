@@ -108,9 +108,9 @@ def _check(folder: Path, force: bool) -> None:
         raise ExportError(f"The folder {str(folder.absolute().parent)!r} does not exist. Create it first.")
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise ExportError(f"{str(folder)!r} is not a folder; expected one that is empty or does not exist.")
-    found = sorted(item.name for item in folder.iterdir()) if folder.exists() else []
-    foreign = [name for name in found if name not in _COMPANIONS and not name.endswith((".parquet", ".csv"))]
-    if found and not force:
+    names = sorted(item.name for item in folder.iterdir()) if folder.exists() else []
+    foreign = [name for name in names if name not in _COMPANIONS and not name.endswith((".parquet", ".csv"))]
+    if names and not force:
         raise ExportError(f"{str(folder)!r} is not empty. Choose another folder, or replace an export with --force.")
     if foreign:
         raise ExportError(

@@ -247,17 +247,17 @@ def similar_neurons(atlas: Atlas, neuron_id: NeuronId, side: _Side = "out", *, l
     others = others[others != neuron_id]
     cosines = products[others] / (norms[others] * norms[neuron_id])
     order = np.lexsort((others, -cosines))
-    chosen = order if len(order) <= 2 * limit else np.concatenate([order[:limit], order[-limit:]])
+    ids = order if len(order) <= 2 * limit else np.concatenate([order[:limit], order[-limit:]])
     tokens = {
         n: (best, worst)
         for n, best, worst in atlas.rows(
             "SELECT neuron_id, best_token_id, worst_token_id FROM neuron WHERE list_contains(?, neuron_id)",
-            others[chosen].tolist(),
+            others[ids].tolist(),
         )
     }
     return [
         SimilarNeuron(neuron_ref(atlas, n), float(np.clip(value, -1, 1)), *(atlas.tokens[token] for token in tokens[n]))
-        for n, value in zip(others[chosen].tolist(), cosines[chosen].tolist(), strict=True)
+        for n, value in zip(others[ids].tolist(), cosines[ids].tolist(), strict=True)
     ]
 
 

@@ -81,8 +81,10 @@ _OTHERS: dict[str, tuple[str, Any, list[dict[str, Any]]]] = {
 
 def routes(app: Flask) -> Iterator[tuple[Rule, Call | None]]:
     """The documented routes, by path, with the call behind each; None: there is none."""
-    found = [rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith("api.") or rule.endpoint in _OTHERS]
-    for rule in sorted(found, key=lambda rule: rule.rule):
+    documented = [
+        rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith("api.") or rule.endpoint in _OTHERS
+    ]
+    for rule in sorted(documented, key=lambda rule: rule.rule):
         yield rule, CALLS.get(rule.endpoint.removeprefix("api."))
 
 

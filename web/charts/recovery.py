@@ -51,7 +51,7 @@ def _bars_spec(n_bars: int, with_intervals: bool) -> dict[str, Any]:
 
 def recovery_chart(study: Study, neurons: StudyNeurons, model: str, url: Callable[[NeuronRef], str]) -> Chart:
     """The neurons of greatest |recovery| as bars that lead to their pages."""
-    shown = neurons.top[:SHOWN]
+    bars = neurons.top[:SHOWN]
     rows = [
         {
             "name": item.neuron.name,
@@ -62,10 +62,10 @@ def recovery_chart(study: Study, neurons: StudyNeurons, model: str, url: Callabl
             "url": url(item.neuron),
             **({"low": rounded(item.low), "high": rounded(item.high)} if item.low is not None else {}),
         }
-        for item in shown
+        for item in bars
     ]
     caption = (
-        f"The {len(shown)} of {neurons.n:,} patched neurons with the greatest effect; a bar leads to the neuron. Full "
+        f"The {len(bars)} of {neurons.n:,} patched neurons with the greatest effect; a bar leads to the neuron. Full "
         "colour: those that stood out, and were ablated."
     )
     if study.is_suite:
@@ -81,7 +81,7 @@ def recovery_chart(study: Study, neurons: StudyNeurons, model: str, url: Callabl
     )
     title = f"Recovery by patching single neurons, {model}"
     return Chart(
-        "recovery", title, caption, filled(_bars_spec(len(shown), study.is_suite), rows, title), Table(heads, table)
+        "recovery", title, caption, filled(_bars_spec(len(bars), study.is_suite), rows, title), Table(heads, table)
     )
 
 

@@ -56,16 +56,16 @@ class SavedQueries:
             SavedFull: the file has reached its limit of queries or bytes.
             SavedUnavailable: the file cannot be written.
         """
-        found = self.find(slug, query)
-        if found is not None:
-            return found, False  # saving the same query again writes nothing
+        existing = self.find(slug, query)
+        if existing is not None:
+            return existing, False  # saving the same query again writes nothing
         with self._connected() as connection:
             # One writer at a time from here to the end: no other process can insert in between.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             rows = list(_rows(connection, slug, names(query)))
-            found = _same(rows, query)
-            if found is not None:
-                return found, False
+            existing = _same(rows, query)
+            if existing is not None:
+                return existing, False
             if connection.execute(sa.select(sa.func.count()).select_from(TABLE)).scalar_one() >= self.most:
                 raise SavedFull(
                     f"{self.most:,} queries are saved here, which is this site's limit. The query works without "
@@ -110,7 +110,7 @@ def open_saved(path: Path, atlases: Iterable[Path] = (), most: int = MOST_SAVED)
 
 
 def _rows(connection: sa.Connection, slug: str, wanted: Iterable[str]) -> list[SavedQuery]:
-    chosen = sa.select(TABLE).where(TABLE.c.slug == slug, TABLE.c.name.in_(list(wanted)))
+    query = sa.select(TABLE).where(TABLE.c.slug == slug, TABLE.c.name.in_(list(wanted)))
     return [
         SavedQuery(
             name=row.name,
@@ -119,7 +119,7 @@ def _rows(connection: sa.Connection, slug: str, wanted: Iterable[str]) -> list[S
             description=row.description,
             saved_at=datetime.fromisoformat(row.saved_at),
         )
-        for row in connection.execute(chosen)
+        for row in connection.execute(query)
     ]
 
 

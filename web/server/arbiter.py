@@ -33,10 +33,10 @@ _AT_ONCE = 5
 def held(pid: int) -> int:
     """Bytes of anonymous memory of a process, shared pages divided among their users; 0: not known here."""
     try:
-        found = re.search(r"Pss_Anon: +(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text())
+        size = re.search(r"Pss_Anon: +(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text())
     except OSError:  # the process has ended, or this is not Linux
         return 0
-    return int(found[1]) * 1024 if found else 0
+    return int(size[1]) * 1024 if size else 0
 
 
 class SwappingArbiter(Arbiter):

@@ -144,19 +144,19 @@ class Generation:
             finally:
                 os._exit(0)
         os.close(theirs)
-        with closing(os.fdopen(ours, "rb")) as said:
-            readable = select.select([said], [], [], _INSPECTING)[0]
+        with closing(os.fdopen(ours, "rb")) as output:
+            readable = select.select([output], [], [], _INSPECTING)[0]
             if not readable:
                 os.kill(pid, signal.SIGKILL)
-            answer = said.read()
+            answer = output.read()
         os.waitpid(pid, 0)
         if not answer:
             why = "crashed the process that read it" if readable else f"could not be read in {_INSPECTING:g} s"
             raise NotAnAtlasError(f"A file {why}; expected a complete atlas that nobody writes.")
-        found = json.loads(answer)
-        if "error" in found:
-            raise NotAnAtlasError(found["error"])
-        return found
+        builds = json.loads(answer)
+        if "error" in builds:
+            raise NotAnAtlasError(builds["error"])
+        return builds
 
 
 def _least_size(atlas: Atlas) -> int:

@@ -24,8 +24,8 @@ def asked() -> str | None:
 
 def build(info: AtlasInfo) -> str | None:
     """The build of the reader's link; None: there is no mark, or it names no earlier build of this atlas."""
-    found = asked()
-    return found if found is not None and urls.is_build(found) and came_before(found, info) else None
+    build_id = asked()
+    return build_id if build_id is not None and urls.is_build(build_id) and came_before(build_id, info) else None
 
 
 def kept(url: str) -> str:

@@ -94,10 +94,10 @@ def failure_of(error: Exception) -> Failure:
 def answer(failure: Failure) -> Response:
     """The answer to a failure, in the format that the request asks for."""
     if is_data(request.path) or request.accept_mimetypes.best == "application/json":
-        said: dict[str, str | int] = {"code": failure.code, "message": failure.message}
+        error: dict[str, str | int] = {"code": failure.code, "message": failure.message}
         if failure.position is not None:
-            said["position"] = failure.position
-        return Response(dumps({"error": said}), failure.status, mimetype="application/json")
+            error["position"] = failure.position
+        return Response(dumps({"error": error}), failure.status, mimetype="application/json")
     if failure.link is None and "ref" in g:
         # Within an atlas, link to its overview.
         failure = replace(failure, link=urls.to("overview", g.ref))

@@ -30,13 +30,13 @@ def read_rate(text: str) -> str:
     Raises:
         RateLimitError: the text is not a number of requests and a unit of time.
     """
-    found = re.fullmatch(r"([1-9][0-9]{0,8})/([a-z]+)", text.strip())
-    if found is None or found[2] not in {*_UNITS, *_UNITS.values()}:
+    match = re.fullmatch(r"([1-9][0-9]{0,8})/([a-z]+)", text.strip())
+    if match is None or match[2] not in {*_UNITS, *_UNITS.values()}:
         raise RateLimitError(
             f"{text!r} is not a rate limit; expected a number of requests and a unit of time (s, min, h, d), as in "
             f"60/min."
         )
-    return f"{found[1]} per {_UNITS.get(found[2], found[2])}"
+    return f"{match[1]} per {_UNITS.get(match[2], match[2])}"
 
 
 def register(app: Flask, rate: str) -> None:

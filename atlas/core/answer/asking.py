@@ -59,8 +59,8 @@ class Answer:
 
 def answer(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any] | None = None) -> Answer:
     """The whole answer of one statement (see `ask`)."""
-    asked = ask(connection, sql, parameters)
-    return Answer(asked.columns, asked.types, asked.shapes, tuple(asked.rows()))
+    unfinished = ask(connection, sql, parameters)
+    return Answer(unfinished.columns, unfinished.types, unfinished.shapes, tuple(unfinished.rows()))
 
 
 def ask(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any] | None = None) -> Asked:

@@ -128,15 +128,15 @@ def _filter() -> Any:
     except (ImportError, RuntimeError, OSError) as error:
         raise MissingError(f"pyseccomp or the library it needs, libseccomp.so.2, is not installed ({error})") from error
     # A forbidden call fails with EPERM, so that DuckDB reports an error instead of crashing.
-    made = pyseccomp.SyscallFilter(pyseccomp.ERRNO(1))
-    made.set_attr(pyseccomp.Attr.CTL_TSYNC, 1)  # applies to DuckDB's existing threads too
+    rules = pyseccomp.SyscallFilter(pyseccomp.ERRNO(1))
+    rules.set_attr(pyseccomp.Attr.CTL_TSYNC, 1)  # applies to DuckDB's existing threads too
     for name in ALLOWED:
-        _allow(made, pyseccomp, name)
+        _allow(rules, pyseccomp, name)
     for name in ("mmap", "mprotect"):
-        _allow(made, pyseccomp, name, pyseccomp.Arg(2, pyseccomp.MASKED_EQ, _PROT_EXEC, 0))
+        _allow(rules, pyseccomp, name, pyseccomp.Arg(2, pyseccomp.MASKED_EQ, _PROT_EXEC, 0))
     for name, descriptor in RECEIVING.items():
-        _allow(made, pyseccomp, name, pyseccomp.Arg(0, pyseccomp.EQ, descriptor))
-    return made
+        _allow(rules, pyseccomp, name, pyseccomp.Arg(0, pyseccomp.EQ, descriptor))
+    return rules
 
 
 def _allow(made: Any, pyseccomp: Any, name: str, *conditions: Any) -> None:

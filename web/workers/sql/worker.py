@@ -171,13 +171,15 @@ def _run(job: Job, connection: duckdb.DuckDBPyConnection, query: dict[str, Any])
     sql = with_dollars(query["sql"])
     if "gate" not in job.without:
         sql = gate.check(sql, limits.statement, _serializer(connection), _tables(connection))
-    asked = ask(connection, sql, query["parameters"])
-    rows, truncated = rows_json(asked, limits.rows, limits.bytes, limits.cell)
+    unfinished = ask(connection, sql, query["parameters"])
+    rows, truncated = rows_json(unfinished, limits.rows, limits.bytes, limits.cell)
     head = dumps(
-        {"columns": asked.columns, "types": asked.types, "shapes": asked.shapes, "truncated": truncated}
+        {"columns": unfinished.columns, "types": unfinished.types, "shapes": unfinished.shapes, "truncated": truncated}
     ).encode()
     if len(head) > limits.bytes:
-        return _error("sql_failed", f"The answer has {len(asked.columns):,} columns, whose names alone are too long.")
+        return _error(
+            "sql_failed", f"The answer has {len(unfinished.columns):,} columns, whose names alone are too long."
+        )
     return head + b"\n" + rows
 
 
