@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from ingest.process.compiled import match_threads
 from jaxtyping import Float
 from torch import Tensor
 
@@ -18,6 +17,7 @@ from ingest.activations.reader import Reader
 from ingest.activations.statistic import Plan, StreamSettings
 from ingest.model.forward import LeanModel
 from ingest.model.load import load_model
+from ingest.process.numba_compiler import match_threads
 from ingest.process.prefetch import prefetched
 from ingest.texts.tokens import Text, TextBatch, batches
 from tests import tiny
