@@ -1,4 +1,4 @@
-"""What ingest costs on a GPU, phase by phase, against the limit of each; a CPU goes the same way, to try it.
+"""The cost of ingest on a GPU, phase by phase, against the limit of each; a CPU goes the same way, to try it.
 
     python -m benchmarks.gpu --model gpt2-large --dataset NeelNanda/pile-10k
 

@@ -1,4 +1,4 @@
-"""What the counts and tables behind "does congruence predict" add to an ingest: time in one process, size in a file.
+"""The cost that counts and tables behind "does congruence predict" add to an ingest: time in one process, file size.
 
     python -m benchmarks.ingest [--texts 64] [--atlas demo.duckdb]
 

@@ -1,4 +1,4 @@
-"""How the cost of ingest grows with layers, width, vocabulary and positions: runs of several sizes, and a fit.
+"""Growth of the cost of ingest with layers, width, vocabulary and positions: runs of several sizes, and a fit.
 
     python -m benchmarks.scale [--texts 48]
 

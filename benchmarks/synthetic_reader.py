@@ -1,4 +1,4 @@
-"""What the phase over texts would have found, made up from a seed: histograms, examples, texts, counts."""
+"""Made-up results of the phase over texts, from a seed: histograms, examples, texts, counts."""
 
 from __future__ import annotations
 

@@ -145,11 +145,11 @@ class RunProgress:
     phase: str
     """Its current phase, as in 'Activations'."""
     share: float | None
-    """Of the phase, from 0 to 1; None: not known."""
+    """The share of the phase that is done, from 0 to 1; None: not known."""
     rate: str
     """As in '2,310 tokens/s'; empty for a phase that counts nothing."""
     seconds_left: float | None
-    """Of the phase; None: not known."""
+    """The seconds left of the phase; None: not known."""
     memory: int
     """Bytes held."""
     written_at: float

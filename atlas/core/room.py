@@ -32,7 +32,7 @@ class Room:
     memory: int | None = None
     """Bytes of DuckDB's buffers in this process. A query that needs more writes into the folder."""
     threads: int | None = None
-    """Of DuckDB, in this process."""
+    """DuckDB's threads in this process."""
     folder: Path | None = None
 
     def settings(self) -> Iterator[tuple[str, str | int]]:

@@ -1,4 +1,4 @@
-"""How one neuron and one token stand to each other: their congruence, and their places in each other's lists."""
+"""The standing of a pair: the congruence of a neuron and a token, and their ranks in each other's lists."""
 
 from __future__ import annotations
 

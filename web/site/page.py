@@ -1,4 +1,4 @@
-"""How a page is made: a documented record, shown by a template; `.json` gives its data, `.chart.svg` a chart."""
+"""Pages: a documented record, shown by a template; `.json` gives its data, `.chart.svg` a chart."""
 
 from __future__ import annotations
 
@@ -67,10 +67,10 @@ class Page:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """How far the run of an atlas is that goes on, in words."""
+    """The progress of an atlas whose run goes on, in words."""
 
     said: str | None
-    """That counts will grow; None: the run is complete."""
+    """A sentence saying that counts will grow; None: the run is complete."""
     texts: str
     """Texts that were read."""
     share: str | None

@@ -188,5 +188,5 @@ def current(ref: AtlasRef, url: str) -> str:
 
 @cache
 def static(name: str) -> str:
-    """A static file; the URL changes with its content, so that it may be kept for ever."""
+    """A static file; the URL changes with its content, so browsers may keep it without asking."""
     return to("static_file", name, v=blake2b((STATIC / name).read_bytes(), digest_size=4).hexdigest())

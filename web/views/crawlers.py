@@ -1,4 +1,4 @@
-"""What programs that read sites ask for: `robots.txt`, a site map in parts, `llms.txt`."""
+"""Files for crawlers: `robots.txt`, a site map in parts, `llms.txt`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of a neuron's or a token's candidate pairs have their curves shown, and what the curves are called."""
+"""The choice of candidate pairs whose curves a page shows, and the labels of the curves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the URL of the index of neurons says: which neurons, in which order, from where. Read from it and written."""
+"""The state of the list of neurons in its URL: selection, order, place. Read from the URL and written to it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class NeuronsState:
     before: Cursor | None = None
 
     def query(self) -> dict[str, str | int]:
-        """As parameters of the URL, in one order and without what goes without saying: equal states, equal URLs."""
+        """The state as URL parameters, in a fixed order and without defaults, so that equal states have equal URLs."""
         chosen = self.selection
         query: dict[str, Any] = {
             name: getattr(chosen, name) for name in ("layer_min", "layer_max", "best_token_id", "worst_token_id")

@@ -1,4 +1,4 @@
-"""What the comparison of all pairs found, in words: every figure is read from its rows."""
+"""Sentences about the comparison of all pairs; every figure is read from its rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What scans all the weights, as pages of their own that others put in place when they are seen."""
+"""Pages that scan all weights; other pages load them when they come into view."""
 
 from __future__ import annotations
 

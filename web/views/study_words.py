@@ -1,4 +1,4 @@
-"""What a study found, in words: every figure is read from its rows."""
+"""Sentences about a study's findings; every figure is read from its rows."""
 
 from __future__ import annotations
 

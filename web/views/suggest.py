@@ -1,4 +1,4 @@
-"""`/search/suggest.json?q=`: what a search box suggests while one types; texts are not looked into."""
+"""`/search/suggest.json?q=`: suggestions for a search box while somebody types; texts are not searched."""
 
 from __future__ import annotations
 

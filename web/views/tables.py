@@ -61,7 +61,7 @@ class TablesPage(AtlasPage, template="tables.html"):
 
 @page(blueprint, "/<atlas:ref>/tables")
 def tables(atlas: Atlas) -> TablesPage:
-    """The tables and views, tables first: they are what there is to take away."""
+    """The tables and views that can be downloaded, tables first."""
     sizes = table_sizes(atlas)
     found = sorted(schema_tables(atlas), key=lambda table: (table.view, table.name))
     on = gate().places > 0
