@@ -21,8 +21,10 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from atlas.core.bins import N_BINS
 from atlas.topics.family import family_ids
-from atlas.topics.pair_metric.arrow import CELLS_SQL, HISTOGRAM_SQL, NEURONS_EACH, PAIRS_SQL, metrics_of
+from atlas.topics.pair_metric.arrow import NEURONS_EACH, metric_arrays
+from atlas.topics.pair_metric.table import Cells, metric_rows
 from benchmarks.stream import CPU, python_docs, random_pairs
 from ingest.activations.reader import Reader
 from ingest.activations.statistic import Plan, StreamSettings
@@ -35,6 +37,15 @@ from ingest.model.vocabulary import read_vocabulary
 from ingest.texts.tokens import TextBatch
 
 ADDED = ("pair_metric", "family_histogram", "token_family", "sign_case", "pair_effect", "study", "study_step")
+
+_PAIRS = """
+    SELECT neuron_id, token_id FROM candidate_pair
+    WHERE neuron_id >= $low AND neuron_id < $high ORDER BY neuron_id, token_id"""
+_HISTOGRAM = """
+    SELECT neuron_id, bin, n FROM activation_histogram WHERE neuron_id >= $low AND neuron_id < $high"""
+_CELLS = """
+    SELECT neuron_id, token_id, bin, n_predicted, n_actual FROM prediction_histogram
+    WHERE neuron_id >= $low AND neuron_id < $high ORDER BY neuron_id, token_id, bin"""
 
 
 def random_families(model: LoadedModel) -> NeuronFamilies:
@@ -112,12 +123,13 @@ def pair_metrics(connection: duckdb.DuckDBPyConnection) -> Iterator[dict[str, pa
     """Columns of `pair_metric` from an atlas's histograms, some neurons at a time, in order."""
     ((gated, n_neurons),) = connection.execute("SELECT gated, n_layers * d_mlp FROM atlas").fetchall()
     for low in range(0, n_neurons, NEURONS_EACH):
-        span = {"low": low, "high": min(low + NEURONS_EACH, n_neurons)}
+        high = min(low + NEURONS_EACH, n_neurons)
         pairs, histogram, cells = (
-            connection.sql(query.format(tables=""), params=span).to_arrow_table()
-            for query in (PAIRS_SQL, HISTOGRAM_SQL, CELLS_SQL)
+            connection.execute(query, {"low": low, "high": high}).fetchnumpy() for query in (_PAIRS, _HISTOGRAM, _CELLS)
         )
-        yield metrics_of(pairs, histogram, cells, **span, gated=gated)
+        dense = np.zeros((high - low, N_BINS), dtype=np.int64)
+        dense[histogram["neuron_id"] - low, histogram["bin"]] = histogram["n"]
+        yield metric_arrays(metric_rows(*pairs.values(), Cells(*cells.values()), dense, low, gated=gated))
 
 
 def main() -> None:

@@ -55,10 +55,7 @@ class EmbedPage(AtlasPage):
 
     panel: str | None = field(metadata=doc("The panel that is shown; null for the thing at a glance."))
     theme: str = field(metadata=doc("'light', 'dark', or 'auto' for the reader's setting.", json=False))
-
-    def shown(self) -> AtlasPage:
-        """The page that it shows."""
-        raise NotImplementedError
+    page: AtlasPage = field(metadata=doc("The page that it shows.", json=False))
 
     def address(self) -> str:
         """Where the embed itself is."""
@@ -66,11 +63,11 @@ class EmbedPage(AtlasPage):
 
     def card(self) -> Card:
         """The picture of the page that it shows."""
-        return self.shown().card()
+        return self.page.card()
 
     def as_json(self) -> dict[str, Any]:
         """The data of the page that it shows."""
-        return self.shown().as_json()
+        return self.page.as_json()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,20 +79,12 @@ class NeuronEmbed(EmbedPage, template="embed_neuron.html"):
         metadata=doc("For the panel 'alike': neurons whose output weights point most the same way.", json=False)
     )
 
-    def shown(self) -> AtlasPage:
-        """The neuron's page."""
-        return self.page
-
 
 @dataclass(frozen=True, kw_only=True)
 class TokenEmbed(EmbedPage, template="embed_token.html"):
     """A token, or one panel of its page."""
 
     page: TokenPage = field(metadata=doc("The token's page: every panel is drawn from its data.", json=False))
-
-    def shown(self) -> AtlasPage:
-        """The token's page."""
-        return self.page
 
 
 @page(blueprint, "/embed/<atlas:ref>/<name>")
