@@ -12,12 +12,16 @@ import pytest
 from atlas import open_atlas
 from atlas.core.display import show_share
 from atlas.core.errors import TokenError
-from atlas.topics.family import KIN, family_curves, has_family, kin
+from atlas.topics.family import FAMILY_PAIRS, KIN, family_curves, family_pairs, has_family, kin
 from atlas.topics.family import family as read_family
 from atlas.topics.kind import layer_kinds, neuron_kind
+from atlas.topics.neuron import neuron_tokens
+from atlas.topics.pair import RankingFilter, exclusive_pairs
 from atlas.topics.reduced import reduced_neurons, reduced_tokens
 from atlas.topics.sign_case import SIGN_CASES, has_sign_cases, sign_cases
 from tests.conftest import Built, build_tiny
+
+EVERY = RankingFilter(every=True)
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +40,47 @@ def signed(signed_path: Path):
 
 def rows(connection, sql, *parameters):
     return connection.execute(sql, parameters).fetchall()
+
+
+def test_pairs_with_other_spellings_set_aside(both):
+    """Against the stored lists: the best token of another family, and the place by what it leaves."""
+    atlas, _ = both
+    pairs = [pair for end in ("top", "bottom") for pair in exclusive_pairs(atlas, end, EVERY, limit=1000).rows]
+    found = dict(zip(((p.neuron.neuron_id, p.direction) for p in pairs), family_pairs(atlas, pairs), strict=True))
+    scores = defaultdict(list)
+    for pair in pairs:
+        own = {member.token.token_id for member in read_family(atlas, pair.token.token_id)} | {pair.token.token_id}
+        tokens = neuron_tokens(atlas, pair.neuron.neuron_id, pair.direction)
+        rest = [abs(pair.congruence - item.congruence) for item in tokens if item.token.token_id not in own]
+        key = pair.neuron.neuron_id, pair.direction
+        assert found[key].family_gap == (min(rest) if rest else None)
+        if rest:
+            scores[pair.direction].append((-min(rest) * pair.neuron_gap, key))
+    for ranked in scores.values():
+        assert [found[key].family_rank for _, key in sorted(ranked)] == [*range(1, len(ranked) + 1)]
+    rows = atlas.query(FAMILY_PAIRS.shown()).rows
+    assert {(row[0], row[1]): (row[-2], row[-1]) for row in rows} == {
+        key: (item.family_gap, item.family_rank) for key, item in found.items()
+    }
+
+
+def test_other_spellings_do_not_make_a_gap():
+    """Neuron 1 writes tokens 10 and 11, of one family, then 12; neuron 2 writes tokens 20 and 21, of two."""
+    with duckdb.connect() as connection:
+        connection.execute("CREATE TABLE token_family AS FROM (VALUES (10, 10), (11, 10)) AS t(token_id, family_id)")
+        connection.execute("""CREATE TABLE exclusive_pair AS
+            FROM (VALUES
+                (1, 10, 'top', 2, 9.0, 0.5, 1.0), (2, 20, 'top', 1, 5.0, 2.0, 1.5), (3, 10, 'bottom', 1, -4.0, 1.0, 1.0)
+            ) AS t(neuron_id, token_id, direction, rank, congruence, token_gap, neuron_gap)""")
+        connection.execute("""CREATE TABLE neuron_token AS FROM (VALUES
+                (1, 'top', 10, 9.0), (1, 'top', 11, 8.5), (1, 'top', 12, 4.0), (1, 'bottom', 12, -9.0),
+                (2, 'top', 20, 5.0), (2, 'top', 21, 3.0), (3, 'bottom', 10, -4.0), (3, 'bottom', 11, -3.0)
+            ) AS t(neuron_id, direction, token_id, congruence)""")
+        assert sorted(connection.execute(FAMILY_PAIRS.sql).fetchall()) == [
+            (1, "top", 5.0, 1),
+            (2, "top", 2.0, 2),
+            (3, "bottom", None, 1),
+        ]
 
 
 def test_a_family_is_all_spellings(both):

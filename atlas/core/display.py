@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
 
 SPACE = "␣"
@@ -95,10 +96,30 @@ def show_number(value: float | int | None, digits: int = 4) -> str:
         return f"{value:,}".replace("-", "−")
     if value == 0:
         return "0"
-    magnitude = math.floor(math.log10(abs(value)))
+    magnitude = _magnitude(value, digits)
     plain = -4 <= magnitude < 7
     text = format(value, _PLAIN[max(0, digits - 1 - magnitude)] if plain else f".{digits - 1}e")
     return text.replace("-", "−") if value < 0 or not plain else text
+
+
+def _magnitude(value: float, digits: int) -> int:
+    """The power of ten of a number's first digit when it is rounded: 0 for 0.99996 at 4 digits."""
+    magnitude = math.floor(math.log10(abs(value)))
+    return magnitude + (abs(value) >= (1 - 0.5 * 10.0**-digits) * 10.0 ** (magnitude + 1))
+
+
+def show_decimals(value: float | None, decimals: int) -> str:
+    """A number to a fixed number of decimals, as a column of numbers has them; `–` for None. Never `−0.00`."""
+    if value is None:
+        return "–"
+    text = format(abs(value), _PLAIN[decimals])
+    return f"−{text}" if value < 0 and text.strip("0.,") else text
+
+
+def column_decimals(values: Iterable[float | None], digits: int = 4) -> int:
+    """Decimals that give the greatest of a column's numbers so many significant digits."""
+    greatest = max((abs(value) for value in values if value is not None), default=0.0)
+    return max(0, digits - 1 - _magnitude(greatest, digits)) if 0 < greatest < math.inf else 0
 
 
 _PLAIN = tuple(f",.{decimals}f" for decimals in range(32))
@@ -111,6 +132,14 @@ def show_share(fraction: float | None, digits: int = 3, *, plus: bool = False) -
     if fraction is None:
         return "–"
     return f"{'+' if plus and fraction > 0 else ''}{show_number(100.0 * fraction, digits)}%"
+
+
+def show_points(change: float | None, decimals: int = 1) -> str:
+    """A change of a share in percentage points, signed: `−36.9 points`, `0.0 points`, `–` for None."""
+    if change is None:
+        return "–"
+    text = show_decimals(100.0 * change, decimals)
+    return f"{'+' if change > 0 and text.strip('0.') else ''}{text} points"
 
 
 def show_value(value: object, digits: int = 4) -> str:

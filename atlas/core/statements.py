@@ -75,6 +75,8 @@ ANSWERED_FROM_MEMORY = {
     "neuron_tokens: spread, top, bottom": "test_web_panels.test_what_scans_the_weights",
     "token_neurons: layers, outliers": "test_web_panels.test_what_scans_the_weights",
     "token: relatives, curves": "test_web_panels.test_a_tokens_curves_and_relatives",
+    "token: spellings": "test_atlas_families.test_pairs_with_other_spellings_set_aside",
+    "token: texts": "test_atlas_panels.test_a_neurons_panels",
     "token: kin": "test_atlas_families.test_kin_share_best_neurons",
     "reduced_tokens: ranked": "test_atlas_kinds.test_reduced_congruence",
     "reduced_neurons: ranked": "test_atlas_kinds.test_reduced_congruence",

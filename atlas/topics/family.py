@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from atlas.core.units import NeuronRef, Token, neuron_ref
 from atlas.topics.curve import Curve, CurvePoint, curve_point, neuron_candidates
 from atlas.topics.hub import neuron_occurrences
 from atlas.topics.neuron import find_neuron
+from atlas.topics.pair import ExclusivePair
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,16 @@ class FamilyCurve:
     """The family's: a position counts once if any member is predicted (really next)."""
     tail: FamilyTail
     """Predictions of both at the neuron's strongest positions, on the side on which it writes the token."""
+
+
+@dataclass(frozen=True)
+class FamilyPair:
+    """An exclusive pair with the other spellings of its token set aside."""
+
+    family_gap: float | None
+    """The token gap to the best token of another family. None: every stored token of the neuron is in the family."""
+    family_rank: int
+    """Place among all exclusive pairs of the direction by family gap × neuron gap, from 1."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +138,28 @@ LEFT JOIN (
 WHERE h.neuron_id = $neuron_id
 ORDER BY h.bin""")
 
+FAMILY_PAIRS = Statement("""WITH own AS (
+    SELECT p.*, coalesce(f.family_id, p.token_id) AS family_id
+    FROM exclusive_pair AS p LEFT JOIN token_family AS f USING (token_id)
+),
+pairs AS (
+    SELECT o.neuron_id, o.token_id, o.direction, any_value(o.rank) AS rank, any_value(o.token_gap) AS token_gap,
+           any_value(o.neuron_gap) AS neuron_gap,
+           min(abs(o.congruence - l.congruence)) FILTER (coalesce(f.family_id, l.token_id) <> o.family_id) AS family_gap
+    FROM own AS o
+    JOIN neuron_token AS l ON l.neuron_id = o.neuron_id AND l.direction = o.direction
+    LEFT JOIN token_family AS f ON f.token_id = l.token_id
+    GROUP BY o.neuron_id, o.token_id, o.direction
+)
+SELECT p.neuron_id, p.direction,
+       /*+n.name AS neuron, t."text" AS token, p.rank, p.token_gap, p.neuron_gap, */p.family_gap,
+       row_number() OVER (
+           PARTITION BY p.direction ORDER BY p.family_gap * p.neuron_gap DESC NULLS LAST, p.neuron_id
+       ) AS family_rank
+FROM pairs AS p/*+ JOIN neuron AS n USING (neuron_id) JOIN token AS t USING (token_id)
+ORDER BY p.direction DESC, family_rank*/""")
+"""All exclusive pairs; the program reads them once."""
+
 # A neuron weighs less the more tokens have it among their best.
 KIN = Statement("""WITH best AS (
     SELECT token_id, neuron_id, ln((SELECT d_vocab FROM atlas) / count(*) OVER (PARTITION BY neuron_id)) AS weight
@@ -167,6 +200,18 @@ def has_family(atlas: Atlas, token_id: int) -> bool:
         return frozenset(np.asarray(atlas.arrays("SELECT token_id FROM token_family")["token_id"]).tolist())
 
     return token_id in atlas.remembered("tokens of families", read)
+
+
+def family_pairs(atlas: Atlas, pairs: Iterable[ExclusivePair]) -> list[FamilyPair]:
+    """Exclusive pairs with the other spellings of their tokens set aside, in their order. The first call reads all
+    pairs, which takes about 200 ms."""
+
+    def read() -> dict[tuple[int, str], FamilyPair]:
+        rows = FAMILY_PAIRS.rows(atlas)
+        return {(neuron_id, direction): FamilyPair(*rest) for neuron_id, direction, *rest in rows}
+
+    known = atlas.remembered("families of pairs", read)
+    return [known[pair.neuron.neuron_id, pair.direction] for pair in pairs]
 
 
 @call(OF_NEURON + "/families", name="neuron_families", python='demo.neuron("{neuron}").families()')
@@ -261,6 +306,14 @@ TERMS = (
         "FROM token_family AS f JOIN token AS t USING (token_id)\n"
         "GROUP BY f.family_id ORDER BY predicted DESC, f.family_id LIMIT 3",
         POST,
+    ),
+    Term(
+        "Family gap",
+        "family-gap",
+        "Token gap of an exclusive pair with the other spellings of its token set aside: the congruence of the "
+        "neuron's best token less that of its best token of another family. ' An' close behind ' an' makes the token "
+        "gap small and says nothing against the pair.",
+        FAMILY_PAIRS.shown() + "\nLIMIT 3",
     ),
     Term(
         "Kin",

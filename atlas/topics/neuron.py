@@ -6,6 +6,7 @@ sorts the few rows, which costs less than an ORDER BY.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from atlas.core.call import OF_NEURON, call
@@ -126,6 +127,12 @@ def find_neuron(atlas: Atlas, neuron_id: NeuronId) -> Neuron:
     if not rows:
         raise NeuronNameError(f"There is no neuron {neuron_id}: neuron ids go from 0 to {atlas.info.n_neurons - 1}.")
     return make_neuron(atlas, rows[0])
+
+
+def find_neurons(atlas: Atlas, neuron_ids: Iterable[int]) -> list[Neuron]:
+    """Rows of the table `neuron`, by neuron_id; ids out of range are left out."""
+    rows = atlas.rows(f"SELECT {_COLUMNS} FROM neuron WHERE neuron_id IN (SELECT unnest(?))", list(neuron_ids))
+    return sorted((make_neuron(atlas, row) for row in rows), key=lambda neuron: neuron.neuron_id)
 
 
 @call(OF_NEURON + "/tokens", python='demo.neuron("{neuron}").best_tokens')

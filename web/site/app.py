@@ -145,6 +145,8 @@ def create_app(
     )
     app.jinja_env.filters.update(
         number=display.show_number,
+        decimals=display.show_decimals,
+        points=display.show_points,
         share=display.show_share,
         value=display.show_value,
         visible=display.visible,

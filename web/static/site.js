@@ -78,6 +78,50 @@
   );
   document.querySelectorAll(".lazy[data-src]").forEach((place) => waiting.observe(place));
 
+  // --- tables wider than their place: no column is cut in the middle; a button leads to those that do not fit
+  function fit(place) {
+    const table = place.querySelector("table");
+    if (!table || !place.parentElement.clientWidth) return;
+    place.style.maxWidth = "";
+    const heads = [...table.querySelectorAll("thead tr:last-child > *")];
+    const wide = place.scrollWidth > place.clientWidth + 1 && heads.length > 1;
+    place.classList.toggle("fitted", wide);
+    if (wide) {
+      const left = place.getBoundingClientRect().left;
+      const stick = heads.find((head) => head.classList.contains("stick"));
+      place.style.scrollPaddingLeft = stick ? stick.offsetWidth + "px" : "";
+      const ends = heads.map((head) => head.getBoundingClientRect().right - left);
+      const whole = Math.max(...ends.filter((end) => end <= place.clientWidth + 1));
+      if (whole > 0) place.style.maxWidth = whole + "px";
+    }
+    let button = place.previousElementSibling;
+    if (!button || !button.classList.contains("more-columns")) {
+      if (!wide) return;
+      button = document.createElement("button");
+      button.type = "button";
+      button.className = "more-columns";
+      button.addEventListener("click", function () {
+        const end = place.scrollLeft + place.clientWidth >= place.scrollWidth - 1;
+        place.scrollTo({ left: end ? 0 : place.scrollLeft + place.clientWidth * 0.6 });
+      });
+      place.before(button);
+    }
+    button.hidden = !wide;
+    const end = place.scrollLeft + place.clientWidth >= place.scrollWidth - 1;
+    button.textContent = end ? "← first columns" : "more columns →";
+  }
+  const sizes = new ResizeObserver(function (entries) {
+    entries.forEach((entry) => entry.target.querySelectorAll(".scroll").forEach(fit));
+  });
+  function watchTables(root) {
+    root.querySelectorAll(".scroll").forEach(function (place) {
+      place.addEventListener("scrollend", () => fit(place));
+      sizes.observe(place.parentElement);
+    });
+  }
+  watchTables(document);
+  document.addEventListener("loaded", (event) => watchTables(event.detail));
+
   // --- the threshold explorer: a slider over the edges that its form offers
   document.querySelectorAll("form.threshold").forEach(function (form) {
     const select = form.querySelector("select");

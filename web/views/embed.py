@@ -45,7 +45,20 @@ NEURON_PANELS = (
     "studies",
     "numbers",
 )
-TOKEN_PANELS = ("relatives", "pairs", "neurons", "curves", "candidates", "studies", "family", "kin", "numbers")
+TOKEN_PANELS = (
+    "firing",
+    "relatives",
+    "neurons",
+    "curves",
+    "texts",
+    "pairs",
+    "spellings",
+    "candidates",
+    "studies",
+    "family",
+    "kin",
+    "numbers",
+)
 """What can be embedded alone: the panels that have SQL, in the page's order."""
 
 

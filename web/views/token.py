@@ -12,7 +12,20 @@ from atlas import Atlas
 from atlas.core.display import read_shown, visible
 from atlas.core.units import Token
 from atlas.topics.curve import CURVES, TOKEN_CANDIDATES, Candidate, Curve, of_pairs, token_candidates, token_curves
-from atlas.topics.family import BEST, FAMILY, KIN, SHARED, FamilyMember, KinToken, family, kin
+from atlas.topics.example import TEXTS, Group, group_alike, neuron_examples
+from atlas.topics.family import (
+    BEST,
+    FAMILY,
+    FAMILY_PAIRS,
+    KIN,
+    SHARED,
+    FamilyMember,
+    FamilyPair,
+    KinToken,
+    family,
+    family_pairs,
+    kin,
+)
 from atlas.topics.pair import ExclusivePair
 from atlas.topics.pair_metric.effects import PairFigures, pair_figures
 from atlas.topics.search import TOKENS_OF_TEXT, tokens_by_text
@@ -24,27 +37,33 @@ from atlas.topics.token import (
     TOKEN_NEURONS,
     TOKEN_PAIRS,
     TOKEN_ROW,
-    CongruentNeuron,
     TokenRow,
-    token_neurons,
     token_pairs,
     token_row,
+)
+from atlas.topics.writer import (
+    TOKEN_PREDICTIONS,
+    WritingNeuron,
+    token_predictions,
+    writing_neurons,
 )
 from web.cards.svg import Card
 from web.cards.token import token_card
 from web.charts.chart import Chart
-from web.charts.curve import curve_charts
+from web.charts.curve import curve_charts, curves_chart
 from web.site import urls
 from web.site.errors import BadRequestError, NotServedError
 from web.site.page import AtlasPage, atlas_fields, doc, like_request, page, wants_json
 from web.site.urls import Blueprint
 from web.views.curves import by_promise, pair_label
+from web.views.token_words import TokenVerdict, token_verdict
 
 blueprint = Blueprint("token", __name__)
 
 MAX_KIN = 20
 MAX_CURVES = 5
 MAX_RELATIVES = 30
+MAX_TEXTS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +73,18 @@ class TokenPage(AtlasPage, template="token.html"):
     row: TokenRow = field(metadata=doc("Its numbers, its best and its worst neuron."))
     n_tokens: int = field(metadata=doc("Tokens of the vocabulary."))
     definitions: dict[str, str] = field(metadata=doc("What the schema says of each column of `token`.", json=False))
-    best_neurons: tuple[CongruentNeuron, ...] = field(
+    verdict: TokenVerdict = field(
+        metadata=doc("Which neuron writes it, and whether that neuron's firing predicts it, in words.")
+    )
+    best_neurons: tuple[WritingNeuron, ...] = field(
         metadata=doc("Neurons most congruent with it over the whole model, best first.")
     )
-    worst_neurons: tuple[CongruentNeuron, ...] = field(metadata=doc("Neurons least congruent with it, worst first."))
+    worst_neurons: tuple[WritingNeuron, ...] = field(metadata=doc("Neurons least congruent with it, worst first."))
+    texts: tuple[Group, ...] = field(metadata=doc("Texts that fire its best neuron most, similar ones together."))
+    scale: float = field(metadata=doc("The greatest of these activations.", json=False))
+    gated: bool = field(
+        metadata=doc("Whether a neuron of negative congruence writes it where its activation is negative.")
+    )
     has_weights: bool = field(metadata=doc("Whether its congruence with every neuron can be shown.", json=False))
     relatives: tuple[Token, ...] = field(
         metadata=doc("Other tokens with the same letters: equal after stripping spaces and case.")
@@ -69,12 +96,18 @@ class TokenPage(AtlasPage, template="token.html"):
         metadata=doc("Tokens that share at least two of their five best neurons with it, the most alike first.")
     )
     pairs: tuple[ExclusivePair, ...] = field(metadata=doc("Exclusive pairs it is in."))
+    family_pairs: tuple[FamilyPair, ...] = field(
+        metadata=doc("Of each pair: its gap and its rank with other spellings of the token set aside.")
+    )
     candidates: tuple[Candidate, ...] = field(metadata=doc("Its pairs whose predictions were counted."))
     figures: tuple[PairFigures, ...] = field(
         metadata=doc("Of each candidate, how well its activation predicts the token, and what ablation did.")
     )
     curves: tuple[Curve, ...] = field(
-        metadata=doc("Prediction curves of some of them: exclusive pairs first, then by |congruence|.")
+        metadata=doc("Prediction curves of some of them: its best neuron's, exclusive pairs, then by |congruence|.")
+    )
+    best_chart: Chart | None = field(
+        metadata=doc("The curve of its best neuron; null: never predicted, or not counted.", json=False)
     )
     curve_charts: tuple[Chart, ...] = field(metadata=doc("The curves drawn: predicted, and actual.", json=False))
     studies: tuple[Study, ...] = field(
@@ -118,33 +151,44 @@ def token_page(atlas: Atlas, token_id: int) -> TokenPage:
         TokenError: the vocabulary has no such token.
     """
     row = token_row(atlas, token_id)
-    neurons = token_neurons(atlas, token_id)
+    predictions = token_predictions(atlas, token_id)
+    neurons = writing_neurons(atlas, token_id, predictions)
     candidates = token_candidates(atlas, token_id)
-    chosen = sorted(candidates, key=lambda candidate: (*by_promise(candidate), candidate.neuron.neuron_id))
+    chosen = sorted(
+        candidates,
+        key=lambda item: (item.neuron != row.best_neuron, *by_promise(item), item.neuron.neuron_id),
+    )
     curves = token_curves(atlas, chosen[:MAX_CURVES])
+    pairs = tuple(token_pairs(atlas, token_id))
+    families = tuple(family_pairs(atlas, pairs))
+    verdict = token_verdict(row, predictions, pairs, families)
+    groups = group_alike(neuron_examples(atlas, row.best_neuron.neuron_id, "max"))
     return TokenPage(
         title=f"Token {row.token.shown}",
         url=urls.to("token", g.ref, token_id),
         **atlas_fields(atlas),
-        description=(
-            f"Token {token_id} of {atlas.info.model_name}, {row.token.shown}: predicted at {row.n_predicted:,} "
-            f"positions, next after {row.n_actual:,}. Its best neuron is {row.best_neuron.name}."
-        ),
+        description=f"{row.best_neuron.name} writes “{row.token.shown}” most. {verdict.firing}",
         row=row,
         n_tokens=atlas.info.d_vocab,
         definitions=column_comments(atlas, "token"),
+        verdict=verdict,
+        texts=tuple(groups[:MAX_TEXTS]),
+        scale=max((abs(group.shown.activation) for group in groups), default=0.0),
         best_neurons=tuple(item for item in neurons if item.direction == "top"),
         worst_neurons=tuple(item for item in neurons if item.direction == "bottom"),
+        gated=atlas.info.gated,
         has_weights=atlas.info.has_weights,
         relatives=tuple(atlas.tokens.relatives(token_id)[:MAX_RELATIVES]),
         family=tuple(family(atlas, token_id)),
         kin=tuple(kin(atlas, token_id, MAX_KIN)),
-        pairs=tuple(token_pairs(atlas, token_id)),
+        pairs=pairs,
+        family_pairs=families,
         candidates=tuple(candidates),
         figures=tuple(pair_figures(atlas, [(c.neuron.neuron_id, token_id, c.congruence) for c in candidates])),
         studies=tuple(token_studies(atlas, token_id)),
-        panels=_panels(token_id, chosen[:MAX_CURVES]),
+        panels=_panels(row, chosen[:MAX_CURVES]),
         curves=tuple(curves),
+        best_chart=_best_chart(row, curves),
         curve_charts=curve_charts(
             curves,
             lambda kind: f"{row.token.shown} {kind} against activation, {atlas.info.model_name}",
@@ -153,16 +197,28 @@ def token_page(atlas: Atlas, token_id: int) -> TokenPage:
     )
 
 
-def _panels(token_id: int, chosen: list[Candidate]) -> dict[str, str]:
+def _best_chart(row: TokenRow, curves: list[Curve]) -> Chart | None:
+    """The curve of the best neuron, which comes first if it was counted."""
+    own = [curve for curve in curves[:1] if curve.candidate.neuron == row.best_neuron]
+    if not own or not row.n_predicted:
+        return None
+    title = f"{row.token.shown} predicted against activation of {row.best_neuron.name}"
+    return curves_chart("best", own, title=title, label=pair_label("neuron"))
+
+
+def _panels(row: TokenRow, chosen: list[Candidate]) -> dict[str, str]:
     """The SQL of the page by panel. `chosen` are the pairs whose curves are drawn."""
-    one = {"token_id": token_id}
+    one = {"token_id": row.token.token_id}
     panels = {
         "relatives": RELATIVES.shown(**one, limit=MAX_RELATIVES),
         "family": FAMILY.shown(**one),
-        "studies": ASKS_FOR.shown(token=token_id),
+        "studies": ASKS_FOR.shown(token=row.token.token_id),
         "kin": KIN.shown(**one, best=BEST, shared=SHARED, limit=MAX_KIN),
         "pairs": TOKEN_PAIRS.shown(**one),
         "neurons": TOKEN_NEURONS.shown(**one),
+        "firing": TOKEN_PREDICTIONS.shown(**one),
+        "spellings": FAMILY_PAIRS.shown(),
+        "texts": TEXTS.shown(neuron_id=row.best_neuron.neuron_id),
         "candidates": TOKEN_CANDIDATES.shown(**one),
         "numbers": TOKEN_ROW.shown(**one),
     }
