@@ -12,10 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atlas.core.display import (
+    column_decimals,
     read_shown,
+    show_decimals,
     show_in_text,
     show_number,
     show_percentile,
+    show_points,
     show_range,
     show_share,
     show_token,
@@ -90,6 +93,23 @@ def test_nothing_invisible_is_left(text):
 @pytest.mark.parametrize("text", [" an", "\n", "\t", "  if", "plain"])
 def test_a_copied_token_is_read_back(text):
     assert read_shown(show_token(7, text, text.encode())) == text
+
+
+def test_numbers_of_a_column():
+    assert [show_decimals(value, 2) for value in (1, 0.999, -0.001, -1234.5, None)] == [
+        "1.00",
+        "1.00",
+        "0.00",
+        "−1,234.50",
+        "–",
+    ]
+    assert [show_points(value) for value in (-0.36943, 0.0001, 0.25, None)] == [
+        "−36.9 points",
+        "0.0 points",
+        "+25.0 points",
+        "–",
+    ]
+    assert [column_decimals(values) for values in ([], [0.0, None], [0.99996], [0.5], [12345.6])] == [0, 0, 3, 4, 0]
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,17 @@ import csv
 import html
 import io
 import re
+from collections import Counter
 from urllib.parse import quote
 
 import pytest
 from werkzeug.datastructures import MultiDict
 
+from atlas.topics.example import firing_token, neuron_examples
+from atlas.topics.neuron import find_neuron
+from atlas.topics.neuron_columns import LIST_COLUMNS, USUAL_COLUMNS
 from atlas.topics.neuron_list import INDEX_SORTS, RANGE_COLUMNS
+from atlas.topics.verdict import verdict_of
 from tests.html_reader import Reader, squeezed
 from web.views.neurons_state import read_state
 
@@ -97,19 +102,62 @@ def test_a_token_by_its_text(client):
 def test_what_a_form_sends_leads_to_the_canonical_address(client):
     form = "layer_min=&layer_max=1&best_token=&dead=&exclusive=&token_gap.gte=0.50&token_gap.lte=&order=desc"
     assert client.get(f"{BASE}?{form}").location == f"{BASE}?layer_max=1&token_gap.gte=0.5"
-    fields = set(re.findall(r'<(?:input|select) (?:type="hidden" )?name="([^"]+)"', client.get(BASE).text)) - {
-        "q",
-        "atlas",
-    }
+    form = re.search(r'<details class="filtering"><summary>Filter.*?</form>', client.get(BASE).text, re.DOTALL)[0]
+    fields = set(re.findall(r'<(?:input|select) (?:type="hidden" )?name="([^"]+)"', form))
     assert len(fields) == 7 + 2 * len(RANGE_COLUMNS)
     empty = "&".join(f"{name}=" for name in fields)
     assert client.get(f"{BASE}?{empty}").location == BASE
     assert data(client, f"{BASE}.json?{empty}")["url"] == BASE
     text = squeezed(client.get(f"{BASE}?token_gap.gte=0.5&sort=token_gap&order=asc&best_token_id=5").text)
-    assert '<details class="filtering" open>' in text
     for name, value in (("token_gap.gte", "0.5"), ("sort", "token_gap"), ("order", "asc"), ("best_token_id", "5")):
         assert re.search(rf'name="{name}" value="{value}"', text)
-    assert '<details class="filtering">' in client.get(BASE).text
+
+
+def test_columns_are_chosen_in_the_address(client):
+    """A form sends one parameter for each; the canonical address has them in the table's order, after the neuron's."""
+    answer = client.get(f"{BASE}?layer_min=1&cols=token_gap&cols=auroc&sort=token_gap")
+    canonical = f"{BASE}?layer_min=1&cols=neuron_id%2Cauroc%2Ctoken_gap&sort=token_gap"
+    assert answer.location == canonical
+    text = squeezed(client.get(canonical).text)
+    heads = re.findall(r'<th scope="col"[^>]*><(?:a|span)[^>]*>([^<]+)', text)
+    assert [html.unescape(head).rstrip("\xa0↓ ") for head in heads] == ["neuron", "AUROC", "token gap"]
+    boxes = dict(re.findall(r'<input type="checkbox" name="cols" value="([^"]+)"( checked)?', text))
+    assert {name for name, checked in boxes.items() if checked} == {"auroc", "token_gap"}
+    assert set(boxes) == {column.name for column in LIST_COLUMNS} - {"neuron_id"}
+    for link in re.findall(r'href="([^"]+)"', text):
+        if link.startswith(BASE + "?") and "layer_min=1&amp;" in link:
+            assert "cols=neuron_id%2Cauroc%2Ctoken_gap" in link
+    usual = ",".join(column.name for column in USUAL_COLUMNS)
+    assert data(client, f"{BASE}.json?cols={usual}")["url"] == BASE
+
+
+def test_what_a_list_says_besides_numbers(client, app):
+    """The verdict is the neuron's own; a firing token is that of at least three top texts, the most frequent one."""
+    atlas = app.extensions["atlases"]["tiny-llama"]
+    page = data(client, f"{BASE}.json?sort=neuron_id&order=asc")
+    seen = set()
+    for row, glance in zip(page["neurons"]["rows"], page["glances"], strict=True):
+        verdict = verdict_of(atlas, find_neuron(atlas, row["neuron_id"]))
+        assert glance["verdict"] == verdict.headline
+        if verdict.token is None:
+            assert glance["auroc"] is None
+        kind = "min" if verdict.side == "negative" else "max"
+        texts = [] if verdict.side is None else neuron_examples(atlas, row["neuron_id"], kind)
+        counts = Counter(firing_token(example).token_id for example in texts)
+        token = glance["fires_on"] and glance["fires_on"]["token_id"]
+        assert glance["n_fires_on"] == (counts[token] if token else 0)
+        assert token is None or counts[token] == max(counts.values()) >= 3
+        assert token is not None or max(counts.values(), default=0) < 3
+        seen.add(token is None)
+    assert seen == {True, False}
+
+
+def test_facets_that_say_nothing_are_not_shown(client):
+    """All layers have as many neurons, and none is dead: neither divides."""
+    text = client.get(BASE).text
+    assert "<dt>exclusive pair</dt>" in text
+    assert "<dt>layer</dt>" not in text
+    assert "<dt>layer</dt>" in client.get(f"{BASE}?exclusive=any").text
 
 
 @pytest.mark.parametrize("query", QUERIES)
@@ -143,6 +191,10 @@ def test_the_canonical_address_says_the_same(client, query):
         ("token_gap.gte=1e999", "token_gap.gte='1e999' is invalid: expected a number"),
         ("hub_count.lte=1.5", "hub_count.lte='1.5' is invalid: expected a whole number"),
         ("sort=name", "sort='name' is invalid: expected one of neuron_id, best_token_id, best_congruence"),
+        (
+            "cols=token_gap,colour",
+            "cols='colour' is invalid: expected columns with commas between, of neuron_id,",
+        ),
         ("order=down", "order='down' is invalid: expected one of desc, asc"),
         ("sort=token_gap&sort=hub_count", "sort is given 2 times; expected it once"),
         ("after=12", "after='12' is invalid: expected a value of best_congruence (or null), ~ and a neuron_id"),
@@ -261,7 +313,7 @@ def test_a_page_past_the_end_says_so(client):
 def test_heads_of_columns_sort_and_are_defined(client):
     text = squeezed(client.get(f"{BASE}?layer_min=1&sort=token_gap").text)
     heads = re.findall(r"<th scope=\"col\"([^>]*)><a href=\"([^\"]+)\" title=\"([^\"]+)\">", text)
-    assert len(heads) == len(INDEX_SORTS)
+    assert len(heads) == len([column for column in USUAL_COLUMNS if column.name in INDEX_SORTS])
     assert [attributes for attributes, _, _ in heads if "aria-sort" in attributes] == [
         ' class="n" aria-sort="descending"'
     ]

@@ -117,9 +117,13 @@ def show_decimals(value: float | None, decimals: int) -> str:
 
 
 def column_decimals(values: Iterable[float | None], digits: int = 4) -> int:
-    """Decimals that give the greatest of a column's numbers so many significant digits."""
+    """Decimals for all numbers of a column, which give the greatest so many significant digits; at most two where it is
+    1 or more."""
     greatest = max((abs(value) for value in values if value is not None), default=0.0)
-    return max(0, digits - 1 - _magnitude(greatest, digits)) if 0 < greatest < math.inf else 0
+    if not 0 < greatest < math.inf:
+        return 0
+    decimals = max(0, digits - 1 - _magnitude(greatest, digits))
+    return min(decimals, 2) if greatest >= 1 else decimals
 
 
 _PLAIN = tuple(f",.{decimals}f" for decimals in range(32))

@@ -207,8 +207,8 @@ def family_pairs(atlas: Atlas, pairs: Iterable[ExclusivePair]) -> list[FamilyPai
     pairs, which takes about 200 ms."""
 
     def read() -> dict[tuple[int, str], FamilyPair]:
-        rows = FAMILY_PAIRS.rows(atlas)
-        return {(neuron_id, direction): FamilyPair(*rest) for neuron_id, direction, *rest in rows}
+        columns = (column.tolist() for column in FAMILY_PAIRS.arrays(atlas).values())
+        return {(neuron_id, direction): FamilyPair(*rest) for neuron_id, direction, *rest in zip(*columns, strict=True)}
 
     known = atlas.remembered("families of pairs", read)
     return [known[pair.neuron.neuron_id, pair.direction] for pair in pairs]

@@ -10,7 +10,7 @@ from atlas.core.errors import NeuronNameError, QueryError
 from atlas.core.statements import Composed, Statement
 from atlas.core.units import Listing, NeuronRef, named_ref
 from atlas.topics.neuron import make_neuron
-from atlas.topics.neuron_columns import Column, column_names, columns_of
+from atlas.topics.neuron_columns import COLUMN, USUAL_COLUMNS, Column, column_names, columns_of
 from atlas.topics.neuron_list import NeuronSelection, neurons_statement
 
 
@@ -51,10 +51,10 @@ SUMMARY_COLUMNS = (
 )
 """A LayerSummary's means and extremes, as pages show them."""
 
-LAYER_COLUMNS = columns_of("layer")
+LAYER_COLUMNS = (COLUMN["index"], *USUAL_COLUMNS[1:])
 """Columns of a layer's list of neurons."""
 
-NEURON_SORTS = tuple(column.name for column in LAYER_COLUMNS if column.form != "token")
+NEURON_SORTS = tuple(column.name for column in columns_of("layer") if column.form != "token")
 """Columns by which `layer_neurons` sorts."""
 
 LAYERS = Statement("""WITH paired AS (
@@ -141,5 +141,5 @@ def layer_statement(atlas: Atlas, layer: int, *, sort: str, descending: bool, li
     check_layer(atlas, layer)
     if sort not in NEURON_SORTS:
         raise QueryError(f"Cannot sort neurons by {sort!r}; sort by one of {', '.join(NEURON_SORTS)}.")
-    selection, columns = NeuronSelection(layer_min=layer, layer_max=layer), column_names(LAYER_COLUMNS)
+    selection, columns = NeuronSelection(layer_min=layer, layer_max=layer), column_names(columns_of("layer"))
     return neurons_statement(atlas, selection, columns, sort=sort, descending=descending, limit=limit, offset=offset)

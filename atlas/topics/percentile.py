@@ -18,7 +18,7 @@ from atlas.core.statements import Statement, literal, wrapped
 from atlas.core.term import BEST_PAIR, Term
 from atlas.core.units import NeuronRef, neuron_ref
 from atlas.topics.neuron import Neuron, find_neuron
-from atlas.topics.neuron_columns import COLUMNS, column_names
+from atlas.topics.neuron_columns import COLUMN, COLUMNS, column_names
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ SELECT one.neuron, one.number, one.value,
            / count(*) FILTER (other.layer = one.layer) AS lower_in_layer,
        count(*) FILTER (other.value < one.value) / count(*) AS lower_in_model
 FROM number AS one JOIN number AS other USING (number)
-WHERE one.neuron_id IN (SELECT unnest($neuron_ids))
+WHERE one.neuron_id IN (SELECT unnest($neuron_ids)){noise}
 GROUP BY one.neuron_id, one.neuron, one.number, one.value
 ORDER BY list_position([
     {names}
@@ -82,6 +82,12 @@ def standing(columns: Sequence[str] = PERCENTILE_COLUMNS) -> Statement:
             # UNPIVOT wants values of one type.
             columns=wrapped((f"{name}::DOUBLE AS {name}" for name in columns), 15),
             names=wrapped(map(literal, columns), 4),
+            # Rounding errors of a number that is 0.
+            noise="".join(
+                f"\n  AND NOT (one.number = {literal(name)} AND abs(one.value) < {COLUMN[name].noise})"
+                for name in columns
+                if COLUMN[name].noise
+            ),
         )
     )
 
@@ -147,11 +153,15 @@ def _standing(atlas: Atlas) -> _Standing:
 def percentiles(atlas: Atlas, neuron: Neuron) -> dict[str, Percentile]:
     """The fractions of the layer's and of the model's neurons with a lower value, by column.
 
-    Columns that are NULL for this neuron are left out; neurons whose value is NULL are not counted.
+    Columns that are NULL or rounding noise for this neuron are left out; neurons whose value is NULL are not counted.
     """
     columns = _standing(atlas).columns
     values = {name: getattr(neuron, name) for name in PERCENTILE_COLUMNS}
-    return {name: columns[name].of(neuron.layer, value) for name, value in values.items() if value is not None}
+    return {
+        name: columns[name].of(neuron.layer, value)
+        for name, value in values.items()
+        if value is not None and not COLUMN[name].is_noise(value)
+    }
 
 
 @call(OF_NEURON + "/percentiles", name="percentiles", python='demo.neuron("{neuron}").percentiles')

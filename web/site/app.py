@@ -29,7 +29,7 @@ from web.server.watched import Watched
 from web.site import bundle, cors, earlier, errors, headers, rate_limit, urls
 from web.site import downloads as whole_files
 from web.site.downloads import DOWNLOADS
-from web.site.markup import column_number, live_text, neuron_cells, number_cell, snippet, table_rows, whole, window
+from web.site.markup import column_number, live_text, neuron_rows, number_cell, snippet, table_rows, whole, window
 from web.site.page import find_atlas
 from web.site.sharing import Citation, citations
 from web.site.urls import AtlasRef
@@ -138,7 +138,7 @@ def create_app(
         table_rows=table_rows,
         column_number=column_number,
         number_cell=number_cell,
-        neuron_cells=neuron_cells,
+        neuron_rows=neuron_rows,
         live_text=live_text,
         histogram_drawing=histogram_drawing,
         curves_drawing=curves_drawing,

@@ -31,8 +31,8 @@ def heads(
     return tuple(
         Head(
             column,
-            definitions[column.name],
-            url(column.name, turned if column.name == sort else column.first),
+            column.meaning or definitions[column.name],
+            None if column.meaning else url(column.name, turned if column.name == sort else column.first),
             f"{order}ending" if column.name == sort else None,
         )
         for column in columns

@@ -11,6 +11,7 @@ from werkzeug.wrappers import Response
 from atlas import Atlas
 from atlas.core.errors import NeuronNameError
 from atlas.core.units import Listing
+from atlas.topics.glance import FIRES_ON, NeuronGlance, glances
 from atlas.topics.kind import KINDS_OF_LAYER, LayerKinds, layer_kinds
 from atlas.topics.layer import (
     LAYER_COLUMNS,
@@ -43,6 +44,9 @@ class LayerPage(AtlasPage, template="layer.html"):
     numbers: tuple[Column, ...] = field(metadata=doc("The numbers of the layer that are shown.", json=False))
     heads: tuple[Head, ...] = field(metadata=doc("Heads of the columns of the neurons' table.", json=False))
     neurons: Listing = field(metadata=doc("A page of its neurons."))
+    glances: tuple[NeuronGlance, ...] = field(
+        metadata=doc("Of each neuron: its verdict, the area under ROC of that, and the token on which it fires most.")
+    )
     sort: str = field(metadata=doc("Column that the neurons are sorted by."))
     order: str = field(metadata=doc("'desc' or 'asc'."))
     page: int = field(metadata=doc("Page of the list, from 1."))
@@ -70,6 +74,7 @@ def layer(atlas: Atlas, name: str) -> LayerPage | Response:
     def link(column: str, order: str) -> str | None:
         return urls.to("layer", g.ref, number, sort=column, order=order) if column in NEURON_SORTS else None
 
+    listing = layer_neurons(atlas, number, **shown)
     return LayerPage(
         title=f"Layer {number}",
         url=urls.to("layer", g.ref, number, sort=sort, order=order, page=number_of_page),
@@ -79,7 +84,8 @@ def layer(atlas: Atlas, name: str) -> LayerPage | Response:
         n_layers=atlas.info.n_layers,
         numbers=SUMMARY_COLUMNS,
         heads=heads(atlas, LAYER_COLUMNS, sort, order, link),
-        neurons=layer_neurons(atlas, number, **shown),
+        neurons=listing,
+        glances=tuple(glances(atlas, listing.rows)),
         sort=sort,
         order=order,
         page=number_of_page,
@@ -87,5 +93,6 @@ def layer(atlas: Atlas, name: str) -> LayerPage | Response:
             "kinds": KINDS_OF_LAYER.shown(layer=number),
             "numbers": LAYERS.shown(first=number, last=number),
             "neurons": layer_statement(atlas, number, **shown).shown(),
+            "fires_on": FIRES_ON.shown(neuron_ids=[neuron.neuron_id for neuron in listing.rows]),
         },
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from flask import Response, g, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from atlas import Atlas
-from atlas.topics.neuron_columns import columns_of
+from atlas.topics.glance import FIRES_ON, NeuronGlance, glances
+from atlas.topics.neuron_columns import LIST_COLUMNS
 from atlas.topics.neuron_facets import facets_sql, neuron_facets
 from atlas.topics.neuron_list import (
     EXPORT_COLUMNS,
@@ -53,7 +54,11 @@ class NeuronsPage(AtlasPage, template="neurons.html"):
     neurons: NeuronIndex = field(
         metadata=doc("A page of the neurons; `offset` is the place of the first in the list, from 0.")
     )
+    glances: tuple[NeuronGlance, ...] = field(
+        metadata=doc("Of each neuron: its verdict, the area under ROC of that, and the token on which it fires most.")
+    )
     heads: tuple[Head, ...] = field(metadata=doc("Heads of the table's columns.", json=False))
+    every_head: tuple[Head, ...] = field(metadata=doc("Heads of all columns that can be shown.", json=False))
     sort: str = field(metadata=doc("Column that the neurons are sorted by: NULLs last, ties by neuron_id."))
     order: str = field(metadata=doc("'desc' or 'asc'."))
     first: str = field(metadata=doc("The list's first page."))
@@ -108,7 +113,7 @@ def _page(atlas: Atlas, state: NeuronsState) -> NeuronsPage:
     def link(other: NeuronsState) -> str:
         return urls.json(other.url(g.ref)) if wants_json() else other.url(g.ref)
 
-    first = state.at()
+    first, every = state.at(), _heads(atlas, state)
     return NeuronsPage(
         title="Neurons",
         url=state.url(g.ref),
@@ -120,7 +125,9 @@ def _page(atlas: Atlas, state: NeuronsState) -> NeuronsPage:
         filters=active_filters(atlas, state, link),
         facets=facet_links(state, facets, link),
         neurons=found,
-        heads=_heads(atlas, state),
+        glances=tuple(glances(atlas, found.rows)),
+        heads=tuple(head for head in every if head.column.name in state.columns),
+        every_head=every,
         sort=state.sort,
         order=state.order,
         first=link(first),
@@ -139,15 +146,16 @@ def _page(atlas: Atlas, state: NeuronsState) -> NeuronsPage:
                 limit=len(found.rows) or PER_PAGE,
                 offset=found.offset if found.rows else found.total,
             ).shown(),
+            "fires_on": FIRES_ON.shown(neuron_ids=[neuron.neuron_id for neuron in found.rows]),
         },
     )
 
 
 def _heads(atlas: Atlas, state: NeuronsState) -> tuple[Head, ...]:
     def url(name: str, order: str) -> str:
-        return NeuronsState(selection=state.selection, sort=name, order=order).url(g.ref)
+        return replace(state.at(), sort=name, order=order).url(g.ref)
 
-    return heads(atlas, columns_of("index"), state.sort, state.order, url)
+    return heads(atlas, LIST_COLUMNS, state.sort, state.order, url)
 
 
 def _rows(atlas: Atlas, state: NeuronsState) -> Iterator[tuple]:

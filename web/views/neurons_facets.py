@@ -47,6 +47,11 @@ class FacetLinks:
     name: str
     values: tuple[FacetLink, ...]
 
+    @property
+    def divides(self) -> bool:
+        """Whether the facet says something: it has several values, not all of one size, or one that can be undone."""
+        return len({value.n for value in self.values}) > 1 or any(value.active for value in self.values)
+
 
 def active_filters(atlas: Atlas, state: NeuronsState, link: Link) -> tuple[ActiveFilter, ...]:
     """Every filter of a state, each with the list without it."""

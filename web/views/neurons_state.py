@@ -14,6 +14,7 @@ from atlas.core.display import read_shown
 from atlas.core.parameter import Cursor
 from atlas.core.units import Bound
 from atlas.topics.kind import KINDS
+from atlas.topics.neuron_columns import LIST_COLUMNS, USUAL_COLUMNS
 from atlas.topics.neuron_list import EXCLUSIVE, INDEX_SORTS, RANGE_COLUMNS, WHOLE_COLUMNS, NeuronSelection
 from atlas.topics.search import tokens_by_text
 from web.site import urls
@@ -22,19 +23,24 @@ from web.site.urls import AtlasRef
 
 DEFAULT_SORT = "best_congruence"
 
+USUAL = tuple(column.name for column in USUAL_COLUMNS)
+_NAMES = tuple(column.name for column in LIST_COLUMNS)
+
 _TOKENS = ("best_token", "worst_token")
 _BOUNDS = {f"{column}.{op}": (column, op) for column in RANGE_COLUMNS for op in ("gte", "lte")}
 _PLAIN = ("layer_min", "layer_max", "best_token", "best_token_id", "worst_token", "worst_token_id", "dead", "exclusive")
-_PARAMETERS = (*_PLAIN, "kind", "sort", "order", "after", "before")
+_PARAMETERS = (*_PLAIN, "kind", "cols", "sort", "order", "after", "before")
 _NUMBER = re.compile(r"-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _CURSOR = re.compile(r"([^~]+)~([0-9]{1,10})")
 
 
 @dataclass(frozen=True, kw_only=True)
 class NeuronsState:
-    """All that the page depends on. A page starts `after` a cursor or ends `before` one; never both."""
+    """All that the page depends on. A page starts `after` a cursor or ends `before` one; never both. `columns` are
+    names of LIST_COLUMNS in their order, the neuron's name first."""
 
     selection: NeuronSelection = field(default_factory=NeuronSelection)
+    columns: tuple[str, ...] = USUAL
     sort: str = DEFAULT_SORT
     order: str = "desc"
     after: Cursor | None = None
@@ -50,6 +56,7 @@ class NeuronsState:
         query["exclusive"] = chosen.exclusive
         query["kind"] = chosen.kind
         query |= {f"{bound.column}.{bound.op}": _number_text(bound.value) for bound in chosen.bounds}
+        query["cols"] = None if self.columns == USUAL else ",".join(self.columns)
         query["sort"] = None if self.sort == DEFAULT_SORT else self.sort
         query["order"] = None if self.order == "desc" else self.order
         query["after"], query["before"] = _cursor_text(self.after), _cursor_text(self.before)
@@ -81,6 +88,8 @@ def read_state(atlas: Atlas, arguments: MultiDict[str, str]) -> NeuronsState:
                 f"There is no parameter {name!r} here; expected one of {', '.join(_PARAMETERS)}, or COLUMN.gte or "
                 f"COLUMN.lte with one of the columns {', '.join(RANGE_COLUMNS)}."
             )
+        if name == "cols":  # a form sends one for each
+            values = [",".join(values)]
         if len(values) > 1:
             raise BadRequestError(f"{name} is given {len(values)} times; expected it once.")
         if values[0]:
@@ -99,12 +108,16 @@ def read_state(atlas: Atlas, arguments: MultiDict[str, str]) -> NeuronsState:
         bounds=tuple(Bound(*_BOUNDS[name], _number(given, name)) for name in _BOUNDS if name in given),
     )
     order = _choice(given, "order", ("desc", "asc")) or "desc"
-    return NeuronsState(selection=selection, sort=sort, order=order, after=after, before=before)
+    return NeuronsState(
+        selection=selection, columns=_columns(given), sort=sort, order=order, after=after, before=before
+    )
 
 
 def is_typed(arguments: MultiDict[str, str]) -> bool:
-    """Whether a query string is a form's: with fields left empty, or a token by its text."""
-    return any(not value or name in _TOKENS for name, value in arguments.items(multi=True))
+    """Whether a query string is a form's: with fields left empty, a token by its text, or columns one by one."""
+    return len(arguments.getlist("cols")) > 1 or any(
+        not value or name in _TOKENS for name, value in arguments.items(multi=True)
+    )
 
 
 def _wrong(name: str, text: str, expected: str, link: str | None = None) -> BadRequestError:
@@ -116,6 +129,16 @@ def _choice(given: dict[str, str], name: str, choices: tuple[str, ...]) -> str |
     if text is not None and text not in choices:
         raise _wrong(name, text, f"one of {', '.join(choices)}")
     return text
+
+
+def _columns(given: dict[str, str]) -> tuple[str, ...]:
+    if "cols" not in given:
+        return USUAL
+    names = given["cols"].split(",")
+    for name in names:
+        if name not in _NAMES:
+            raise _wrong("cols", name, f"columns with commas between, of {', '.join(_NAMES)}")
+    return tuple(name for name in _NAMES if name in names or name == _NAMES[0])
 
 
 def _whole(given: dict[str, str], name: str, what: str, end: int) -> int | None:
