@@ -344,13 +344,11 @@ def test_every_page_of_the_neurons(served, query, monkeypatch):
         names = [neuron["name"] for neuron in data["neurons"]["rows"]]
         assert [row[0] for row in rows["neurons"]] == names
         assert [row[2] for row in rows["neurons"]] == [n["best_congruence"] for n in data["neurons"]["rows"]]
-        fired = {(row[0], row[1]): (row[2], row[3]) for row in rows["fires_on"]}
+        fired = {(name, kind): texts for name, _, _, _, kind, *texts in rows["glances"]}
         for name, glance in zip(names, data["glances"], strict=True):
             if glance["fires_on"]:
-                assert (glance["fires_on"]["text"], glance["n_fires_on"]) in (
-                    fired[name, "max"],
-                    fired.get((name, "min")),
-                )
+                ends = fired[name, "max"], fired.get((name, "min"))
+                assert [glance["fires_on"]["text"], glance["n_fires_on"]] in ends
         seen, path, last = seen + len(names), data["next"], path
     assert seen == data["neurons"]["total"]
     if data["previous"]:

@@ -170,6 +170,6 @@ def test_effects_where_they_were_measured(tiny_llama_atlas, tmp_path):
     first = shown[0]
     assert show_share(first["probability_change"], plus=True) in text
     neuron = client.get(f"/tiny-llama/{first['neuron']['name']}/candidates").text
-    assert ">ablated</th>" in neuron
+    assert ">ablated, points</th>" in neuron
     answer = client.get("/api/v1/atlases/tiny-llama/pair-effects?limit=3").json
     assert [row["probability_change"] for row in answer["data"]] == [e["probability_change"] for e in shown[:3]]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import indent
 
 from atlas.core.db import Atlas
-from atlas.core.statements import Statement
 from atlas.core.texts import texts_by_id
 from atlas.core.units import Token
 from atlas.topics.neuron import Neuron
@@ -32,24 +32,37 @@ class NeuronGlance:
     """Top texts in which it fires on that token; 0 where there is none."""
 
 
-FIRES_ON = Statement("""WITH fired AS (
+_SHOWN = """WITH page AS (
+{page}
+),
+fired AS (
     SELECT e.neuron_id, e.kind, x.token_ids[e.position + 1] AS token_id, count(*) AS n, min(e.rank) AS rank
-    FROM example AS e JOIN "text" AS x USING (text_id)
-    WHERE e.neuron_id IN (SELECT unnest($neuron_ids)) AND e.kind IN ('max', 'min')
+    FROM example AS e JOIN "text" AS x USING (text_id) JOIN neuron AS n ON n.neuron_id = e.neuron_id
+    WHERE n.name IN (SELECT neuron FROM page) AND e.kind IN ('max', 'min')
     GROUP BY ALL
+),
+top AS (
+    FROM fired QUALIFY row_number() OVER (PARTITION BY neuron_id, kind ORDER BY n DESC, rank) = 1
 )
-SELECT n.name AS neuron, f.kind, t."text" AS fires_on, f.n AS texts, f.neuron_id, f.token_id
-FROM fired AS f JOIN neuron AS n USING (neuron_id) JOIN token AS t USING (token_id)
-QUALIFY row_number() OVER (PARTITION BY f.neuron_id, f.kind ORDER BY f.n DESC, f.rank) = 1
-ORDER BY list_position($neuron_ids, f.neuron_id), f.kind""")
-"""The token on which each neuron fires in most of its top ('max') and bottom ('min') texts; `glances` counts with the
-texts in memory."""
+SELECT n.name AS neuron, p.token AS predicted_token, p.predicts, p.auroc, top.kind, t."text" AS fires_on, top.n AS texts
+FROM neuron AS n
+LEFT JOIN neuron_prediction AS p USING (neuron_id)
+LEFT JOIN top ON top.neuron_id = n.neuron_id
+LEFT JOIN token AS t ON t.token_id = top.token_id
+WHERE n.name IN (SELECT neuron FROM page)
+ORDER BY n.neuron_id, top.kind"""
 
 _FIRED = """
 SELECT neuron_id, kind, text_id, position FROM example
 WHERE neuron_id IN (SELECT unnest(?)) AND kind IN ('max', 'min')
 ORDER BY rank
 """
+
+
+def glances_sql(page: str) -> str:
+    """The query behind the glances of a page's neurons, which the query `page` lists by name: the token that each
+    predicts best, and that on which it fires in most of its top ('max') and bottom ('min') texts."""
+    return _SHOWN.format(page=indent(page, "    "))
 
 
 def glances(atlas: Atlas, neurons: Sequence[Neuron]) -> list[NeuronGlance]:

@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response
 from atlas import Atlas
 from atlas.core.errors import NeuronNameError
 from atlas.core.units import Listing
-from atlas.topics.glance import FIRES_ON, NeuronGlance, glances
+from atlas.topics.glance import NeuronGlance, glances, glances_sql
 from atlas.topics.kind import KINDS_OF_LAYER, LayerKinds, layer_kinds
 from atlas.topics.layer import (
     LAYER_COLUMNS,
@@ -74,6 +74,7 @@ def layer(atlas: Atlas, name: str) -> LayerPage | Response:
     def link(column: str, order: str) -> str | None:
         return urls.to("layer", g.ref, number, sort=column, order=order) if column in NEURON_SORTS else None
 
+    listed = layer_statement(atlas, number, **shown).shown()
     listing = layer_neurons(atlas, number, **shown)
     return LayerPage(
         title=f"Layer {number}",
@@ -92,7 +93,7 @@ def layer(atlas: Atlas, name: str) -> LayerPage | Response:
         panels={
             "kinds": KINDS_OF_LAYER.shown(layer=number),
             "numbers": LAYERS.shown(first=number, last=number),
-            "neurons": layer_statement(atlas, number, **shown).shown(),
-            "fires_on": FIRES_ON.shown(neuron_ids=[neuron.neuron_id for neuron in listing.rows]),
+            "neurons": listed,
+            "glances": glances_sql(listed),
         },
     )

@@ -9,7 +9,7 @@ from flask import Response, g, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from atlas import Atlas
-from atlas.topics.glance import FIRES_ON, NeuronGlance, glances
+from atlas.topics.glance import NeuronGlance, glances, glances_sql
 from atlas.topics.neuron_columns import LIST_COLUMNS
 from atlas.topics.neuron_facets import facets_sql, neuron_facets
 from atlas.topics.neuron_list import (
@@ -113,6 +113,15 @@ def _page(atlas: Atlas, state: NeuronsState) -> NeuronsPage:
     def link(other: NeuronsState) -> str:
         return urls.json(other.url(g.ref)) if wants_json() else other.url(g.ref)
 
+    # By place, not by key: people read it, and the rows are the same.
+    listed = neurons_statement(
+        atlas,
+        state.selection,
+        sort=state.sort,
+        descending=state.order == "desc",
+        limit=len(found.rows) or PER_PAGE,
+        offset=found.offset if found.rows else found.total,
+    ).shown()
     first, every = state.at(), _heads(atlas, state)
     return NeuronsPage(
         title="Neurons",
@@ -135,19 +144,7 @@ def _page(atlas: Atlas, state: NeuronsState) -> NeuronsPage:
         next=link(state.at(after=found.next)) if found.next else None,
         csv=urls.csv(first.url(g.ref)),
         all=urls.json(urls.to("neurons", g.ref, **first.query(), all=1)),
-        panels={
-            "facets": facets_sql(state.selection),
-            # By place, not by key: people read it, and the rows are the same.
-            "neurons": neurons_statement(
-                atlas,
-                state.selection,
-                sort=state.sort,
-                descending=state.order == "desc",
-                limit=len(found.rows) or PER_PAGE,
-                offset=found.offset if found.rows else found.total,
-            ).shown(),
-            "fires_on": FIRES_ON.shown(neuron_ids=[neuron.neuron_id for neuron in found.rows]),
-        },
+        panels={"facets": facets_sql(state.selection), "neurons": listed, "glances": glances_sql(listed)},
     )
 
 

@@ -9,6 +9,7 @@ from atlas import Atlas
 from atlas.core.info import AtlasInfo
 from atlas.core.units import Listing
 from atlas.topics.curve import CURVES, Curve, of_pairs, pair_curves
+from atlas.topics.family import family_pairs
 from atlas.topics.pair import PAIR_SORTS, exclusive_pairs, ranked_pairs
 from atlas.topics.pair_metric.effects import pair_figures
 from web.charts.curve import curves_chart
@@ -24,9 +25,15 @@ COLUMNS = (
     Column("score", "score"),
     Column("congruence", "congruence", "signed"),
     Column("token_gap", "token gap"),
+    Column(
+        "family_gap",
+        "family gap",
+        "family",
+        "The token gap with other spellings of the token set aside: they differ in case and surrounding space only",
+    ),
     Column("neuron_gap", "neuron gap"),
     Column("n_predicted", "predicted", title="Counted positions at which the token is the model’s top prediction"),
-    Column("n_actual", "actual", title="Counted positions after which the token really comes next"),
+    Column("n_actual", "actual", title="Counted positions whose actual next token it is"),
 )
 
 _ENDS = (("top", "best"), ("bottom", "worst"))
@@ -40,12 +47,16 @@ def _words(_info: AtlasInfo, chosen: dict[str, Any]) -> Words:
     end = dict(_ENDS)[chosen["direction"]]
     return Words(
         lede=Sentence(
-            f"A neuron and a token that are each other’s {end}; the score is the product of their leads over the "
-            "runners-up."
+            f"A neuron and a token that are mutual {end} matches. The score is the token gap times the neuron gap: by "
+            "how far each leads the other’s runner-up."
+        ),
+        note=Sentence(
+            "Ranks count every exclusive pair, also those with special tokens and tokens that never occur in these "
+            "texts, which are left out below unless every token is asked for."
         ),
         footnote=Sentence(
-            "AUROC and average precision: how well the neuron’s activation finds the positions at which the token is "
-            "predicted.",
+            "AUROC and AP (average precision): how well the neuron’s activation finds the positions at which the token "
+            "is predicted.",
             "These pairs by metric.",
             "predictive",
             {"exclusive": chosen["direction"]},
@@ -62,7 +73,11 @@ def _more(atlas: Atlas, ranking: Ranking, asked: Asked, listing: Listing) -> dic
     first = listing if asked.page == 1 else ranking.find(atlas, asked, MAX_CURVES, 0)
     curves = tuple(pair_curves(atlas, first.rows[:MAX_CURVES]))
     ids = [(pair.neuron.neuron_id, pair.token.token_id, pair.congruence) for pair in listing.rows]
-    more = {"figures": tuple(pair_figures(atlas, ids)), "curves": curves}
+    more = {
+        "figures": tuple(pair_figures(atlas, ids)),
+        "families": tuple(family_pairs(atlas, listing.rows)),
+        "curves": curves,
+    }
     if not curves:
         return more
     title = f"Predictions of the first {len(curves)} exclusive pairs against the neuron’s activation"
@@ -74,7 +89,13 @@ def _more(atlas: Atlas, ranking: Ranking, asked: Asked, listing: Listing) -> dic
 
 def _data(page: RankingPage) -> dict[str, Any]:
     gated = len(page.asked.choices[0].options) == 2
-    return {"gated": gated, "direction": page.asked.chosen["direction"], "figures": page.figures, "curves": page.curves}
+    return {
+        "gated": gated,
+        "direction": page.asked.chosen["direction"],
+        "figures": page.figures,
+        "families": page.families,
+        "curves": page.curves,
+    }
 
 
 RANKING = Ranking(

@@ -12,18 +12,14 @@ from atlas.topics.pair_metric.table import metric_sides
 from web.views.ranking import Asked, Choice, Column, Ranking, Sentence, Words
 from web.views.ranking_page import ranking_page
 
-METRICS = (
-    "average_precision",
-    "auroc",
-    "lift",
-    "best_f1",
-    "precision",
-    "recall",
-    "top_thousandth",
-    "mutual_information",
-    "monotonicity",
-)
+MAIN = ("average_precision", "auroc", "best_f1", "precision", "recall")
 """Metrics of an outcome in the table, the usual sort first."""
+
+METRICS = (*MAIN, "lift", "top_thousandth", "mutual_information", "monotonicity")
+"""All that the table can show."""
+
+_LABELS = {"average_precision": "AP", "auroc": "AUROC", "best_f1": "best F1"}
+_NUMBERS = ("lift", "mutual_information")
 
 _OUTCOMES = (("predicted", "predicted"), ("actual", "actual"))
 
@@ -33,8 +29,8 @@ def _choices(info: AtlasInfo) -> tuple[Choice, ...]:
     offered = [("both", "both sides"), ("positive", "positive"), ("negative", "negative")]
     pairs = [
         ("", "every pair"),
-        ("top", "each other’s best"),
-        ("bottom", "each other’s worst"),
+        ("top", "mutual best matches"),
+        ("bottom", "mutual worst matches"),
         ("none", "no exclusive pair"),
     ]
     if len(sides) == 1:
@@ -43,6 +39,7 @@ def _choices(info: AtlasInfo) -> tuple[Choice, ...]:
         Choice("outcome", _OUTCOMES, resets=True),
         Choice("side", tuple(offered), also=sides),
         Choice("exclusive", tuple(pairs), also=EXCLUSIVE),
+        Choice("columns", (("main", "main metrics"), ("all", "all metrics"))),
     )
 
 
@@ -53,26 +50,33 @@ def _sorts(chosen: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _columns(info: AtlasInfo, chosen: dict[str, Any]) -> tuple[Column, ...]:
-    outcome = chosen["outcome"]
+    outcome, metrics = chosen["outcome"], METRICS if chosen["columns"] == "all" else MAIN
     return (
         Column("place", "place", "place"),
         Column("neuron", "neuron", "curve"),
         Column("token", "token", "token"),
         *((Column("side", "side", "side", title=""),) if info.gated else ()),
         Column("congruence", "congruence", "signed"),
-        *(Column(f"{name}_{outcome}", name.replace("_", " "), "metric") for name in METRICS),
+        *(
+            Column(
+                f"{name}_{outcome}",
+                _LABELS.get(name, name.replace("_", " ")),
+                "number" if name in _NUMBERS else "metric",
+            )
+            for name in metrics
+        ),
         Column(f"n_{outcome}", outcome),
         Column("n_active", "fires"),
     )
 
 
 def _words(info: AtlasInfo, chosen: dict[str, Any]) -> Words:
-    comes = "is the model’s top prediction" if chosen["outcome"] == "predicted" else "really comes next"
+    comes = "is the model’s top prediction" if chosen["outcome"] == "predicted" else "is the actual next token"
     return Words(
         lede=Sentence(
             "Rank all positions by a neuron’s activation: how well does that find the positions at which a token "
             f"{comes}?",
-            "Does congruence say so beforehand?",
+            "Does congruence predict it?",
             "prediction",
         ),
         note=Sentence(
@@ -117,8 +121,7 @@ RANKING = Ranking(
     csv=f"neuron neuron_id token token_id side congruence source {' '.join(METRIC_SORTS)}",
     chunk=5000,
     more=lambda atlas, *_: {
-        "description": f"Neurons of {atlas.info.model_name} whose activation says best that a token comes, pair by "
-        "pair."
+        "description": f"Neurons of {atlas.info.model_name} whose activation predicts a token best, pair by pair."
     },
     data=lambda page: {"outcome": page.asked.chosen["outcome"]},
 )

@@ -11,7 +11,7 @@ from typing import Any
 from flask import request
 
 from atlas import Atlas
-from atlas.core.display import read_shown
+from atlas.core.display import column_decimals, read_shown
 from atlas.core.info import AtlasInfo
 from atlas.core.statements import Composed
 from atlas.core.units import Listing
@@ -43,7 +43,7 @@ class Choice:
 EVERY = Choice("all", ((0, "ordinary tokens that occur"), (1, "every token")))
 """Every ranking's choice, the last."""
 
-ORDER = ("direction", "side", "outcome", "exclusive", "all")
+ORDER = ("direction", "side", "outcome", "exclusive", "columns", "all")
 """The order of choices in a URL."""
 
 
@@ -51,8 +51,8 @@ ORDER = ("direction", "side", "outcome", "exclusive", "all")
 class Column:
     """A column of the table: the rows' attribute `name`; it sorts if it is one of the ranking's sorts.
 
-    `kind` says how a cell is shown: 'place' (in the list, from 1), 'number', 'metric' (a number of three digits),
-    'signed', 'neuron', 'curve' (the neuron, with the row's token first), 'token' or 'side'.
+    `kind` says how a cell is shown: 'place' (in the list, from 1), 'number', 'metric' (0 to 1), 'signed', 'neuron',
+    'curve' (the neuron, with the row's token first), 'token', 'side', or 'family' (the row's family gap).
     `title` is the definition; None: the schema's.
     """
 
@@ -60,6 +60,12 @@ class Column:
     label: str
     kind: str = "number"
     title: str | None = None
+
+    def decimals(self, rows: Iterable[Any]) -> int:
+        """Decimals of its numbers, the same in all rows of a page."""
+        if self.kind not in ("number", "signed"):
+            return 3
+        return column_decimals(getattr(row, self.name) for row in rows)
 
 
 @dataclass(frozen=True)

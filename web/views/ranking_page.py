@@ -12,6 +12,7 @@ from flask import Response, g
 from atlas import Atlas
 from atlas.core.units import Listing
 from atlas.topics.curve import Curve
+from atlas.topics.family import FamilyPair
 from atlas.topics.pair_metric.effects import PairFigures
 from atlas.topics.tables import column_comments
 from web.charts.chart import Chart
@@ -42,6 +43,7 @@ class RankingPage(AtlasPage, template="ranking.html"):
     words: Words = field(metadata=doc("What the page says of it.", json=False))
     asked: Asked = field(metadata=doc("What the URL asks for.", json=False))
     columns: tuple[Column, ...] = field(metadata=doc("Columns of the table.", json=False))
+    decimals: dict[str, int] = field(metadata=doc("Decimals of each column's numbers.", json=False))
     definitions: dict[str, str] = field(metadata=doc("What the schema says of each column.", json=False))
     n_layers: int = field(metadata=doc("Layers of the model."))
     parameters: dict[str, Any] = field(
@@ -61,6 +63,10 @@ class RankingPage(AtlasPage, template="ranking.html"):
             "Of each of the pairs, how well the neuron's activation predicts the token, and what ablation did.",
             json=False,
         ),
+    )
+    families: tuple[FamilyPair, ...] = field(
+        default=(),
+        metadata=doc("Of each of the pairs, its gap and rank with other spellings of the token set aside.", json=False),
     )
     curves: tuple[Curve, ...] = field(
         default=(), metadata=doc("Prediction curves of the first pairs of the selection.", json=False)
@@ -108,6 +114,7 @@ def _page(atlas: Atlas, ranking: Ranking) -> RankingPage:
     offset = (asked.page - 1) * PER_PAGE
     listing = ranking.find(atlas, asked, PER_PAGE, offset)
     statement = ranking.statement(atlas, *ranking.where(asked), **asked.sorting, limit=PER_PAGE, offset=offset)
+    columns = ranking.columns(info, asked.chosen)
     fields = {
         "title": ranking.title,
         "url": urls.to(ranking.name, g.ref, **asked.parameters, page=asked.page),
@@ -115,7 +122,8 @@ def _page(atlas: Atlas, ranking: Ranking) -> RankingPage:
         "ranking": ranking,
         "words": ranking.words(info, asked.chosen),
         "asked": asked,
-        "columns": ranking.columns(info, asked.chosen),
+        "columns": columns,
+        "decimals": {column.name: column.decimals(listing.rows) for column in columns},
         "definitions": column_comments(atlas, ranking.table),
         "n_layers": info.n_layers,
         "parameters": asked.parameters,
