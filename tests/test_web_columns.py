@@ -6,8 +6,8 @@ import pytest
 
 from tests.conftest import new_context
 
-# Cells whose text lies partly within the visible part of their table and partly beyond it, or below the column that stays.
-CUT = """() => [...document.querySelectorAll("main .scroll")].filter((place) => place.checkVisibility()).flatMap((place) => {
+# Cells whose text lies partly in the visible part of their table and partly beyond it, or below the column that stays.
+CUT = """() => [...document.querySelectorAll("main .scroll")].filter((p) => p.checkVisibility()).flatMap((place) => {
   const view = place.getBoundingClientRect();
   const stuck = place.querySelector("th.stick");
   const left = stuck ? stuck.getBoundingClientRect().right : view.left;

@@ -55,8 +55,18 @@ def test_values_are_those_of_the_rows(client, tiny_llama_atlas: Path):
     assert f"has probability 50%; with L2N7 set to zero {row[0] + effect:.0%}" in said["ablation"].replace("−", "-")
     assert data["study"]["clean_logit_diff"] == row[1]
     assert "MLP of layer 1" in said["lens"]
+    assert said["finding"].startswith("alone recovers 40% of the logit difference between “")
+    assert (
+        f"with it set to its mean the probability of “{data['study']['answer_token']['shown']}” goes" in said["finding"]
+    )
     page = client.get("/tiny-llama/study/an").text
-    for part in ("predictions", "lens", "patching", "neurons"):
+    lede = re.search(r'id="verdict">(.*?)</p>', page, re.DOTALL)[1]
+    assert "L2N7</a> alone recovers 40%" in " ".join(lede.split())
+    assert re.fullmatch(r"Study: .+ or .+\?", data["title"])
+    prompt = data["prompts"][0]
+    changed = [prompt[f"{side}_tokens"][4]["text"].strip() for side in ("clean", "corrupt")]  # invented_study.CHANGED
+    assert re.findall(r'class="chip (?:clean|corrupt)">([^<]+)<', page)[:2] == changed
+    for part in ("lens", "patching", "neurons"):
         assert said[part] in page.replace("&#39;", "'").replace("&lt;", "<").replace("&gt;", ">")
 
 

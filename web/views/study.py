@@ -44,7 +44,7 @@ from web.site import urls
 from web.site.page import AtlasPage, atlas_fields, doc, page
 from web.site.urls import Blueprint
 from web.views.curves import pair_label
-from web.views.study_words import Sayings, say
+from web.views.study_words import PromptPart, Sayings, prompt_parts, say
 
 blueprint = Blueprint("study", __name__)
 
@@ -80,6 +80,7 @@ class StudyPage(AtlasPage, template="study.html"):
     definitions: dict[str, str] = field(metadata=doc("What the schema says of each column of `study`.", json=False))
     sayings: Sayings = field(metadata=doc("What was found, in words."))
     prompts: tuple[StudyPrompt, ...] = field(metadata=doc("The pairs of prompts and what is predicted after each."))
+    parts: tuple[PromptPart, ...] = field(metadata=doc("The first pair of prompts as one line.", json=False))
     lens: tuple[StudyStep, ...] = field(metadata=doc("The logit lens, both variants."))
     jumps: tuple[LensJump, ...] = field(metadata=doc("The greatest single rise of each variant of the lens."))
     lens_charts: tuple[Chart, ...] = field(metadata=doc("The lens drawn, if it was measured.", json=False))
@@ -99,7 +100,9 @@ class StudyPage(AtlasPage, template="study.html"):
 
     def card(self) -> Card:
         """The lens and the neurons, the claim in words."""
-        return study_card(self.study, self.lens, self.jumps, self.neurons, self.sayings.claim, self._footer())
+        return study_card(
+            self.study, self.lens, self.jumps, self.neurons, self.sayings.claim(self.study), self._footer()
+        )
 
 
 @page(blueprint, "/<atlas:ref>/studies")
@@ -133,18 +136,16 @@ def study(atlas: Atlas, name: str) -> StudyPage:
     best = _best(atlas, found)
     listed = {item.neuron.name: item for item in (*neurons.top, *neurons.direct)}
     return StudyPage(
-        title=f"Study {name}",
+        title=study_title(found),
         url=urls.to("study", g.ref, name),
         **atlas_fields(atlas),
-        description=(
-            f"Why does {atlas.info.model_name} predict {found.answer_token.shown} rather than "
-            f"{found.other_token.shown}? {sayings.claim}"
-        ),
+        description=sayings.claim(found),
         study=found,
         versions=json.loads(found.versions),
         definitions=column_comments(atlas, "study"),
         sayings=sayings,
         prompts=prompts,
+        parts=prompt_parts(prompts[0]) if prompts else (),
         lens=lens,
         jumps=jumps,
         patches=patches,
@@ -163,6 +164,13 @@ def study(atlas: Atlas, name: str) -> StudyPage:
             pair_label("token"),
         ),
     )
+
+
+def study_title(study: Study) -> str:
+    """A study by its question, or by its name where it has many."""
+    if study.is_suite:
+        return f"Study: {study.name}"
+    return f"Study: {study.answer_token.shown} or {study.other_token.shown}?"
 
 
 def layer_steps(

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from atlas.core.display import show_number, show_share
-from atlas.topics.study.records import LensJump, Study, StudyNeurons, StudyStep
+from atlas.core.units import Token
+from atlas.topics.study.records import LensJump, Study, StudyNeurons, StudyPrompt, StudyStep
 from web.charts.ablation import VARIANTS
 from web.charts.lens import part_name
 
@@ -15,16 +16,44 @@ from web.charts.lens import part_name
 class Sayings:
     """Sentences of a study, by what they tell of; empty where nothing was measured."""
 
+    finding: str
+    """What the neuron that stood out most does, a sentence that goes on from its name; empty: none stood out."""
     predictions: str
     lens: str
     patching: str
     neurons: str
     ablation: str
 
-    @property
-    def claim(self) -> str:
-        """The study in two or three sentences."""
-        return " ".join(part for part in (self.predictions, self.patching, self.neurons) if part)
+    def claim(self, study: Study) -> str:
+        """The study in two or three sentences, its finding first."""
+        finding = f"{study.found_neurons[0].name} {self.finding}" if self.finding else ""
+        return " ".join(filter(None, (finding, self.predictions, self.patching)))
+
+
+@dataclass(frozen=True)
+class PromptPart:
+    """A part of a pair of prompts: the text of both, or where they differ the text of each."""
+
+    clean: str
+    corrupt: str | None = None
+
+
+def prompt_parts(prompt: StudyPrompt) -> tuple[PromptPart, ...]:
+    """A pair of prompts as one line: the tokens before the first that differs, both versions, the tokens after."""
+    clean, corrupt = prompt.clean_tokens, prompt.corrupt_tokens
+    least = min(len(clean), len(corrupt))
+    before = next((place for place in range(least) if clean[place] != corrupt[place]), least)
+    after = next((n for n in range(least - before) if clean[-1 - n] != corrupt[-1 - n]), least - before)
+
+    def text(tokens: Sequence[Token], start: int, stop: int) -> str:
+        return "".join(token.in_text for token in tokens[start:stop] if not token.special)
+
+    parts = (
+        PromptPart(text(clean, 0, before)),
+        PromptPart(text(clean, before, len(clean) - after), text(corrupt, before, len(corrupt) - after)),
+        PromptPart(text(clean, len(clean) - after, len(clean))),
+    )
+    return tuple(part for part in parts if part.clean or part.corrupt)
 
 
 def say(
@@ -36,8 +65,39 @@ def say(
 ) -> Sayings:
     """What a study's rows say. `maps` are the patching steps by kind."""
     return Sayings(
-        _predictions(study), _lens(jumps), _patching(study, maps), _neurons(study, neurons), _ablation(study, ablations)
+        _finding(study, neurons, ablations),
+        _predictions(study),
+        _lens(jumps),
+        _patching(study, maps),
+        _neurons(study, neurons),
+        _ablation(study, ablations),
     )
+
+
+def _finding(study: Study, neurons: StudyNeurons, ablations: Sequence[StudyStep]) -> str:
+    if not study.found_neurons or not neurons.n:
+        return ""
+    best, answer = study.found_neurons[0], study.answer_token.shown
+    first = next(item for item in neurons.top if item.neuron == best)
+    mean = " on average" if study.is_suite else ""
+    text = (
+        f"alone recovers {show_share(first.recovery, 2)} of the logit difference between “{answer}” and "
+        f"“{study.other_token.shown}”{mean}"
+    )
+    if first.direct_effect_clean is not None and first.direct_effect_corrupt is not None:
+        text += (
+            f"; by itself it adds {show_number(first.direct_effect_clean, 2)} logits to that difference after the "
+            f"clean prompt and {show_number(first.direct_effect_corrupt, 2)} after the corrupt one"
+        )
+    changes = {step.variant: step.value for step in ablations if step.neuron == best}
+    variant = next((name for name in ("mean", "zero") if name in changes), None)
+    if variant is not None:
+        before, after = study.p_answer_clean, study.p_answer_clean + changes[variant]
+        text += (
+            f"; with it {VARIANTS[variant]} the probability of “{answer}” goes from {show_share(before, 2)} to "
+            f"{show_share(after, 2)}{mean}"
+        )
+    return text + "."
 
 
 def _predictions(study: Study) -> str:
