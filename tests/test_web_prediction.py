@@ -164,7 +164,9 @@ def test_effects_where_they_were_measured(tiny_llama_atlas, tmp_path):
         (surely,) = connection.execute("SELECT count(*) FROM pair_effect WHERE probability_change_high < 0").fetchone()
     shown = data["effects"]["rows"]
     assert [(row[0], row[7]) for row in rows] == [(e["neuron"]["name"], e["probability_change"]) for e in shown]
-    assert data["effects_said"].startswith(f"12 pairs were measured; of the 12 that lose most, {surely} surely lose")
+    assert data["effects_said"].startswith(
+        f"12 pairs were measured; of the 12 that lose most, {surely} lose probability significantly"
+    )
     text = client.get("/tiny-llama/prediction").text
     assert "atlas effects FILE" not in text
     first = shown[0]

@@ -11,12 +11,15 @@ import pytest
 from click.testing import CliRunner
 
 from atlas import open_atlas
-from atlas.core.display import show_number
 from tests.invented_effects import with_effects
-from web.report.block import ROWS
+from web.report.block import ROWS, Section, panel
 from web.report.command import report
+from web.report.html import report_html
 from web.report.markdown import report_markdown
+from web.report.names import Links
 from web.report.write import ReportError, write_report
+
+NOWHERE = Links(None, "tiny")
 
 
 class Reader(HTMLParser):
@@ -74,6 +77,10 @@ def written(request, tmp_path_factory):
 def test_it_is_whole_by_itself(written):
     _, folder, sections = written
     assert sorted(item.name for item in folder.iterdir()) == ["figures", "index.html", "report.md"]
+    assert [section.title for section in sections][:2] == ["Findings", "Neurons whose firing predicts a token"]
+    assert sections[-1].title == "What this atlas is"
+    assert sections[0].points == tuple(section.finding for section in sections if section.finding)
+    assert len(sections[0].points) >= 4
     text = (folder / "index.html").read_text(encoding="utf-8")
     reader = Reader(text)
     assert all(url.startswith("#") and url[1:] in reader.anchors for url in reader.fetched)
@@ -106,9 +113,13 @@ def test_every_query_runs_on_the_file_and_gives_the_table(written):
                 shown, rows = [[row[1] for row in shown]], rows
             assert len(shown) == min(ROWS, len(rows)), panel.title
             for cells, row in zip(shown, rows, strict=False):
-                for name, cell, value in zip(columns, cells, row, strict=True):
+                for cell, value in zip(cells, row, strict=True):
                     if isinstance(value, float):
-                        assert cell == show_number(value), (panel.title, name)
+                        number = cell.replace("−", "-").replace(",", "")
+                        decimals = len(number.rstrip("%").partition(".")[2])
+                        exact = (value, 100 * value)  # a share, or a change in percentage points
+                        assert any(abs(float(number.rstrip("%")) - e) <= 0.51 * 10.0**-decimals for e in exact), cell
+                        assert not re.fullmatch(r"-0[.0]*%?", number)
     assert next(tables, None) is None
 
 
@@ -124,7 +135,7 @@ def test_its_sentences(written):
             "SELECT count(*), count(*) FILTER (NOT t.special AND t.n_actual > 0) "
             "FROM exclusive_pair AS p JOIN token AS t USING (token_id) WHERE direction = 'top'"
         )
-        assert f"{n_pairs:,} neurons and tokens are each other’s best, {ordinary:,} of them" in text
+        assert f"{n_pairs:,} neurons and tokens are mutual best matches, {ordinary:,} of them" in text
         hub, share = one(
             "SELECT name, hub_count / (SELECT count(*) FROM token) FROM neuron "
             "ORDER BY hub_count DESC, neuron_id LIMIT 1"
@@ -153,19 +164,38 @@ def test_the_markdown_has_its_figures(written):
     assert text.count("```sql") == text.count("```") / 2
 
 
+def test_neurons_and_tokens_are_links_to_a_site(tiny_llama_atlas):
+    links = Links("https://atlas.example.org", "tiny-llama")
+    columns = "name AS neuron, 0.126::FLOAT AS share_of_tokens, 0.5::FLOAT AS probability, -0.25::FLOAT AS low"
+    neurons = f"SELECT {columns}, -0.3::FLOAT AS probability_change"
+    with open_atlas(tiny_llama_atlas) as atlas:
+        one = Section("L1N7 <", ("L1N7 & L2N3, not XL1N7.",), (panel(atlas, "x", f"{neurons} FROM neuron LIMIT 2"),))
+        tokens = ("SELECT ' an' AS token, 5 AS token_id", "SELECT ' an' AS token")
+        two = Section("y", (), tuple(panel(atlas, "z", sql) for sql in tokens))
+        text = report_html(atlas, "x", [one, two], {}, links)
+        plain = report_markdown(atlas, "x", [one, two], links)
+    assert '<p><a href="https://atlas.example.org/tiny-llama/L1N7">L1N7</a> &amp; <a href=' in text
+    assert "not XL1N7.</p>" in text
+    assert '<td><a href="https://atlas.example.org/tiny-llama/L0N0">L0N0</a></td><td class=n>12.6%</td>' in text
+    assert "<td class=n>50.0%</td><td class=n>−25.0</td><td class=n>−30.0</td>" in text
+    assert "<th>probability change, points</th>" in text
+    assert '<a href="https://atlas.example.org/tiny-llama/token/5">␣an</a>' in text
+    assert '<a href="https://atlas.example.org/tiny-llama/token?text=%20an">␣an</a>' in text
+    assert "[L1N7](https://atlas.example.org/tiny-llama/L1N7) & [L2N3]" in plain
+    assert "| [L0N0](https://atlas.example.org/tiny-llama/L0N0) | 12.6% |" in plain
+
+
 def test_what_is_missing_is_said(built_gpt2, tmp_path):
     with open_atlas(built_gpt2.atlas) as atlas:
         from web.report.studies import studies
 
         sections = studies(atlas)
-        assert "records no study" in report_markdown(atlas, "x", sections)
+        assert "records no study" in report_markdown(atlas, "x", sections, NOWHERE)
 
 
 def test_tokens_are_no_markup(tiny_gpt2_atlas):
-    from web.report.block import Section
-
     with open_atlas(tiny_gpt2_atlas) as atlas:
-        text = report_markdown(atlas, "a <b>", [Section("*s* | `c`", ("[x](y) _z_",))])
+        text = report_markdown(atlas, "a <b>", [Section("*s* | `c`", ("[x](y) _z_",))], NOWHERE)
     assert "# a \\<b\\>" in text
     assert "## \\*s\\* \\| \\`c\\`" in text
     assert "\\[x\\](y) \\_z\\_" in text

@@ -64,7 +64,9 @@ def test_values_are_those_of_the_rows(client, tiny_llama_atlas: Path):
     assert "L2N7</a> alone recovers 40%" in " ".join(lede.split())
     assert re.fullmatch(r"Study: .+ or .+\?", data["title"])
     prompt = data["prompts"][0]
-    changed = [prompt[f"{side}_tokens"][4]["shown"].strip("␣") for side in ("clean", "corrupt")]  # invented_study.CHANGED
+    changed = [
+        prompt[f"{side}_tokens"][4]["shown"].strip("␣") for side in ("clean", "corrupt")
+    ]  # invented_study.CHANGED
     assert re.findall(r'class="chip (?:clean|corrupt)">([^<]+)<', page)[:2] == changed
     for part in ("lens", "patching", "neurons"):
         assert said[part] in page.replace("&#39;", "'").replace("&lt;", "<").replace("&gt;", ">")

@@ -38,6 +38,10 @@ class Section:
     """Its summary, in sentences."""
     panels: tuple[Panel, ...] = ()
     """Its findings."""
+    finding: str = ""
+    """What it comes to, in a sentence or two with the numbers that carry it, for the top of the report."""
+    points: tuple[str, ...] = ()
+    """Sentences that are shown as a list, after its summary."""
 
 
 def panel(atlas: Atlas, title: str, sql: str, *said: str, charts: tuple[Chart, ...] = (), table: bool = True) -> Panel:

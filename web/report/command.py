@@ -13,7 +13,10 @@ _FILE = click.Path(path_type=Path)
 @click.argument("file", type=_FILE)
 @click.option("--out", "folder", metavar="DIR", type=_FILE, required=True, help="Folder to write: empty or new.")
 @click.option("--force", is_flag=True, help="Replace DIR if it is a report.")
-def report(file: Path, folder: Path, force: bool) -> None:
+@click.option(
+    "--site", metavar="URL", help="Address of a site that serves the atlas: names of neurons and tokens lead to it."
+)
+def report(file: Path, folder: Path, force: bool, site: str | None) -> None:
     """Write FILE's findings, each with its SQL, to the folder DIR: index.html, which fetches nothing, and report.md
     with its figures."""
     # Imported here: the help text does not need the charts.
@@ -21,6 +24,6 @@ def report(file: Path, folder: Path, force: bool) -> None:
     from web.report.write import write_report
 
     with open_atlas(file) as atlas:
-        sections = write_report(atlas, folder, force=force)
+        sections = write_report(atlas, folder, force=force, site=site)
     n_panels = sum(len(section.panels) for section in sections)
     click.echo(f"{folder / 'index.html'} and report.md written: {len(sections)} sections, {n_panels} findings.")

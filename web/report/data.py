@@ -11,6 +11,7 @@ from atlas.topics.pair_metric.effects import effects_sql, pair_effects
 from atlas.topics.pair_metric.table import MIN_SUPPORT, metric_sides
 from atlas.topics.predictiveness import contradictions, correlations, metric_density, metric_support
 from atlas.topics.predictiveness_sql import MetricChoice, contradictions_sql, density_sql, rows_sql
+from atlas.topics.verdict import verdict
 from web.charts.curve import curves_chart
 from web.charts.predictiveness import criteria_chart, layer_correlations_chart, pair_density_chart
 from web.report.block import Panel, Section, panel
@@ -19,14 +20,37 @@ from web.views.prediction_words import correlation_words, effect_words, support_
 LISTED = 10
 """Pairs in a list."""
 
-_AMONG = {"all": "all pairs", "congruent": "pairs that the neuron writes", "exclusive": "each other’s best"}
+_AMONG = {"all": "all pairs", "congruent": "pairs that the neuron writes", "exclusive": "mutual best matches"}
+
+
+_PREDICTED = """SELECT neuron, token, side, threshold, n_hits, n_beyond, "precision", recall, auroc, neuron_id, token_id
+FROM neuron_prediction
+WHERE predicts
+ORDER BY f1_gain DESC, neuron_id
+LIMIT 20"""
+
+
+def firing(atlas: Atlas) -> Section:
+    """Neurons whose firing predicts a token."""
+    n = atlas.rows("SELECT count(*) FROM neuron_prediction WHERE predicts")[0][0]
+    title, first = "Neurons whose firing predicts a token", atlas.query(_PREDICTED).rows[:1]
+    text = f"The firing of {n:,} of {atlas.info.n_neurons:,} neurons predicts a token."
+    if not first:
+        return Section(title, (text,), finding=text)
+    example = f"{first[0][0]} is the clearest. {verdict(atlas, first[0][-2]).text}"
+    return Section(
+        title,
+        (f"{text} {example}", "Threshold: from there on (side 'negative': below it) the neuron counts as firing."),
+        (panel(atlas, "The clearest, by F1 above chance", _PREDICTED),),
+        f"{text} {example}",
+    )
 
 
 def best_curves(atlas: Atlas) -> Section:
     """Prediction curves of the best pairs, as in the post's figure."""
     notable = notable_neurons(atlas, 5)
     if not notable:
-        return Section("Are they predicted where their neurons fire?", ("This atlas has no pair that is predicted.",))
+        return Section("Prediction curves of the best pairs", ("This atlas has no pair that is predicted.",))
     said = [
         f"{item.pair.neuron.name} and {item.pair.token.shown}: over the {item.tail_n:,} positions where the neuron "
         f"fires most, the token is predicted at {show_share(item.tail_fraction)}; over all positions at "
@@ -39,10 +63,10 @@ def best_curves(atlas: Atlas) -> Section:
         "pairs", drawn, title=title, label=lambda c: f"{c.candidate.neuron.name} {c.candidate.token.shown}"
     )
     sql = CURVES.shown(**of_pairs(curve.candidate for curve in drawn))
-    panels = [panel(atlas, "Prediction curves", sql, charts=(chart,), table=False)]
+    panels = [panel(atlas, "Predicted against activation", sql, charts=(chart,), table=False)]
     for item in notable[:2]:
         panels += _family(atlas, item.pair.neuron.neuron_id)
-    return Section("Are they predicted where their neurons fire?", tuple(said), tuple(panels))
+    return Section("Prediction curves of the best pairs", tuple(said), tuple(panels))
 
 
 def _family(atlas: Atlas, neuron_id: int) -> list[Panel]:
@@ -87,7 +111,7 @@ def predictiveness(atlas: Atlas) -> Section:
         "pairs. Intervals are bootstrap percentiles with the neuron as unit; pairs of one token and positions of one "
         "text are not independent either."
     )
-    return Section("Does congruence predict?", tuple(said), tuple(panels))
+    return Section("Does congruence predict?", tuple(said), tuple(panels), said[1])
 
 
 def _compared(atlas: Atlas, choice: MetricChoice, whole: bool) -> list[Panel]:
@@ -135,4 +159,5 @@ FROM (
             "Neurons were mean-ablated at positions of stored texts where they fire; changes are after minus before.",
         ),
         (panel(atlas, "Tokens that lose most", sql),),
+        f"Ablation: {effect_words(found.rows, found.total)}",
     )

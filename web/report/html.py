@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from atlas import Atlas
+from atlas.core.answer.asking import QueryResult
 from web.report.block import Panel, Section
-from web.report.cells import cells, heads
-from web.report.names import anchor
+from web.report.cells import Cell, cells, heads
+from web.report.names import Links, anchor
 
 _STYLE = """
 body { margin: 2rem auto; max-width: 60rem; padding: 0 1.2rem; background: #fdfcf9; color: #1d1b18;
@@ -25,10 +26,12 @@ a { color: #7b2341; }
 """
 
 
-def report_html(atlas: Atlas, title: str, sections: Sequence[Section], drawings: Mapping[str, bytes]) -> str:
+def report_html(
+    atlas: Atlas, title: str, sections: Sequence[Section], drawings: Mapping[str, bytes], links: Links
+) -> str:
     """The document; `drawings` are the charts as SVG, by file name."""
     contents = "".join(f'<a href="#{anchor(s.title)}">{escape(s.title)}</a> ' for s in sections)
-    body = "\n".join(_section(section, drawings) for section in sections)
+    body = "\n".join(_section(section, drawings, links) for section in sections)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -39,14 +42,16 @@ def report_html(atlas: Atlas, title: str, sections: Sequence[Section], drawings:
     )
 
 
-def _section(section: Section, drawings: Mapping[str, bytes]) -> str:
-    said = "".join(f"<p>{escape(sentence)}</p>\n" for sentence in section.said)
-    panels = "\n".join(_panel(section, panel, drawings) for panel in section.panels)
-    return f'<section>\n<h2 id="{anchor(section.title)}">{escape(section.title)}</h2>\n{said}{panels}\n</section>'
+def _section(section: Section, drawings: Mapping[str, bytes], links: Links) -> str:
+    text = "".join(f"<p>{_text(sentence, links)}</p>\n" for sentence in section.said)
+    if section.points:
+        text += f"<ul>{''.join(f'<li>{_text(point, links)}</li>' for point in section.points)}</ul>\n"
+    panels = "\n".join(_panel(section, panel, drawings, links) for panel in section.panels)
+    return f'<section>\n<h2 id="{anchor(section.title)}">{escape(section.title)}</h2>\n{text}{panels}\n</section>'
 
 
-def _panel(section: Section, panel: Panel, drawings: Mapping[str, bytes]) -> str:
-    parts = [f"<h3>{escape(panel.title)}</h3>", *(f"<p>{escape(sentence)}</p>" for sentence in panel.said)]
+def _panel(section: Section, panel: Panel, drawings: Mapping[str, bytes], links: Links) -> str:
+    parts = [f"<h3>{escape(panel.title)}</h3>", *(f"<p>{_text(sentence, links)}</p>" for sentence in panel.said)]
     for chart in panel.charts:
         data = b64encode(drawings[anchor(section.title, panel.title, chart.name)]).decode()
         parts.append(
@@ -54,18 +59,28 @@ def _panel(section: Section, panel: Panel, drawings: Mapping[str, bytes]) -> str
             f"<figcaption>{escape(chart.caption)}</figcaption></figure>"
         )
     if panel.answer is not None:
-        parts.append(_table(panel))
+        parts.append(_table(panel.answer, links))
     if panel.sql is not None:
         parts.append(f"<details><summary>SQL</summary><pre><code>{escape(panel.sql)}</code></pre></details>")
     return "\n".join(parts)
 
 
-def _table(panel: Panel) -> str:
-    rows, note = cells(panel.answer)
-    head = "".join(f"<th>{escape(name)}</th>" for name in heads(panel.answer))
-    body = "\n".join(
-        "<tr>" + "".join(f"<td{' class=n' if number else ''}>{escape(text)}</td>" for text, number in row) + "</tr>"
-        for row in rows
-    )
+def _table(answer: QueryResult, links: Links) -> str:
+    rows, note = cells(answer, links)
+    head = "".join(f"<th>{escape(name)}</th>" for name in heads(answer))
+    body = "\n".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     table = f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
     return f'{table}\n<p class="note">{note}</p>' if note else table
+
+
+def _cell(cell: Cell) -> str:
+    text = escape(cell.text) if cell.link is None else _link(escape(cell.text), cell.link)
+    return f"<td{' class=n' if cell.number else ''}>{text}</td>"
+
+
+def _link(text: str, url: str) -> str:
+    return f'<a href="{escape(url)}">{text}</a>'
+
+
+def _text(text: str, links: Links) -> str:
+    return links.linked(escape(text), _link)

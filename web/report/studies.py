@@ -78,4 +78,9 @@ def _section(atlas: Atlas, study: Study) -> Section:
         chart = ablation_chart(study, ablations, model, _nowhere)
         panels.append(part("Ablation", "ablation", sayings.ablation, chart, table=True))
     said = f"Clean: {study.clean!r}. Corrupt: {study.corrupt!r}. Pairs of prompts: {study.n_prompts:,}."
-    return Section(f"Study {name}", (said,), tuple(panels))
+    title = (
+        f"Study {name}" if study.is_suite else f"Study {name}: {study.answer_token.shown} or {study.other_token.shown}?"
+    )
+    finding = sayings.claim(study)
+    short = f"{study.found_neurons[0].name} {sayings.finding}" if sayings.finding else finding
+    return Section(title, (finding, said), tuple(panels), f"Study {name}: {short}")

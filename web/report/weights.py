@@ -5,7 +5,9 @@ from __future__ import annotations
 from atlas import Atlas
 from atlas.core.display import show_number, show_share
 from atlas.core.info import count_words, unfinished_words
+from atlas.core.parameter import MOST_ROWS
 from atlas.topics.centring import CENTRING, LOOKED_AT, measure_centring
+from atlas.topics.family import family_pairs
 from atlas.topics.hub import (
     DISTRIBUTION,
     HUB_NEURONS,
@@ -28,9 +30,19 @@ GROUP BY direction
 ORDER BY direction DESC"""
 
 
-def what_it_is(atlas: Atlas) -> Section:
-    """The model, the data, the settings."""
-    info, said = atlas.info, unfinished_words(atlas.info)
+def what_it_is(atlas: Atlas) -> str:
+    """The model and the data, in a sentence or two."""
+    info = atlas.info
+    return (
+        f"{info.model_name}: {info.n_layers:,} layers of {info.d_mlp:,} MLP neurons and {info.d_vocab:,} tokens, read "
+        f"over {info.n_positions:,} counted positions of {info.n_texts:,} texts of {info.dataset}. Every figure "
+        "below is about this model over these texts only."
+    )
+
+
+def provenance(atlas: Atlas) -> Section:
+    """The settings of the run."""
+    info, unfinished = atlas.info, unfinished_words(atlas.info)
     gated = (
         " Its MLP is gated: activations have signs, and a neuron writes its worst tokens where it is negative."
         if info.gated
@@ -39,28 +51,36 @@ def what_it_is(atlas: Atlas) -> Section:
     return Section(
         "What this atlas is",
         (
-            f"{info.model_name}: {info.n_layers:,} layers of {info.d_mlp:,} MLP neurons, {info.d_vocab:,} tokens."
-            + gated,
-            f"Read over {info.n_positions:,} counted positions of {info.n_texts:,} texts of {info.dataset}; "
-            f"readout {info.readout!r}, computed in {info.dtype} on {info.device}. Build {info.build_id}.",
-            *([f"{said} The run had read {count_words(info)} texts when this build was written."] if said else []),
-            "Every figure below is about this model over these texts only.",
+            f"Build {info.build_id}: readout {info.readout!r}, computed in {info.dtype} on {info.device}.{gated}",
+            *(
+                [f"{unfinished} The run had read {count_words(info)} texts when this build was written."]
+                if unfinished
+                else []
+            ),
         ),
         (panel(atlas, "Provenance", "SELECT * EXCLUDE (readout_mean, versions, command) FROM atlas"),),
     )
 
 
 def exclusive_pairs(atlas: Atlas) -> Section:
-    """Neurons and tokens that are each other's best."""
+    """Neurons and tokens that are mutual best matches."""
     counts = {direction: (n, ordinary) for direction, n, ordinary in atlas.rows(_COUNTS)}
     n, ordinary = counts.get("top", (0, 0))
     said = [
-        f"{n:,} neurons and tokens are each other’s best, {ordinary:,} of them with an ordinary token that occurs: no "
-        "token is more congruent with the neuron, and no neuron with the token."
+        f"{n:,} neurons and tokens are mutual best matches, {ordinary:,} of them with an ordinary token that occurs: "
+        "no token is more congruent with the neuron, and no neuron with the token."
     ]
-    best = read_exclusive_pairs(atlas, "top", limit=1).rows
+    finding = f"{n:,} neurons and tokens are mutual best matches (exclusive pairs)."
+    best = read_exclusive_pairs(atlas, "top", limit=MOST_ROWS).rows
     if best:
         first = best[0]
+        pair, family = min(zip(best, family_pairs(atlas, best), strict=True), key=lambda item: item[1].family_rank)
+        if family.family_gap is not None:
+            finding = finding[:-1] + (
+                f"; with other spellings of the token set aside, the strongest with an ordinary token is "
+                f"{pair.neuron.name} with “{pair.token.shown}”, ahead of all other tokens by "
+                f"{show_number(family.family_gap, 3)} and of all other neurons by {show_number(pair.neuron_gap, 3)}."
+            )
         said.append(
             f"By score, the product of both leads over the runner-up, the first is {first.neuron.name} with "
             f"{first.token.shown} ({show_number(first.token_gap)} × {show_number(first.neuron_gap)} = "
@@ -73,6 +93,7 @@ def exclusive_pairs(atlas: Atlas) -> Section:
             panel(atlas, "How many", _COUNTS),
             panel(atlas, "The best by score", ranked_pairs(atlas, limit=20).shown()),
         ),
+        finding,
     )
 
 
@@ -80,13 +101,14 @@ def hubs(atlas: Atlas) -> Section:
     """Neurons and tokens that are best for many, and the effect of centring on them."""
     k = 10
     neurons, tokens = hub_neurons(atlas, k), hub_tokens(atlas, k)
-    said = []
+    said, finding = [], ""
     if neurons and tokens:
         said.append(
             f"{neurons[0].neuron.name} is the best neuron of {show_share(neurons[0].share)} of all tokens, "
             f"{tokens[0].token.shown} the best token of {show_share(tokens[0].share)} of all neurons. A hub is "
             "congruent with many, so its congruence with one says little."
         )
+        finding = f"{neurons[0].neuron.name} is a hub: the best neuron of {show_share(neurons[0].share)} of all tokens."
     occurrence = occurrence_chart(neuron_occurrence(atlas, k), token_occurrence(atlas, k))
     panels = [
         panel(atlas, "Neurons", HUB_NEURONS.shown(k=k, limit=10)),
@@ -101,10 +123,14 @@ def hubs(atlas: Atlas) -> Section:
     ]
     if not atlas.info.has_weights:
         said.append("The effect of centring the readout cannot be computed: this atlas holds no weights.")
-        return Section("Hubs, and what centring does", tuple(said), tuple(panels))
+        return Section("Hubs, and what centring does", tuple(said), tuple(panels), finding)
     centring = measure_centring(atlas)
     if centring.uncentred and centring.centred:
         before, after = centring.uncentred[0], centring.centred[0]
+        finding += (
+            f" Without centring the readout, {before.neuron.name} is that of "
+            f"{show_share(before.n_uncentred / centring.n_tokens)}."
+        )
         said.append(
             f"Without centring the readout over the vocabulary, {before.neuron.name} is the best neuron of "
             f"{show_share(before.n_uncentred / centring.n_tokens)} of all tokens; with it, the greatest hub is "
@@ -116,7 +142,7 @@ def hubs(atlas: Atlas) -> Section:
         panel(atlas, f"Greatest hubs, {label}", CENTRING[by].shown(looked_at=LOOKED_AT, limit=10))
         for by, label in (("centred", "centred"), ("uncentred", "not centred"))
     ]
-    return Section("Hubs, and what centring does", tuple(said), tuple(panels))
+    return Section("Hubs, and what centring does", tuple(said), tuple(panels), finding)
 
 
 def kinds(atlas: Atlas) -> Section:

@@ -9,13 +9,14 @@ from atlas import Atlas
 from atlas.core.errors import AtlasError
 from atlas.core.files import appearing_folder, check_place
 from web.report.block import Section
-from web.report.data import best_curves, effects, predictiveness
+from web.report.data import best_curves, effects, firing, predictiveness
 from web.report.drawing import drawing
 from web.report.html import report_html
 from web.report.markdown import FIGURES, report_markdown
-from web.report.names import anchor
+from web.report.names import Links, anchor
 from web.report.studies import studies
-from web.report.weights import exclusive_pairs, hubs, kinds, what_it_is
+from web.report.weights import exclusive_pairs, hubs, kinds, provenance, what_it_is
+from web.site.public_url import read_public_url
 
 WRITTEN = frozenset({"index.html", "report.md", FIGURES})
 """Files of a report."""
@@ -26,28 +27,34 @@ class ReportError(AtlasError):
 
 
 def sections(atlas: Atlas) -> list[Section]:
-    """The report's chapters; a chapter without data says so."""
-    return [
-        what_it_is(atlas),
+    """The report's chapters: its findings in short, what they come from, and at the end the atlas itself. A chapter
+    without data says so."""
+    chapters = [
+        firing(atlas),
         exclusive_pairs(atlas),
-        hubs(atlas),
         best_curves(atlas),
         predictiveness(atlas),
         effects(atlas),
-        kinds(atlas),
         *studies(atlas),
+        hubs(atlas),
+        kinds(atlas),
     ]
+    points = tuple(chapter.finding for chapter in chapters if chapter.finding)
+    return [Section("Findings", (what_it_is(atlas),), points=points), *chapters, provenance(atlas)]
 
 
-def write_report(atlas: Atlas, folder: Path, *, force: bool = False) -> tuple[Section, ...]:
-    """Write the findings of an atlas to a folder, which appears when everything is written, or not at all.
+def write_report(atlas: Atlas, folder: Path, *, force: bool = False, site: str | None = None) -> tuple[Section, ...]:
+    """Write the findings of an atlas to a folder, which appears when everything is written, or not at all. Neurons and
+    tokens are links to the atlas's pages on a site, 'https://atlas.example.org', if one is named.
 
     Raises:
         ReportError: the folder is not empty (unless `force`), contains files that no report wrote, or cannot be
             written.
+        PublicUrlError: `site` is not the address of a site.
         QueryError: DuckDB fails at a query.
     """
     _check(folder, force)
+    links = Links(None if site is None else "://".join(read_public_url(site)), atlas.info.slug)
     found = sections(atlas)
     title = f"Neurons of {atlas.info.model_name}"
     drawings = {
@@ -61,8 +68,8 @@ def write_report(atlas: Atlas, folder: Path, *, force: bool = False) -> tuple[Se
             (place / FIGURES).mkdir()
             for name, content in drawings.items():
                 (place / FIGURES / f"{name}.svg").write_bytes(content)
-            (place / "index.html").write_text(report_html(atlas, title, found, drawings), encoding="utf-8")
-            (place / "report.md").write_text(report_markdown(atlas, title, found), encoding="utf-8")
+            (place / "index.html").write_text(report_html(atlas, title, found, drawings, links), encoding="utf-8")
+            (place / "report.md").write_text(report_markdown(atlas, title, found, links), encoding="utf-8")
     except OSError as error:
         raise ReportError(
             f"{str(folder)!r} cannot be written: {error.strerror or error}. Nothing was left there; choose another "

@@ -117,7 +117,7 @@ _LABELS = {
     **METRIC_WORDS,
     "all": "all with support",
     "congruent": "that the neuron writes",
-    "exclusive": "each other’s best",
+    "exclusive": "mutual best matches",
 }
 
 

@@ -10,7 +10,7 @@ from atlas.topics.predictiveness import Correlations, MetricSupport
 from atlas.topics.predictiveness_sql import MetricChoice
 from web.charts.predictiveness import CRITERION_WORDS, METRIC_WORDS
 
-OUTCOME_WORDS = {"predicted": "is the model’s top prediction", "actual": "really comes next"}
+OUTCOME_WORDS = {"predicted": "is the model’s top prediction", "actual": "is the actual next token"}
 
 
 def support_words(support: MetricSupport, choice: MetricChoice) -> str:
@@ -18,8 +18,8 @@ def support_words(support: MetricSupport, choice: MetricChoice) -> str:
     share = f" ({show_share(support.n_supported / support.n_pairs, 2)})" if support.n_pairs else ""
     return (
         f"Of {support.n_pairs:,} candidate pairs with an ordinary token that occurs, {support.n_supported:,}{share} "
-        f"have support enough for a metric on the {choice.side} side; in {support.n_congruent:,} of those the neuron "
-        f"there writes the token, and {support.n_exclusive:,} are each other’s best."
+        f"have enough support for a metric on the {choice.side} side; in {support.n_congruent:,} of those the neuron "
+        f"there writes the token, and {support.n_exclusive:,} are mutual best matches."
     )
 
 
@@ -39,7 +39,7 @@ def correlation_words(found: Correlations, choice: MetricChoice) -> list[str]:
     best = known[0]
     sure = [CRITERION_WORDS[i.by] for i in known[1:] if i.behind_low is not None and i.behind_low > 0]
     open_ = [CRITERION_WORDS[i.by] for i in known[1:] if i.behind_low is None or i.behind_low <= 0]
-    text = f"Of the criteria, {CRITERION_WORDS[best.by]} goes with it best ({show_number(best.value, 2)})"
+    text = f"Of the criteria, {CRITERION_WORDS[best.by]} is correlated with it most ({show_number(best.value, 2)})"
     if sure:
         text += f", ahead of {_listed(sure)}"
     said.append(text + (f"; its lead over {_listed(open_)} may be chance." if open_ else "."))
@@ -63,8 +63,8 @@ def _strength(value: float, low: float | None, high: float | None, by: str, metr
     elif value < 0:
         verdict = f"The higher the {by.lower()}, the lower the {metric}"
     else:
-        size = "hardly" if value < 0.1 else "weakly" if value < 0.3 else "moderately" if value < 0.6 else "strongly"
-        verdict = f"{by} goes {size} with {metric}"
+        size = "barely" if value < 0.1 else "weakly" if value < 0.3 else "moderately" if value < 0.6 else "strongly"
+        verdict = f"{by} is {size} correlated with {metric}"
     return f"{verdict}: rank correlation {show_number(value, 2)}{interval},"
 
 
@@ -74,8 +74,8 @@ def _listed(words: Sequence[str]) -> str:
 
 def effect_words(effects: Sequence[PairEffect], total: int) -> str:
     """What ablating neurons did to their tokens, over the rows."""
-    surely = sum(e.probability_change_high is not None and e.probability_change_high < 0 for e in effects)
+    significant = sum(e.probability_change_high is not None and e.probability_change_high < 0 for e in effects)
     return (
-        f"{total:,} pairs were measured; of the {len(effects):,} that lose most, {surely:,} surely lose probability "
-        "(their interval lies below 0)."
+        f"{total:,} pairs were measured; of the {len(effects):,} that lose most, {significant:,} lose probability "
+        "significantly (their interval lies below 0)."
     )
