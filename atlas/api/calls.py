@@ -27,6 +27,7 @@ TOPICS = tuple(
         "layer",
         "spread",
         "search",
+        "collection",
         "curve",
         "threshold",
         "example",

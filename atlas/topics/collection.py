@@ -1,0 +1,250 @@
+"""Collections: lists of neurons with notes that people hand around, and each neuron at a glance."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from atlas.core.bins import bin_interval
+from atlas.core.call import OF_ATLAS, call
+from atlas.core.db import Atlas
+from atlas.core.errors import ParameterError
+from atlas.core.parameter import NeuronNames
+from atlas.core.statements import Statement
+from atlas.core.units import Misnamed, NeuronRef, Token, named_ref, neuron_ref, read_names
+from atlas.topics.example import first_examples
+from atlas.topics.neuron import NEURONS, CongruentToken, Neuron, neurons_by_id
+
+MOST = 300
+"""Most neurons of a collection."""
+
+LONGEST_NOTE = 300
+"""Most characters of a note."""
+
+LONGEST_TITLE = 120
+"""Most characters of a title."""
+
+LISTED = 8
+"""Tokens of a neuron that are listed."""
+
+TOKENS = Statement("""SELECT /*+n.name AS neuron, t."text" AS token,
+       */l.neuron_id, l.direction, l.rank, l.token_id, l.congruence
+FROM neuron_token AS l/*+ JOIN token AS t USING (token_id) JOIN neuron AS n USING (neuron_id)*/
+WHERE l.neuron_id IN (SELECT unnest($neuron_ids)) AND l.rank <= $limit/*+
+ORDER BY list_position($neuron_ids, l.neuron_id), l.direction DESC, l.rank*/""")
+"""The ends of several neurons' lists of tokens."""
+
+CURVES = Statement("""WITH cell AS (
+    SELECT neuron_id, token_id, bin, n_predicted
+    FROM prediction_histogram
+    WHERE neuron_id IN (SELECT unnest($neuron_ids)) AND list_contains($pairs, [neuron_id, token_id])
+)
+SELECT /*+n.name AS neuron, b.lower, b.upper, */h.neuron_id, h.bin, h.n, coalesce(c.n_predicted, 0) AS n_predicted
+FROM activation_histogram AS h
+LEFT JOIN cell AS c USING (neuron_id, bin)/*+
+JOIN histogram_bin AS b USING (bin)
+JOIN neuron AS n USING (neuron_id)*/
+WHERE h.neuron_id IN (SELECT unnest($neuron_ids))/*+
+ORDER BY list_position($neuron_ids, h.neuron_id), h.bin*/""")
+"""Prediction curves of one token ($pairs: [neuron_id, token_id]) with each of several neurons."""
+
+METRICS = Statement("""SELECT /*+n.name AS neuron, t."text" AS token, */m.neuron_id, m.side, m.auroc_predicted
+FROM pair_metric AS m/*+ JOIN token AS t USING (token_id) JOIN neuron AS n USING (neuron_id)*/
+WHERE m.neuron_id IN (SELECT unnest($neuron_ids)) AND list_contains($pairs, [m.neuron_id, m.token_id])/*+
+ORDER BY list_position($neuron_ids, m.neuron_id), m.side*/""")
+"""Area under the ROC curve of one token with each of several neurons."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A neuron of a collection: its name, and its author's note ('': none)."""
+
+    name: str
+    note: str = ""
+
+    def written(self) -> str:
+        """The entry as an address has it: `L31N892`, or `L31N892~note`."""
+        return f"{self.name}~{self.note}" if self.note else self.name
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A collection as its author wrote it: a title ('': none) and its entries in order, each neuron once."""
+
+    title: str
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True)
+class Octave:
+    """The positions `n` in an octave of activation (`interval`, -16 to 16; see the glossary), and at how many of them
+    the token is predicted."""
+
+    interval: int
+    n: int
+    n_predicted: int
+
+
+@dataclass(frozen=True)
+class Glance:
+    """A neuron at a glance: its row, and the tokens that it writes where it fires strongest.
+
+    `direction` is 'top' where its greatest activation is the strongest, 'bottom' where its least is: `tokens` are from
+    that end of its list. `auroc` is the area under the ROC curve of its activation as a predictor of the first of them
+    (see `pair_metric`); null: too few positions.
+    """
+
+    neuron: Neuron
+    direction: str
+    tokens: tuple[CongruentToken, ...]
+    auroc: float | None
+
+    @property
+    def token(self) -> Token:
+        """The token that it writes most where it fires strongest."""
+        return self.tokens[0].token
+
+
+def read_collection(atlas: Atlas, title: str, texts: Iterable[str]) -> tuple[Collection, list[Misnamed]]:
+    """A collection from a title and entries as addresses have them, and the names that no neuron of the model has.
+
+    A neuron's later entries are left out; a note of theirs counts where the first has none. Empty texts are left out.
+
+    Raises:
+        ParameterError: there are too many neurons, or the title or a note is too long.
+    """
+    written = [(name.strip(), _line(note)) for name, _, note in (text.partition("~") for text in texts)]
+    written = [(name, note) for name, note in written if name]
+    refs, misnamed = read_names(atlas, (name for name, _ in written))
+    wrong = {item.text for item in misnamed}
+    notes: dict[str, str] = {ref.name: "" for ref in refs}
+    for text, note in written:
+        if text not in wrong:
+            name = named_ref(atlas, text).name
+            notes[name] = notes[name] or note
+    collection = Collection(_line(title), tuple(Entry(name, note) for name, note in notes.items()))
+    check_collection(collection)
+    return collection, misnamed
+
+
+def check_collection(collection: Collection) -> None:
+    """Refuse a collection beyond the limits.
+
+    Raises:
+        ParameterError: there are too many neurons, or the title or a note is too long.
+    """
+    names = [entry.name for entry in collection.entries]
+    if len(names) > MOST:
+        beyond = ", ".join(names[MOST : MOST + 5]) + (", …" if len(names) > MOST + 5 else "")
+        raise ParameterError(
+            f"This list has {len(names)} neurons; expected at most {MOST}. Make several lists of it; the neurons beyond "
+            f"the limit are {beyond}."
+        )
+    texts = [("The title", collection.title, LONGEST_TITLE)]
+    texts += [(f"The note on {entry.name}", entry.note, LONGEST_NOTE) for entry in collection.entries]
+    for what, text, most in texts:
+        if len(text) > most:
+            raise ParameterError(f"{what} has {len(text)} characters; expected at most {most}. Shorten it.")
+
+
+def _line(text: str) -> str:
+    """A text without spaces around it and with a space for each line break or tab."""
+    return text.replace("\r\n", " ").translate({ord(mark): " " for mark in "\r\n\t"}).strip()
+
+
+def strongest_end(atlas: Atlas, neuron: Neuron) -> str:
+    """The end of its list of tokens that a neuron writes where it fires strongest: 'bottom' if the MLP is gated and the
+    least activation is farther from 0 than the greatest, else 'top'."""
+    return "bottom" if atlas.info.gated and -neuron.activation_min > neuron.activation_max else "top"
+
+
+def _pairs(atlas: Atlas, neurons: Iterable[Neuron]) -> dict[str, list]:
+    """The parameters of CURVES and METRICS: each neuron with the token that it writes most where it fires strongest."""
+    pairs = []
+    for neuron in neurons:
+        token = neuron.best_token if strongest_end(atlas, neuron) == "top" else neuron.worst_token
+        pairs.append([neuron.neuron_id, token.token_id])
+    return {"neuron_ids": [pair[0] for pair in pairs], "pairs": pairs}
+
+
+@call(
+    OF_ATLAS + "/collection",
+    python='demo.collection(["{neuron}", "L0N1"])',
+    neurons="L0N0,L0N1",
+)
+def collection(
+    atlas: Atlas, neurons: Annotated[tuple[int, ...], NeuronNames("Names of the neurons, with commas between.")]
+) -> list[Glance]:
+    """Several neurons at a glance, in their order: numbers, the tokens that each writes where it fires strongest, and
+    how well its firing predicts the first of them.
+
+    Raises:
+        NeuronNameError: some of the names are no neurons of this model.
+    """
+    rows = neurons_by_id(atlas, neurons)
+    ends = {neuron_id: strongest_end(atlas, neuron) for neuron_id, neuron in rows.items()}
+    tokens: dict[int, list[CongruentToken]] = defaultdict(list)
+    for neuron_id, end, rank, token_id, congruence in TOKENS.rows(atlas, neuron_ids=list(neurons), limit=LISTED):
+        if end == ends[neuron_id]:
+            tokens[neuron_id].append(CongruentToken(end, rank, atlas.tokens[token_id], congruence))
+    sides = {"top": "positive", "bottom": "negative"}
+    aurocs = {
+        neuron_id: auroc
+        for neuron_id, side, auroc in METRICS.rows(atlas, **_pairs(atlas, rows.values()))
+        if side == sides[ends[neuron_id]]
+    }
+    return [
+        Glance(
+            rows[neuron_id],
+            ends[neuron_id],
+            tuple(sorted(tokens[neuron_id], key=lambda item: item.rank)),
+            aurocs.get(neuron_id),
+        )
+        for neuron_id in neurons
+    ]
+
+
+def curves(atlas: Atlas, glances: Sequence[Glance]) -> dict[int, tuple[Octave, ...]]:
+    """How often each neuron's first token is predicted, by octave of its activation, from the least up: by
+    neuron_id. Octaves without positions are left out."""
+    cells: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0]))
+    for neuron_id, bin, n, n_predicted in CURVES.rows(atlas, **_pairs(atlas, (item.neuron for item in glances))):
+        cell = cells[neuron_id][bin_interval(bin)]
+        cell[0] += n
+        cell[1] += n_predicted
+    return {
+        neuron_id: tuple(Octave(interval, *octaves[interval]) for interval in sorted(octaves))
+        for neuron_id, octaves in cells.items()
+    }
+
+
+def panels(atlas: Atlas, glances: Sequence[Glance]) -> dict[str, str]:
+    """The SQL behind a page of neurons at a glance, by panel; none without neurons."""
+    if not glances:
+        return {}
+    pairs = _pairs(atlas, (item.neuron for item in glances))
+    ids = {"neuron_ids": pairs["neuron_ids"]}
+    return {
+        "neurons": NEURONS.shown(**ids),
+        "tokens": TOKENS.shown(**ids, limit=LISTED),
+        "curves": CURVES.shown(**pairs),
+        "metrics": METRICS.shown(**pairs),
+    }
+
+
+def neurons_of_answer(atlas: Atlas, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> tuple[NeuronRef, ...]:
+    """The neurons that an answer of SQL is about, each once and in order, at most MOST: those of its column `neuron`,
+    `name`, `second_neuron` or `neuron_id`, the first that is there; none without such a column."""
+    column = next((name for name in ("neuron", "name", "neuron_id", "second_neuron") if name in columns), None)
+    if column is None:
+        return ()
+    place = columns.index(column)
+    values = (row[place] for row in rows)
+    if column == "neuron_id":
+        known = (value for value in values if isinstance(value, int) and 0 <= value < atlas.info.n_neurons)
+        refs = [neuron_ref(atlas, neuron_id) for neuron_id in dict.fromkeys(known)]
+    else:
+        refs, _ = read_names(atlas, dict.fromkeys(value for value in values if isinstance(value, str)))
+    return tuple(refs[:MOST])
