@@ -14,8 +14,8 @@ from atlas.core.errors import ParameterError
 from atlas.core.parameter import NeuronNames
 from atlas.core.statements import Statement
 from atlas.core.units import Misnamed, NeuronRef, Token, named_ref, neuron_ref, read_names
-from atlas.topics.example import first_examples
 from atlas.topics.neuron import NEURONS, CongruentToken, Neuron, neurons_by_id
+from atlas.topics.verdict import Verdict, verdict_of
 
 MOST = 300
 """Most neurons of a collection."""
@@ -50,12 +50,6 @@ WHERE h.neuron_id IN (SELECT unnest($neuron_ids))/*+
 ORDER BY list_position($neuron_ids, h.neuron_id), h.bin*/""")
 """Prediction curves of one token ($pairs: [neuron_id, token_id]) with each of several neurons."""
 
-METRICS = Statement("""SELECT /*+n.name AS neuron, t."text" AS token, */m.neuron_id, m.side, m.auroc_predicted
-FROM pair_metric AS m/*+ JOIN token AS t USING (token_id) JOIN neuron AS n USING (neuron_id)*/
-WHERE m.neuron_id IN (SELECT unnest($neuron_ids)) AND list_contains($pairs, [m.neuron_id, m.token_id])/*+
-ORDER BY list_position($neuron_ids, m.neuron_id), m.side*/""")
-"""Area under the ROC curve of one token with each of several neurons."""
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -89,22 +83,24 @@ class Octave:
 
 @dataclass(frozen=True)
 class Glance:
-    """A neuron at a glance: its row, and the tokens that it writes where it fires strongest.
+    """A neuron at a glance: its row, the verdict on it, and the tokens that it writes on the side of the verdict.
 
-    `direction` is 'top' where its greatest activation is the strongest, 'bottom' where its least is: `tokens` are from
-    that end of its list. `auroc` is the area under the ROC curve of its activation as a predictor of the first of them
-    (see `pair_metric`); null: too few positions.
+    `tokens` are from the top of its list, or from the bottom where the verdict's side is 'negative'.
     """
 
     neuron: Neuron
-    direction: str
+    verdict: Verdict
     tokens: tuple[CongruentToken, ...]
-    auroc: float | None
 
     @property
     def token(self) -> Token:
-        """The token that it writes most where it fires strongest."""
-        return self.tokens[0].token
+        """The verdict's token; where it has none, the first of its tokens."""
+        return self.verdict.token or self.tokens[0].token
+
+    @property
+    def auroc(self) -> float | None:
+        """Area under the ROC curve of its best prediction; None: no pair has support."""
+        return None if self.verdict.prediction is None else self.verdict.prediction.auroc
 
 
 def read_collection(atlas: Atlas, title: str, texts: Iterable[str]) -> tuple[Collection, list[Misnamed]]:
@@ -139,8 +135,8 @@ def check_collection(collection: Collection) -> None:
     if len(names) > MOST:
         beyond = ", ".join(names[MOST : MOST + 5]) + (", …" if len(names) > MOST + 5 else "")
         raise ParameterError(
-            f"This list has {len(names)} neurons; expected at most {MOST}. Make several lists of it; the neurons beyond "
-            f"the limit are {beyond}."
+            f"This list has {len(names)} neurons; expected at most {MOST}. Make several lists of it; "
+            f"the neurons beyond the limit are {beyond}."
         )
     texts = [("The title", collection.title, LONGEST_TITLE)]
     texts += [(f"The note on {entry.name}", entry.note, LONGEST_NOTE) for entry in collection.entries]
@@ -154,21 +150,6 @@ def _line(text: str) -> str:
     return text.replace("\r\n", " ").translate({ord(mark): " " for mark in "\r\n\t"}).strip()
 
 
-def strongest_end(atlas: Atlas, neuron: Neuron) -> str:
-    """The end of its list of tokens that a neuron writes where it fires strongest: 'bottom' if the MLP is gated and the
-    least activation is farther from 0 than the greatest, else 'top'."""
-    return "bottom" if atlas.info.gated and -neuron.activation_min > neuron.activation_max else "top"
-
-
-def _pairs(atlas: Atlas, neurons: Iterable[Neuron]) -> dict[str, list]:
-    """The parameters of CURVES and METRICS: each neuron with the token that it writes most where it fires strongest."""
-    pairs = []
-    for neuron in neurons:
-        token = neuron.best_token if strongest_end(atlas, neuron) == "top" else neuron.worst_token
-        pairs.append([neuron.neuron_id, token.token_id])
-    return {"neuron_ids": [pair[0] for pair in pairs], "pairs": pairs}
-
-
 @call(
     OF_ATLAS + "/collection",
     python='demo.collection(["{neuron}", "L0N1"])',
@@ -177,40 +158,34 @@ def _pairs(atlas: Atlas, neurons: Iterable[Neuron]) -> dict[str, list]:
 def collection(
     atlas: Atlas, neurons: Annotated[tuple[int, ...], NeuronNames("Names of the neurons, with commas between.")]
 ) -> list[Glance]:
-    """Several neurons at a glance, in their order: numbers, the tokens that each writes where it fires strongest, and
-    how well its firing predicts the first of them.
+    """Several neurons at a glance, in their order: numbers, the verdict on each, and the tokens that it writes.
 
     Raises:
         NeuronNameError: some of the names are no neurons of this model.
     """
     rows = neurons_by_id(atlas, neurons)
-    ends = {neuron_id: strongest_end(atlas, neuron) for neuron_id, neuron in rows.items()}
-    tokens: dict[int, list[CongruentToken]] = defaultdict(list)
+    tokens: dict[tuple[int, str], list[CongruentToken]] = defaultdict(list)
     for neuron_id, end, rank, token_id, congruence in TOKENS.rows(atlas, neuron_ids=list(neurons), limit=LISTED):
-        if end == ends[neuron_id]:
-            tokens[neuron_id].append(CongruentToken(end, rank, atlas.tokens[token_id], congruence))
-    sides = {"top": "positive", "bottom": "negative"}
-    aurocs = {
-        neuron_id: auroc
-        for neuron_id, side, auroc in METRICS.rows(atlas, **_pairs(atlas, rows.values()))
-        if side == sides[ends[neuron_id]]
-    }
-    return [
-        Glance(
-            rows[neuron_id],
-            ends[neuron_id],
-            tuple(sorted(tokens[neuron_id], key=lambda item: item.rank)),
-            aurocs.get(neuron_id),
-        )
-        for neuron_id in neurons
-    ]
+        tokens[neuron_id, end].append(CongruentToken(end, rank, atlas.tokens[token_id], congruence))
+    glances = []
+    for neuron_id in neurons:
+        verdict = verdict_of(atlas, rows[neuron_id])
+        listed = tokens[neuron_id, "bottom" if verdict.side == "negative" else "top"]
+        glances.append(Glance(rows[neuron_id], verdict, tuple(sorted(listed, key=lambda item: item.rank))))
+    return glances
+
+
+def _pairs(glances: Iterable[Glance]) -> dict[str, list]:
+    """The parameters of CURVES: each neuron with its token."""
+    pairs = [[item.neuron.neuron_id, item.token.token_id] for item in glances]
+    return {"neuron_ids": [pair[0] for pair in pairs], "pairs": pairs}
 
 
 def curves(atlas: Atlas, glances: Sequence[Glance]) -> dict[int, tuple[Octave, ...]]:
-    """How often each neuron's first token is predicted, by octave of its activation, from the least up: by
-    neuron_id. Octaves without positions are left out."""
+    """How often each neuron's token is predicted, by octave of its activation, from the least up: by neuron_id.
+    Octaves without positions are left out."""
     cells: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0]))
-    for neuron_id, bin, n, n_predicted in CURVES.rows(atlas, **_pairs(atlas, (item.neuron for item in glances))):
+    for neuron_id, bin, n, n_predicted in CURVES.rows(atlas, **_pairs(glances)):
         cell = cells[neuron_id][bin_interval(bin)]
         cell[0] += n
         cell[1] += n_predicted
@@ -220,17 +195,16 @@ def curves(atlas: Atlas, glances: Sequence[Glance]) -> dict[int, tuple[Octave, .
     }
 
 
-def panels(atlas: Atlas, glances: Sequence[Glance]) -> dict[str, str]:
+def panels(glances: Sequence[Glance]) -> dict[str, str]:
     """The SQL behind a page of neurons at a glance, by panel; none without neurons."""
     if not glances:
         return {}
-    pairs = _pairs(atlas, (item.neuron for item in glances))
+    pairs = _pairs(glances)
     ids = {"neuron_ids": pairs["neuron_ids"]}
     return {
         "neurons": NEURONS.shown(**ids),
         "tokens": TOKENS.shown(**ids, limit=LISTED),
         "curves": CURVES.shown(**pairs),
-        "metrics": METRICS.shown(**pairs),
     }
 
 

@@ -38,8 +38,8 @@ class _Kind(Generic[_Content, _Saved]):
 
 
 class SavedQueries:
-    """The saved queries and lists of a site's atlases, in one file. Made by `open_saved`; safe to share between threads,
-    and between processes that were forked before any of them used it."""
+    """The saved queries and lists of a site's atlases, in one file. Made by `open_saved`; safe to share between
+    threads, and between processes that were forked before any of them used it."""
 
     def __init__(self, path: Path, most: int = MOST_SAVED) -> None:
         self.path = path
