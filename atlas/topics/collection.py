@@ -14,6 +14,7 @@ from atlas.core.errors import ParameterError
 from atlas.core.parameter import NeuronNames
 from atlas.core.statements import Statement
 from atlas.core.units import Misnamed, NeuronRef, Token, named_ref, neuron_ref, read_names
+from atlas.topics.example import Example, first_examples
 from atlas.topics.neuron import NEURONS, CongruentToken, Neuron, neurons_by_id
 from atlas.topics.verdict import Verdict, verdict_of
 
@@ -80,6 +81,16 @@ class Octave:
     n: int
     n_predicted: int
 
+    @property
+    def share(self) -> float | None:
+        """Share of the positions at which the token is predicted; None: fewer than LEAST, of which a hit or two would
+        make a peak."""
+        return self.n_predicted / self.n if self.n >= LEAST else None
+
+
+LEAST = 5
+"""Positions of an octave below which its share is left out."""
+
 
 @dataclass(frozen=True)
 class Glance:
@@ -101,6 +112,27 @@ class Glance:
     def auroc(self) -> float | None:
         """Area under the ROC curve of its best prediction; None: no pair has support."""
         return None if self.verdict.prediction is None else self.verdict.prediction.auroc
+
+
+@dataclass(frozen=True)
+class ListedNeuron(Glance):
+    """A neuron of a collection: at a glance, with its place (from 1), its author's note, the text that fires it most on
+    the side of its verdict (null: none is stored), and how often its token is predicted by octave of activation."""
+
+    place: int
+    note: str
+    example: Example | None
+    curve: tuple[Octave, ...]
+
+    @property
+    def peak(self) -> float:
+        """The greatest share of an octave's positions at which its token is predicted, 0 to 1."""
+        return max((octave.share or 0.0 for octave in self.curve), default=0.0)
+
+    @property
+    def scale(self) -> float:
+        """Its greatest |activation|."""
+        return max(abs(self.neuron.activation_max), abs(self.neuron.activation_min))
 
 
 def read_collection(atlas: Atlas, title: str, texts: Iterable[str]) -> tuple[Collection, list[Misnamed]]:
@@ -195,6 +227,24 @@ def curves(atlas: Atlas, glances: Sequence[Glance]) -> dict[int, tuple[Octave, .
     }
 
 
+def listed_neurons(atlas: Atlas, entries: Sequence[Entry]) -> list[ListedNeuron]:
+    """The neurons of a collection, in its order."""
+    glances = collection(atlas, tuple(named_ref(atlas, entry.name).neuron_id for entry in entries))
+    octaves, examples = curves(atlas, glances), first_examples(atlas, [item.neuron.neuron_id for item in glances])
+    return [
+        ListedNeuron(
+            item.neuron,
+            item.verdict,
+            item.tokens,
+            place,
+            entry.note,
+            examples.get(item.neuron.neuron_id, {}).get("min" if item.verdict.side == "negative" else "max"),
+            octaves.get(item.neuron.neuron_id, ()),
+        )
+        for place, (entry, item) in enumerate(zip(entries, glances, strict=True), 1)
+    ]
+
+
 def panels(glances: Sequence[Glance]) -> dict[str, str]:
     """The SQL behind a page of neurons at a glance, by panel; none without neurons."""
     if not glances:
@@ -209,16 +259,24 @@ def panels(glances: Sequence[Glance]) -> dict[str, str]:
 
 
 def neurons_of_answer(atlas: Atlas, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> tuple[NeuronRef, ...]:
-    """The neurons that an answer of SQL is about, each once and in order, at most MOST: those of its column `neuron`,
-    `name`, `second_neuron` or `neuron_id`, the first that is there; none without such a column."""
-    column = next((name for name in ("neuron", "name", "neuron_id", "second_neuron") if name in columns), None)
-    if column is None:
-        return ()
-    place = columns.index(column)
-    values = (row[place] for row in rows)
-    if column == "neuron_id":
-        known = (value for value in values if isinstance(value, int) and 0 <= value < atlas.info.n_neurons)
-        refs = [neuron_ref(atlas, neuron_id) for neuron_id in dict.fromkeys(known)]
-    else:
-        refs, _ = read_names(atlas, dict.fromkeys(value for value in values if isinstance(value, str)))
-    return tuple(refs[:MOST])
+    """The neurons that an answer of SQL is about, each once and in order, at most MOST: those of the first of its
+    columns `neuron`, `name`, `second_neuron` and `neuron_id` that has any."""
+    rows = list(rows)
+    for column in ("neuron", "name", "second_neuron", "neuron_id"):
+        if column in columns:
+            place = columns.index(column)
+            refs = _neurons_among(atlas, dict.fromkeys(row[place] for row in rows))
+            if refs:
+                return tuple(refs[:MOST])
+    return ()
+
+
+def _neurons_among(atlas: Atlas, values: Iterable[object]) -> list[NeuronRef]:
+    """The neurons that some values name or are the ids of."""
+    texts, refs = [], []
+    for value in values:
+        if isinstance(value, str):
+            texts.append(value)
+        elif isinstance(value, int) and 0 <= value < atlas.info.n_neurons:
+            refs.append(neuron_ref(atlas, value))
+    return [*read_names(atlas, texts)[0], *refs]
