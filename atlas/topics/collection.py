@@ -277,6 +277,6 @@ def _neurons_among(atlas: Atlas, values: Iterable[object]) -> list[NeuronRef]:
     for value in values:
         if isinstance(value, str):
             texts.append(value)
-        elif isinstance(value, int) and 0 <= value < atlas.info.n_neurons:
+        elif type(value) is int and 0 <= value < atlas.info.n_neurons:
             refs.append(neuron_ref(atlas, value))
     return [*read_names(atlas, texts)[0], *refs]

@@ -195,14 +195,11 @@
           list.title = input.value.trim();
           changed();
         });
-        heading.hidden = true;
-        heading.before(input);
+        heading.replaceChildren(input);
       } else {
         rows.querySelectorAll("textarea, .drop").forEach((part) => part.remove());
         rows.querySelectorAll(".said").forEach((note) => (note.hidden = note.textContent === ""));
-        document.querySelector(".list-title").remove();
         heading.textContent = list.title || "List of " + list.entries.length + " neuron" + (list.entries.length === 1 ? "" : "s");
-        heading.hidden = false;
       }
     }
 

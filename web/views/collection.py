@@ -33,10 +33,9 @@ from web.saved.errors import SavedRefused
 from web.saved.query import SharedList
 from web.saved.store import SavedQueries
 from web.site import urls
-from web.site.cors import is_data
 from web.site.errors import BadRequestError, NotServedError
 from web.site.exports import csv_answer
-from web.site.page import AtlasPage, atlas_fields, doc, find_atlas, like_request, page, query_choice
+from web.site.page import AtlasPage, atlas_fields, doc, find_atlas, like_request, page, query_choice, wants_json
 from web.site.same_site import refuse_other_sites
 from web.site.urls import AtlasRef, Blueprint
 from web.views.embed import THEMES, EmbedPage
@@ -101,7 +100,7 @@ def unlisted(response: Response) -> Response:
 def collection(atlas: Atlas) -> CollectionPage | BaseResponse:
     """A list of neurons by its address; other spellings lead to the canonical one. A name that no neuron has leaves the
     rest where it is, but for data."""
-    collection, misnamed = _read(atlas)
+    collection, misnamed = _read(atlas, whole=wants_json())
     url = _url(collection, query_choice("sort", tuple(SORTS), "listed"))
     written = [entry.written() for entry in collection.entries]
     if not misnamed and (written, collection.title) != (request.args.getlist("n"), request.args.get("title", "")):
@@ -131,7 +130,7 @@ def embedded_saved_collection(atlas: Atlas, name: str) -> CollectionEmbed:
 def collection_csv(ref: AtlasRef, name: str | None = None) -> Response:
     """A list as CSV: name, note, verdict, and every column of the table `neuron`."""
     g.ref, atlas = ref, find_atlas(ref)
-    collection, _ = _read(atlas) if name is None else _saved(atlas, name)
+    collection, _ = _read(atlas, whole=True) if name is None else _saved(atlas, name)
     rows = (
         (item.neuron.name, item.note, item.verdict.text, *_cells(item.neuron))
         for item in listed_neurons(atlas, collection.entries)
@@ -183,14 +182,14 @@ def _kept(ref: AtlasRef) -> SavedQueries:
     return kept
 
 
-def _read(atlas: Atlas) -> tuple[Collection, list[Misnamed]]:
-    """The list that the address holds.
+def _read(atlas: Atlas, whole: bool = False) -> tuple[Collection, list[Misnamed]]:
+    """The list that the address holds; `whole`: or none of it.
 
     Raises:
-        BadRequestError: a name is of no neuron, and data is asked for or no other name is there.
+        BadRequestError: a name is of no neuron, and the whole is asked for or no other name is there.
     """
     collection, misnamed = read_collection(atlas, request.args.get("title", ""), request.args.getlist("n"))
-    if misnamed and (is_data(request.path) or not collection.entries):
+    if misnamed and (whole or not collection.entries):
         raise BadRequestError(names_refused(misnamed), urls.to("collection", g.ref))
     return collection, misnamed
 
