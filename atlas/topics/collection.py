@@ -30,7 +30,7 @@ LONGEST_TITLE = 120
 LISTED = 8
 """Tokens of a neuron that are listed."""
 
-TOKENS = Statement("""SELECT /*+n.name AS neuron, t."text" AS token,
+LISTED_TOKENS = Statement("""SELECT /*+n.name AS neuron, t."text" AS token,
        */l.neuron_id, l.direction, l.rank, l.token_id, l.congruence
 FROM neuron_token AS l/*+ JOIN token AS t USING (token_id) JOIN neuron AS n USING (neuron_id)*/
 WHERE l.neuron_id IN (SELECT unnest($neuron_ids)) AND l.rank <= $limit/*+
@@ -107,6 +107,11 @@ class Glance:
     def token(self) -> Token:
         """The verdict's token; where it has none, the first of its tokens."""
         return self.verdict.token or self.tokens[0].token
+
+    @property
+    def kind_of_text(self) -> str:
+        """The kind of its strongest texts on the side of the verdict, 'max' or 'min'."""
+        return "min" if self.verdict.side == "negative" else "max"
 
     @property
     def auroc(self) -> float | None:
@@ -197,7 +202,7 @@ def collection(
     """
     rows = neurons_by_id(atlas, neurons)
     tokens: dict[tuple[int, str], list[CongruentToken]] = defaultdict(list)
-    for neuron_id, end, rank, token_id, congruence in TOKENS.rows(atlas, neuron_ids=list(neurons), limit=LISTED):
+    for neuron_id, end, rank, token_id, congruence in LISTED_TOKENS.rows(atlas, neuron_ids=list(neurons), limit=LISTED):
         tokens[neuron_id, end].append(CongruentToken(end, rank, atlas.tokens[token_id], congruence))
     glances = []
     for neuron_id in neurons:
@@ -238,7 +243,7 @@ def listed_neurons(atlas: Atlas, entries: Sequence[Entry]) -> list[ListedNeuron]
             item.tokens,
             place,
             entry.note,
-            examples.get(item.neuron.neuron_id, {}).get("min" if item.verdict.side == "negative" else "max"),
+            examples.get(item.neuron.neuron_id, {}).get(item.kind_of_text),
             octaves.get(item.neuron.neuron_id, ()),
         )
         for place, (entry, item) in enumerate(zip(entries, glances, strict=True), 1)
@@ -253,7 +258,7 @@ def panels(glances: Sequence[Glance]) -> dict[str, str]:
     ids = {"neuron_ids": pairs["neuron_ids"]}
     return {
         "neurons": NEURONS.shown(**ids),
-        "tokens": TOKENS.shown(**ids, limit=LISTED),
+        "tokens": LISTED_TOKENS.shown(**ids, limit=LISTED),
         "curves": CURVES.shown(**pairs),
     }
 

@@ -79,7 +79,7 @@
   const here = canonical ? NEURON.exec(new URL(canonical.href).pathname) : null;
   const title = document.querySelector("main h1");
   if (here && title) {
-    const place = document.querySelector("[data-controls]");
+    const place = document.querySelector(".handing");
     const button = adder(here[1], here[2], false);
     if (place) place.append(button);
     else title.after(button);
