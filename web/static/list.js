@@ -147,7 +147,9 @@
           document.title = other.title;
           document.querySelectorAll("[data-fresh], footer.site").forEach(function (part) {
             const now = part.id ? other.getElementById(part.id) : other.querySelector("footer.site");
-            if (now) part.replaceWith(document.adoptNode(now));
+            if (!now) return;
+            part.replaceWith(document.adoptNode(now));
+            document.dispatchEvent(new CustomEvent("loaded", { detail: now }));
           });
         })
         .catch(() => (status.textContent = "The page’s links could not be brought up to date; reload it."));
