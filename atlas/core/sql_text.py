@@ -82,13 +82,13 @@ def parameter_names(sql: str) -> list[str]:
 
 def statements(sql: str) -> list[str]:
     """The statements between semicolons, without surrounding space and comments; empty ones are left out."""
-    found: list[str] = []
+    texts: list[str] = []
     first = last = 0
     for token, end, nothing in _tokens(sql):
         if token[0] == ";":
-            found += [sql[first:last]] if last > first else []
+            texts += [sql[first:last]] if last > first else []
             first = last = end
         elif not nothing:
             first = token.start() if last <= first else first
             last = end
-    return [*found, sql[first:last]] if last > first else found
+    return [*texts, sql[first:last]] if last > first else texts

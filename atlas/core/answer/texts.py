@@ -34,6 +34,6 @@ def _line(values: Sequence[Any]) -> str:
     return ",".join("" if value is None else _field(text(value)) for value in values) + "\n"
 
 
-def _field(said: str) -> str:
-    bare = said and not any(mark in said for mark in '",\r\n')
-    return said if bare else '"' + said.replace('"', '""') + '"'
+def _field(text: str) -> str:
+    bare = text and not any(mark in text for mark in '",\r\n')
+    return text if bare else '"' + text.replace('"', '""') + '"'

@@ -197,8 +197,8 @@ def _said(error: duckdb.Error, sql: str) -> tuple[str, int | None]:
     text = str(error)
     kind, colon, record = text.partition(": ")
     try:
-        found = json.loads(record)
-        message, place = f"{kind}{colon}{found['exception_message']}", gate.character(sql, found.get("position"))
+        details = json.loads(record)
+        message, place = f"{kind}{colon}{details['exception_message']}", gate.character(sql, details.get("position"))
     except (ValueError, KeyError, TypeError, RecursionError):
         message, place = text, None
     if isinstance(error, duckdb.OutOfMemoryException):  # the advice that follows is for operators
