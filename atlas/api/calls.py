@@ -37,6 +37,7 @@ TOPICS = tuple(
         "pair_metric.effects",
         "predictiveness",
         "study.study",
+        "verdict",
         "bridge",
     )
 )
