@@ -12,6 +12,11 @@ Z_95 = 1.959963984540054
 """Standard normal quantile of a two-sided 95% interval."""
 
 
+def number_or_none(value: float) -> float | None:
+    """A number, or None for NaN."""
+    return None if math.isnan(value) else float(value)
+
+
 def wilson(k: int, n: int) -> tuple[float, float]:
     """Wilson's 95% score interval of the proportion k / n; (0, 1) where nothing was counted."""
     if n == 0:

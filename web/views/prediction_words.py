@@ -10,8 +10,6 @@ from atlas.topics.predictiveness import Correlations, MetricSupport
 from atlas.topics.predictiveness_sql import MetricChoice
 from web.charts.predictiveness import CRITERION_WORDS, METRIC_WORDS
 
-OUTCOME_WORDS = {"predicted": "is the model’s top prediction", "actual": "really comes next"}
-
 
 def support_words(support: MetricSupport, choice: MetricChoice) -> str:
     """How many pairs can be judged."""
