@@ -1,4 +1,4 @@
-"""The report as one HTML file, which contains its style and drawings and fetches nothing."""
+"""The report as one self-contained HTML file."""
 
 from __future__ import annotations
 
