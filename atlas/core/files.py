@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from atlas.core.errors import AtlasError
+from atlas.core.sql_text import quoted_text
 
 _PAGE = 4096
 
@@ -92,7 +93,7 @@ def database(path: Path) -> str:
 
 def attached(path: Path) -> str:
     """The same as a text in SQL, for ATTACH."""
-    return "'" + database(path).replace("'", "''") + "'"
+    return quoted_text(database(path))
 
 
 def free_output(out: Path, build_id: str, *, force: bool = False) -> Path:

@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from atlas.core.jsonable import jsonable, key_text
+from atlas.core.sql_text import quoted
 
 Shape = Any
 """A shape as described above."""
@@ -83,12 +84,8 @@ def in_texts(kind: Any) -> tuple[str, bool]:
     if name == "map":
         parts = [text for _, text, _ in fields]
     else:  # a tuple has no names, and is cast by places to a struct with any
-        parts = [f"{_quoted(called or f'element{place}')} {text}" for place, (called, text, _) in enumerate(fields, 1)]
+        parts = [f"{quoted(called or f'element{place}')} {text}" for place, (called, text, _) in enumerate(fields, 1)]
     return f"{name.upper().replace('TUPLE', 'STRUCT')}({', '.join(parts)})", any(changed for *_, changed in fields)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def teller(shape: Shape) -> Callable[[Any], Any]:

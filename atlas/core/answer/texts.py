@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from atlas.core.answer.shapes import Shape
+from atlas.core.sql_text import quoted
 
 _NUMBERS = {"FLOAT", "DOUBLE", "BIGNUM", "INTEGER", "UINTEGER"} | {
     sign + size + "INT" for sign in ("", "U") for size in ("TINY", "SMALL", "BIG", "HUGE")
@@ -36,4 +37,4 @@ def _line(values: Sequence[Any]) -> str:
 
 def _field(text: str) -> str:
     bare = text and not any(mark in text for mark in '",\r\n')
-    return text if bare else '"' + text.replace('"', '""') + '"'
+    return text if bare else quoted(text)
