@@ -44,15 +44,15 @@ def llama(tiny_llama_atlas):
 
 def test_names_in_any_spelling_each_once_with_the_first_note(llama):
     texts = ["1.7", "L2/N3~one", "L1N7~two", " l2n3~three", "", "~nothing", "L0N0~a~b"]
-    found, misnamed = read_collection(llama, " A\r\ntitle ", texts)
+    written, misnamed = read_collection(llama, " A\r\ntitle ", texts)
     entries = (Entry("L1N7", "two"), Entry("L2N3", "one"), Entry("L0N0", "a~b"))
-    assert (found, misnamed) == (Collection("A title", entries), [])
-    assert read_collection(llama, "A title", [entry.written() for entry in entries])[0] == found
+    assert (written, misnamed) == (Collection("A title", entries), [])
+    assert read_collection(llama, "A title", [entry.written() for entry in entries])[0] == written
 
 
 def test_a_wrong_name_leaves_the_rest(llama):
-    found, misnamed = read_collection(llama, "", ["L1N7", "banana~note", "L9N99", "L2N3", "L9N99"])
-    assert [entry.name for entry in found.entries] == ["L1N7", "L2N3"]
+    written, misnamed = read_collection(llama, "", ["L1N7", "banana~note", "L9N99", "L2N3", "L9N99"])
+    assert [entry.name for entry in written.entries] == ["L1N7", "L2N3"]
     assert [(item.text, item.nearest) for item in misnamed] == [("banana", None), ("L9N99", "L2N47")]
     assert "layers 0 to 2" in misnamed[1].reason
 
@@ -94,10 +94,10 @@ def test_limits(tiny_llama_atlas, monkeypatch):
 
 def test_a_glance_is_what_the_neurons_own_records_say(both):
     atlas, _ = both
-    found = collection(atlas, IDS)
-    assert [item.neuron.neuron_id for item in found] == list(IDS)
-    octaves = curves(atlas, found)
-    for item in found:
+    glances = collection(atlas, IDS)
+    assert [item.neuron.neuron_id for item in glances] == list(IDS)
+    octaves = curves(atlas, glances)
+    for item in glances:
         neuron_id = item.neuron.neuron_id
         assert item.neuron == find_neuron(atlas, neuron_id)
         assert item.verdict == verdict(atlas, neuron_id)
@@ -116,9 +116,9 @@ def test_a_glance_is_what_the_neurons_own_records_say(both):
 def test_a_listed_neuron_has_its_note_and_its_strongest_text(both):
     atlas, _ = both
     entries = [Entry(neuron_ref(atlas, n).name, f"note {n}") for n in IDS]
-    found = listed_neurons(atlas, entries)
-    assert [(item.place, item.note) for item in found] == [(k + 1, f"note {n}") for k, n in enumerate(IDS)]
-    for item in found:
+    glances = listed_neurons(atlas, entries)
+    assert [(item.place, item.note) for item in glances] == [(k + 1, f"note {n}") for k, n in enumerate(IDS)]
+    for item in glances:
         kind = "min" if item.verdict.side == "negative" else "max"
         assert item.example == neuron_examples(atlas, item.neuron.neuron_id, kind)[0]
         assert item.peak == max((octave.n_predicted / octave.n for octave in item.curve if octave.n >= 5), default=0)
@@ -137,9 +137,9 @@ def test_too_few_positions_are_no_peak(llama):
 
 def test_the_client_asks_for_a_collection(tiny_llama_atlas):
     with client.open(tiny_llama_atlas) as demo:
-        found = demo.collection(["L1N7", "2.3", "L1N7"])
-        assert [item.neuron.name for item in found] == ["L1N7", "L2N3"]
-        assert found == demo.collection("L1N7,L2N3") == demo.collection(name for name in ("L1N7", "L2N3"))
+        glances = demo.collection(["L1N7", "2.3", "L1N7"])
+        assert [item.neuron.name for item in glances] == ["L1N7", "L2N3"]
+        assert glances == demo.collection("L1N7,L2N3") == demo.collection(name for name in ("L1N7", "L2N3"))
         with pytest.raises(NeuronNameError, match=r"'L9N99' \(nearest: L2N47\), 'banana'.*leave them out"):
             demo.collection(["L1N7", "L9N99", "banana"])
         with pytest.raises(ParameterError, match="expected 1 to 300 names of neurons"):

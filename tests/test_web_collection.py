@@ -36,11 +36,11 @@ JSON = {"Accept": "application/json"}
 
 
 @pytest.fixture
-def kept(app, tmp_path):
+def store(app, tmp_path):
     """The site keeps short links in an empty file."""
-    with closing(open_saved(tmp_path / "saved.sqlite")) as kept:
-        app.extensions["saved"] = kept
-        yield kept
+    with closing(open_saved(tmp_path / "saved.sqlite")) as store:
+        app.extensions["saved"] = store
+        yield store
         app.extensions["saved"] = None
 
 
@@ -90,7 +90,7 @@ def test_other_spellings_lead_to_the_canonical_address(client):
 
 
 @pytest.mark.parametrize("note", NOTES)
-def test_a_note_of_any_characters_survives(client, kept, note):
+def test_a_note_of_any_characters_survives(client, store, note):
     url = urls.to("collection", urls.AtlasRef("tiny-llama"), n=[f"L1N7~{note}", "L2N3"], title=note)
     page = client.get(url)
     assert page.status_code == 200
@@ -199,7 +199,7 @@ def test_a_spark_is_of_the_octaves(client):
 # --- short links
 
 
-def test_a_short_link_is_the_hash_of_the_list(client, kept):
+def test_a_short_link_is_the_hash_of_the_list(client, store):
     form = {"n": ["L1N7~one", "L2N3"], "title": "Two"}
     content = '["list","Two",[["L1N7","one"],["L2N3",""]]]'
     name = b32encode(sha256(content.encode()).digest()).decode().lower()[:12]
@@ -222,7 +222,7 @@ def test_a_short_link_is_the_hash_of_the_list(client, kept):
     assert client.get(f"/tiny-gpt2/list/{name}").status_code == 404
 
 
-def test_what_cannot_be_saved(client, kept):
+def test_what_cannot_be_saved(client, store):
     for form, status, words in (
         ({}, 400, "no neurons to save"),
         ({"n": ["L1N7", "banana"]}, 400, "'banana'"),
@@ -233,7 +233,7 @@ def test_what_cannot_be_saved(client, kept):
         assert words in response.json["error"]["message"]
     cross = client.post("/tiny-llama/list", data={"n": "L1N7"}, headers=JSON | {"Sec-Fetch-Site": "cross-site"})
     assert (cross.status_code, cross.json["error"]["code"]) == (403, "cross_site")
-    kept.most = 0
+    store.most = 0
     full = client.post("/tiny-llama/list", data={"n": "L1N7"}, headers=JSON)
     assert (full.status_code, full.json["error"]["code"]) == (507, "saved_full")
     assert client.get("/tiny-llama/list/aaaaaaaaaaaa").status_code == 404
@@ -266,7 +266,7 @@ def test_pages_lead_to_their_neurons_as_a_list(client, url):
 # --- in a browser
 
 
-def test_add_edit_and_share(tab, site, kept):
+def test_add_edit_and_share(tab, site, store):
     tab.goto(f"{site}/tiny-llama/L1N7")
     assert tab.locator("a[data-list]").is_hidden()
     button = tab.locator("button[data-add='tiny-llama/L1N7']").first

@@ -7,16 +7,18 @@
   const NEURON = /^\/([a-z0-9-]+)(?:@[^/]+)?\/(L[0-9]+N[0-9]+)$/;
 
   // --- one's own lists: {title, entries: [[name, note], …]} by slug
-  const unkept = {}; // where the browser keeps nothing
+  const memory = {}; // where the browser keeps nothing
+  let full = false; // whether a neuron found no room
   function own(slug) {
     try {
-      const list = JSON.parse(localStorage.getItem("list:" + slug)) || unkept[slug];
+      const list = JSON.parse(localStorage.getItem("list:" + slug)) || memory[slug];
       if (list && Array.isArray(list.entries)) return list;
     } catch { /* not readable: as if there were none */ }
-    return unkept[slug] || { title: "", entries: [] };
+    return memory[slug] || { title: "", entries: [] };
   }
   function keep(slug, list) {
-    try { localStorage.setItem("list:" + slug, JSON.stringify(list)); } catch { unkept[slug] = list; }
+    full = false;
+    try { localStorage.setItem("list:" + slug, JSON.stringify(list)); } catch { memory[slug] = list; }
     show();
   }
   function has(list, name) {
@@ -30,11 +32,16 @@
     if (list.title) parts.push("title=" + encodeURIComponent(list.title));
     return base + (parts.length ? "?" + parts.join("&") : "");
   }
+  function fits(list) {
+    return list.entries.length <= MOST && address("/", list).length <= LONGEST;
+  }
   function toggle(slug, name) {
     const list = own(slug);
-    if (has(list, name)) list.entries = list.entries.filter((entry) => entry[0] !== name);
-    else if (list.entries.length < MOST) list.entries.push([name, ""]);
-    keep(slug, list);
+    const entries = has(list, name) ? list.entries.filter((entry) => entry[0] !== name) : [...list.entries, [name, ""]];
+    const next = { title: list.title, entries };
+    if (fits(next)) keep(slug, next);
+    else full = true;
+    show();
   }
 
   // --- the header's link, and the buttons
@@ -42,7 +49,7 @@
     document.querySelectorAll("a[data-list]").forEach(function (link) {
       const list = own(link.dataset.list);
       link.hidden = list.entries.length === 0;
-      link.textContent = "list (" + list.entries.length + ")";
+      link.textContent = "list (" + list.entries.length + (full ? ", full" : "") + ")";
       link.href = address(link.pathname, list);
     });
     const lists = {};
@@ -71,8 +78,8 @@
   }
   function decorate(root) {
     root.querySelectorAll(":is(td, li, dd) a.unit[href]").forEach(function (link) {
-      const found = target(link);
-      if (found && !link.closest(".listed, .problem") && !link.nextElementSibling?.matches("button.add")) link.after(adder(found[1], found[2], true));
+      const match = target(link);
+      if (match && !link.closest(".listed, .problem") && !link.nextElementSibling?.matches("button.add")) link.after(adder(match[1], match[2], true));
     });
   }
   const canonical = document.querySelector("link[rel=canonical]");
@@ -99,8 +106,8 @@
   document.addEventListener("keydown", function (event) {
     const typing = event.target.closest("input, select, textarea, [contenteditable]");
     if (event.key !== "+" || typing || event.ctrlKey || event.metaKey || event.altKey) return;
-    const found = target(document.activeElement) || here;
-    if (found) toggle(found[1], found[2]);
+    const match = target(document.activeElement) || here;
+    if (match) toggle(match[1], match[2]);
   });
 
   // --- the page of a list
@@ -163,13 +170,13 @@
       return input;
     }
     function editNote(row, entry) {
-      const shown = row.querySelector(".said");
+      const note = row.querySelector(".said");
       const input = field("textarea", entry[1], "Note on " + entry[0], Number(data.dataset.note));
       input.rows = 1;
       input.placeholder = "a note";
       input.addEventListener("change", function () {
         entry[1] = input.value.replace(/[\r\n\t]+/g, " ").trim();
-        shown.textContent = entry[1];
+        note.textContent = entry[1];
         changed();
       });
       const drop = document.createElement("button");
@@ -182,8 +189,8 @@
         row.remove();
         changed();
       });
-      shown.hidden = true;
-      shown.after(input, drop);
+      note.hidden = true;
+      note.after(input, drop);
     }
     function edit(button) {
       const editing = rows.classList.toggle("editing");
@@ -222,10 +229,13 @@
         });
       } else {
         control("Add all to your list", function (button) {
-          const kept = own(slug);
-          const more = list.entries.filter((entry) => !has(kept, entry[0]));
-          const taken = more.slice(0, MOST - kept.entries.length);
-          keep(slug, { title: kept.title || list.title, entries: [...kept.entries, ...taken] });
+          const ownList = own(slug);
+          const more = list.entries.filter((entry) => !has(ownList, entry[0]));
+          const joined = (n) => ({ title: ownList.title || list.title, entries: [...ownList.entries, ...more.slice(0, n)] });
+          let n = more.length;
+          while (n > 0 && !fits(joined(n))) n -= 1;
+          const taken = more.slice(0, n);
+          keep(slug, joined(n));
           button.disabled = true;
           status.textContent = taken.length + " added" + (taken.length < more.length ? "; your list is full." : ".");
         });

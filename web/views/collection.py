@@ -155,7 +155,7 @@ def save_collection(ref: AtlasRef) -> BaseResponse:
         "here and save it there."
     )
     g.ref = ref
-    atlas, kept = find_atlas(ref), _kept(ref)
+    atlas, store = find_atlas(ref), _store(ref)
     request.max_content_length = request.max_form_memory_size = LONGEST_FORM
     collection, misnamed = read_collection(atlas, request.form.get("title", ""), request.form.getlist("n"))
     if misnamed:
@@ -163,7 +163,7 @@ def save_collection(ref: AtlasRef) -> BaseResponse:
     if not collection.entries:
         raise SavedRefused("There are no neurons to save: expected at least one form field n, as in n=L1N2.")
     entries = tuple((entry.name, entry.note) for entry in collection.entries)
-    saved, new = kept.save_list(atlas.info.slug, SharedList(collection.title, entries))
+    saved, new = store.save_list(atlas.info.slug, SharedList(collection.title, entries))
     url = urls.to("saved_collection", ref, saved.name)
     if request.accept_mimetypes.best != "application/json":
         return redirect(url, 303)
@@ -171,15 +171,15 @@ def save_collection(ref: AtlasRef) -> BaseResponse:
     return Response(dumps(body), 201 if new else 200, {"Location": url}, mimetype="application/json")
 
 
-def _kept(ref: AtlasRef) -> SavedQueries:
-    kept = current_app.extensions["saved"]
-    if kept is None:
+def _store(ref: AtlasRef) -> SavedQueries:
+    store = current_app.extensions["saved"]
+    if store is None:
         raise NotServedError(
             "Short links are not kept on this site. Share the list's address instead, /…/list?n=…: it holds the whole "
             "list.",
             urls.to("collection", ref),
         )
-    return kept
+    return store
 
 
 def _read(atlas: Atlas, whole: bool = False) -> tuple[Collection, list[Misnamed]]:
@@ -200,7 +200,7 @@ def _saved(atlas: Atlas, name: str) -> tuple[Collection, list[Misnamed]]:
     Raises:
         NotServedError: there is none.
     """
-    saved = _kept(g.ref).named_list(g.ref.slug, name)
+    saved = _store(g.ref).named_list(g.ref.slug, name)
     if saved is None:
         raise NotServedError(
             f"No list is saved as {name!r} for {g.ref.slug!r}: the link is incomplete, or the list was removed. Make "
@@ -249,14 +249,14 @@ def _page(
     )
 
 
-def _embed(atlas: Atlas, shown: CollectionPage) -> CollectionEmbed:
+def _embed(atlas: Atlas, list_page: CollectionPage) -> CollectionEmbed:
     return CollectionEmbed(
-        title=shown.title,
-        url=shown.url,
-        description=shown.description,
+        title=list_page.title,
+        url=list_page.url,
+        description=list_page.description,
         panel=None,
         theme=query_choice("theme", THEMES, THEMES[0]),
-        page=shown,
+        page=list_page,
         **atlas_fields(atlas),
     )
 
