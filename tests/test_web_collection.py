@@ -306,6 +306,13 @@ def test_add_edit_and_share(tab, site, store):
     tab.get_by_role("button", name="Make a short link").click()
     tab.wait_for_url(re.compile(r"/tiny-llama/list/[a-z2-7]{12}$"))
     assert tab.locator("#L1N7 .said").inner_text() == note
+    # An edited copy is another list, to be saved anew.
+    tab.get_by_role("button", name="Edit", exact=True).click()
+    tab.get_by_label("Title of the list").fill("Edited")
+    tab.get_by_label("Title of the list").blur()
+    tab.locator("#list-short .citation").wait_for(state="detached")
+    tab.get_by_role("button", name="Make a short link").wait_for()
+    tab.go_back()
     tab.evaluate("localStorage.clear()")
     tab.reload()
     assert tab.locator("a[data-list]").is_hidden()

@@ -24,6 +24,7 @@ PAGES = (
     "/tiny-llama/hubs",
     "/tiny-llama/hubs/centring",
     "/tiny-llama/compare?n=L1N7&n=L2N3",
+    "/tiny-llama/list?n=L1N7~note&n=L2N3",
     "/tiny-llama/studies",
     "/tiny-llama/study/an",
     "/search?q=the",

@@ -69,7 +69,6 @@ class CollectionPage(AtlasPage, template="list.html"):
     sorts: dict[str, tuple[str, str]] = field(
         metadata=doc("Of each order: its words, and the list's URL in it.", json=False)
     )
-    own: str = field(metadata=doc("The list's address that holds all of it.", json=False))
     short: str | None = field(metadata=doc("Its short link without a build; null: it was not saved.", json=False))
     saving: bool = field(metadata=doc("Whether this site keeps short links.", json=False))
     longest_note: int = field(metadata=doc("Most characters of a note.", json=False))
@@ -239,7 +238,6 @@ def _page(
         collection=collection,
         sort=sort,
         sorts={key: (words, _url(collection, key, name)) for key, (words, _) in SORTS.items()},
-        own=_url(collection),
         short=None if name is None else urls.to("saved_collection", AtlasRef(g.ref.slug), name),
         saving=current_app.extensions["saved"] is not None,
         longest_note=LONGEST_NOTE,
