@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class IngestOption:
-    """A flag of `atlas ingest`, such as `--sign-cases`: it asks for a statistic that is not in every atlas."""
+    """A flag of `atlas ingest` that asks for a statistic that is not in every atlas."""
 
     flag: str
     help: str

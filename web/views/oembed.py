@@ -106,10 +106,10 @@ def _page_at(address: str | None) -> Page:
     if host != _host(urlsplit(request.host_url)):
         raise NotServedError(f"{visible(address)} is not of this site, {request.host}.")
     for _ in range(_REDIRECTS):
-        found = _view(parts)
-        if isinstance(found, Page):
-            return found
-        parts = urlsplit(found)
+        reached = _view(parts)
+        if isinstance(reached, Page):
+            return reached
+        parts = urlsplit(reached)
     raise NotServedError(f"{visible(address)} leads on and on.")
 
 
@@ -147,11 +147,11 @@ def _view(parts: SplitResult) -> Page | str:
                 values["atlas"] = find_atlas(g.ref)
             except EarlierBuildError as error:
                 return _page_of(error.link)
-        found = view(**values)
-        if isinstance(found, Page):
-            return found
-        if found.status_code == 301:
-            return _page_of(found.headers["Location"])
+        answer = view(**values)
+        if isinstance(answer, Page):
+            return answer
+        if answer.status_code == 301:
+            return _page_of(answer.headers["Location"])
         return _nothing(parts)
 
 
