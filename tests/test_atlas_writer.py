@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from atlas.topics.curve import token_candidates
-from atlas.topics.neuron import find_neuron, find_neurons
+from atlas.topics.neuron import find_neuron
 from atlas.topics.token import token_neurons, token_row
 from atlas.topics.verdict import verdict_of
 from atlas.topics.writer import TOKEN_PREDICTIONS, token_predictions, writing_neurons
@@ -55,4 +55,3 @@ def test_what_writes_a_token(both):
             assert words.firing.startswith("Its firing predicts" if best.predicts else "No threshold")
         else:
             assert "cannot tell" in words.firing or "too rarely" in words.firing
-    assert find_neurons(atlas, [7, 3, 10**9]) == [find_neuron(atlas, 3), find_neuron(atlas, 7)]

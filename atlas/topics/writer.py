@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from atlas.core.db import Atlas
 from atlas.core.statements import Statement
 from atlas.core.units import NeuronRef, Token, neuron_ref
-from atlas.topics.neuron import find_neurons
+from atlas.topics.neuron import neurons_by_id
 from atlas.topics.token import CongruentNeuron, token_neurons
 from atlas.topics.verdict import verdicts
 
@@ -78,7 +78,7 @@ def writing_neurons(atlas: Atlas, token_id: int, predictions: list[TokenPredicti
         TokenError: the id is out of range.
     """
     items = token_neurons(atlas, token_id)
-    records = {record.neuron_id: record for record in find_neurons(atlas, [item.neuron.neuron_id for item in items])}
+    records = neurons_by_id(atlas, [item.neuron.neuron_id for item in items])
     known = verdicts(atlas, records.values())
     aurocs = {item.neuron.neuron_id: item.auroc for item in predictions}
     return [

@@ -17,7 +17,7 @@ _FILE = click.Path(path_type=Path)
     "--site", metavar="URL", help="Address of a site that serves the atlas: names of neurons and tokens lead to it."
 )
 def report(file: Path, folder: Path, force: bool, site: str | None) -> None:
-    """Write FILE's findings, each with its SQL, to the folder DIR: index.html, which fetches nothing, and report.md
+    """Write FILE's findings, each with its SQL, to the folder DIR: a self-contained index.html, and report.md
     with its figures."""
     # Imported here: the help text does not need the charts.
     from atlas import open_atlas

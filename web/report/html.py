@@ -1,4 +1,4 @@
-"""The report as one HTML file, which contains its style and drawings and fetches nothing."""
+"""The report as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def report_html(
 
 
 def _section(section: Section, drawings: Mapping[str, bytes], links: Links) -> str:
-    text = "".join(f"<p>{_text(sentence, links)}</p>\n" for sentence in section.said)
+    text = "".join(f"<p>{_text(sentence, links)}</p>\n" for sentence in section.sentences)
     if section.points:
         text += f"<ul>{''.join(f'<li>{_text(point, links)}</li>' for point in section.points)}</ul>\n"
     panels = "\n".join(_panel(section, panel, drawings, links) for panel in section.panels)
@@ -51,7 +51,7 @@ def _section(section: Section, drawings: Mapping[str, bytes], links: Links) -> s
 
 
 def _panel(section: Section, panel: Panel, drawings: Mapping[str, bytes], links: Links) -> str:
-    parts = [f"<h3>{escape(panel.title)}</h3>", *(f"<p>{_text(sentence, links)}</p>" for sentence in panel.said)]
+    parts = [f"<h3>{escape(panel.title)}</h3>", *(f"<p>{_text(sentence, links)}</p>" for sentence in panel.sentences)]
     for chart in panel.charts:
         data = b64encode(drawings[anchor(section.title, panel.title, chart.name)]).decode()
         parts.append(

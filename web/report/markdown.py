@@ -18,7 +18,7 @@ def report_markdown(atlas: Atlas, title: str, sections: Sequence[Section], links
     """The document."""
     lines = [f"# {_text(title)}", ""]
     for section in sections:
-        lines += [f"## {_text(section.title)}", "", *_paragraphs(section.said, links)]
+        lines += [f"## {_text(section.title)}", "", *_paragraphs(section.sentences, links)]
         lines += [*(f"- {_linked(point, links)}" for point in section.points), *([""] if section.points else [])]
         for panel in section.panels:
             lines += _panel(section, panel, links)
@@ -30,7 +30,7 @@ def report_markdown(atlas: Atlas, title: str, sections: Sequence[Section], links
 
 
 def _panel(section: Section, panel: Panel, links: Links) -> list[str]:
-    lines = [f"### {_text(panel.title)}", "", *_paragraphs(panel.said, links)]
+    lines = [f"### {_text(panel.title)}", "", *_paragraphs(panel.sentences, links)]
     for chart in panel.charts:
         name = anchor(section.title, panel.title, chart.name)
         lines += [f"![{_text(chart.title)}]({FIGURES}/{name}.svg)", "", _text(chart.caption), ""]

@@ -66,7 +66,7 @@ def exclusive_pairs(atlas: Atlas) -> Section:
     """Neurons and tokens that are mutual best matches."""
     counts = {direction: (n, ordinary) for direction, n, ordinary in atlas.rows(_COUNTS)}
     n, ordinary = counts.get("top", (0, 0))
-    said = [
+    sentences = [
         f"{n:,} neurons and tokens are mutual best matches, {ordinary:,} of them with an ordinary token that occurs: "
         "no token is more congruent with the neuron, and no neuron with the token."
     ]
@@ -81,14 +81,14 @@ def exclusive_pairs(atlas: Atlas) -> Section:
                 f"{pair.neuron.name} with “{pair.token.shown}”, ahead of all other tokens by "
                 f"{show_number(family.family_gap, 3)} and of all other neurons by {show_number(pair.neuron_gap, 3)}."
             )
-        said.append(
+        sentences.append(
             f"By score, the product of both leads over the runner-up, the first is {first.neuron.name} with "
             f"{first.token.shown} ({show_number(first.token_gap)} × {show_number(first.neuron_gap)} = "
             f"{show_number(first.score)})."
         )
     return Section(
         "Exclusive pairs",
-        tuple(said),
+        tuple(sentences),
         (
             panel(atlas, "How many", _COUNTS),
             panel(atlas, "The best by score", ranked_pairs(atlas, limit=20).shown()),
@@ -101,9 +101,9 @@ def hubs(atlas: Atlas) -> Section:
     """Neurons and tokens that are best for many, and the effect of centring on them."""
     k = 10
     neurons, tokens = hub_neurons(atlas, k), hub_tokens(atlas, k)
-    said, finding = [], ""
+    sentences, finding = [], ""
     if neurons and tokens:
-        said.append(
+        sentences.append(
             f"{neurons[0].neuron.name} is the best neuron of {show_share(neurons[0].share)} of all tokens, "
             f"{tokens[0].token.shown} the best token of {show_share(tokens[0].share)} of all neurons. A hub is "
             "congruent with many, so its congruence with one says little."
@@ -122,8 +122,8 @@ def hubs(atlas: Atlas) -> Section:
         ),
     ]
     if not atlas.info.has_weights:
-        said.append("The effect of centring the readout cannot be computed: this atlas holds no weights.")
-        return Section("Hubs, and what centring does", tuple(said), tuple(panels), finding)
+        sentences.append("The effect of centring the readout cannot be computed: this atlas holds no weights.")
+        return Section("Hubs, and what centring does", tuple(sentences), tuple(panels), finding)
     centring = measure_centring(atlas)
     if centring.uncentred and centring.centred:
         before, after = centring.uncentred[0], centring.centred[0]
@@ -131,7 +131,7 @@ def hubs(atlas: Atlas) -> Section:
             f" Without centring the readout, {before.neuron.name} is that of "
             f"{show_share(before.n_uncentred / centring.n_tokens)}."
         )
-        said.append(
+        sentences.append(
             f"Without centring the readout over the vocabulary, {before.neuron.name} is the best neuron of "
             f"{show_share(before.n_uncentred / centring.n_tokens)} of all tokens; with it, the greatest hub is "
             f"{after.neuron.name} with {show_share(after.n_centred / centring.n_tokens)}. Softmax cannot tell the two "
@@ -142,7 +142,7 @@ def hubs(atlas: Atlas) -> Section:
         panel(atlas, f"Greatest hubs, {label}", CENTRING[by].shown(looked_at=LOOKED_AT, limit=10))
         for by, label in (("centred", "centred"), ("uncentred", "not centred"))
     ]
-    return Section("Hubs, and what centring does", tuple(said), tuple(panels), finding)
+    return Section("Hubs, and what centring does", tuple(sentences), tuple(panels), finding)
 
 
 def kinds(atlas: Atlas) -> Section:
@@ -151,9 +151,9 @@ def kinds(atlas: Atlas) -> Section:
     counts = {
         word: sum(getattr(layer, word) for layer in layers) for word in ("prediction", "suppression", "partition")
     }
-    said = (
+    sentence = (
         f"Of {n:,} neurons {counts['prediction']:,} are prediction neurons (they raise a few tokens), "
         f"{counts['suppression']:,} suppression neurons (they lower a few) and {counts['partition']:,} partition "
         "neurons (they raise one half of the vocabulary against the other), by the moments of their congruence."
     )
-    return Section("Kinds of neurons", (said,), (panel(atlas, "By layer", LAYER_KINDS.shown()),))
+    return Section("Kinds of neurons", (sentence,), (panel(atlas, "By layer", LAYER_KINDS.shown()),))

@@ -64,7 +64,7 @@ def layer(atlas: Atlas, name: str) -> LayerPage | Response:
     sort = query_choice("sort", NEURON_SORTS, "best_congruence")
     order = query_choice("order", ("desc", "asc"), "desc")
     number_of_page = query_int("page", 1, least=1)
-    shown: dict[str, Any] = {
+    selection: dict[str, Any] = {
         "sort": sort,
         "descending": order == "desc",
         "limit": PER_PAGE,
@@ -74,8 +74,8 @@ def layer(atlas: Atlas, name: str) -> LayerPage | Response:
     def link(column: str, order: str) -> str | None:
         return urls.to("layer", g.ref, number, sort=column, order=order) if column in NEURON_SORTS else None
 
-    listed = layer_statement(atlas, number, **shown).shown()
-    listing = layer_neurons(atlas, number, **shown)
+    listed = layer_statement(atlas, number, **selection).shown()
+    listing = layer_neurons(atlas, number, **selection)
     return LayerPage(
         title=f"Layer {number}",
         url=urls.to("layer", g.ref, number, sort=sort, order=order, page=number_of_page),
