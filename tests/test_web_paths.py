@@ -49,7 +49,7 @@ def test_from_a_search_to_the_top_text(tab, site):
     tab.keyboard.press("Enter")
     tab.wait_for_url("**/token/*")
     assert tab.locator("h1 .chip").inner_text() == "␣an"
-    best = tab.locator("section", has_text="Best neurons").locator("table a.unit").first
+    best = tab.locator("#writes table a.unit").first
     name = best.inner_text()
     best.click()
     tab.wait_for_url(f"{site}/tiny-llama/{name}")
