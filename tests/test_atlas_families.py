@@ -187,7 +187,7 @@ def test_pages(optional_atlas: Path):
     assert show_share(tail.n_token / tail.n) in page.text
     assert show_share(tail.n_family / tail.n) in page.text
     share = (tail.n_family - tail.n_token) / (tail.n - tail.n_token)
-    assert f"{show_share(share)} of the noise goes" in page.text
+    assert f"{show_share(share)} of the misses" in page.text
     data = client.get(f"/tiny-optional/{name}/family.json").json
     assert noisy.direction in [one["direction"] for one in data["families"]]
     chart = f"/tiny-optional/{name}/family.chart.csv?chart={noisy.direction}-predicted"

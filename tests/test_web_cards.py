@@ -167,7 +167,7 @@ def test_what_a_tokens_card_says(tiny_llama_atlas):
     assert words(card)[2:] == [
         "Token",
         "·an",
-        "predicted 1,234 times, came 56 times",
+        "predicted at 1,234 positions, the actual next token at 56",
         "best neurons",
         "L1N0",
         "9.877",

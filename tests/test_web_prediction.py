@@ -10,7 +10,7 @@ from html import unescape
 import duckdb
 import pytest
 
-from atlas.core.display import show_share
+from atlas.core.display import show_points
 from tests.invented_effects import with_effects
 from web import create_app
 
@@ -170,7 +170,7 @@ def test_effects_where_they_were_measured(tiny_llama_atlas, tmp_path):
     text = client.get("/tiny-llama/prediction").text
     assert "atlas effects FILE" not in text
     first = shown[0]
-    assert show_share(first["probability_change"], plus=True) in text
+    assert show_points(first["probability_change"]) in text
     neuron = client.get(f"/tiny-llama/{first['neuron']['name']}/candidates").text
     assert ">ablated, points</th>" in neuron
     answer = client.get("/api/v1/atlases/tiny-llama/pair-effects?limit=3").json

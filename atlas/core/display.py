@@ -130,12 +130,9 @@ _PLAIN = tuple(f",.{decimals}f" for decimals in range(32))
 """Format specifications by decimals: made once, since a page has thousands of numbers."""
 
 
-def show_share(fraction: float | None, digits: int = 3, *, plus: bool = False) -> str:
-    """A share as a percentage, to `digits` significant digits: `65.9%`, `0.123%`, `–` for None; with `plus`, a rise
-    gets a `+`."""
-    if fraction is None:
-        return "–"
-    return f"{'+' if plus and fraction > 0 else ''}{show_number(100.0 * fraction, digits)}%"
+def show_share(fraction: float | None, digits: int = 3) -> str:
+    """A share as a percentage, to `digits` significant digits: `65.9%`, `0.123%`, `–` for None."""
+    return "–" if fraction is None else f"{show_number(100.0 * fraction, digits)}%"
 
 
 def show_points(change: float | None, decimals: int = 1) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from atlas.core.bins import ZERO_BIN, bin_edges
 from atlas.core.call import OF_NEURON, call
 from atlas.core.db import Atlas
-from atlas.core.display import show_edge, show_number, show_share
+from atlas.core.display import show_edge, show_number, show_points, show_share
 from atlas.core.parameter import NeuronId
 from atlas.core.statements import Statement
 from atlas.core.term import Term
@@ -231,7 +231,8 @@ def _effect(token: Token, before: float, change: float, low: float | None, high:
         return f"ablating it where it fires does not change the probability of {name} significantly"
     verb, interval = "lowers" if change < 0 else "raises", ""
     if low is not None:
-        interval = f" (95% interval of the change {show_share(low, 2, plus=True)} to {show_share(high, 2, plus=True)})"
+        lowest = show_points(low, 0).removesuffix(" points")
+        interval = f" (95% interval of the change {lowest} to {show_points(high, 0)})"
     return (
         f"ablating it at {show_number(n)} {'positions' if n > 1 else 'position'} where it fires {verb} the probability "
         f"of {name} from {show_share(before, 2)} to {show_share(before + change, 2)}{interval}"

@@ -20,7 +20,9 @@ def token_card(
     sheet = Sheet(footer)
     sheet.text(MARGIN, 104, "Token", 40, font=SERIF, weight=700)
     sheet.chips(MARGIN + 150, 104, [row.token.shown], 46, WIDTH - 2 * MARGIN - 150)
-    counts = f"predicted {show_number(row.n_predicted)} times, came {show_number(row.n_actual)} times"
+    counts = (
+        f"predicted at {show_number(row.n_predicted)} positions, the actual next token at {show_number(row.n_actual)}"
+    )
     sheet.text(MARGIN, 170, counts, 26, fill="dim")
     for column, (head, neurons, fill) in enumerate((("best neurons", best, "pos"), ("worst", worst, "neg"))):
         x = MARGIN + 260 * column

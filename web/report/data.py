@@ -70,7 +70,7 @@ def best_curves(atlas: Atlas) -> Section:
 
 
 def _family(atlas: Atlas, neuron_id: int) -> list[Panel]:
-    """Whether other spellings explain the noise of a neuron's curve."""
+    """Whether other spellings explain the misses of a neuron's curve."""
     panels = []
     for item in family_curves(atlas, neuron_id)[:1]:
         tail = item.tail

@@ -1,4 +1,4 @@
-"""`/{slug}/L31N892/family`: whether the noise of a neuron's curve goes with its token's other spellings."""
+"""`/{slug}/L31N892/family`: whether other spellings of a neuron's token explain the misses of its curve."""
 
 from __future__ import annotations
 

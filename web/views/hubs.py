@@ -42,12 +42,12 @@ class HubsPage(AtlasPage, template="hubs.html"):
     lengths: tuple[int, ...] = field(metadata=doc("Lengths that can be asked for.", json=False))
     neurons: tuple[HubNeuron, ...] = field(
         metadata=doc(
-            "The 50 neurons that are the best neuron of most tokens: hub_count, its share of all, k-occurrence."
+            "The 50 neurons that are the best neuron of the most tokens: hub_count, its share of all, k-occurrence."
         )
     )
     tokens: tuple[HubToken, ...] = field(
         metadata=doc(
-            "The 50 tokens that are the best token of most neurons: hub_count, its share of all, k-occurrence."
+            "The 50 tokens that are the best token of the most neurons: hub_count, its share of all, k-occurrence."
         )
     )
     neuron_occurrence: Occurrence = field(metadata=doc("How neurons' k-occurrence is distributed."))

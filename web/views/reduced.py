@@ -65,7 +65,7 @@ def reduced_tokens(atlas: Atlas, name: str) -> ReducedTokensPage | Response:
     if name != neuron.name:
         return redirect(like_request(url), 301)
     return ReducedTokensPage(
-        title=f"{neuron.name} with hubs discounted",
+        title=f"{neuron.name}, hub-corrected",
         url=url,
         **atlas_fields(atlas),
         neuron=neuron,
@@ -81,7 +81,7 @@ def reduced_neurons(atlas: Atlas, token_id: int) -> ReducedNeuronsPage:
     """A token's best neurons by reduced congruence."""
     token = atlas.tokens[token_id]
     return ReducedNeuronsPage(
-        title=f"Token {token.shown} with hubs discounted",
+        title=f"Token {token.shown}, hub-corrected",
         url=urls.to("reduced_neurons", g.ref, token_id),
         **atlas_fields(atlas),
         token=token,
