@@ -89,7 +89,7 @@ ANSWERED_FROM_MEMORY = {
     "study: numbers, direct, curve": "test_atlas_study.test_the_panels_answer",
     "neuron: studies": "test_atlas_study.test_where_neurons_and_tokens_stand_out",
     "token: studies": "test_atlas_study.test_where_neurons_and_tokens_stand_out",
-    "search: tokens, texts": "test_web_panels.test_what_a_search_finds",
+    "search: tokens, writers, neurons, texts": "test_web_panels.test_what_a_search_finds",
     "bridge_token: numbers, neurons, curves, metrics": "test_web_bridge.test_its_sql_answers_what_the_pages_show",
     "bridge_compare: numbers, histograms, tokens, curves": "test_web_bridge.test_its_sql_answers_what_the_pages_show",
 }

@@ -19,7 +19,6 @@ from atlas.core.errors import SlugError
 from atlas.core.info import count_words, share_words
 from atlas.core.names import RESERVED_SLUGS
 from atlas.core.room import Room
-from atlas.topics.study.study import list_studies
 from web import views
 from web.api import routes as api
 from web.charts.drawing import curves_drawing, histogram_drawing
@@ -30,6 +29,7 @@ from web.site import bundle, cors, earlier, errors, headers, rate_limit, urls
 from web.site import downloads as whole_files
 from web.site.downloads import DOWNLOADS
 from web.site.markup import column_number, live_text, neuron_cells, number_cell, snippet, table_rows, whole, window
+from web.site.nav import nav
 from web.site.page import find_atlas
 from web.site.sharing import Citation, citations
 from web.site.urls import AtlasRef
@@ -126,7 +126,7 @@ def create_app(
         citations=cited,
         served_together=lambda: len(atlases) > 1,
         live_options=live and live.options,
-        has_studies=lambda ref: bool(list_studies(find_atlas(ref))),
+        site_nav=nav,
         program_version=program_version(),
         texts_read=count_words,
         share_words=share_words,
