@@ -425,12 +425,10 @@ def test_a_tokens_curves_and_relatives(served):
     assert [row[3] for row in rows["relatives"]] == [token["token_id"] for token in data["relatives"]]
 
 
-def test_the_overviews_notable_neurons_and_layers(served):
+def test_the_overviews_best_neurons_and_layers(served):
     data, rows = answers(served, "/SLUG.json")
-    assert [(row[0], row[3], row[4]) for row in rows["notable"]] == [
-        (item["pair"]["neuron"]["name"], item["tail_n"], pytest.approx(item["tail_fraction"]))
-        for item in data["notable"]
-    ]
+    assert [row[0] for row in rows["best"]] == [item["neuron"]["name"] for item in data["best"]]
+    assert all(item["verdict"]["claim"] == "predicts" for item in data["best"])
     assert [row[:4] for row in rows["layers"]] == [
         (layer["layer"], layer["n_neurons"], layer["n_dead"], layer["n_exclusive"]) for layer in data["layers"]
     ]

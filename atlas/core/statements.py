@@ -84,7 +84,7 @@ ANSWERED_FROM_MEMORY = {
     "centring: centred, uncentred": "test_web_panels.test_centring",
     "compare: numbers, percentiles, histograms, curves, texts": "test_web_panels.test_neurons_side_by_side",
     "overview: kinds": "test_atlas_kinds.test_kinds_divide_layers_and_selections",
-    "overview: provenance": "test_web_panels.test_the_overviews_notable_neurons_and_layers",
+    "overview: provenance": "test_web_panels.test_the_overviews_best_neurons_and_layers",
     "neurons: neurons, facets": "test_web_panels.test_every_page_of_the_neurons",
     "study: numbers, direct, curve": "test_atlas_study.test_the_panels_answer",
     "neuron: studies": "test_atlas_study.test_where_neurons_and_tokens_stand_out",

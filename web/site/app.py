@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 
-from flask import Flask, request
+from flask import Flask, g, request
 from flask_compress import Compress
 from werkzeug.routing import BaseConverter, ValidationError
 
@@ -19,6 +19,7 @@ from atlas.core.errors import SlugError
 from atlas.core.info import count_words, share_words
 from atlas.core.names import RESERVED_SLUGS
 from atlas.core.room import Room
+from atlas.core.term import POST_URL
 from web import views
 from web.api import routes as api
 from web.charts.drawing import curves_drawing, histogram_drawing
@@ -127,6 +128,8 @@ def create_app(
         served_together=lambda: len(atlases) > 1,
         live_options=live and live.options,
         site_nav=nav,
+        gone_build=lambda: g.get("gone_build"),
+        post_url=POST_URL,
         program_version=program_version(),
         texts_read=count_words,
         share_words=share_words,
