@@ -273,7 +273,7 @@ def test_a_neuron_by_oembed(client):
     found = said.json
     assert found["version"] == "1.0"
     assert found["type"] == "rich"
-    assert found["title"].startswith("L1N7, ")
+    assert found["title"].startswith("L1N7 · ")
     assert found["provider_name"] == "Neuron Atlas"
     assert found["provider_url"] == "http://localhost/"
     assert isinstance(found["cache_age"], int)

@@ -13,6 +13,7 @@ from atlas import Atlas
 from atlas.core.display import show_value
 from atlas.core.info import AtlasInfo
 from atlas.topics import overview as statements
+from atlas.topics.curve import CURVES, of_pairs
 from atlas.topics.kind import LAYER_KINDS, LayerKinds, layer_kinds
 from atlas.topics.layer import LAYERS, SUMMARY_COLUMNS, LayerSummary
 from atlas.topics.neuron import Neuron
@@ -75,7 +76,7 @@ class OverviewPage(AtlasPage, template="overview.html"):
 @page(blueprint, "/<atlas:ref>")
 def overview(atlas: Atlas) -> OverviewPage:
     """The overview of an atlas."""
-    items = highlights(atlas)
+    highlighted = highlights(atlas)
     return OverviewPage(
         title=atlas.info.model_name,
         url=urls.to("overview", g.ref),
@@ -90,18 +91,18 @@ def overview(atlas: Atlas) -> OverviewPage:
         provenance=_provenance(atlas.info),
         definitions=column_comments(atlas, "atlas"),
         story=story(atlas),
-        best=items.best,
+        best=highlighted.best,
         pairs=exclusive_pairs(atlas, limit=_PAIRS).rows,
-        single_token=items.single_token,
-        hub_tokens=items.hub_tokens,
-        hub_neurons=items.hub_neurons,
-        layers=items.layers,
+        single_token=highlighted.single_token,
+        hub_tokens=highlighted.hub_tokens,
+        hub_neurons=highlighted.hub_neurons,
+        layers=highlighted.layers,
         numbers=SUMMARY_COLUMNS,
         kinds=tuple(layer_kinds(atlas)),
         studies=list_studies(atlas),
         panels=atlas.remembered("panels of the overview", lambda: _panels(atlas)),
         layer_charts=layer_charts(
-            items.layers,
+            highlighted.layers,
             atlas.info.model_name,
             lambda number: urls.to("layer", g.ref, number),
             lambda neuron: urls.to("neuron", g.ref, neuron.name),
@@ -169,7 +170,9 @@ def _in_words(column: str, value: Any) -> str:
 
 
 def _panels(atlas: Atlas) -> dict[str, str]:
+    told = story(atlas)
     return {
+        **({"story": CURVES.shown(**of_pairs([told.curve.candidate]))} if told else {}),
         "best": BEST.shown(limit=MOST_JUDGED),
         "pairs": ranked_pairs(atlas, limit=_PAIRS).shown(),
         "single": statements.SINGLE_TOKEN.shown(limit=statements.LISTED),

@@ -9,8 +9,10 @@ from flask import current_app, redirect, request
 from werkzeug.wrappers import Response
 
 from atlas import Atlas
+from atlas.core.units import NeuronRef, neuron_ref
 from atlas.topics.search import LISTED, Matches, named_layer, named_neuron, search_panels, token_index
 from atlas.topics.search import search as matches_of
+from atlas.topics.story import story
 from atlas.topics.text_index import MIN_LETTERS
 from web.site import urls
 from web.site.errors import BadRequestError
@@ -39,6 +41,7 @@ class SearchPage(Page, template="search.html"):
 
     query: str = field(metadata=doc("What was searched for, leading space and all."))
     only: str | None = field(metadata=doc("Slug of the atlas searched; null: all of them.", json=True))
+    example: NeuronRef | None = field(metadata=doc("A neuron to show how names are written.", json=False))
     min_letters: int = field(metadata=doc("Shortest query that is looked for in texts, in characters.", json=False))
     found: tuple[Found, ...] = field(
         metadata=doc(
@@ -77,9 +80,15 @@ def search() -> SearchPage | Response:
         url=urls.to("search", atlas=only, q=query),
         query=query,
         only=only,
+        example=_example(atlases[0]) if atlases else None,
         min_letters=MIN_LETTERS,
         found=tuple(_found(atlas, query) for atlas in atlases if query),
     )
+
+
+def _example(atlas: Atlas) -> NeuronRef:
+    told = story(atlas)
+    return neuron_ref(atlas, told.neuron.neuron_id if told else atlas.info.n_neurons - 1)
 
 
 def _targets(atlas: Atlas, query: str) -> Iterator[str]:
