@@ -244,7 +244,7 @@ def test_words_of_a_topic(both):
         ("lemon indentation of", ("lemon",)),
     ):
         matches = text_matches(atlas, query)
-        assert (matches.phrases, matches.together) == (phrases, True)
+        assert (matches.phrases, matches.how) == (phrases, "all words")
         having = [t for t, text in texts.items() if all(word in text for word in phrases)]
         assert matches.n_texts == len(having) > 0
         assert {text.text_id for text in matches.texts} <= set(having)
@@ -288,7 +288,7 @@ def test_words_that_share_no_text():
             text_ids = np.array(sorted(text for phrase in phrases for text in self.texts.get(phrase, [])), np.int64)
             return Occurrences(10 * text_ids, 10 * text_ids + 3, text_ids, text_ids, text_ids)
 
-    phrases, together, occurrences = _sought(Apart(), "one two of")
-    assert (phrases, together) == (("one", "two"), False)
+    phrases, how, occurrences = _sought(Apart(), "one two of")
+    assert (phrases, how) == (("one", "two"), "any word")
     assert occurrences.in_texts.tolist() == [1, 2, 3, 5, 8]
-    assert _sought(Apart(), "no such")[:2] == (("no such",), True)
+    assert _sought(Apart(), "no such")[:2] == (("no such",), "phrase")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -87,6 +88,12 @@ def test_a_token_with_and_without_its_space_lists_the_neurons_that_write_it(clie
         assert writer["verdict"]["text"].replace("'", "&#39;")[:40] in page.replace("&lt;", "<")
     (about,) = client.get("/search.json?q=a neuron&atlas=tiny-llama").json["found"]
     assert about["writers"] == found["writers"]
+
+
+def test_words_that_stand_apart_say_so(client):
+    page = client.get("/search?q=indentation lemon&atlas=tiny-llama").text
+    assert re.search("No stored text has this phrase; looked for\\s+“lemon”", page)
+    assert "No stored text" not in client.get("/search?q=lemon&atlas=tiny-llama").text
 
 
 def test_a_neuron_and_a_phrase_in_all_atlases(client):

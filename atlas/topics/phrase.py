@@ -70,12 +70,12 @@ class TextWith:
 class TextMatches:
     """Stored texts that have a phrase, or, where none has it as a whole, its words.
 
-    `phrases` is what the texts have: the phrase itself, or those of its words that occur; `together` says whether each
-    text has all of them (false: no text has them all, and each has one at least).
+    `phrases` is what the texts have: the phrase itself (`how` is 'phrase'), or those of its words that occur, all of
+    them in each text ('all words') or, where no text has them all, one at least ('any word').
     """
 
     phrases: tuple[str, ...]
-    together: bool
+    how: str
     n_occurrences: int
     n_texts: int
     n_neurons: int
@@ -145,7 +145,7 @@ LIMIT $limit"""
 def text_panels(atlas: Atlas, matches: TextMatches, limit: int) -> dict[str, str]:
     """SQL for the neurons and the texts of `text_matches`, without its indices in memory."""
     skip, phrases = 1 if atlas.info.bos_token_id is None else 2, [phrase.lower() for phrase in matches.phrases]
-    values = {"skip": skip, "phrases": phrases, "least": len(phrases) if matches.together else 1}
+    values = {"skip": skip, "phrases": phrases, "least": 1 if matches.how == "any word" else len(phrases)}
     return {
         "neurons": _NEURONS.shown(**values, limit=limit),
         "texts": _TEXTS.shown(**values, limit=MOST_TEXTS),
@@ -163,14 +163,14 @@ def text_matches(atlas: Atlas, phrase: str, limit: int = 30) -> TextMatches | No
     if len(phrase.strip()) < MIN_LETTERS:
         return None
     index = text_index(atlas)
-    phrases, together, occurrences = _sought(index, phrase)
+    phrases, how, occurrences = _sought(index, phrase)
     if not len(occurrences.starts):
-        return TextMatches(phrases, together, 0, 0, 0, (), ())
+        return TextMatches(phrases, how, 0, 0, 0, (), ())
     fired = _Fired(atlas, occurrences)
     text_ids = np.unique(occurrences.in_texts)
     return TextMatches(
         phrases,
-        together,
+        how,
         len(occurrences.starts),
         len(text_ids),
         len(np.unique(fired.neuron_ids)),
@@ -179,21 +179,23 @@ def text_matches(atlas: Atlas, phrase: str, limit: int = 30) -> TextMatches | No
     )
 
 
-def _sought(index: TextIndex, phrase: str) -> tuple[tuple[str, ...], bool, Occurrences]:
-    """What the texts have of a phrase, whether all of it, and its occurrences."""
+def _sought(index: TextIndex, phrase: str) -> tuple[tuple[str, ...], str, Occurrences]:
+    """What the texts have of a phrase, how they have it (see TextMatches), and its occurrences."""
     whole = index.find(phrase)
     words = [word for word in dict.fromkeys(phrase.split()) if len(word) >= MIN_LETTERS]
     if len(whole.starts) or len(phrase.split()) < 2 or not words:
-        return (phrase,), True, whole
+        return (phrase,), "phrase", whole
     texts = {word: np.unique(index.find(word).in_texts) for word in words}
     occurring = tuple(word for word in words if len(texts[word]))
     if not occurring:
-        return (phrase,), True, whole
+        return (phrase,), "phrase", whole
     every = texts[occurring[0]]
     for word in occurring[1:]:
         every = np.intersect1d(every, texts[word])
     occurrences = index.find(*occurring)
-    return occurring, len(every) > 0, occurrences.within(every) if len(every) else occurrences
+    if not len(every):
+        return occurring, "any word", occurrences
+    return occurring, "all words", occurrences.within(every)
 
 
 class _Fired:
