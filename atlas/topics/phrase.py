@@ -11,7 +11,7 @@ from atlas.core.statements import Statement
 from atlas.core.units import NeuronRef, Token, neuron_ref
 from atlas.topics.firing_index import KINDS, firing_index
 from atlas.topics.neuron import neurons_by_id
-from atlas.topics.text_index import MIN_LETTERS, Occurrences, TextIndex, text_index
+from atlas.topics.text_index import MIN_LETTERS, Occurrences, TextIndex, distinct, text_index
 from atlas.topics.verdict import Verdict, verdict_of
 
 MOST_TEXTS = 12
@@ -167,15 +167,14 @@ def text_matches(atlas: Atlas, phrase: str, limit: int = 30) -> TextMatches | No
     if not len(occurrences.starts):
         return TextMatches(phrases, how, 0, 0, 0, (), ())
     fired = _Fired(atlas, occurrences)
-    text_ids = np.unique(occurrences.in_texts)
     return TextMatches(
         phrases,
         how,
         len(occurrences.starts),
-        len(text_ids),
-        len(np.unique(fired.neuron_ids)),
+        len(fired.all_texts),
+        int(np.count_nonzero(fired.n_texts)),
         _neurons(atlas, index, occurrences, fired, limit),
-        _texts(atlas, index, occurrences, fired, text_ids),
+        _texts(atlas, index, occurrences, fired),
     )
 
 
@@ -185,7 +184,7 @@ def _sought(index: TextIndex, phrase: str) -> tuple[tuple[str, ...], str, Occurr
     words = [word for word in dict.fromkeys(phrase.split()) if len(word) >= MIN_LETTERS]
     if len(whole.starts) or len(phrase.split()) < 2 or not words:
         return (phrase,), "phrase", whole
-    texts = {word: np.unique(index.find(word).in_texts) for word in words}
+    texts = {word: distinct(index.find(word).in_texts) for word in words}
     occurring = tuple(word for word in words if len(texts[word]))
     if not occurring:
         return (phrase,), "phrase", whole
@@ -199,9 +198,10 @@ def _sought(index: TextIndex, phrase: str) -> tuple[tuple[str, ...], str, Occurr
 
 
 class _Fired:
-    """The examples that fire at occurrences, a row each."""
+    """The examples that fire at occurrences, a row each; `numbers` are places of their texts in `all_texts`."""
 
     def __init__(self, atlas: Atlas, occurrences: Occurrences) -> None:
+        self.all_texts = distinct(occurrences.in_texts)
         index = firing_index(atlas)
         rows, hits = index.at(occurrences.text_ids, occurrences.positions)
         self.text_ids, self.positions = occurrences.text_ids[hits], occurrences.positions[hits]
@@ -210,6 +210,13 @@ class _Fired:
         greatest = _greatest(atlas)[self.neuron_ids].astype(np.float64)
         self.relative = np.abs(self.activations) / np.where(greatest, greatest, np.inf)
         self.places = np.where(self.kinds == KINDS.index("interval"), _ORDINARY, self.ranks)
+        self.numbers = np.searchsorted(self.all_texts, self.text_ids)
+        # A neuron may fire at two positions of a text, in kinds 'max' and 'min': it is counted once.
+        pairs = distinct(self.neuron_ids.astype(np.int64) << 32 | self.numbers)
+        self.n_texts = np.bincount(pairs >> 32, minlength=atlas.info.n_neurons)
+        """Texts in which each neuron fires there, [n_neurons]."""
+        self.n_neurons = np.bincount(pairs & 0xFFFFFFFF, minlength=len(self.all_texts))
+        """Neurons that fire there in each text, [text of all_texts]."""
 
     def strongest(self, rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
         """Of some rows the strongest of each group, in order of groups."""
@@ -228,12 +235,8 @@ def _greatest(atlas: Atlas) -> np.ndarray:
 def _neurons(
     atlas: Atlas, index: TextIndex, occurrences: Occurrences, fired: _Fired, limit: int
 ) -> tuple[TextMatch, ...]:
-    # One row for each neuron and text, so that the neurons can be counted before anything is sorted.
-    pairs = np.unique(
-        fired.neuron_ids.astype(np.int64) << 32 | np.searchsorted(np.unique(fired.text_ids), fired.text_ids)
-    )
-    counts = np.bincount(pairs >> 32, minlength=atlas.info.n_neurons)
-    if not len(pairs):
+    counts = fired.n_texts
+    if not len(fired.neuron_ids):
         return ()
     ordered = np.sort(counts[counts > 0])[::-1]
     least = ordered[min(limit, len(ordered)) - 1]
@@ -266,16 +269,11 @@ def _neurons(
     return tuple(matches)
 
 
-def _texts(
-    atlas: Atlas, index: TextIndex, occurrences: Occurrences, fired: _Fired, text_ids: np.ndarray
-) -> tuple[TextWith, ...]:
-    # A neuron fires at one position of a text, or at two: in kind 'max' and in 'min'.
-    numbers = np.searchsorted(text_ids, fired.text_ids)
-    pairs = np.unique(numbers.astype(np.int64) << 32 | fired.neuron_ids)
-    counts = np.bincount(pairs >> 32, minlength=len(text_ids))
+def _texts(atlas: Atlas, index: TextIndex, occurrences: Occurrences, fired: _Fired) -> tuple[TextWith, ...]:
+    counts, text_ids = fired.n_neurons, fired.all_texts
     texts = []
     for number in np.lexsort((text_ids, -counts))[:MOST_TEXTS].tolist():
-        rows = np.flatnonzero(numbers == number)
+        rows = np.flatnonzero(fired.numbers == number)
         best = fired.strongest(rows, fired.neuron_ids[rows])
         order = np.lexsort((fired.neuron_ids[best], -fired.relative[best], fired.places[best]))[:NAMED]
         text_id = int(text_ids[number])
