@@ -677,6 +677,76 @@ COMMENT ON COLUMN study_step.n_prompts IS 'Pairs the value is a mean over.';
 -- Effects: what neurons do where they fire (`atlas effects`)
 -- ---------------------------------------------------------------------------------------------------------------
 
+CREATE TABLE neuron_attribution (
+    neuron_id INTEGER NOT NULL,
+    n_positions BIGINT NOT NULL,
+    attribution_mean DOUBLE NOT NULL,
+    attribution_abs_mean DOUBLE NOT NULL,
+    direct_mean DOUBLE NOT NULL,
+    direct_abs_mean DOUBLE NOT NULL
+);
+COMMENT ON TABLE neuron_attribution IS 'How much each neuron does for what the model predicts, over positions of texts chosen by a hash: z is the logit of the top prediction less the mean logit of the vocabulary, and a neuron''s attribution at a position (activation - neuron.activation_mean) * dz/d(activation), the derivative taken through that position''s own residual stream with the keys and values of attention held constant. An estimate, to first order, of how far z falls if the neuron is set to its mean (see attribution_check). Only for files that `atlas attribute` extended; empty otherwise. Sorted by neuron_id.';
+COMMENT ON COLUMN neuron_attribution.neuron_id IS 'Neuron.';
+COMMENT ON COLUMN neuron_attribution.n_positions IS 'Positions that were read (>= 1), the same for all neurons.';
+COMMENT ON COLUMN neuron_attribution.attribution_mean IS 'Mean attribution, logits. Above 0: on the mean it supports what is predicted.';
+COMMENT ON COLUMN neuron_attribution.attribution_abs_mean IS 'Mean magnitude of the attribution, logits (>= 0).';
+COMMENT ON COLUMN neuron_attribution.direct_mean IS 'Mean direct part, logits: (activation - neuron.activation_mean) * congruence with the predicted token / scale of the final norm (and of the norm behind the MLP, where the model has one).';
+COMMENT ON COLUMN neuron_attribution.direct_abs_mean IS 'Mean magnitude of the direct part, logits (>= 0).';
+
+CREATE TABLE token_driver (
+    token_id INTEGER NOT NULL,
+    direction VARCHAR NOT NULL,
+    "rank" SMALLINT NOT NULL,
+    neuron_id INTEGER NOT NULL,
+    n BIGINT NOT NULL,
+    attribution FLOAT NOT NULL,
+    direct FLOAT NOT NULL,
+    standard_error FLOAT
+);
+COMMENT ON TABLE token_driver IS 'What makes the model say a token: for each of the tokens predicted most (at 10 positions or more of the texts read), the 50 neurons of greatest and of least mean attribution over the positions that predict it (see neuron_attribution). Lists hold only means above 0 (top) and below 0 (bottom), so they may be shorter. Empty unless `atlas attribute` was run. Sorted by token_id, direction, rank.';
+COMMENT ON COLUMN token_driver.token_id IS 'Token.';
+COMMENT ON COLUMN token_driver.direction IS '''top'': supports the prediction, greatest mean first. ''bottom'': opposes it, least first.';
+COMMENT ON COLUMN token_driver."rank" IS 'Place in the list, from 1; equal means by lower neuron_id.';
+COMMENT ON COLUMN token_driver.neuron_id IS 'Neuron.';
+COMMENT ON COLUMN token_driver.n IS 'Positions that predict the token (>= 10).';
+COMMENT ON COLUMN token_driver.attribution IS 'Mean attribution over them, logits.';
+COMMENT ON COLUMN token_driver.direct IS 'Mean direct part over them, logits (see neuron_attribution.direct_mean).';
+COMMENT ON COLUMN token_driver.standard_error IS 'Standard error of the mean attribution, with texts as clusters (>= 0), logits. NULL: all positions are of one text.';
+
+CREATE TABLE pair_attribution (
+    neuron_id INTEGER USING COMPRESSION rle NOT NULL,
+    token_id INTEGER NOT NULL,
+    n BIGINT NOT NULL,
+    attribution FLOAT NOT NULL,
+    direct FLOAT NOT NULL,
+    standard_error FLOAT
+);
+COMMENT ON TABLE pair_attribution IS 'What the neuron of each candidate pair does where its token is predicted: means over those positions (see neuron_attribution). Pairs whose token is predicted nowhere in the texts read have no row. Empty unless `atlas attribute` was run. Sorted by neuron_id, token_id.';
+COMMENT ON COLUMN pair_attribution.neuron_id IS 'Neuron.';
+COMMENT ON COLUMN pair_attribution.token_id IS 'Token.';
+COMMENT ON COLUMN pair_attribution.n IS 'Positions that predict the token (>= 1).';
+COMMENT ON COLUMN pair_attribution.attribution IS 'Mean attribution over them, logits.';
+COMMENT ON COLUMN pair_attribution.direct IS 'Mean direct part over them, logits.';
+COMMENT ON COLUMN pair_attribution.standard_error IS 'Standard error of the mean attribution, with texts as clusters (>= 0), logits. NULL: all positions are of one text.';
+
+CREATE TABLE attribution_check (
+    neuron_id INTEGER NOT NULL,
+    token_id INTEGER NOT NULL,
+    text_id BIGINT NOT NULL,
+    position INTEGER NOT NULL,
+    estimate FLOAT NOT NULL,
+    exact FLOAT,
+    exact_full FLOAT NOT NULL
+);
+COMMENT ON TABLE attribution_check IS 'Attributions beside what they estimate: one neuron at one position set to its mean, and how far the score of the token predicted there falls (its logit less the mean logit). Half of them are each the strongest attribution of a position drawn at random, half are of neurons and positions drawn at random. Empty unless `atlas attribute` was run. Sorted by neuron_id, token_id, text_id, position.';
+COMMENT ON COLUMN attribution_check.neuron_id IS 'Neuron.';
+COMMENT ON COLUMN attribution_check.token_id IS 'Token that is predicted there.';
+COMMENT ON COLUMN attribution_check.text_id IS 'Text, by its id in the dataset (which need not be in the table text).';
+COMMENT ON COLUMN attribution_check.position IS 'Position in it, BOS being 0.';
+COMMENT ON COLUMN attribution_check.estimate IS 'Attribution, logits.';
+COMMENT ON COLUMN attribution_check.exact IS 'Fall of the score with the position''s own keys and values held, logits. NULL: the model has no cache to hold them in.';
+COMMENT ON COLUMN attribution_check.exact_full IS 'Fall of the score in the whole model, logits.';
+
 CREATE TABLE pair_effect (
     neuron_id INTEGER NOT NULL,
     token_id INTEGER NOT NULL,
