@@ -1,4 +1,5 @@
-"""Attribution against finite differences and plain loops in float64; planted neurons; laws of sums; the command."""
+"""Attribution against finite differences and plain loops in float64; laws of sums; the command. Planted neurons are in
+`test_ingest_effects`."""
 
 from __future__ import annotations
 
@@ -25,7 +26,6 @@ from ingest.study.study_model import StudyModel
 from ingest.texts.tokens import batches
 from tests import families, tiny
 from tests.conftest import Built
-from tests.test_ingest_effects import DECOY, WRITER, planted  # noqa: F401
 
 KINDS = ("llama", "gpt2", "pythia", "gemma2", "olmo2", "cohere", "granite", "bloom", "opt")
 """Gated and not, parallel, post-norm, soft-capped, with factors, with one matrix for query, key and value."""
@@ -174,9 +174,9 @@ def test_every_table_against_plain_loops(
 ):
     built: Built = request.getfixturevalue(name)
     for module in (sums, record):
-        monkeypatch.setattr(module, "MIN_POSITIONS", 3)  # in few texts no token is predicted often
+        monkeypatch.setattr(module, "MIN_POSITIONS", 2)  # in few texts no token is predicted often
     out = tmp_path / "attributed.duckdb"
-    arguments = ["attribute", str(built.atlas), "--texts", "5", "--check", "12", "--quiet", "--out", str(out)]
+    arguments = ["attribute", str(built.atlas), "--texts", "3", "--check", "10", "--quiet", "--out", str(out)]
     result = CliRunner().invoke(main, [*arguments, "--dataset", str(built.dataset), "--model", str(built.model)])
     assert result.exit_code == 0, result.output
     with duckdb.connect(str(out), read_only=True) as connection:
@@ -203,7 +203,7 @@ def test_every_table_against_plain_loops(
         }
     plain = Plain(built.model, means)
     by_token: dict[int, list[tuple[int, np.ndarray, np.ndarray]]] = defaultdict(list)
-    texts = texts_by_hash(built, 5)
+    texts = texts_by_hash(built, 3)
     for text_id, ids in texts.items():
         for t in range(1, len(ids)):
             token, attribution, per_congruence = plain.position(ids, t)
@@ -234,7 +234,7 @@ def test_every_table_against_plain_loops(
     lists: dict[tuple[int, str], list[tuple]] = defaultdict(list)
     for row in tables["token_driver"]:
         lists[row[0], row[1]].append(row)
-    assert {token for token, _ in lists} == {token for token, rows in by_token.items() if len(rows) >= 3}
+    assert {token for token, _ in lists} == {token for token, rows in by_token.items() if len(rows) >= 2}
     assert lists
     for (token, direction), rows in lists.items():
         mean, share, error = moments(token)
@@ -256,7 +256,7 @@ def test_every_table_against_plain_loops(
         assert close([value, share], [mean[neuron], shares[neuron]])
         assert (error is None and np.isnan(errors[neuron])) or close(error, errors[neuron])
     checks = tables["attribution_check"]
-    assert len(checks) >= 10
+    assert len(checks) >= 8
     for neuron, token, text_id, position, estimate, exact, exact_full in checks:
         ids = texts[text_id]
         own, attributions, _ = plain.position(ids, position)
@@ -264,32 +264,6 @@ def test_every_table_against_plain_loops(
         assert close(estimate, attributions[neuron])
         assert close(exact, plain.fall(ids, position, neuron, token, held=True))
         assert close(exact_full, plain.fall(ids, position, neuron, token, held=False))
-
-
-def test_a_writer_supports_and_a_decoy_does_nothing(planted, tmp_path: Path):  # noqa: F811
-    built, tokens = planted
-    out = tmp_path / "planted.duckdb"
-    arguments = ["attribute", str(built.atlas), "--check", "60", "--quiet", "--out", str(out)]
-    result = CliRunner().invoke(main, [*arguments, "--dataset", str(built.dataset), "--model", str(built.model)])
-    assert result.exit_code == 0, result.output
-    with duckdb.connect(str(out), read_only=True) as connection:
-
-        def one(sql: str) -> tuple:
-            return connection.execute(sql).fetchone()
-
-        first = one(
-            f"SELECT neuron_id FROM token_driver WHERE token_id = {tokens['pear']} AND direction = 'top' AND rank = 1"
-        )
-        assert first == (WRITER,)
-        pair = f"(neuron_id, token_id) = ({WRITER}, {tokens['pear']})"
-        writer = one(f"SELECT attribution, direct FROM pair_attribution WHERE {pair}")
-        decoy = one(
-            "SELECT attribution_abs_mean, direct_abs_mean FROM neuron_attribution WHERE neuron_id = " + str(DECOY)
-        )
-        assert writer[0] > 0.5 * writer[1] > 0
-        assert decoy[0] < 0.1 * decoy[1]
-        correlation = one("SELECT corr(estimate, exact), corr(estimate, exact_full) FROM attribution_check")
-    assert min(correlation) > 0.9
 
 
 def test_sums_over_parts_add_up(built_llama: Built):
