@@ -31,7 +31,11 @@ MIMETYPES = {
 
 
 def _spec(chart: Chart) -> dict[str, Any]:
-    return {**chart.spec, "width": WIDTH, "height": max(HEIGHT, chart.spec["height"]), "config": paper_config()}
+    spec = {**chart.spec, "width": WIDTH, "height": max(HEIGHT, chart.spec["height"]), "config": paper_config()}
+    if "params" in spec:  # the legend names what is drawn
+        drawn = [series.label for series in chart.series if series.drawn]
+        spec["params"] = [{**one, "value": drawn} if one["name"] == "labels" else one for one in spec["params"]]
+    return spec
 
 
 def _table(chart: Chart) -> str:

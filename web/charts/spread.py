@@ -11,8 +11,8 @@ import altair as alt
 from atlas.core.display import show_number
 from atlas.core.units import NeuronRef, Token
 from atlas.topics.spread import NeuronSpread, TokenSpread
+from web.charts.axes import layer_axis
 from web.charts.chart import DATA, Chart, Table, filled, rounded, specification
-from web.charts.layers import WHOLE
 
 HEIGHT = 230
 LABELLED = 8
@@ -116,12 +116,7 @@ def token_spread_chart(spread: TokenSpread, title: str, url: Callable[[Token], s
 @cache
 def _neurons_spec() -> dict[str, Any]:
     data = alt.Chart(alt.NamedData(DATA))
-    x = alt.X(
-        "layer:Q",
-        title="layer",
-        axis=alt.Axis(labelExpr=WHOLE, tickMinStep=1, grid=False),
-        scale=alt.Scale(nice=False, padding=12),
-    )
+    x = layer_axis()
 
     def y(field: str) -> alt.Y:
         return alt.Y(field, title="congruence", scale=alt.Scale(zero=True))
