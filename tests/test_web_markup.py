@@ -11,14 +11,17 @@ import pytest
 from atlas.core.units import NeuronRef, Token
 from atlas.topics.curve import Candidate, Curve, CurvePoint
 from atlas.topics.example import Example
-from atlas.topics.study.records import StudyNeuron, StudyNeurons, StudyStep
+from atlas.topics.neuron import CongruentToken
+from atlas.topics.spread import SpreadBar, TokenSpread
+from atlas.topics.study.records import EffectCell, StudyNeuron, StudyNeurons, StudyStep
 from web.charts.axes import labelled_powers
 from web.charts.chart import Series, Table, drawn_centre, drawn_edges, rounded
 from web.charts.curve import curves_chart
 from web.charts.drawing import curves_drawing
 from web.charts.heat import reach_of
-from web.charts.recovery import recovery_chart
+from web.charts.recovery import direct_chart, recovery_chart
 from web.charts.result import result_chart
+from web.charts.spread import token_spread_chart
 from web.site import markup
 from web.workers.live.placed import PlacedToken
 
@@ -231,6 +234,38 @@ def test_fractions_of_a_small_drawing_are_labelled_in_percent():
     drawn = curves_drawing([curve_of((100, 50, 0))])
     labels = re.findall(r'H314"/><text x="36" y="([\d.]+)" text-anchor="end">([^<]*)</text>', drawn)
     assert labels == [("146.5", "0%"), ("112.8", "25%"), ("79.0", "50%"), ("45.2", "75%"), ("11.5", "100%")]
+
+
+def test_ends_of_a_distribution_have_names_on_lines():
+    """The five best and three worst tokens, the most extreme highest; ticks for all."""
+    ends = [
+        tuple(CongruentToken(end, rank, token(rank, f"{end}{rank}"), sign * (20.0 - rank)) for rank in range(1, 8))
+        for end, sign in (("top", 1), ("bottom", -1))
+    ]
+    bars = (SpreadBar(-19.0, 0.0, 7), SpreadBar(0.0, 19.0, 7))
+    spread = TokenSpread(bars, *ends, n=14, mean=0.0, std=1.0)
+    chart = token_spread_chart(spread, "T", lambda token: f"/{token.token_id}")
+    rows = chart.spec["datasets"]["rows"]
+    assert [(row["kind"], row["name"], row.get("place")) for row in rows[2:]] == [
+        (end, f"{end}{rank}", rank - 1 if rank <= most else None)
+        for end, most in (("top", 5), ("bottom", 3))
+        for rank in range(1, 8)
+    ]
+    assert "angle" not in json.dumps(chart.spec)
+    texts = [layer["mark"]["align"] for layer in chart.spec["layer"] if layer["mark"]["type"] == "text"]
+    assert texts == ["right", "left"]  # towards the middle: nothing is cut at the frame
+
+
+def test_the_identity_line_runs_from_corner_to_corner():
+    neurons = StudyNeurons(9, (), (), (), (EffectCell(-0.1, 0.7, 0.0, 0.5, 9),))
+    chart = direct_chart(SimpleNamespace(is_suite=False), neurons, "M", lambda neuron: "")
+    params = [one["value"] for one in chart.spec["params"]]
+    assert params == pytest.approx([-0.124, 0.724])
+    assert [(row["x"], row["y"]) for row in chart.spec["datasets"]["rows"] if row["kind"] == "line"] == [
+        (end, end) for end in params
+    ]
+    domains = [layer["encoding"][axis]["scale"]["domain"] for layer in chart.spec["layer"][:2] for axis in ("x", "y")]
+    assert domains == [[{"expr": "least"}, {"expr": "most"}]] * 4
 
 
 def test_bars_of_recovery_say_more_or_less():

@@ -29,6 +29,9 @@ VARIANTS = {"zero": "set to zero", "mean": "set to its mean", "negate": "negated
 
 TOGETHER = "all together"
 
+CHANGE = "datum.value === 0 ? '0%' : format(datum.value, '+~%')"
+"""Expression for an axis's labels: a change in per cent."""
+
 
 @cache
 def _spec(n_rows: int, with_intervals: bool) -> dict[str, Any]:
@@ -41,7 +44,7 @@ def _spec(n_rows: int, with_intervals: bool) -> dict[str, Any]:
     y = alt.Y("name:N", sort=None, title=None, axis=alt.Axis(ticks=False, domain=False, grid=True, labelLimit=90))
     offset = alt.YOffset("label:N", sort=list(VARIANTS.values()))
     title = "change of the answer’s probability"
-    x = alt.X("value:Q", title=title, axis=alt.Axis(format="+~%", tickCount=6), scale=alt.Scale(zero=True))
+    x = alt.X("value:Q", title=title, axis=alt.Axis(labelExpr=CHANGE), scale=alt.Scale(zero=True))
     dots = data.mark_circle(size=70, opacity=1).encode(
         x=x, y=y, yOffset=offset, color=series_colour(), tooltip=tips, href="url:N"
     )

@@ -13,6 +13,7 @@ from atlas.topics.predictiveness import ComparedPair, Correlation, Correlations,
 from atlas.topics.predictiveness_sql import ROOTED, MetricChoice
 from web.charts.axes import layer_axis
 from web.charts.chart import DATA, Chart, Table, filled, interval, interval_tips, rounded, specification
+from web.charts.density import cell_rows, cells_layer
 
 CRITERION_WORDS = {"congruence": "congruence", "token_gap": "token gap", "neuron_gap": "neuron gap", "score": "score"}
 """Names of the criteria."""
@@ -38,18 +39,6 @@ def _density_spec(by: str, metric: str) -> dict[str, Any]:
         "x:Q", title=CRITERION_WORDS[by], axis=alt.Axis(grid=False), scale=alt.Scale(nice=False, padding=8, zero=False)
     )
     y = alt.Y("y:Q", title=what, scale=alt.Scale(type=root, nice=False, zero=False))
-    cells = (
-        data.transform_filter("datum.kind == 'cell'")
-        .mark_rect(style="quiet")
-        .encode(
-            x=x,
-            x2="x2:Q",
-            y=y,
-            y2="y2:Q",
-            opacity=alt.Opacity("n:Q", legend=None, scale=alt.Scale(type="log", range=[0.2, 1])),
-            tooltip=[alt.Tooltip("n:Q", title="pairs", format=",")],
-        )
-    )
     dots = (
         data.transform_filter("datum.kind != 'cell'")
         .mark_circle(size=36, opacity=0.9)
@@ -68,7 +57,7 @@ def _density_spec(by: str, metric: str) -> dict[str, Any]:
             ],
         )
     )
-    return specification(alt.layer(cells, dots, width="container", height=320))
+    return specification(alt.layer(cells_layer(x, y, "pairs"), dots, width="container", height=320))
 
 
 def pair_density_chart(
@@ -80,17 +69,7 @@ def pair_density_chart(
     url: Callable[[ComparedPair], str],
 ) -> Chart:
     """Pairs by criterion and metric, shaded; the pairs that contradict it most are points that lead to their pages."""
-    rows: list[dict[str, Any]] = [
-        {
-            "kind": "cell",
-            "x": rounded(cell.x_lower),
-            "x2": rounded(cell.x_upper),
-            "y": max(0.0, rounded(cell.y_lower)),
-            "y2": rounded(cell.y_upper),
-            "n": cell.n,
-        }
-        for cell in cells
-    ]
+    rows = cell_rows(cells, least=0.0)
     rows += [
         {
             "kind": kind,

@@ -58,7 +58,7 @@ CONFIG: dict[str, Any] = {
         "titleFontWeight": "normal",
         "titleFontSize": 11,
     },
-    "axisXQuantitative": {"tickCount": {"expr": "width / 70"}},
+    "axisXQuantitative": {"tickCount": {"expr": "max(4, width / 100)"}},
     "text": {"fontSize": 11, "color": "$ink"},
     "line": {"strokeWidth": 1.7},
     "point": {"size": 18, "filled": True},
