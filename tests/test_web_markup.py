@@ -14,7 +14,7 @@ from atlas.topics.example import Example
 from atlas.topics.neuron import CongruentToken
 from atlas.topics.spread import SpreadBar, TokenSpread
 from atlas.topics.study.records import EffectCell, StudyNeuron, StudyNeurons, StudyStep
-from web.charts.axes import labelled_powers
+from web.charts.axes import LINEAR, labelled_powers, linear_part
 from web.charts.chart import Series, Table, drawn_centre, drawn_edges, rounded
 from web.charts.curve import curves_chart
 from web.charts.drawing import curves_drawing
@@ -195,7 +195,14 @@ def test_curves_are_drawn_whole():
     assert text.count('"domain": [0, 1]') == 3  # intervals, lines, base rate
     assert "0.25, 0.5, 1.0, 2.0, 4.0, 8.0" in text  # ticks of the activation axis
     params = {one["name"]: one["value"] for one in chart.spec["params"]}
-    assert params == {"labels": ["␣an", "␣a"], "shown": ["␣an"], "more": False, "least": 0.0, "most": 3.0}
+    assert params == {
+        "labels": ["␣an", "␣a"],
+        "shown": ["␣an"],
+        "more": False,
+        "least": 0.0,
+        "most": 3.0,
+        "linear": 0.125,
+    }
     assert chart.series == (Series("␣an", True, "/alone"), Series("␣a", False, "/alone"))
     rows = chart.spec["datasets"]["rows"]
     rates = [(row["label"], row["kind"], row["k"], row["n"]) for row in rows if row.get("rate")]
@@ -211,9 +218,11 @@ def test_curves_are_drawn_whole():
 
 
 def test_powers_of_two_are_labelled_as_there_is_room():
-    assert labelled_powers(50)[:6] == (0.125, 0.25, 0.5, 1, 2, 4)
-    assert labelled_powers(20)[:4] == (0.25, 1, 4, 16)
-    assert labelled_powers(10)[:4] == (0.125, 1, 8, 64)
+    assert labelled_powers(50, LINEAR)[:6] == (0.125, 0.25, 0.5, 1, 2, 4)
+    assert labelled_powers(20, LINEAR)[:4] == (0.25, 1, 4, 16)
+    assert labelled_powers(10, LINEAR)[:4] == (0.125, 1, 8, 64)
+    assert labelled_powers(10, linear_part([-1.0, 2.0]))[:3] == (1, 8, 64)
+    assert linear_part([-1.0, 1.0]) == LINEAR
 
 
 def test_colours_of_a_heat_map_reach_as_far_as_all_but_one_cell_in_a_hundred():

@@ -12,7 +12,7 @@ import altair as alt
 from atlas.core.display import show_share
 from atlas.core.stats import wilson
 from atlas.topics.curve import Curve, CurvePoint
-from web.charts.axes import activation_axis, counts_axis, series_colour
+from web.charts.axes import activation_axis, counts_axis, linear_part, series_colour
 from web.charts.chart import (
     DATA,
     Chart,
@@ -46,7 +46,7 @@ def _spec(with_counts: bool) -> dict[str, Any]:
         alt.Tooltip("fraction:Q", title="fraction", format=".3~%"),
     ]
     domain = [alt.ExprRef("least"), alt.ExprRef("most")]
-    x = activation_axis("centre", domain)
+    x = activation_axis("centre", domain, "linear")
     colour = series_colour(alt.ExprRef("labels"))
     dash = alt.StrokeDash("kind:N", legend=None, scale=alt.Scale(domain=KINDS, range=[[1, 0], [5, 3]]))
     axis = alt.Axis(format="~%", values=[0, 0.25, 0.5, 0.75, 1])
@@ -65,7 +65,7 @@ def _spec(with_counts: bool) -> dict[str, Any]:
         layers.insert(
             0,
             counts.encode(
-                x=activation_axis("lower", domain),
+                x=activation_axis("lower", domain, "linear"),
                 x2="upper:Q",
                 y=counts_axis("positions", orient="right", grid=False, values=[0, 1, 100, 1e4, 1e6, 1e8]),
                 y2=alt.datum(0),
@@ -74,7 +74,7 @@ def _spec(with_counts: bool) -> dict[str, Any]:
         )
     layered = alt.layer(*layers, width="container", height=HEIGHT)
     layered = layered.resolve_scale(y="independent") if with_counts else layered
-    return specification(layered.add_params(*map(_parameter, ("labels", "shown", "more", "least", "most"))))
+    return specification(layered.add_params(*map(_parameter, ("labels", "shown", "more", "least", "most", "linear"))))
 
 
 def _parameter(name: str) -> Any:
@@ -174,6 +174,7 @@ def curves_chart(
         more=False,
         least=min(edges, default=0),
         most=max(edges, default=1),
+        linear=linear_part(edges),
     )
     return Chart(name, title, caption, spec, _table(curves, labels, shared), series, "where it really comes next")
 

@@ -7,14 +7,14 @@ numbers; the names of lines are beside them, in HTML.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from markupsafe import Markup
 
 from atlas.core.display import show_edge
 from atlas.core.stats import wilson
 from atlas.topics.curve import Curve, HistogramBar
-from web.charts.axes import POWERS, labelled_powers
+from web.charts.axes import LINEAR, labelled_powers, linear_part
 from web.charts.chart import drawn_centre, drawn_edges
 from web.charts.theme import SERIES
 
@@ -28,21 +28,21 @@ _APART = 30
 _SHORT = {3: "k", 6: "M", 9: "G"}
 
 
-def _bent(activation: float) -> float:
-    """The activation axis of the site's charts: all octaves are equally wide, the zero bin is linear."""
-    return math.copysign(math.log1p(abs(activation) / POWERS[0]), activation)
+def _bent(activation: float, linear: float) -> float:
+    """The activation axis of the site's charts: about linear below `linear`, then all octaves are equally wide."""
+    return math.copysign(math.log1p(abs(activation) / linear), activation)
 
 
 class _Frame:
     """A drawing: the activation axis between two edges, and the marks on it."""
 
-    def __init__(self, edges: Iterable[float]) -> None:
-        edges = list(edges)
-        self._low, high = _bent(min(edges)), _bent(max(edges))
+    def __init__(self, edges: Sequence[float], linear: float = LINEAR) -> None:
+        self._linear = linear
+        self._low, high = _bent(min(edges), linear), _bent(max(edges), linear)
         self._scale = (WIDTH - _LEFT - _RIGHT) / (high - self._low or 1.0)
         self._parts: list[str] = []
         # Zero first, then inwards: a label that would overlap another is left out.
-        powers, placed = labelled_powers((_bent(2.0) - _bent(1.0)) * self._scale), list[float]()
+        powers, placed = labelled_powers((_bent(2.0, linear) - _bent(1.0, linear)) * self._scale, linear), list[float]()
         for value in (0.0, *(sign * power for power in reversed(powers) for sign in (1, -1))):
             x = self.x(value)
             if not _LEFT <= x <= WIDTH - _RIGHT or any(abs(x - other) < _APART for other in placed):
@@ -56,7 +56,7 @@ class _Frame:
 
     def x(self, activation: float) -> float:
         """Horizontal place of an activation."""
-        return _LEFT + (_bent(activation) - self._low) * self._scale
+        return _LEFT + (_bent(activation, self._linear) - self._low) * self._scale
 
     @staticmethod
     def y(fraction: float) -> float:
@@ -100,7 +100,7 @@ def histogram_drawing(bars: Sequence[HistogramBar]) -> Markup:
         return Markup("")
     edges = [drawn_edges(bar.lower, bar.upper) for bar in bars]
     most = max(bar.n for bar in bars)
-    frame = _Frame(edge for pair in edges for edge in pair)
+    frame = _Frame([edge for pair in edges for edge in pair])
     step = 1 + math.floor(math.log10(most)) // 4
     for power in range(0, math.floor(math.log10(most)) + 1, step):
         frame.level(math.log1p(10**power) / math.log1p(most), _counted(10**power))
@@ -115,7 +115,8 @@ def curves_drawing(curves: Sequence[Curve], kind: str = "predicted") -> Markup:
     with 95% Wilson intervals; pale bars are the positions behind the first curve's bins. Empty without curves."""
     if not curves or not any(curve.points for curve in curves):
         return Markup("")
-    frame = _Frame(edge for curve in curves for p in curve.points for edge in drawn_edges(p.lower, p.upper))
+    edges = [edge for curve in curves for p in curve.points for edge in drawn_edges(p.lower, p.upper)]
+    frame = _Frame(edges, linear_part(edges))
     most = max(point.n for point in curves[0].points)
     if len({curve.candidate.neuron.neuron_id for curve in curves}) == 1:
         for point in curves[0].points:
