@@ -92,3 +92,8 @@ def series_colour(names: Any = alt.Undefined) -> alt.Color:
     """One colour for each label in the data, in the order of `names` or of the rows. Exported files have a legend; a
     page has the chart's key instead (see `Series`)."""
     return alt.Color("label:N", title=None, sort=None, scale=alt.Scale(range="category", domain=names))
+
+
+def sides_colour(field: str, *names: str) -> alt.Color:
+    """The colours of the negative side, of neither, and of the positive side, for three values of a field."""
+    return alt.Color(field, legend=None, scale=alt.Scale(domain=names, range="diverging"))

@@ -14,7 +14,6 @@ from atlas.core.stats import wilson
 from atlas.topics.curve import Curve, CurvePoint
 from web.charts.axes import activation_axis, counts_axis, linear_part, series_colour
 from web.charts.chart import (
-    DATA,
     Chart,
     Series,
     Table,
@@ -23,6 +22,7 @@ from web.charts.chart import (
     filled,
     interval_tips,
     rounded,
+    rows_of,
     specification,
 )
 
@@ -34,7 +34,7 @@ KINDS = ("predicted", "actual")
 
 @cache
 def _spec(with_counts: bool) -> dict[str, Any]:
-    data = alt.Chart(alt.NamedData(DATA))
+    data = rows_of()
     drawn = data.transform_filter("indexof(shown, datum.label) >= 0 && (more || datum.kind == 'predicted')")
     points, rates = drawn.transform_filter("!datum.rate"), drawn.transform_filter("datum.rate")
     tips = [
