@@ -195,7 +195,7 @@ def test_pages(signed_path: Path):
     assert f"{show_share(share)} of the noise goes" in page.text
     data = client.get(f"/tiny-signed/{name}/family.json").json
     assert noisy.direction in [one["direction"] for one in data["families"]]
-    chart = f"/tiny-signed/{name}/family.chart.csv?chart={noisy.direction}-predicted"
+    chart = f"/tiny-signed/{name}/family.chart.csv?chart={noisy.direction}"
     assert "any spelling of it" in client.get(chart).text.splitlines()[0]
     token = client.get(f"/tiny-signed/token/{noisy.token.token_id}").text
     for member in noisy.members:

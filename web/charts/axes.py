@@ -21,7 +21,7 @@ POWERS = tuple(2.0**exponent for exponent in range(MIN_EXPONENT, MAX_EXPONENT + 
 LINEAR = POWERS[0]
 """Magnitude below which the activation axis of a histogram is about linear: the zero bin's edge."""
 
-_ROOM = (38, 18)
+_ROOM = (42, 20)
 """Width of an octave, pixels, from which each power of two has a label, or each second; narrower: each third."""
 
 _NEAR = "max(abs(domain('x')[0]), abs(domain('x')[1])) < 0.5"

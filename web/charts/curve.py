@@ -43,7 +43,7 @@ def _spec(with_counts: bool) -> dict[str, Any]:
         alt.Tooltip("n:Q", title="positions", format=","),
         alt.Tooltip("k:Q", title="of them", format=","),
         alt.Tooltip("kind:N", title="token"),
-        alt.Tooltip("fraction:Q", title="fraction", format=".3~%"),
+        alt.Tooltip("fraction:Q", title="fraction", format=".3~p"),
     ]
     domain = [alt.ExprRef("least"), alt.ExprRef("most")]
     x = activation_axis("centre", domain, "linear")
@@ -56,7 +56,7 @@ def _spec(with_counts: bool) -> dict[str, Any]:
     rules = points.transform_filter("datum.k > 0").mark_rule(strokeWidth=1, opacity=0.45)
     intervals = rules.encode(x=x, y=alt.Y("low:Q", **fraction), y2="high:Q", color=colour)
     lines = points.mark_line(point=True).encode(
-        x=x, y=y, color=colour, strokeDash=dash, tooltip=[*tips, *interval_tips(".3~%")]
+        x=x, y=y, color=colour, strokeDash=dash, tooltip=[*tips, *interval_tips(".3~p")]
     )
     base = rates.mark_rule(strokeWidth=1.5, strokeDash=[1.5, 3]).encode(y=y, color=colour, tooltip=tips)
     layers = [alt.layer(base, intervals, lines)]

@@ -70,7 +70,6 @@ def _spec(n_layers: int, with_intervals: bool) -> dict[str, Any]:
                     clamp=True,
                 ),
                 legend=alt.Legend(
-                    orient="top",
                     direction="horizontal",
                     gradientLength=150,
                     gradientThickness=9,
