@@ -23,7 +23,7 @@ WIDTH, HEIGHT = 320, 165
 """Size of a drawing in its own units; a page scales it."""
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 6, 8, 22
-_APART = 30
+_APART = 24
 """Least distance of two labels of the activation axis."""
 
 _SHORT = {3: "k", 6: "M", 9: "G"}
