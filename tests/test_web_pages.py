@@ -353,7 +353,7 @@ def test_thresholds_and_widths_are_in_the_address(client):
 
 def test_the_curve_and_the_threshold_of_the_verdict_come_first(client):
     claims = set()
-    for name in (f"L{layer}N{index}" for layer in range(3) for index in range(0, 48, 6)):
+    for name in (f"L{layer}N{index}" for layer in range(3) for index in range(0, 48, 16)):
         found = client.get(f"/api/v1/atlases/tiny-llama/neurons/{name}/verdict").json["data"]
         prediction = found["prediction"] or {"token": None}
         data = client.get(f"/tiny-llama/{name}.json").json
