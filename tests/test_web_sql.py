@@ -72,6 +72,7 @@ def test_an_answer(client):
         "columns": ["layer", "x"],
         "types": ["INTEGER", "DOUBLE"],
         "truncated": False,
+        "notes": [],
         "rows": [[0, "NaN"], [0, "NaN"]],
     }
 
@@ -241,10 +242,16 @@ def gated():
         def serialize(sql):
             return connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()[0]
 
-        yield lambda sql, longest=1000: gate.check(sql, longest, serialize, lambda name: name == "token")
+        around = gate.Surroundings(
+            serialize, lambda name: name == "token", frozenset({"congruence_with", "token_id_of"}), frozenset({"evil"})
+        )
+        yield lambda sql, longest=1000: gate.check(sql, longest, around).sql
 
 
-@pytest.mark.parametrize("sql", ["SELECT 1", "FROM token", "SHOW token", "SHOW TABLES", "WITH a AS (SELECT 1) FROM a"])
+@pytest.mark.parametrize(
+    "sql",
+    ["SELECT 1", "FROM token", "SHOW token", "SHOW TABLES", "WITH a AS (SELECT 1) FROM a", "FROM congruence_with(1)"],
+)
 def test_the_gate_lets_through_what_reads_as_it_is(gated, sql):
     assert gated(sql) == sql
 
@@ -270,6 +277,12 @@ def test_behind_explain_every_byte_stays_in_its_place(gated):
         ("SELECT 1 WHERE Current_Setting('threads') > 1", "sql_refused", None, "The function current_setting cannot"),
         ("FROM read_csv('/etc/passwd')", "sql_refused", None, "The table function read_csv cannot"),
         ("FROM duckdb_settings()", "sql_refused", None, "The table function duckdb_settings cannot"),
+        ("FROM evil(1)", "sql_refused", None, "The table function evil cannot"),
+        ("SELECT 1 + Evil(1)", "sql_refused", None, "The macro evil cannot be used here"),
+        ("SELECT evil(1) OVER ()", "sql_refused", None, "The macro evil cannot be used here"),
+        ('FROM "other".congruence_with(1)', "sql_refused", None, "without a database before it"),
+        ("SELECT other.main.token_id_of(' an')", "sql_refused", None, "without a database before it"),
+        ("FROM congruence_with(getenv('HOME'))", "sql_refused", None, "The function getenv cannot"),
         ("FROM duckdb_databases", "sql_refused", None, "The view duckdb_databases cannot"),
         ("SHOW threads", "sql_refused", None, "nothing to show under the name threads"),
         ("DELETE FROM token", "sql_refused", None, "Only one statement that reads"),

@@ -13,6 +13,7 @@ from flask import current_app, request
 from atlas import Atlas
 from atlas.core.answer.texts import is_number
 from atlas.core.sql_text import parameter_names
+from atlas.topics.cut_list import Note, notes_of
 from web.charts.chart import Chart
 from web.charts.result import result_chart
 from web.workers.sql.answer import Answer
@@ -31,7 +32,7 @@ class Result:
     types: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
     n: int
-    truncated: bool
+    notes: tuple[Note, ...]
     numbers: tuple[bool, ...]
     """Of each column, whether it is of numbers."""
 
@@ -77,7 +78,13 @@ def answered(atlas: Atlas, sql: str, parameters: Mapping[str, str]) -> tuple[Res
         parts = (None, None) if place is None else (sql[:place], sql[place:])
         return None, Problem(error.code, str(error), error.status, *parts)
     numbers = tuple(map(is_number, answer.shapes))
-    return Result(answer.columns, answer.types, rows[:SHOWN], len(rows), answer.truncated, numbers), None
+    return Result(answer.columns, answer.types, rows[:SHOWN], len(rows), answer_notes(atlas, answer), numbers), None
+
+
+def answer_notes(atlas: Atlas, answer: Answer) -> tuple[Note, ...]:
+    """What a reader of an answer must know: the limit at which it ends, and the lists that it read which are cut."""
+    cut = () if answer.cut is None else (Note(console().options.limits.cut_words(answer.cut)),)
+    return cut + notes_of(atlas.info, answer.reads)
 
 
 def drawn(atlas: Atlas, result: Result | None, kind: str, x: str, y: str) -> Chart | None:
