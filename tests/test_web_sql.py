@@ -21,7 +21,7 @@ from web.server.command import serve
 from web.workers.sql import gate
 from web.workers.sql.console import Console, ConsoleOptions
 from web.workers.sql.errors import SqlBusy
-from web.workers.sql.limits import Limits
+from web.workers.sql.limits import CUTS, Limits
 
 SLOW = "SELECT sum(sqrt(a.range) * b.range) FROM range(10000000) a, range(10000000) b"
 URL = "/tiny-llama/sql.json"
@@ -93,6 +93,24 @@ def test_a_long_answer_is_cut(client):
     answer = strict(client.get(URL, query_string={"sql": "FROM range(1000)"}))
     assert answer["truncated"]
     assert len(answer["rows"]) == 50
+    (note,) = answer["notes"]
+    assert note == {
+        "text": "This is the first part of the answer: it ends at 50 rows, this site's limit. Aggregate, filter, or ask "
+        "for the next part with OFFSET.",
+        "sql": None,
+    }
+
+
+def test_each_limit_has_a_sentence_that_says_what_to_change():
+    limits = Limits(seconds=2.5, memory=64 * 2**20)
+    words = [limits.cut_words(cut) for cut in CUTS]
+    words += [limits.time_words(), limits.memory_words(), limits.memory_words(disk=True), limits.statement_words()]
+    assert len(set(words)) == len(words)
+    for number, sentence in zip(
+        ("10,000 rows", "2 MiB", "256 KiB", "2.5 s", "64 MiB", "64 MiB", "100,000"), words, strict=True
+    ):
+        assert number in sentence
+    assert "disk" in limits.memory_words(disk=True)
 
 
 def test_a_pinned_build(client, console_app):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -39,13 +40,13 @@ class Result:
 
 @dataclass(frozen=True)
 class Problem:
-    """Why there is no answer, and the statement parted where the trouble is, if that is known."""
+    """Why there is no answer."""
 
     code: str
     message: str
     status: int
-    before: str | None
-    after: str | None
+    place: tuple[str, str, str] | None
+    """The statement before the wrong word, that word, and the rest; None if the place is not known."""
 
 
 def console() -> Console:
@@ -69,16 +70,25 @@ def answered(atlas: Atlas, sql: str, parameters: Mapping[str, str]) -> tuple[Res
     missing = [name for name in parameter_names(sql) if not parameters.get(name)]
     if missing:
         text = f"The statement's parameter {missing[0]!r} has no value; write it beside its name."
-        return None, Problem("bad_request", text, 400, None, None)
+        return None, Problem("bad_request", text, 400, None)
     try:
         answer = ask(atlas, sql, parameters)
         rows = tuple(map(tuple, answer.rows))
     except SqlError as error:
-        place = error.position
-        parts = (None, None) if place is None else (sql[:place], sql[place:])
-        return None, Problem(error.code, str(error), error.status, *parts)
+        place = None if error.position is None else _around(sql, error.position)
+        return None, Problem(error.code, str(error), error.status, place)
     numbers = tuple(map(is_number, answer.shapes))
     return Result(answer.columns, answer.types, rows[:SHOWN], len(rows), answer_notes(atlas, answer), numbers), None
+
+
+_WORD = re.compile(r'"(?:[^"]|"")*"?|\'(?:[^\']|\'\')*\'?|\w+|\S')
+
+
+def _around(sql: str, place: int) -> tuple[str, str, str]:
+    """A statement parted around the word at a place."""
+    match = _WORD.match(sql, place)
+    end = place if match is None else match.end()
+    return sql[:place], sql[place:end], sql[end:]
 
 
 def answer_notes(atlas: Atlas, answer: Answer) -> tuple[Note, ...]:
