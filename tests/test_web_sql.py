@@ -95,8 +95,8 @@ def test_a_long_answer_is_cut(client):
     assert len(answer["rows"]) == 50
     (note,) = answer["notes"]
     assert note == {
-        "text": "This is the first part of the answer: it ends at 50 rows, this site's limit. Aggregate, filter, or ask "
-        "for the next part with OFFSET.",
+        "text": "This is the first part of the answer: it ends at 50 rows, this site's limit. Aggregate, filter, or "
+        "ask for the next part with OFFSET.",
         "sql": None,
     }
 

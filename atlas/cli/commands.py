@@ -121,8 +121,8 @@ def sql(file: Path, statement: str, form: str, others: tuple[Path, ...]) -> None
             ask_all = "" if note.sql is None else f" Without that limit: {' '.join(note.sql.split())}"
             click.echo(f"Note: {note.text}{ask_all}", err=True)
     if form == "json":
-        said = {"columns": answer.columns, "types": answer.types, "rows": answer.rows, "truncated": False}
-        click.echo(json.dumps(said, allow_nan=False, ensure_ascii=False))
+        document = {"columns": answer.columns, "types": answer.types, "rows": answer.rows, "truncated": False}
+        click.echo(json.dumps(document, allow_nan=False, ensure_ascii=False))
     elif form == "csv":
         click.echo("".join(texts.csv(answer.columns, answer.rows)), nl=False)
     elif form == "parquet":

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass, fields
 from typing import Any
 
+from atlas.core.sql_text import quoted_text
+
 SERIALIZE = "SELECT json_serialize_sql(?)"
 """The query for DuckDB's description of a statement, which only statements that read have."""
 
@@ -104,7 +106,7 @@ def _sql(value: dict[str, Any]) -> str | None:
     if value["class"] == "PARAMETER":
         return f"${value['identifier']}"
     text = _text(value)
-    return None if text is None else "'" + text.replace("'", "''") + "'"
+    return None if text is None else quoted_text(text)
 
 
 def _text(value: dict[str, Any]) -> str | None:

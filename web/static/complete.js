@@ -70,9 +70,9 @@
     }
   }
 
-  function show(from, found) {
-    if (!found.length) return close();
-    offers = found.slice(0, MOST);
+  function show(from, matches) {
+    if (!matches.length) return close();
+    offers = matches.slice(0, MOST);
     start = from;
     list.replaceChildren(...offers.map(function (offer, place) {
       const option = document.createElement("li");
@@ -151,9 +151,9 @@
       const near = used.flatMap(([table]) => table.columns);
       items = [...near, ...tables, ...WORDS.map((item) => ({ label: item, text: item }))];
     }
-    const found = matching(items, word[0]);
-    if (!forced && found.some((item) => item.label.toLowerCase() === word[0].toLowerCase())) return close();
-    show(from, word[0] || dot || forced ? found : []);
+    const matches = matching(items, word[0]);
+    if (!forced && matches.some((item) => item.label.toLowerCase() === word[0].toLowerCase())) return close();
+    show(from, word[0] || dot || forced ? matches : []);
   }
 
   function texts(before, from) {
@@ -167,10 +167,10 @@
         .then((response) => (response.ok ? response.json() : { suggestions: [] }))
         .then(function (answer) {
           if (mine !== asking || area.selectionStart !== before.length) return;
-          const found = answer.suggestions.filter((item) => item.text !== typed)
+          const matches = answer.suggestions.filter((item) => item.text !== typed)
             .map((item) => ({ label: item.label, detail: item.detail, text: item.text.replace(/'/g, "''") + "'" }));
           const like = (item) => item.text.replace(/''/g, "'").startsWith(typed);
-          show(from, [...found.filter(like), ...found.filter((item) => !like(item))]);
+          show(from, [...matches.filter(like), ...matches.filter((item) => !like(item))]);
         })
         .catch((error) => { if (error.name !== "AbortError") close(); });
     }, PAUSE);

@@ -72,7 +72,7 @@ class TablesPage(AtlasPage, template="tables.html"):
 def tables(atlas: Atlas) -> TablesPage:
     """The tables and views that can be downloaded, tables first."""
     sizes = table_sizes(atlas)
-    found = sorted(schema_tables(atlas), key=lambda table: (table.view, table.name))
+    listed = sorted(schema_tables(atlas), key=lambda table: (table.view, table.name))
     on = gate().places > 0
     return TablesPage(
         title="Tables",
@@ -81,7 +81,7 @@ def tables(atlas: Atlas) -> TablesPage:
         "whole tables as Parquet or CSV.",
         **atlas_fields(atlas),
         macros=schema_macros(),
-        tables=tuple(_listing(table, sizes.get(table.name), on) for table in found),
+        tables=tuple(_listing(table, sizes.get(table.name), on) for table in listed),
         file=urls.to("atlas_file", g.ref) if on else None,
         file_bytes=os.stat(atlas.path).st_size,
     )
@@ -163,5 +163,5 @@ def atlas_file(ref: AtlasRef) -> Response:
 
 def _length(size: int) -> int:
     """Bytes that the request asks for."""
-    asked = request.range.range_for_length(size) if request.range is not None else None
-    return size if asked is None else asked[1] - asked[0]
+    part = request.range.range_for_length(size) if request.range is not None else None
+    return size if part is None else part[1] - part[0]

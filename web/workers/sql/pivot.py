@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from atlas.core.sql_text import Word, words
+from atlas.core.sql_text import Word, quoted_text, words
 
 MOST = 1_000
 """Most columns that one ON makes: a page and a file would be of no use with more."""
@@ -61,7 +61,7 @@ class Pivot:
                     f"PIVOT ON {column.sql} makes more than {MOST:,} columns, this site's limit. Filter its rows "
                     f"first, or name the values that you want: ON {column.sql} IN (…)."
                 )
-            literals = ", ".join("'" + text.replace("'", "''") + "'" for text in texts) or "NULL"
+            literals = ", ".join(map(quoted_text, texts)) or "NULL"
             sql = f"{sql[: column.end]} IN ({literals}){sql[column.end :]}"
         return sql
 
