@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from web.server import serve as server
 from web.server.command import serve
 from web.workers.sql import gate
 from web.workers.sql.console import Console, ConsoleOptions
-from web.workers.sql.errors import SqlBusy
+from web.workers.sql.errors import SqlBusy, SqlRefused
 from web.workers.sql.limits import CUTS, Limits
 
 SLOW = "SELECT sum(sqrt(a.range) * b.range) FROM range(10000000) a, range(10000000) b"
@@ -319,3 +320,26 @@ def test_the_gate_counts_bytes(gated):
     assert gated(sql, 11) == sql
     with pytest.raises(gate.RefusedError, match="longer than 10 bytes"):
         gated(sql, 10)
+
+
+def test_a_files_own_macros_are_not_run(tiny_llama_atlas, tmp_path):
+    path = tmp_path / "hostile.duckdb"
+    shutil.copyfile(tiny_llama_atlas, path)
+    path.chmod(0o600)
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("CREATE OR REPLACE MACRO congruence_with(token) AS TABLE SELECT 'theirs' AS neuron")
+        connection.execute("CREATE MACRO peek() AS TABLE SELECT path FROM duckdb_databases()")
+        connection.execute("CREATE MACRO abs(x) AS current_setting('temp_directory')")
+    console = Console({"tiny-llama": path}, ConsoleOptions(limits=Limits(seconds=60, running=1)))
+    if (reason := console.start()) is not None:
+        console.close()
+        pytest.skip(reason)
+    try:
+        ours = console.ask("tiny-llama", "SELECT count(*), min(neuron) FROM congruence_with(5)")
+        assert ours.rows == [[144, "L0N0"]]
+        qualified = ('FROM "tiny-llama".congruence_with(5)', "FROM main.congruence_with(5)")
+        for sql in ("FROM peek()", "SELECT abs(-1)", *qualified):
+            with pytest.raises(SqlRefused):
+                console.ask("tiny-llama", sql)
+    finally:
+        console.close()

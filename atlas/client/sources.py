@@ -116,7 +116,7 @@ class HttpSource:
         body = self._read(f"{quote(self.ref, safe='@')}/sql.json", form)
         try:
             rows = tuple(tuple(row) for row in body["rows"])
-            notes = tuple(note["text"] for note in body["notes"])
+            notes = tuple(note["text"] for note in body.get("notes", ()))
             return Answer(QueryResult(tuple(body["columns"]), rows), body["truncated"], notes)
         except (KeyError, TypeError) as error:
             raise RemoteError(f"The answer of {self.place} to SQL cannot be read: {error!r}.") from error

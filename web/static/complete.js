@@ -19,7 +19,7 @@
     return {
       label: table.dataset.name,
       text: macro === undefined ? table.dataset.name : table.dataset.name + "(",
-      detail: macro === undefined ? "table" : "macro(" + macro + ")",
+      detail: macro === undefined ? table.dataset.kind : "macro (" + macro + ")",
       columns: Array.from(table.querySelectorAll("dt"), (column) => ({
         label: column.querySelector("code").textContent, detail: table.dataset.name,
       })),
@@ -167,7 +167,7 @@
         .then((response) => (response.ok ? response.json() : { suggestions: [] }))
         .then(function (answer) {
           if (mine !== asking || area.selectionStart !== before.length) return;
-          const matches = answer.suggestions.filter((item) => item.text !== typed)
+          const matches = answer.suggestions
             .map((item) => ({ label: item.label, detail: item.detail, text: item.text.replace(/'/g, "''") + "'" }));
           const like = (item) => item.text.replace(/''/g, "'").startsWith(typed);
           show(from, [...matches.filter(like), ...matches.filter((item) => !like(item))]);

@@ -110,7 +110,7 @@ class Console(Supervisor):
         if why_not is not None:
             raise SqlUnavailable(why_not)
         limits, values = self.options.limits, dict(parameters or {})
-        query = {"sql": sql, "parameters": values}
+        query = {"sql": sql, "parameters": values, "foreign": self._probed(slug)["foreign"]}
         if sum(len(str(text)) for text in (sql, *values.values())) > limits.statement:
             raise SqlRefused(limits.statement_words())
         return read_answer(self._frame(slug, wire.ASK, query, limits.seconds + GIVEN_UP, client))

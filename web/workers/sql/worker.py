@@ -48,23 +48,17 @@ def run(job: Job, channel: int, parent: int) -> None:
         os.close(nowhere)
         broker = socket.socket(fileno=_CHANNEL)
         try:
-            connection, around, states = _confined(job, parent)
+            connection, states = _confined(job, parent)
         except BaseException as error:
             broker.sendall(f"E{error}".encode("utf-8", "replace")[:_LONGEST_MESSAGE])
             return
         with suppress(OSError):  # the visitor left
-            _serve(job, connection, around, states, broker)
+            _serve(job, connection, states, broker)
     finally:
         os._exit(0)
 
 
-def _serve(
-    job: Job,
-    connection: duckdb.DuckDBPyConnection,
-    around: gate.Surroundings,
-    states: dict[str, Any],
-    broker: socket.socket,
-) -> None:
+def _serve(job: Job, connection: duckdb.DuckDBPyConnection, states: dict[str, Any], broker: socket.socket) -> None:
     """Answer one query."""
     gc.disable()
     os.write(_CHANNEL, wire.READY)
@@ -75,15 +69,16 @@ def _serve(
     # The broker kills a little earlier; this alarm works even if the broker is delayed.
     signal.setitimer(signal.ITIMER_REAL, max(seconds, 0) + GRACE + 0.1)
     if kind == wire.PROBE:
-        payload = dumps({"layers": states, "could": probe.attempts(job.files, os.getppid())}).encode()
+        could = probe.attempts(job.files, os.getppid())
+        payload = dumps({"layers": states, "could": could, "foreign": _foreign_macros(connection)}).encode()
     else:
-        payload = _answered(job, connection, around, _received(answer_to, job.limits.statement))
+        payload = _answered(job, connection, _received(answer_to, job.limits.statement))
     frame = memoryview(wire.framed(payload))
     while frame:
         frame = frame[os.write(answer_to, frame) :]
 
 
-def _confined(job: Job, parent: int) -> tuple[duckdb.DuckDBPyConnection, gate.Surroundings, dict[str, Any]]:
+def _confined(job: Job, parent: int) -> tuple[duckdb.DuckDBPyConnection, dict[str, Any]]:
     """Apply every layer, and open a read-only connection to the files."""
     limits, links = job.limits, job.links
     before = (
@@ -95,13 +90,12 @@ def _confined(job: Job, parent: int) -> tuple[duckdb.DuckDBPyConnection, gate.Su
     )
     states = layers.put_on(before, job.without)
     connection = _opened(job)
-    around = _surroundings(connection)
     after = (
         ("limits", lambda: layers.resource_limits(limits, len(links))),
         ("seccomp", layers.seccomp),
         ("gate", lambda: "a single read-only statement"),
     )
-    return connection, around, states | layers.put_on(after, job.without)
+    return connection, states | layers.put_on(after, job.without)
 
 
 def _opened(job: Job) -> duckdb.DuckDBPyConnection:
@@ -155,11 +149,10 @@ def _received(connection: int, longest: int) -> dict[str, Any]:
     return json.loads(data)
 
 
-def _answered(
-    job: Job, connection: duckdb.DuckDBPyConnection, around: gate.Surroundings, query: dict[str, Any]
-) -> bytes:
+def _answered(job: Job, connection: duckdb.DuckDBPyConnection, query: dict[str, Any]) -> bytes:
     """The answer: a line of metadata, then the rows."""
     sql, parameters = with_dollars(query["sql"]), query["parameters"]
+    around = _surroundings(connection, query["foreign"])
     pivot = None if "gate" in job.without else pivot_without_values(sql)
     try:
         if "gate" in job.without:
@@ -211,18 +204,24 @@ def _run(job: Job, connection: duckdb.DuckDBPyConnection, checked: gate.Checked,
     return head + b"\n" + rows
 
 
-def _surroundings(connection: duckdb.DuckDBPyConnection) -> gate.Surroundings:
-    """What the gate knows of the connection; reads the catalog in advance."""
+def _surroundings(connection: duckdb.DuckDBPyConnection, foreign: list[str]) -> gate.Surroundings:
+    """What the gate knows of the connection."""
     find = "SELECT count(*) FROM information_schema.tables WHERE lower(table_name) = lower(?)"
-    macros = connection.execute(
-        "SELECT DISTINCT lower(function_name) FROM duckdb_functions() WHERE NOT internal AND database_name <> 'temp'"
-    ).fetchall()
     return gate.Surroundings(
         serialize=lambda sql: connection.execute(SERIALIZE, [sql]).fetchone()[0],
         is_table=lambda name: connection.execute(find, [name]).fetchone()[0] > 0,
         macros=macro_names(),
-        foreign={name for (name,) in macros} - macro_names(),
+        foreign=frozenset(foreign),
     )
+
+
+def _foreign_macros(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Macros of the files that are not the schema's, in lower case: a query for the probe, since it takes as long as
+    opening a file."""
+    names = connection.execute(
+        "SELECT DISTINCT lower(function_name) FROM duckdb_functions() WHERE NOT internal AND database_name <> 'temp'"
+    ).fetchall()
+    return sorted({name for (name,) in names} - macro_names())
 
 
 def _said(error: duckdb.Error, sql: str) -> tuple[str, int | None]:
