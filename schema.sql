@@ -1267,12 +1267,24 @@ JOIN token AS t ON t.token_id = n.best_token_id
 UNION ALL BY NAME FROM weights_required();
 COMMENT ON MACRO TABLE similar_neurons IS 'Cosine of every other neuron''s w_out with that of a neuron (its name or neuron_id), from the weights, with each one''s own best token. A row a neuron; rank from 1, the most similar first, ties by lower neuron_id; cosine NULL: either w_out is zero.';
 
+-- Lateral, so that whatever chooses neurons and tokens, their names too, chooses before anything is summed; and a
+-- neuron's histogram is summed once for all of its tokens.
 CREATE MACRO prediction_above(activation) AS TABLE
-SELECT p.neuron, p.token, sum(p.n) AS n, sum(p.n_predicted) AS n_predicted, sum(p.n_actual) AS n_actual,
-       sum(p.n_predicted) / sum(p.n) AS predicted_fraction, sum(p.n_actual) / sum(p.n) AS actual_fraction,
-       sum(p.n_predicted) / sum(p.n) / nullif(t.n_predicted / a.n_positions, 0) AS lift, p.neuron_id, p.token_id
-FROM prediction_curve AS p
-JOIN token AS t USING (token_id), atlas AS a
-WHERE p.lower >= activation
-GROUP BY p.neuron, p.token, p.neuron_id, p.token_id, t.n_predicted, a.n_positions;
+SELECT n.name AS neuron, t."text" AS token, f.n, s.n_predicted, s.n_actual, s.n_predicted / f.n AS predicted_fraction,
+       s.n_actual / f.n AS actual_fraction, s.n_predicted / f.n / nullif(t.n_predicted / a.n_positions, 0) AS lift,
+       c.neuron_id, c.token_id
+FROM candidate_pair AS c
+JOIN neuron AS n USING (neuron_id)
+JOIN token AS t USING (token_id), atlas AS a,
+LATERAL (
+    SELECT sum(h.n)::BIGINT AS n
+    FROM activation_histogram AS h JOIN histogram_bin AS b USING (bin)
+    WHERE h.neuron_id = c.neuron_id AND b.lower >= activation
+) AS f,
+LATERAL (
+    SELECT coalesce(sum(p.n_predicted), 0)::BIGINT AS n_predicted, coalesce(sum(p.n_actual), 0)::BIGINT AS n_actual
+    FROM prediction_histogram AS p JOIN histogram_bin AS b USING (bin)
+    WHERE p.neuron_id = c.neuron_id AND p.token_id = c.token_id AND b.lower >= activation
+) AS s
+WHERE f.n IS NOT NULL;
 COMMENT ON MACRO TABLE prediction_above IS 'How often each candidate pair''s token is predicted, and really comes next, at the positions where its neuron''s activation is at least the given one (rounded up to a bin''s lower edge). A row a candidate pair with such positions: n of them, n_predicted and n_actual of those, their fractions, and lift: predicted_fraction over the token''s fraction of all positions (NULL: it is never predicted).';

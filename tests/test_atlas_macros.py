@@ -7,8 +7,10 @@ import shutil
 import duckdb
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from atlas import open_atlas
+from atlas.cli.main import main
 from atlas.core.db import answer_together
 from atlas.core.errors import QueryError
 from atlas.core.reads import Reads
@@ -221,3 +223,10 @@ def test_the_demos_question():
         ((neuron, congruence),) = demo.query(DIRECTION).rows
         assert (neuron, round(congruence, 2)) == ("L25N1527", 15.31)
         assert "L25N1527" not in {row[0] for row in demo.query(SELF_JOIN).rows}
+
+
+def test_the_command_line_says_it_on_standard_error(tiny_llama_atlas):
+    result = CliRunner().invoke(main, ["sql", str(tiny_llama_atlas), SELF_JOIN, "--format", "csv"])
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[0] == "neuron,d"
+    assert "pairs outside are absent, not zero. Without that limit: FROM congruence_with_direction(" in result.stderr
