@@ -14,6 +14,7 @@ from flask import current_app, request
 from atlas import Atlas
 from atlas.core.answer.texts import is_number
 from atlas.core.sql_text import parameter_names
+from atlas.topics.collection import neurons_of_answer
 from atlas.topics.cut_list import Note, notes_of
 from web.charts.chart import Chart
 from web.charts.result import result_chart
@@ -36,6 +37,8 @@ class Result:
     notes: tuple[Note, ...]
     numbers: tuple[bool, ...]
     """Of each column, whether it is of numbers."""
+    neurons: tuple[str, ...]
+    """Names of the neurons that it is about, at most as many as a list may have."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,10 @@ def answered(atlas: Atlas, sql: str, parameters: Mapping[str, str]) -> tuple[Res
         place = None if error.position is None else _around(sql, error.position)
         return None, Problem(error.code, str(error), error.status, place)
     numbers = tuple(map(is_number, answer.shapes))
-    return Result(answer.columns, answer.types, rows[:SHOWN], len(rows), answer_notes(atlas, answer), numbers), None
+    neurons = tuple(ref.name for ref in neurons_of_answer(atlas, answer.columns, rows[:SHOWN]))
+    return Result(
+        answer.columns, answer.types, rows[:SHOWN], len(rows), answer_notes(atlas, answer), numbers, neurons
+    ), None
 
 
 _WORD = re.compile(r'"(?:[^"]|"")*"?|\'(?:[^\']|\'\')*\'?|\w+|\S')
