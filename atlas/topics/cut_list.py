@@ -64,6 +64,21 @@ def _effects(_: AtlasInfo) -> str:
     return "the pairs chosen for ablation; pairs outside were not measured, their effect is not zero."
 
 
+def _drivers(_: AtlasInfo) -> str:
+    return (
+        "the 50 neurons that support and the 50 that oppose each token predicted at 10 positions or more of the texts "
+        "that `atlas attribute` read; others are absent, not zero."
+    )
+
+
+def _attributed(_: AtlasInfo) -> str:
+    return f"candidate pairs whose token is predicted in the texts that `atlas attribute` read; {_ABSENT}"
+
+
+def _checked(_: AtlasInfo) -> str:
+    return "a sample of positions and neurons, half of them the strongest at their position."
+
+
 CUT: dict[str, Callable[[AtlasInfo], str]] = {
     "neuron_token": _neuron_lists,
     "congruence": _neuron_lists,
@@ -83,6 +98,9 @@ CUT: dict[str, Callable[[AtlasInfo], str]] = {
     "example": _texts,
     "max_activating_example": _texts,
     "pair_effect": _effects,
+    "token_driver": _drivers,
+    "pair_attribution": _attributed,
+    "attribution_check": _checked,
 }
 """By table, view or macro: what it holds."""
 
