@@ -11,6 +11,7 @@ import duckdb
 import pytest
 
 from atlas import open_atlas
+from atlas.core.schema import macro_names
 from atlas.core.statements import ANSWERED_FROM_MEMORY, Statement
 from atlas.core.units import neuron_ref
 from atlas.topics.curve import histogram
@@ -38,6 +39,7 @@ PAGES = (
     "/neurons?sort=token_gap&layer_min=1&dead=0&exclusive=none&token_gap.gte=0.015625",
     "/compare",
     "/compare?n=L1N7&n=L0N3&n=L1N8",
+    "/list?n=L1N7&n=L0N3&n=L1N8",
     "/L1N7/tokens",
     "/L1N7/similar",
     "/L1N7/similar?side=in",
@@ -72,6 +74,7 @@ WALKED = {
     "centring.html",
     "neurons.html",
     "compare.html",
+    "list.html",
     "neuron_tokens.html",
     "similar.html",
     "token_neurons.html",
@@ -107,6 +110,7 @@ WITHOUT = {
     "tables.html": "files of whole tables",
     "embed_neuron.html": "panels of the neuron's page, to which it leads",
     "embed_token.html": "panels of the token's page, to which it leads",
+    "embed_list.html": "the list's page, to which it leads",
 }
 """Templates without links to SQL, and why."""
 
@@ -202,12 +206,11 @@ def served(request, app):
 
 def allowed(connection, sql):
     """The statement as the site's gate lets it through; refused, an error."""
-    return gate.check(
-        sql,
-        100_000,
-        lambda text: connection.execute("SELECT json_serialize_sql(?)", [text]).fetchone()[0],
-        lambda name: False,
+    serialize = "SELECT json_serialize_sql(?)"
+    around = gate.Surroundings(
+        lambda text: connection.execute(serialize, [text]).fetchone()[0], lambda name: False, macro_names()
     )
+    return gate.check(sql, 100_000, around).sql
 
 
 def test_every_panel_of_every_page_has_sql_that_runs(served):
@@ -239,6 +242,7 @@ RUN = {
     "hubs": "/hubs.json?k=5",
     "centring": "/hubs/centring.json",
     "compare": "/compare.json?n=L1N7&n=L0N3&n=L1N8",
+    "list": "/list.json?n=L1N7&n=L0N3&n=L1N8",
     "neuron_tokens": "/L1N7/tokens.json",
     "similar": "/L1N7/similar.json?side=in",
     "token_neurons": "/token/40/neurons.json",

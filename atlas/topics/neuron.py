@@ -13,7 +13,7 @@ from atlas.core.call import OF_NEURON, call
 from atlas.core.db import Atlas
 from atlas.core.errors import NeuronNameError
 from atlas.core.parameter import End, NeuronId
-from atlas.core.statements import Statement
+from atlas.core.statements import Statement, wrapped
 from atlas.core.term import BEST_PAIR, POST, Term
 from atlas.core.units import Token, field_names
 from atlas.topics.pair import PAIR_COLUMNS, ExclusivePair, make_pair
@@ -87,6 +87,16 @@ NEURON_COLUMNS = [name + "_id" if name in ("best_token", "worst_token") else nam
 _COLUMNS = ", ".join(f'"{name}"' for name in NEURON_COLUMNS)
 
 
+_COLUMNS_OF_N = wrapped((f'n."{name}"' for name in NEURON_COLUMNS), 7)
+
+NEURONS = Statement(f"""SELECT /*+best."text" AS best_token, worst."text" AS worst_token,
+       */{_COLUMNS_OF_N}
+FROM neuron AS n/*+
+JOIN token AS best ON best.token_id = n.best_token_id
+JOIN token AS worst ON worst.token_id = n.worst_token_id*/
+WHERE n.neuron_id IN (SELECT unnest($neuron_ids))/*+
+ORDER BY list_position($neuron_ids, n.neuron_id)*/""")
+
 NEURON_TOKENS = Statement("""SELECT /*+t."text" AS token, */l.rank, l.congruence, l.token_id, l.direction
 FROM neuron_token AS l/*+ JOIN token AS t USING (token_id)*/
 WHERE l.neuron_id = $neuron_id/*+
@@ -130,8 +140,8 @@ def find_neuron(atlas: Atlas, neuron_id: NeuronId) -> Neuron:
 
 
 def neurons_by_id(atlas: Atlas, neuron_ids: Iterable[int]) -> dict[int, Neuron]:
-    """Some neurons by id, from one query."""
-    rows = atlas.rows(f"SELECT {_COLUMNS} FROM neuron WHERE neuron_id IN (SELECT unnest(?))", sorted(set(neuron_ids)))
+    """The rows of several neurons, by neuron_id. Ids out of range are left out."""
+    rows = NEURONS.rows(atlas, neuron_ids=list(set(neuron_ids)))
     return {neuron.neuron_id: neuron for neuron in (make_neuron(atlas, row) for row in rows)}
 
 

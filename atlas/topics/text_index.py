@@ -1,8 +1,8 @@
 """Index of the stored texts for finding phrases: all texts as one string of bytes, made once.
 
 At the scale of GPT-2 Large (10M tokens, 42 MB of text) the index has 204 MB, which a site keeps in files that its
-processes share; it is made in 2 s. A phrase is then found in 30 ms, in more
-where it occurs hundreds of thousands of times. Case is folded byte for byte, so that places in the folded bytes are places in the text.
+processes share; it is made in 2 s. A phrase is then found in 30 ms, in more where it occurs hundreds of thousands of
+times. Case is folded byte for byte, so that places in the folded bytes are places in the text.
 """
 
 from __future__ import annotations

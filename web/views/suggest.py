@@ -23,10 +23,12 @@ _KINDS = ("layer", "neuron", "exact", "same letters", "prefix")
 @dataclass(frozen=True)
 class Suggestion:
     """One line below the box: 'layer', 'neuron', 'exact', 'same letters' or 'prefix'; `detail` is a neuron's verdict in
-    a few words: of a token the verdict on the neuron that predicts it best."""
+    a few words: of a token the verdict on the neuron that predicts it best. `text` is the neuron's name or the token's
+    text as SQL compares them."""
 
     kind: str
     label: str
+    text: str
     url: str
     detail: str
 
@@ -49,10 +51,12 @@ def _suggestions(atlas: Atlas, query: str) -> Iterator[tuple[Suggestion, str]]:
     ref = AtlasRef(slug)
     for item in suggestions(atlas, query, MAX_SUGGESTIONS):
         if item.layer is not None:
-            url = urls.to("layer", ref, item.layer)
-            yield Suggestion(item.kind, f"L{item.layer}", url, f"layer, {atlas.info.d_mlp:,} neurons"), slug
+            url, name = urls.to("layer", ref, item.layer), f"L{item.layer}"
+            yield Suggestion(item.kind, name, name, url, f"layer, {atlas.info.d_mlp:,} neurons"), slug
         elif item.token is None:
-            yield Suggestion(item.kind, item.neuron.name, urls.to("neuron", ref, item.neuron.name), item.headline), slug
+            name = item.neuron.name
+            yield Suggestion(item.kind, name, name, urls.to("neuron", ref, name), item.headline), slug
         else:
-            url = urls.to("token", ref, item.token.token_id)
-            yield Suggestion(item.kind, item.token.shown, url, f"{item.neuron.name}: {item.headline}"), slug
+            token, url = item.token, urls.to("token", ref, item.token.token_id)
+            detail = f"{item.neuron.name}: {item.headline}"
+            yield Suggestion(item.kind, token.shown, token.text or "", url, detail), slug
