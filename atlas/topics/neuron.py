@@ -141,7 +141,7 @@ def find_neuron(atlas: Atlas, neuron_id: NeuronId) -> Neuron:
 
 def neurons_by_id(atlas: Atlas, neuron_ids: Iterable[int]) -> dict[int, Neuron]:
     """The rows of several neurons, by neuron_id. Ids out of range are left out."""
-    rows = NEURONS.rows(atlas, neuron_ids=list(set(neuron_ids)))
+    rows = NEURONS.rows(atlas, neuron_ids=list(dict.fromkeys(neuron_ids)))
     return {neuron.neuron_id: neuron for neuron in (make_neuron(atlas, row) for row in rows)}
 
 
