@@ -8,9 +8,10 @@ from typing import Any
 
 import altair as alt
 
-from atlas.core.display import show_number
+from atlas.core.display import show_number, show_share
 from atlas.topics.study.records import Study, StudyStep
-from web.charts.chart import DATA, Chart, Table, filled, rounded, specification
+from web.charts.chart import Chart, Table, drawn, interval, interval_tips, rounded, rows_of, specification
+from web.charts.suite import means
 
 KINDS = {
     "patch_resid_pre": ("resid", "Residual stream", "the residual stream before the layer"),
@@ -36,13 +37,11 @@ def _spec(n_layers: int, with_intervals: bool) -> dict[str, Any]:
         alt.Tooltip("value:Q", title="recovery", format=".1%"),
     ]
     if with_intervals:
-        tips += [
-            alt.Tooltip("low:Q", title="95% interval from", format=".1%"),
-            alt.Tooltip("high:Q", title="to", format=".1%"),
-        ]
+        tips += interval_tips(".1%")
     step = max(1, -(-n_layers // 12))
     cells = (
-        alt.Chart(alt.NamedData(DATA), width="container", height=max(120, _ROW * n_layers))
+        rows_of()
+        .properties(width="container", height=max(120, _ROW * n_layers))
         .mark_rect()
         .encode(
             x=alt.X(
@@ -71,7 +70,6 @@ def _spec(n_layers: int, with_intervals: bool) -> dict[str, Any]:
                     clamp=True,
                 ),
                 legend=alt.Legend(
-                    orient="top",
                     direction="horizontal",
                     gradientLength=150,
                     gradientThickness=9,
@@ -112,7 +110,7 @@ def heat_chart(
             "layer": step.layer,
             "value": rounded(step.value),
             **dict(zip(("label", "clean", "corrupt"), labels[step.position], strict=True)),
-            **({"low": rounded(step.low), "high": rounded(step.high)} if step.low is not None else {}),
+            **interval(step),
         }
         for step in ordered
     ]
@@ -120,11 +118,11 @@ def heat_chart(
         f"The corrupt run with {what} at one position taken from the clean run: how much of the clean logit difference "
         "comes back (0: none, 1: all)."
     )
-    if study.is_suite:
-        caption += f" Means over {study.n_prompts:,} pairs."
+    caption += means(study)
     outside = sum(abs(step.value) > 1.005 * reach for step in ordered)  # ignores rounding errors
     if outside:
-        caption += f" {outside:,} cells beyond ±{show_number(reach, 3)} have the last colour."
+        caption += f" {outside:,} {'values' if outside > 1 else 'value'} beyond ±{show_share(reach)} "
+        caption += "are clipped." if outside > 1 else "is clipped."
     positions = sorted(labels)
     by_cell = {(step.layer, step.position): step.value for step in ordered}
     layers = sorted({step.layer for step in ordered}, reverse=True)
@@ -133,5 +131,4 @@ def heat_chart(
         tuple((layer, *(show_number(by_cell.get((layer, position)), 3) for position in positions)) for layer in layers),
     )
     title = f"{head} patched, {model}"
-    spec = filled(_spec(n_layers, study.is_suite), rows, title, reach=rounded(reach))
-    return Chart(name, title, caption, spec, table)
+    return drawn(name, title, caption, _spec(n_layers, study.is_suite), rows, table, reach=rounded(reach))

@@ -11,7 +11,9 @@ import altair as alt
 from atlas.core.display import show_number
 from atlas.topics.predictiveness import ComparedPair, Correlation, Correlations, DensityCell
 from atlas.topics.predictiveness_sql import ROOTED, MetricChoice
-from web.charts.chart import DATA, Chart, Table, filled, rounded, specification
+from web.charts.axes import layer_axis, sides_colour
+from web.charts.chart import Chart, Table, drawn, interval, interval_tips, rounded, rows_of, specification
+from web.charts.density import cell_rows, cells_layer
 
 CRITERION_WORDS = {"congruence": "congruence", "token_gap": "token gap", "neuron_gap": "neuron gap", "score": "score"}
 """Names of the criteria."""
@@ -30,35 +32,21 @@ METRIC_WORDS = {
 
 @cache
 def _density_spec(by: str, metric: str) -> dict[str, Any]:
-    data = alt.Chart(alt.NamedData(DATA))
     root: Any = "sqrt" if metric in ROOTED else "linear"
     what = METRIC_WORDS[metric]
     x = alt.X(
         "x:Q", title=CRITERION_WORDS[by], axis=alt.Axis(grid=False), scale=alt.Scale(nice=False, padding=8, zero=False)
     )
     y = alt.Y("y:Q", title=what, scale=alt.Scale(type=root, nice=False, zero=False))
-    cells = (
-        data.transform_filter("datum.kind == 'cell'")
-        .mark_rect(style="quiet")
-        .encode(
-            x=x,
-            x2="x2:Q",
-            y=y,
-            y2="y2:Q",
-            opacity=alt.Opacity("n:Q", legend=None, scale=alt.Scale(type="log", range=[0.2, 1])),
-            tooltip=[alt.Tooltip("n:Q", title="pairs", format=",")],
-        )
-    )
     dots = (
-        data.transform_filter("datum.kind != 'cell'")
+        rows_of()
+        .transform_filter("datum.kind != 'cell'")
         .mark_circle(size=36, opacity=0.9)
         .encode(
             x=x,
             y=y,
             href="url:N",
-            color=alt.Color(
-                "kind:N", legend=None, scale=alt.Scale(domain=["denied", "cell", "kept"], range="diverging")
-            ),
+            color=sides_colour("kind:N", "denied", "cell", "kept"),
             tooltip=[
                 alt.Tooltip("name:N", title="pair"),
                 alt.Tooltip("x:Q", title=CRITERION_WORDS[by], format=".4~r"),
@@ -67,7 +55,7 @@ def _density_spec(by: str, metric: str) -> dict[str, Any]:
             ],
         )
     )
-    return specification(alt.layer(cells, dots, width="container", height=320))
+    return specification(alt.layer(cells_layer(x, y, "pairs"), dots, width="container", height=320))
 
 
 def pair_density_chart(
@@ -79,17 +67,7 @@ def pair_density_chart(
     url: Callable[[ComparedPair], str],
 ) -> Chart:
     """Pairs by criterion and metric, shaded; the pairs that contradict it most are points that lead to their pages."""
-    rows: list[dict[str, Any]] = [
-        {
-            "kind": "cell",
-            "x": rounded(cell.x_lower),
-            "x2": rounded(cell.x_upper),
-            "y": max(0.0, rounded(cell.y_lower)),
-            "y2": rounded(cell.y_upper),
-            "n": cell.n,
-        }
-        for cell in cells
-    ]
+    rows = cell_rows(cells, least=0.0)
     rows += [
         {
             "kind": kind,
@@ -103,34 +81,27 @@ def pair_density_chart(
         for pair in pairs
     ]
     by, metric = CRITERION_WORDS[choice.by], METRIC_WORDS[choice.metric]
-    title = f"{metric} ({choice.outcome}) against {by}, {model}"
+    title = _capital(f"{metric} ({choice.outcome}) against {by}, {model}")
     caption = (
         f"Shading: density of {sum(cell.n for cell in cells):,} pairs, on a logarithmic scale. Points are "
         "the pairs of the two lists below, and lead to their neurons."
     )
     heads = (f"{by} from", "to", f"{metric} from", "to", "pairs")
     table = tuple((*map(show_number, (c.x_lower, c.x_upper, c.y_lower, c.y_upper)), c.n) for c in cells)
-    return Chart(
-        "density",
-        title[0].upper() + title[1:],
-        caption,
-        filled(_density_spec(choice.by, choice.metric), rows, title[0].upper() + title[1:]),
-        Table(heads, table),
-    )
+    return drawn("density", title, caption, _density_spec(choice.by, choice.metric), rows, Table(heads, table))
+
+
+def _capital(title: str) -> str:
+    return title[0].upper() + title[1:]
 
 
 def _tips(first: alt.Tooltip) -> list[alt.Tooltip]:
-    return [
-        first,
-        alt.Tooltip("value:Q", title="rank correlation", format=".3f"),
-        alt.Tooltip("low:Q", title="95% interval from", format=".3f"),
-        alt.Tooltip("high:Q", title="to", format=".3f"),
-    ]
+    return [first, alt.Tooltip("value:Q", title="rank correlation", format=".3f"), *interval_tips(".3f")]
 
 
 @cache
 def _criteria_spec() -> dict[str, Any]:
-    data, tips = alt.Chart(alt.NamedData(DATA)), _tips(alt.Tooltip("name:N", title="criterion"))
+    data, tips = rows_of(), _tips(alt.Tooltip("name:N", title="criterion"))
     y = alt.Y("name:N", sort=None, title=None, axis=alt.Axis(ticks=False, domain=False))
     x = alt.X("value:Q", title="rank correlation (Spearman)", scale=alt.Scale(zero=True, nice=True))
     rules = data.mark_rule(strokeWidth=2, style="quiet").encode(y=y, x=alt.X("low:Q"), x2="high:Q", tooltip=tips)
@@ -141,7 +112,7 @@ def _criteria_spec() -> dict[str, Any]:
 def criteria_chart(found: Correlations, choice: MetricChoice, model: str) -> Chart:
     """Correlation of each criterion with the metric, with intervals."""
     rows = [
-        {"name": CRITERION_WORDS[item.by], **_values(item.value, item.low, item.high)}
+        {"name": CRITERION_WORDS[item.by], "value": rounded(item.value), **interval(item)}
         for item in found.criteria
         if item.value is not None
     ]
@@ -149,28 +120,18 @@ def criteria_chart(found: Correlations, choice: MetricChoice, model: str) -> Cha
     caption = f"Spearman’s rank correlation over the same {found.n_pairs:,} pairs; lines are 95% intervals."
     heads = ("criterion", "rank correlation", "low", "high", "behind the best", "low", "high")
     table = tuple((CRITERION_WORDS[item.by], *map(show_number, _cells(item))) for item in found.criteria)
-    return Chart("criteria", title, caption, filled(_criteria_spec(), rows, title), Table(heads, table))
+    return drawn("criteria", title, caption, _criteria_spec(), rows, Table(heads, table))
 
 
 def _cells(item: Correlation) -> tuple[float | None, ...]:
     return (item.value, item.low, item.high, item.behind, item.behind_low, item.behind_high)
 
 
-def _values(value: float, low: float | None, high: float | None) -> dict[str, float]:
-    known = {"value": value, "low": low, "high": high}
-    return {name: rounded(number) for name, number in known.items() if number is not None}
-
-
 @cache
 def _layers_spec() -> dict[str, Any]:
-    data = alt.Chart(alt.NamedData(DATA))
+    data = rows_of()
     tips = [*_tips(alt.Tooltip("layer:O")), alt.Tooltip("n:Q", title="pairs", format=",")]
-    x = alt.X(
-        "layer:Q",
-        title="layer",
-        axis=alt.Axis(tickMinStep=1, grid=False, format="d"),
-        scale=alt.Scale(nice=False, padding=10),
-    )
+    x = layer_axis()
     y = alt.Y("value:Q", title="rank correlation (Spearman)", scale=alt.Scale(zero=True))
     rules = data.mark_rule(strokeWidth=2, style="quiet").encode(x=x, y=alt.Y("low:Q"), y2="high:Q", tooltip=tips)
     points = data.mark_circle(size=45, style="accent").encode(x=x, y=y, tooltip=tips)
@@ -180,15 +141,15 @@ def _layers_spec() -> dict[str, Any]:
 def layer_correlations_chart(found: Correlations, choice: MetricChoice, model: str) -> Chart:
     """The chosen criterion's correlation in the pairs of each layer's neurons."""
     rows = [
-        {"layer": item.layer, "n": item.n_pairs, **_values(item.value, item.low, item.high)}
+        {"layer": item.layer, "n": item.n_pairs, "value": rounded(item.value), **interval(item)}
         for item in found.layers
         if item.value is not None
     ]
-    title = f"{CRITERION_WORDS[choice.by]} and {METRIC_WORDS[choice.metric]} ({choice.outcome}) by layer, {model}"
-    title = title[0].upper() + title[1:]
+    words = CRITERION_WORDS[choice.by], METRIC_WORDS[choice.metric]
+    title = _capital(f"{words[0]} and {words[1]} ({choice.outcome}) by layer, {model}")
     caption = "Spearman’s rank correlation over the pairs of each layer’s neurons; lines are 95% intervals."
     table = tuple(
         (item.layer, item.n_pairs, *map(show_number, (item.value, item.low, item.high))) for item in found.layers
     )
     heads = ("layer", "pairs", "rank correlation", "low", "high")
-    return Chart("layers", title, caption, filled(_layers_spec(), rows, title), Table(heads, table))
+    return drawn("layers", title, caption, _layers_spec(), rows, Table(heads, table))

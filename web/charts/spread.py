@@ -11,97 +11,22 @@ import altair as alt
 from atlas.core.display import show_number
 from atlas.core.units import NeuronRef, Token
 from atlas.topics.spread import NeuronSpread, TokenSpread
-from web.charts.chart import DATA, Chart, Table, filled, rounded, specification
-from web.charts.layers import WHOLE
+from web.charts.axes import layer_axis, sides_colour
+from web.charts.chart import Chart, Table, drawn, rounded, rows_of, specification
+from web.charts.density import names_layers, spread_of, with_names
+from web.charts.ends import NAMED, bar_rows, end_rows, ends_spec
 
 HEIGHT = 230
 LABELLED = 8
 """Outliers at each end with names."""
 
-FEW = 6
-"""Most tokens in a bar beside which names are legible."""
-
-
-def _named(where: str, ends: Any) -> alt.Chart:
-    text = alt.Chart(alt.NamedData(DATA)).transform_filter(where)
-    return text.mark_text(align=ends, dx=5 if ends == "left" else -5, dy=-3, limit=130)
-
-
-@cache
-def _tokens_spec() -> dict[str, Any]:
-    data = alt.Chart(alt.NamedData(DATA))
-    x = alt.X(
-        "value:Q", title="congruence", scale=alt.Scale(nice=False, padding=12, zero=False), axis=alt.Axis(grid=False)
-    )
-    counts = alt.Y(
-        "n:Q",
-        title="tokens",
-        scale=alt.Scale(type="symlog", constant=1),
-        axis=alt.Axis(values=[0, 1, 10, 100, 1e3, 1e4, 1e5], labelExpr="format(datum.value, '~s')"),
-    )
-    tips = [alt.Tooltip("name:N", title="token"), alt.Tooltip("value:Q", title="congruence", format=".4~r")]
-    bars = (
-        data.transform_filter("datum.kind == 'bar'")
-        .mark_bar(binSpacing=0, style="quiet")
-        .encode(
-            x=x,
-            x2="upper:Q",
-            y=counts,
-            y2=alt.datum(0),
-            tooltip=[alt.Tooltip("range:N", title="congruence"), alt.Tooltip("n:Q", title="tokens", format=",")],
-        )
-    )
-    ticks = (
-        data.transform_filter("datum.kind != 'bar'")
-        .mark_tick(thickness=1.5, height=10, yOffset=-5)
-        .encode(
-            x=x,
-            y=alt.datum(1),
-            href="url:N",
-            tooltip=tips,
-            color=alt.Color("kind:N", legend=None, scale=alt.Scale(domain=["bottom", "bar", "top"], range="diverging")),
-        )
-    )
-    words = (
-        data.transform_filter("isValid(datum.height)")
-        .mark_text(align="left", angle=300, fontSize=10.5, dx=3)
-        .encode(x=x, y=alt.Y("height:Q"), text="name:N", href="url:N", tooltip=tips)
-    )
-    return specification(alt.layer(bars, ticks, words, width="container", height=HEIGHT))
-
-
-def _count_at(spread: TokenSpread, value: float) -> int:
-    return next((bar.n for bar in reversed(spread.bars) if bar.lower <= value), spread.bars[0].n)
-
 
 def token_spread_chart(spread: TokenSpread, title: str, url: Callable[[Token], str]) -> Chart:
     """The distribution of a neuron's congruence over the vocabulary, its outliers marked and the most extreme named."""
-    rows: list[dict[str, Any]] = [
-        {
-            "kind": "bar",
-            "value": rounded(bar.lower),
-            "upper": rounded(bar.upper),
-            "n": bar.n,
-            "range": f"{show_number(bar.lower)} to {show_number(bar.upper)}",
-        }
-        for bar in spread.bars
-    ]
-    width = (spread.bars[-1].upper - spread.bars[0].lower) / 28  # height of a rotated name: closer ones would overlap
-    for items in (spread.top, spread.bottom):
-        drawn = None
-        for item in items:
-            row = {
-                "kind": item.direction,
-                "value": rounded(item.congruence),
-                "name": item.token.shown,
-                "url": url(item.token),
-            }
-            # A name would be drawn over the bars; it is legible only where few tokens are.
-            alone = _count_at(spread, item.congruence) <= FEW
-            if alone and (drawn is None or abs(item.congruence - drawn) >= width):
-                row["height"] = 8
-                drawn = item.congruence
-            rows.append(row)
+    rows = bar_rows(spread.bars, show_number)
+    ends = {"top": spread.top, "bottom": spread.bottom}
+    for end, items in ends.items():
+        rows += end_rows(end, [(i.token.shown, i.congruence, url(i.token)) for i in items], NAMED[end])
     caption = (
         f"Congruence with each of the {spread.n:,} tokens; counts on a logarithmic axis. Marks are the "
         f"{len(spread.top)} best and worst, which lead to their pages. Mean {show_number(round(spread.mean, 6))}, "
@@ -110,23 +35,18 @@ def token_spread_chart(spread: TokenSpread, title: str, url: Callable[[Token], s
     )
     cells = [(b.lower, b.upper, b.n) for b in spread.bars]
     table = Table(("from", "to", "tokens"), tuple((show_number(low), show_number(high), n) for low, high, n in cells))
-    return Chart("tokens", title, caption, filled(_tokens_spec(), rows, title), table)
+    named = tuple(end for end, items in ends.items() if items)
+    return drawn("tokens", title, caption, ends_spec("token", "congruence", "", named), rows, table)
 
 
 @cache
-def _neurons_spec() -> dict[str, Any]:
-    data = alt.Chart(alt.NamedData(DATA))
-    x = alt.X(
-        "layer:Q",
-        title="layer",
-        axis=alt.Axis(labelExpr=WHOLE, tickMinStep=1, grid=False),
-        scale=alt.Scale(nice=False, padding=12),
-    )
+def _neurons_spec(sides: tuple[str, ...]) -> dict[str, Any]:
+    x = layer_axis()
 
     def y(field: str) -> alt.Y:
         return alt.Y(field, title="congruence", scale=alt.Scale(zero=True))
 
-    ranges = data.transform_filter("datum.kind == 'layer'")
+    ranges = rows_of("layer")
     tips = [
         alt.Tooltip("layer:Q"),
         *(
@@ -137,24 +57,16 @@ def _neurons_spec() -> dict[str, Any]:
     wide = ranges.mark_rule(strokeWidth=3, style="counts").encode(x=x, y=y("q1:Q"), y2="q5:Q", tooltip=tips)
     middle = ranges.mark_rule(strokeWidth=5, style="quiet").encode(x=x, y=y("q2:Q"), y2="q4:Q", tooltip=tips)
     shown = [alt.Tooltip("name:N", title="neuron"), alt.Tooltip("value:Q", title="congruence", format=".4~r")]
-    points = (
-        data.transform_filter("datum.kind != 'layer'")
-        .mark_circle(size=26, opacity=0.85)
-        .encode(
-            x=x,
-            y=y("value:Q"),
-            href="url:N",
-            tooltip=shown,
-            color=alt.Color(
-                "kind:N", legend=None, scale=alt.Scale(domain=["bottom", "layer", "top"], range="diverging")
-            ),
-        )
+    points = rows_of().transform_filter("datum.kind != 'layer'")
+    dots = points.mark_circle(size=26, opacity=0.85).encode(
+        x=x,
+        y=y("value:Q"),
+        href="url:N",
+        tooltip=shown,
+        color=sides_colour("kind:N", "bottom", "layer", "top"),
     )
-    names = [
-        _named(f"datum.ends == '{ends}'", ends).encode(x=x, y=y("value:Q"), text="name:N", href="url:N", tooltip=shown)
-        for ends in ("left", "right")
-    ]
-    return specification(alt.layer(wide, middle, points, *names, width="container", height=HEIGHT))
+    names = names_layers(points, x, y("value:Q"), sides, tooltip=shown)
+    return specification(alt.layer(wide, middle, dots, *names, width="container", height=HEIGHT))
 
 
 def neuron_spread_chart(spread: NeuronSpread, title: str, url: Callable[[NeuronRef], str]) -> Chart:
@@ -163,32 +75,24 @@ def neuron_spread_chart(spread: NeuronSpread, title: str, url: Callable[[NeuronR
     for layer in spread.layers:
         row = {"kind": "layer", "layer": layer.layer}
         rows.append(row | {f"q{place}": rounded(value) for place, value in enumerate(layer.quantiles)})
-    middle = len(spread.layers) / 2
-    named = {*spread.outliers[:LABELLED], *(o for o in spread.outliers[-LABELLED:] if o.congruence < 0)}
-    values = [outlier.congruence for outlier in spread.outliers] or [0.0]
-    apart = (max(values) - min(values)) / 18
-    drawn: list[tuple[int, float]] = []
-    for outlier in spread.outliers:
-        neuron = outlier.neuron
-        row = {
+    points: list[dict[str, Any]] = [
+        {
             "kind": outlier.direction,
-            "layer": neuron.layer,
+            "layer": outlier.neuron.layer,
             "value": rounded(outlier.congruence),
-            "name": neuron.name,
-            "url": url(neuron),
+            "name": outlier.neuron.name,
+            "url": url(outlier.neuron),
         }
-        near = any(
-            abs(neuron.layer - layer) < len(spread.layers) / 5 and abs(outlier.congruence - value) < apart
-            for layer, value in drawn
-        )
-        if outlier in named and not near:
-            drawn.append((neuron.layer, outlier.congruence))
-            row["ends"] = "left" if neuron.layer < middle else "right"
-        rows.append(row)
+        for outlier in spread.outliers
+    ]
+    ends = points[:LABELLED] + [point for point in points[LABELLED:][-LABELLED:] if point["value"] < 0]
+    room = len(spread.layers) / 5, spread_of(points, "value") / 18
+    sides = with_names(ends, "layer", "value", *room, most=2 * LABELLED)
+    rows += points
     caption = (
         "Congruence of every neuron with the token, by layer: half of a layer's neurons lie in the dark bar, 98% in "
         f"the pale one; the {len(spread.outliers)} farthest from zero are points, which lead to their pages."
     )
     heads = ("layer", "least", "1%", "25%", "median", "75%", "99%", "greatest")
     table = Table(heads, tuple((layer.layer, *map(show_number, layer.quantiles)) for layer in spread.layers))
-    return Chart("neurons", title, caption, filled(_neurons_spec(), rows, title), table)
+    return drawn("neurons", title, caption, _neurons_spec(sides), rows, table)

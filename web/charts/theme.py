@@ -47,7 +47,11 @@ CONFIG: dict[str, Any] = {
     "legend": {
         "labelColor": "$ink",
         "labelFontSize": 11,
-        "symbolType": "stroke",
+        "symbolType": "circle",
+        "orient": "top",
+        "columns": 3,
+        "symbolOpacity": 1,
+        "symbolSize": 60,
         "padding": 0,
         "offset": 4,
         "labelLimit": 220,
@@ -55,6 +59,7 @@ CONFIG: dict[str, Any] = {
         "titleFontWeight": "normal",
         "titleFontSize": 11,
     },
+    "axisXQuantitative": {"tickCount": {"expr": "max(4, width / 100)"}},
     "text": {"fontSize": 11, "color": "$ink"},
     "line": {"strokeWidth": 1.7},
     "point": {"size": 18, "filled": True},
@@ -73,7 +78,7 @@ CONFIG: dict[str, Any] = {
     },
 }
 
-_FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
+_FONT = "DejaVu Sans, Liberation Sans, Arial, Helvetica, sans-serif"
 
 
 @cache

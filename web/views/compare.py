@@ -93,7 +93,7 @@ class ComparePage(AtlasPage, template="compare.html"):
         metadata=doc("Tokens counted with at least two of them, those counted with most first.")
     )
     curves: tuple[Curve, ...] = field(metadata=doc("Prediction curves of the token with each that was counted."))
-    curve_charts: tuple[Chart, ...] = field(metadata=doc("The curves drawn: predicted, and actual.", json=False))
+    curve_charts: tuple[Chart, ...] = field(metadata=doc("The curves drawn, if there are any.", json=False))
     texts: tuple[SharedText, ...] = field(metadata=doc("Texts among the stored examples of at least two of them."))
     panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
@@ -182,7 +182,7 @@ def _compare_page(
         curves=tuple(curves),
         curve_charts=curve_charts(
             curves,
-            lambda kind: f"{token.shown} {kind} against activation, {atlas.info.model_name}",
+            f"Predictions of {token.shown} by activation, {atlas.info.model_name}" if token else "",
             pair_label("neuron"),
         ),
         texts=tuple(shared_texts(atlas, ids, TEXTS)),

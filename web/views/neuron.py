@@ -49,6 +49,7 @@ from atlas.topics.study.records import StandsOut
 from atlas.topics.study.study import STANDS_OUT, stands_out
 from atlas.topics.tables import column_comments
 from atlas.topics.threshold import BEYOND
+from atlas.topics.verdict import verdict_of
 from web.cards.neuron import neuron_card
 from web.cards.svg import Card
 from web.charts.chart import Chart
@@ -100,7 +101,7 @@ class NeuronPage(AtlasPage, template="neuron.html"):
     curves: tuple[Curve, ...] = field(
         metadata=doc("Prediction curves of some of them: the one asked for, exclusive pairs, extremes.")
     )
-    curve_charts: tuple[Chart, ...] = field(metadata=doc("The curves drawn: predicted, and actual.", json=False))
+    curve_charts: tuple[Chart, ...] = field(metadata=doc("The curves drawn, if there are any.", json=False))
     explorer: Explorer | None = field(
         metadata=doc("The threshold explorer of the first curve; null where nothing was counted.")
     )
@@ -159,13 +160,14 @@ def neuron_page(atlas: Atlas, neuron_id: int, token_id: int | None) -> NeuronPag
     tokens = neuron_tokens(atlas, neuron_id)
     bars = histogram(atlas, neuron_id)
     candidates = neuron_candidates(atlas, neuron_id)
-    chosen = choose(record, candidates, token_id, MAX_CURVES)
+    verdict = verdict_of(atlas, record)
+    prediction = verdict.prediction
+    chosen = choose(record, candidates, token_id, verdict.token or getattr(prediction, "token", None), MAX_CURVES)
     curves = neuron_curves(atlas, neuron_id, chosen, bars)
-    explorer = explore(curves[0]) if curves else None
+    explorer = explore(curves[0], prediction) if curves else None
     texts = read_texts()
     state = {
         "context": None if texts == "snippet" else texts,
-        "side": explorer.side if explorer and explorer.asked else None,
         "threshold": explorer.threshold.edge if explorer and explorer.asked else None,
     }
     model = atlas.info.model_name
@@ -191,7 +193,10 @@ def neuron_page(atlas: Atlas, neuron_id: int, token_id: int | None) -> NeuronPag
         candidates=tuple(candidates),
         curves=tuple(curves),
         curve_charts=curve_charts(
-            curves, lambda kind: f"Tokens {kind} against activation of {record.name}, {model}", pair_label("token")
+            curves,
+            f"Tokens predicted by activation of {record.name}, {model}",
+            pair_label("token"),
+            lambda curve: urls.to("neuron", g.ref, record.name, token=curve.candidate.token.token_id) + "#predicts",
         ),
         explorer=explorer,
         studies=stands_out(atlas, neuron_id),
@@ -224,7 +229,7 @@ def _panels(neuron_id: int, chosen: list[Candidate], explorer: Explorer | None) 
         panels["predicts"] = CURVES.shown(**of_pairs(chosen))
     if explorer:
         threshold = {"token_id": explorer.candidate.token.token_id, "edge": explorer.threshold.edge}
-        panels["threshold"] = BEYOND[explorer.side].shown(**one, **threshold)
+        panels["threshold"] = BEYOND[explorer.threshold.side].shown(**one, **threshold)
     return panels
 
 

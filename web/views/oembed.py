@@ -50,7 +50,7 @@ def oembed() -> Response:
 
 def _answer(page: Page, max_width: int | None, max_height: int | None) -> dict[str, Any]:
     host = request.host_url.rstrip("/")
-    model = f", {page.model_name}" if isinstance(page, AtlasPage) else ""
+    model = f" · {page.model_name}" if isinstance(page, AtlasPage) else ""
     read = page.unfinished and page.unfinished.share if isinstance(page, AtlasPage) else None
     model += f" ({read} read)" if read else ""
     title, thing = visible(page.title + model), page.page if isinstance(page, EmbedPage) else page

@@ -109,7 +109,7 @@ class TokenPage(AtlasPage, template="token.html"):
     best_chart: Chart | None = field(
         metadata=doc("The curve of its best neuron; null: never predicted, or not counted.", json=False)
     )
-    curve_charts: tuple[Chart, ...] = field(metadata=doc("The curves drawn: predicted, and actual.", json=False))
+    curve_charts: tuple[Chart, ...] = field(metadata=doc("The curves drawn, if there are any.", json=False))
     studies: tuple[Study, ...] = field(
         metadata=doc("The studies whose answer it is, or what the answer is weighed against.")
     )
@@ -191,7 +191,7 @@ def token_page(atlas: Atlas, token_id: int) -> TokenPage:
         best_chart=_best_chart(row, curves),
         curve_charts=curve_charts(
             curves,
-            lambda kind: f"{row.token.shown} {kind} against activation, {atlas.info.model_name}",
+            f"Predictions of {row.token.shown} by activation, {atlas.info.model_name}",
             pair_label("neuron"),
         ),
     )
