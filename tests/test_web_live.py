@@ -369,7 +369,7 @@ def test_off_unless_asked_for(tiny_llama_atlas):
     app = create_app([tiny_llama_atlas])
     client = app.test_client()
     page = client.get("/tiny-llama/L1N7")
-    assert "atlas serve FILE --live" in page.text
+    assert "Live mode" not in page.text  # visitors cannot turn it on
     assert "live" in client.get("/tiny-llama/studies").text
     for url in ("/tiny-llama/L1N7/live?text=a", "/tiny-llama/live", "/tiny-llama/live/study"):
         answer = client.get(url)

@@ -111,10 +111,10 @@ def test_keys(tab, site):
     for key, name in (("j", "L1N8"), ("k", "L1N7")):
         tab.keyboard.press(key)
         tab.wait_for_url(f"{site}/tiny-llama/{name}")
-    rank = tab.locator("h1 .dim").inner_text()
+    rank = tab.locator("#place p").first.inner_text().split()[1]
     tab.keyboard.press("l")
     tab.wait_for_url(re.compile(r"/L2N\d+$"))
-    assert tab.locator("h1 .dim").inner_text() == rank
+    assert tab.locator("#place p").first.inner_text().split()[1] == rank
     tab.keyboard.press("h")
     tab.wait_for_url(f"{site}/tiny-llama/L1N7")
     tab.keyboard.press("?")

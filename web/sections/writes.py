@@ -1,0 +1,38 @@
+"""The tokens a neuron writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from atlas.topics.neuron import NEURON_TOKENS, CongruentToken
+from web.sections.section import Reading, Section
+from web.site.page import doc
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writes(Section, id="writes", heading="What it writes"):
+    """Its best and its worst tokens by congruence."""
+
+    best_tokens: tuple[CongruentToken, ...] = field(
+        metadata=doc("Tokens its output weights are most congruent with, best first.")
+    )
+    worst_tokens: tuple[CongruentToken, ...] = field(metadata=doc("Tokens they are least congruent with, worst first."))
+    has_weights: bool = field(metadata=doc("Whether its congruence with every token can be shown.", json=False))
+
+    @classmethod
+    def read(cls, reading: Reading) -> Writes:
+        """The lists of one neuron."""
+        best, worst = (
+            tuple(token for token in reading.tokens if token.direction == direction) for direction in ("top", "bottom")
+        )
+        return cls(
+            sql=NEURON_TOKENS.shown(**reading.one),
+            best_tokens=best,
+            worst_tokens=worst,
+            has_weights=reading.atlas.info.has_weights,
+        )
+
+    @property
+    def greatest(self) -> float:
+        """The length of a full bar."""
+        return max((abs(item.congruence) for item in (*self.best_tokens[:1], *self.worst_tokens[:1])), default=1.0)
