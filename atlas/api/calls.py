@@ -36,6 +36,7 @@ TOPICS = tuple(
         "pair_metric.effects",
         "predictiveness",
         "study.study",
+        "verdict",
         "bridge",
     )
 )
