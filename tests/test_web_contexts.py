@@ -10,9 +10,9 @@ from jinja2 import meta, nodes
 
 import web.views
 from web import create_app
+from web.sections.neuron import PARTS
 from web.site import urls
 from web.site.page import AtlasPage, Page
-from web.sections.neuron import PARTS
 from web.views.embed import EmbedPage
 
 

@@ -102,7 +102,7 @@ def test_themes(client):
     [
         (
             f"/embed{NEURON}/nothing",
-            "L1N7 has no panel 'nothing' to embed; it has writes, predicts, texts, threshold, candidates, fires,",
+            "L1N7 has no panel 'nothing' to embed; it has verdict, writes, predicts, texts, threshold, candidates, fires,",
         ),
         (
             f"/embed{TOKEN}/writes",
@@ -163,7 +163,10 @@ def test_panels_of_a_neuron_show_the_data_of_its_page(client, page):
 
     expected = [
         (str(item["rank"]), f"/{slug}/token/{item['token']['token_id']}", show_number(item["congruence"]))
-        for item in data["best_tokens"] + data["worst_tokens"]
+        for item in sorted(
+            data["best_tokens"] + data["worst_tokens"],
+            key=lambda item: (item["direction"] == "top") == (data["verdict"]["side"] == "negative"),
+        )
     ]
     assert [(rank, link, plain(value)) for rank, link, value in rows("writes")] == expected
     reads = [
@@ -277,7 +280,7 @@ def test_a_neuron_by_oembed(client):
     found = said.json
     assert found["version"] == "1.0"
     assert found["type"] == "rich"
-    assert found["title"].startswith("L1N7, ")
+    assert found["title"].startswith("L1N7 ")
     assert found["provider_name"] == "Neuron Atlas"
     assert found["provider_url"] == "http://localhost/"
     assert isinstance(found["cache_age"], int)

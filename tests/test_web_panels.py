@@ -408,13 +408,16 @@ def test_centring(served):
         ]
 
 
-def test_a_neurons_numbers_place_and_guard(served):
+def test_a_neurons_numbers_place_guard_and_verdict(served):
     data, rows = answers(served, "/SLUG/L1N7.json")
     assert {row[1]: row[3:] for row in rows["numbers"]} == {
         name: (of["layer"], of["model"]) for name, of in data["percentiles"].items()
     }
     assert rows["place"][0][2] == data["neighbours"]["rank"]
     assert len(rows["pairs"]) == len(data["pairs"])
+    prediction = data["verdict"]["prediction"]
+    assert len(rows["verdict"]) == (prediction is not None)
+    assert rows["verdict"][0][2:4] == (prediction["side"], prediction["threshold"])
     guard = data["texts"]["guard"]
     fires, predicted = rows["guard"]
     assert fires[1:5] == tuple(

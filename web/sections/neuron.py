@@ -11,9 +11,11 @@ from web.sections.section import Section
 from web.sections.signs import Signs
 from web.sections.studies import Studies
 from web.sections.texts import Guard, Rest, Texts
+from web.sections.verdict import VerdictSection
 from web.sections.writes import Writes
 
 SECTIONS: tuple[type[Section], ...] = (
+    VerdictSection,
     Writes,
     Predicts,
     Texts,
@@ -25,8 +27,8 @@ SECTIONS: tuple[type[Section], ...] = (
     Reads,
     Alike,
     Studies,
-    Place,
     Pairs,
+    Place,
     Kind,
     Numbers,
 )

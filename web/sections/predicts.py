@@ -26,7 +26,7 @@ class Predicts(
     """Prediction curves of its most promising pairs."""
 
     curves: tuple[Curve, ...] = field(
-        metadata=doc("Prediction curves of some pairs: the one asked for, exclusive pairs, extremes.")
+        metadata=doc("Prediction curves of some pairs: the one asked for or of the verdict, exclusive pairs, extremes.")
     )
     charts: tuple[Chart, ...] = field(metadata=doc("The curves drawn: predicted, and actual.", json=False))
     explorer: Explorer | None = field(
@@ -37,7 +37,9 @@ class Predicts(
     def read(cls, reading: Reading) -> Predicts:
         """The curves of one neuron."""
         neuron, model = reading.neuron, reading.atlas.info.model_name
-        chosen = choose(neuron, reading.candidates, reading.token_id, MAX_CURVES)
+        best = reading.verdict.token if reading.verdict.claim == "predicts" else None
+        first = best.token_id if best and reading.token_id is None else reading.token_id
+        chosen = choose(neuron, reading.candidates, first, MAX_CURVES)
         curves = neuron_curves(reading.atlas, neuron.neuron_id, chosen, reading.bars)
         return cls(
             sql=CURVES.shown(**of_pairs(chosen)) if chosen else None,

@@ -10,7 +10,7 @@ from web.site.page import doc
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reads(Section, id="reads", heading="What it reads"):
+class Reads(Section, id="reads", heading="What it reads", later=True):
     """Tokens whose embedding its input weights and gate read most and least."""
 
     input_tokens: tuple[InputToken, ...] = field(

@@ -11,6 +11,7 @@ from atlas.topics.curve import Candidate, HistogramBar, histogram, neuron_candid
 from atlas.topics.example import Example, neuron_examples
 from atlas.topics.neuron import CongruentToken, Neuron, neuron_tokens
 from atlas.topics.percentile import Neighbours, Percentile, neighbours, percentiles
+from atlas.topics.verdict import Verdict, verdict_of
 from web.site.page import doc, json_fields
 
 
@@ -75,6 +76,11 @@ class Reading:
         if kind not in self._sections:
             self._sections[kind] = kind.read(self)
         return self._sections[kind]
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """What it does."""
+        return verdict_of(self.atlas, self.neuron)
 
     @cached_property
     def tokens(self) -> list[CongruentToken]:

@@ -17,6 +17,10 @@ class Writes(Section, id="writes", heading="What it writes"):
         metadata=doc("Tokens its output weights are most congruent with, best first.")
     )
     worst_tokens: tuple[CongruentToken, ...] = field(metadata=doc("Tokens they are least congruent with, worst first."))
+    side: str | None = field(metadata=doc("The side of zero on which it fires; null for a dead neuron.", json=False))
+    gated: bool = field(
+        metadata=doc("Whether the MLP is gated: activations are signed and the bottom end means as much as the top.")
+    )
     has_weights: bool = field(metadata=doc("Whether its congruence with every token can be shown.", json=False))
 
     @classmethod
@@ -29,8 +33,16 @@ class Writes(Section, id="writes", heading="What it writes"):
             sql=NEURON_TOKENS.shown(**reading.one),
             best_tokens=best,
             worst_tokens=worst,
+            side=reading.verdict.side,
+            gated=reading.atlas.info.gated,
             has_weights=reading.atlas.info.has_weights,
         )
+
+    @property
+    def lists(self) -> list[tuple[str, tuple[CongruentToken, ...]]]:
+        """The lists with their headings: in a gated MLP that of the side on which it fires first, then the other."""
+        best, worst = ("Best tokens", self.best_tokens), ("Worst tokens", self.worst_tokens)
+        return [worst, best] if self.side == "negative" else [best, worst]
 
     @property
     def greatest(self) -> float:

@@ -65,6 +65,10 @@ class Page:
         """HTTP status of the page as HTML."""
         return 200
 
+    def heading(self) -> str:
+        """Its title for sites that show a link to it."""
+        return self.title
+
     def card(self) -> Card:
         """The page's picture, to be shown beside links to it."""
         return plain_card(self.title, self.description, self._footer())
@@ -111,6 +115,10 @@ class AtlasPage(Page):
     unfinished: Unfinished | None = field(
         metadata=doc("What the page says of a run in progress, or of a link to an earlier build of it.", json=False)
     )
+
+    def heading(self) -> str:
+        """Its title for sites that show a link to it."""
+        return f"{self.title}, {self.model_name}"
 
     def _footer(self) -> str:
         read = self.unfinished and self.unfinished.share

@@ -20,6 +20,7 @@ from web.sections.neuron import SECTIONS
 from web.sections.predicts import Predicts
 from web.sections.section import Section
 from web.sections.texts import Texts
+from web.sections.verdict import VerdictSection
 from web.sections.writes import Writes
 from web.site import urls
 from web.site.errors import NotServedError
@@ -32,7 +33,7 @@ blueprint = Blueprint("embed", __name__)
 
 THEMES = ("auto", "light", "dark")
 
-GLANCE = (Writes, Fires, Predicts, Texts)
+GLANCE = (VerdictSection, Writes, Fires, Predicts, Texts)
 """Sections of which a neuron at a glance shows something."""
 
 TOKEN_PANELS = ("relatives", "pairs", "neurons", "curves", "candidates", "studies", "family", "kin", "numbers")
@@ -50,6 +51,10 @@ class EmbedPage(AtlasPage):
     def address(self) -> str:
         """Where the embed itself is."""
         return urls.embed(self.url, self.panel, None if self.theme == THEMES[0] else self.theme)
+
+    def heading(self) -> str:
+        """The heading of the page that it shows."""
+        return self.page.heading()
 
     def card(self) -> Card:
         """The picture of the page that it shows."""

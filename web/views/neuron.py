@@ -11,7 +11,6 @@ from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
 from atlas import Atlas
-from atlas.core.display import show_number, show_share
 from atlas.core.names import NEURON_SPELLINGS, is_neuron_name
 from atlas.core.units import named_ref, neuron_ref
 from atlas.topics.neuron import Neuron, find_neuron
@@ -37,9 +36,7 @@ class NeuronPage(AtlasPage, template="neuron.html"):
     """Everything the atlas knows of a neuron, in sections."""
 
     neuron: Neuron = field(metadata=doc("Its numbers."))
-    gated: bool = field(
-        metadata=doc("Whether the MLP is gated: activations are signed and the bottom end means as much as the top.")
-    )
+    headline: str = field(metadata=doc("Its name and its verdict in a few words."))
     neighbours: Neighbours = field(
         metadata=doc("The neurons before and after it, and those of its rank in the layers below and above.")
     )
@@ -56,12 +53,22 @@ class NeuronPage(AtlasPage, template="neuron.html"):
         """The charts of its sections."""
         return [chart for kind in self.sections for chart in charts_of(self.reading[kind])]
 
+    def heading(self) -> str:
+        """Its title for sites that show a link to it."""
+        return f"{self.headline} · {self.model_name} · Neuron Atlas"
+
     def card(self) -> Card:
         """The neuron at a glance."""
-        curves, texts = self.reading[Predicts].curves, self.reading[Texts].texts.of("max")
-        best, bars = self.reading[Writes].best_tokens, self.reading.bars
+        curves, texts = self.reading[Predicts].curves, self.reading[Texts].strongest
+        (_, written), _ = self.reading[Writes].lists
         return neuron_card(
-            self.neuron, best, bars, curves[0] if curves else None, texts[0] if texts else None, self._footer()
+            self.neuron,
+            self.reading.verdict.headline,
+            written,
+            self.reading.bars,
+            curves[0] if curves else None,
+            texts[0].shown if texts else None,
+            self._footer(),
         )
 
 
@@ -137,19 +144,10 @@ def neuron_page(atlas: Atlas, neuron_id: int, token_id: int | None, *, framed: b
         title=record.name,
         url=urls.to("neuron", g.ref, record.name, token=token_id, **state),
         **atlas_fields(atlas),
-        description=_description(atlas, reading),
+        description=f"Neuron {record.index} of layer {record.layer} of {atlas.info.model_name}. {reading.verdict.text}",
         neuron=record,
-        gated=atlas.info.gated,
+        headline=f"{record.name} {reading.verdict.headline}",
         neighbours=reading.neighbours,
         reading=reading,
         sections=SECTIONS,
-    )
-
-
-def _description(atlas: Atlas, reading: Reading) -> str:
-    neuron, best = reading.neuron, [item.token.shown for item in reading[Writes].best_tokens[:4]]
-    share = "never fires" if neuron.dead else f"is positive at {show_share(neuron.positive_fraction)} of positions"
-    return (
-        f"Neuron {neuron.index} of layer {neuron.layer} of {atlas.info.model_name}. Its output weights are most "
-        f"congruent with {', '.join(best)}. Its activation {share}, up to {show_number(neuron.activation_max)}."
     )

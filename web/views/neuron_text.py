@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response
 from atlas import Atlas
 from atlas.core.units import Token
 from atlas.topics.example import TEXTS, Example, neuron_examples, whole_texts
+from atlas.topics.example_code import example_code
 from atlas.topics.neuron import Neuron, find_neuron
 from web.site import urls
 from web.site.errors import NotServedError
@@ -28,6 +29,7 @@ class NeuronTextPage(AtlasPage, template="neuron_text.html"):
     example: Example = field(metadata=doc("The place in the text where it fires, with the activations around it."))
     tokens: tuple[Token, ...] = field(metadata=doc("Every token of the text, BOS included."))
     scale: float = field(metadata=doc("The activation of full colour.", json=False))
+    code: str = field(metadata=doc("Python that gives the activation again, with TransformerLens."))
     panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
 
@@ -50,14 +52,15 @@ def neuron_text(atlas: Atlas, name: str, text_id: int) -> NeuronTextPage | Respo
             "expected one of the texts on its page.",
             urls.to("neuron", g.ref, ref.name),
         )
-    neuron = find_neuron(atlas, ref.neuron_id)
+    neuron, tokens = find_neuron(atlas, ref.neuron_id), whole_texts(atlas, [text_id])[text_id]
     return NeuronTextPage(
         title=f"{ref.name} in text {text_id}",
         url=url,
         **atlas_fields(atlas),
         neuron=neuron,
         example=examples[0],
-        tokens=whole_texts(atlas, [text_id])[text_id],
+        tokens=tokens,
         scale=max(abs(neuron.activation_min), abs(neuron.activation_max)),
+        code=example_code(atlas.info, neuron, examples[0], [token.token_id for token in tokens]),
         panels={"texts": TEXTS.shown(neuron_id=ref.neuron_id)},
     )

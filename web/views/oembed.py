@@ -52,10 +52,9 @@ def oembed() -> Response:
 
 def _answer(shown: Page, max_width: int | None, max_height: int | None) -> dict[str, Any]:
     host = request.host_url.rstrip("/")
-    model = f", {shown.model_name}" if isinstance(shown, AtlasPage) else ""
     read = shown.unfinished and shown.unfinished.share if isinstance(shown, AtlasPage) else None
-    model += f" ({read} read)" if read else ""
-    title, thing = visible(shown.title + model), shown.page if isinstance(shown, EmbedPage) else shown
+    title = visible(shown.heading() + (f" ({read} read)" if read else ""))
+    thing = shown.page if isinstance(shown, EmbedPage) else shown
     said: dict[str, Any] = {
         "version": "1.0",
         "type": "rich",
