@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from types import SimpleNamespace
 
@@ -10,13 +11,17 @@ import pytest
 from atlas.core.units import NeuronRef, Token
 from atlas.topics.curve import Candidate, Curve, CurvePoint
 from atlas.topics.example import Example
-from atlas.topics.study.records import StudyNeuron, StudyNeurons, StudyStep
-from web.charts.chart import Table, drawn_centre, drawn_edges, rounded
-from web.charts.curve import ceiling_of
+from atlas.topics.neuron import CongruentToken
+from atlas.topics.spread import SpreadBar, TokenSpread
+from atlas.topics.study.records import EffectCell, StudyNeuron, StudyNeurons, StudyStep
+from web.charts.axes import LINEAR, labelled_powers, linear_part
+from web.charts.chart import Series, Table, drawn_centre, drawn_edges, rounded
+from web.charts.curve import curves_chart
 from web.charts.drawing import curves_drawing
 from web.charts.heat import reach_of
-from web.charts.recovery import recovery_chart
+from web.charts.recovery import direct_chart, recovery_chart
 from web.charts.result import result_chart
+from web.charts.spread import token_spread_chart
 from web.site import markup
 from web.workers.live.placed import PlacedToken
 
@@ -183,20 +188,43 @@ def curve_of(*counts):
     return Curve(Candidate(NeuronRef(0, 0, 0, "L0N0"), token(1, " an"), 1.0, (), 0, 0), points)
 
 
-@pytest.mark.parametrize(
-    ("counts", "top"),
-    [
-        ([(100, 50, 0)], 0.55),  # a tenth above one half
-        ([(100, 5, 50)], 0.55),  # whichever of the two is greater
-        ([(10, 10, 0)], 1.0),
-        ([(1, 1, 0)], 1.1 * (2 / (1 + 1.959964**2) + 0.01)),  # once of once: from 0.2065 on, doubled
-        ([(1, 1, 0), (100, 50, 0)], 0.55),
-        ([(1000, 0, 0)], 0.01),
-        ([], 0.01),
-    ],
-)
-def test_how_far_up_fractions_are_drawn(counts, top):
-    assert ceiling_of([curve_of(*counts)]) == pytest.approx(top, abs=1e-6)
+def test_curves_are_drawn_whole():
+    """From 0 to 100%, with every interval inside; the base rate and the bins are the counts themselves."""
+    curves = [curve_of((100, 50, 10), (3, 3, 0), (10, 0, 10)), curve_of((100, 1, 0), (3, 0, 0), (10, 0, 0))]
+    names = iter(("␣an", "␣a"))
+    chart = curves_chart("predicted", curves, title="T", label=lambda _: next(names), alone=lambda _: "/alone")
+    text = json.dumps(chart.spec)
+    assert text.count('"domain": [0, 1]') == 3  # intervals, lines, base rate
+    assert "0.25, 0.5, 1.0, 2.0, 4.0, 8.0" in text  # ticks of the activation axis
+    params = {one["name"]: one["value"] for one in chart.spec["params"]}
+    assert params == {
+        "labels": ["␣an", "␣a"],
+        "shown": ["␣an"],
+        "more": False,
+        "least": 0.0,
+        "most": 3.0,
+        "linear": 0.125,
+    }
+    assert chart.series == (Series("␣an", True, "/alone"), Series("␣a", False, "/alone"))
+    rows = chart.spec["datasets"]["rows"]
+    rates = [(row["label"], row["kind"], row["k"], row["n"]) for row in rows if row.get("rate")]
+    assert rates[:2] == [("␣an", "predicted", 53, 113), ("␣an", "actual", 20, 113)]
+    assert rates[2:] == [("␣a", "predicted", 1, 113), ("␣a", "actual", 0, 113)]
+    assert all(row["fraction"] == pytest.approx(row["k"] / row["n"], rel=1e-4) for row in rows)
+    points = [row for row in rows if not row.get("rate")]
+    assert all(0 <= row["low"] <= row["fraction"] <= row["high"] <= 1 for row in points)
+    assert [row["n"] for row in points if row.get("counted")] == [100, 3, 10]
+    assert "(46.9%)" in chart.caption
+    heads = ("activation", "positions", "predicted: ␣an", "actual: ␣an", "predicted: ␣a", "actual: ␣a")
+    assert (chart.table.heads, chart.table.rows[1][1:]) == (heads, (3, 3, 0, 0, 0))
+
+
+def test_powers_of_two_are_labelled_as_there_is_room():
+    assert labelled_powers(50, LINEAR)[:6] == (0.125, 0.25, 0.5, 1, 2, 4)
+    assert labelled_powers(20, LINEAR)[:4] == (0.25, 1, 4, 16)
+    assert labelled_powers(10, LINEAR)[:4] == (0.125, 1, 8, 64)
+    assert labelled_powers(10, linear_part([-1.0, 2.0]))[:3] == (1, 8, 64)
+    assert linear_part([-1.0, 1.0]) == LINEAR
 
 
 def test_colours_of_a_heat_map_reach_as_far_as_all_but_one_cell_in_a_hundred():
@@ -213,15 +241,42 @@ def test_colours_of_a_heat_map_reach_as_far_as_all_but_one_cell_in_a_hundred():
 
 
 def test_fractions_of_a_small_drawing_are_labelled_in_percent():
-    """Up to 0.55: 20% and 40%, of 135 units of height above a foot at 143; the label hangs 3.5 below its line."""
+    """Of 135 units of height above a foot at 143; the label hangs 3.5 below its line."""
     drawn = curves_drawing([curve_of((100, 50, 0))])
     labels = re.findall(r'H314"/><text x="36" y="([\d.]+)" text-anchor="end">([^<]*)</text>', drawn)
-    assert labels == [("146.5", "0"), ("97.4", "20%"), ("48.3", "40%")]
-    small = curves_drawing([curve_of((100_000, 50, 0))])  # 0.00055
-    assert [label for _, label in re.findall(r'y="([\d.]+)" text-anchor="end">([^<]*%)</text>', small)] == [
-        "0.02%",
-        "0.04%",
+    assert labels == [("146.5", "0%"), ("112.8", "25%"), ("79.0", "50%"), ("45.2", "75%"), ("11.5", "100%")]
+
+
+def test_ends_of_a_distribution_have_names_on_lines():
+    """The five best and three worst tokens, the most extreme highest; ticks for all."""
+    ends = [
+        tuple(CongruentToken(end, rank, token(rank, f"{end}{rank}"), sign * (20.0 - rank)) for rank in range(1, 8))
+        for end, sign in (("top", 1), ("bottom", -1))
     ]
+    bars = (SpreadBar(-19.0, 0.0, 7), SpreadBar(0.0, 19.0, 7))
+    spread = TokenSpread(bars, *ends, n=14, mean=0.0, std=1.0)
+    chart = token_spread_chart(spread, "T", lambda token: f"/{token.token_id}")
+    rows = chart.spec["datasets"]["rows"]
+    assert [(row["kind"], row["name"], row.get("place")) for row in rows[2:]] == [
+        (end, f"{end}{rank}", rank - 1 if rank <= most else None)
+        for end, most in (("top", 5), ("bottom", 3))
+        for rank in range(1, 8)
+    ]
+    assert "angle" not in json.dumps(chart.spec)
+    texts = [layer["mark"]["align"] for layer in chart.spec["layer"] if layer["mark"]["type"] == "text"]
+    assert texts == ["right", "left"]  # towards the middle: nothing is cut at the frame
+
+
+def test_the_identity_line_runs_from_corner_to_corner():
+    neurons = StudyNeurons(9, (), (), (), (EffectCell(-0.1, 0.7, 0.0, 0.5, 9),))
+    chart = direct_chart(SimpleNamespace(is_suite=False), neurons, "M", lambda neuron: "")
+    params = [one["value"] for one in chart.spec["params"]]
+    assert params == pytest.approx([-0.124, 0.724])
+    assert [(row["x"], row["y"]) for row in chart.spec["datasets"]["rows"] if row["kind"] == "line"] == [
+        (end, end) for end in params
+    ]
+    domains = [layer["encoding"][axis]["scale"]["domain"] for layer in chart.spec["layer"][:2] for axis in ("x", "y")]
+    assert domains == [[{"expr": "least"}, {"expr": "most"}]] * 4
 
 
 def test_bars_of_recovery_say_more_or_less():

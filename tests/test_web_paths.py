@@ -74,21 +74,54 @@ def test_suggestions_come_while_one_types(tab, site):
     tab.wait_for_url(f"{site}/tiny-llama/L1N7")
 
 
-def test_the_threshold_slider_reads_precision_and_recall(tab, site):
+def test_the_threshold_is_a_line_that_moves_as_the_axis_does(tab, site):
     tab.goto(f"{site}/tiny-llama/L1N7")
-    slider = tab.locator("form.threshold input[type=range]")
     choices = tab.request.get(f"{site}/tiny-llama/L1N7.json").json()["explorer"]["choices"]
-    slider.focus()
-    slider.press("End")
-    shown = {name: tab.locator(f"[data-out={name}]").inner_text() for name in ("n", "precision", "recall")}
+    tab.locator("#predicted").scroll_into_view_if_needed()
+    line = tab.get_by_role("slider")
+    line.wait_for()
+
+    def place():
+        box = line.bounding_box()
+        return float(line.get_attribute("aria-valuenow")), box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    line.press("Home")
+    assert place()[0] == choices[0]["edge"]
+    places = [place()]
+    for _ in range(3):
+        line.press("ArrowRight")
+        places.append(place())
+    assert [value for value, *_ in places] == [choice["edge"] for choice in choices[:4]]
+    assert [x for _, x, _ in places] == sorted({x for _, x, _ in places})
+    _, x, y = places[-1]
+    tab.mouse.move(x, y)
+    tab.mouse.down()
+    tab.mouse.move(x + 200, y, steps=3)
+    tab.mouse.up()
+    value, at, _ = place()
+    assert value > places[-1][0]
+    assert at == pytest.approx(x + 200, abs=40)  # at the nearest edge
+    line.press("End")
     last = choices[-1]
-    assert shown["n"] == f"{last['n']:,}"
-    assert float(shown["precision"].rstrip("%")) == pytest.approx(100 * last["precision"], abs=0.051)
-    assert shown["recall"] == show_share(last["recall"])
-    assert "threshold=" in tab.url
-    again = tab.url
-    tab.goto(again)
-    assert tab.locator("[data-out=n]").inner_text() == shown["n"]
+    read = {name: tab.locator(f"[data-out={name}]").inner_text() for name in ("n", "precision", "recall")}
+    assert read["n"] == f"{last['n']:,}"
+    assert float(read["precision"].rstrip("%")) == pytest.approx(100 * last["precision"], abs=0.051)
+    assert read["recall"] == show_share(last["recall"])
+    assert f"threshold={last['edge']:g}" in tab.url
+
+    # Lines of the chart are switched on and off by its key; one is always drawn.
+    keys = tab.locator("#predicted .series button")
+    assert [key.get_attribute("aria-pressed") for key in keys.all()] == ["true", *["false"] * (keys.count() - 1)]
+    keys.nth(0).click()
+    assert keys.nth(0).get_attribute("aria-pressed") == "true"
+    lines = tab.locator("#predicted svg g.mark-line path")
+    before = lines.count()
+    keys.nth(1).click()
+    tab.locator("#predicted [data-more]").check()
+    tab.wait_for_function(f"() => document.querySelectorAll('#predicted svg g.mark-line path').length === {4 * before}")
+    assert tab.locator("#predicted .drawing").get_attribute("aria-label").startswith("Tokens predicted by activation")
+    tab.goto(tab.url)
+    assert tab.locator("[data-out=n]").inner_text() == read["n"]
     assert tab.said == []
 
 

@@ -178,7 +178,7 @@ def test_hubs(client):
         (data["neuron_occurrence"], "neurons, k = 5"),
         (data["token_occurrence"], "tokens, k = 5"),
     ):
-        points = [row for row in rows if row["what"] == what]
+        points = [row for row in rows if row["label"] == what]
         assert points[0]["occurrence"] == 1
         assert points[-1]["occurrence"] == occurrence["greatest"]
         for row in points:

@@ -19,7 +19,7 @@ from tests.invented_study import invent
 from tests.test_web_browser import DRAWN
 from web import create_app
 
-CHARTS = ("lens", "resid", "attention", "mlp", "recovery", "distribution", "direct", "ablation", "predicted", "actual")
+CHARTS = ("lens", "resid", "attention", "mlp", "recovery", "distribution", "direct", "ablation", "predicted")
 
 
 @pytest.mark.parametrize("path", ["/tiny-llama/studies", "/tiny-llama/study/an", "/tiny-gpt2/study/suite"])

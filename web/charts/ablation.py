@@ -11,12 +11,26 @@ import altair as alt
 from atlas.core.display import show_number, show_share
 from atlas.core.units import NeuronRef
 from atlas.topics.study.records import Study, StudyStep
-from web.charts.chart import DATA, Chart, Table, filled, rounded, specification
+from web.charts.axes import series_colour
+from web.charts.chart import (
+    DATA,
+    Chart,
+    Series,
+    Table,
+    filled,
+    interval,
+    interval_cells,
+    rounded,
+    specification,
+)
 
 VARIANTS = {"zero": "set to zero", "mean": "set to its mean", "negate": "negated"}
 """Kinds of ablation, in words."""
 
 TOGETHER = "all together"
+
+CHANGE = "datum.value === 0 ? '0%' : format(datum.value, '+~%')"
+"""Expression for an axis's labels: a change in per cent."""
 
 
 @cache
@@ -24,27 +38,20 @@ def _spec(n_rows: int, with_intervals: bool) -> dict[str, Any]:
     data = alt.Chart(alt.NamedData(DATA))
     tips = [
         alt.Tooltip("name:N", title="neuron"),
-        alt.Tooltip("what:N", title="is"),
+        alt.Tooltip("label:N", title="is"),
         alt.Tooltip("value:Q", title="change", format="+.2%"),
     ]
     y = alt.Y("name:N", sort=None, title=None, axis=alt.Axis(ticks=False, domain=False, grid=True, labelLimit=90))
-    offset = alt.YOffset("what:N", sort=list(VARIANTS.values()))
+    offset = alt.YOffset("label:N", sort=list(VARIANTS.values()))
     title = "change of the answer’s probability"
-    x = alt.X("value:Q", title=title, axis=alt.Axis(format="+~%", tickCount=6), scale=alt.Scale(zero=True))
-    colour = alt.Color(
-        "what:N",
-        title=None,
-        sort=list(VARIANTS.values()),
-        scale=alt.Scale(range="category"),
-        legend=alt.Legend(orient="top", columns=3, symbolType="circle"),
-    )
+    x = alt.X("value:Q", title=title, axis=alt.Axis(labelExpr=CHANGE), scale=alt.Scale(zero=True))
     dots = data.mark_circle(size=70, opacity=1).encode(
-        x=x, y=y, yOffset=offset, color=colour, tooltip=tips, href="url:N"
+        x=x, y=y, yOffset=offset, color=series_colour(), tooltip=tips, href="url:N"
     )
     layers = [dots]
     if with_intervals:
         low = alt.X("low:Q", title=title)
-        lines = data.mark_rule(strokeWidth=1.5).encode(x=low, x2="high:Q", y=y, yOffset=offset, color=colour)
+        lines = data.mark_rule(strokeWidth=1.5).encode(x=low, x2="high:Q", y=y, yOffset=offset, color=series_colour())
         layers.insert(0, lines)
     return specification(alt.layer(*layers, width="container", height=max(110, 46 * n_rows)))
 
@@ -56,10 +63,10 @@ def ablation_chart(study: Study, steps: Sequence[StudyStep], model: str, url: Ca
     rows = [
         {
             "name": step.neuron.name if step.neuron else TOGETHER,
-            "what": VARIANTS[step.variant],
+            "label": VARIANTS[step.variant],
             "value": rounded(step.value),
             **({"url": url(step.neuron)} if step.neuron else {}),
-            **({"low": rounded(step.low), "high": rounded(step.high)} if step.low is not None else {}),
+            **interval(step),
         }
         for step in steps
     ]
@@ -73,12 +80,13 @@ def ablation_chart(study: Study, steps: Sequence[StudyStep], model: str, url: Ca
     table = tuple(
         (
             row["name"],
-            row["what"],
+            row["label"],
             show_number(step.value),
-            *((show_number(step.low), show_number(step.high)) if study.is_suite else ()),
+            *interval_cells(step, study.is_suite),
         )
         for row, step in zip(rows, steps, strict=True)
     )
     title = f"Probability of {study.answer_token.shown} without the neurons, {model}"
     spec = filled(_spec(len({row["name"] for row in rows}), study.is_suite), rows, title)
-    return Chart("ablation", title, caption, spec, Table(heads, table))
+    series = tuple(Series(name) for name in dict.fromkeys(VARIANTS[step.variant] for step in steps))
+    return Chart("ablation", title, caption, spec, Table(heads, table), series)

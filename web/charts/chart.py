@@ -1,7 +1,8 @@
-"""Common parts of charts: the record that a page shows, the activation axis, and colours by name.
+"""Common parts of charts: the record that a page shows, its key and table, and rows of data.
 
-Specifications are made once without data; a page adds its rows and its title. Colours are names of ranges and styles
-(see `theme`), so that light, dark and paper need one specification.
+Specifications are made once without data; a page adds its rows. Colours are names of ranges and styles (see `theme`),
+so that light, dark and paper need one specification. Titles and legends are drawn in exported files only: a page has
+headings and keys in HTML, which wrap.
 """
 
 from __future__ import annotations
@@ -11,15 +12,12 @@ from typing import Any
 
 import altair as alt
 
-from atlas.core.bins import MAX_EXPONENT, MIN_EXPONENT
+from atlas.core.display import show_number
 
 DATA = "rows"
 """Name of the data set that a page fills."""
 
 HEIGHT = 170
-
-SHORT = "format(datum.value, '~s')"
-"""Expression for an axis's labels: 1k, 10k. The axis's own format would use one prefix for all labels."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +29,30 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Series:
+    """A line of a chart in the key on its page: its label, whether it is drawn at first, and the address that draws it
+    without a script."""
+
+    label: str
+    drawn: bool = True
+    url: str | None = None
+
+
+@dataclass(frozen=True)
 class Chart:
-    """A chart on a page: its name, title, explanation, specification and table."""
+    """A chart on a page: its name, title, explanation, specification and table.
+
+    `series` are its lines, in the order of their colours; those of a specification with the parameter `shown` can be
+    switched on and off. `more` says in words what the parameter `more` adds.
+    """
 
     name: str
     title: str
     caption: str
     spec: dict[str, Any]
     table: Table
+    series: tuple[Series, ...] = ()
+    more: str = ""
 
 
 def specification(chart: Any) -> dict[str, Any]:
@@ -49,10 +63,25 @@ def specification(chart: Any) -> dict[str, Any]:
 
 
 def filled(spec: dict[str, Any], rows: list[dict[str, Any]], title: str, **params: Any) -> dict[str, Any]:
-    """The specification with rows of data, a title that identifies the chart in a screenshot, and values of its
-    parameters."""
+    """The specification with rows of data, the title of its exported files, and values of its parameters."""
     values = [{"name": name, "value": value} for name, value in params.items()]
     return {**spec, "title": title, "datasets": {DATA: rows}, **({"params": values} if values else {})}
+
+
+def interval(item: Any) -> dict[str, float]:
+    """The ends of an item's interval as part of a row, if it has one."""
+    return {} if item.low is None else {"low": rounded(item.low), "high": rounded(item.high)}
+
+
+def interval_cells(item: Any, known: bool) -> tuple[str, ...]:
+    """The ends of an item's interval as cells of a table."""
+    return (show_number(item.low), show_number(item.high)) if known else ()
+
+
+def interval_tips(format: str) -> list[alt.Tooltip]:
+    """The ends of a 95% interval in a tooltip."""
+    ends = (("low:Q", "95% interval from"), ("high:Q", "to"))
+    return [alt.Tooltip(field, title=title, format=format) for field, title in ends]
 
 
 def drawn_edges(lower: float | None, upper: float | None) -> tuple[float, float]:
@@ -73,18 +102,3 @@ def drawn_centre(lower: float | None, upper: float | None) -> float:
 def rounded(value: float) -> float:
     """A value for drawing: five significant digits, finer than any screen shows."""
     return float(f"{value:.5g}")
-
-
-def activation_axis(field: str) -> alt.X:
-    """The activation axis: all octaves are equally wide, the zero bin is linear."""
-    powers = range(MIN_EXPONENT + 3, MAX_EXPONENT + 2, 3)
-    values = [-(2.0**power) for power in powers] + [0] + [2.0**power for power in powers]
-    return alt.X(
-        field,
-        type="quantitative",
-        title="activation",
-        scale=alt.Scale(type="symlog", constant=2.0**MIN_EXPONENT, nice=False, zero=False),
-        axis=alt.Axis(
-            values=values, labelExpr="format(datum.value, '.3~g')", grid=False, labelOverlap="greedy", labelFlush=True
-        ),
-    )

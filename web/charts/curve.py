@@ -9,91 +9,84 @@ from typing import Any
 
 import altair as alt
 
+from atlas.core.display import show_share
 from atlas.core.stats import wilson
 from atlas.topics.curve import Curve, CurvePoint
+from web.charts.axes import activation_axis, counts_axis, linear_part, series_colour
 from web.charts.chart import (
     DATA,
-    HEIGHT,
-    SHORT,
     Chart,
+    Series,
     Table,
-    activation_axis,
     drawn_centre,
     drawn_edges,
     filled,
+    interval_tips,
     rounded,
     specification,
 )
 
+HEIGHT = 220
+
 KINDS = ("predicted", "actual")
+"""What is counted at a position: the token is the model's top prediction, or comes next."""
 
 
 @cache
-def _spec(kind: str, with_counts: bool) -> dict[str, Any]:
-    base = alt.Chart(alt.NamedData(DATA))
-    tooltip = [
-        alt.Tooltip("label:N", title="pair"),
+def _spec(with_counts: bool) -> dict[str, Any]:
+    data = alt.Chart(alt.NamedData(DATA))
+    drawn = data.transform_filter("indexof(shown, datum.label) >= 0 && (more || datum.kind == 'predicted')")
+    points, rates = drawn.transform_filter("!datum.rate"), drawn.transform_filter("datum.rate")
+    tips = [
+        alt.Tooltip("label:N", title="curve"),
         alt.Tooltip("range:N", title="activation"),
         alt.Tooltip("n:Q", title="positions", format=","),
-        alt.Tooltip("k:Q", title=kind, format=","),
-        alt.Tooltip("fraction:Q", format=".3%"),
-        alt.Tooltip("low:Q", title="95% interval from", format=".3%"),
-        alt.Tooltip("high:Q", title="to", format=".3%"),
+        alt.Tooltip("k:Q", title="of them", format=","),
+        alt.Tooltip("kind:N", title="token"),
+        alt.Tooltip("fraction:Q", title="fraction", format=".3~%"),
     ]
-    x = activation_axis("centre")
-    colour = alt.Color(
-        "label:N",
-        title=None,
-        sort=None,
-        legend=alt.Legend(orient="top", columns=3, symbolOpacity=1),
-        scale=alt.Scale(range="category"),
-    )
-    y = alt.Y(
-        "fraction:Q",
-        title=f"fraction {kind}",
-        axis=alt.Axis(format="~%", tickCount=4),
-        scale=alt.Scale(domainMin=0, domainMax=alt.ExprRef("ceiling"), clamp=True),
-    )
-    lines = base.mark_line(point=True).encode(x=x, y=y, color=colour, tooltip=tooltip)
+    domain = [alt.ExprRef("least"), alt.ExprRef("most")]
+    x = activation_axis("centre", domain, "linear")
+    colour = series_colour(alt.ExprRef("labels"))
+    dash = alt.StrokeDash("kind:N", legend=None, scale=alt.Scale(domain=KINDS, range=[[1, 0], [5, 3]]))
+    axis = alt.Axis(format="~%", values=[0, 0.25, 0.5, 0.75, 1])
+    fraction: dict[str, Any] = {"title": "fraction of positions", "axis": axis, "scale": alt.Scale(domain=[0, 1])}
+    y = alt.Y("fraction:Q", **fraction)
     # Points at zero have no intervals, which would hide those of other points.
-    seen = alt.condition("datum.k > 0", alt.value(0.45), alt.value(0))
-    low = alt.Y("low:Q", title=f"fraction {kind}")
-    intervals = base.mark_rule(strokeWidth=1).encode(
-        x=x, y=low, y2="high:Q", color=colour, opacity=seen, tooltip=tooltip
+    rules = points.transform_filter("datum.k > 0").mark_rule(strokeWidth=1, opacity=0.45)
+    intervals = rules.encode(x=x, y=alt.Y("low:Q", **fraction), y2="high:Q", color=colour)
+    lines = points.mark_line(point=True).encode(
+        x=x, y=y, color=colour, strokeDash=dash, tooltip=[*tips, *interval_tips(".3~%")]
     )
-    # The threshold of the explorer; the page's script moves it.
-    mark = base.mark_rule(style="accent", strokeDash=[4, 3], opacity=alt.ExprRef("isNumber(threshold) ? 0.9 : 0"))
-    threshold = mark.transform_sample(1).transform_calculate(centre="isNumber(threshold) ? threshold : 0").encode(x=x)
-    layers = [alt.layer(intervals, lines, threshold)]
+    base = rates.mark_rule(strokeWidth=1.5, strokeDash=[1.5, 3]).encode(y=y, color=colour, tooltip=tips)
+    layers = [alt.layer(base, intervals, lines)]
     if with_counts:
-        counts = (
-            base.transform_filter("datum.counted")
-            .mark_bar(binSpacing=0, style="counts")
-            .encode(
-                x=activation_axis("lower"),
+        counts = data.transform_filter("datum.counted").mark_bar(binSpacing=0, style="counts")
+        layers.insert(
+            0,
+            counts.encode(
+                x=activation_axis("lower", domain, "linear"),
                 x2="upper:Q",
-                y=alt.Y(
-                    "n:Q",
-                    title="positions",
-                    scale=alt.Scale(type="symlog", constant=1),
-                    axis=alt.Axis(orient="right", grid=False, values=[0, 1, 100, 1e4, 1e6, 1e8], labelExpr=SHORT),
-                ),
+                y=counts_axis("positions", orient="right", grid=False, values=[0, 1, 100, 1e4, 1e6, 1e8]),
                 y2=alt.datum(0),
-                tooltip=[tooltip[1], tooltip[2]],
-            )
+                tooltip=tips[1:3],
+            ),
         )
-        layers.insert(0, counts)
     layered = alt.layer(*layers, width="container", height=HEIGHT)
     layered = layered.resolve_scale(y="independent") if with_counts else layered
-    return specification(
-        layered.add_params(alt.param(name="ceiling", value=1), alt.param(name="threshold", value=None))
-    )
+    return specification(layered.add_params(*map(_parameter, ("labels", "shown", "more", "least", "most", "linear"))))
 
 
-def _row(label: str, point: CurvePoint, k: int, counted: bool) -> dict[str, Any]:
+def _parameter(name: str) -> Any:
+    return alt.param(name=name, value=0)  # every chart gives values of its own
+
+
+def _row(label: str, kind: str, point: CurvePoint, counted: bool) -> dict[str, Any]:
+    k = getattr(point, f"n_{kind}")
     low, high = wilson(k, point.n)
     row = {
         "label": label,
+        "kind": kind,
         "centre": rounded(drawn_centre(point.lower, point.upper)),
         "range": point.range,
         "n": point.n,
@@ -108,40 +101,33 @@ def _row(label: str, point: CurvePoint, k: int, counted: bool) -> dict[str, Any]
     return row
 
 
-def _table(curves: Sequence[Curve], labels: Sequence[str], kind: str, shared: bool) -> Table:
+def base_rate(curve: Curve, kind: str) -> tuple[int, int]:
+    """How many positions of all bins predict the token (are followed by it), and how many positions there are."""
+    return sum(getattr(point, f"n_{kind}") for point in curve.points), sum(point.n for point in curve.points)
+
+
+def _rate_row(label: str, kind: str, curve: Curve) -> dict[str, Any]:
+    k, n = base_rate(curve, kind)
+    return {"label": label, "kind": kind, "range": "any", "n": n, "k": k, "fraction": rounded(k / n), "rate": True}
+
+
+def _table(curves: Sequence[Curve], labels: Sequence[str], shared: bool) -> Table:
     bins = sorted({(point.bin, point.range) for curve in curves for point in curve.points})
     by_bin = [{point.bin: point for point in curve.points} for curve in curves]
     heads = ["activation"]
     rows: list[list[Any]] = [[text] for _, text in bins]
     if shared:
         heads.append("positions")
-    for points, label in zip(by_bin, labels, strict=True):
-        heads.append(f"{kind}: {label}")
         for row, (number, _) in zip(rows, bins, strict=True):
-            point = points.get(number)
-            if shared and len(row) == 1:
-                row.append(point.n)
-            if point is None:
-                row.append(None)
-            else:
-                k = getattr(point, f"n_{kind}")
-                row.append(k if shared else f"{k:,} of {point.n:,}")
+            row.append(by_bin[0][number].n)
+    for points, label in zip(by_bin, labels, strict=True):
+        for kind in KINDS:
+            heads.append(f"{kind}: {label}")
+            for row, (number, _) in zip(rows, bins, strict=True):
+                point = points.get(number)
+                k = point and getattr(point, f"n_{kind}")
+                row.append(k if shared or point is None else f"{k:,} of {point.n:,}")
     return Table(tuple(heads), tuple(map(tuple, rows)))
-
-
-def ceiling_of(curves: Sequence[Curve]) -> float:
-    """Top of the fraction axis, for both kinds: the greatest fraction that is not noise, plus a tenth.
-
-    A point counts with the lower end of its interval doubled, so that one prediction at one position does not flatten
-    every line; curves that are zero throughout lie on the axis, not in the middle of an empty scale.
-    """
-    tops = [
-        min(k / point.n, 2 * wilson(k, point.n)[0] + 0.01)
-        for curve in curves
-        for point in curve.points
-        for k in (point.n_predicted, point.n_actual)
-    ]
-    return min(1.0, 1.1 * max(tops, default=0.0)) or 0.01
 
 
 def curves_chart(
@@ -150,58 +136,63 @@ def curves_chart(
     *,
     title: str,
     label: Callable[[Curve], str],
-    kind: str = "predicted",
-    ceiling: float | None = None,
+    alone: Callable[[Curve], str] | None = None,
 ) -> Chart:
-    """Curves of several pairs on shared axes, each with its 95% Wilson intervals.
+    """Curves of several pairs from 0 to 100%, each with its 95% Wilson intervals and its base rate, a dotted line.
 
-    `kind` is 'predicted' (the model's top prediction) or 'actual' (the token that comes next). Curves of one neuron
+    The fraction that is predicted is drawn at first, the fraction that really comes next on demand. With `alone`, the
+    address that draws a curve alone, only the first curve is drawn at first; otherwise all are. Curves of one neuron
     have the positions behind each bin as pale bars on the right-hand axis.
     """
     labels = [label(curve) for curve in curves]
     shared = len({curve.candidate.neuron.neuron_id for curve in curves}) == 1
     rows = [
-        _row(text, point, getattr(point, f"n_{kind}"), counted=shared and place == 0)
+        row
         for place, (curve, text) in enumerate(zip(curves, labels, strict=True))
-        for point in curve.points
-    ]
-    top = ceiling_of(curves) if ceiling is None else ceiling
-    caption = (
-        "Fraction of positions at which the model predicts the token"
-        if kind == "predicted"
-        else "Fraction of positions after which the token comes next"
-    )
-    caption += ", by activation; vertical lines are 95% Wilson intervals"
-    caption += ", pale bars the positions behind each point (right-hand axis)." if shared else "."
-    spec = filled(_spec(kind, shared), rows, title, ceiling=top, threshold=None)
-    return Chart(name, title, caption, spec, _table(curves, labels, kind, shared))
-
-
-def family_charts(
-    name: str, curves: Sequence[Curve], labels: Sequence[str], title: Callable[[str], str]
-) -> tuple[Chart, ...]:
-    """Both charts of a token's curve and its family's, 'predicted' and 'actual', with one scale."""
-    ceiling, names = ceiling_of(curves), {id(curve): text for curve, text in zip(curves, labels, strict=True)}
-    return tuple(
-        curves_chart(
-            f"{name}-{kind}",
-            curves,
-            title=title(kind),
-            label=lambda curve: names[id(curve)],
-            kind=kind,
-            ceiling=ceiling,
-        )
         for kind in KINDS
+        for row in (
+            *(_row(text, kind, point, shared and place == 0 and kind == KINDS[0]) for point in curve.points),
+            *([_rate_row(text, kind, curve)] if curve.points else []),
+        )
+    ]
+    edges = [edge for curve in curves for point in curve.points for edge in drawn_edges(point.lower, point.upper)]
+    series = tuple(
+        Series(text, alone is None or place == 0, alone and alone(curve))
+        for place, (curve, text) in enumerate(zip(curves, labels, strict=True))
     )
+    caption = (
+        "Fraction of positions at which the model predicts the token, by activation. Vertical lines are 95% Wilson "
+        f"intervals, a dotted line is the fraction at all positions ({_rates(curves, series)})"
+    )
+    caption += ", pale bars are the positions behind each point (right-hand axis)." if shared else "."
+    spec = filled(
+        _spec(shared),
+        rows,
+        title,
+        labels=labels,
+        shown=[one.label for one in series if one.drawn],
+        more=False,
+        least=min(edges, default=0),
+        most=max(edges, default=1),
+        linear=linear_part(edges),
+    )
+    return Chart(name, title, caption, spec, _table(curves, labels, shared), series, "where it really comes next")
+
+
+def _rates(curves: Sequence[Curve], series: Sequence[Series]) -> str:
+    """The base rates of the curves that are drawn at first; the neurons of one token share its rate."""
+    counts = {one.label: base_rate(curve, KINDS[0]) for curve, one in zip(curves, series, strict=True) if one.drawn}
+    rates = {label: show_share(k / n) for label, (k, n) in counts.items() if n}
+    if len(set(rates.values())) == 1:
+        return next(iter(rates.values()))
+    return ", ".join(f"{label} {rate}" for label, rate in rates.items())
 
 
 def curve_charts(
-    curves: Sequence[Curve], title: Callable[[str], str], label: Callable[[Curve], str]
+    curves: Sequence[Curve],
+    title: str,
+    label: Callable[[Curve], str],
+    alone: Callable[[Curve], str] | None = None,
 ) -> tuple[Chart, ...]:
-    """Both charts of some curves, 'predicted' and 'actual', with one scale; none without curves."""
-    ceiling = ceiling_of(curves)
-    return tuple(
-        curves_chart(kind, curves, title=title(kind), label=label, kind=kind, ceiling=ceiling)
-        for kind in KINDS
-        if curves
-    )
+    """The chart of a page's curves; none without curves."""
+    return (curves_chart("predicted", curves, title=title, label=label, alone=alone),) if curves else ()

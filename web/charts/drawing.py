@@ -7,44 +7,42 @@ numbers; the names of lines are beside them, in HTML.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from atlas.core.bins import MAX_EXPONENT, MIN_EXPONENT
 from atlas.core.display import show_edge
 from atlas.core.stats import wilson
 from atlas.topics.curve import Curve, HistogramBar
+from web.charts.axes import LINEAR, labelled_powers, linear_part
 from web.charts.chart import drawn_centre, drawn_edges
-from web.charts.curve import ceiling_of
 from web.charts.theme import SERIES
 
 WIDTH, HEIGHT = 320, 165
 """Size of a drawing in its own units; a page scales it."""
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 6, 8, 22
-_APART = 38
+_APART = 30
 """Least distance of two labels of the activation axis."""
 
 _SHORT = {3: "k", 6: "M", 9: "G"}
 
 
-def _bent(activation: float) -> float:
-    """The activation axis of the site's charts: all octaves are equally wide, the zero bin is linear."""
-    return math.copysign(math.log1p(abs(activation) / 2.0**MIN_EXPONENT), activation)
+def _bent(activation: float, linear: float) -> float:
+    """The activation axis of the site's charts: about linear below `linear`, then all octaves are equally wide."""
+    return math.copysign(math.log1p(abs(activation) / linear), activation)
 
 
 class _Frame:
     """A drawing: the activation axis between two edges, and the marks on it."""
 
-    def __init__(self, edges: Iterable[float]) -> None:
-        edges = list(edges)
-        self._low, high = _bent(min(edges)), _bent(max(edges))
+    def __init__(self, edges: Sequence[float], linear: float = LINEAR) -> None:
+        self._linear = linear
+        self._low, high = _bent(min(edges), linear), _bent(max(edges), linear)
         self._scale = (WIDTH - _LEFT - _RIGHT) / (high - self._low or 1.0)
         self._parts: list[str] = []
-        powers = [2.0**power for power in range(MIN_EXPONENT + 3, MAX_EXPONENT + 2, 3)]
-        # Zero first, then outwards: a label that would overlap another is left out.
-        placed: list[float] = []
+        # Zero first, then inwards: a label that would overlap another is left out.
+        powers, placed = labelled_powers((_bent(2.0, linear) - _bent(1.0, linear)) * self._scale, linear), list[float]()
         for value in (0.0, *(sign * power for power in reversed(powers) for sign in (1, -1))):
             x = self.x(value)
             if not _LEFT <= x <= WIDTH - _RIGHT or any(abs(x - other) < _APART for other in placed):
@@ -58,7 +56,7 @@ class _Frame:
 
     def x(self, activation: float) -> float:
         """Horizontal place of an activation."""
-        return _LEFT + (_bent(activation) - self._low) * self._scale
+        return _LEFT + (_bent(activation, self._linear) - self._low) * self._scale
 
     @staticmethod
     def y(fraction: float) -> float:
@@ -102,7 +100,7 @@ def histogram_drawing(bars: Sequence[HistogramBar]) -> Markup:
         return Markup("")
     edges = [drawn_edges(bar.lower, bar.upper) for bar in bars]
     most = max(bar.n for bar in bars)
-    frame = _Frame(edge for pair in edges for edge in pair)
+    frame = _Frame([edge for pair in edges for edge in pair])
     step = 1 + math.floor(math.log10(most)) // 4
     for power in range(0, math.floor(math.log10(most)) + 1, step):
         frame.level(math.log1p(10**power) / math.log1p(most), _counted(10**power))
@@ -112,35 +110,27 @@ def histogram_drawing(bars: Sequence[HistogramBar]) -> Markup:
     return frame.svg()
 
 
-def _steps(top: float) -> list[float]:
-    """Two to four round fractions up to the top of an axis."""
-    rough = 10.0 ** math.floor(math.log10(top))
-    step = next(rough * part for part in (0.2, 0.5, 1.0, 2.0) if top / (rough * part) < 5)
-    return [step * place for place in range(1, math.floor(top / step * (1 + 1e-9)) + 1)]
-
-
 def curves_drawing(curves: Sequence[Curve], kind: str = "predicted") -> Markup:
-    """Fraction of positions at which a token is 'predicted' or 'actual' by activation, up to six curves, with 95%
-    Wilson intervals; pale bars are the positions behind the first curve's bins. Empty without curves."""
+    """Fraction of positions, 0 to 100%, at which a token is 'predicted' or 'actual' by activation, up to six curves,
+    with 95% Wilson intervals; pale bars are the positions behind the first curve's bins. Empty without curves."""
     if not curves or not any(curve.points for curve in curves):
         return Markup("")
-    frame = _Frame(edge for curve in curves for p in curve.points for edge in drawn_edges(p.lower, p.upper))
-    top = ceiling_of(curves)
+    edges = [edge for curve in curves for p in curve.points for edge in drawn_edges(p.lower, p.upper)]
+    frame = _Frame(edges, linear_part(edges))
     most = max(point.n for point in curves[0].points)
     if len({curve.candidate.neuron.neuron_id for curve in curves}) == 1:
         for point in curves[0].points:
             frame.bar(*drawn_edges(point.lower, point.upper), math.log1p(point.n) / math.log1p(most), "counts")
-    frame.level(0.0, "0")
-    for fraction in _steps(top):
-        frame.level(fraction / top, f"{show_edge(100 * fraction)}%")
+    for fraction in (0.0, 0.25, 0.5, 0.75, 1.0):
+        frame.level(fraction, f"{100 * fraction:g}%")
     for place, curve in reversed(list(enumerate(curves))):  # the first on top
         series = f"s{place % SERIES + 1}"
         points = [(frame.x(drawn_centre(p.lower, p.upper)), getattr(p, f"n_{kind}"), p.n) for p in curve.points]
         for x, k, n in points:
             if k:
                 low, high = wilson(k, n)
-                frame.path(f"interval {series}", f"M{x:.1f} {frame.y(low / top):.1f}V{frame.y(high / top):.1f}")
-        line = [f"{x:.1f} {frame.y(k / n / top):.1f}" for x, k, n in points]
+                frame.path(f"interval {series}", f"M{x:.1f} {frame.y(low):.1f}V{frame.y(high):.1f}")
+        line = [f"{x:.1f} {frame.y(k / n):.1f}" for x, k, n in points]
         frame.path(f"line {series}", "M" + "L".join(line))
         # Points are strokes of no length with round ends: one element for all of them.
         frame.path(f"points {series}", "".join(f"M{point}h0" for point in line))

@@ -8,9 +8,9 @@ from typing import Any
 
 import altair as alt
 
-from atlas.core.display import show_number
+from atlas.core.display import show_number, show_share
 from atlas.topics.study.records import Study, StudyStep
-from web.charts.chart import DATA, Chart, Table, filled, rounded, specification
+from web.charts.chart import DATA, Chart, Table, filled, interval, interval_tips, rounded, specification
 
 KINDS = {
     "patch_resid_pre": ("resid", "Residual stream", "the residual stream before the layer"),
@@ -36,10 +36,7 @@ def _spec(n_layers: int, with_intervals: bool) -> dict[str, Any]:
         alt.Tooltip("value:Q", title="recovery", format=".1%"),
     ]
     if with_intervals:
-        tips += [
-            alt.Tooltip("low:Q", title="95% interval from", format=".1%"),
-            alt.Tooltip("high:Q", title="to", format=".1%"),
-        ]
+        tips += interval_tips(".1%")
     step = max(1, -(-n_layers // 12))
     cells = (
         alt.Chart(alt.NamedData(DATA), width="container", height=max(120, _ROW * n_layers))
@@ -112,7 +109,7 @@ def heat_chart(
             "layer": step.layer,
             "value": rounded(step.value),
             **dict(zip(("label", "clean", "corrupt"), labels[step.position], strict=True)),
-            **({"low": rounded(step.low), "high": rounded(step.high)} if step.low is not None else {}),
+            **interval(step),
         }
         for step in ordered
     ]
@@ -124,7 +121,8 @@ def heat_chart(
         caption += f" Means over {study.n_prompts:,} pairs."
     outside = sum(abs(step.value) > 1.005 * reach for step in ordered)  # ignores rounding errors
     if outside:
-        caption += f" {outside:,} cells beyond ±{show_number(reach, 3)} have the last colour."
+        caption += f" {outside:,} {'values' if outside > 1 else 'value'} beyond ±{show_share(reach)} "
+        caption += "are clipped." if outside > 1 else "is clipped."
     positions = sorted(labels)
     by_cell = {(step.layer, step.position): step.value for step in ordered}
     layers = sorted({step.layer for step in ordered}, reverse=True)

@@ -9,27 +9,21 @@ from typing import Any
 import altair as alt
 
 from atlas.topics.curve import HistogramBar
-from web.charts.chart import DATA, HEIGHT, SHORT, Chart, Table, activation_axis, drawn_edges, filled, specification
+from web.charts.axes import activation_axis, counts_axis, series_colour
+from web.charts.chart import DATA, HEIGHT, Chart, Series, Table, drawn_edges, filled, specification
 
 SIGNS = ["negative", "zero", "positive"]
 
 
-def _counts_axis(top: int = 0) -> alt.Y:
-    values = [0, 1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9]
-    axis = alt.Axis(values=values, labelExpr=SHORT, labelOverlap="greedy")
-    scale = alt.Scale(type="symlog", constant=1, rangeMax=top or alt.Undefined)
-    return alt.Y("n:Q", title="positions", scale=scale, axis=axis)
-
-
 def bars_layer(top: int = 0) -> alt.Chart:
-    """The bars, from the edges, counts and signs of the data, with `headroom` above them."""
+    """The bars, from the edges, counts and signs of the data, below `top` pixels of room."""
     return (
         alt.Chart(alt.NamedData(DATA), width="container", height=HEIGHT)
         .mark_bar(binSpacing=0, stroke=None)
         .encode(
             x=activation_axis("lower"),
             x2="upper:Q",
-            y=_counts_axis(top),
+            y=counts_axis("positions", top),
             y2=alt.datum(0),
             color=alt.Color("sign:N", legend=None, scale=alt.Scale(domain=SIGNS, range="diverging")),
             tooltip=[alt.Tooltip("range:N", title="activation"), alt.Tooltip("n:Q", title="positions", format=",")],
@@ -49,14 +43,8 @@ def _lines_spec() -> dict[str, Any]:
         .mark_line(interpolate="step", strokeWidth=1.5)
         .encode(
             x=activation_axis("centre"),
-            y=_counts_axis(),
-            color=alt.Color(
-                "label:N",
-                title=None,
-                sort=None,
-                scale=alt.Scale(range="category"),
-                legend=alt.Legend(orient="top", columns=3),
-            ),
+            y=counts_axis("positions"),
+            color=series_colour(),
             tooltip=[
                 alt.Tooltip("label:N", title="neuron"),
                 alt.Tooltip("range:N", title="activation"),
@@ -102,4 +90,5 @@ def histograms_chart(histograms: Mapping[str, Sequence[HistogramBar]], title: st
         ("activation", *histograms), tuple((text, *(n.get(number, 0) for n in counts)) for number, text in bins)
     )
     caption = "How often each activation occurs. Both axes are logarithmic away from zero; a step is a quarter octave."
-    return Chart("histograms", title, caption, filled(_lines_spec(), rows, title), table)
+    series = tuple(map(Series, histograms))
+    return Chart("histograms", title, caption, filled(_lines_spec(), rows, title), table, series)

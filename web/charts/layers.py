@@ -11,10 +11,8 @@ import altair as alt
 from atlas.core.display import show_number
 from atlas.core.units import NeuronRef
 from atlas.topics.layer import LayerSummary
+from web.charts.axes import layer_axis
 from web.charts.chart import DATA, HEIGHT, Chart, Table, filled, rounded, specification
-
-WHOLE = "datum.value == floor(datum.value) ? datum.value : ''"
-"""Expression for an axis's labels: only whole numbers have one."""
 
 _CHARTS = (
     ("congruence", "best congruence", ("best_congruence_mean", "best_congruence_max", "best_neuron"), "linear"),
@@ -25,12 +23,7 @@ _CHARTS = (
 @cache
 def _spec(title: str, scale: str) -> dict[str, Any]:
     base = alt.Chart(alt.NamedData(DATA))
-    x = alt.X(
-        "layer:Q",
-        title="layer",
-        axis=alt.Axis(labelExpr=WHOLE, tickMinStep=1, grid=False),
-        scale=alt.Scale(nice=False, padding=8),
-    )
+    x = layer_axis()
     axis = alt.Axis(tickCount=4, labelExpr="format(datum.value, '~g')")
     tips = [
         alt.Tooltip("layer:Q"),

@@ -11,8 +11,19 @@ import altair as alt
 from atlas.core.display import show_number
 from atlas.topics.study.lens import lens_depth
 from atlas.topics.study.records import LensJump, Study, StudyStep
-from web.charts.chart import DATA, Chart, Table, filled, rounded, specification
-from web.charts.layers import WHOLE
+from web.charts.axes import layer_axis, series_colour
+from web.charts.chart import (
+    DATA,
+    Chart,
+    Series,
+    Table,
+    filled,
+    interval,
+    interval_cells,
+    interval_tips,
+    rounded,
+    specification,
+)
 
 HEIGHT = 260
 
@@ -39,30 +50,16 @@ def part_name(jump: LensJump) -> str:
 def _spec(with_intervals: bool, named: tuple[str, ...]) -> dict[str, Any]:
     data = alt.Chart(alt.NamedData(DATA))
     sites, jumps = data.transform_filter("datum.kind == 'site'"), data.transform_filter("datum.kind == 'jump'")
-    x = alt.X(
-        "depth:Q",
-        title="layer",
-        axis=alt.Axis(labelExpr=WHOLE, tickMinStep=1, grid=False),
-        scale=alt.Scale(nice=False, padding=8),
-    )
+    x = layer_axis("depth:Q")
     y = alt.Y("value:Q", title="logit(answer) − logit(other)", axis=alt.Axis(tickCount=6))
-    colour = alt.Color(
-        "label:N",
-        title=None,
-        sort=list(VARIANTS.values()),
-        scale=alt.Scale(range="category"),
-        legend=alt.Legend(orient="top", columns=1, symbolOpacity=1),
-    )
+    colour = series_colour(list(VARIANTS.values()))
     tips = [
         alt.Tooltip("site:N", title="read"),
         alt.Tooltip("label:N", title="with"),
         alt.Tooltip("value:Q", title="difference", format=".4~r"),
     ]
     if with_intervals:
-        tips += [
-            alt.Tooltip("low:Q", title="95% interval from", format=".4~r"),
-            alt.Tooltip("high:Q", title="to", format=".4~r"),
-        ]
+        tips += interval_tips(".4~r")
     zero = alt.Chart(alt.NamedData(DATA)).transform_sample(1).mark_rule(style="quiet", strokeDash=[2, 3])
     layers = [zero.encode(y=alt.datum(0))]
     if with_intervals:
@@ -125,7 +122,7 @@ def lens_chart(study: Study, steps: Sequence[StudyStep], jumps: Sequence[LensJum
             "depth": lens_depth(step),
             "value": rounded(step.value),
             "site": site_name(step),
-            **_interval(step),
+            **interval(step),
         }
         for step in steps
     ]
@@ -144,20 +141,15 @@ def lens_chart(study: Study, steps: Sequence[StudyStep], jumps: Sequence[LensJum
             VARIANTS[s.variant],
             site_name(s),
             show_number(s.value),
-            *((show_number(s.low), show_number(s.high)) if study.is_suite else ()),
+            *interval_cells(s, study.is_suite),
         )
         for s in steps
     )
     title = f"Logit lens: {study.answer_token.shown} against {study.other_token.shown}, {model}"
-    return Chart(
-        "lens", title, caption, filled(_spec(study.is_suite, _sides(marked)), rows, title), Table(heads, table)
-    )
+    spec = filled(_spec(study.is_suite, _sides(marked)), rows, title)
+    return Chart("lens", title, caption, spec, Table(heads, table), tuple(map(Series, VARIANTS.values())))
 
 
 def _sides(rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
     """The sides with names: Vega warns in the browser about a layer without rows."""
     return tuple(sorted({row["ends"] for row in rows}))
-
-
-def _interval(step: StudyStep) -> dict[str, float]:
-    return {} if step.low is None else {"low": rounded(step.low), "high": rounded(step.high)}

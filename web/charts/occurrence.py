@@ -10,7 +10,8 @@ import altair as alt
 
 from atlas.core.display import show_share
 from atlas.topics.hub import Occurrence
-from web.charts.chart import DATA, HEIGHT, SHORT, Chart, Table, filled, rounded, specification
+from web.charts.axes import SHORT, series_colour
+from web.charts.chart import DATA, HEIGHT, Chart, Series, Table, filled, rounded, specification
 
 _POINTS_PER_OCTAVE = 4
 _POWERS = [10**power for power in range(7)]
@@ -33,9 +34,9 @@ def _spec() -> dict[str, Any]:
                 scale=log,
                 axis=alt.Axis(format="~%", values=[1 / power for power in _POWERS]),
             ),
-            color=alt.Color("what:N", title=None, legend=alt.Legend(orient="top"), scale=alt.Scale(range="category")),
+            color=series_colour(),
             tooltip=[
-                alt.Tooltip("what:N", title="of"),
+                alt.Tooltip("label:N", title="of"),
                 alt.Tooltip("occurrence:Q", title="lists, at least", format=","),
                 alt.Tooltip("n:Q", title="how many", format=","),
                 alt.Tooltip("share:Q", format=".3~%"),
@@ -71,7 +72,7 @@ def occurrence_chart(neurons: Occurrence, tokens: Occurrence) -> Chart:
         for what, occurrence in ((f"neurons, k = {neurons.k}", neurons), (f"tokens, k = {tokens.k}", tokens))
         for x, n in _points(occurrence)
     ]
-    rows = [{"what": what, "occurrence": x, "n": n, "share": rounded(share)} for what, x, n, share in data]
+    rows = [{"label": what, "occurrence": x, "n": n, "share": rounded(share)} for what, x, n, share in data]
     return Chart(
         "occurrence",
         "How many lists of the best contain them?",
@@ -82,4 +83,5 @@ def occurrence_chart(neurons: Occurrence, tokens: Occurrence) -> Chart:
             ("of", "lists, at least", "how many", "share"),
             tuple((what, x, n, show_share(share)) for what, x, n, share in data),
         ),
+        tuple(map(Series, dict.fromkeys(what for what, *_ in data))),
     )

@@ -9,7 +9,8 @@ from typing import Any
 import altair as alt
 
 from atlas.topics.curve import HistogramBar
-from web.charts.chart import DATA, HEIGHT, Chart, Table, activation_axis, filled, rounded, specification
+from web.charts.axes import activation_axis
+from web.charts.chart import DATA, HEIGHT, Chart, Table, filled, rounded, specification
 from web.charts.histogram import bar_rows, bars_layer
 
 _ROOM = 18

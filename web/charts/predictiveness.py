@@ -11,7 +11,9 @@ import altair as alt
 from atlas.core.display import show_number
 from atlas.topics.predictiveness import ComparedPair, Correlation, Correlations, DensityCell
 from atlas.topics.predictiveness_sql import ROOTED, MetricChoice
-from web.charts.chart import DATA, Chart, Table, filled, rounded, specification
+from web.charts.axes import layer_axis
+from web.charts.chart import DATA, Chart, Table, filled, interval, interval_tips, rounded, specification
+from web.charts.density import cell_rows, cells_layer
 
 CRITERION_WORDS = {"congruence": "congruence", "token_gap": "token gap", "neuron_gap": "neuron gap", "score": "score"}
 """Names of the criteria."""
@@ -37,18 +39,6 @@ def _density_spec(by: str, metric: str) -> dict[str, Any]:
         "x:Q", title=CRITERION_WORDS[by], axis=alt.Axis(grid=False), scale=alt.Scale(nice=False, padding=8, zero=False)
     )
     y = alt.Y("y:Q", title=what, scale=alt.Scale(type=root, nice=False, zero=False))
-    cells = (
-        data.transform_filter("datum.kind == 'cell'")
-        .mark_rect(style="quiet")
-        .encode(
-            x=x,
-            x2="x2:Q",
-            y=y,
-            y2="y2:Q",
-            opacity=alt.Opacity("n:Q", legend=None, scale=alt.Scale(type="log", range=[0.2, 1])),
-            tooltip=[alt.Tooltip("n:Q", title="pairs", format=",")],
-        )
-    )
     dots = (
         data.transform_filter("datum.kind != 'cell'")
         .mark_circle(size=36, opacity=0.9)
@@ -67,7 +57,7 @@ def _density_spec(by: str, metric: str) -> dict[str, Any]:
             ],
         )
     )
-    return specification(alt.layer(cells, dots, width="container", height=320))
+    return specification(alt.layer(cells_layer(x, y, "pairs"), dots, width="container", height=320))
 
 
 def pair_density_chart(
@@ -79,17 +69,7 @@ def pair_density_chart(
     url: Callable[[ComparedPair], str],
 ) -> Chart:
     """Pairs by criterion and metric, shaded; the pairs that contradict it most are points that lead to their pages."""
-    rows: list[dict[str, Any]] = [
-        {
-            "kind": "cell",
-            "x": rounded(cell.x_lower),
-            "x2": rounded(cell.x_upper),
-            "y": max(0.0, rounded(cell.y_lower)),
-            "y2": rounded(cell.y_upper),
-            "n": cell.n,
-        }
-        for cell in cells
-    ]
+    rows = cell_rows(cells, least=0.0)
     rows += [
         {
             "kind": kind,
@@ -120,12 +100,7 @@ def pair_density_chart(
 
 
 def _tips(first: alt.Tooltip) -> list[alt.Tooltip]:
-    return [
-        first,
-        alt.Tooltip("value:Q", title="rank correlation", format=".3f"),
-        alt.Tooltip("low:Q", title="95% interval from", format=".3f"),
-        alt.Tooltip("high:Q", title="to", format=".3f"),
-    ]
+    return [first, alt.Tooltip("value:Q", title="rank correlation", format=".3f"), *interval_tips(".3f")]
 
 
 @cache
@@ -141,7 +116,7 @@ def _criteria_spec() -> dict[str, Any]:
 def criteria_chart(found: Correlations, choice: MetricChoice, model: str) -> Chart:
     """Correlation of each criterion with the metric, with intervals."""
     rows = [
-        {"name": CRITERION_WORDS[item.by], **_values(item.value, item.low, item.high)}
+        {"name": CRITERION_WORDS[item.by], "value": rounded(item.value), **interval(item)}
         for item in found.criteria
         if item.value is not None
     ]
@@ -156,21 +131,11 @@ def _cells(item: Correlation) -> tuple[float | None, ...]:
     return (item.value, item.low, item.high, item.behind, item.behind_low, item.behind_high)
 
 
-def _values(value: float, low: float | None, high: float | None) -> dict[str, float]:
-    known = {"value": value, "low": low, "high": high}
-    return {name: rounded(number) for name, number in known.items() if number is not None}
-
-
 @cache
 def _layers_spec() -> dict[str, Any]:
     data = alt.Chart(alt.NamedData(DATA))
     tips = [*_tips(alt.Tooltip("layer:O")), alt.Tooltip("n:Q", title="pairs", format=",")]
-    x = alt.X(
-        "layer:Q",
-        title="layer",
-        axis=alt.Axis(tickMinStep=1, grid=False, format="d"),
-        scale=alt.Scale(nice=False, padding=10),
-    )
+    x = layer_axis()
     y = alt.Y("value:Q", title="rank correlation (Spearman)", scale=alt.Scale(zero=True))
     rules = data.mark_rule(strokeWidth=2, style="quiet").encode(x=x, y=alt.Y("low:Q"), y2="high:Q", tooltip=tips)
     points = data.mark_circle(size=45, style="accent").encode(x=x, y=y, tooltip=tips)
@@ -180,7 +145,7 @@ def _layers_spec() -> dict[str, Any]:
 def layer_correlations_chart(found: Correlations, choice: MetricChoice, model: str) -> Chart:
     """The chosen criterion's correlation in the pairs of each layer's neurons."""
     rows = [
-        {"layer": item.layer, "n": item.n_pairs, **_values(item.value, item.low, item.high)}
+        {"layer": item.layer, "n": item.n_pairs, "value": rounded(item.value), **interval(item)}
         for item in found.layers
         if item.value is not None
     ]

@@ -12,7 +12,10 @@ from atlas.core.display import show_number, show_share
 from atlas.core.units import NeuronRef
 from atlas.topics.study.neurons import direct_share
 from atlas.topics.study.records import Study, StudyNeuron, StudyNeurons
-from web.charts.chart import DATA, HEIGHT, Chart, Table, filled, rounded, specification
+from web.charts.chart import DATA, Chart, Table, filled, interval, interval_cells, rounded, specification
+from web.charts.density import cell_rows, cells_layer
+from web.charts.ends import NAMED as NAMED_ENDS
+from web.charts.ends import bar_rows, end_rows, ends_spec
 
 SHOWN = 15
 """Most bars of single neurons."""
@@ -60,7 +63,7 @@ def recovery_chart(study: Study, neurons: StudyNeurons, model: str, url: Callabl
             "found": item.found,
             "sign": "more" if item.recovery > 0 else "less",
             "url": url(item.neuron),
-            **({"low": rounded(item.low), "high": rounded(item.high)} if item.low is not None else {}),
+            **interval(item),
         }
         for item in bars
     ]
@@ -75,7 +78,7 @@ def recovery_chart(study: Study, neurons: StudyNeurons, model: str, url: Callabl
         (
             item.neuron.name,
             show_number(item.recovery),
-            *((show_number(item.low), show_number(item.high)) if study.is_suite else ()),
+            *interval_cells(item, study.is_suite),
         )
         for item in neurons.top
     )
@@ -85,96 +88,35 @@ def recovery_chart(study: Study, neurons: StudyNeurons, model: str, url: Callabl
     )
 
 
-@cache
-def _distribution_spec(named: bool) -> dict[str, Any]:
-    data = alt.Chart(alt.NamedData(DATA))
-    x = alt.X(
-        "value:Q",
-        title="recovery",
-        axis=alt.Axis(format="~%", grid=False, tickCount=6),
-        scale=alt.Scale(nice=False, padding=8),
-    )
-    y = alt.Y(
-        "n:Q",
-        title="neurons",
-        scale=alt.Scale(type="symlog", constant=1),
-        axis=alt.Axis(values=[0, 1, 10, 100, 1e3, 1e4, 1e5], labelExpr="format(datum.value, '~s')"),
-    )
-    bars = (
-        data.transform_filter("datum.kind == 'bar'")
-        .mark_bar(binSpacing=0, style="quiet")
-        .encode(
-            x=x,
-            x2="upper:Q",
-            y=y,
-            y2=alt.datum(0),
-            tooltip=[alt.Tooltip("range:N", title="recovery"), alt.Tooltip("n:Q", title="neurons", format=",")],
-        )
-    )
-    marks = data.transform_filter("datum.kind == 'neuron'")
-    tips = [alt.Tooltip("name:N", title="neuron"), alt.Tooltip("value:Q", title="recovery", format=".2%")]
-    ticks = marks.mark_tick(thickness=1.5, height=10, yOffset=-5, style="accent").encode(
-        x=x, y=alt.datum(1), href="url:N", tooltip=tips
-    )
-    words = (
-        marks.transform_filter("isValid(datum.height)")
-        .mark_text(align="left", angle=300, fontSize=10.5, dx=3)
-        .encode(x=x, y=alt.Y("height:Q"), text="name:N", href="url:N", tooltip=tips)
-    )
-    # Vega warns in the browser about a layer without rows.
-    return specification(alt.layer(bars, ticks, *([words] if named else []), width="container", height=HEIGHT))
-
-
 def distribution_chart(neurons: StudyNeurons, model: str, url: Callable[[NeuronRef], str]) -> Chart:
     """Distribution of the recovery of all patched neurons; those that stood out have names."""
-    rows: list[dict[str, Any]] = [
-        {
-            "kind": "bar",
-            "value": rounded(bar.lower),
-            "upper": rounded(bar.upper),
-            "n": bar.n,
-            "range": f"{show_share(bar.lower)} to {show_share(bar.upper)}",
-        }
-        for bar in neurons.bars
-    ]
-    apart = (neurons.bars[-1].upper - neurons.bars[0].lower) / 22
-    drawn: list[float] = []
-    for item in neurons.top[:SHOWN]:
-        row = {"kind": "neuron", "value": rounded(item.recovery), "name": item.neuron.name, "url": url(item.neuron)}
-        if item.found and all(abs(item.recovery - value) >= apart for value in drawn):
-            row["height"] = 4
-            drawn.append(item.recovery)
-        rows.append(row)
+    rows = bar_rows(neurons.bars, show_share)
+    top = neurons.top[:SHOWN]
+    ends = {
+        "top": [item for item in top if item.recovery >= 0],
+        "bottom": [item for item in top if item.recovery < 0],
+    }
+    named = {end: min(NAMED_ENDS[end], sum(item.found for item in items)) for end, items in ends.items()}
+    for end, items in ends.items():
+        items.sort(key=lambda item: -abs(item.recovery))
+        rows += end_rows(end, [(i.neuron.name, i.recovery, url(i.neuron)) for i in items], named[end])
     table = Table(
         ("from", "to", "neurons"), tuple((show_number(b.lower), show_number(b.upper), b.n) for b in neurons.bars)
     )
     title = f"Recovery of all {neurons.n:,} patched neurons, {model}"
     caption = "All patched neurons by recovery; counts on a logarithmic axis, marks lead to single neurons."
-    return Chart("distribution", title, caption, filled(_distribution_spec(bool(drawn)), rows, title), table)
+    spec = ends_spec("neuron", "recovery", "~%", tuple(end for end, n in named.items() if n))
+    return Chart("distribution", title, caption, filled(spec, rows, title), table)
 
 
 @cache
 def _scatter_spec(sides: tuple[str, ...]) -> dict[str, Any]:
     data = alt.Chart(alt.NamedData(DATA))
-    x = alt.X(
-        "x:Q",
-        title="direct share",
-        axis=alt.Axis(format="~%", tickCount=6, grid=False),
-        scale=alt.Scale(padding=12, nice=False),
-    )
-    y = alt.Y("y:Q", title="recovery", axis=alt.Axis(format="~%", tickCount=6), scale=alt.Scale(padding=12))
-    cells = (
-        data.transform_filter("datum.kind == 'cell'")
-        .mark_rect(style="quiet")
-        .encode(
-            x=x,
-            x2="x2:Q",
-            y=y,
-            y2="y2:Q",
-            opacity=alt.Opacity("n:Q", legend=None, scale=alt.Scale(type="log", range=[0.3, 1])),
-            tooltip=[alt.Tooltip("n:Q", title="neurons", format=",")],
-        )
-    )
+    # The same values on both axes of a square: the identity line runs at 45 degrees from corner to corner.
+    scale = alt.Scale(domain=[alt.ExprRef("least"), alt.ExprRef("most")], nice=False)
+    axis = alt.Axis(format="~%", tickCount=6, grid=False)
+    x = alt.X("x:Q", title="direct share", axis=axis, scale=scale)
+    y = alt.Y("y:Q", title="recovery", axis=axis, scale=scale)
     line = data.transform_filter("datum.kind == 'line'").mark_line(style="quiet", strokeDash=[4, 3]).encode(x=x, y=y)
     tips = [
         alt.Tooltip("name:N", title="neuron"),
@@ -189,27 +131,20 @@ def _scatter_spec(sides: tuple[str, ...]) -> dict[str, Any]:
         .encode(x=x, y=y, text="name:N", href="url:N", tooltip=tips)
         for ends in sides
     ]
-    return specification(alt.layer(cells, line, dots, *names, width="container", height=300))
+    layers = [cells_layer(x, y, "neurons"), line, dots, *names]
+    square = alt.layer(*layers, width="container", height="container", autosize=alt.AutoSizeParams(type="fit"))
+    return specification(square.add_params(*(alt.param(name=name, value=0) for name in ("least", "most"))))
 
 
 def direct_chart(study: Study, neurons: StudyNeurons, model: str, url: Callable[[NeuronRef], str]) -> Chart:
     """Recovery against the share of the neuron's direct path alone; outliers lead to their pages."""
-    rows: list[dict[str, Any]] = [
-        {
-            "kind": "cell",
-            "x": rounded(cell.x_lower),
-            "x2": rounded(cell.x_upper),
-            "y": rounded(cell.y_lower),
-            "y2": rounded(cell.y_upper),
-            "n": cell.n,
-        }
-        for cell in neurons.cells
-    ]
-    low = max(min(c.x_lower for c in neurons.cells), min(c.y_lower for c in neurons.cells))
-    high = min(max(c.x_upper for c in neurons.cells), max(c.y_upper for c in neurons.cells))
-    rows += [{"kind": "line", "x": rounded(end), "y": rounded(end)} for end in (low, high)]
+    rows = cell_rows(neurons.cells)
     points = _points(study, [*neurons.top[:SHOWN], *neurons.direct[:SHOWN]], url)
     rows += points
+    values = [row[name] for row in rows for name in ("x", "x2", "y", "y2") if name in row]
+    room = 0.03 * (max(values) - min(values))
+    least, most = rounded(min(values) - room), rounded(max(values) + room)
+    rows += [{"kind": "line", "x": end, "y": end} for end in (least, most)]
     sides = tuple(sorted({point["ends"] for point in points if "ends" in point}))
     caption = (
         "Shading: density of neurons. The direct share is the change of the neuron’s direct effect from corrupt "
@@ -233,7 +168,8 @@ def direct_chart(study: Study, neurons: StudyNeurons, model: str, url: Callable[
         )
         for item in neurons.top
     )
-    return Chart("direct", title, caption, filled(_scatter_spec(sides), rows, title), Table(heads, table))
+    spec = filled(_scatter_spec(sides), rows, title, least=least, most=most)
+    return Chart("direct", title, caption, spec, Table(heads, table))
 
 
 def share_of(study: Study, item: StudyNeuron) -> float | None:

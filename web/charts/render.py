@@ -17,6 +17,9 @@ from web.charts.theme import paper_config
 WIDTH, HEIGHT = 620, 260
 """Size of an exported drawing, pixels; one that is taller on its page keeps its height."""
 
+SQUARE = 480
+"""Width and height of one that its page shows as a square, axes included."""
+
 PNG_SCALE = 2.0
 
 _converting = threading.Lock()  # vl-convert's engine handles one request at a time
@@ -31,7 +34,13 @@ MIMETYPES = {
 
 
 def _spec(chart: Chart) -> dict[str, Any]:
-    return {**chart.spec, "width": WIDTH, "height": max(HEIGHT, chart.spec["height"]), "config": paper_config()}
+    square = chart.spec["height"] == "container"
+    width, height = (SQUARE, SQUARE) if square else (WIDTH, max(HEIGHT, chart.spec["height"]))
+    spec = {**chart.spec, "width": width, "height": height, "config": paper_config()}
+    if "params" in spec:  # the legend names what is drawn
+        drawn = [series.label for series in chart.series if series.drawn]
+        spec["params"] = [{**one, "value": drawn} if one["name"] == "labels" else one for one in spec["params"]]
+    return spec
 
 
 def _table(chart: Chart) -> str:

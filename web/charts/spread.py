@@ -11,15 +11,13 @@ import altair as alt
 from atlas.core.display import show_number
 from atlas.core.units import NeuronRef, Token
 from atlas.topics.spread import NeuronSpread, TokenSpread
+from web.charts.axes import layer_axis
 from web.charts.chart import DATA, Chart, Table, filled, rounded, specification
-from web.charts.layers import WHOLE
+from web.charts.ends import NAMED, bar_rows, end_rows, ends_spec
 
 HEIGHT = 230
 LABELLED = 8
 """Outliers at each end with names."""
-
-FEW = 6
-"""Most tokens in a bar beside which names are legible."""
 
 
 def _named(where: str, ends: Any) -> alt.Chart:
@@ -27,81 +25,12 @@ def _named(where: str, ends: Any) -> alt.Chart:
     return text.mark_text(align=ends, dx=5 if ends == "left" else -5, dy=-3, limit=130)
 
 
-@cache
-def _tokens_spec() -> dict[str, Any]:
-    data = alt.Chart(alt.NamedData(DATA))
-    x = alt.X(
-        "value:Q", title="congruence", scale=alt.Scale(nice=False, padding=12, zero=False), axis=alt.Axis(grid=False)
-    )
-    counts = alt.Y(
-        "n:Q",
-        title="tokens",
-        scale=alt.Scale(type="symlog", constant=1),
-        axis=alt.Axis(values=[0, 1, 10, 100, 1e3, 1e4, 1e5], labelExpr="format(datum.value, '~s')"),
-    )
-    tips = [alt.Tooltip("name:N", title="token"), alt.Tooltip("value:Q", title="congruence", format=".4~r")]
-    bars = (
-        data.transform_filter("datum.kind == 'bar'")
-        .mark_bar(binSpacing=0, style="quiet")
-        .encode(
-            x=x,
-            x2="upper:Q",
-            y=counts,
-            y2=alt.datum(0),
-            tooltip=[alt.Tooltip("range:N", title="congruence"), alt.Tooltip("n:Q", title="tokens", format=",")],
-        )
-    )
-    ticks = (
-        data.transform_filter("datum.kind != 'bar'")
-        .mark_tick(thickness=1.5, height=10, yOffset=-5)
-        .encode(
-            x=x,
-            y=alt.datum(1),
-            href="url:N",
-            tooltip=tips,
-            color=alt.Color("kind:N", legend=None, scale=alt.Scale(domain=["bottom", "bar", "top"], range="diverging")),
-        )
-    )
-    words = (
-        data.transform_filter("isValid(datum.height)")
-        .mark_text(align="left", angle=300, fontSize=10.5, dx=3)
-        .encode(x=x, y=alt.Y("height:Q"), text="name:N", href="url:N", tooltip=tips)
-    )
-    return specification(alt.layer(bars, ticks, words, width="container", height=HEIGHT))
-
-
-def _count_at(spread: TokenSpread, value: float) -> int:
-    return next((bar.n for bar in reversed(spread.bars) if bar.lower <= value), spread.bars[0].n)
-
-
 def token_spread_chart(spread: TokenSpread, title: str, url: Callable[[Token], str]) -> Chart:
     """The distribution of a neuron's congruence over the vocabulary, its outliers marked and the most extreme named."""
-    rows: list[dict[str, Any]] = [
-        {
-            "kind": "bar",
-            "value": rounded(bar.lower),
-            "upper": rounded(bar.upper),
-            "n": bar.n,
-            "range": f"{show_number(bar.lower)} to {show_number(bar.upper)}",
-        }
-        for bar in spread.bars
-    ]
-    width = (spread.bars[-1].upper - spread.bars[0].lower) / 28  # height of a rotated name: closer ones would overlap
-    for items in (spread.top, spread.bottom):
-        drawn = None
-        for item in items:
-            row = {
-                "kind": item.direction,
-                "value": rounded(item.congruence),
-                "name": item.token.shown,
-                "url": url(item.token),
-            }
-            # A name would be drawn over the bars; it is legible only where few tokens are.
-            alone = _count_at(spread, item.congruence) <= FEW
-            if alone and (drawn is None or abs(item.congruence - drawn) >= width):
-                row["height"] = 8
-                drawn = item.congruence
-            rows.append(row)
+    rows = bar_rows(spread.bars, show_number)
+    ends = {"top": spread.top, "bottom": spread.bottom}
+    for end, items in ends.items():
+        rows += end_rows(end, [(i.token.shown, i.congruence, url(i.token)) for i in items], NAMED[end])
     caption = (
         f"Congruence with each of the {spread.n:,} tokens; counts on a logarithmic axis. Marks are the "
         f"{len(spread.top)} best and worst, which lead to their pages. Mean {show_number(round(spread.mean, 6))}, "
@@ -110,18 +39,14 @@ def token_spread_chart(spread: TokenSpread, title: str, url: Callable[[Token], s
     )
     cells = [(b.lower, b.upper, b.n) for b in spread.bars]
     table = Table(("from", "to", "tokens"), tuple((show_number(low), show_number(high), n) for low, high, n in cells))
-    return Chart("tokens", title, caption, filled(_tokens_spec(), rows, title), table)
+    named = tuple(end for end, items in ends.items() if items)
+    return Chart("tokens", title, caption, filled(ends_spec("token", "congruence", "", named), rows, title), table)
 
 
 @cache
 def _neurons_spec() -> dict[str, Any]:
     data = alt.Chart(alt.NamedData(DATA))
-    x = alt.X(
-        "layer:Q",
-        title="layer",
-        axis=alt.Axis(labelExpr=WHOLE, tickMinStep=1, grid=False),
-        scale=alt.Scale(nice=False, padding=12),
-    )
+    x = layer_axis()
 
     def y(field: str) -> alt.Y:
         return alt.Y(field, title="congruence", scale=alt.Scale(zero=True))

@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from atlas.core.errors import NeuronNameError
+from atlas.core.units import Token
 from atlas.topics.curve import Candidate, Curve
 from atlas.topics.neuron import Neuron
 
 
-def choose(neuron: Neuron, candidates: Iterable[Candidate], token_id: int | None, limit: int) -> list[Candidate]:
-    """The candidates whose curves are shown: the one asked for, exclusive pairs, the user's, then by |congruence|;
-    tokens that are neither predicted nor come last.
+def choose(
+    neuron: Neuron, candidates: Iterable[Candidate], token_id: int | None, best: Token | None, limit: int
+) -> list[Candidate]:
+    """The candidates whose curves are shown: the one asked for, the best token, exclusive pairs, the user's, then by
+    |congruence|; tokens that are neither predicted nor come last.
 
     Raises:
         NeuronNameError: the pair asked for was not counted.
@@ -25,7 +28,8 @@ def choose(neuron: Neuron, candidates: Iterable[Candidate], token_id: int | None
         )
 
     def place(candidate: Candidate) -> tuple:
-        return (candidate.token.token_id != token_id, *by_promise(candidate), candidate.token.token_id)
+        token = candidate.token
+        return (token.token_id != token_id, token != best, *by_promise(candidate), token.token_id)
 
     return sorted(candidates, key=place)[:limit]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from flask import g
+
 from atlas import Atlas
 from atlas.topics.curve import CURVES, NEURON_CANDIDATES, Candidate, Curve, neuron_curves, of_pairs
 from atlas.topics.family import has_family
@@ -14,6 +16,7 @@ from web.charts.curve import curve_charts
 from web.sections.curves import choose, pair_label
 from web.sections.section import Reading, Section
 from web.sections.threshold import Explorer, explore
+from web.site import urls
 from web.site.page import doc
 
 MAX_CURVES = 5
@@ -28,7 +31,7 @@ class Predicts(
     curves: tuple[Curve, ...] = field(
         metadata=doc("Prediction curves of some pairs: the one asked for or of the verdict, exclusive pairs, extremes.")
     )
-    charts: tuple[Chart, ...] = field(metadata=doc("The curves drawn: predicted, and actual.", json=False))
+    charts: tuple[Chart, ...] = field(metadata=doc("The curves drawn, if there are any.", json=False))
     explorer: Explorer | None = field(
         metadata=doc("The threshold explorer of the first curve; null where nothing was counted.")
     )
@@ -37,17 +40,20 @@ class Predicts(
     def read(cls, reading: Reading) -> Predicts:
         """The curves of one neuron."""
         neuron, model = reading.neuron, reading.atlas.info.model_name
-        best = reading.verdict.token if reading.verdict.claim == "predicts" else None
-        first = best.token_id if best and reading.token_id is None else reading.token_id
-        chosen = choose(neuron, reading.candidates, first, MAX_CURVES)
+        prediction = reading.verdict.prediction
+        best = reading.verdict.token or (prediction.token if prediction else None)
+        chosen = choose(neuron, reading.candidates, reading.token_id, best, MAX_CURVES)
         curves = neuron_curves(reading.atlas, neuron.neuron_id, chosen, reading.bars)
         return cls(
             sql=CURVES.shown(**of_pairs(chosen)) if chosen else None,
             curves=tuple(curves),
             charts=curve_charts(
-                curves, lambda kind: f"Tokens {kind} against activation of {neuron.name}, {model}", pair_label("token")
+                curves,
+                f"Tokens predicted by activation of {neuron.name}, {model}",
+                pair_label("token"),
+                lambda curve: urls.to("neuron", g.ref, neuron.name, token=curve.candidate.token.token_id) + "#predicts",
             ),
-            explorer=explore(curves[0]) if curves else None,
+            explorer=explore(curves[0], prediction) if curves else None,
         )
 
     @property
@@ -76,7 +82,7 @@ class Threshold(
         if explorer is None:
             return cls(sql=None, explorer=None)
         values = {"token_id": explorer.candidate.token.token_id, "edge": explorer.threshold.edge}
-        return cls(sql=BEYOND[explorer.side].shown(**reading.one, **values), explorer=explorer)
+        return cls(sql=BEYOND[explorer.threshold.side].shown(**reading.one, **values), explorer=explorer)
 
     @property
     def there(self) -> bool:

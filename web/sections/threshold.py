@@ -10,22 +10,20 @@ from flask import request
 from atlas.core.display import show_edge, show_number, show_share
 from atlas.topics.curve import Candidate, Curve
 from atlas.topics.threshold import Threshold, thresholds
+from atlas.topics.verdict import NeuronPrediction
 from web.site.errors import BadRequestError
-from web.site.page import query_choice
-
-SIDES = ("above", "below")
 
 
 @dataclass(frozen=True)
 class Explorer:
-    """One candidate pair's thresholds on one side, and the one that is read; `asked` if the URL chose it.
+    """One candidate pair's thresholds in order of activation, and the one that is read; `asked` if the URL chose it.
 
-    Without a choice it is the one whose precision and recall agree best (the greatest F1).
+    Below zero a threshold reads the positions with a smaller activation, above zero those with a greater one. Without a
+    choice it is the neuron's verdict's, or else the one of the candidate's own side whose precision and recall agree
+    best (the greatest F1).
     """
 
     candidate: Candidate
-    side: str
-    sides: tuple[str, ...]
     choices: tuple[Threshold, ...]
     threshold: Threshold
     asked: bool
@@ -37,18 +35,20 @@ class Explorer:
 
     @property
     def rows(self) -> list[dict[str, str]]:
-        """Every threshold as it is read, for the slider."""
+        """Every threshold as it is read, for the line in the chart."""
         return [shown(choice) for choice in self.choices]
 
     def as_json(self) -> dict[str, Any]:
-        """For JSON: the thresholds of the side."""
-        return {"candidate": self.candidate, "side": self.side, "threshold": self.threshold, "choices": self.choices}
+        """For JSON: the thresholds, and the side of the chosen one."""
+        side = self.threshold.side
+        return {"candidate": self.candidate, "side": side, "threshold": self.threshold, "choices": self.choices}
 
 
 def shown(threshold: Threshold) -> dict[str, str]:
     """A threshold's numbers as text."""
     return {
         "value": f"{threshold.edge:g}",
+        "word": f"{show_share(threshold.precision)} of {show_number(threshold.n)}",
         "edge": f"{'≥' if threshold.side == 'above' else '<'} {show_edge(threshold.edge)}",
         "n": show_number(threshold.n),
         "n_predicted": show_number(threshold.n_predicted),
@@ -66,25 +66,26 @@ def _f1(threshold: Threshold) -> float:
     return 2 * p * r / (p + r) if p + r else 0.0
 
 
-def explore(curve: Curve) -> Explorer | None:
+def explore(curve: Curve, prediction: NeuronPrediction | None) -> Explorer | None:
     """The explorer of a curve as the URL asks for it; None where no counted activation lies beyond any edge.
 
+    `prediction` is the best of the neuron: for its token, the line starts where its verdict does.
+
     Raises:
-        BadRequestError: the URL's side or threshold is none of those there are.
+        BadRequestError: the URL's threshold is none of those there are.
     """
-    found = {side: tuple(thresholds(curve, side)) for side in SIDES}
-    sides = tuple(side for side in SIDES if found[side])
-    if not sides:
+    choices = tuple(sorted((*thresholds(curve, "below"), *thresholds(curve, "above")), key=lambda choice: choice.edge))
+    if not choices:
         return None
-    natural = "above" if curve.candidate.congruence >= 0 else "below"
-    side = query_choice("side", sides, natural if natural in sides else sides[0])
-    choices = found[side]
     text = request.args.get("threshold")
     if text is None:
-        return Explorer(curve.candidate, side, sides, choices, max(choices, key=_f1), "side" in request.args)
+        natural = "above" if curve.candidate.congruence >= 0 else "below"
+        known = prediction.threshold if prediction and prediction.token == curve.candidate.token else None
+        best = max(choices, key=lambda choice: (choice.edge == known, choice.side == natural, _f1(choice)))
+        return Explorer(curve.candidate, choices, best, False)
     for choice in choices:
         if text in (f"{choice.edge:g}", str(choice.edge)):
-            return Explorer(curve.candidate, side, sides, choices, choice, True)
+            return Explorer(curve.candidate, choices, choice, True)
     raise BadRequestError(
         f"threshold={text!r} is no bin edge with counted positions beyond it; expected one of "
         f"{', '.join(f'{choice.edge:g}' for choice in choices)}."

@@ -33,10 +33,15 @@
 
   function draw(figure) {
     const target = figure.querySelector(".drawing");
-    const spec = JSON.parse(figure.querySelector("script[type='application/json']").textContent);
+    const { title, ...spec } = JSON.parse(figure.querySelector("script[type='application/json']").textContent);
+    spec.description = title; // the page has headings; files have the title
+    const chosen = figure.chosen || {};
+    spec.params = (spec.params || []).map((one) => (one.name in chosen ? { ...one, value: chosen[one.name] } : one));
+    const colours = config();
+    if (figure.querySelector(".series")) colours.legend.disable = true;
     return window
       .vegaEmbed(target, spec, {
-        actions: false, ast: true, config: config(), defaultStyle: false, renderer: "svg",
+        actions: false, ast: true, config: colours, defaultStyle: false, renderer: "svg",
         tooltip: { disableDefaultStyle: true },
       })
       .then(function (result) {
@@ -44,12 +49,45 @@
         figure.view = result.view;
         figure.dataset.drawn = "yes";
         figure.dataset.scheme = dark() ? "dark" : "light"; // on paper the style sheet turns dark ones round
-        if (figure.dataset.threshold) result.view.signal("threshold", Number(figure.dataset.threshold)).runAsync();
+        figure.dispatchEvent(new Event("drawn"));
       })
       .catch(function (error) {
         figure.dataset.drawn = "no";
         console.error("A chart could not be drawn:", error);
       });
+  }
+
+  // The key of a chart whose lines can be switched on and off: its links become buttons; one line is always drawn.
+  function switches(figure) {
+    const spec = JSON.parse(figure.querySelector("script[type='application/json']").textContent);
+    const shown = spec.params?.find((one) => one.name === "shown")?.value;
+    const key = figure.querySelector(".series");
+    if (!key || !shown) return;
+    figure.chosen = { shown, more: false };
+    function choose(name, value) {
+      figure.chosen[name] = value;
+      if (figure.view) figure.view.signal(name, value).runAsync();
+    }
+    const lines = Array.from(key.children).filter((one) => !one.matches("label"));
+    if (lines.length > 1) {
+      lines.forEach(function (line) {
+        const button = document.createElement("button");
+        const label = line.textContent;
+        button.type = "button";
+        button.className = line.className;
+        button.textContent = label;
+        button.setAttribute("aria-pressed", shown.includes(label));
+        button.addEventListener("click", function () {
+          const on = figure.chosen.shown;
+          const next = on.includes(label) ? on.filter((other) => other !== label) : [...on, label];
+          if (!next.length) return;
+          button.setAttribute("aria-pressed", next.includes(label));
+          choose("shown", next);
+        });
+        line.replaceWith(button);
+      });
+    }
+    key.querySelector("[data-more]")?.addEventListener("change", (event) => choose("more", event.target.checked));
   }
 
   const waiting = new IntersectionObserver(
@@ -62,7 +100,10 @@
     { rootMargin: "800px" },
   );
   function watch(place) {
-    place.querySelectorAll("figure[data-chart]").forEach((figure) => waiting.observe(figure));
+    place.querySelectorAll("figure[data-chart]").forEach(function (figure) {
+      switches(figure);
+      waiting.observe(figure);
+    });
   }
   function redraw() {
     document.querySelectorAll("figure[data-drawn]").forEach(draw);

@@ -1,4 +1,4 @@
-// What every page can do with scripts: the theme switch, keys, parts that come after the page, the threshold slider.
+// What every page can do with scripts: the theme switch, keys, parts that come after the page.
 (function () {
   "use strict";
   const root = document.documentElement;
@@ -106,41 +106,4 @@
     { rootMargin: "400px" },
   );
   document.querySelectorAll(".lazy[data-src]").forEach((place) => waiting.observe(place));
-
-  // --- the threshold explorer: a slider over the edges that its form offers
-  document.querySelectorAll("form.threshold").forEach(function (form) {
-    const select = form.querySelector("select");
-    const rows = JSON.parse(form.querySelector("script[type='application/json']").textContent);
-    const slider = document.createElement("input");
-    slider.type = "range";
-    slider.min = "0";
-    slider.max = String(rows.length - 1);
-    slider.value = String(select.selectedIndex);
-    slider.setAttribute("aria-label", select.getAttribute("aria-label"));
-    function show(place) {
-      const row = rows[place];
-      form.querySelectorAll("[data-out]").forEach((out) => (out.textContent = row[out.dataset.out]));
-      slider.setAttribute("aria-valuetext", row.edge);
-      document.querySelectorAll("figure[data-threshold]").forEach(function (figure) {
-        figure.dataset.threshold = row.value;
-        if (figure.view) figure.view.signal("threshold", Number(row.value)).runAsync();
-      });
-    }
-    slider.addEventListener("input", function () {
-      select.selectedIndex = Number(slider.value);
-      show(select.selectedIndex);
-    });
-    select.addEventListener("change", function () {
-      slider.value = String(select.selectedIndex);
-      show(select.selectedIndex);
-    });
-    [slider, select].forEach((control) =>
-      control.addEventListener("change", function () {
-        const query = new URLSearchParams(new FormData(form)).toString();
-        history.replaceState(null, "", form.getAttribute("action").split("?")[0] + "?" + query);
-      }),
-    );
-    select.after(slider);
-    form.querySelector("button").hidden = true;
-  });
 })();

@@ -115,7 +115,7 @@ def bridge_token() -> BridgeTokenPage:
         names=tuple(f"{item.slug}:{item.row.best_neuron.name}" for item in here),
         metrics=METRICS,
         definitions=_definitions(atlases),
-        curve_charts=curve_charts(curves, lambda kind: f"{shown} {kind} against activation", pair_label("neuron")),
+        curve_charts=curve_charts(curves, f"Predictions of {shown} by activation", pair_label("neuron")),
         panels={} if spelling is None else bridge_token_panels([item.slug for item in here], spelling),
     )
 

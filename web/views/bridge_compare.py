@@ -77,7 +77,7 @@ class BridgeComparePage(Page, template="bridge_compare.html"):
         metadata=doc("Texts of tokens counted with them, those counted with most of them first; each as shown too.")
     )
     curves: tuple[Curve, ...] = field(metadata=doc("Prediction curves of the token with each that was counted."))
-    curve_charts: tuple[Chart, ...] = field(metadata=doc("The curves drawn: predicted, and actual.", json=False))
+    curve_charts: tuple[Chart, ...] = field(metadata=doc("The curves drawn, if there are any.", json=False))
     rows: tuple[SharedRow, ...] = field(
         metadata=doc("Texts of a data set that several atlases read, of which at least two neurons have an example.")
     )
@@ -188,7 +188,7 @@ def _page(found: list[tuple[Atlas, Placed]], text: str | None, url: str) -> Brid
         shown=shown,
         curve_texts=tuple((word, show_token(0, word, word.encode())) for word in texts[:_CHOICES]),
         curves=tuple(curves),
-        curve_charts=curve_charts(curves, lambda kind: f"{shown} {kind} against activation", pair_label("neuron")),
+        curve_charts=curve_charts(curves, f"Predictions of {shown} by activation", pair_label("neuron")),
         rows=tuple(shared_rows(ids)),
         panels=bridge_compare_panels(
             [(item.ref.slug, item.neuron.neuron_id) for item in placed], column_names(NUMBERS), chosen

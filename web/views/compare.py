@@ -74,7 +74,7 @@ class ComparePage(AtlasPage, template="compare.html"):
         metadata=doc("Tokens whose pairs with them were counted, those counted with most of them first.")
     )
     curves: tuple[Curve, ...] = field(metadata=doc("Prediction curves of the token with each that was counted."))
-    curve_charts: tuple[Chart, ...] = field(metadata=doc("The curves drawn: predicted, and actual.", json=False))
+    curve_charts: tuple[Chart, ...] = field(metadata=doc("The curves drawn, if there are any.", json=False))
     texts: tuple[SharedText, ...] = field(metadata=doc("Texts among the stored examples of at least two of them."))
     panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
@@ -147,7 +147,7 @@ def _compare_page(atlas: Atlas, neurons: list[Neuron], token_id: int | None, url
         curves=tuple(curves),
         curve_charts=curve_charts(
             curves,
-            lambda kind: f"{shown.shown} {kind} against activation, {atlas.info.model_name}",
+            f"Predictions of {shown.shown if shown else None} by activation, {atlas.info.model_name}",
             pair_label("neuron"),
         ),
         texts=tuple(shared_texts(atlas, ids, TEXTS)),

@@ -12,7 +12,7 @@ from atlas.core.units import NeuronRef
 from atlas.topics.curve import Curve
 from atlas.topics.family import FAMILY_CURVES, FamilyCurve, family_curves
 from web.charts.chart import Chart
-from web.charts.curve import family_charts
+from web.charts.curve import curves_chart
 from web.site import urls
 from web.site.page import AtlasPage, atlas_fields, doc, like_request, page
 from web.site.urls import Blueprint
@@ -29,7 +29,7 @@ class FamilyPage(AtlasPage, template="neuron_family.html"):
     families: tuple[FamilyCurve, ...] = field(
         metadata=doc("Of its best token, then (gated models) of its worst: those that have other spellings.")
     )
-    charts: tuple[Chart, ...] = field(metadata=doc("Two charts of each: predicted, and actual.", json=False))
+    charts: tuple[Chart, ...] = field(metadata=doc("A chart of each.", json=False))
     panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
 
@@ -47,7 +47,7 @@ def neuron_family(atlas: Atlas, name: str) -> FamilyPage | Response:
         **atlas_fields(atlas),
         neuron=neuron,
         families=families,
-        charts=tuple(chart for one in families for chart in _charts(one, atlas.info.model_name)),
+        charts=tuple(_chart(one, atlas.info.model_name) for one in families),
         panels={
             one.direction: FAMILY_CURVES.shown(
                 neuron_id=neuron.neuron_id, token_id=one.token.token_id, family_id=one.members[0].token.token_id
@@ -57,11 +57,11 @@ def neuron_family(atlas: Atlas, name: str) -> FamilyPage | Response:
     )
 
 
-def _charts(one: FamilyCurve, model: str) -> tuple[Chart, ...]:
+def _chart(one: FamilyCurve, model: str) -> Chart:
     whole = Curve(one.alone.candidate, one.points)
-    return family_charts(
+    return curves_chart(
         one.direction,
         (one.alone, whole),
-        (one.token.shown, "any spelling of it"),
-        lambda kind: f"{one.token.shown} and its family {kind} against activation of {one.neuron.name}, {model}",
+        title=f"Predictions of {one.token.shown} and its family by activation of {one.neuron.name}, {model}",
+        label=lambda curve: one.token.shown if curve is one.alone else "any spelling of it",
     )

@@ -139,10 +139,10 @@ def neuron_page(atlas: Atlas, neuron_id: int, token_id: int | None, *, framed: b
     reading = Reading(atlas, record, token_id, framed=framed)
     explorer = reading[Predicts].explorer
     asked = explorer if explorer and explorer.asked else None
-    state = {"side": asked and asked.side, "threshold": asked and asked.threshold.edge}
+    threshold = asked and asked.threshold.edge
     return NeuronPage(
         title=record.name,
-        url=urls.to("neuron", g.ref, record.name, token=token_id, **state),
+        url=urls.to("neuron", g.ref, record.name, token=token_id, threshold=threshold),
         **atlas_fields(atlas),
         description=f"Neuron {record.index} of layer {record.layer} of {atlas.info.model_name}. {reading.verdict.text}",
         neuron=record,

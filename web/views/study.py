@@ -159,7 +159,7 @@ def study(atlas: Atlas, name: str) -> StudyPage:
         **_charts(atlas, found, prompts, lens, jumps, patches, neurons, ablations),
         curve_charts=curve_charts(
             best.curves if best else (),
-            lambda kind: f"Tokens {kind} against activation of {best.neuron.name}, {atlas.info.model_name}",
+            f"Tokens predicted by activation of {best.neuron.name}, {atlas.info.model_name}" if best else "",
             pair_label("token"),
         ),
     )

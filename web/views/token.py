@@ -76,7 +76,7 @@ class TokenPage(AtlasPage, template="token.html"):
     curves: tuple[Curve, ...] = field(
         metadata=doc("Prediction curves of some of them: exclusive pairs first, then by |congruence|.")
     )
-    curve_charts: tuple[Chart, ...] = field(metadata=doc("The curves drawn: predicted, and actual.", json=False))
+    curve_charts: tuple[Chart, ...] = field(metadata=doc("The curves drawn, if there are any.", json=False))
     studies: tuple[Study, ...] = field(
         metadata=doc("The studies whose answer it is, or what the answer is weighed against.")
     )
@@ -147,7 +147,7 @@ def token_page(atlas: Atlas, token_id: int) -> TokenPage:
         curves=tuple(curves),
         curve_charts=curve_charts(
             curves,
-            lambda kind: f"{row.token.shown} {kind} against activation, {atlas.info.model_name}",
+            f"Predictions of {row.token.shown} by activation, {atlas.info.model_name}",
             pair_label("neuron"),
         ),
     )
