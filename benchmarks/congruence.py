@@ -68,24 +68,24 @@ def compete(neurons: torch.Tensor, readout: torch.Tensor, rows: int) -> tuple[li
     n, buffer = len(neurons), torch.empty(rows * TOKEN_TILE)
     options = {"moments": (50, 50, True), "lists": (50, 50, False), "inputs": (20, 0, False)}
     times = {name: Timed(name) for name in ("limit", *options)}
-    found: dict[str, CpuSearch] = {}
+    searches: dict[str, CpuSearch] = {}
     for name, (k_tokens, k_neurons, moments) in options.items():
         warm = CpuSearch(readout[:256], 32, k_tokens, k_neurons, moments=moments)  # Compiles; measures bfloat16.
         warm.update(0, neurons[:32])
         start = time.perf_counter()
-        found[name] = CpuSearch(readout, n, k_tokens, k_neurons, moments=moments)
+        searches[name] = CpuSearch(readout, n, k_tokens, k_neurons, moments=moments)
         times[name].once += time.perf_counter() - start
     gemms(neurons[:rows], readout, buffer)
     for number, start in enumerate(range(0, n, rows)):
         part = neurons[start : start + rows]
         work = {"limit": lambda part=part: gemms(part, readout, buffer)}
-        for name, search in found.items():
+        for name, search in searches.items():
             work[name] = lambda search=search, start=start, part=part: search.update(start, part)
         for name in list(work)[:: 1 if number % 2 else -1]:
             times[name].slices.append(seconds(work[name]))
-    for name, search in found.items():
+    for name, search in searches.items():
         times[name].once += seconds(search.result)
-    return list(times.values()), found
+    return list(times.values()), searches
 
 
 def naive(neurons: torch.Tensor, readout: torch.Tensor) -> list[Timed]:
@@ -134,8 +134,8 @@ def check(search: CpuSearch, neurons: torch.Tensor, readout: torch.Tensor) -> fl
 def run(name: str, neurons: torch.Tensor, readout: torch.Tensor, rows: int, threads: int) -> None:
     """Print one case's table."""
     torch.set_num_threads(threads)
-    times, found = compete(neurons, readout, rows)
-    errors = {kind: check(search, neurons, readout) for kind, search in found.items()}
+    times, searches = compete(neurons, readout, rows)
+    errors = {kind: check(search, neurons, readout) for kind, search in searches.items()}
     limit = times[0]
     work = 2 * len(neurons) * readout.numel() / 1e9
     print(f"\n{name}: {len(neurons):,} neurons x {len(readout):,} tokens, {threads} thread(s)")
@@ -144,7 +144,7 @@ def run(name: str, neurons: torch.Tensor, readout: torch.Tensor, rows: int, thre
         ratio = timed.total / limit.total
         slices = [a / b for a, b in zip(timed.slices, limit.slices, strict=False)]
         median = f"{statistics.median(slices):.2f}" if len(slices) == len(limit.slices) else "scaled"
-        note = f"{errors[timed.name]:.0e}, {str(found[timed.name].dtype)[6:]}" if timed.name in found else ""
+        note = f"{errors[timed.name]:.0e}, {str(searches[timed.name].dtype)[6:]}" if timed.name in searches else ""
         print(f"  {timed.name:<10}{timed.total:>8.1f}{ratio:>9.2f}{median:>14}{work / timed.total:>7.0f}  {note}")
 
 

@@ -61,9 +61,9 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
 def congruence(model: LoadedModel, device: torch.device) -> WeightResult:
     """Time the weight phase and the GEMMs it cannot do without."""
     readout = read_readout(model, "unembed")
-    found: list[WeightResult] = []
+    results: list[WeightResult] = []
     ours = seconds(
-        lambda: found.append(
+        lambda: results.append(
             run_weight_phase(
                 model, readout, alone(device), device=device, k_tokens=50, k_neurons=50, progress=lambda rows: None
             )
@@ -84,7 +84,7 @@ def congruence(model: LoadedModel, device: torch.device) -> WeightResult:
     flops = 2 * sides * sum(len(matrix) for matrix in rows) * columns.numel()
     print(f"congruence   limit {limit:8.2f} s   ours {ours:8.2f} s   ratio {ours / limit:.2f} x")
     print(f"             ours with norms, moments and copies on the host; GEMMs {flops / limit / 1e12:.2f} TFLOP/s")
-    return found[0]
+    return results[0]
 
 
 def reduction(lean: LeanModel, batch: TextBatch, dtype: torch.dtype, device: torch.device) -> None:
@@ -148,24 +148,24 @@ def syncs(reader: Reader, batch: TextBatch, device: torch.device) -> None:
     run = reader.model.run
 
     def watched(*arguments: object, **options: object) -> torch.Tensor:
-        with SyncWatch() as watch, warnings.catch_warnings(record=True) as told:
+        with SyncWatch() as watch, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             residual = run(*arguments, **options)
-        inside.append((watch.total, sum("synchron" in str(warning.message) for warning in told)))
+        inside.append((watch.total, sum("synchron" in str(warning.message) for warning in caught)))
         return residual
 
     reader.model.run = watched
     if device.type == "cuda":
         torch.cuda.set_sync_debug_mode("warn")
     try:
-        with SyncWatch() as watch, warnings.catch_warnings(record=True) as told:
+        with SyncWatch() as watch, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             reader.read(batch)
     finally:
         reader.model.run = run
         if device.type == "cuda":
             torch.cuda.set_sync_debug_mode("default")
-    outside = sum("synchron" in str(warning.message) for warning in told)
+    outside = sum("synchron" in str(warning.message) for warning in caught)
     print(f"syncs        {[n for n, _ in inside]} in forward passes, {watch.total} after them, by the dispatcher")
     if device.type == "cuda":
         print(f"             {[n for _, n in inside]} in forward passes, {outside} after them, as torch reports them")

@@ -4,9 +4,9 @@
 
 The activation phase over the same batches (SmolLM2, Python's language reference, float32): `limit` is the forward pass
 and its predictions alone, `plain` every statistic but these, `families` with the families of each neuron's best and
-worst token (drawn at random here, as many as there are), `signs` with `--sign-cases` too. Batches go through every
-contestant in turning order; processor seconds beside the wall's, for machines that others use. Then, of the atlas: the
-pair metrics from its histograms, and what its tables take.
+worst token (drawn at random here, as many as there are), and one with each optional statistic too. Batches go through
+every contestant in turning order; processor seconds beside the wall's, for machines that others use. Then, of the
+atlas: the pair metrics from its histograms, and what its tables take.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from atlas.api.calls import OPTIONS
 from atlas.core.bins import N_BINS
 from atlas.topics.family import family_ids
 from atlas.topics.pair_metric.arrow import NEURONS_EACH, metric_arrays
@@ -36,7 +37,7 @@ from ingest.model.source import BUILTIN
 from ingest.model.vocabulary import read_vocabulary
 from ingest.texts.tokens import TextBatch
 
-ADDED = ("pair_metric", "family_histogram", "token_family", "sign_case", "pair_effect", "study", "study_step")
+ADDED = ("pair_metric", "family_histogram", "token_family", "pair_effect", "study", "study_step")
 
 _PAIRS = """
     SELECT neuron_id, token_id FROM candidate_pair
@@ -67,7 +68,7 @@ def activation_phase(n_texts: int) -> None:
     pairs = random_pairs(len(model.layers) * model.d_mlp, len(model.unembedding), model.gated)
     lean = LeanModel(model, CPU, torch.float32)
 
-    def reader(families: NeuronFamilies | None, signs: bool) -> Callable[[TextBatch], object]:
+    def reader(families: NeuronFamilies | None, *statistics: str) -> Callable[[TextBatch], object]:
         settings = StreamSettings(
             d_vocab=len(model.unembedding),
             gated=model.gated,
@@ -77,7 +78,7 @@ def activation_phase(n_texts: int) -> None:
             window=64,
             fingerprint="benchmark",
             seed=0,
-            sign_cases=signs,
+            statistics=statistics,
         )
         return Reader(lean, Plan(lean.n_layers, lean.d_mlp, lean.device, settings, *pairs, families)).read
 
@@ -86,9 +87,9 @@ def activation_phase(n_texts: int) -> None:
 
     contestants = {
         "limit": limit,
-        "plain": reader(None, False),
-        "families": reader(families, False),
-        "signs": reader(families, True),
+        "plain": reader(None),
+        "families": reader(families),
+        **{option.flag: reader(families, option.flag) for option in OPTIONS},
     }
     for task in contestants.values():
         task(work[-1])
@@ -100,10 +101,10 @@ def activation_phase(n_texts: int) -> None:
             contestants[name](batch)
             times[name] += np.array([time.perf_counter(), time.process_time()]) - before
     print(f"{n_texts} texts, {len(families.neuron):,} (neuron, family) pairs, {torch.get_num_threads()} threads")
-    print(f"  {'':<10} {'wall s':>8} {'cpu s':>8} {'/ limit':>8} {'/ plain':>8}  (of processor seconds)")
+    print(f"  {'':<12} {'wall s':>8} {'cpu s':>8} {'/ limit':>8} {'/ plain':>8}  (of processor seconds)")
     for name, (wall, cpu) in times.items():
         ratios = cpu / times["limit"][1], cpu / times["plain"][1]
-        print(f"  {name:<10} {wall:>8.1f} {cpu:>8.1f} {ratios[0]:>8.3f} {ratios[1]:>8.3f}")
+        print(f"  {name:<12} {wall:>8.1f} {cpu:>8.1f} {ratios[0]:>8.3f} {ratios[1]:>8.3f}")
 
 
 def tables(path: Path) -> None:

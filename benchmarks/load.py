@@ -72,10 +72,10 @@ def serving(path: Path, options: list[str]) -> Iterator[tuple[subprocess.Popen, 
     arguments = [str(path), "--port", "0", "--sql-seconds", str(SQL_SECONDS), *options]
     with subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True) as process:
         try:
-            found = re.search(r"http://([^:]+):(\d+)/", process.stdout.readline())
+            match = re.search(r"http://([^:]+):(\d+)/", process.stdout.readline())
             with open_atlas(path) as atlas:
                 info = atlas.info
-            target = Target(found[1], int(found[2]), info.slug, info.n_layers, info.d_mlp, info.d_vocab)
+            target = Target(match[1], int(match[2]), info.slug, info.n_layers, info.d_mlp, info.d_vocab)
             threading.Thread(target=process.stdout.read, daemon=True).start()
             urllib.request.urlopen(f"http://{target.host}:{target.port}/healthz", timeout=60).close()
             yield process, target
@@ -114,11 +114,11 @@ def show(title: str, good: Asked, bad: Asked, spent: float) -> None:
 
 def statuses(asked: Asked) -> str:
     """Answers by status; for visitors, what is no 200 by kind too."""
-    found: dict[str, int] = {}
+    numbers: dict[str, int] = {}
     for name, number in asked.statuses.items():
         status = name.rpartition(" ")[2]
-        found[status] = found.get(status, 0) + number
-    return ", ".join(f"{number} x {status}" for status, number in sorted(found.items()))
+        numbers[status] = numbers.get(status, 0) + number
+    return ", ".join(f"{number} x {status}" for status, number in sorted(numbers.items()))
 
 
 def pages(asked: Asked) -> list[float]:

@@ -64,11 +64,11 @@ class Pages:
         family = chance.choices(self._names, self._odds)[0]
         endings = [end for end in self._families[family] if ".chart." not in end or self._charts[family]]
         ending = chance.choices(endings, [_WEIGHTS[end] for end in endings])[0]
-        path = re.sub(r"<(?:\w+:)?(\w+)>", lambda found: self._part(found[1], family, chance), family)
-        asked = self._asked(family, chance)
+        path = re.sub(r"<(?:\w+:)?(\w+)>", lambda match: self._part(match[1], family, chance), family)
+        query = self._asked(family, chance)
         if ".chart." in ending:
-            asked["chart"] = chance.choice(sorted(self._charts[family]))
-        return family + ending, f"{path}{ending}{'?' if asked else ''}{urlencode(asked, doseq=True)}"
+            query["chart"] = chance.choice(sorted(self._charts[family]))
+        return family + ending, f"{path}{ending}{'?' if query else ''}{urlencode(query, doseq=True)}"
 
     def learn(self, kind: str, body: bytes) -> None:
         """Take down the charts of a page that was read."""
@@ -130,7 +130,7 @@ class Pages:
 
 def held(server: int) -> dict[int, tuple[str, float]]:
     """By process of a site: what it is, and the MiB of it that count."""
-    found = {}
+    memory = {}
     with_children = [psutil.Process(server), *psutil.Process(server).children(recursive=True)]
     for process in with_children:
         try:
@@ -141,8 +141,8 @@ def held(server: int) -> dict[int, tuple[str, float]]:
             continue  # it ended meanwhile
         sizes = dict(re.findall(r"(Pss_Anon|Pss_Shmem): +(\d+)", text))
         what = "master" if process.pid == server else "web" if parent == server and not broker else "sql"
-        found[process.pid] = what, sum(map(int, sizes.values())) / 1024
-    return found
+        memory[process.pid] = what, sum(map(int, sizes.values())) / 1024
+    return memory
 
 
 class Watch:
@@ -230,10 +230,10 @@ def browse(server: int, target: Target, pages: Pages, number: int, clients: int,
     with Watch(server) as watch:
         for thread in threads:
             thread.start()
-        shown = -1
+        printed = -1
         while any(thread.is_alive() for thread in threads):
-            if (step := 10 * done // number) > shown:
-                shown = step
+            if (step := 10 * done // number) > printed:
+                printed = step
                 _line(done, watch, time.monotonic() - begin)
             time.sleep(0.2)
         for thread in threads:

@@ -31,9 +31,9 @@ def made_up_atlas(path: Path, shape: Shape) -> bool:
 
 def _fits(path: Path, shape: Shape) -> bool:
     """Whether the file is of today's schema and of that shape: one kept from an older checkout may be neither."""
-    wanted = (SCHEMA_VERSION, "synthetic", shape.n_layers, shape.d_mlp, shape.d_model, shape.d_vocab, shape.n_texts)
+    expected = (SCHEMA_VERSION, "synthetic", shape.n_layers, shape.d_mlp, shape.d_model, shape.d_vocab, shape.n_texts)
     if not path.is_file():
         return False
     with duckdb.connect(str(path), read_only=True) as connection:
-        found = connection.execute("SELECT schema_version, slug, n_layers, d_mlp, d_model, d_vocab, n_texts FROM atlas")
-        return found.fetchone() == wanted
+        columns = "schema_version, slug, n_layers, d_mlp, d_model, d_vocab, n_texts"
+        return connection.execute(f"SELECT {columns} FROM atlas").fetchone() == expected

@@ -59,9 +59,9 @@ def export(atlas: Path, out: Path, n_neurons: int) -> dict[str, int]:
 
 def _copy(source: duckdb.DuckDBPyConnection, target: sqlite3.Connection, table: str, sql: str) -> int:
     """A table with its rows; ids are foreign keys, so that Datasette shows the texts of tokens as labels."""
-    found = source.execute(sql)
+    cursor = source.execute(sql)
     columns = []
-    for name, kind, *_ in found.description:
+    for name, kind, *_ in cursor.description:
         column = f'"{name}" {_TYPES.get(str(kind), "INTEGER")}'
         if name == f"{table}_id":
             column += " PRIMARY KEY"
@@ -73,7 +73,7 @@ def _copy(source: duckdb.DuckDBPyConnection, target: sqlite3.Connection, table: 
     target.execute(f'CREATE TABLE "{table}" ({", ".join(columns)})')
     insert = f'INSERT INTO "{table}" VALUES ({", ".join("?" * len(columns))})'
     n = 0
-    while batch := found.fetchmany(_BATCH):
+    while batch := cursor.fetchmany(_BATCH):
         target.executemany(insert, batch)
         n += len(batch)
     return n
@@ -115,10 +115,10 @@ async def _compare(file: Path, neuron_ids: list[int], ours: Callable[[int], floa
     for neuron_id in neuron_ids:
         one_page.append(ours(neuron_id))
         for way, more in ways.items():
-            found = {table: await timed(url) for table, url in addresses(file.stem, neuron_id, more).items()}
-            for table, (spent, _) in found.items():
+            pages = {table: await timed(url) for table, url in addresses(file.stem, neuron_id, more).items()}
+            for table, (spent, _) in pages.items():
                 times[way][table].append(spent)
-            sizes.append(sum(size for _, size in found.values()))
+            sizes.append(sum(size for _, size in pages.values()))
     served.executor.shutdown()
     whole = statistics.median(one_page)
     lines = [f"Datasette {datasette.__version__}, ms (median of {len(neuron_ids)} neurons); ours in turn: {whole:.1f}"]

@@ -114,8 +114,8 @@ def datasette_beside(app: Flask, atlas: Path, folder: Path, shape: Shape, sample
     file = folder / "sample.sqlite"
     start = time.perf_counter()
     rows = page_datasette.export(atlas, file, n_neurons)
-    told = f"{sum(rows.values()):,} rows of {n_neurons:,} neurons, {file.stat().st_size / 1e6:,.0f} MB"
-    lines = [f"SQLite for Datasette: {told}, indexed by neuron_id, exported in {time.perf_counter() - start:.0f} s"]
+    size = f"{sum(rows.values()):,} rows of {n_neurons:,} neurons, {file.stat().st_size / 1e6:,.0f} MB"
+    lines = [f"SQLite for Datasette: {size}, indexed by neuron_id, exported in {time.perf_counter() - start:.0f} s"]
     ids = np.random.default_rng(3).choice(n_neurons, min(n, n_neurons), replace=False).tolist()
     client = app.test_client()
 

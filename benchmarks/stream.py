@@ -121,10 +121,12 @@ class Bench:
 def check(bench: Bench, batch: TextBatch, layer: int) -> None:
     """Compare one layer's statistics and lists over eight texts with float64, and fail if they differ."""
     small = TextBatch(batch.texts[:8], batch.input_ids[:8], batch.lengths[:8], Cursor())
-    reader, kept = bench.reader(), {}
+    reader, caught = bench.reader(), {}
     reader.read(small)
-    bench.lean.run(torch.from_numpy(small.input_ids), lambda i, x: kept.update({i: x.float()}) if i == layer else None)
-    texts = [kept[layer][row, 1 : len(text)] for row, text in enumerate(small.texts)]
+    bench.lean.run(
+        torch.from_numpy(small.input_ids), lambda i, x: caught.update({i: x.float()}) if i == layer else None
+    )
+    texts = [caught[layer][row, 1 : len(text)] for row, text in enumerate(small.texts)]
     values, d_mlp = torch.cat(texts), bench.lean.d_mlp
     cells = (bin_of(values) + torch.arange(d_mlp) * N_BINS).flatten().long()
     statistics = reader.statistics["activations"]

@@ -43,7 +43,7 @@ def naive(module: nn.Module, runs: PairRuns, layer: int, neurons: list[int]) -> 
     """Recoveries, one forward pass a neuron."""
     ids = torch.tensor([runs.tokens.corrupt_ids])
     tokens = runs.tokens
-    found = []
+    recoveries = []
     for neuron in neurons:
 
         def put_in(_: nn.Module, args: tuple[torch.Tensor, ...], neuron: int = neuron) -> tuple[torch.Tensor]:
@@ -55,8 +55,8 @@ def naive(module: nn.Module, runs: PairRuns, layer: int, neurons: list[int]) -> 
         logits = module(input_ids=ids, use_cache=False).logits[0, -1]
         hook.remove()
         patched = float(logits[tokens.answer_id] - logits[tokens.other_id])
-        found.append((patched - runs.corrupt_difference) / (runs.clean_difference - runs.corrupt_difference))
-    return found
+        recoveries.append((patched - runs.corrupt_difference) / (runs.clean_difference - runs.corrupt_difference))
+    return recoveries
 
 
 def products(runs: PairRuns, layer: int) -> None:
@@ -96,12 +96,12 @@ def compete(module: nn.Module, runs: PairRuns, layer: int, sample: list[int]) ->
     with loop.timed():
         values = naive(module, runs, layer, sample[::2])
     with ours.timed():
-        found = patch_neurons(runs, layer, BATCHES)
+        recoveries = patch_neurons(runs, layer, BATCHES)
     with limit.timed():
         products(runs, layer)
     with loop.timed():
         values += naive(module, runs, layer, sample[1::2])
-    errors = [abs(found[neuron] - value) for neuron, value in zip(sample[::2] + sample[1::2], values, strict=True)]
+    errors = [abs(recoveries[neuron] - value) for neuron, value in zip(sample[::2] + sample[1::2], values, strict=True)]
     assert max(errors) < 1e-3, f"recoveries differ by {max(errors):.1e}"
     scale = d_mlp / len(sample)
     print(

@@ -174,9 +174,9 @@ def compare(finished: Finished, out: Path) -> None:
         for window, place in zip(windows, slot, strict=True):
             assert window == examples.pool["window"][place, : examples.pool["window_length"][place]].tolist()
         cells = finished.reader.statistics["predictions"].result()
-        (found,) = column("SELECT sum(n_actual * bin) FROM prediction_histogram WHERE neuron_id = ?")
+        (total,) = column("SELECT sum(n_actual * bin) FROM prediction_histogram WHERE neuron_id = ?")
         here = cells.neuron == neuron
-        assert found == int((cells.n_actual[here] * cells.bin[here]).sum())
+        assert total == int((cells.n_actual[here] * cells.bin[here]).sum())
 
 
 def lookups(out: Path, sizes: dict[str, int]) -> None:

@@ -47,15 +47,15 @@ except atlas.AtlasError as error:
 ```
 
 Every list, curve, neuron and token prints itself with `rich.print` and shows itself in a notebook. Long lists
-(`neurons`, `pairs`, `exclusive`, `tokens`) are read a page at a time while one iterates over them. What goes wrong is
-an `AtlasError`, of the same class over a file and over a URL; a server that cannot be reached is a `RemoteError`.
+(`neurons`, `pairs`, `exclusive`, `tokens`) are read a page at a time while one iterates over them. An error is an
+`AtlasError`, of the same class over a file and over a URL; a server that cannot be reached raises a `RemoteError`.
 
 `atlas.bridge(["demo.duckdb", "http://host:8000/other"], " an")` asks several atlases for the token of a text: one
 record for each, with its best neurons, exclusive pairs, counts and best neuron's curve.
 
-`sql` takes values for the statement's `:name` by name. A value is text in the statement, whatever it was in Python: a
-comparison reads it as what it is compared with, and elsewhere `CAST(:n AS INTEGER)` makes a number of it. Over a URL,
-`sql` answers within the server's limits and in JSON's types: a date is text.
+`sql` takes the values of the statement's `:name` parameters by name. A value is text in the statement, whatever it was
+in Python: a comparison converts it to the other side's type, and elsewhere `CAST(:n AS INTEGER)` makes it a number.
+Over a URL, `sql` is subject to the server's limits and to JSON's types: a date is text.
 
 ## Over HTTP
 
@@ -64,19 +64,19 @@ curl 'http://127.0.0.1:8000/api/v1/atlases/smollm2-135m/neurons/L24N917/curves/6
 curl 'http://127.0.0.1:8000/api/v1/atlases/smollm2-135m/neurons?sort=token_gap&token_gap.gte=2&limit=10'
 ```
 
-An answer is an object with `data`. That of a list has `next` too, the address of its next rows (null: there are no
-more), and where it is read in pages `total`. An error is `{"error": {"code", "message"}}` with the status that fits.
+An answer is an object with `data`. A list also has `next`, the address of its next rows (null: there are no more),
+and a paged list `total`. An error is `{"error": {"code", "message"}}` with a matching status.
 
-Answers have an ETag: asked again with `If-None-Match` they are 304 until the build or the program changes. Scripts of
-any site may read them (`Access-Control-Allow-Origin: *`), and there are no cookies.
+Answers have an ETag: a request with `If-None-Match` gets 304 until the build or the program changes. Scripts of any
+site may read them (`Access-Control-Allow-Origin: *`), and there are no cookies.
 
-`atlas serve --rate-limit 60/min` answers 429 with `Retry-After` to an address that asks for more data than that; pages
-are not counted. Each process counts for itself, in memory, so an address gets up to `--workers` times the limit; behind
-a proxy all requests come from the proxy's address, and the limit belongs there.
+With `atlas serve --rate-limit 60/min`, an address that requests data more often gets 429 with `Retry-After`; pages do
+not count. Each process counts separately, in memory, so an address gets up to `--workers` times the limit; behind a
+proxy all requests come from the proxy's address, so set the limit there.
 
 ## Calls
 
-Paths are below `/api/v1`. What is in a path is required; `sort=` and the like go in the query string.
+Paths are below `/api/v1`. Parameters in a path are required; all others go in the query string.
 """
 
 

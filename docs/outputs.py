@@ -86,8 +86,8 @@ def documented_identity() -> tuple[str, str, str]:
 def fill(text: str, connection: duckdb.DuckDBPyConnection) -> str:
     """A document with every answer, and the line that says which atlas gave them, made anew."""
 
-    def block(found: re.Match[str]) -> str:
-        return f"```sql\n{found['sql']}```\n\n```text\n{render(*ask(connection, found['sql']))}```"
+    def block(match: re.Match[str]) -> str:
+        return f"```sql\n{match['sql']}```\n\n```text\n{render(*ask(connection, match['sql']))}```"
 
     build, model, dataset = identity(connection)
     return _BLOCK.sub(block, _IDENTITY.sub(f"build `{build}` (model `{model}`, dataset `{dataset}`)", text))

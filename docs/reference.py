@@ -85,12 +85,12 @@ def schema_page() -> str:
             "SELECT table_name, comment FROM duckdb_tables() UNION ALL "
             "SELECT view_name, comment FROM duckdb_views() WHERE NOT internal"
         ).fetchall()
-        found = connection.execute(
+        described = connection.execute(
             "SELECT table_name, column_name, data_type, is_nullable, comment FROM duckdb_columns() "
             "WHERE NOT internal ORDER BY table_name, column_index"
         ).fetchall()
     comments, columns = dict(about), {}
-    for table, *column in found:
+    for table, *column in described:
         columns.setdefault(table, []).append(column)
     lines = ["# The schema\n", NOTE.format(source="schema.sql")]
     lines.append(
@@ -113,8 +113,8 @@ def schema_page() -> str:
 
 
 def _type(kind: str, nullable: bool) -> str:
-    shown = kind.replace(f"[{_WIDTH}]", "[d_model]").replace('"', "")
-    return f"`{shown}`" + ("?" if nullable else "")
+    text = kind.replace(f"[{_WIDTH}]", "[d_model]").replace('"', "")
+    return f"`{text}`" + ("?" if nullable else "")
 
 
 def _cell(comment: str) -> str:

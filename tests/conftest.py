@@ -141,6 +141,20 @@ def built_llama(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 @pytest.fixture(scope="session")
+def optional_atlas(built_llama: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The gated atlas with every statistic that has an option."""
+
+    def make(folder: Path) -> None:
+        from atlas.api.calls import OPTIONS
+
+        options = {"context_length": built_llama.context_length, "overflow": built_llama.overflow}
+        statistics = tuple(option.flag for option in OPTIONS)
+        build_tiny(folder, built_llama.model, built_llama.dataset, "tiny-optional", statistics=statistics, **options)
+
+    return _once(tmp_path_factory, "optional", make) / "tiny-optional.duckdb"
+
+
+@pytest.fixture(scope="session")
 def built_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """Ungated: texts truncated to contexts of 40."""
 

@@ -1,4 +1,4 @@
-"""Families of tokens, kin and sign cases as they are read, against plain Python over the same file."""
+"""Families of tokens, kin and kinds as they are read, against plain Python over the same file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 from collections import Counter, defaultdict
 from pathlib import Path
 
-import duckdb
 import pytest
 
 from atlas import open_atlas
@@ -16,22 +15,6 @@ from atlas.topics.family import KIN, family_curves, has_family, kin
 from atlas.topics.family import family as read_family
 from atlas.topics.kind import layer_kinds, neuron_kind
 from atlas.topics.reduced import reduced_neurons, reduced_tokens
-from atlas.topics.sign_case import SIGN_CASES, has_sign_cases, sign_cases
-from tests.conftest import Built, build_tiny
-
-
-@pytest.fixture(scope="module")
-def signed_path(built_llama: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The gated atlas with its sign cases."""
-    options = {"context_length": built_llama.context_length, "overflow": built_llama.overflow, "sign_cases": True}
-    folder = tmp_path_factory.mktemp("signed")
-    return build_tiny(folder, built_llama.model, built_llama.dataset, "tiny-signed", **options)
-
-
-@pytest.fixture
-def signed(signed_path: Path):
-    with open_atlas(signed_path) as atlas, duckdb.connect(str(signed_path), read_only=True) as connection:
-        yield atlas, connection
 
 
 def rows(connection, sql, *parameters):
@@ -137,84 +120,50 @@ def test_kin_share_best_neurons(both):
     assert some > 5
 
 
-def test_sign_cases(signed):
-    atlas, connection = signed
-    assert has_sign_cases(atlas)
-    texts = dict(rows(connection, 'SELECT text_id, token_ids FROM "text"'))
-    names = dict(rows(connection, 'SELECT token_id, "text" FROM token'))
-    seen = 0
-    for neuron_id in (0, 60, atlas.info.n_neurons - 1):
-        stored = rows(connection, "FROM sign_case WHERE neuron_id = ?", neuron_id)
-        found = sign_cases(atlas, neuron_id)
-        assert [(c.gate_positive, c.in_positive) for c in found] == sorted((row[1:3] for row in stored), reverse=True)
-        assert sum(case.share for case in found) == pytest.approx(1)
-        by_signs = {tuple(row[1:3]): row[3:] for row in stored}
-        for case in found:
-            expected = by_signs[case.gate_positive, case.in_positive]
-            assert (case.n, case.activation_mean, case.activation_extreme, case.text_id, case.position) == expected
-            text = texts[case.text_id]
-            assert case.token.text == names[text[case.position]]
-            following = text[case.position + 1 : case.position + 9]
-            assert len(case.after) >= (1 if following else 0)
-            assert (case.after == "") == (not following)
-            seen += 1
-        answered = atlas.query(SIGN_CASES.shown(neuron_id=neuron_id)).rows
-        assert [row[2] for row in answered] == [case.n for case in found]
-        assert [row[8] for row in answered] == [case.token.text for case in found]
-    assert seen > 8
-
-
-def test_no_sign_cases_were_counted(both):
-    atlas, _ = both
-    assert not has_sign_cases(atlas)
-    assert sign_cases(atlas, 3) == []
-
-
-def test_pages(signed_path: Path):
+def test_pages(optional_atlas: Path):
     from web import create_app
 
-    app = create_app([signed_path])
+    app = create_app([optional_atlas])
     app.testing = True
     client = app.test_client()
-    atlas = app.extensions["atlases"]["tiny-signed"]
+    atlas = app.extensions["atlases"]["tiny-optional"]
     noisy = max(
         (one for n in range(atlas.info.n_neurons) for one in family_curves(atlas, n)),
         key=lambda one: one.tail.n_family - one.tail.n_token,
     )
     name = noisy.neuron.name
-    text = client.get(f"/tiny-signed/{name}").text
+    text = client.get(f"/tiny-optional/{name}").text
     assert "Signs of gate and input" in text
     assert text.count('<td class="where"') == 4
-    assert f'data-src="/tiny-signed/{name}/family"' in text
-    assert f'data-src="/tiny-signed/{name}/reduced"' in text
-    page = client.get(f"/tiny-signed/{name}/family")
+    assert f'data-src="/tiny-optional/{name}/family"' in text
+    assert f'data-src="/tiny-optional/{name}/reduced"' in text
+    page = client.get(f"/tiny-optional/{name}/family")
     tail = noisy.tail
     assert show_share(tail.n_token / tail.n) in page.text
     assert show_share(tail.n_family / tail.n) in page.text
     share = (tail.n_family - tail.n_token) / (tail.n - tail.n_token)
     assert f"{show_share(share)} of the noise goes" in page.text
-    data = client.get(f"/tiny-signed/{name}/family.json").json
+    data = client.get(f"/tiny-optional/{name}/family.json").json
     assert noisy.direction in [one["direction"] for one in data["families"]]
-    chart = f"/tiny-signed/{name}/family.chart.csv?chart={noisy.direction}-predicted"
+    chart = f"/tiny-optional/{name}/family.chart.csv?chart={noisy.direction}-predicted"
     assert "any spelling of it" in client.get(chart).text.splitlines()[0]
-    token = client.get(f"/tiny-signed/token/{noisy.token.token_id}").text
+    token = client.get(f"/tiny-optional/token/{noisy.token.token_id}").text
     for member in noisy.members:
-        assert f'href="/tiny-signed/token/{member.token.token_id}"' in token
-    assert client.get(f"/tiny-signed/{name.lower()}/family").location == f"/tiny-signed/{name}/family"
-    assert client.get("/tiny-signed/nothing/reduced").status_code == 404
-    assert client.get("/tiny-signed/token/100000/reduced").status_code == 404
+        assert f'href="/tiny-optional/token/{member.token.token_id}"' in token
+    assert client.get(f"/tiny-optional/{name.lower()}/family").location == f"/tiny-optional/{name}/family"
+    assert client.get("/tiny-optional/nothing/reduced").status_code == 404
+    assert client.get("/tiny-optional/token/100000/reduced").status_code == 404
     atlas.close()
 
 
-def test_the_client_answers_the_same_from_a_file(signed_path: Path):
+def test_the_client_answers_the_same_from_a_file(optional_atlas: Path):
     import atlas as package
 
-    with package.open(signed_path) as demo, open_atlas(signed_path) as atlas:
+    with package.open(optional_atlas) as demo, open_atlas(optional_atlas) as atlas:
         neuron, token = demo.neuron(60), demo.token(40)
         assert neuron.kind() == neuron_kind(atlas, 60)
         assert list(neuron.families()) == family_curves(atlas, 60)
         assert list(neuron.reduced(limit=7)) == reduced_tokens(atlas, 60)[:7]
-        assert list(neuron.sign_cases()) == sign_cases(atlas, 60)
         assert list(token.family()) == read_family(atlas, 40)
         assert list(token.kin(limit=4)) == kin(atlas, 40, 4)
         assert list(token.reduced()) == reduced_neurons(atlas, 40)

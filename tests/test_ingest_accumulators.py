@@ -16,6 +16,7 @@ import pytest
 import torch
 from hypothesis import given
 
+from atlas.api.calls import OPTIONS
 from atlas.core.bins import MAX_INTERVAL
 from atlas.core.info import AtlasInfo
 from ingest.activations.batch import PreparedBatch
@@ -47,7 +48,7 @@ SETTINGS = StreamSettings(
     window=4,
     fingerprint="f",
     seed=0,
-    sign_cases=True,
+    statistics=[option.flag for option in OPTIONS],
 )
 PLAN = Plan(
     LAYERS,

@@ -142,7 +142,7 @@ def test_small_files_are_written_together_or_not_at_all(tmp_path, monkeypatch):
         if len(flushed) == 2:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files, "_flush", fail_at_the_second)
+    monkeypatch.setattr(files, "flush", fail_at_the_second)
     with pytest.raises(OSError, match="No space"):
         write_texts({one: "new", two: "new"})
     assert {path.name: path.read_text("utf-8") for path in tmp_path.iterdir()} == {"one": "é", "two": "2"}

@@ -1,4 +1,4 @@
-"""The list of topics, from which every call of the API and every term of the glossary is collected."""
+"""The list of topics, from which every call, every term of the glossary and every option of ingest is collected."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from importlib import import_module
 
 from atlas.core.call import Call, call, calls_of
 from atlas.core.db import Atlas
+from atlas.core.option import IngestOption
 from atlas.core.term import Term
 
 TOPICS = tuple(
@@ -40,10 +41,13 @@ TOPICS = tuple(
         "bridge",
     )
 )
-"""Every topic that has calls or terms, in the order of the glossary: a new one needs a line here."""
+"""Every topic that has calls, terms or an option, in the order of the glossary: a new one needs a line here."""
 
 TERMS: tuple[Term, ...] = tuple(term for topic in TOPICS for term in getattr(topic, "TERMS", ()))
 """Every term of the glossary."""
+
+OPTIONS: tuple[IngestOption, ...] = tuple(topic.OPTION for topic in TOPICS if hasattr(topic, "OPTION"))
+"""Every option that adds a topic's tables."""
 
 
 @call("glossary", python="demo.glossary()")

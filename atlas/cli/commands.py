@@ -117,8 +117,8 @@ def sql(file: Path, statement: str, form: str, others: tuple[Path, ...]) -> None
     with open_atlas(file) as atlas:
         answer = answer_together([atlas, *map(open_atlas, others)], statement) if others else atlas.answer(statement)
     if form == "json":
-        said = {"columns": answer.columns, "types": answer.types, "rows": answer.rows, "truncated": False}
-        click.echo(json.dumps(said, allow_nan=False, ensure_ascii=False))
+        document = {"columns": answer.columns, "types": answer.types, "rows": answer.rows, "truncated": False}
+        click.echo(json.dumps(document, allow_nan=False, ensure_ascii=False))
     elif form == "csv":
         click.echo("".join(texts.csv(answer.columns, answer.rows)), nl=False)
     elif form == "parquet":

@@ -37,8 +37,8 @@ def no_cache(name: str = "--no-cache") -> Callable[[Any], Any]:
     )
 
 
-def _switch_off(context: click.Context, parameter: click.Parameter, given: bool) -> None:
-    if not given:
+def _switch_off(context: click.Context, parameter: click.Parameter, flag: bool) -> None:
+    if not flag:
         return
     before = os.environ.get(VARIABLE)
     os.environ[VARIABLE] = OFF

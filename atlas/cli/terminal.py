@@ -100,13 +100,13 @@ def _highlighted(example: Example) -> Text:
     return text
 
 
-def _texts(title: str, found: Sequence[Example]) -> list[RenderableType]:
-    if not found:
+def _texts(title: str, examples: Sequence[Example]) -> list[RenderableType]:
+    if not examples:
         return []
     table = Table(title=title, title_justify="left", box=None, show_header=False, padding=(0, 1, 0, 0), expand=True)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(ratio=1)
-    for example in found:
+    for example in examples:
         after = Text(" → predicted ", "dim") + Text(example.predicted.shown, "bold") + Text(", actual ", "dim")
         after += Text(example.actual.shown, "bold") if example.actual else Text("none, the text ends", "dim")
         table.add_row(Text(show_number(example.activation)), _highlighted(example) + after)

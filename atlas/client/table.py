@@ -109,22 +109,22 @@ def rich_table(title: str, columns: Mapping[str, list[Any]], total: int) -> Tabl
     n = len(next(iter(columns.values()), []))
     caption = f"{min(n, SHOWN)} of {show_number(total)}" if total > SHOWN else None
     table = Table(title=visible(title), caption=caption, title_justify="left", box=None, padding=(0, 2, 0, 0))
-    shown = _read(columns)
-    for name, values in shown.items():
+    first_rows = _read(columns)
+    for name, values in first_rows.items():
         number = _is_number(values)
         table.add_column(Text(visible(name)), justify="right" if number else "left", overflow="fold", no_wrap=number)
-    for row in zip(*shown.values(), strict=True):
+    for row in zip(*first_rows.values(), strict=True):
         table.add_row(*(Text(show_cell(value)) for value in row))
     return table
 
 
 def html_table(title: str, columns: Mapping[str, list[Any]], total: int) -> str:
     """The first rows for a notebook, everything escaped."""
-    shown = _read(columns)
-    heads = "".join(f"<th>{escape(visible(name))}</th>" for name in shown)
+    first_rows = _read(columns)
+    heads = "".join(f"<th>{escape(visible(name))}</th>" for name in first_rows)
     rows = "".join(
         "<tr>" + "".join(f"<td>{escape(show_cell(value))}</td>" for value in row) + "</tr>"
-        for row in zip(*shown.values(), strict=True)
+        for row in zip(*first_rows.values(), strict=True)
     )
     caption = escape(visible(title)) + (f" ({SHOWN} of {show_number(total)})" if total > SHOWN else "")
     return f"<table><caption>{caption}</caption><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"

@@ -102,9 +102,9 @@ class Atlas:
         """
 
         def run(connection: sa.Connection) -> QueryResult:
-            asked = connection.connection.driver_connection.execute(sql, dict(parameters) if parameters else None)
-            columns = tuple(name for name, *_ in asked.description or ())
-            return QueryResult(columns, tuple(asked.fetchall()) if columns else ())
+            cursor = connection.connection.driver_connection.execute(sql, dict(parameters) if parameters else None)
+            columns = tuple(name for name, *_ in cursor.description or ())
+            return QueryResult(columns, tuple(cursor.fetchall()) if columns else ())
 
         return self._execute(run)
 
@@ -230,9 +230,9 @@ def _values(parameters: tuple[Any, ...]) -> tuple[Any, ...] | Mapping[str, Any]:
 
 
 def _answer(connection: duckdb.DuckDBPyConnection, sql: str) -> Answer:
-    found = connection.extract_statements(sql)
+    extracted = connection.extract_statements(sql)
     # DuckDB 1 turns a PIVOT without its values into several statements, which have no text.
-    n = len([item for item in found if item.query.strip()]) or min(1, len(found))
+    n = len([item for item in extracted if item.query.strip()]) or min(1, len(extracted))
     if n == 0:
         raise QueryError("There is no statement; expected one, such as SELECT count(*) FROM neuron.")
     if n > 1:
@@ -328,19 +328,19 @@ def _read_version(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
     return versions[0][0]
 
 
-def check_schema_version(path: Path, found: int) -> None:
+def check_schema_version(path: Path, version: int) -> None:
     """Accept the schema version that this program reads.
 
     Raises:
         SchemaVersionError: the version differs; the message says what to do.
     """
-    if found == SCHEMA_VERSION:
+    if version == SCHEMA_VERSION:
         return
-    if found < SCHEMA_VERSION:
+    if version < SCHEMA_VERSION:
         remedy = f"`atlas upgrade {shlex.quote(str(path))}` writes a new one."
     else:
         remedy = "Upgrade the program: pip install --upgrade neuron-atlas."
     raise SchemaVersionError(
-        f"{path} has schema version {found}; this program (neuron-atlas {program_version()}) "
+        f"{path} has schema version {version}; this program (neuron-atlas {program_version()}) "
         f"reads version {SCHEMA_VERSION}. {remedy}"
     )

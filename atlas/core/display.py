@@ -28,21 +28,21 @@ def visible(text: str) -> str:
     """Text with every control, format, bidi, zero-width, unassigned and exotic space character as an escape."""
     if text.isascii() and text.isprintable():
         return text
-    shown = []
+    parts = []
     for place, character in enumerate(text):
         category = unicodedata.category(character)
         code = ord(character)
         if character == " ":
-            shown.append(character)
+            parts.append(character)
         elif character in _SHORT:
-            shown.append(_SHORT[character])
+            parts.append(_SHORT[character])
         elif category in _INVISIBLE or code in _BLANK or 0xE0100 <= code <= 0xE01EF:
-            shown.append(_escape(character))
+            parts.append(_escape(character))
         elif category.startswith("M") and place == 0:
-            shown.append("◌" + character)  # a leading combining mark would attach to the character before the token
+            parts.append("◌" + character)  # a leading combining mark would attach to the character before the token
         else:
-            shown.append(character)
-    return "".join(shown)
+            parts.append(character)
+    return "".join(parts)
 
 
 def visible_lines(text: str) -> str:
@@ -61,12 +61,12 @@ def _decoded(token_id: int, text: str | None, raw: bytes | None) -> str:
 
 def show_token(token_id: int, text: str | None, raw: bytes | None) -> str:
     """A token on its own: `␣an`, `\\n`, `\\x1b`, `\\u202e`, `\\xe2\\x80`, `[#50000]` (no such token), `[empty]`."""
-    shown = _decoded(token_id, text, raw)
-    inner = shown.strip(" ")
+    decoded = _decoded(token_id, text, raw)
+    inner = decoded.strip(" ")
     if not inner:
-        return SPACE * len(shown)
-    start = len(shown) - len(shown.lstrip(" "))
-    return SPACE * start + inner + SPACE * (len(shown) - start - len(inner))
+        return SPACE * len(decoded)
+    start = len(decoded) - len(decoded.lstrip(" "))
+    return SPACE * start + inner + SPACE * (len(decoded) - start - len(inner))
 
 
 def show_in_text(token_id: int, text: str | None, raw: bytes | None) -> str:

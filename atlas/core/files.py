@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from atlas.core.errors import AtlasError
+from atlas.core.sql_text import quoted_text
 
 _PAGE = 4096
 
@@ -92,7 +93,7 @@ def database(path: Path) -> str:
 
 def attached(path: Path) -> str:
     """The same as a text in SQL, for ATTACH."""
-    return "'" + database(path).replace("'", "''") + "'"
+    return quoted_text(database(path))
 
 
 def free_output(out: Path, build_id: str, *, force: bool = False) -> Path:
@@ -110,9 +111,9 @@ def temporary_beside(out: Path) -> Path:
 def publish(temporary: Path, out: Path) -> None:
     """Flush a finished file to disk, make it read-only, and rename it into place (over an older file of that name)."""
     os.chmod(temporary, 0o444)
-    _flush(temporary)
+    flush(temporary)
     os.replace(temporary, out)
-    _flush(out.parent)
+    flush(out.parent)
 
 
 def write_texts(texts: Mapping[Path, str]) -> None:
@@ -125,7 +126,7 @@ def write_texts(texts: Mapping[Path, str]) -> None:
     try:
         for out, temporary in temporaries.items():
             temporary.write_text(texts[out], encoding="utf-8")
-            _flush(temporary)
+            flush(temporary)
         for out, temporary in temporaries.items():
             os.replace(temporary, out)
     finally:
@@ -146,7 +147,7 @@ def appearing_folder(folder: Path) -> Iterator[Path]:
     try:
         yield place
         for path in (*place.rglob("*"), place):
-            _flush(path)
+            flush(path)
         if folder.exists():
             folder.rename(old)
         try:
@@ -155,14 +156,14 @@ def appearing_folder(folder: Path) -> Iterator[Path]:
             with suppress(OSError):
                 old.rename(folder)
             raise
-        _flush(folder.absolute().parent)
+        flush(folder.absolute().parent)
     finally:
         shutil.rmtree(place, ignore_errors=True)
         if folder.exists():
             shutil.rmtree(old, ignore_errors=True)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Flush a file, or the names in a folder, to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:

@@ -1,4 +1,4 @@
-"""Rewrite `:name` parameters of a statement, which DuckDB does not know, as its own `$name`.
+"""SQL as text: quoting, statements, and `:name` parameters, which DuckDB does not know, as its own `$name`.
 
 The sandbox's small processes import this too: it needs only the standard library.
 """
@@ -31,6 +31,16 @@ _BEFORE_VALUE = frozenset(
     escape to similar using percent values from
     """.split()  # noqa: SIM905  a list of forty lines says no more
 )
+
+
+def quoted(name: str) -> str:
+    """A name in double quotes."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quoted_text(text: str) -> str:
+    """A text in single quotes."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _comment_end(sql: str, start: int) -> int:
@@ -82,13 +92,13 @@ def parameter_names(sql: str) -> list[str]:
 
 def statements(sql: str) -> list[str]:
     """The statements between semicolons, without surrounding space and comments; empty ones are left out."""
-    found: list[str] = []
+    texts: list[str] = []
     first = last = 0
     for token, end, nothing in _tokens(sql):
         if token[0] == ";":
-            found += [sql[first:last]] if last > first else []
+            texts += [sql[first:last]] if last > first else []
             first = last = end
         elif not nothing:
             first = token.start() if last <= first else first
             last = end
-    return [*found, sql[first:last]] if last > first else found
+    return [*texts, sql[first:last]] if last > first else texts

@@ -18,6 +18,8 @@ from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.operators import and_
 
+from atlas.core.sql_text import quoted_text
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -151,7 +153,7 @@ def literal(value: Any) -> str:
                 return f"'{text}'::DOUBLE"
             return text if "e" in text else f"{text}e0"
         case str():
-            return "'" + value.replace("'", "''") + "'"
+            return quoted_text(value)
         case list() | tuple():
             return f"[{', '.join(map(literal, value))}]"
     raise TypeError(f"{value!r} has no literal in SQL; expected None, a bool, a number, a text, or a list of them.")

@@ -12,6 +12,11 @@ Z_95 = 1.959963984540054
 """Standard normal quantile of a two-sided 95% interval."""
 
 
+def number_or_none(value: float) -> float | None:
+    """A number, or None for NaN."""
+    return None if math.isnan(value) else float(value)
+
+
 def wilson(k: int, n: int) -> tuple[float, float]:
     """Wilson's 95% score interval of the proportion k / n; (0, 1) where nothing was counted."""
     if n == 0:
@@ -79,11 +84,11 @@ def _correlations(levels: Sequence[tuple[np.ndarray, int]], weight: np.ndarray) 
     *ranked, (target, target_squares) = (_ranks(level, weight, n) for level, n in levels)
     *places, target_level = (level for level, _ in levels)
     weighted = weight * target[target_level]
-    found = []
+    correlations = []
     for level, (rank, squares) in zip(places, ranked, strict=True):
         spread = (squares * target_squares) ** 0.5
-        found.append(float(np.einsum("i,i->", rank[level], weighted)) / spread if spread > 0 else np.nan)
-    return found
+        correlations.append(float(np.einsum("i,i->", rank[level], weighted)) / spread if spread > 0 else np.nan)
+    return correlations
 
 
 def spearman(variables: Sequence[np.ndarray], outcome: np.ndarray) -> np.ndarray:
@@ -94,11 +99,11 @@ def spearman(variables: Sequence[np.ndarray], outcome: np.ndarray) -> np.ndarray
     # One after another: each takes several times the memory of its values.
     target, weight = _groups(outcome), np.ones(len(outcome))
     last = target, int(target.max()) + 1
-    found = []
+    correlations = []
     for values in variables:
         group = _groups(values)
-        found += _correlations([(group, int(group.max()) + 1), last], weight)
-    return np.array(found)
+        correlations += _correlations([(group, int(group.max()) + 1), last], weight)
+    return np.array(correlations)
 
 
 def bootstrap_spearman(
@@ -125,11 +130,11 @@ def bootstrap_spearman(
     names, member = np.unique(cluster, return_inverse=True)
     levels = [_levels(values) for values in (*variables, outcome)]
     random = np.random.default_rng(seed)
-    found = np.empty((resamples, len(variables)))
-    for row in found:
+    correlations = np.empty((resamples, len(variables)))
+    for row in correlations:
         drawn = np.bincount(random.integers(len(names), size=len(names)), minlength=len(names))
         row[:] = _correlations(levels, drawn.astype(np.float64)[member])
-    return found
+    return correlations
 
 
 def interval(values: np.ndarray) -> tuple[float | None, float | None]:

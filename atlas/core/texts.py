@@ -50,8 +50,8 @@ def _pieces(atlas: Atlas) -> Iterator[tuple[str, np.ndarray]]:
     flat = """SELECT unnest(token_ids) AS token_id
         FROM (SELECT token_ids FROM "text" WHERE text_id BETWEEN ? AND ? ORDER BY text_id)"""
     for low, high in parts(first):
-        found = atlas.arrays(flat, int(text_ids[low]), int(text_ids[high - 1]))
-        yield "token_ids", np.asarray(found["token_id"], np.int32)
+        piece = atlas.arrays(flat, int(text_ids[low]), int(text_ids[high - 1]))
+        yield "token_ids", np.asarray(piece["token_id"], np.int32)
 
 
 def parts(first: np.ndarray) -> Iterator[tuple[int, int]]:

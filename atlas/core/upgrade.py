@@ -27,16 +27,16 @@ MIGRATIONS: tuple[Migration, ...] = ()
 """All migrations in order of version. Version 1 is the first."""
 
 
-def migrated(table: str, rows: str, found: int) -> str:
+def migrated(table: str, rows: str, from_version: int) -> str:
     """SQL of a table's rows in the newest version.
 
     Args:
         table: Name of the table.
-        rows: SQL of its rows in version `found`: the table's own name, or a query in parentheses.
-        found: Schema version of those rows.
+        rows: SQL of its rows in version `from_version`: the table's own name, or a query in parentheses.
+        from_version: Schema version of those rows.
     """
     for migration in MIGRATIONS:
-        if migration.to_version > found and table in migration.tables:
+        if migration.to_version > from_version and table in migration.tables:
             rows = f"({migration.tables[table].format(old=rows)})"
     return rows
 
@@ -69,31 +69,31 @@ def upgrade_file(file: Path, out: Path, *, force: bool = False) -> int:
         OutputFileError: `out` is `file`, exists already (unless `force`), or cannot be there.
         UpgradeError: `file` is of a version that was never released, or cannot be copied; nothing is left behind.
     """
-    found = schema_version(file)
-    if found < OLDEST:
+    from_version = schema_version(file)
+    if from_version < OLDEST:
         raise UpgradeError(
-            f"{file} has schema version {found}, which was never released; expected {OLDEST} to {SCHEMA_VERSION}. "
-            "Write it again with `atlas ingest`."
+            f"{file} has schema version {from_version}, which was never released; expected {OLDEST} to "
+            f"{SCHEMA_VERSION}. Write it again with `atlas ingest`."
         )
-    if found >= SCHEMA_VERSION:
-        check_schema_version(file, found)
-        return found
+    if from_version >= SCHEMA_VERSION:
+        check_schema_version(file, from_version)
+        return from_version
     if out.exists() and out.samefile(file):
         raise OutputFileError(f"--out {str(out)!r} is the file to upgrade, which is never changed. Choose another.")
     check_output(out, force=force)
     temporary = temporary_beside(out)
     try:
-        _write(file, found, temporary)
+        _write(file, from_version, temporary)
         publish(temporary, out)
     except (duckdb.Error, OSError) as error:
         raise UpgradeError(f"{file} cannot be upgraded into {str(out)!r}: {error}") from error
     finally:
         for leftover in (temporary, Path(f"{temporary}.wal")):
             leftover.unlink(missing_ok=True)
-    return found
+    return from_version
 
 
-def _write(file: Path, found: int, temporary: Path) -> None:
+def _write(file: Path, from_version: int, temporary: Path) -> None:
     temporary.unlink(missing_ok=True)
     with duckdb.connect() as connection:
         connection.execute(f"ATTACH {attached(file)} AS old (READ_ONLY)")
@@ -105,7 +105,7 @@ def _write(file: Path, found: int, temporary: Path) -> None:
         there = {name for (name,) in connection.execute(tables, ["old"]).fetchall()}
         for (table,) in connection.execute(tables, ["target"]).fetchall():
             if table in there:
-                rows = migrated(table, f'old."{table}"', found)
+                rows = migrated(table, f'old."{table}"', from_version)
                 version = f"REPLACE ({SCHEMA_VERSION} AS schema_version)" if table == "atlas" else ""
                 connection.execute(f'INSERT INTO "{table}" BY NAME SELECT * {version} FROM {rows}')
         connection.execute("CHECKPOINT target")

@@ -54,10 +54,10 @@ def _field(column: SchemaColumn, form: str) -> dict[str, str]:
     kind = _TYPES.get(column.type, "string")
     if column.type.endswith("]") or column.type.startswith("STRUCT"):
         kind = "array" if column.type.endswith("]") else "object"
-    said = {"name": column.name, "type": kind, "duckdb": column.type, "description": column.comment or ""}
+    described = {"name": column.name, "type": kind, "duckdb": column.type, "description": column.comment or ""}
     if form == "csv" and column.type == "BLOB":
-        said["format"] = "hexadecimal"
-    return said
+        described["format"] = "hexadecimal"
+    return described
 
 
 def views_sql(atlas: Atlas, tables: tuple[SchemaTable, ...], form: str, *, views: bool) -> str:
@@ -95,9 +95,9 @@ def _own_views(d_model: int) -> list[str]:
     statements = [statement.query.strip() for statement in duckdb.extract_statements(schema_sql(d_model))]
     plain = [re.sub(r"\A(\s*--[^\n]*\n)+", "", statement).strip() for statement in statements]
     names = {match[1] for sql in plain if (match := re.match(r'CREATE VIEW "?(\w+)', sql))}
-    kept = []
+    views = []
     for sql in plain:
-        found = _OF_A_VIEW.match(sql)
-        if found and (found[1] is None or found[1] in names):
-            kept.append(sql.rstrip(";") + ";\n")
-    return kept
+        match = _OF_A_VIEW.match(sql)
+        if match and (match[1] is None or match[1] in names):
+            views.append(sql.rstrip(";") + ";\n")
+    return views

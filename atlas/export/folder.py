@@ -53,7 +53,7 @@ def export_folder(
     force: bool = False,
     progress: Callable[[Written], None] = lambda written: None,
 ) -> tuple[Written, ...]:
-    """Write tables of an atlas to a folder, a file each, with a README, `datapackage.json`, `schema.sql` and
+    """Write tables of an atlas to a folder, one file per table, with a README, `datapackage.json`, `schema.sql` and
     `views.sql`.
 
     Args:
@@ -153,7 +153,8 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option("--force", is_flag=True, help="Replace DIR if it is an export.")
 def export(file: Path, folder: Path, form: str, tables: str | None, views: bool, licence: str, force: bool) -> None:
-    """Write FILE's tables to the folder DIR, a file each, with a README that is a card for the Hugging Face Hub."""
+    """Write FILE's tables to the folder DIR, one file per table, with a README that is a card for the Hugging Face
+    Hub."""
     # Imported here: the help text does not need pyarrow.
 
     since = time.monotonic()

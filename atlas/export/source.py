@@ -14,6 +14,7 @@ import pyarrow as pa
 from atlas.core.db import Atlas
 from atlas.core.errors import QueryError
 from atlas.core.files import attached
+from atlas.core.sql_text import quoted
 from atlas.topics.tables import SchemaColumn, SchemaTable, schema_tables
 
 BATCH = 2048
@@ -63,19 +64,19 @@ def batches(
     # keeps the order and prevents a download from using every core.
     config: dict[str, Any] = {"memory_limit": _VIEW_MEMORY if table.view else _MEMORY, "threads": 1}
     config["temp_directory"] = "" if spill is None else str(spill)
-    columns = ", ".join(f"{_expression(column, text)} AS {_quoted(column.name)}" for column in table.columns)
+    columns = ", ".join(f"{_expression(column, text)} AS {quoted(column.name)}" for column in table.columns)
     try:
         with duckdb.connect(":memory:", config=config) as connection:
             connection.execute(f"ATTACH {attached(atlas.path)} AS source (READ_ONLY)")
             connection.execute("USE source")
-            with connection.sql(f"SELECT {columns} FROM {_quoted(table.name)}").to_arrow_reader(BATCH) as reader:
+            with connection.sql(f"SELECT {columns} FROM {quoted(table.name)}").to_arrow_reader(BATCH) as reader:
                 yield reader
     except duckdb.Error as error:
         raise QueryError(f"The table {table.name} of {atlas.path.name} cannot be read: {error}") from error
 
 
 def _expression(column: SchemaColumn, text: bool) -> str:
-    name = _quoted(column.name)
+    name = quoted(column.name)
     if column.type == "JSON" or (text and _NUMBERS.fullmatch(column.type)):
         # A list of numbers as text is JSON already, with the shortest digits that round-trip a float32;
         # to_json would write each as a double.
@@ -85,7 +86,3 @@ def _expression(column: SchemaColumn, text: bool) -> str:
     if text and (column.type.endswith("]") or column.type.startswith("STRUCT")):
         return f"CAST(to_json({name}) AS VARCHAR)"
     return name
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

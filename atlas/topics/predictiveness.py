@@ -9,7 +9,7 @@ import numpy as np
 
 from atlas.core.db import Atlas
 from atlas.core.errors import QueryError
-from atlas.core.stats import RESAMPLES, bootstrap_spearman, interval, spearman
+from atlas.core.stats import RESAMPLES, bootstrap_spearman, interval, number_or_none, spearman
 from atlas.core.term import BEST_PAIR, POST, Term
 from atlas.core.units import NeuronRef, Token, neuron_ref
 from atlas.topics.pair_metric.table import OUTCOMES, metric_sides
@@ -219,9 +219,9 @@ def _correlations(atlas: Atlas, choice: MetricChoice) -> Correlations:
     criteria = tuple(
         Correlation(
             CRITERIA[place],
-            _known(coefficients[place]),
+            number_or_none(coefficients[place]),
             *interval(drawn[:, place]),
-            _known(coefficients[best] - coefficients[place]),
+            number_or_none(coefficients[best] - coefficients[place]),
             *interval(drawn[:, best] - drawn[:, place]),
         )
         for place in order
@@ -246,7 +246,7 @@ def _layers(
         sampled = here & chosen
         value = spearman([values[here]], outcome[here])[0]
         drawn = bootstrap_spearman([values[sampled]], outcome[sampled], neuron[sampled])
-        correlations.append(LayerCorrelation(number, int(here.sum()), _known(value), *interval(drawn[:, 0])))
+        correlations.append(LayerCorrelation(number, int(here.sum()), number_or_none(value), *interval(drawn[:, 0])))
     return tuple(correlations)
 
 
@@ -260,10 +260,6 @@ def _sample(neuron: np.ndarray, names: np.ndarray) -> np.ndarray:
     drawn = np.zeros(len(names), bool)
     drawn[order[ahead <= SAMPLED]] = True
     return drawn[place]
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
 
 
 TERMS = (

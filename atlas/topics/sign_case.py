@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from atlas.core.call import OF_NEURON, call
 from atlas.core.db import Atlas
+from atlas.core.option import IngestOption
 from atlas.core.parameter import NeuronId
 from atlas.core.statements import Statement
 from atlas.core.term import Term
@@ -43,6 +44,8 @@ class SignCase:
     after: str
     """Up to 8 tokens after that position."""
 
+
+OPTION = IngestOption("--sign-cases", "Gated models: count the signs of gate and input (slow on a CPU).")
 
 BEFORE, AFTER = 16, 8
 """Tokens shown before and after the extreme of a case."""

@@ -26,10 +26,14 @@ DERIVED = (PairMetrics,)
 
 def make_statistics(plan: Plan) -> dict[str, Statistic]:
     """The statistics of a run, empty, by name."""
-    made = ((kind.name, kind.make(plan)) for kind in STATISTICS)
+    made = ((kind.name, kind.make(plan)) for kind in _requested(plan))
     return {name: statistic for name, statistic in made if statistic is not None}
 
 
 def bytes_of_state(plan: Plan) -> int:
     """Bytes of a run's statistics on the device at the end: they grow with neurons and pairs, not with texts."""
-    return sum(kind.size(plan) for kind in STATISTICS)
+    return sum(kind.size(plan) for kind in _requested(plan))
+
+
+def _requested(plan: Plan) -> list[type[Statistic]]:
+    return [kind for kind in STATISTICS if kind.option is None or kind.option in plan.settings.statistics]

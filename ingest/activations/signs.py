@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from atlas.topics.sign_case import OPTION
 from ingest.activations.statistic import Plan, Rows, Span, Statistic
 from ingest.activations.text_store import TextStore
 
@@ -35,7 +36,7 @@ class SignCases(Statistic):
                     WHERE n <> (SELECT n_positions FROM atlas))
                  + (SELECT count(*) FROM sign_case ANTI JOIN "text" USING (text_id))""",
     }
-    option = "--sign-cases"
+    option = OPTION.flag
     state = ("n", "total", "greatest", "key")
     reads_sides = True
 
@@ -49,8 +50,8 @@ class SignCases(Statistic):
         self._first = first_neuron
 
     @classmethod
-    def make(cls, plan: Plan) -> SignCases | None:
-        return cls(plan.n_layers, plan.d_mlp, plan.device) if plan.settings.sign_cases else None
+    def make(cls, plan: Plan) -> SignCases:
+        return cls(plan.n_layers, plan.d_mlp, plan.device)
 
     def update_sides(
         self,

@@ -8,7 +8,7 @@ counts and lists, to rounding for sums.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -40,7 +40,8 @@ class StreamSettings:
     window: int
     fingerprint: str
     seed: int
-    sign_cases: bool = False
+    statistics: Collection[str] = ()
+    """Options of the statistics that are not in every atlas."""
 
     @property
     def first_position(self) -> int:
@@ -133,7 +134,7 @@ class Statistic(ABC):
     laws: ClassVar[dict[str, str]] = {}
     """Queries that count violations in a finished file, by the name of the violation."""
     option: ClassVar[str | None] = None
-    """The option that requests it, if it is not in every atlas."""
+    """The option that requests it (`IngestOption.flag`), if it is not in every atlas."""
     state: ClassVar[tuple[str, ...]] = ()
     """Attributes that are its state: tensors whose shapes do not change."""
     reads_sides: ClassVar[bool] = False

@@ -47,17 +47,8 @@ class Congruence:
     """Sum over tokens of (congruence - its mean)^4, float64."""
 
 
-def keys_of(ranked: dict[str, RankedList]) -> Int[Tensor, "direction row k"]:
-    """Keys of both directions' lists, stacked in the order of `DIRECTIONS` (see `ingest.process.sort_keys`)."""
-    stacked = [
-        torch.where(part.ids < 0, keys.EMPTY, keys.encode(part.values * sign, part.ids.clamp(min=0)))
-        for sign, part in ((sign, ranked[direction]) for direction, sign in DIRECTIONS.items())
-    ]
-    return torch.stack(stacked)
-
-
 def ranked_of(stacked: Int[Tensor, "direction row k"]) -> dict[str, RankedList]:
-    """The inverse of `keys_of`."""
+    """The lists of packed keys."""
     return {
         direction: RankedList(keys.decode_ids(part), keys.decode_values(part) * sign)
         for part, (direction, sign) in zip(stacked, DIRECTIONS.items(), strict=True)
@@ -190,20 +181,3 @@ def merge_states(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     if all("layers" in part for part in parts):
         merged["layers"] = torch.cat([part["layers"] for part in parts])
     return merged
-
-
-def merge_congruence(parts: list[Congruence]) -> Congruence:
-    """Merge results as `merge_states` does.
-
-    Raises:
-        RankError: as `merge_states`.
-    """
-    return congruence_of(merge_states([_state_of(part) for part in parts]))
-
-
-def _state_of(part: Congruence) -> dict[str, Tensor]:
-    neuron_keys = keys_of(part.neuron_token)
-    token_keys = keys_of(part.token_neuron) if part.token_neuron else neuron_keys.new_empty((2, 0, 0))
-    nothing = torch.zeros(2, 0, dtype=torch.float64, device=neuron_keys.device)
-    powers = nothing if part.third is None or part.fourth is None else torch.stack([part.third, part.fourth])
-    return {"neuron_keys": neuron_keys, "token_keys": token_keys, "powers": powers}

@@ -11,6 +11,7 @@ import pyarrow as pa
 from rich.console import Console
 
 from atlas.core.db import Atlas, open_atlas
+from atlas.core.stats import number_or_none
 from ingest.effects.choose import ChosenPair, choose_pairs
 from ingest.effects.measure import MEASURES, PairEffect, measure_effects
 from ingest.errors import StudyError
@@ -125,14 +126,10 @@ def effect_rows(effects: Sequence[PairEffect], seed: int) -> pa.Table:
         row["rank_median"] = float(np.median(effect.values[:, MEASURES.index("rank")]))
         for measure in _INTERVALS:
             mean, low, high = effect.mean(measure, seed)
-            row |= {measure: mean, f"{measure}_low": _null(low), f"{measure}_high": _null(high)}
+            row |= {measure: mean, f"{measure}_low": number_or_none(low), f"{measure}_high": number_or_none(high)}
         row["direct_effect"] = effect.mean("direct_effect", seed)[0]
         rows.append(row)
     return pa.Table.from_pylist(rows)
-
-
-def _null(value: float) -> float | None:
-    return None if np.isnan(value) else value
 
 
 def _texts(atlas: Atlas, pairs: Sequence[ChosenPair]) -> dict[int, list[int]]:

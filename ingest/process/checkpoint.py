@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from atlas.core.files import flush
 from ingest.errors import CheckpointError
 
 KEPT = 2
@@ -77,10 +78,10 @@ class CheckpointFolder:
         try:
             contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
             save_file(contiguous, unfinished, metadata={"meta": json.dumps(meta)})
-            _flush(unfinished)
+            flush(unfinished)
             path = self.folder / f"{stem}-{number:06d}-{_hash(unfinished)}.safetensors"
             os.replace(unfinished, path)
-            _flush(self.folder)
+            flush(self.folder)
         except (OSError, SafetensorError) as error:
             unfinished.unlink(missing_ok=True)
             raise CheckpointError(
@@ -160,11 +161,3 @@ def _hash(path: Path) -> str:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -55,7 +55,8 @@ class Settings:
     window: int = 64
     count_bos: bool = False
     weights: bool = True
-    sign_cases: bool = False
+    statistics: tuple[str, ...] = ()
+    """Options of statistics that are not in every atlas (`atlas.api.calls.OPTIONS`)."""
     seed: int = 0
     force: bool = False
     command: str = ""
@@ -72,7 +73,9 @@ class Settings:
         """The options that decide the rows, in written form: a checkpoint belongs to one set of them."""
         chosen = None if self.pairs is None else xxhash.xxh3_64_hexdigest(self.pairs.read_bytes())
         options = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _INDIFFERENT}
-        return {f"--{name.replace('_', '-')}": value for name, value in {**options, "pairs": chosen}.items()}
+        statistics = dict.fromkeys(options.pop("statistics"), True)
+        options["pairs"] = chosen
+        return {f"--{name.replace('_', '-')}": value for name, value in options.items()} | statistics
 
     def context_for(self, n_ctx: int) -> int:
         """Context length for a model of `n_ctx` positions: 1,024 by default, and never more than the model's.

@@ -11,7 +11,7 @@ import torch
 import xxhash
 
 from ingest.activations.reader import Reader
-from ingest.activations.registry import bytes_of_state
+from ingest.activations.registry import STATISTICS, bytes_of_state
 from ingest.activations.statistic import Plan, StreamSettings
 from ingest.congruence.pairs import CandidatePairs
 from ingest.errors import DatasetError, OptionError, OutOfMemoryError, RankError
@@ -45,7 +45,7 @@ def read_texts(
         ActivationError, DatasetError, TokenizerError, CheckpointError, RankError: see these classes.
     """
     lean = LeanModel(run.model, run.device, run.dtype, findings.weights.readout)
-    _check_sides(run, lean)
+    _check_statistics(run, lean)
     plan = _plan(run, lean, findings)
     start = session.checkpoints.start(run.settings.first_text, _digest(findings.pairs))
     limit = run.settings.batch_size and run.settings.batch_size * run.context
@@ -70,10 +70,15 @@ def read_texts(
     return reader, report
 
 
-def _check_sides(run: Run, lean: LeanModel) -> None:
-    if run.settings.sign_cases and not (run.model.gated and lean.has_sides):
-        why = "has gate and input in one projection" if run.model.gated else "is not gated"
-        raise OptionError(f"--sign-cases: {run.model.name!r} {why}, so its activations have no cases. Leave it out.")
+def _check_statistics(run: Run, lean: LeanModel) -> None:
+    if run.model.gated and lean.has_sides:
+        return
+    why = "has gate and input in one projection" if run.model.gated else "is not gated"
+    for kind in STATISTICS:
+        if kind.reads_sides and kind.option in run.settings.statistics:
+            raise OptionError(
+                f"{kind.option}: {run.model.name!r} {why}; it needs separate gate and input projections. Leave it out."
+            )
 
 
 def _plan(run: Run, lean: LeanModel, findings: WeightFindings) -> Plan:
@@ -87,7 +92,7 @@ def _plan(run: Run, lean: LeanModel, findings: WeightFindings) -> Plan:
         window=settings.window,
         fingerprint=run.dataset.fingerprint,
         seed=settings.seed,
-        sign_cases=settings.sign_cases,
+        statistics=settings.statistics,
     )
     pairs = findings.pairs.neuron, findings.pairs.token
     return Plan(lean.n_layers, lean.d_mlp, lean.device, stream, *pairs, findings.families)

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
+from atlas.api.calls import OPTIONS
 from atlas.cli.options import no_cache
 from ingest.process.startup import quiet_option, starting
 
 READOUTS = ("unembed", "embed")
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _statistics(command: _Function) -> _Function:
+    """Add a flag for each optional statistic; they share the keyword `statistics`, a tuple of flags."""
+    for flag, text in ((option.flag, option.help) for option in reversed(OPTIONS)):
+        command = click.option(flag, "statistics", flag_value=flag, multiple=True, help=text)(command)
+    return command
 
 
 @click.command(context_settings={"show_default": True})
@@ -65,7 +76,7 @@ READOUTS = ("unembed", "embed")
 @click.option("--window", type=click.IntRange(1), default=64, help="Tokens shown around each example.")
 @click.option("--count-bos", is_flag=True, help="Count the BOS position in statistics and examples.")
 @click.option("--no-weights", is_flag=True, help="Omit the weights: a smaller file, fewer questions for SQL.")
-@click.option("--sign-cases", is_flag=True, help="Gated models: count the signs of gate and input (slow on a CPU).")
+@_statistics
 @click.option("--seed", type=int, default=0, help="Seed of the choice of interval examples.")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @click.option(

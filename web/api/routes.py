@@ -40,13 +40,13 @@ def _view(call: Call) -> Callable[..., Response]:
     def view(ref: AtlasRef | None = None, **path: str) -> Response:
         atlas = None if ref is None else find_atlas(ref)
         build = _served_build() if atlas is None else atlas.info.build_id
-        held = not_modified(build)
-        if held is not None:
-            return held
-        found = call.ask(current_app.extensions["atlases"] if atlas is None else atlas, _given(path))
-        after = found.after if isinstance(found, Page) else None
+        unchanged = not_modified(build)
+        if unchanged is not None:
+            return unchanged
+        answer = call.ask(current_app.extensions["atlases"] if atlas is None else atlas, _given(path))
+        after = answer.after if isinstance(answer, Page) else None
         following = None if after is None else urls.api(call.path, ref, path, **{**request.args, "after": after})
-        body = Response(dumps(encode(call, found, following)), mimetype="application/json")
+        body = Response(dumps(encode(call, answer, following)), mimetype="application/json")
         return validated(body, build, pinned=ref is not None and lasting(ref, atlas.info))
 
     return view

@@ -39,11 +39,11 @@ def study_card(
             if jump.variant == variant:
                 rise = f"greatest rise in layer {jump.layer}, +{show_number(jump.after - jump.before, 3)}"
                 sheet.text(_LENS[0], HEIGHT - 80, rise, 19, fill="dim")
-    shown = neurons.top[:5]
-    if shown:
+    best = neurons.top[:5]
+    if best:
         sheet.text(_BARS - 60, 322, "recovery by single neurons", 20, fill="dim")
-        most = max(abs(item.recovery) for item in shown) or 1.0
-        for place, item in enumerate(shown):
+        most = max(abs(item.recovery) for item in best) or 1.0
+        for place, item in enumerate(best):
             y = 356 + 38 * place
             sheet.text(_BARS - 60, y, item.neuron.name, 21, font=MONO)
             box = (_BARS + 110, y - 17, 200 * abs(item.recovery) / most, 20)

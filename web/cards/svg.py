@@ -77,15 +77,15 @@ class Sheet:
         """Words in boxes, as many as fit the width."""
         end = x + width
         for word in words:
-            shown = word if len(word) <= 18 else word[:17] + "…"
-            wide = len(shown) * size * _MONO_WIDTH + 0.7 * size
+            label = word if len(word) <= 18 else word[:17] + "…"
+            wide = len(label) * size * _MONO_WIDTH + 0.7 * size
             if x + wide > end:
                 return
             self._parts.append(
                 f'<rect x="{x:g}" y="{y - size:g}" width="{wide:g}" height="{1.4 * size:g}" rx="5" '
                 f'fill="{colour("wash")}" stroke="{colour("rule")}"/>'
             )
-            self.text(x + 0.35 * size, y, shown, size, font=MONO)
+            self.text(x + 0.35 * size, y, label, size, font=MONO)
             x += wide + 0.5 * size
 
     def marked_line(self, y: float, before: str, peak: str, after: str, size: float, fill: str) -> None:

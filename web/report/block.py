@@ -18,7 +18,7 @@ class Panel:
 
     title: str
     """Its title."""
-    said: tuple[str, ...] = ()
+    sentences: tuple[str, ...] = ()
     """Sentences, plain text; every figure in them comes from rows."""
     sql: str | None = None
     """Its query, which runs unchanged on the file. None: text only."""
@@ -34,12 +34,14 @@ class Section:
 
     title: str
     """Its heading."""
-    said: tuple[str, ...]
+    sentences: tuple[str, ...]
     """Its summary, in sentences."""
     panels: tuple[Panel, ...] = ()
     """Its findings."""
 
 
-def panel(atlas: Atlas, title: str, sql: str, *said: str, charts: tuple[Chart, ...] = (), table: bool = True) -> Panel:
+def panel(
+    atlas: Atlas, title: str, sql: str, *sentences: str, charts: tuple[Chart, ...] = (), table: bool = True
+) -> Panel:
     """Make a finding by running its SQL; with `table` its first rows are printed."""
-    return Panel(title, said, sql, atlas.query(sql) if table else None, charts)
+    return Panel(title, sentences, sql, atlas.query(sql) if table else None, charts)

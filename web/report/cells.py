@@ -20,11 +20,9 @@ def cells(answer: QueryResult) -> tuple[list[list[tuple[str, bool]]], str]:
     if _turned(answer):
         pairs = zip(answer.columns, answer.rows[0], strict=True)
         return [[(name.replace("_", " "), False), _cell(name, value)] for name, value in pairs], ""
-    shown = [
-        [_cell(name, value) for name, value in zip(answer.columns, row, strict=True)] for row in answer.rows[:ROWS]
-    ]
+    rows = [[_cell(name, value) for name, value in zip(answer.columns, row, strict=True)] for row in answer.rows[:ROWS]]
     n = len(answer.rows)
-    return shown, f"{ROWS} of {n:,} rows." if n > ROWS else "" if n else "No rows."
+    return rows, f"{ROWS} of {n:,} rows." if n > ROWS else "" if n else "No rows."
 
 
 def _turned(answer: QueryResult) -> bool:

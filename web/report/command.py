@@ -14,7 +14,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--out", "folder", metavar="DIR", type=_FILE, required=True, help="Folder to write: empty or new.")
 @click.option("--force", is_flag=True, help="Replace DIR if it is a report.")
 def report(file: Path, folder: Path, force: bool) -> None:
-    """Write FILE's findings, each with its SQL, to the folder DIR: index.html, which fetches nothing, and report.md
+    """Write FILE's findings, each with its SQL, to the folder DIR: a self-contained index.html, and report.md
     with its figures."""
     # Imported here: the help text does not need the charts.
     from atlas import open_atlas

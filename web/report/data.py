@@ -27,7 +27,7 @@ def best_curves(atlas: Atlas) -> Section:
     notable = notable_neurons(atlas, 5)
     if not notable:
         return Section("Are they predicted where their neurons fire?", ("This atlas has no pair that is predicted.",))
-    said = [
+    sentences = [
         f"{item.pair.neuron.name} and {item.pair.token.shown}: over the {item.tail_n:,} positions where the neuron "
         f"fires most, the token is predicted at {show_share(item.tail_fraction)}; over all positions at "
         f"{show_share(item.base_fraction)}."
@@ -42,68 +42,68 @@ def best_curves(atlas: Atlas) -> Section:
     panels = [panel(atlas, "Prediction curves", sql, charts=(chart,), table=False)]
     for item in notable[:2]:
         panels += _family(atlas, item.pair.neuron.neuron_id)
-    return Section("Are they predicted where their neurons fire?", tuple(said), tuple(panels))
+    return Section("Are they predicted where their neurons fire?", tuple(sentences), tuple(panels))
 
 
 def _family(atlas: Atlas, neuron_id: int) -> list[Panel]:
     """Whether other spellings explain the noise of a neuron's curve."""
-    found = []
+    panels = []
     for item in family_curves(atlas, neuron_id)[:1]:
         tail = item.tail
         names = ", ".join(member.token.shown for member in item.members[:8])
-        said = (
+        sentence = (
             f"At the {tail.n:,} strongest positions of {item.neuron.name}, {item.token.shown} itself is predicted at "
             f"{tail.n_token:,}, any of its {len(item.members)} spellings ({names}) at {tail.n_family:,}."
         )
-        found.append(
+        panels.append(
             panel(
                 atlas,
                 f"{item.neuron.name} and the family of {item.token.shown}",
                 FAMILY_CURVES.shown(
                     neuron_id=neuron_id, token_id=item.token.token_id, family_id=item.members[0].token.token_id
                 ),
-                said,
+                sentence,
             )
         )
-    return found
+    return panels
 
 
 def predictiveness(atlas: Atlas) -> Section:
     """Does congruence predict? The post's open question, over all pairs."""
-    panels, said = [], []
+    panels, sentences = [], []
     for side in reversed(metric_sides(gated=atlas.info.gated)):
         for pairs in ("all", "congruent", "exclusive"):
             metric = "average_precision" if pairs == "exclusive" else "auroc"
             choice = MetricChoice(side=side, pairs=pairs, metric=metric)
             panels += _compared(atlas, choice, whole=side == "positive" and pairs == "all")
     choice = MetricChoice()
-    said = [
+    sentences = [
         support_words(metric_support(atlas, choice), choice),
         *correlation_words(correlations(atlas, choice), choice),
     ]
-    said.append(
+    sentences.append(
         f"Support: at least {MIN_SUPPORT} positions with the outcome, without it, and at which the neuron fires on the "
         "side. Pairs are candidates because they are congruent (or anti-congruent), so this is not a sample of all "
         "pairs. Intervals are bootstrap percentiles with the neuron as unit; pairs of one token and positions of one "
         "text are not independent either."
     )
-    return Section("Does congruence predict?", tuple(said), tuple(panels))
+    return Section("Does congruence predict?", tuple(sentences), tuple(panels))
 
 
 def _compared(atlas: Atlas, choice: MetricChoice, whole: bool) -> list[Panel]:
-    found, model = correlations(atlas, choice), atlas.info.model_name
+    ranks, model = correlations(atlas, choice), atlas.info.model_name
     name = f"{choice.side} side, {_AMONG[choice.pairs]}"
-    if not any(item.value is not None for item in found.criteria):
+    if not any(item.value is not None for item in ranks.criteria):
         return [Panel(f"Rank correlations, {name}", ("Too few pairs have support.",))]
-    charts = (criteria_chart(found, choice, model), layer_correlations_chart(found, choice, model))
-    words = tuple(correlation_words(found, choice))
+    charts = (criteria_chart(ranks, choice, model), layer_correlations_chart(ranks, choice, model))
+    words = tuple(correlation_words(ranks, choice))
     drawn = charts[:1] if choice.pairs == "exclusive" else charts  # too few pairs for layers
     panels = [Panel(f"Rank correlations, {name}", words, rows_sql(choice, named=True), None, drawn)]
     if not whole:
         return panels
     cells = metric_density(atlas, choice)
-    denied, kept = contradictions(atlas, choice, LISTED)
-    density = pair_density_chart(choice, cells, denied, kept, model, lambda pair: "")
+    denied, unpromised = contradictions(atlas, choice, LISTED)
+    density = pair_density_chart(choice, cells, denied, unpromised, model, lambda pair: "")
     return [
         panel(atlas, "All pairs", density_sql(choice), charts=(density,), table=False),
         *panels,
@@ -117,8 +117,8 @@ def _compared(atlas: Atlas, choice: MetricChoice, whole: bool) -> list[Panel]:
 
 def effects(atlas: Atlas) -> Section:
     """Effects of ablation."""
-    found = pair_effects(atlas, limit=1000)
-    if not found.total:
+    measured = pair_effects(atlas, limit=1000)
+    if not measured.total:
         return Section(
             "What the neurons cause",
             ("This atlas has no ablations: `atlas effects FILE` measures them. Correlation is not cause.",),
@@ -131,7 +131,7 @@ FROM (
     return Section(
         "What the neurons cause",
         (
-            effect_words(found.rows, found.total),
+            effect_words(measured.rows, measured.total),
             "Neurons were mean-ablated at positions of stored texts where they fire; changes are after minus before.",
         ),
         (panel(atlas, "Tokens that lose most", sql),),

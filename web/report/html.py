@@ -1,4 +1,4 @@
-"""The report as one HTML file, which contains its style and drawings and fetches nothing."""
+"""The report as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def report_html(atlas: Atlas, title: str, sections: Sequence[Section], drawings:
 
 
 def _section(section: Section, drawings: Mapping[str, bytes]) -> str:
-    said = "".join(f"<p>{escape(sentence)}</p>\n" for sentence in section.said)
+    paragraphs = "".join(f"<p>{escape(sentence)}</p>\n" for sentence in section.sentences)
     panels = "\n".join(_panel(section, panel, drawings) for panel in section.panels)
-    return f'<section>\n<h2 id="{anchor(section.title)}">{escape(section.title)}</h2>\n{said}{panels}\n</section>'
+    return f'<section>\n<h2 id="{anchor(section.title)}">{escape(section.title)}</h2>\n{paragraphs}{panels}\n</section>'
 
 
 def _panel(section: Section, panel: Panel, drawings: Mapping[str, bytes]) -> str:
-    parts = [f"<h3>{escape(panel.title)}</h3>", *(f"<p>{escape(sentence)}</p>" for sentence in panel.said)]
+    parts = [f"<h3>{escape(panel.title)}</h3>", *(f"<p>{escape(sentence)}</p>" for sentence in panel.sentences)]
     for chart in panel.charts:
         data = b64encode(drawings[anchor(section.title, panel.title, chart.name)]).decode()
         parts.append(

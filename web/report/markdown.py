@@ -18,7 +18,7 @@ def report_markdown(atlas: Atlas, title: str, sections: Sequence[Section]) -> st
     """The document."""
     lines = [f"# {_text(title)}", ""]
     for section in sections:
-        lines += [f"## {_text(section.title)}", "", *_paragraphs(section.said)]
+        lines += [f"## {_text(section.title)}", "", *_paragraphs(section.sentences)]
         for panel in section.panels:
             lines += _panel(section, panel)
     lines.append(
@@ -30,7 +30,7 @@ def report_markdown(atlas: Atlas, title: str, sections: Sequence[Section]) -> st
 
 
 def _panel(section: Section, panel: Panel) -> list[str]:
-    lines = [f"### {_text(panel.title)}", "", *_paragraphs(panel.said)]
+    lines = [f"### {_text(panel.title)}", "", *_paragraphs(panel.sentences)]
     for chart in panel.charts:
         name = anchor(section.title, panel.title, chart.name)
         lines += [f"![{_text(chart.title)}]({FIGURES}/{name}.svg)", "", _text(chart.caption), ""]
@@ -44,8 +44,8 @@ def _panel(section: Section, panel: Panel) -> list[str]:
     return lines
 
 
-def _paragraphs(said: Sequence[str]) -> list[str]:
-    return [line for sentence in said for line in (_text(sentence), "")]
+def _paragraphs(sentences: Sequence[str]) -> list[str]:
+    return [line for sentence in sentences for line in (_text(sentence), "")]
 
 
 def _row(values: Sequence[str]) -> str:

@@ -28,11 +28,11 @@ def _nowhere(*_: Any) -> str:
 
 def studies(atlas: Atlas) -> list[Section]:
     """A section for each study, or one that says that there is none."""
-    found = list_studies(atlas)
-    if not found:
-        said = "This atlas records no study: `atlas study FILE` runs one (predictions, logit lens, patching, ablation)."
-        return [Section("Studies", (said,))]
-    return [_section(atlas, study) for study in found]
+    recorded = list_studies(atlas)
+    if not recorded:
+        note = "This atlas records no study: `atlas study FILE` runs one (predictions, logit lens, patching, ablation)."
+        return [Section("Studies", (note,))]
+    return [_section(atlas, study) for study in recorded]
 
 
 def _section(atlas: Atlas, study: Study) -> Section:
@@ -46,12 +46,12 @@ def _section(atlas: Atlas, study: Study) -> Section:
     reach = reach_of(list(patches.values()))
     sql = study_panels(study, prompts)
 
-    def part(title: str, query: str, said: str, *charts: Any, table: bool = False) -> Panel:
+    def part(title: str, query: str, sentence: str, *charts: Any, table: bool = False) -> Panel:
         return panel(
             atlas,
             title,
             sql[query if query not in _PATCHING else "patching"],
-            *([said] if said else []),
+            *([sentence] if sentence else []),
             charts=charts,
             table=table,
         )
@@ -77,5 +77,5 @@ def _section(atlas: Atlas, study: Study) -> Section:
     if ablations:
         chart = ablation_chart(study, ablations, model, _nowhere)
         panels.append(part("Ablation", "ablation", sayings.ablation, chart, table=True))
-    said = f"Clean: {study.clean!r}. Corrupt: {study.corrupt!r}. Pairs of prompts: {study.n_prompts:,}."
-    return Section(f"Study {name}", (said,), tuple(panels))
+    sentence = f"Clean: {study.clean!r}. Corrupt: {study.corrupt!r}. Pairs of prompts: {study.n_prompts:,}."
+    return Section(f"Study {name}", (sentence,), tuple(panels))

@@ -30,7 +30,7 @@ ORDER BY direction DESC"""
 
 def what_it_is(atlas: Atlas) -> Section:
     """The model, the data, the settings."""
-    info, said = atlas.info, unfinished_words(atlas.info)
+    info, note = atlas.info, unfinished_words(atlas.info)
     gated = (
         " Its MLP is gated: activations have signs, and a neuron writes its worst tokens where it is negative."
         if info.gated
@@ -43,7 +43,7 @@ def what_it_is(atlas: Atlas) -> Section:
             + gated,
             f"Read over {info.n_positions:,} counted positions of {info.n_texts:,} texts of {info.dataset}; "
             f"readout {info.readout!r}, computed in {info.dtype} on {info.device}. Build {info.build_id}.",
-            *([f"{said} The run had read {count_words(info)} texts when this build was written."] if said else []),
+            *([f"{note} The run had read {count_words(info)} texts when this build was written."] if note else []),
             "Every figure below is about this model over these texts only.",
         ),
         (panel(atlas, "Provenance", "SELECT * EXCLUDE (readout_mean, versions, command) FROM atlas"),),
@@ -54,21 +54,21 @@ def exclusive_pairs(atlas: Atlas) -> Section:
     """Neurons and tokens that are each other's best."""
     counts = {direction: (n, ordinary) for direction, n, ordinary in atlas.rows(_COUNTS)}
     n, ordinary = counts.get("top", (0, 0))
-    said = [
+    sentences = [
         f"{n:,} neurons and tokens are each other’s best, {ordinary:,} of them with an ordinary token that occurs: no "
         "token is more congruent with the neuron, and no neuron with the token."
     ]
     best = read_exclusive_pairs(atlas, "top", limit=1).rows
     if best:
         first = best[0]
-        said.append(
+        sentences.append(
             f"By score, the product of both leads over the runner-up, the first is {first.neuron.name} with "
             f"{first.token.shown} ({show_number(first.token_gap)} × {show_number(first.neuron_gap)} = "
             f"{show_number(first.score)})."
         )
     return Section(
         "Exclusive pairs",
-        tuple(said),
+        tuple(sentences),
         (
             panel(atlas, "How many", _COUNTS),
             panel(atlas, "The best by score", ranked_pairs(atlas, limit=20).shown()),
@@ -80,9 +80,9 @@ def hubs(atlas: Atlas) -> Section:
     """Neurons and tokens that are best for many, and the effect of centring on them."""
     k = 10
     neurons, tokens = hub_neurons(atlas, k), hub_tokens(atlas, k)
-    said = []
+    sentences = []
     if neurons and tokens:
-        said.append(
+        sentences.append(
             f"{neurons[0].neuron.name} is the best neuron of {show_share(neurons[0].share)} of all tokens, "
             f"{tokens[0].token.shown} the best token of {show_share(tokens[0].share)} of all neurons. A hub is "
             "congruent with many, so its congruence with one says little."
@@ -100,12 +100,12 @@ def hubs(atlas: Atlas) -> Section:
         ),
     ]
     if not atlas.info.has_weights:
-        said.append("The effect of centring the readout cannot be computed: this atlas holds no weights.")
-        return Section("Hubs, and what centring does", tuple(said), tuple(panels))
+        sentences.append("The effect of centring the readout cannot be computed: this atlas holds no weights.")
+        return Section("Hubs, and what centring does", tuple(sentences), tuple(panels))
     centring = measure_centring(atlas)
     if centring.uncentred and centring.centred:
         before, after = centring.uncentred[0], centring.centred[0]
-        said.append(
+        sentences.append(
             f"Without centring the readout over the vocabulary, {before.neuron.name} is the best neuron of "
             f"{show_share(before.n_uncentred / centring.n_tokens)} of all tokens; with it, the greatest hub is "
             f"{after.neuron.name} with {show_share(after.n_centred / centring.n_tokens)}. Softmax cannot tell the two "
@@ -116,7 +116,7 @@ def hubs(atlas: Atlas) -> Section:
         panel(atlas, f"Greatest hubs, {label}", CENTRING[by].shown(looked_at=LOOKED_AT, limit=10))
         for by, label in (("centred", "centred"), ("uncentred", "not centred"))
     ]
-    return Section("Hubs, and what centring does", tuple(said), tuple(panels))
+    return Section("Hubs, and what centring does", tuple(sentences), tuple(panels))
 
 
 def kinds(atlas: Atlas) -> Section:
@@ -125,9 +125,9 @@ def kinds(atlas: Atlas) -> Section:
     counts = {
         word: sum(getattr(layer, word) for layer in layers) for word in ("prediction", "suppression", "partition")
     }
-    said = (
+    sentence = (
         f"Of {n:,} neurons {counts['prediction']:,} are prediction neurons (they raise a few tokens), "
         f"{counts['suppression']:,} suppression neurons (they lower a few) and {counts['partition']:,} partition "
         "neurons (they raise one half of the vocabulary against the other), by the moments of their congruence."
     )
-    return Section("Kinds of neurons", (said,), (panel(atlas, "By layer", LAYER_KINDS.shown()),))
+    return Section("Kinds of neurons", (sentence,), (panel(atlas, "By layer", LAYER_KINDS.shown()),))

@@ -48,11 +48,11 @@ def write_report(atlas: Atlas, folder: Path, *, force: bool = False) -> tuple[Se
         QueryError: DuckDB fails at a query.
     """
     _check(folder, force)
-    found = sections(atlas)
+    findings = sections(atlas)
     title = f"Neurons of {atlas.info.model_name}"
     drawings = {
         anchor(section.title, panel.title, chart.name): drawing(chart)
-        for section in found
+        for section in findings
         for panel in section.panels
         for chart in panel.charts
     }
@@ -61,14 +61,14 @@ def write_report(atlas: Atlas, folder: Path, *, force: bool = False) -> tuple[Se
             (place / FIGURES).mkdir()
             for name, content in drawings.items():
                 (place / FIGURES / f"{name}.svg").write_bytes(content)
-            (place / "index.html").write_text(report_html(atlas, title, found, drawings), encoding="utf-8")
-            (place / "report.md").write_text(report_markdown(atlas, title, found), encoding="utf-8")
+            (place / "index.html").write_text(report_html(atlas, title, findings, drawings), encoding="utf-8")
+            (place / "report.md").write_text(report_markdown(atlas, title, findings), encoding="utf-8")
     except OSError as error:
         raise ReportError(
             f"{str(folder)!r} cannot be written: {error.strerror or error}. Nothing was left there; choose another "
             "folder, or free some space."
         ) from error
-    return tuple(found)
+    return tuple(findings)
 
 
 def _check(folder: Path, force: bool) -> None:
@@ -76,10 +76,10 @@ def _check(folder: Path, force: bool) -> None:
         raise ReportError(f"The folder {str(folder.absolute().parent)!r} does not exist. Create it first.")
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise ReportError(f"{str(folder)!r} is not a folder; expected one that is empty or does not exist.")
-    found = sorted(item.name for item in folder.iterdir()) if folder.exists() else []
-    if found and not force:
+    present = sorted(item.name for item in folder.iterdir()) if folder.exists() else []
+    if present and not force:
         raise ReportError(f"{str(folder)!r} is not empty. Choose another folder, or replace a report with --force.")
-    foreign = [name for name in found if name not in WRITTEN]
+    foreign = [name for name in present if name not in WRITTEN]
     if foreign:
         raise ReportError(
             f"{str(folder)!r} contains {foreign[0]!r}, which no report wrote: it is not replaced, even with --force. "

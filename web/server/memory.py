@@ -129,24 +129,26 @@ def divide(
     remembered = sum(a.info.d_vocab * _TOKEN + a.info.n_neurons * _NEURON for a in atlases)
     fewest = len(atlases) * max((max(_LEAST_BUFFERS, a.info.d_model * _WIDTH) for a in atlases), default=0)
     least = []
-    for number, sent, chosen in product(
+    for number, sent, queries in product(
         (2, 1) if workers is None else (workers,),
         sorted({downloads, min(downloads, 1)}, reverse=True),
         _queries(limits, sql_memory),
     ):
         own = _WEB + remembered + _WORK + max(0, sent - 1) * _DOWNLOAD
-        fixed = _MASTER + number * own + (0 if chosen is None else _for_queries(chosen, len(atlases)))
-        found = number, sent, chosen, own, min(max(_MOST_BUFFERS, fewest), (total - fixed) // number)
-        if found[-1] >= max(_GOOD_BUFFERS, fewest):
+        fixed = _MASTER + number * own + (0 if queries is None else _for_queries(queries, len(atlases)))
+        division = number, sent, queries, own, min(max(_MOST_BUFFERS, fewest), (total - fixed) // number)
+        if division[-1] >= max(_GOOD_BUFFERS, fewest):
             break
-        least.append((fixed + number * fewest, found))
+        least.append((fixed + number * fewest, division))
     else:
-        needed, found = min(least, key=lambda item: item[0])
+        needed, division = min(least, key=lambda item: item[0])
         if needed > total:
             raise SiteMemoryError(_too_little(total, needed, atlases, workers, limits, sql_memory))
-    number, sent, chosen, own, buffers = found
+    number, sent, queries, own, buffers = division
     each = buffers // max(1, len(atlases))
-    return Budget(total, number, own + buffers, each, max(1, min(os.cpu_count() or 1, each // _A_THREAD)), sent, chosen)
+    return Budget(
+        total, number, own + buffers, each, max(1, min(os.cpu_count() or 1, each // _A_THREAD)), sent, queries
+    )
 
 
 def _for_queries(limits: Limits, files: int) -> int:
@@ -154,25 +156,25 @@ def _for_queries(limits: Limits, files: int) -> int:
     return _BROKER + files * limits.ready * _WARM + limits.slots * (limits.data - _WARM)
 
 
-def _queries(limits: Limits | None, given: bool) -> Iterator[Limits | None]:
+def _queries(limits: Limits | None, sql_memory: bool) -> Iterator[Limits | None]:
     """Limits of queries, from the most to the least."""
     if limits is None:
         yield None
         return
     for running in dict.fromkeys((limits.slots, limits.running or 1)):
         for memory, beyond, warm in _SQL:
-            buffers = limits.memory if given else memory
+            buffers = limits.memory if sql_memory else memory
             yield replace(limits, running=running, memory=buffers, beyond=beyond, warm=warm)
 
 
 def _too_little(
-    total: int, needed: int, atlases: Sequence[Atlas], workers: int | None, limits: Limits | None, given: bool
+    total: int, needed: int, atlases: Sequence[Atlas], workers: int | None, limits: Limits | None, sql_memory: bool
 ) -> str:
     names = ", ".join(atlas.info.slug for atlas in atlases) or "a site"
     ways = ["allow as much"]
     if limits is not None:
         ways.append("serve without visitors' SQL (--no-sql)")
-    if given or (limits is not None and limits.running > 1):
+    if sql_memory or (limits is not None and limits.running > 1):
         ways.append("lower the limits of queries (--sql-memory, --sql-workers)")
     if workers is not None and workers > 1:
         ways.append("ask for fewer --workers")

@@ -234,10 +234,10 @@ def serve_files(
         return Plan(budget, replace(options, limits=limits, places=max(1, waiting)), threads + waiting + places)
 
     plan = planned(atlases)
-    kept = None if saved is None else open_saved(saved, files, most_saved)
+    saved_queries = None if saved is None else open_saved(saved, files, most_saved)
     listening = _listen(host, port)
-    shown = f"[{host}]" if ":" in host else host
-    base = f"http://{shown}:{listening.getsockname()[1]}"
+    name = f"[{host}]" if ":" in host else host
+    base = f"http://{name}:{listening.getsockname()[1]}"
     click.echo(f"Serving {', '.join(atlases) or 'no atlas yet'} at {base}/ (Ctrl-C stops)")
     if awaited:
         click.echo(f"Waiting for {', '.join(file.name for file in awaited)}")
@@ -257,7 +257,7 @@ def serve_files(
             site.files,
             rate,
             site.generation.console,
-            kept,
+            saved_queries,
             downloads=budget.downloads,
             live=trying,
             room=lambda slug: budget.room(site.shared / slug),

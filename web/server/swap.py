@@ -149,17 +149,17 @@ class Site:
         """Make a generation of files; `more`: they include files that were not served before."""
         made = self._next(paths)
         try:
-            found = made.inspected()
+            served = made.inspected()
             if more:
                 plan = self._planner(open_atlases(made.files))
-                reason = made.start_sql(list(found), plan.sql)
+                reason = made.start_sql(list(served), plan.sql)
                 if reason not in (None, self.reason):
                     click.echo(reason, err=True)
                     self.reason = reason
-                self.slugs, self.plan, self._sql = list(found), plan, plan.sql
-            elif list(found) != self.slugs:
+                self.slugs, self.plan, self._sql = list(served), plan, plan.sql
+            elif list(served) != self.slugs:
                 raise ReplacedError(
-                    f"The files' slugs are {', '.join(found)} now; expected {', '.join(self.slugs)}, as at the start. "
+                    f"The files' slugs are {', '.join(served)} now; expected {', '.join(self.slugs)}, as at the start. "
                     "Start the server again to serve others."
                 )
             else:
@@ -168,7 +168,7 @@ class Site:
             made.release(wait=False)
             made.remove()
             raise
-        builds = ", ".join(f"{slug} build {build}" for slug, build in found.items())
+        builds = ", ".join(f"{slug} build {build}" for slug, build in served.items())
         click.echo(f"Taking over: {builds or 'no atlas yet'}", err=True)
         return made
 

@@ -59,36 +59,36 @@ class Watched:
     def runs(self, refused: Mapping[str, str | None]) -> Iterator[Run]:
         """Every run in progress and every awaited file; `refused` has the reasons by file name."""
         for slug, path in self.served.items():
-            said = RunProgress.read(path)
-            if said is not None:
-                yield _run(path.name, slug, said)
+            progress = RunProgress.read(path)
+            if progress is not None:
+                yield _run(path.name, slug, progress)
         for path in self.awaited:
-            said, why = RunProgress.read(path), refused.get(path.name) or ""
-            if said is None:
+            progress, why = RunProgress.read(path), refused.get(path.name) or ""
+            if progress is None:
                 yield Run(path.name, None, f"Waiting for {path.name}", None, False, "", "", why)
             else:
-                yield _run(path.name, None, said, why)
+                yield _run(path.name, None, progress, why)
 
 
-def _run(file: str, slug: str | None, said: RunProgress, note: str = "") -> Run:
-    silent = time.time() - said.written_at
+def _run(file: str, slug: str | None, progress: RunProgress, note: str = "") -> Run:
+    silent = time.time() - progress.written_at
     if silent > STALE:
         note = (
             f"This run has reported nothing for {show_seconds(silent)}; it may have been stopped. The same command "
             f"resumes it. {note}"
         )
-    share = None if said.share is None else min(1.0, max(0.0, said.share))
+    share = None if progress.share is None else min(1.0, max(0.0, progress.share))
     words = [
         "" if share is None else f"{share:.0%}",
-        said.rate,
-        "" if said.seconds_left is None else f"{show_seconds(said.seconds_left)} left",
-        f"{said.memory / 1e9:.1f} GB",
+        progress.rate,
+        "" if progress.seconds_left is None else f"{show_seconds(progress.seconds_left)} left",
+        f"{progress.memory / 1e9:.1f} GB",
     ]
-    past = ", ".join(f"{_lower(_words(name))} {show_seconds(took)}" for name, took in said.done.items())
+    past = ", ".join(f"{_lower(_words(name))} {show_seconds(took)}" for name, took in progress.done.items())
     return Run(
         file,
         slug,
-        _words(said.phase),
+        _words(progress.phase),
         share,
         silent <= STALE,
         " · ".join(filter(None, words)),

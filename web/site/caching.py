@@ -31,13 +31,13 @@ def program_digest() -> str:
 
 def _etag(build_id: str) -> str:
     # Pages of one atlas link to the other served atlases, and to live mode where it is on.
-    said = f"{request.full_path} {' '.join(current_app.extensions['atlases'])}"
+    question = f"{request.full_path} {' '.join(current_app.extensions['atlases'])}"
     if earlier.asked() is not None:
-        said += f" earlier {earlier.asked()}"
+        question += f" earlier {earlier.asked()}"
     if current_app.extensions.get("live"):
-        said += " live"
-    asked = blake2b(said.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
-    return f"{build_id}-{program_digest()}-{asked}"
+        question += " live"
+    digest = blake2b(question.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+    return f"{build_id}-{program_digest()}-{digest}"
 
 
 def lasting(ref: AtlasRef, info: AtlasInfo) -> bool:

@@ -66,13 +66,13 @@ def register(app: Flask, places: int) -> None:
     app.extensions["files"] = {slug: _identity(os.stat(atlas.path)) for slug, atlas in atlases.items()}
 
 
-def check_file(atlas: Atlas, found: os.stat_result) -> None:
+def check_file(atlas: Atlas, status: os.stat_result) -> None:
     """Refuse to send a file that has replaced an atlas's file: the pages still show the earlier build.
 
     Raises:
         BusyError: another file has taken its place.
     """
-    if _identity(found) != current_app.extensions["files"][atlas.info.slug]:
+    if _identity(status) != current_app.extensions["files"][atlas.info.slug]:
         raise BusyError(
             f"The file of {atlas.info.slug!r} has been replaced and is not served yet. "
             f"Try again in {_RETRY_SECONDS} seconds.",
@@ -80,8 +80,8 @@ def check_file(atlas: Atlas, found: os.stat_result) -> None:
         )
 
 
-def _identity(found: os.stat_result) -> tuple[int, int, int]:
-    return found.st_dev, found.st_ino, found.st_size
+def _identity(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_dev, status.st_ino, status.st_size
 
 
 def gate() -> Gate:

@@ -30,14 +30,14 @@ def build(info: AtlasInfo) -> str | None:
 
 def kept(url: str) -> str:
     """Another spelling of the requested URL, with its mark."""
-    found = asked()
-    return url if found is None or not urls.is_build(found) else urls.after(url, found)
+    build = asked()
+    return url if build is None or not urls.is_build(build) else urls.after(url, build)
 
 
 def parted(query: str) -> tuple[str, str | None]:
     """A query without its mark, and the build that the mark names."""
-    found = _MARK.search(query)
-    return (query, None) if found is None else (_MARK.sub("", query).lstrip("&"), found[1])
+    match = _MARK.search(query)
+    return (query, None) if match is None else (_MARK.sub("", query).lstrip("&"), match[1])
 
 
 def register(app: Flask) -> None:
@@ -45,9 +45,9 @@ def register(app: Flask) -> None:
     inner = app.wsgi_app
 
     def outer(environ: dict[str, Any], start_response: Any) -> Any:
-        query, found = parted(environ.get("QUERY_STRING", ""))
-        if found is not None:
-            environ = environ | {"QUERY_STRING": query, _FOUND: found}
+        query, build = parted(environ.get("QUERY_STRING", ""))
+        if build is not None:
+            environ = environ | {"QUERY_STRING": query, _FOUND: build}
         return inner(environ, start_response)
 
     app.wsgi_app = outer  # type: ignore[method-assign]  # as Flask documents it

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from atlas.core.info import AtlasInfo, count_words, share_words
-from atlas.core.sql_text import with_dollars
+from atlas.core.sql_text import quoted_text, with_dollars
 from web.site import urls
 
 FRAME_WIDTH, FRAME_HEIGHT = 600, 420
@@ -71,14 +71,14 @@ def _unfinished(info: AtlasInfo) -> str:
 
 def _fetched(host: str, path: str, data: str) -> list[Citation]:
     """Python and SQL that fetch a neuron or a token; other pages have no call of their own."""
-    found = re.match(r"/([^/]+)/(?:(L[0-9]+N[0-9]+)|token/([0-9]+))(?:\?|$)", path)
-    if found is None:
+    match = re.match(r"/([^/]+)/(?:(L[0-9]+N[0-9]+)|token/([0-9]+))(?:\?|$)", path)
+    if match is None:
         return [
             Citation(
                 "Data, in Python", f"import json, urllib.request\n\npage = json.load(urllib.request.urlopen({data!r}))"
             )
         ]
-    atlas, neuron, token = found.groups()
+    atlas, neuron, token = match.groups()
     call, sql = (
         (f'neuron("{neuron}")', f"SELECT * FROM neuron_page WHERE neuron = '{neuron}'")
         if neuron
@@ -108,18 +108,17 @@ def citations(title: str, description: str, host: str, pinned: str, info: AtlasI
 def query_citations(slug: str, sql: str, parameters: Mapping[str, str]) -> tuple[Citation, ...]:
     """Code for readers who have the file: the same query in SQL, and in Python."""
     statement = with_dollars(sql)
-    texts = {name: value.replace("'", "''") for name, value in parameters.items()}
-    given = ", ".join(f"{name} := '{value}'" for name, value in texts.items())
+    values = ", ".join(f"{name} := {quoted_text(value)}" for name, value in parameters.items())
     # DuckDB's own parameters; a newline, since a comment may end the statement.
-    in_sql = f"PREPARE question AS\n{statement}\n;\nEXECUTE question({given});" if parameters else f"{statement}\n;"
+    in_sql = f"PREPARE question AS\n{statement}\n;\nEXECUTE question({values});" if parameters else f"{statement}\n;"
     plain = not re.search(r'\\|"""|"$', statement)
-    quoted = f'"""{statement}"""' if plain else repr(statement)
+    string = f'"""{statement}"""' if plain else repr(statement)
     more = f", {dict(parameters)!r}" if parameters else ""
     return (
         Citation("SQL, over the file", in_sql),
         Citation(
             "Python, over the file",
             f"import duckdb\n\nfile = duckdb.connect({slug + '.duckdb'!r}, read_only=True)\n"
-            f"rows = file.execute({quoted}{more}).fetchall()",
+            f"rows = file.execute({string}{more}).fetchall()",
         ),
     )

@@ -93,16 +93,16 @@ def api_page() -> ApiPage:
     described = document(current_app)
     subject = subject_of(current_app.extensions["atlases"])
     place = f"{request.host_url}{subject.slug}"
-    schemas, found = described["components"]["schemas"], []
+    schemas, described_routes = described["components"]["schemas"], []
     for rule, call in routes(current_app):
         path = template(rule)
-        found.append(_route(path, described["paths"][path]["get"], schemas, call, subject, place))
+        described_routes.append(_route(path, described["paths"][path]["get"], schemas, call, subject, place))
     return ApiPage(
         title="The API",
         url=urls.to("api_page"),
         place=place,
         openapi=urls.openapi(),
-        routes=tuple(found),
+        routes=tuple(described_routes),
         shapes=tuple(Shape(name, schema["description"], _fields(schema)) for name, schema in schemas.items()),
     )
 

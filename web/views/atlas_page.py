@@ -57,7 +57,7 @@ class OverviewPage(AtlasPage, template="overview.html"):
 @page(blueprint, "/<atlas:ref>")
 def overview(atlas: Atlas) -> OverviewPage:
     """The overview of an atlas."""
-    found = highlights(atlas)
+    highlighted = highlights(atlas)
     return OverviewPage(
         title=atlas.info.model_name,
         url=urls.to("overview", g.ref),
@@ -70,18 +70,18 @@ def overview(atlas: Atlas) -> OverviewPage:
         info=atlas.info,
         versions=json.loads(atlas.info.versions),
         definitions=column_comments(atlas, "atlas"),
-        notable=found.notable,
+        notable=highlighted.notable,
         pairs=exclusive_pairs(atlas, limit=_PAIRS).rows,
-        single_token=found.single_token,
-        hub_tokens=found.hub_tokens,
-        hub_neurons=found.hub_neurons,
-        layers=found.layers,
+        single_token=highlighted.single_token,
+        hub_tokens=highlighted.hub_tokens,
+        hub_neurons=highlighted.hub_neurons,
+        layers=highlighted.layers,
         numbers=SUMMARY_COLUMNS,
         kinds=tuple(layer_kinds(atlas)),
         studies=list_studies(atlas),
         panels=atlas.remembered("panels of the overview", lambda: _panels(atlas)),
         layer_charts=layer_charts(
-            found.layers,
+            highlighted.layers,
             atlas.info.model_name,
             lambda number: urls.to("layer", g.ref, number),
             lambda neuron: urls.to("neuron", g.ref, neuron.name),

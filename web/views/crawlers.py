@@ -80,9 +80,9 @@ def sitemap_part(slug: str, part: int) -> Response:
     atlas = _served().get(slug)
     if atlas is None or part * PER_PART >= _count(atlas):
         abort(404)
-    found = _addresses(atlas, part * PER_PART, (part + 1) * PER_PART)
+    addresses = _addresses(atlas, part * PER_PART, (part + 1) * PER_PART)
     day = atlas.info.built_at.date().isoformat()
-    entries = (f"<url><loc>{escape(_full(url))}</loc><lastmod>{day}</lastmod></url>" for url in found)
+    entries = (f"<url><loc>{escape(_full(url))}</loc><lastmod>{day}</lastmod></url>" for url in addresses)
     return _xml("urlset", "".join(entries))
 
 

@@ -59,8 +59,8 @@ def home() -> HomePage:
 @blueprint.get("/healthz/runs")
 def runs() -> Response:
     """`{"runs": […], "builds": {slug: build_id}}`: what the home page's script shows, and when it loads it again."""
-    said = {"runs": _runs(), "builds": _builds()}
-    return Response(dumps(said), mimetype="application/json", headers={"Cache-Control": "no-store"})
+    state = {"runs": _runs(), "builds": _builds()}
+    return Response(dumps(state), mimetype="application/json", headers={"Cache-Control": "no-store"})
 
 
 def _runs() -> tuple[Run, ...]:
@@ -86,5 +86,5 @@ def healthz() -> Response:
     layers confine it (see docs/operating.md)."""
     served = current_app.extensions["atlases"]
     builds = {slug: atlas.rows("SELECT build_id FROM atlas")[0][0] for slug, atlas in served.items()}
-    said = {"status": "ok", "atlases": builds, **_files(), "sql": current_app.extensions["console"].status()}
-    return Response(dumps(said), mimetype="application/json", headers={"Cache-Control": "no-store"})
+    health = {"status": "ok", "atlases": builds, **_files(), "sql": current_app.extensions["console"].status()}
+    return Response(dumps(health), mimetype="application/json", headers={"Cache-Control": "no-store"})

@@ -60,7 +60,7 @@ def layer(atlas: Atlas, name: str) -> LayerPage | Response:
     sort = query_choice("sort", NEURON_SORTS, "best_congruence")
     order = query_choice("order", ("desc", "asc"), "desc")
     number_of_page = query_int("page", 1, least=1)
-    shown: dict[str, Any] = {
+    selection: dict[str, Any] = {
         "sort": sort,
         "descending": order == "desc",
         "limit": PER_PAGE,
@@ -79,13 +79,13 @@ def layer(atlas: Atlas, name: str) -> LayerPage | Response:
         n_layers=atlas.info.n_layers,
         numbers=SUMMARY_COLUMNS,
         heads=heads(atlas, LAYER_COLUMNS, sort, order, link),
-        neurons=layer_neurons(atlas, number, **shown),
+        neurons=layer_neurons(atlas, number, **selection),
         sort=sort,
         order=order,
         page=number_of_page,
         panels={
             "kinds": KINDS_OF_LAYER.shown(layer=number),
             "numbers": LAYERS.shown(first=number, last=number),
-            "neurons": layer_statement(atlas, number, **shown).shown(),
+            "neurons": layer_statement(atlas, number, **selection).shown(),
         },
     )

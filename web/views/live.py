@@ -146,13 +146,13 @@ def live_of(ref: urls.AtlasRef) -> Live:
     return live
 
 
-def typed(live: Live, name: str = "text", given: Any = None) -> str:
+def typed(live: Live, name: str = "text", fields: Any = None) -> str:
     """A text of the request, line ends as the model would have them.
 
     Raises:
         LiveRefused: it is longer than may be.
     """
-    text = (request.args if given is None else given).get(name, "").replace("\r\n", "\n")
+    text = (request.args if fields is None else fields).get(name, "").replace("\r\n", "\n")
     if len(text) > live.options.characters:
         raise LiveRefused(
             f"The text has {len(text):,} characters; expected at most {live.options.tokens:,} tokens, and no more than "
@@ -173,8 +173,8 @@ def live_neuron(atlas: Atlas, name: str) -> LiveNeuronPage | BaseResponse:
     text, answer, trouble = request.args.get("text", ""), None, None
     try:
         if typed(live) and not wants_card():
-            said = live.text(atlas, "activations", ActivationsWanted(typed(live), ref.layer, ref.index), _visitor())
-            answer = Activations.read(said)
+            measured = live.text(atlas, "activations", ActivationsWanted(typed(live), ref.layer, ref.index), _visitor())
+            answer = Activations.read(measured)
     except LiveError as error:
         trouble = _trouble(error)
     bars = histogram(atlas, ref.neuron_id)
@@ -201,10 +201,10 @@ def live_neuron(atlas: Atlas, name: str) -> LiveNeuronPage | BaseResponse:
 @page(blueprint, "/<atlas:ref>/live", kept=False)
 def live(atlas: Atlas) -> LiveEffectsPage:
     """The neurons behind what follows `?text=`: behind the predicted token, `token`, or its lead over `against`."""
-    live, asked = live_of(g.ref), {name: request.args.get(name, "") for name in ("text", "token", "against")}
+    live, query = live_of(g.ref), {name: request.args.get(name, "") for name in ("text", "token", "against")}
     answer, trouble = None, None
     try:
-        texts = {name: typed(live, name) for name in asked}
+        texts = {name: typed(live, name) for name in query}
         if texts["text"] and not wants_card():
             wanted = EffectsWanted(texts["text"], texts["token"] or None, texts["against"] or None, MOST)
             answer = Effects.read(live.text(atlas, "effects", wanted, _visitor()))
@@ -212,12 +212,12 @@ def live(atlas: Atlas) -> LiveEffectsPage:
         trouble = _trouble(error)
     return LiveEffectsPage(
         title="Neurons behind a prediction",
-        url=urls.to("live", g.ref, **{name: text or None for name, text in asked.items()}),
+        url=urls.to("live", g.ref, **{name: text or None for name, text in query.items()}),
         **atlas_fields(atlas),
         description=f"The neurons of {atlas.info.model_name} that add most, directly, to the token after a typed text.",
-        text=asked["text"],
-        token=asked["token"],
-        against=asked["against"],
+        text=query["text"],
+        token=query["token"],
+        against=query["against"],
         explained=None if answer is None else _explained(atlas, answer),
         trouble=trouble,
     )
@@ -225,13 +225,13 @@ def live(atlas: Atlas) -> LiveEffectsPage:
 
 def _explained(atlas: Atlas, answer: Effects) -> Explained:
     def rows(items: tuple[NeuronEffect, ...]) -> tuple[EffectRow, ...]:
-        found = []
+        effects = []
         for item in items:
             neuron = find_neuron(atlas, item.neuron_id)
             writes = neuron.best_token if item.activation > 0 else neuron.worst_token
             ref = neuron_ref(atlas, item.neuron_id)
-            found.append(EffectRow(ref, item.activation, item.effect, writes))
-        return tuple(found)
+            effects.append(EffectRow(ref, item.activation, item.effect, writes))
+        return tuple(effects)
 
     return Explained(
         tokens=atlas.tokens.many(answer.token_ids),

@@ -77,13 +77,13 @@ class LiveResultPage(StudyPage, template="live_result.html"):
 def live_study(atlas: Atlas) -> LiveStudyPage:
     """The form."""
     live_of(g.ref)
-    given: dict[str, Any] = {name: request.args.get(name, "") for name in FIELDS}
+    prompts: dict[str, Any] = {name: request.args.get(name, "") for name in FIELDS}
     return LiveStudyPage(
         title="Run a study",
-        url=urls.to("live_study", g.ref, **{name: text for name, text in given.items() if text}),
+        url=urls.to("live_study", g.ref, **{name: text for name, text in prompts.items() if text}),
         **atlas_fields(atlas),
         description=f"An experiment on {atlas.info.model_name}: two prompts, and the neurons that make the difference.",
-        **given,
+        **prompts,
     )
 
 
@@ -97,19 +97,19 @@ def run_study(ref: AtlasRef) -> BaseResponse:
     g.ref = ref
     atlas, live = find_atlas(ref), live_of(ref)
     request.max_content_length = request.max_form_memory_size = _LONGEST_FORM
-    given = {name: typed(live, name, request.form) for name in FIELDS}
-    for name, text in given.items():
+    prompts = {name: typed(live, name, request.form) for name in FIELDS}
+    for name, text in prompts.items():
         if not text:
             raise LiveRefused(f"{name} is missing; expected all of {', '.join(FIELDS)}.")
     means = base64.b64encode(activation_means(atlas).astype("<f4").tobytes()).decode()
     command = shlex.join(["atlas", "study", atlas.path.name, "--name", "mine"])
-    command += "".join(f" --{name} {shlex.quote(text)}" for name, text in given.items())
-    name = live.study(atlas, StudyWanted(**given, means=means, command=command, folder=""))
+    command += "".join(f" --{name} {shlex.quote(text)}" for name, text in prompts.items())
+    name = live.study(atlas, StudyWanted(**prompts, means=means, command=command, folder=""))
     url = urls.to("live_progress", ref, name)
     if request.accept_mimetypes.best != "application/json":
         return redirect(url, 303)
-    said = {"name": name, "url": url}
-    return Response(dumps(said), 202, {"Location": url}, mimetype="application/json")
+    started = {"name": name, "url": url}
+    return Response(dumps(started), 202, {"Location": url}, mimetype="application/json")
 
 
 @page(blueprint, "/<atlas:ref>/live/study/<name>", kept=False)
@@ -145,9 +145,9 @@ def live_result(atlas: Atlas, name: str) -> LiveResultPage | BaseResponse:
     if status.state != "done" or status.error is not None:
         return redirect(urls.to("live_progress", g.ref, name), 303)
     with Overlaid(atlas, _tables(Path(status.folder), name)) as overlaid:
-        told: Any = study(overlaid, "live")
+        studied: Any = study(overlaid, "live")
     return LiveResultPage(
-        **{item.name: getattr(told, item.name) for item in fields(told)}
+        **{item.name: getattr(studied, item.name) for item in fields(studied)}
         | {
             "title": "Study, not recorded",
             "url": urls.to("live_result", g.ref, name),

@@ -94,7 +94,7 @@ blueprint.add_url_rule("/<atlas:ref>/neurons.csv", "neurons_csv", neurons_csv)
 
 def _page(atlas: Atlas, state: NeuronsState) -> NeuronsPage:
     facets = neuron_facets(atlas, state.selection)
-    found = page_of_neurons(
+    listing = page_of_neurons(
         atlas,
         state.selection,
         facets.total,
@@ -119,13 +119,13 @@ def _page(atlas: Atlas, state: NeuronsState) -> NeuronsPage:
         parameters=first.query(),
         filters=active_filters(atlas, state, link),
         facets=facet_links(state, facets, link),
-        neurons=found,
+        neurons=listing,
         heads=_heads(atlas, state),
         sort=state.sort,
         order=state.order,
         first=link(first),
-        previous=link(state.at(before=found.previous)) if found.previous else None,
-        next=link(state.at(after=found.next)) if found.next else None,
+        previous=link(state.at(before=listing.previous)) if listing.previous else None,
+        next=link(state.at(after=listing.next)) if listing.next else None,
         csv=urls.csv(first.url(g.ref)),
         all=urls.json(urls.to("neurons", g.ref, **first.query(), all=1)),
         panels={
@@ -136,8 +136,8 @@ def _page(atlas: Atlas, state: NeuronsState) -> NeuronsPage:
                 state.selection,
                 sort=state.sort,
                 descending=state.order == "desc",
-                limit=len(found.rows) or PER_PAGE,
-                offset=found.offset if found.rows else found.total,
+                limit=len(listing.rows) or PER_PAGE,
+                offset=listing.offset if listing.rows else listing.total,
             ).shown(),
         },
     )
@@ -159,9 +159,9 @@ def _check_whole(state: NeuronsState) -> None:
         raise BadRequestError("The whole selection has no pages: expected neither 'after' nor 'before'.")
 
 
-def _whole(atlas: Atlas, state: NeuronsState, given: list[str]) -> Response:
-    if given != ["1"]:
-        raise BadRequestError(f"all={','.join(given)!r} is invalid: expected 1, once.")
+def _whole(atlas: Atlas, state: NeuronsState, values: list[str]) -> Response:
+    if values != ["1"]:
+        raise BadRequestError(f"all={','.join(values)!r} is invalid: expected 1, once.")
     url = urls.json(urls.to("neurons", g.ref, **state.at().query(), all=1))
     if not wants_json():
         raise BadRequestError("all=1 is the whole selection as data: expected '.json' behind the path.", url)

@@ -51,11 +51,11 @@ class FacetLinks:
 def active_filters(atlas: Atlas, state: NeuronsState, link: Link) -> tuple[ActiveFilter, ...]:
     """Every filter of a state, each with the list without it."""
     chosen = state.selection
-    found = []
+    filters = []
 
     def add(text: str, token_id: int | None = None, **without: object) -> None:
         token = None if token_id is None else atlas.tokens[token_id]
-        found.append(ActiveFilter(text=text, token=token, url=link(state.selecting(**without))))
+        filters.append(ActiveFilter(text=text, token=token, url=link(state.selecting(**without))))
 
     if chosen.layer_min is not None or chosen.layer_max is not None:
         add(_layers(chosen.layer_min, chosen.layer_max), layer_min=None, layer_max=None)
@@ -73,7 +73,7 @@ def active_filters(atlas: Atlas, state: NeuronsState, link: Link) -> tuple[Activ
         rest = tuple(other for other in chosen.bounds if other != bound)
         sign = "≥" if bound.op == "gte" else "≤"
         add(f"{COLUMN[bound.column].label} {sign} {show_edge(bound.value)}", bounds=rest)
-    return tuple(found)
+    return tuple(filters)
 
 
 def facet_links(state: NeuronsState, facets: NeuronFacets, link: Link) -> tuple[FacetLinks, ...]:
@@ -81,12 +81,12 @@ def facet_links(state: NeuronsState, facets: NeuronFacets, link: Link) -> tuple[
     chosen = state.selection
 
     def values(counts, label, narrow: Callable[[object], dict[str, object]]) -> tuple[FacetLink, ...]:
-        found = []
+        links = []
         for count in counts:
             filters = narrow(count.value)
             active = all(getattr(chosen, name) == value for name, value in filters.items())
             target = dict.fromkeys(filters) if active else filters
-            found.append(
+            links.append(
                 FacetLink(
                     label=label(count.value),
                     token=count.token,
@@ -95,7 +95,7 @@ def facet_links(state: NeuronsState, facets: NeuronFacets, link: Link) -> tuple[
                     url=link(state.selecting(**target)),
                 )
             )
-        return tuple(found)
+        return tuple(links)
 
     # A word other than the active one narrows the selection only where the active one is 'any'.
     words = {None: ("top", "bottom", "any", "none"), "any": ("top", "bottom", "any")}

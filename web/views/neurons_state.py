@@ -74,7 +74,7 @@ def read_state(atlas: Atlas, arguments: MultiDict[str, str]) -> NeuronsState:
     Raises:
         BadRequestError: a parameter is unknown, given twice, at odds with another, or its value malformed.
     """
-    given = {}
+    texts = {}
     for name, values in arguments.lists():
         if name not in _PARAMETERS and name not in _BOUNDS:
             raise BadRequestError(
@@ -84,21 +84,21 @@ def read_state(atlas: Atlas, arguments: MultiDict[str, str]) -> NeuronsState:
         if len(values) > 1:
             raise BadRequestError(f"{name} is given {len(values)} times; expected it once.")
         if values[0]:
-            given[name] = values[0]
-    sort = _choice(given, "sort", INDEX_SORTS) or DEFAULT_SORT
-    after, before = (_cursor(atlas, given, name, sort) for name in ("after", "before"))
+            texts[name] = values[0]
+    sort = _choice(texts, "sort", INDEX_SORTS) or DEFAULT_SORT
+    after, before = (_cursor(atlas, texts, name, sort) for name in ("after", "before"))
     if after and before:
-        raise BadRequestError(f"after={given['after']!r} and before={given['before']!r}: expected one of the two.")
-    dead = _choice(given, "dead", ("0", "1"))
+        raise BadRequestError(f"after={texts['after']!r} and before={texts['before']!r}: expected one of the two.")
+    dead = _choice(texts, "dead", ("0", "1"))
     selection = NeuronSelection(
-        **{name: _whole(given, name, "a layer", atlas.info.n_layers) for name in ("layer_min", "layer_max")},
-        **{f"{name}_id": _token_id(atlas, given, name) for name in _TOKENS},
+        **{name: _whole(texts, name, "a layer", atlas.info.n_layers) for name in ("layer_min", "layer_max")},
+        **{f"{name}_id": _token_id(atlas, texts, name) for name in _TOKENS},
         dead=None if dead is None else dead == "1",
-        exclusive=_choice(given, "exclusive", EXCLUSIVE),
-        kind=_choice(given, "kind", KINDS),
-        bounds=tuple(Bound(*_BOUNDS[name], _number(given, name)) for name in _BOUNDS if name in given),
+        exclusive=_choice(texts, "exclusive", EXCLUSIVE),
+        kind=_choice(texts, "kind", KINDS),
+        bounds=tuple(Bound(*_BOUNDS[name], _number(texts, name)) for name in _BOUNDS if name in texts),
     )
-    order = _choice(given, "order", ("desc", "asc")) or "desc"
+    order = _choice(texts, "order", ("desc", "asc")) or "desc"
     return NeuronsState(selection=selection, sort=sort, order=order, after=after, before=before)
 
 
@@ -111,15 +111,15 @@ def _wrong(name: str, text: str, expected: str, link: str | None = None) -> BadR
     return BadRequestError(f"{name}={text!r} is invalid: expected {expected}.", link)
 
 
-def _choice(given: dict[str, str], name: str, choices: tuple[str, ...]) -> str | None:
-    text = given.get(name)
+def _choice(texts: dict[str, str], name: str, choices: tuple[str, ...]) -> str | None:
+    text = texts.get(name)
     if text is not None and text not in choices:
         raise _wrong(name, text, f"one of {', '.join(choices)}")
     return text
 
 
-def _whole(given: dict[str, str], name: str, what: str, end: int) -> int | None:
-    text = given.get(name)
+def _whole(texts: dict[str, str], name: str, what: str, end: int) -> int | None:
+    text = texts.get(name)
     if text is None:
         return None
     if not re.fullmatch("[0-9]{1,10}", text) or int(text) >= end:
@@ -127,9 +127,9 @@ def _whole(given: dict[str, str], name: str, what: str, end: int) -> int | None:
     return int(text)
 
 
-def _token_id(atlas: Atlas, given: dict[str, str], name: str) -> int | None:
-    token_id = _whole(given, f"{name}_id", "the id of a token", atlas.info.d_vocab)
-    text = given.get(name)
+def _token_id(atlas: Atlas, texts: dict[str, str], name: str) -> int | None:
+    token_id = _whole(texts, f"{name}_id", "the id of a token", atlas.info.d_vocab)
+    text = texts.get(name)
     if text is None:
         return token_id
     if token_id is not None:
@@ -146,8 +146,8 @@ def _token_id(atlas: Atlas, given: dict[str, str], name: str) -> int | None:
     return tokens[0].token_id
 
 
-def _number(given: dict[str, str], name: str) -> float | int:
-    text, column = given[name], _BOUNDS[name][0]
+def _number(texts: dict[str, str], name: str) -> float | int:
+    text, column = texts[name], _BOUNDS[name][0]
     value = _parse(text, column)
     if value is None:
         raise _wrong(name, text, "a whole number" if column in WHOLE_COLUMNS else "a number")
@@ -162,15 +162,15 @@ def _parse(text: str, column: str) -> float | int | None:
     return value if math.isfinite(value) else None
 
 
-def _cursor(atlas: Atlas, given: dict[str, str], name: str, sort: str) -> Cursor | None:
-    text = given.get(name)
+def _cursor(atlas: Atlas, texts: dict[str, str], name: str, sort: str) -> Cursor | None:
+    text = texts.get(name)
     if text is None:
         return None
-    found = _CURSOR.fullmatch(text)
-    value = None if found is None or found[1] == "null" else _parse(found[1], sort)
-    if found is None or (value is None and found[1] != "null") or int(found[2]) >= 2**31:
+    match = _CURSOR.fullmatch(text)
+    value = None if match is None or match[1] == "null" else _parse(match[1], sort)
+    if match is None or (value is None and match[1] != "null") or int(match[2]) >= 2**31:
         raise _wrong(name, text, f"a value of {sort} (or null), ~ and a neuron_id, as in 12~{atlas.info.d_mlp}")
-    return Cursor(value, int(found[2]))
+    return Cursor(value, int(match[2]))
 
 
 def _cursor_text(cursor: Cursor | None) -> str | None:

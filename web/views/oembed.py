@@ -43,19 +43,19 @@ def oembed() -> Response:
     if kind not in ("json", "xml"):
         abort(501, f"format={visible(kind)!r} is not answered here; expected json or xml.")
     most = query_int("maxwidth", None, least=1), query_int("maxheight", None, least=1)
-    said = _answer(_page_at(request.args.get("url")), *most)
-    response: Any = Response(dumps(said), mimetype="application/json") if kind == "json" else _xml(said)
+    answer = _answer(_page_at(request.args.get("url")), *most)
+    response: Any = Response(dumps(answer), mimetype="application/json") if kind == "json" else _xml(answer)
     response.headers["Cache-Control"] = f"public, max-age={CACHE_SECONDS}"
     response.add_etag(weak=True)
     return response.make_conditional(request)
 
 
-def _answer(shown: Page, max_width: int | None, max_height: int | None) -> dict[str, Any]:
+def _answer(page: Page, max_width: int | None, max_height: int | None) -> dict[str, Any]:
     host = request.host_url.rstrip("/")
-    read = shown.unfinished and shown.unfinished.share if isinstance(shown, AtlasPage) else None
-    title = visible(shown.heading() + (f" ({read} read)" if read else ""))
-    thing = shown.page if isinstance(shown, EmbedPage) else shown
-    said: dict[str, Any] = {
+    read = page.unfinished and page.unfinished.share if isinstance(page, AtlasPage) else None
+    title = visible(page.heading() + (f" ({read} read)" if read else ""))
+    thing = page.page if isinstance(page, EmbedPage) else page
+    answer: dict[str, Any] = {
         "version": "1.0",
         "type": "rich",
         "title": title,
@@ -66,24 +66,24 @@ def _answer(shown: Page, max_width: int | None, max_height: int | None) -> dict[
     card = host + urls.card(thing.url)
     if isinstance(thing, NeuronPage | TokenPage):
         width, height = min(FRAME_WIDTH, max_width or FRAME_WIDTH), min(FRAME_HEIGHT, max_height or FRAME_HEIGHT)
-        source = shown.address() if isinstance(shown, EmbedPage) else urls.embed(thing.url)
-        said |= {"html": frame(host + source, title, width, height), "width": width, "height": height}
+        source = page.address() if isinstance(page, EmbedPage) else urls.embed(thing.url)
+        answer |= {"html": frame(host + source, title, width, height), "width": width, "height": height}
     else:
         scale = min(1.0, (max_width or FRAME_WIDTH) / CARD_WIDTH, (max_height or CARD_HEIGHT) / CARD_HEIGHT)
         width, height = max(1, int(CARD_WIDTH * scale)), max(1, int(CARD_HEIGHT * scale))
         picture = Markup('<a href="{}"><img src="{}" alt="{}" width="{}" height="{}"></a>').format(
             host + thing.url, card, title, width, height
         )
-        said |= {"html": str(picture), "width": width, "height": height}
+        answer |= {"html": str(picture), "width": width, "height": height}
     if (max_width or CARD_WIDTH) >= CARD_WIDTH and (max_height or CARD_HEIGHT) >= CARD_HEIGHT:
         # A thumbnail obeys the limits too, and the card has one size.
-        said |= {"thumbnail_url": card, "thumbnail_width": CARD_WIDTH, "thumbnail_height": CARD_HEIGHT}
-    return said
+        answer |= {"thumbnail_url": card, "thumbnail_width": CARD_WIDTH, "thumbnail_height": CARD_HEIGHT}
+    return answer
 
 
-def _xml(said: Mapping[str, Any]) -> Response:
+def _xml(answer: Mapping[str, Any]) -> Response:
     root = ElementTree.Element("oembed")
-    for name, value in said.items():
+    for name, value in answer.items():
         ElementTree.SubElement(root, name).text = str(value)
     return Response(ElementTree.tostring(root, encoding="utf-8", xml_declaration=True), mimetype="text/xml")
 
@@ -107,10 +107,10 @@ def _page_at(address: str | None) -> Page:
     if host != _host(urlsplit(request.host_url)):
         raise NotServedError(f"{visible(address)} is not of this site, {request.host}.")
     for _ in range(_REDIRECTS):
-        found = _view(parts)
-        if isinstance(found, Page):
-            return found
-        parts = urlsplit(found)
+        reached = _view(parts)
+        if isinstance(reached, Page):
+            return reached
+        parts = urlsplit(reached)
     raise NotServedError(f"{visible(address)} leads on and on.")
 
 
@@ -148,11 +148,11 @@ def _view(parts: SplitResult) -> Page | str:
                 values["atlas"] = find_atlas(g.ref)
             except EarlierBuildError as error:
                 return _page_of(error.link)
-        found = view(**values)
-        if isinstance(found, Page):
-            return found
-        if found.status_code == 301:
-            return _page_of(found.headers["Location"])
+        answer = view(**values)
+        if isinstance(answer, Page):
+            return answer
+        if answer.status_code == 301:
+            return _page_of(answer.headers["Location"])
         return _nothing(parts)
 
 

@@ -140,19 +140,19 @@ def prediction(atlas: Atlas) -> PredictionPage:
     """Whether congruence predicts."""
     choice, state = _read(atlas)
     support, density = metric_support(atlas, choice), metric_density(atlas, choice)
-    denied, kept = contradictions(atlas, choice, LISTED)
+    denied, unpromised = contradictions(atlas, choice, LISTED)
     effects = pair_effects(atlas, limit=EFFECTS)
 
     def link(pair: ComparedPair) -> str:
         return urls.to("neuron", g.ref, pair.neuron.name, token=pair.token.token_id)
 
     model = atlas.info.model_name
-    said = support_words(support, choice)
+    sentence = support_words(support, choice)
     return PredictionPage(
         title="Does congruence predict?",
         url=urls.to("prediction", g.ref, **state),
         **atlas_fields(atlas),
-        description=f"{_QUESTION} Every pair of {model}: {said}",
+        description=f"{_QUESTION} Every pair of {model}: {sentence}",
         question=_QUESTION,
         choice=choice,
         choices=_options(atlas, choice),
@@ -160,11 +160,11 @@ def prediction(atlas: Atlas) -> PredictionPage:
         state=state,
         least=MIN_SUPPORT,
         support=support,
-        support_said=said,
+        support_said=sentence,
         density=density,
-        density_chart=pair_density_chart(choice, density, denied, kept, model, link) if density else None,
+        density_chart=pair_density_chart(choice, density, denied, unpromised, model, link) if density else None,
         denied=denied,
-        kept=kept,
+        kept=unpromised,
         effects=effects,
         effects_said=effect_words(effects.rows, effects.total) if effects.total else "",
         definitions=column_comments(atlas, "pair_effect"),
@@ -181,16 +181,16 @@ def prediction(atlas: Atlas) -> PredictionPage:
 def correlations(atlas: Atlas) -> CorrelationsPage:
     """Rank correlations; slow the first time, since it resamples all pairs."""
     choice, state = _read(atlas)
-    found, model = read_correlations(atlas, choice), atlas.info.model_name
-    known = any(item.value is not None for item in found.criteria)
+    ranks, model = read_correlations(atlas, choice), atlas.info.model_name
+    known = any(item.value is not None for item in ranks.criteria)
     return CorrelationsPage(
         title="Rank correlations of weights and data",
         url=urls.to("correlations", g.ref, **state),
         **atlas_fields(atlas),
         choice=choice,
         words=CRITERION_WORDS,
-        correlations=found,
-        said=correlation_words(found, choice),
-        charts=(criteria_chart(found, choice, model), layer_correlations_chart(found, choice, model)) if known else (),
+        correlations=ranks,
+        said=correlation_words(ranks, choice),
+        charts=(criteria_chart(ranks, choice, model), layer_correlations_chart(ranks, choice, model)) if known else (),
         panels={"pairs": rows_sql(choice, named=True)},
     )

@@ -10,8 +10,6 @@ from atlas.topics.predictiveness import Correlations, MetricSupport
 from atlas.topics.predictiveness_sql import MetricChoice
 from web.charts.predictiveness import CRITERION_WORDS, METRIC_WORDS
 
-OUTCOME_WORDS = {"predicted": "is the model’s top prediction", "actual": "really comes next"}
-
 
 def support_words(support: MetricSupport, choice: MetricChoice) -> str:
     """How many pairs can be judged."""
@@ -23,18 +21,18 @@ def support_words(support: MetricSupport, choice: MetricChoice) -> str:
     )
 
 
-def correlation_words(found: Correlations, choice: MetricChoice) -> list[str]:
+def correlation_words(correlations: Correlations, choice: MetricChoice) -> list[str]:
     """Whether the chosen criterion predicts, which criterion does best, and where in the model."""
     metric = f"{METRIC_WORDS[choice.metric]} ({choice.outcome})"
-    known = [item for item in found.criteria if item.value is not None]
+    known = [item for item in correlations.criteria if item.value is not None]
     if not known:
-        return [f"{found.n_pairs:,} pairs are too few to tell."]
-    chosen = next((item for item in known if item.by == choice.by), None)
-    said = []
-    if chosen is not None:
-        said.append(
-            f"{_strength(chosen.value, chosen.low, chosen.high, CRITERION_WORDS[choice.by], metric)} over "
-            f"{found.n_pairs:,} pairs of {found.n_neurons:,} neurons."
+        return [f"{correlations.n_pairs:,} pairs are too few to tell."]
+    selected = next((item for item in known if item.by == choice.by), None)
+    sentences = []
+    if selected is not None:
+        sentences.append(
+            f"{_strength(selected.value, selected.low, selected.high, CRITERION_WORDS[choice.by], metric)} over "
+            f"{correlations.n_pairs:,} pairs of {correlations.n_neurons:,} neurons."
         )
     best = known[0]
     sure = [CRITERION_WORDS[i.by] for i in known[1:] if i.behind_low is not None and i.behind_low > 0]
@@ -42,17 +40,17 @@ def correlation_words(found: Correlations, choice: MetricChoice) -> list[str]:
     text = f"Of the criteria, {CRITERION_WORDS[best.by]} goes with it best ({show_number(best.value, 2)})"
     if sure:
         text += f", ahead of {_listed(sure)}"
-    said.append(text + (f"; its lead over {_listed(open_)} may be chance." if open_ else "."))
-    layers = [item for item in found.layers if item.low is not None and item.value is not None]
+    sentences.append(text + (f"; its lead over {_listed(open_)} may be chance." if open_ else "."))
+    layers = [item for item in correlations.layers if item.low is not None and item.value is not None]
     if layers:
         least, most = min(layers, key=lambda i: i.value), max(layers, key=lambda i: i.value)
-        said.append(
+        sentences.append(
             f"By layer, the correlation goes from {show_number(least.value, 2)} in layer {least.layer} to "
             f"{show_number(most.value, 2)} in layer {most.layer}; its interval lies above 0 in "
             f"{sum(item.low > 0 for item in layers)} of {len(layers)} layers, below 0 in "
             f"{sum(item.high < 0 for item in layers)}."
         )
-    return said
+    return sentences
 
 
 def _strength(value: float, low: float | None, high: float | None, by: str, metric: str) -> str:

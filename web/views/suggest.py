@@ -34,11 +34,11 @@ class Suggestion:
 def suggest() -> Response:
     """At most 10 suggestions: neurons, then tokens, the likeliest first; those of all atlases by kind."""
     query, _, atlases = asked()
-    found = [item for atlas in atlases for item in _suggestions(atlas, query)] if query else []
-    found.sort(key=lambda item: ["neuron", *_WORDS].index(item[0].kind))  # stable: atlases stay in order
+    suggestions = [item for atlas in atlases for item in _suggestions(atlas, query)] if query else []
+    suggestions.sort(key=lambda item: ["neuron", *_WORDS].index(item[0].kind))  # stable: atlases stay in order
     lines = [
         {**vars(item), "detail": f"{item.detail} · {slug}" if len(atlases) > 1 else item.detail}
-        for item, slug in found[:MAX_SUGGESTIONS]
+        for item, slug in suggestions[:MAX_SUGGESTIONS]
     ]
     return Response(dumps({"query": query, "suggestions": lines}), mimetype="application/json")
 

@@ -63,7 +63,7 @@ class TablesPage(AtlasPage, template="tables.html"):
 def tables(atlas: Atlas) -> TablesPage:
     """The tables and views that can be downloaded, tables first."""
     sizes = table_sizes(atlas)
-    found = sorted(schema_tables(atlas), key=lambda table: (table.view, table.name))
+    listed = sorted(schema_tables(atlas), key=lambda table: (table.view, table.name))
     on = gate().places > 0
     return TablesPage(
         title="Tables",
@@ -71,7 +71,7 @@ def tables(atlas: Atlas) -> TablesPage:
         description=f"The tables and views of the neuron atlas of {atlas.info.model_name}, every column explained; "
         "whole tables as Parquet or CSV.",
         **atlas_fields(atlas),
-        tables=tuple(_listing(table, sizes.get(table.name), on) for table in found),
+        tables=tuple(_listing(table, sizes.get(table.name), on) for table in listed),
         file=urls.to("atlas_file", g.ref) if on else None,
         file_bytes=os.stat(atlas.path).st_size,
     )
@@ -153,5 +153,5 @@ def atlas_file(ref: AtlasRef) -> Response:
 
 def _length(size: int) -> int:
     """Bytes that the request asks for."""
-    asked = request.range.range_for_length(size) if request.range is not None else None
-    return size if asked is None else asked[1] - asked[0]
+    part = request.range.range_for_length(size) if request.range is not None else None
+    return size if part is None else part[1] - part[0]

@@ -35,12 +35,12 @@ class NoAnswerError(Exception):
         """The bytes received before the end."""
 
 
-def start(code: str, told: Any, descriptors: Sequence[int], *flags: str, **options: Any) -> subprocess.Popen:
-    """Start a new interpreter that runs code with this one's module path. Its arguments are `told` as JSON, and the
+def start(code: str, setup: Any, descriptors: Sequence[int], *flags: str, **options: Any) -> subprocess.Popen:
+    """Start a new interpreter that runs code with this one's module path. Its arguments are `setup` as JSON, and the
     numbers of the only descriptors that it inherits, besides standard error. `flags` are the interpreter's, `options`
     those of `Popen`.
     """
-    arguments = [json.dumps(told), *map(str, descriptors), json.dumps(sys.path)]
+    arguments = [json.dumps(setup), *map(str, descriptors), json.dumps(sys.path)]
     return subprocess.Popen(
         [sys.executable, *flags, "-c", _PATH + code, *arguments],
         stdin=subprocess.DEVNULL,

@@ -73,18 +73,18 @@ def ask(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str
     Raises:
         duckdb.Error: DuckDB refuses the statement or fails at it.
     """
-    given = dict(parameters) if parameters else None
-    connection.execute(sql, given)
+    values = dict(parameters) if parameters else None
+    connection.execute(sql, values)
     described = connection.description or []
-    wanted = [in_texts(kind) for _, kind, *_ in described]
+    casts = [in_texts(kind) for _, kind, *_ in described]
     parts = statements(sql)
-    if any(changed for _, changed in wanted) and len(parts) == 1:
-        names = [f"c{place}" for place in range(len(wanted))]
-        chosen = [
-            f"CAST({name} AS {text})" if changed else name for name, (text, changed) in zip(names, wanted, strict=True)
+    if any(changed for _, changed in casts) and len(parts) == 1:
+        names = [f"c{place}" for place in range(len(casts))]
+        selected = [
+            f"CAST({name} AS {text})" if changed else name for name, (text, changed) in zip(names, casts, strict=True)
         ]
-        again = f"SELECT {', '.join(chosen)} FROM (\n{parts[0]}\n) AS answer({', '.join(names)})"
-        _again(connection, again, sql, given)
+        again = f"SELECT {', '.join(selected)} FROM (\n{parts[0]}\n) AS answer({', '.join(names)})"
+        _again(connection, again, sql, values)
     return Asked(
         tuple(name for name, *_ in described),
         tuple(str(kind) for _, kind, *_ in described),
@@ -93,8 +93,8 @@ def ask(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str
     )
 
 
-def _again(connection: duckdb.DuckDBPyConnection, again: str, sql: str, given: dict[str, Any] | None) -> None:
+def _again(connection: duckdb.DuckDBPyConnection, again: str, sql: str, values: dict[str, Any] | None) -> None:
     with suppress(duckdb.ParserException, duckdb.BinderException):
-        connection.execute(again, given)
+        connection.execute(again, values)
         return
-    connection.execute(sql, given)
+    connection.execute(sql, values)

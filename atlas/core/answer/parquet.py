@@ -121,9 +121,9 @@ def _some(make: Callable[[Any], Any], value: Any) -> Any:
     return None if value is None else make(value)
 
 
-def _nanoseconds(said: str) -> int:
+def _nanoseconds(text: str) -> int:
     """Nanoseconds since 1970 of a time in ISO 8601 with up to nine decimals of a second."""
-    part = _PART.search(said)
-    whole = datetime.fromisoformat(_PART.sub("", said))
+    part = _PART.search(text)
+    whole = datetime.fromisoformat(_PART.sub("", text))
     seconds = (whole if whole.tzinfo else whole.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
     return (seconds.days * 86_400 + seconds.seconds) * 10**9 + int(part[1].ljust(9, "0") if part else 0)

@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from atlas.core.jsonable import jsonable, key_text
+from atlas.core.sql_text import quoted
 
 Shape = Any
 """A shape as described above."""
@@ -83,19 +84,15 @@ def in_texts(kind: Any) -> tuple[str, bool]:
     if name == "map":
         parts = [text for _, text, _ in fields]
     else:  # a tuple has no names, and is cast by places to a struct with any
-        parts = [f"{_quoted(called or f'element{place}')} {text}" for place, (called, text, _) in enumerate(fields, 1)]
+        parts = [f"{quoted(called or f'element{place}')} {text}" for place, (called, text, _) in enumerate(fields, 1)]
     return f"{name.upper().replace('TUPLE', 'STRUCT')}({', '.join(parts)})", any(changed for *_, changed in fields)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def teller(shape: Shape) -> Callable[[Any], Any]:
     """The converter of a column's values to JSON, as in `atlas.core.jsonable`. Times arrive as DuckDB's texts and
     become ISO 8601 where it can express them; `infinity`, `1 month` and years outside 1 to 9999 stay as DuckDB writes
     them."""
-    return (lambda value: _told(value, shape)) if _is_special(shape) else jsonable
+    return (lambda value: _as_json(value, shape)) if _is_special(shape) else jsonable
 
 
 def _is_special(shape: Shape) -> bool:
@@ -104,21 +101,21 @@ def _is_special(shape: Shape) -> bool:
     return _is_special(shape[1]) if shape[0] == "LIST" else shape[0] in _SPECIAL
 
 
-def _told(value: Any, shape: Shape) -> Any:
+def _as_json(value: Any, shape: Shape) -> Any:
     if value is None:
         return None
     kind = shape if isinstance(shape, str) else shape[0]
     if kind == "LIST":
-        return [_told(item, shape[1]) for item in value]
+        return [_as_json(item, shape[1]) for item in value]
     if kind == "STRUCT":
-        return {name: _told(value[name], child) for name, child in shape[1]}
+        return {name: _as_json(value[name], child) for name, child in shape[1]}
     if kind == "TUPLE":
         items = value.values() if isinstance(value, dict) else value
-        return [_told(item, child) for item, child in zip(items, shape[1], strict=True)]
+        return [_as_json(item, child) for item, child in zip(items, shape[1], strict=True)]
     if kind == "MAP":
         if is_nested(shape[1]):  # Python has no keys such as these, and DuckDB gives two lists
-            return {name: [_told(item, child) for item in value[name]] for name, child in _lists(shape)}
-        return {key_text(_told(key, shape[1])): _told(item, shape[2]) for key, item in value.items()}
+            return {name: [_as_json(item, child) for item in value[name]] for name, child in _lists(shape)}
+        return {key_text(_as_json(key, shape[1])): _as_json(item, shape[2]) for key, item in value.items()}
     if kind == "VARIANT" and isinstance(value, str):
         try:
             return jsonable(json.loads(value, parse_float=_number))
@@ -146,10 +143,10 @@ def _number(text: str) -> float | str:
 
 def iso(text: str) -> str:
     """DuckDB's text of a time in ISO 8601, fractions with 6 or 9 digits, or unchanged if ISO 8601 cannot express it."""
-    found = _MOMENT.fullmatch(text)
-    if not found or (found["time"] or "").startswith("24"):
+    match = _MOMENT.fullmatch(text)
+    if not match or (match["time"] or "").startswith("24"):
         return text
-    part, zone = found["part"] or "", found["zone"] or ""
+    part, zone = match["part"] or "", match["zone"] or ""
     part = part and part.ljust(7 if len(part) <= 7 else 10, "0")
     zone += ":00" if len(zone) == 3 else ""
-    return "T".join(filter(None, (found["date"], (found["time"] or "") + part + zone)))
+    return "T".join(filter(None, (match["date"], (match["time"] or "") + part + zone)))

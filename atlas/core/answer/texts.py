@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from atlas.core.answer.shapes import Shape
+from atlas.core.sql_text import quoted
 
 _NUMBERS = {"FLOAT", "DOUBLE", "BIGNUM", "INTEGER", "UINTEGER"} | {
     sign + size + "INT" for sign in ("", "U") for size in ("TINY", "SMALL", "BIG", "HUGE")
@@ -34,6 +35,6 @@ def _line(values: Sequence[Any]) -> str:
     return ",".join("" if value is None else _field(text(value)) for value in values) + "\n"
 
 
-def _field(said: str) -> str:
-    bare = said and not any(mark in said for mark in '",\r\n')
-    return said if bare else '"' + said.replace('"', '""') + '"'
+def _field(text: str) -> str:
+    bare = text and not any(mark in text for mark in '",\r\n')
+    return text if bare else quoted(text)

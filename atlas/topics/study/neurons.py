@@ -8,6 +8,7 @@ import numpy as np
 
 from atlas.core.db import Atlas
 from atlas.core.statements import Statement
+from atlas.core.stats import number_or_none
 from atlas.core.units import neuron_ref
 from atlas.topics.study.records import EffectCell, RecoveryCell, Study, StudyNeuron, StudyNeurons
 
@@ -44,7 +45,7 @@ def study_neurons(atlas: Atlas, study: Study, limit: int = 50) -> StudyNeurons:
 
     def row(place: int) -> StudyNeuron:
         neuron_id = int(columns["neuron_id"][place])
-        values: list[Any] = [_float(columns[name][place]) for name in _NUMBERS]
+        values: list[Any] = [number_or_none(columns[name][place]) for name in _NUMBERS]
         return StudyNeuron(neuron_ref(atlas, neuron_id), place + 1, *values, neuron_id in names)
 
     places = [place for place in range(n) if place < limit or int(columns["neuron_id"][place]) in names]
@@ -75,10 +76,6 @@ def _read(atlas: Atlas, study: Study) -> dict[str, np.ndarray]:
     difference = study.clean_logit_diff - study.corrupt_logit_diff
     filled["share"] = (filled["direct_effect_clean"] - filled["direct_effect_corrupt"]) / (difference or np.nan)
     return filled
-
-
-def _float(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
 
 
 def _edges(values: np.ndarray, n: int) -> np.ndarray:

@@ -27,7 +27,6 @@ SHIFT_MASK = ~0x3FFF
 OVERFLOWN = -3 << 61
 """Highest limb of a sum with a term that is not finite or is too large."""
 LIMIT = 1 << 62
-_MASK = (1 << LIMB_BITS) - 1
 
 
 def few_bits(mean: Float32[Tensor, "*row d_mlp"]) -> Float32[Tensor, "*row d_mlp"]:

@@ -60,8 +60,9 @@ class Desk:
     def answer(self, connection: socket.socket) -> None:
         """Answer one connection."""
         with connection, suppress(OSError, ValueError, KeyError):
-            said = json.loads(connection.makefile("rb").readline())
-            answer = {"text": self._text, "study": self._study, "status": self._status}[said["do"]](said, connection)
+            message = json.loads(connection.makefile("rb").readline())
+            answers = {"text": self._text, "study": self._study, "status": self._status}
+            answer = answers[message["do"]](message, connection)
             connection.sendall(json.dumps(answer).encode() + b"\n")
 
     def watch(self) -> None:
@@ -80,10 +81,10 @@ class Desk:
 
     # --- requests
 
-    def _text(self, said: dict[str, Any], connection: socket.socket) -> dict[str, Any]:
+    def _text(self, message: dict[str, Any], connection: socket.socket) -> dict[str, Any]:
         """Wait for an answer about a text, until the visitor leaves."""
         with self._changed:
-            job = self._queue(TEXT, said)
+            job = self._queue(TEXT, message)
             if job is None:
                 return _error("live_busy", "Too many texts wait here; try again soon.")
             arrived = time.monotonic()
@@ -98,21 +99,22 @@ class Desk:
                     self._drop(job, "live_busy", "The model is busy; try again soon.")
             return {"answer": job.answer} if job.error is None else {"error": job.error}
 
-    def _study(self, said: dict[str, Any], _: socket.socket) -> dict[str, Any]:
+    def _study(self, message: dict[str, Any], _: socket.socket) -> dict[str, Any]:
         """Queue a study and return its name."""
         name = secrets.token_urlsafe(9)
         with self._changed:
-            job = self._queue(STUDY, {**said, "wanted": {**said["wanted"], "folder": str(self._folder / name)}}, name)
+            wanted = message["wanted"] | {"folder": str(self._folder / name)}
+            job = self._queue(STUDY, message | {"wanted": wanted}, name)
             if job is None:
                 return _error("live_busy", "Too many studies wait here; try again later.")
-            job.shown = {field: text for field, text in said["wanted"].items() if field not in ("means", "folder")}
+            job.shown = {field: text for field, text in message["wanted"].items() if field not in ("means", "folder")}
             self._studies[name] = job
             return {"answer": {"name": name}}
 
-    def _status(self, said: dict[str, Any], _: socket.socket) -> dict[str, Any]:
+    def _status(self, message: dict[str, Any], _: socket.socket) -> dict[str, Any]:
         """Status of a study."""
         with self._changed:
-            job = self._studies.get(said["name"])
+            job = self._studies.get(message["name"])
             if job is None:
                 return {"answer": None}
             job.asked = time.monotonic()
@@ -131,12 +133,13 @@ class Desk:
                 }
             }
 
-    def _queue(self, lane: str, said: dict[str, Any], name: str = "") -> Job | None:
+    def _queue(self, lane: str, message: dict[str, Any], name: str = "") -> Job | None:
         """Queue a job; None: the queue is full."""
         if sum(job.lane == lane for job in self._waiting) >= self._options.queue:
             return None
         self._numbers += 1
-        job = Job(self._numbers, lane, json.dumps(said["model"], sort_keys=True), said["job"], said["wanted"], name)
+        model = json.dumps(message["model"], sort_keys=True)
+        job = Job(self._numbers, lane, model, message["job"], message["wanted"], name)
         self._waiting.append(job)
         self._dispatch()
         return job
@@ -164,24 +167,24 @@ class Desk:
             oldest = min(idle, key=lambda holder: holder.used)
             del self._holders[oldest.key]
             oldest.kill()
-        holder = self._holders[key] = Holder(key, self._options.tokens, self._told)
+        holder = self._holders[key] = Holder(key, self._options.tokens, self._hear)
         return holder
 
-    def _told(self, holder: Holder, said: dict[str, Any] | None) -> None:
+    def _hear(self, holder: Holder, message: dict[str, Any] | None) -> None:
         """Handle a line from a model's process, or its end (None)."""
         with self._changed:
-            if said is None:
+            if message is None:
                 self._gone(holder)
-            elif "ready" in said:
+            elif "ready" in message:
                 holder.ready = True
-            elif "failed" in said:
-                holder.reason = said["failed"]
-            elif (job := next((job for job in holder.lanes.values() if job.number == said["id"]), None)) is not None:
-                if "progress" in said:
-                    job.progress = tuple(said["progress"])
+            elif "failed" in message:
+                holder.reason = message["failed"]
+            elif (job := next((job for job in holder.lanes.values() if job.number == message["id"]), None)) is not None:
+                if "progress" in message:
+                    job.progress = tuple(message["progress"])
                 else:
                     del holder.lanes[job.lane]
-                    job.end(answer=said.get("answer"), **said.get("error", {}))
+                    job.end(answer=message.get("answer"), **message.get("error", {}))
             self._dispatch()
 
     def _gone(self, holder: Holder) -> None:
@@ -244,9 +247,9 @@ def _error(code: str, message: str) -> dict[str, Any]:
 def main() -> None:
     """Main function of the desk. Arguments: the options and a folder as JSON, descriptors of the socket and of a pipe
     that the site holds open."""
-    told, listening, life = json.loads(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    setup, listening, life = json.loads(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    desk = Desk(LiveOptions(**told["options"]), Path(told["folder"]))
+    desk = Desk(LiveOptions(**setup["options"]), Path(setup["folder"]))
 
     def accept() -> None:
         with socket.socket(fileno=listening) as server:
@@ -258,5 +261,5 @@ def main() -> None:
         threading.Thread(target=work, daemon=True).start()
     os.read(life, 1)  # read returns when no process holds the other end
     desk.close()
-    shutil.rmtree(told["folder"], ignore_errors=True)
+    shutil.rmtree(setup["folder"], ignore_errors=True)
     os._exit(0)

@@ -55,6 +55,6 @@ class LiveUnavailable(LiveError):  # noqa: N818
 _KINDS = {kind.code: kind for kind in (LiveRefused, LiveTimeout, LiveBusy, LiveLoading, LiveUnavailable)}
 
 
-def error_of(said: dict[str, Any]) -> LiveError:
+def error_of(failure: dict[str, Any]) -> LiveError:
     """The error for a failure reported by the desk or a model's process."""
-    return _KINDS.get(said["code"], LiveError)(said["message"])
+    return _KINDS.get(failure["code"], LiveError)(failure["message"])

@@ -25,9 +25,9 @@ _SENDING = 5
 
 
 class Holder:
-    """The process of one model. `told` is called with each line of its output, and with None when it has ended."""
+    """The process of one model. `on_message` is called with each line of its output, and with None when it ends."""
 
-    def __init__(self, key: str, tokens: int, told: Callable[[Holder, dict[str, Any] | None], None]) -> None:
+    def __init__(self, key: str, tokens: int, on_message: Callable[[Holder, dict[str, Any] | None], None]) -> None:
         self.key = key
         self.ready = False
         self.reason: str | None = None
@@ -35,7 +35,7 @@ class Holder:
         self.used = time.monotonic()
         self.lanes: dict[str, Job] = {}
         """Its current jobs."""
-        self._told = told
+        self._on_message = on_message
         self._connection, theirs = socket.socketpair()
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SENDING, 0))
         with theirs:
@@ -68,15 +68,15 @@ class Holder:
         """Kill it."""
         self._process.kill()
 
-    def _say(self, said: dict[str, Any]) -> None:
+    def _say(self, message: dict[str, Any]) -> None:
         try:
-            self._connection.sendall(json.dumps(said).encode() + b"\n")
+            self._connection.sendall(json.dumps(message).encode() + b"\n")
         except OSError:  # it has ended, which its reader notices, or no longer reads
             self._process.kill()
 
     def _read(self) -> None:
         with self._connection, self._connection.makefile("rb") as lines, suppress(OSError, ValueError):
             for line in lines:
-                self._told(self, json.loads(line))
+                self._on_message(self, json.loads(line))
         self._process.wait()
-        self._told(self, None)
+        self._on_message(self, None)

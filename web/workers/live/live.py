@@ -73,8 +73,8 @@ class Live(Supervisor):
         Raises:
             LiveError: it has none.
         """
-        said = {"do": "text", "model": self.wanted(atlas), "job": job, "wanted": asdict(wanted)}
-        return self._ask(said, 2 * self.options.answer_seconds + _SLACK, client)
+        request = {"do": "text", "model": self.wanted(atlas), "job": job, "wanted": asdict(wanted)}
+        return self._ask(request, 2 * self.options.answer_seconds + _SLACK, client)
 
     def study(self, atlas: Atlas, wanted: StudyWanted) -> str:
         """Begin a study and return its name. The desk chooses the folder.
@@ -82,13 +82,13 @@ class Live(Supervisor):
         Raises:
             LiveError: the queue is full.
         """
-        said = {"do": "study", "model": self.wanted(atlas), "job": "study", "wanted": asdict(wanted)}
-        return self._ask(said, _SLACK)["name"]
+        request = {"do": "study", "model": self.wanted(atlas), "job": "study", "wanted": asdict(wanted)}
+        return self._ask(request, _SLACK)["name"]
 
     def status(self, name: str) -> Status | None:
         """Status of a study; None: there is none of that name, or no longer."""
-        said = self._ask({"do": "status", "name": name}, _SLACK)
-        return None if said is None else Status(**said)
+        answer = self._ask({"do": "status", "name": name}, _SLACK)
+        return None if answer is None else Status(**answer)
 
     def close(self) -> None:
         """Release the desk; it ends with its models once the last process does so. The process that made it cleans
@@ -132,11 +132,11 @@ class Live(Supervisor):
     def _start(self) -> subprocess.Popen:
         address = self._folder / "desk"
         address.unlink(missing_ok=True)
-        told = {"options": asdict(replace(self.options, load={})), "folder": str(self._folder)}
+        setup = {"options": asdict(replace(self.options, load={})), "folder": str(self._folder)}
         with socket.socket(socket.AF_UNIX) as server:
             server.bind(str(address))
             server.listen(64)
-            return supervisor.start(_CODE, told, [server.fileno(), self._life[0]], start_new_session=True)
+            return supervisor.start(_CODE, setup, [server.fileno(), self._life[0]], start_new_session=True)
 
 
 def _line(received: bytearray) -> bytes | None:

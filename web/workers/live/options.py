@@ -47,7 +47,7 @@ def places_of(options: LiveOptions) -> int:
     return 2 * options.queue + 2
 
 
-def read_models(given: Iterable[str], slugs: Iterable[str] | None) -> dict[str, str]:
+def read_models(models: Iterable[str], slugs: Iterable[str] | None) -> dict[str, str]:
     """`LiveOptions.load` from texts such as 'gpt2-large=/models/gpt2-large', or a model alone. `slugs`: the served
     atlases; None: not known yet.
 
@@ -55,8 +55,8 @@ def read_models(given: Iterable[str], slugs: Iterable[str] | None) -> dict[str, 
         LiveModelError: no atlas of that slug is served.
     """
     load, known = {}, None if slugs is None else list(slugs)
-    for text in given:
-        slug, model = found.groups() if (found := re.fullmatch(r"([a-z0-9-]+)=(.+)", text)) else ("", text)
+    for text in models:
+        slug, model = match.groups() if (match := re.fullmatch(r"([a-z0-9-]+)=(.+)", text)) else ("", text)
         if slug and known is not None and slug not in known:
             raise LiveModelError(
                 f"--live-model {text!r} is for {slug!r}, which is not served; expected one of {', '.join(known)} "

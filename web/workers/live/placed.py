@@ -31,7 +31,7 @@ class PlacedToken:
 def placed(atlas: Atlas, neuron: Neuron, bars: Sequence[HistogramBar], answer: Activations) -> tuple[PlacedToken, ...]:
     """The tokens in order; `bars` is the neuron's histogram."""
     total = sum(bar.n for bar in bars) or 1
-    found = []
+    tokens = []
     for position, (token_id, value) in enumerate(zip(answer.token_ids, answer.values, strict=True)):
         below = within = beyond = None
         # Without BOS the first position counts; so does BOS where the atlas counted it.
@@ -39,8 +39,8 @@ def placed(atlas: Atlas, neuron: Neuron, bars: Sequence[HistogramBar], answer: A
             below = sum(bar.n for bar in bars if bar.upper is not None and bar.upper <= value) / total
             within = sum(bar.n for bar in bars if _holds(bar, value)) / total
             beyond = "above" if value > neuron.activation_max else "below" if value < neuron.activation_min else None
-        found.append(PlacedToken(position, atlas.tokens[token_id], value, below, within, beyond))
-    return tuple(found)
+        tokens.append(PlacedToken(position, atlas.tokens[token_id], value, below, within, beyond))
+    return tuple(tokens)
 
 
 def _holds(bar: HistogramBar, value: float) -> bool:

@@ -91,14 +91,14 @@ class Broker:
 
     def serve(self) -> None:
         """Serve until no process is left that could send a request."""
-        asked = True
-        while asked:
+        connected = True
+        while connected:
             self._keep_warm()
             # New requests last: one may get the number of a connection that is closed before, and its events with it.
             control = self._control.fileno()
             for descriptor, events in sorted(self._poll.poll(self._patience()), key=lambda item: item[0] == control):
                 if descriptor == control:
-                    asked = self._take()
+                    connected = self._take()
                 elif descriptor in self._workers:
                     self._hear(self._workers[descriptor])
                 elif events & (select.POLLHUP | select.POLLERR | select.POLLNVAL):
@@ -185,21 +185,21 @@ class Broker:
     def _hear(self, process: _Worker) -> None:
         """Handle a message from a worker: it is ready, could not start, or has ended."""
         try:
-            said = process.channel.recv(8192)
+            message = process.channel.recv(8192)
         except OSError:
-            said = b""
-        if said == wire.READY:
+            message = b""
+        if message == wire.READY:
             process.ready = True
             return
         key = process.channel.fileno()
-        if said:
-            sys.stderr.write(f"SQL worker: {said[1:].decode('utf-8', 'replace')}\n")
+        if message:
+            sys.stderr.write(f"SQL worker: {message[1:].decode('utf-8', 'replace')}\n")
         if not process.ready:
             self._cannot_start(process.atlas)
         self._poll.unregister(key)
         process.channel.close()
         del self._workers[key]
-        if said:
+        if message:
             os.kill(process.pid, signal.SIGKILL)
         os.waitpid(process.pid, 0)
         request = self._running.pop(key, None)
@@ -258,7 +258,7 @@ class Broker:
 def main() -> None:
     """Main function of the broker. Arguments: the atlases and options as JSON; descriptors of the control socket and of
     the held files."""
-    told, descriptors = json.loads(sys.argv[1]), [int(number) for number in sys.argv[2:]]
+    setup, descriptors = json.loads(sys.argv[1]), [int(number) for number in sys.argv[2:]]
     for number, descriptor in enumerate(descriptors, _CONTROL):  # the files' own numbers are above all of these
         os.dup2(descriptor, number)
     os.closerange(_CONTROL + len(descriptors), os.sysconf("SC_OPEN_MAX"))
@@ -272,9 +272,9 @@ def main() -> None:
     # among sessions first (autogroup), and workers would get as much as all pages, however low their priority.
     with suppress(OSError):  # it is already a group leader
         os.setpgid(0, 0)
-    files = tuple(Served(Path(path), Path(link), name) for path, link, name in told["files"])
-    limits, without = Limits(**told["limits"]), frozenset(told["without"])
-    jobs = [Job(files, Path(told["empty"]), limits, number, without) for number in range(len(files))]
+    files = tuple(Served(Path(path), Path(link), name) for path, link, name in setup["files"])
+    limits, without = Limits(**setup["limits"]), frozenset(setup["without"])
+    jobs = [Job(files, Path(setup["empty"]), limits, number, without) for number in range(len(files))]
     layers.prepare()
     gc.freeze()
     try:

@@ -93,9 +93,9 @@ def _remove(folders: list[Path], locks: list[int], owner: int) -> None:
 def _sweep(where: Path, prefix: str) -> None:
     """Remove the remains of killed servers: this user's folders that no process has locked."""
     with suppress(OSError):
-        for found in os.scandir(where):
-            if found.name.startswith(prefix) and found.is_dir(follow_symlinks=False):
-                _remove_if_left(Path(found.path), found.stat(follow_symlinks=False))
+        for entry in os.scandir(where):
+            if entry.name.startswith(prefix) and entry.is_dir(follow_symlinks=False):
+                _remove_if_left(Path(entry.path), entry.stat(follow_symlinks=False))
 
 
 def _remove_if_left(folder: Path, status: os.stat_result) -> None:

@@ -15,13 +15,12 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from atlas.core.answer.asking import ask
-from atlas.core.sql_text import with_dollars
+from atlas.core.sql_text import quoted, quoted_text, with_dollars
 from web.workers.sql import gate, layers, probe, wire
 from web.workers.sql.cells import dumps, rows_json
 from web.workers.sql.job import EMPTY, FIRST_FILE, Job
@@ -32,7 +31,6 @@ _CHANNEL = 3
 
 _TRIES, _MOMENT = 4, 0.05
 _LONGEST_MESSAGE = 4000
-_TEXT = "'"
 _MIB = 2**20
 
 
@@ -129,18 +127,14 @@ def _connected(job: Job) -> duckdb.DuckDBPyConnection:
     connection.execute("SET errors_as_json = true")
     connection.execute("SET TimeZone = 'UTC'")  # pytz knows this zone without reading a file, and it reveals nothing
     for item in job.files:  # before external access is switched off: nothing can be attached afterwards
-        connection.execute(f"ATTACH {_quoted(item.link, _TEXT)} AS {_quoted(item.name)} (READ_ONLY)")
-    connection.execute(f"USE {_quoted(job.served.name)}")
+        connection.execute(f"ATTACH {quoted_text(str(item.link))} AS {quoted(item.name)} (READ_ONLY)")
+    connection.execute(f"USE {quoted(job.served.name)}")
     connection.execute(f'DETACH "{EMPTY}"')
     connection.execute("SET temp_directory = ''")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     connection.execute("SELECT table_name FROM duckdb_tables() LIMIT 1").fetchall()  # reads the catalog in advance
     return connection
-
-
-def _quoted(name: Path | str, mark: str = '"') -> str:
-    return mark + str(name).replace(mark, 2 * mark) + mark
 
 
 def _received(connection: int, longest: int) -> dict[str, Any]:
@@ -197,8 +191,8 @@ def _said(error: duckdb.Error, sql: str) -> tuple[str, int | None]:
     text = str(error)
     kind, colon, record = text.partition(": ")
     try:
-        found = json.loads(record)
-        message, place = f"{kind}{colon}{found['exception_message']}", gate.character(sql, found.get("position"))
+        details = json.loads(record)
+        message, place = f"{kind}{colon}{details['exception_message']}", gate.character(sql, details.get("position"))
     except (ValueError, KeyError, TypeError, RecursionError):
         message, place = text, None
     if isinstance(error, duckdb.OutOfMemoryException):  # the advice that follows is for operators
