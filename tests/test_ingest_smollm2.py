@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from atlas.topics.example_code import example_code
 from ingest.congruence.phase import run_weight_phase
@@ -217,7 +217,7 @@ def test_activations_and_prediction_are_the_plain_modules(real: Real) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_the_code_beside_an_example_gives_its_activation(real: Real, monkeypatch, capsys) -> None:
+def test_the_code_beside_an_example_gives_its_activation(real: Real, monkeypatch, capsys, tmp_path) -> None:
     """The lines as they are printed, but for the model's file, which was read above: what is asked of it is checked."""
     asked = []
 
@@ -243,8 +243,10 @@ def test_the_code_beside_an_example_gives_its_activation(real: Real, monkeypatch
         hook="blocks.{l}.mlp.hook_post",
     )
     code = example_code(info, SimpleNamespace(layer=25, index=1527), example, ids)
+    real.tokenizer.save_pretrained(tmp_path)  # TransformerLens asks where a tokenizer came from.
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     monkeypatch.setattr("transformers.AutoModelForCausalLM", read(copy.deepcopy(real.net)))
-    monkeypatch.setattr("transformers.AutoTokenizer", read(real.tokenizer))
+    monkeypatch.setattr("transformers.AutoTokenizer", read(tokenizer))
     exec(compile(code, "example", "exec"), {})
     assert float(capsys.readouterr().out.split()[-1]) == pytest.approx(example.activation, rel=1e-4)
     for source in asked:

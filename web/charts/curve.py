@@ -4,12 +4,12 @@ activation."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import altair as alt
 
-from atlas.core.display import show_share
+from atlas.core.display import show_range, show_share
 from atlas.core.stats import wilson
 from atlas.topics.curve import Curve, CurvePoint
 from web.charts.axes import activation_axis, counts_axis, linear_part, series_colour
@@ -81,20 +81,20 @@ def _parameter(name: str) -> Any:
     return alt.param(name=name, value=0)  # every chart gives values of its own
 
 
+@lru_cache(maxsize=512)
+def _bin(lower: float | None, upper: float | None) -> dict[str, Any]:
+    return {"centre": rounded(drawn_centre(lower, upper)), "range": show_range(lower, upper)}
+
+
+@lru_cache(maxsize=16_384)
+def _fraction(k: int, n: int) -> dict[str, Any]:
+    low, high = wilson(k, n)
+    return {"n": n, "k": k, "fraction": rounded(k / n), "low": rounded(low), "high": rounded(high)}
+
+
 def _row(label: str, kind: str, point: CurvePoint, counted: bool) -> dict[str, Any]:
     k = getattr(point, f"n_{kind}")
-    low, high = wilson(k, point.n)
-    row = {
-        "label": label,
-        "kind": kind,
-        "centre": rounded(drawn_centre(point.lower, point.upper)),
-        "range": point.range,
-        "n": point.n,
-        "k": k,
-        "fraction": rounded(k / point.n),
-        "low": rounded(low),
-        "high": rounded(high),
-    }
+    row = {"label": label, "kind": kind, **_bin(point.lower, point.upper), **_fraction(k, point.n)}
     if counted:
         lower, upper = drawn_edges(point.lower, point.upper)
         row |= {"counted": True, "lower": lower, "upper": upper}

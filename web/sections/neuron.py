@@ -12,7 +12,7 @@ from web.sections.signs import Signs
 from web.sections.studies import Studies
 from web.sections.texts import Guard, Rest, Texts
 from web.sections.verdict import VerdictSection
-from web.sections.writes import Writes
+from web.sections.writes import Lists, Writes
 
 SECTIONS: tuple[type[Section], ...] = (
     VerdictSection,
@@ -33,7 +33,7 @@ SECTIONS: tuple[type[Section], ...] = (
     Numbers,
 )
 
-_STANDING_ALONE: tuple[type[Section], ...] = (*SECTIONS, Rest)
+_STANDING_ALONE: tuple[type[Section], ...] = (*SECTIONS, Lists, Rest)
 
 PARTS = {kind.id: kind for kind in _STANDING_ALONE}
 """By id: the sections, and what the page leaves folded of them."""

@@ -19,7 +19,7 @@ from web.sections.threshold import Explorer, explore
 from web.site import urls
 from web.site.page import doc
 
-MAX_CURVES = 5
+MAX_CURVES = 3
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,6 +39,11 @@ class Writes(Section, id="writes", heading="What it writes"):
         )
 
     @property
+    def more(self) -> str:
+        """What the page leaves folded, in words."""
+        return f"All {len(self.best_tokens)} best and {len(self.worst_tokens)} worst tokens"
+
+    @property
     def lists(self) -> list[tuple[str, tuple[CongruentToken, ...]]]:
         """The lists with their headings: in a gated MLP that of the side on which it fires first, then the other."""
         best, worst = ("Best tokens", self.best_tokens), ("Worst tokens", self.worst_tokens)
@@ -48,3 +53,8 @@ class Writes(Section, id="writes", heading="What it writes"):
     def greatest(self) -> float:
         """The length of a full bar."""
         return max((abs(item.congruence) for item in (*self.best_tokens[:1], *self.worst_tokens[:1])), default=1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lists(Writes, id="lists", heading="Its best and its worst tokens"):
+    """Both lists in full."""
