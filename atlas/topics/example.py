@@ -110,7 +110,7 @@ class IllusionGuard:
 _EXAMPLES = """
 SELECT kind, "interval", rank, text_id, position, activation, predicted_token_id, window_start, window_activations,
        window_scale
-FROM example WHERE neuron_id = ?
+FROM example WHERE neuron_id = $neuron_id AND ($kind IS NULL OR kind = $kind)
 """
 
 TEXTS = Statement("""SELECT kind, "interval", rank, activation, right(before, 80) AS before, token,
@@ -149,7 +149,7 @@ def neuron_examples(atlas: Atlas, neuron_id: NeuronId, kind: Kind | None = None)
     They are sorted by kind ('interval', 'max', 'min'), within 'interval' by octave, then by rank.
     """
     tokens = atlas.tokens
-    rows = [row for row in atlas.rows(_EXAMPLES, neuron_id) if kind in (None, row[0])]
+    rows = atlas.rows(_EXAMPLES, {"neuron_id": neuron_id, "kind": kind})
     texts = texts_by_id(atlas, (row[3] for row in rows))
     examples = []
     for kind_of_text, interval, rank, text_id, position, activation, predicted, start, values, scale in rows:

@@ -19,7 +19,7 @@ from web.sections.threshold import Explorer, explore
 from web.site import urls
 from web.site.page import doc
 
-MAX_CURVES = 3
+MAX_CURVES = 2
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Self, TypeVar
 
 from atlas import Atlas
+from atlas.core.parameter import Kind
 from atlas.topics.curve import Candidate, HistogramBar, histogram, neuron_candidates
 from atlas.topics.example import Example, neuron_examples
 from atlas.topics.neuron import CongruentToken, Neuron, neuron_tokens
@@ -70,6 +71,7 @@ class Reading:
         self.atlas, self.neuron, self.token_id, self.framed = atlas, neuron, token_id, framed
         self.one = {"neuron_id": neuron.neuron_id}
         self._sections: dict[type[Section], Any] = {}
+        self._examples: dict[Kind, list[Example]] = {}
 
     def __getitem__(self, kind: type[_S]) -> _S:
         """A section of the neuron."""
@@ -97,10 +99,11 @@ class Reading:
         """Its pairs whose predictions were counted."""
         return neuron_candidates(self.atlas, self.neuron.neuron_id)
 
-    @cached_property
-    def examples(self) -> list[Example]:
-        """Its stored texts."""
-        return neuron_examples(self.atlas, self.neuron.neuron_id)
+    def examples(self, kind: Kind) -> list[Example]:
+        """Its stored texts of one kind, the strongest first."""
+        if kind not in self._examples:
+            self._examples[kind] = neuron_examples(self.atlas, self.neuron.neuron_id, kind)
+        return self._examples[kind]
 
     @cached_property
     def neighbours(self) -> Neighbours:

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any
 
 from atlas.core.bins import bin_interval
-from atlas.topics.curve import HistogramBar
 from atlas.topics.example import (
     GUARD,
     TEXTS,
@@ -54,26 +53,21 @@ class Interval:
 
 @dataclass(frozen=True)
 class StoredTexts:
-    """A neuron's texts of every kind, and its histogram."""
+    """A neuron's texts of every kind, each kind read when it is asked for."""
 
-    examples: tuple[Example, ...]
-    bars: tuple[HistogramBar, ...]
-
-    def of(self, kind: str) -> list[Example]:
-        """Those of one kind, the strongest first."""
-        return [example for example in self.examples if example.kind == kind]
+    reading: Reading
 
     @cached_property
     def guard(self) -> IllusionGuard | None:
         """How far the greatest are from the ordinary."""
-        return illusion_guard(self.of("max"), self.examples)
+        return illusion_guard(self.reading.examples("max"), self.reading.examples("interval"))
 
     @cached_property
     def intervals(self) -> tuple[Interval, ...]:
         """The ordinary texts by octave, the highest first."""
         shares = {share.interval: share for share in self.guard.shares} if self.guard else {}
         n_in: dict[int, int] = {}
-        for bar in self.bars:
+        for bar in self.reading.bars:
             n_in[bin_interval(bar.bin)] = n_in.get(bin_interval(bar.bin), 0) + bar.n
         total = sum(n_in.values()) or 1
         return tuple(
@@ -84,14 +78,14 @@ class StoredTexts:
                 n_in.get(texts.interval, 0) / total,
                 shares.get(texts.interval),
             )
-            for texts in interval_examples(self.examples)
+            for texts in interval_examples(self.reading.examples("interval"))
         )
 
     def as_json(self) -> dict[str, Any]:
         """For JSON: the examples as stored."""
         return {
-            "maximum": self.of("max"),
-            "minimum": self.of("min"),
+            "maximum": self.reading.examples("max"),
+            "minimum": self.reading.examples("min"),
             "intervals": self.intervals,
             "guard": self.guard,
         }
@@ -122,19 +116,19 @@ class Texts(Section, id="texts", heading="Texts", absent="The atlas keeps no tex
         neuron = reading.neuron
         return cls(
             sql=TEXTS.shown(**reading.one),
-            texts=StoredTexts(tuple(reading.examples), tuple(reading.bars)),
+            texts=StoredTexts(reading),
             scale=max(abs(neuron.activation_min), abs(neuron.activation_max)),
         )
 
     @property
     def there(self) -> bool:
         """Whether texts are stored."""
-        return bool(self.texts.examples)
+        return bool(self.ends)
 
     @cached_property
     def ends(self) -> Sequence[End]:
         """Both ends, the one of the greater magnitude first."""
-        greatest, least = self.texts.of("max"), self.texts.of("min")
+        greatest, least = self.texts.reading.examples("max"), self.texts.reading.examples("min")
         ends = [_end("Greatest activations", greatest), _end("Least activations", least)]
         if greatest and least and -least[0].activation > greatest[0].activation:
             ends.reverse()
