@@ -37,6 +37,7 @@ demo.token(" an").best_neurons[0].neuron.name
 [pair.token.text for pair in demo.pairs(limit=3)]
 sum(1 for found in demo.neurons(layer_min=20, token_gap_gte=2.0))
 demo.search("than").tokens.exact
+demo.collection(["L24N917", "0.0"])[0].verdict.headline  # 'predicts ␣than'
 demo.sql("SELECT neuron, score FROM pair ORDER BY rank LIMIT 3").rows
 demo.sql("SELECT neuron, score FROM pair WHERE token = :token", token=" an").rows
 

@@ -61,6 +61,7 @@ def pages() -> dict[str, str]:
         "hubs": urls.to("hubs", ref),
         "centring": urls.to("centring", ref),
         "compare": urls.to("compare", ref, n=names),
+        "list": urls.to("collection", ref, n=[f"{names[0]}~A note on it.", *names[1:]], title="Neurons to look at"),
         "search": urls.to("search", atlas=ref.slug, q="the value"),
         "glossary": urls.to("atlas_glossary", ref),
         "tables": urls.to("tables", ref),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 from decimal import Decimal
 from importlib.metadata import EntryPoint
@@ -121,6 +122,17 @@ def test_show(atlas, request, fixture, gated):
             "SELECT activation FROM max_activating_example WHERE neuron = 'L1N7' AND kind = 'max' AND rank = 1"
         ).fetchone()[0]
     assert show_number(activation) in output
+
+
+def test_show_lists_several_neurons(atlas, tiny_llama_atlas):
+    result = atlas("show", tiny_llama_atlas, "1.7", "L2N3", "L1N7")
+    assert result.exit_code == 0
+    lines = result.output.splitlines()
+    assert lines[0].split() == ["neuron", "verdict", "writes"]
+    assert [line.split()[0] for line in lines if re.match(r"L\d", line)] == ["L1N7", "L2N3"]
+    wrong = atlas("show", tiny_llama_atlas, "L1N7", "L2N99", "nine")
+    assert wrong.exit_code == 1
+    assert "'L2N99' (nearest: L2N47), 'nine'" in wrong.output
 
 
 def test_show_never_sends_control_characters_to_the_terminal(atlas, tiny_llama_atlas):

@@ -15,6 +15,7 @@ from atlas.core.display import show_number
 from atlas.topics.neuron_columns import COLUMN
 from tests.html_reader import Reader, squeezed
 from web.sections.neuron import SECTIONS
+from web.site import urls
 from web.views import embed
 
 NEURON, TOKEN = "/tiny-llama/L1N7", "/tiny-llama/token/5"
@@ -36,6 +37,7 @@ PAGES = [
     "/tiny-llama/hubs",
     "/tiny-llama/glossary",
     "/tiny-llama/compare?n=L1N7&n=L2N3",
+    "/tiny-llama/list?n=L1N7~a%20note&n=L2N3",
     "/tiny-llama/sql",
     "/tiny-gpt2/L1N95",
 ]
@@ -317,7 +319,7 @@ def test_sizes_are_honoured(client, page):
         }
         source = urlsplit(shown.get("src"))
         assert client.get(f"{source.path}?{source.query}").status_code == 200
-    assert ("iframe" in found["html"]) == (page in (NEURON, TOKEN, "/tiny-gpt2/L1N95"))
+    assert ("iframe" in found["html"]) == urls.has_embed(page)
 
 
 def test_other_spellings_of_an_address(client):

@@ -357,7 +357,7 @@ def test_a_random_neuron_is_drawn_anew(client):
 def test_compare_takes_two_to_eight(client):
     page = client.get("/tiny-llama/compare.json?n=L1N7&n=L2N3").json
     assert [neuron["name"] for neuron in page["neurons"]] == ["L1N7", "L2N3"]
-    token_id = page["curve_tokens"][-1]["token_id"]
+    token_id = page["own_curves"][1][0]["candidate"]["token"]["token_id"]
     chosen = client.get(f"/tiny-llama/compare.json?n=L1N7&n=L2N3&token={token_id}").json
     assert {curve["candidate"]["token"]["token_id"] for curve in chosen["curves"]} == {token_id}
     assert client.get("/tiny-llama/compare?n=1.7&n=l1n7&n=").location == "/tiny-llama/compare?n=L1N7"
@@ -366,7 +366,33 @@ def test_compare_takes_two_to_eight(client):
     assert client.get(f"/tiny-llama/compare?{many}").status_code == 400
     assert "There are 9 neurons to compare; expected at most 8" in client.get(f"/tiny-llama/compare?{many}").text
     assert client.get("/tiny-llama/compare?n=L9N9").status_code == 404
+    assert page["token"] is None or len(page["curves"]) > 1
     assert "was counted with none of" in client.get("/tiny-llama/compare?n=L1N7&token=0").text
+
+
+def test_compare_sets_each_neurons_own_findings_in_a_column(client):
+    data = client.get("/tiny-llama/compare.json?n=L1N7&n=L2N3").json
+    page = client.get("/tiny-llama/compare?n=L1N7&n=L2N3").text
+    for place, name in enumerate(("L1N7", "L2N3")):
+        glance, own = data["glances"][place], client.get(f"/tiny-llama/{name}.json").json
+        assert glance["neuron"] == own["neuron"]
+        kind = "min" if glance["verdict"]["side"] == "negative" else "max"
+        texts = client.get(f"/api/v1/atlases/tiny-llama/neurons/{name}/examples?kind={kind}").json["data"]
+        assert data["examples"][place] == texts[:3]
+        token = glance["verdict"]["token"] or glance["tokens"][0]["token"]
+        assert [curve["candidate"]["token"] for curve in data["own_curves"][place]] == [token]
+    assert page.index("At a glance") < page.index("When they fire") < page.index("<h2>Numbers")
+
+
+def test_compare_leaves_the_rest_where_a_name_is_wrong(client):
+    page = client.get("/tiny-llama/compare?n=L1N7&n=banana&n=L2N99&n=L2N3")
+    assert page.status_code == 200
+    assert "Compare L1N7, L2N3" in page.text
+    assert "2 names in this address are of no" in page.text
+    assert ">L2N47</a>" in page.text
+    data = client.get("/tiny-llama/compare.json?n=L1N7&n=L2N99")
+    assert data.status_code == 404
+    assert "'L2N99' (nearest: L2N47)" in data.json["error"]["message"]
 
 
 def test_pages_are_validated_by_build_and_address(client):

@@ -41,6 +41,7 @@ PAGES = (
     "/neurons?sort=token_gap&layer_min=1&dead=0&exclusive=none&token_gap.gte=0.015625",
     "/compare",
     "/compare?n=L1N7&n=L0N3&n=L1N8",
+    "/list?n=L1N7&n=L0N3&n=L1N8",
     "/L1N7/tokens",
     "/L1N7/similar",
     "/L1N7/similar?side=in",
@@ -77,6 +78,7 @@ WALKED = {
     "centring.html",
     "neurons.html",
     "compare.html",
+    "list.html",
     "neuron_tokens.html",
     "similar.html",
     "token_neurons.html",
@@ -114,6 +116,7 @@ WITHOUT = {
     "tables.html": "files of whole tables",
     "embed_neuron.html": "panels of the neuron's page, to which it leads",
     "embed_token.html": "panels of the token's page, to which it leads",
+    "embed_list.html": "the list's page, to which it leads",
 }
 """Templates without links to SQL, and why."""
 
@@ -247,6 +250,7 @@ RUN = {
     "hubs": "/hubs.json?k=5",
     "centring": "/hubs/centring.json",
     "compare": "/compare.json?n=L1N7&n=L0N3&n=L1N8",
+    "list": "/list.json?n=L1N7&n=L0N3&n=L1N8",
     "neuron_tokens": "/L1N7/tokens.json",
     "similar": "/L1N7/similar.json?side=in",
     "token_neurons": "/token/40/neurons.json",

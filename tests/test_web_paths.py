@@ -24,6 +24,7 @@ PAGES = (
     "/tiny-llama/hubs",
     "/tiny-llama/hubs/centring",
     "/tiny-llama/compare?n=L1N7&n=L2N3",
+    "/tiny-llama/list?n=L1N7~note&n=L2N3",
     "/tiny-llama/studies",
     "/tiny-llama/study/an",
     "/search?q=the",
@@ -132,7 +133,7 @@ def test_compare_starts_from_a_neuron(tab, site):
     tab.locator("main form button").click()
     tab.wait_for_url(f"{site}/tiny-llama/compare?n=L1N7&n=L2N3")
     settle(tab)
-    assert tab.locator("table.side").first.locator("thead a.unit").all_inner_texts() == ["L1N7", "L2N3"]
+    assert tab.locator(".columns > li > p a.unit").all_inner_texts() == ["L1N7", "L2N3"]
     assert tab.locator("#histograms svg").count() == 1
     tab.locator("a.remove").first.click()
     tab.wait_for_url(f"{site}/tiny-llama/compare?n=L2N3")

@@ -302,7 +302,7 @@ def test_a_full_file_says_so(kept, client, monkeypatch):
     found = [save(client, {"sql": f"SELECT {number}"}) for number in range(2)]
     response = client.post("/tiny-llama/q", data={"sql": "SELECT 2"}, headers=JSON)
     assert (response.status_code, response.json["error"]["code"]) == (507, "saved_full")
-    assert "2 queries are saved here" in response.json["error"]["message"]
+    assert "2 queries and lists are saved here" in response.json["error"]["message"]
     assert "Insufficient storage" in client.post("/tiny-llama/q", data={"sql": "SELECT 2"}).text
     assert save(client, {"sql": "SELECT 1"}) == found[1]  # a link that is there is found again
     monkeypatch.setattr(file, "MOST_BYTES", 40 * 4096)

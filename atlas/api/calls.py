@@ -28,6 +28,7 @@ TOPICS = tuple(
         "layer",
         "spread",
         "search",
+        "collection",
         "curve",
         "threshold",
         "example",

@@ -16,16 +16,18 @@ from rich.text import Text
 
 from atlas.cli.streams import plain_console
 from atlas.cli.study_view import study_view
-from atlas.cli.terminal import neuron_page
+from atlas.cli.terminal import glance_table, neuron_page
 from atlas.core.answer import texts
 from atlas.core.answer.asking import Answer
 from atlas.core.db import answer_together, open_atlas
 from atlas.core.display import show_value, visible
+from atlas.core.errors import NeuronNameError
 from atlas.core.info import AtlasInfo, count_words, unfinished_words
 from atlas.core.jsonable import dumps, jsonable
-from atlas.core.names import parse_neuron
 from atlas.core.schema import SCHEMA_VERSION
+from atlas.core.units import names_refused, read_names
 from atlas.core.upgrade import upgrade_file, upgraded_name
+from atlas.topics.collection import collection
 
 FILE = click.Path(path_type=Path)
 
@@ -60,21 +62,24 @@ def _say_unfinished(record: AtlasInfo) -> None:
 
 @click.command()
 @click.argument("file", type=FILE)
-@click.argument("neuron", required=False)
+@click.argument("neurons", metavar="NEURON", nargs=-1)
 @click.option("--texts", default=5, show_default=True, type=click.IntRange(0), help="Texts shown of each kind.")
 @click.option("--study", metavar="NAME", help="A recorded study instead of a neuron.")
-def show(file: Path, neuron: str | None, texts: int, study: str | None) -> None:
+def show(file: Path, neurons: tuple[str, ...], texts: int, study: str | None) -> None:
     """Print a neuron's page, or a study's, in the terminal. NEURON is a name such as L12N345 (also 12.345, 12:345,
-    12/345)."""
-    if (neuron is None) == (study is None):
+    12/345); several are listed at a glance, each with its verdict and tokens."""
+    if bool(neurons) == (study is not None):
         raise click.UsageError("Name either a NEURON or a --study.")
     with open_atlas(file) as atlas:
         _say_unfinished(atlas.info)
         if study is not None:
             _console().print(study_view(atlas, study))
             return
-        layer, index = parse_neuron(neuron, atlas.info.n_layers, atlas.info.d_mlp)
-        _console().print(neuron_page(atlas, layer * atlas.info.d_mlp + index, texts))
+        refs, misnamed = read_names(atlas, neurons)
+        if misnamed:
+            raise NeuronNameError(misnamed[0].reason if len(neurons) == 1 else names_refused(misnamed))
+        ids = tuple(ref.neuron_id for ref in refs)
+        _console().print(neuron_page(atlas, ids[0], texts) if len(ids) == 1 else glance_table(collection(atlas, ids)))
 
 
 class _Asking(click.Command):

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from atlas.core.db import Atlas
 from atlas.core.display import show_number, show_range, show_share
+from atlas.topics.collection import Glance
 from atlas.topics.curve import Candidate, Curve, HistogramBar, histogram, neuron_candidates, neuron_curves
 from atlas.topics.example import Example, interval_examples, neuron_examples
 from atlas.topics.neuron import CongruentToken, Neuron, find_neuron, neuron_pairs, neuron_tokens
@@ -168,3 +169,14 @@ def neuron_page(atlas: Atlas, neuron_id: int, texts: int = 5) -> NeuronView:
         neuron_examples(atlas, neuron_id),
         texts,
     )
+
+
+def glance_table(glances: Sequence[Glance]) -> Table:
+    """Several neurons at a glance for the terminal: the verdict on each, and the tokens that it writes."""
+    table = Table(box=None, padding=(0, 2, 1, 0), header_style="dim")
+    for head in ("neuron", "verdict", "writes"):
+        table.add_column(head, no_wrap=head == "neuron")
+    for item in glances:
+        tokens = Text(" ").join(Text(token.token.shown, "bold") for token in item.tokens)
+        table.add_row(Text(item.neuron.name, "bold"), Text(item.verdict.text), tokens)
+    return table

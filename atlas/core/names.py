@@ -45,6 +45,17 @@ def parse_neuron(text: str, n_layers: int, d_mlp: int) -> tuple[int, int]:
     return layer, index
 
 
+_TWO_NUMBERS = re.compile(r"[^0-9]*([0-9]{1,18})[^0-9]+([0-9]{1,18})[^0-9]*")
+
+
+def nearest_neuron(text: str, n_layers: int, d_mlp: int) -> str | None:
+    """The name of the model's neuron nearest to a misspelt one; None where the text holds no layer and index."""
+    match = _TWO_NUMBERS.fullmatch(text)
+    if match is None:
+        return None
+    return neuron_name(min(int(match[1]), n_layers - 1), min(int(match[2]), d_mlp - 1))
+
+
 def check_slug(slug: str) -> str:
     """Return the slug if it may name an atlas in a URL.
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from atlas.core.db import Atlas
-from atlas.core.errors import ParameterError
+from atlas.core.errors import NeuronNameError, ParameterError
 from atlas.core.names import parse_neuron
+from atlas.core.units import names_refused, read_names
 
 
 @dataclass(frozen=True)
@@ -194,6 +196,35 @@ class NeuronName(Parameter):
 
 
 @dataclass(frozen=True)
+class NeuronNames(Parameter):
+    """Names of neurons with commas between, read as their ids."""
+
+    most: int = 300
+
+    @property
+    def expected(self) -> str:
+        return f"1 to {self.most} names of neurons with commas between, as in L1N2,L3N4"
+
+    def schema(self) -> dict[str, Any]:
+        name = "[Ll][0-9]{1,9}[Nn][0-9]{1,9}"
+        return {"type": "string", "pattern": f"^{name}(,{name}){{0,{self.most - 1}}}$"}
+
+    def read(self, atlas: Atlas | None, text: str) -> tuple[int, ...] | None:
+        """The neurons' ids, each once and in order; None: the text is no such list.
+
+        Raises:
+            NeuronNameError: some of the names are no neurons of this model.
+        """
+        names = text.split(",")
+        if len(names) > self.most:
+            return None
+        refs, misnamed = read_names(atlas, names)
+        if misnamed:
+            raise NeuronNameError(names_refused(misnamed))
+        return tuple(ref.neuron_id for ref in refs)
+
+
+@dataclass(frozen=True)
 class Place(Parameter):
     """A cursor: a value of the column that a list is sorted by ('null': none), '~', and a neuron_id."""
 
@@ -224,7 +255,9 @@ def write_cursor(cursor: Cursor | None) -> str | None:
 
 
 def write(value: Any) -> str:
-    """A parameter's value as text."""
+    """A parameter's value as text; texts of a list have commas between."""
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return ",".join(map(str, value))
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 

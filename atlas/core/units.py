@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Generic, NotRequired, TypedDict, TypeVar
 
 from atlas.core.display import show_in_text, show_token
-from atlas.core.names import neuron_name, parse_neuron
+from atlas.core.errors import NeuronNameError
+from atlas.core.names import nearest_neuron, neuron_name, parse_neuron
 
 if TYPE_CHECKING:
     from atlas.core.db import Atlas
@@ -102,3 +104,37 @@ def named_ref(atlas: Atlas, name: str) -> NeuronRef:
     """
     layer, index = parse_neuron(name, atlas.info.n_layers, atlas.info.d_mlp)
     return neuron_ref(atlas, layer * atlas.info.d_mlp + index)
+
+
+@dataclass(frozen=True)
+class Misnamed:
+    """A name that no neuron of the model has: the text, the reason, and the nearest neuron's name (None: there is no
+    such)."""
+
+    text: str
+    reason: str
+    nearest: str | None
+
+
+def read_names(atlas: Atlas, names: Iterable[str]) -> tuple[list[NeuronRef], list[Misnamed]]:
+    """The neurons of some names, each once and in their order, and the names that no neuron has."""
+    refs: dict[int, NeuronRef] = {}
+    misnamed: dict[str, Misnamed] = {}
+    for name in names:
+        try:
+            ref = named_ref(atlas, name)
+            refs.setdefault(ref.neuron_id, ref)
+        except NeuronNameError as error:
+            nearest = nearest_neuron(name, atlas.info.n_layers, atlas.info.d_mlp)
+            misnamed.setdefault(name, Misnamed(name, str(error), nearest))
+    return list(refs.values()), list(misnamed.values())
+
+
+def names_refused(misnamed: Sequence[Misnamed]) -> str:
+    """One sentence on the names that no neuron has, each with the nearest neuron's where there is one."""
+    texts = [f"{item.text!r}" + (f" (nearest: {item.nearest})" if item.nearest else "") for item in misnamed]
+    more = f" and {len(texts) - 8} more" if len(texts) > 8 else ""
+    return (
+        f"No neuron of this model is named {', '.join(texts[:8])}{more}: {misnamed[0].reason} Correct these names or "
+        "leave them out."
+    )

@@ -107,11 +107,14 @@ class IllusionGuard:
     shares: tuple[IntervalShare, ...]
 
 
-_EXAMPLES = """
-SELECT kind, "interval", rank, text_id, position, activation, predicted_token_id, window_start, window_activations,
-       window_scale
-FROM example WHERE neuron_id = $neuron_id AND ($kind IS NULL OR kind = $kind)
-"""
+_ROW = """kind, "interval", rank, text_id, position, activation, predicted_token_id, window_start, window_activations,
+       window_scale"""
+
+_EXAMPLES = f"SELECT {_ROW} FROM example WHERE neuron_id = $neuron_id AND ($kind IS NULL OR kind = $kind)"
+
+_FIRST = f"""SELECT neuron_id, {_ROW}
+FROM example
+WHERE neuron_id IN (SELECT unnest(?)) AND rank = 1 AND kind IN ('max', 'min')"""
 
 TEXTS = Statement("""SELECT kind, "interval", rank, activation, right(before, 80) AS before, token,
        left(after, 40) AS after, predicted
@@ -148,15 +151,29 @@ def neuron_examples(atlas: Atlas, neuron_id: NeuronId, kind: Kind | None = None)
 
     They are sorted by kind ('interval', 'max', 'min'), within 'interval' by octave, then by rank.
     """
+    examples = _decoded(atlas, atlas.rows(_EXAMPLES, {"neuron_id": neuron_id, "kind": kind}))
+    return sorted(examples, key=lambda example: (example.kind, example.interval or 0, example.rank))
+
+
+def first_examples(atlas: Atlas, neuron_ids: Sequence[int]) -> dict[int, dict[str, Example]]:
+    """The first text of each extreme kind ('max', 'min') of several neurons, by neuron_id and kind."""
+    examples: dict[int, dict[str, Example]] = {}
+    rows = atlas.rows(_FIRST, list(neuron_ids))
+    for (neuron_id, *_), example in zip(rows, _decoded(atlas, [row[1:] for row in rows]), strict=True):
+        examples.setdefault(neuron_id, {})[example.kind] = example
+    return examples
+
+
+def _decoded(atlas: Atlas, rows: Sequence[Sequence[Any]]) -> list[Example]:
+    """The examples of some rows of the table `example`, in their order; columns as in `_EXAMPLES`."""
     tokens = atlas.tokens
-    rows = atlas.rows(_EXAMPLES, {"neuron_id": neuron_id, "kind": kind})
     texts = texts_by_id(atlas, (row[3] for row in rows))
     examples = []
-    for kind_of_text, interval, rank, text_id, position, activation, predicted, start, values, scale in rows:
+    for kind, interval, rank, text_id, position, activation, predicted, start, values, scale in rows:
         text = texts[text_id]
         examples.append(
             Example(
-                kind=kind_of_text,
+                kind=kind,
                 interval=interval,
                 rank=rank,
                 text_id=text_id,
@@ -170,7 +187,7 @@ def neuron_examples(atlas: Atlas, neuron_id: NeuronId, kind: Kind | None = None)
                 activations=tuple([value * scale for value in values]),
             )
         )
-    return sorted(examples, key=lambda example: (example.kind, example.interval or 0, example.rank))
+    return examples
 
 
 def interval_examples(examples: Iterable[Example]) -> list[IntervalExamples]:

@@ -6,13 +6,14 @@ sorts the few rows, which costs less than an ORDER BY.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from atlas.core.call import OF_NEURON, call
 from atlas.core.db import Atlas
 from atlas.core.errors import NeuronNameError
 from atlas.core.parameter import End, NeuronId
-from atlas.core.statements import Statement
+from atlas.core.statements import Statement, wrapped
 from atlas.core.term import BEST_PAIR, POST, Term
 from atlas.core.units import Token, field_names
 from atlas.topics.pair import PAIR_COLUMNS, ExclusivePair, make_pair
@@ -86,6 +87,16 @@ NEURON_COLUMNS = [name + "_id" if name in ("best_token", "worst_token") else nam
 _COLUMNS = ", ".join(f'"{name}"' for name in NEURON_COLUMNS)
 
 
+_COLUMNS_OF_N = wrapped((f'n."{name}"' for name in NEURON_COLUMNS), 7)
+
+NEURONS = Statement(f"""SELECT /*+best."text" AS best_token, worst."text" AS worst_token,
+       */{_COLUMNS_OF_N}
+FROM neuron AS n/*+
+JOIN token AS best ON best.token_id = n.best_token_id
+JOIN token AS worst ON worst.token_id = n.worst_token_id*/
+WHERE n.neuron_id IN (SELECT unnest($neuron_ids))/*+
+ORDER BY list_position($neuron_ids, n.neuron_id)*/""")
+
 NEURON_TOKENS = Statement("""SELECT /*+t."text" AS token, */l.rank, l.congruence, l.token_id, l.direction
 FROM neuron_token AS l/*+ JOIN token AS t USING (token_id)*/
 WHERE l.neuron_id = $neuron_id/*+
@@ -126,6 +137,12 @@ def find_neuron(atlas: Atlas, neuron_id: NeuronId) -> Neuron:
     if not rows:
         raise NeuronNameError(f"There is no neuron {neuron_id}: neuron ids go from 0 to {atlas.info.n_neurons - 1}.")
     return make_neuron(atlas, rows[0])
+
+
+def neurons_by_id(atlas: Atlas, neuron_ids: Sequence[int]) -> dict[int, Neuron]:
+    """The rows of several neurons, by neuron_id. Ids out of range are left out."""
+    rows = NEURONS.rows(atlas, neuron_ids=list(neuron_ids))
+    return {neuron.neuron_id: neuron for neuron in (make_neuron(atlas, row) for row in rows)}
 
 
 @call(OF_NEURON + "/tokens", python='demo.neuron("{neuron}").best_tokens')

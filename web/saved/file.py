@@ -1,5 +1,5 @@
-"""The file of saved queries, an SQLite database for several processes: created if missing, refused if it is another
-file."""
+"""The file of saved queries and lists, an SQLite database for several processes: created if missing, refused if it is
+another file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ APPLICATION = 0x41746C51
 """`AtlQ`: the application id in SQLite's header."""
 
 VERSION = 1
-"""Version of the table, SQLite's `user_version`."""
+"""Version of the tables, SQLite's `user_version`. A table that is missing is created: an earlier program's file has
+queries only."""
 
 MOST_BYTES = 64 * 2**20
 """Most bytes of the file; SQLite then refuses to write."""
@@ -29,9 +30,11 @@ _PAGE = 4096
 _PATIENCE = 5.0
 """Seconds to wait for another process that writes."""
 
-TABLE = sa.Table(
+_FILE = sa.MetaData()
+
+QUERIES = sa.Table(
     "saved_query",
-    sa.MetaData(),
+    _FILE,
     sa.Column("slug", sa.Text, primary_key=True, doc="Slug of its atlas."),
     sa.Column("name", sa.Text, primary_key=True, doc="The end of its address: see `web.saved.query`."),
     sa.Column("statement", sa.Text, nullable=False, doc="The statement in its normal form."),
@@ -42,7 +45,19 @@ TABLE = sa.Table(
     sa.Column("saved_at", sa.Text, nullable=False, doc="Time of saving, in UTC, as ISO 8601."),
     sqlite_with_rowid=False,
 )
-"""The one table of the file."""
+
+LISTS = sa.Table(
+    "saved_list",
+    _FILE,
+    sa.Column("slug", sa.Text, primary_key=True, doc="Slug of its atlas."),
+    sa.Column("name", sa.Text, primary_key=True, doc="The end of its address: see `web.saved.query`."),
+    sa.Column("title", sa.Text, nullable=False, doc="Title; '' if none."),
+    sa.Column("entries", sa.JSON, nullable=False, doc="Its neurons in order, as JSON: [[name, note], …]."),
+    sa.Column("saved_at", sa.Text, nullable=False, doc="Time of saving, in UTC, as ISO 8601."),
+    sqlite_with_rowid=False,
+)
+
+TABLES = (QUERIES, LISTS)
 
 
 def connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
@@ -69,9 +84,9 @@ def prepare(path: Path, atlases: Iterable[Path] = ()) -> None:
     try:
         with closing(connect(path, "rwc")) as connection:
             connection.execute("BEGIN IMMEDIATE")
-            if connection.execute("PRAGMA application_id").fetchone()[0] == 0:
-                connection.execute(str(CreateTable(TABLE).compile(dialect=sqlite.dialect())))
-                connection.execute(f"PRAGMA application_id = {APPLICATION}")
+            for table in TABLES:
+                connection.execute(str(CreateTable(table, if_not_exists=True).compile(dialect=sqlite.dialect())))
+            connection.execute(f"PRAGMA application_id = {APPLICATION}")
             # Written each time, even if unchanged: a file that cannot be written fails here.
             connection.execute(f"PRAGMA user_version = {VERSION}")
             connection.execute("COMMIT")

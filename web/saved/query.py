@@ -1,4 +1,4 @@
-"""Saved queries and their names: hashes of the content, so that the same query has the same link."""
+"""Saved queries and lists, and their names: hashes of the content, so that the same content has the same link."""
 
 from __future__ import annotations
 
@@ -45,6 +45,11 @@ class Query:
     drawing: Drawing | None
     """How the answer is drawn; None: as a table only."""
 
+    def content(self) -> object:
+        """What its name is a hash of, as JSON values."""
+        drawing = self.drawing and [self.drawing.kind, self.drawing.x, self.drawing.y]
+        return [self.sql, dict(self.parameters), drawing]
+
 
 @dataclass(frozen=True)
 class SavedQuery:
@@ -59,6 +64,35 @@ class SavedQuery:
     """Description from its saver, with newlines as line ends; None if there is none."""
     saved_at: datetime
     """When it was first saved, in UTC."""
+
+
+@dataclass(frozen=True)
+class SharedList:
+    """A list of neurons: the content that its name is a hash of."""
+
+    title: str
+    """Title; '' if none."""
+    entries: tuple[tuple[str, str], ...]
+    """Names of the neurons, in order, each with its note ('' if none)."""
+
+    def content(self) -> object:
+        """What its name is a hash of, as JSON values."""
+        return ["list", self.title, self.entries]
+
+
+@dataclass(frozen=True)
+class SavedList:
+    """A list of neurons as it was saved."""
+
+    name: str
+    """Its name within its atlas, as in `/{slug}/list/{name}`."""
+    shared: SharedList
+    saved_at: datetime
+    """When it was first saved, in UTC."""
+
+
+Content = Query | SharedList
+"""What can be saved."""
 
 
 def normal(sql: str, parameters: Mapping[str, str], drawing: Drawing | None = None) -> Query:
@@ -106,14 +140,13 @@ def check_note(title: str, description: str) -> tuple[str | None, str | None]:
     return title.replace("\0", " ") or None, description or None
 
 
-def digest(query: Query) -> str:
-    """52 characters of a-z and 2-7: the SHA-256 of the query's content, in base 32."""
-    drawing = query.drawing and [query.drawing.kind, query.drawing.x, query.drawing.y]
-    content = json.dumps([query.sql, dict(query.parameters), drawing], separators=(",", ":"))
-    return b32encode(sha256(content.encode("ascii")).digest()).decode("ascii").rstrip("=").lower()
+def digest(content: Content) -> str:
+    """52 characters of a-z and 2-7: the SHA-256 of a query's or a list's content, in base 32."""
+    text = json.dumps(content.content(), separators=(",", ":"))
+    return b32encode(sha256(text.encode("ascii")).digest()).decode("ascii").rstrip("=").lower()
 
 
-def names(query: Query) -> Iterator[str]:
-    """Names that the query may have, the shortest first: a longer one only if another query has the shorter."""
-    whole = digest(query)
+def names(content: Content) -> Iterator[str]:
+    """Names that a query or a list may have, the shortest first: a longer one only if another has the shorter."""
+    whole = digest(content)
     return (whole[:length] for length in _LENGTHS)

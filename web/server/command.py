@@ -83,14 +83,15 @@ from atlas.cli.options import no_cache
     "--saved",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Keep short links of visitors' queries in FILE (never an atlas), created if missing. The default is none.",
+    help="Keep short links of visitors' queries and lists in FILE (never an atlas), created if missing. The "
+    "default is none.",
 )
 @click.option(
     "--saved-most",
     default=10_000,
     show_default=True,
     type=click.IntRange(1, 1_000_000),
-    help="Most queries in the --saved FILE.",
+    help="Most queries and lists in the --saved FILE.",
 )
 @click.option(
     "--downloads/--no-downloads",

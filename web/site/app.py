@@ -23,6 +23,7 @@ from atlas.topics.study.study import list_studies
 from web import views
 from web.api import routes as api
 from web.charts.drawing import curves_drawing, histogram_drawing
+from web.charts.spark import spark_drawing
 from web.charts.theme import CONFIG
 from web.saved.store import SavedQueries
 from web.server.watched import Watched
@@ -141,6 +142,7 @@ def create_app(
         live_text=live_text,
         histogram_drawing=histogram_drawing,
         curves_drawing=curves_drawing,
+        spark_drawing=spark_drawing,
     )
     app.jinja_env.filters.update(
         number=display.show_number,

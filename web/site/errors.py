@@ -9,7 +9,7 @@ from flask import Flask, Response, abort, g, redirect, render_template, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
-from atlas.core.errors import AtlasError, NeuronNameError, QueryError, StudyNameError, TokenError
+from atlas.core.errors import AtlasError, NeuronNameError, ParameterError, QueryError, StudyNameError, TokenError
 from atlas.core.jsonable import dumps
 from web.site import urls
 from web.site.base_error import AnsweredError
@@ -82,6 +82,8 @@ def failure_of(error: Exception) -> Failure:
         return Failure(404, "not_found", str(error))
     if isinstance(error, BadRequestError):
         return Failure(400, "bad_request", str(error), error.link)
+    if isinstance(error, ParameterError):
+        return Failure(400, "bad_request", str(error))
     if isinstance(error, BusyError):
         return Failure(503, "busy", str(error), retry_after=error.retry_after)
     if isinstance(error, AnsweredError):

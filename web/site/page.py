@@ -65,7 +65,7 @@ class Page:
         """HTTP status of the page as HTML."""
         return 200
 
-    def heading(self) -> str:
+    def share_title(self) -> str:
         """Its title for sites that show a link to it."""
         return self.title
 
@@ -116,7 +116,7 @@ class AtlasPage(Page):
         metadata=doc("What the page says of a run in progress, or of a link to an earlier build of it.", json=False)
     )
 
-    def heading(self) -> str:
+    def share_title(self) -> str:
         """Its title for sites that show a link to it."""
         return f"{self.title}, {self.model_name}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import parse_qs
 
 from markupsafe import Markup
 
@@ -71,6 +72,10 @@ def _unfinished(info: AtlasInfo) -> str:
 
 def _fetched(host: str, path: str, data: str) -> list[Citation]:
     """Python and SQL that fetch a neuron or a token; other pages have no call of their own."""
+    if re.match(r"/[^/]+/list\?n=", path):
+        names = [text.partition("~")[0] for text in parse_qs(path.partition("?")[2])["n"]]
+        call = f'neurons = atlas.open("{host}/{path.split("/")[1]}").collection({names!r})'
+        return [Citation("Data, in Python", f"import atlas\n\n{call}")]
     match = re.match(r"/([^/]+)/(?:(L[0-9]+N[0-9]+)|token/([0-9]+))(?:\?|$)", path)
     if match is None:
         return [

@@ -146,16 +146,16 @@ def card(url: str) -> str:
     return _ended(url, ".card.png")
 
 
-_EMBEDDED = re.compile(r"/[a-z0-9@-]+/(?:L[0-9]+N[0-9]+|token/[0-9]+)(?:\?|$)")
+_EMBEDDED = re.compile(r"/[a-z0-9@-]+/(?:L[0-9]+N[0-9]+|token/[0-9]+|list(?:/[a-z0-9]+)?)(?:\?|$)")
 
 
 def has_embed(url: str) -> bool:
-    """Whether the page at a URL is of a neuron or of a token, which other sites may show in a frame."""
+    """Whether the page at a URL is of a neuron, a token or a list, which other sites may show in a frame."""
     return _EMBEDDED.match(url) is not None
 
 
 def embed(url: str, panel: str | None = None, theme: str | None = None) -> str:
-    """A neuron's or a token's page for a frame of another site, or one panel of it, 'light' or 'dark'."""
+    """A neuron's, a token's or a list's page for a frame of another site, or one panel of it, 'light' or 'dark'."""
     path, mark, query = url.partition("?")
     url = f"/embed{path}{'' if panel is None else f'/{panel}'}{mark}{query}"
     return url if theme is None else f"{url}{'&' if mark else '?'}theme={theme}"

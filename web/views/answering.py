@@ -13,6 +13,7 @@ from flask import current_app, request
 from atlas import Atlas
 from atlas.core.answer.texts import is_number
 from atlas.core.sql_text import parameter_names
+from atlas.topics.collection import neurons_of_answer
 from web.charts.chart import Chart
 from web.charts.result import result_chart
 from web.workers.sql.answer import Answer
@@ -34,6 +35,8 @@ class Result:
     truncated: bool
     numbers: tuple[bool, ...]
     """Of each column, whether it is of numbers."""
+    neurons: tuple[str, ...]
+    """Names of the neurons that it is about, at most as many as a list may have."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,8 @@ def answered(atlas: Atlas, sql: str, parameters: Mapping[str, str]) -> tuple[Res
         parts = (None, None) if place is None else (sql[:place], sql[place:])
         return None, Problem(error.code, str(error), error.status, *parts)
     numbers = tuple(map(is_number, answer.shapes))
-    return Result(answer.columns, answer.types, rows[:SHOWN], len(rows), answer.truncated, numbers), None
+    neurons = tuple(ref.name for ref in neurons_of_answer(atlas, answer.columns, rows[:SHOWN]))
+    return Result(answer.columns, answer.types, rows[:SHOWN], len(rows), answer.truncated, numbers, neurons), None
 
 
 def drawn(atlas: Atlas, result: Result | None, kind: str, x: str, y: str) -> Chart | None:

@@ -1,4 +1,4 @@
-"""`/{slug}/compare?n=L31N892&n=L28N1921`: two to eight neurons side by side.
+"""`/{slug}/compare?n=L31N892&n=L28N1921`: two to eight neurons side by side, in columns.
 
 With a neuron of another atlas among them, `n=other-slug:L3N4`, it leads to `/bridge/compare`.
 """
@@ -6,14 +6,17 @@ With a neuron of another atlas among them, `n=other-slug:L3N4`, it leads to `/br
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from flask import current_app, g, redirect, request
 from werkzeug.wrappers import Response
 
 from atlas import Atlas
+from atlas.core.errors import NeuronNameError
 from atlas.core.names import is_neuron_name
-from atlas.core.units import Token, named_ref
+from atlas.core.units import Misnamed, Token, names_refused, read_names
+from atlas.topics.collection import LISTED, LISTED_TOKENS, Glance, collection
 from atlas.topics.compare import (
     COSINES,
     HISTOGRAMS,
@@ -27,7 +30,8 @@ from atlas.topics.compare import (
     side_by_side,
 )
 from atlas.topics.curve import CURVES, Candidate, Curve, histogram, neuron_candidates, of_pairs, token_curves
-from atlas.topics.neuron import Neuron, find_neuron
+from atlas.topics.example import Example, neuron_examples
+from atlas.topics.neuron import Neuron
 from atlas.topics.neuron_columns import Column, column_names, columns_of
 from atlas.topics.percentile import Percentile, percentiles, standing
 from atlas.topics.tables import column_comments
@@ -37,7 +41,7 @@ from web.charts.histogram import histograms_chart
 from web.sections.curves import pair_label
 from web.site import urls
 from web.site.errors import BadRequestError
-from web.site.page import AtlasPage, atlas_fields, doc, like_request, page, query_int
+from web.site.page import AtlasPage, atlas_fields, doc, like_request, page, query_int, wants_json
 from web.site.urls import AtlasRef, Blueprint
 
 blueprint = Blueprint("compare", __name__)
@@ -47,15 +51,28 @@ MOST = 8
 TOKENS, TEXTS = 40, 20
 """Tokens and texts in common that are listed."""
 
+EXAMPLES = 3
+"""Texts of each neuron."""
+
 NUMBERS = columns_of("compare")
 """Numbers set side by side."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ComparePage(AtlasPage, template="compare.html"):
-    """Neurons side by side: numbers, tokens, activations, predictions, texts."""
+    """Neurons side by side: verdicts, tokens, predictions, texts, activations, numbers."""
 
     neurons: tuple[Neuron, ...] = field(metadata=doc("The neurons, in the order of the URL."))
+    misnamed: tuple[Misnamed, ...] = field(
+        metadata=doc("Names in the address that no neuron has; a request for data with any is refused.", json=False)
+    )
+    glances: tuple[Glance, ...] = field(metadata=doc("The verdict on each, and the tokens that it writes."))
+    own_curves: tuple[tuple[Curve, ...], ...] = field(
+        metadata=doc("Of each, the prediction curve of its verdict's token, or else of its first token.")
+    )
+    examples: tuple[tuple[Example, ...], ...] = field(
+        metadata=doc(f"Of each, the {EXAMPLES} texts that fire it most on the side of its verdict.")
+    )
     percentiles: tuple[dict[str, Percentile], ...] = field(metadata=doc("Their percentiles, by column."))
     numbers: tuple[Column, ...] = field(metadata=doc("Columns set side by side.", json=False))
     definitions: dict[str, str] = field(metadata=doc("What the schema says of each column of `neuron`.", json=False))
@@ -69,9 +86,11 @@ class ComparePage(AtlasPage, template="compare.html"):
     )
     histogram_chart: Chart | None = field(metadata=doc("Their activation histograms on shared axes.", json=False))
     tokens: tuple[SharedToken, ...] = field(metadata=doc("Tokens in the lists of at least two of them."))
-    token: Token | None = field(metadata=doc("Token whose curves are shown; null if no pair of theirs was counted."))
+    token: Token | None = field(
+        metadata=doc("Token whose curves are shown together; null if none was counted with two of them.")
+    )
     curve_tokens: tuple[Token, ...] = field(
-        metadata=doc("Tokens whose pairs with them were counted, those counted with most of them first.")
+        metadata=doc("Tokens counted with at least two of them, those counted with most first.")
     )
     curves: tuple[Curve, ...] = field(metadata=doc("Prediction curves of the token with each that was counted."))
     curve_charts: tuple[Chart, ...] = field(metadata=doc("The curves drawn, if there are any.", json=False))
@@ -91,20 +110,22 @@ def parted(name: str) -> tuple[AtlasRef | None, str]:
 
 @page(blueprint, "/<atlas:ref>/compare")
 def compare(atlas: Atlas) -> ComparePage | Response:
-    """Neurons side by side; other spellings lead to the canonical address, names of other atlases to their page."""
-    given = [(place or g.ref, name) for place, name in map(parted, request.args.getlist("n")) if name]
-    if any(place not in (g.ref, AtlasRef(g.ref.slug)) for place, _ in given):
-        return redirect(like_request(_among_others(atlas, [f"{place}:{name}" for place, name in given])), 302)
-    refs = [named_ref(atlas, name) for _, name in given]
-    names = list(dict.fromkeys(ref.name for ref in refs))
+    """Neurons side by side; other spellings lead to the canonical address, names of other atlases to their page. A name
+    that no neuron has leaves the rest, but for data."""
+    written = [(place or g.ref, name) for place, name in map(parted, request.args.getlist("n")) if name]
+    if any(place not in (g.ref, AtlasRef(g.ref.slug)) for place, _ in written):
+        return redirect(like_request(_among_others(atlas, [f"{place}:{name}" for place, name in written])), 302)
+    refs, misnamed = read_names(atlas, (name for _, name in written))
+    if misnamed and (wants_json() or not refs):
+        raise NeuronNameError(names_refused(misnamed))
+    names = [ref.name for ref in refs]
     if len(names) > MOST:
         raise BadRequestError(f"There are {len(names)} neurons to compare; expected at most {MOST}.")
     token_id = query_int("token", None)
     url = urls.to("compare", g.ref, n=names, token=token_id)
-    if names != request.args.getlist("n"):
+    if names != request.args.getlist("n") and not misnamed:
         return redirect(like_request(url), 301)
-    neurons = [find_neuron(atlas, ref.neuron_id) for ref in dict.fromkeys(refs)]
-    return _compare_page(atlas, neurons, token_id, url)
+    return _compare_page(atlas, tuple(ref.neuron_id for ref in refs), misnamed, token_id, url)
 
 
 def _among_others(atlas: Atlas, names: list[str]) -> str:
@@ -113,26 +134,40 @@ def _among_others(atlas: Atlas, names: list[str]) -> str:
     return urls.to("bridge_compare", n=names, text=None if token_id is None else atlas.tokens[token_id].text)
 
 
-def _compare_page(atlas: Atlas, neurons: list[Neuron], token_id: int | None, url: str) -> ComparePage:
-    ids = [neuron.neuron_id for neuron in neurons]
+def _compare_page(
+    atlas: Atlas, ids: tuple[int, ...], misnamed: Sequence[Misnamed], token_id: int | None, url: str
+) -> ComparePage:
+    glances = collection(atlas, ids)
+    neurons = [item.neuron for item in glances]
     names = ", ".join(neuron.name for neuron in neurons)
     histograms = {neuron.name: histogram(atlas, neuron.neuron_id) for neuron in neurons}
-    found = [neuron_candidates(atlas, neuron_id) for neuron_id in ids]
-    ordered = _tokens(found)
+    counted = [neuron_candidates(atlas, neuron_id) for neuron_id in ids]
+    ordered = _tokens(counted)
+    shared = [token for token, n in ordered.items() if n > 1]
     if token_id is not None and token_id not in ordered:
         raise BadRequestError(
             f"token={token_id} was counted with none of {names}; expected a token of their lists, on their pages."
         )
-    chosen = token_id if token_id is not None else next(iter(ordered), None)
-    pairs = [candidate for candidates in found for candidate in candidates if candidate.token.token_id == chosen]
+    chosen = token_id if token_id is not None else next(iter(shared), None)
+    pairs = [candidate for candidates in counted for candidate in candidates if candidate.token.token_id == chosen]
     curves = token_curves(atlas, pairs)
-    shown = None if chosen is None else atlas.tokens[chosen]
+    token = None if chosen is None else atlas.tokens[chosen]
     return ComparePage(
         title=f"Compare {names}" if neurons else "Compare neurons",
         url=url,
         **atlas_fields(atlas),
-        description=f"Numbers, tokens, activations, predictions and texts of {names or 'neurons'} side by side.",
+        description="; ".join(f"{item.neuron.name} {item.verdict.headline}" for item in glances)
+        or "Verdicts, tokens, predictions, texts and numbers of neurons side by side.",
         neurons=tuple(neurons),
+        misnamed=tuple(misnamed),
+        glances=tuple(glances),
+        own_curves=tuple(
+            tuple(token_curves(atlas, (pair for pair in candidates if pair.token == item.token)))
+            for item, candidates in zip(glances, counted, strict=True)
+        ),
+        examples=tuple(
+            tuple(neuron_examples(atlas, item.neuron.neuron_id, item.kind_of_text)[:EXAMPLES]) for item in glances
+        ),
         percentiles=tuple(percentiles(atlas, neuron) for neuron in neurons),
         numbers=NUMBERS,
         definitions=column_comments(atlas, "neuron"),
@@ -142,12 +177,12 @@ def _compare_page(atlas: Atlas, neurons: list[Neuron], token_id: int | None, url
         cosines=tuple(map(tuple, output_cosines(atlas, ids))),
         histogram_chart=histograms_chart(histograms, f"Activations, {atlas.info.model_name}") if neurons else None,
         tokens=tuple(shared_tokens(atlas, ids, TOKENS)),
-        token=shown,
-        curve_tokens=tuple(atlas.tokens[token] for token in list(ordered)[:24]),
+        token=token,
+        curve_tokens=tuple(atlas.tokens[other] for other in shared[:24]),
         curves=tuple(curves),
         curve_charts=curve_charts(
             curves,
-            f"Predictions of {shown.shown if shown else None} by activation, {atlas.info.model_name}",
+            f"Predictions of {token.shown if token else None} by activation, {atlas.info.model_name}",
             pair_label("neuron"),
         ),
         texts=tuple(shared_texts(atlas, ids, TEXTS)),
@@ -155,10 +190,11 @@ def _compare_page(atlas: Atlas, neurons: list[Neuron], token_id: int | None, url
     )
 
 
-def _panels(atlas: Atlas, ids: list[int], pairs: list[Candidate]) -> dict[str, str]:
+def _panels(atlas: Atlas, ids: Sequence[int], pairs: list[Candidate]) -> dict[str, str]:
     """The SQL of the page by panel. `pairs` are those whose curves are drawn."""
-    some = {"neuron_ids": ids}
+    some = {"neuron_ids": list(ids)}
     panels = {
+        "best_tokens": LISTED_TOKENS.shown(**some, limit=LISTED),
         "numbers": side_by_side(column_names(NUMBERS)).shown(**some),
         "percentiles": standing(column_names(NUMBERS)).shown(**some),
         "cosines": COSINES.shown(**some),
@@ -171,11 +207,11 @@ def _panels(atlas: Atlas, ids: list[int], pairs: list[Candidate]) -> dict[str, s
     return panels
 
 
-def _tokens(found: list[list[Candidate]]) -> dict[int, int]:
+def _tokens(counted: list[list[Candidate]]) -> dict[int, int]:
     """Tokens counted with the neurons, with how many: most first, then the most predicted, then by id."""
-    n = Counter(candidate.token.token_id for candidates in found for candidate in candidates)
+    n = Counter(candidate.token.token_id for candidates in counted for candidate in candidates)
     predicted: Counter[int] = Counter()
-    for candidates in found:
+    for candidates in counted:
         for candidate in candidates:
             predicted[candidate.token.token_id] = max(predicted[candidate.token.token_id], candidate.n_predicted)
     return {t: n[t] for t in sorted(n, key=lambda t: (-n[t], -predicted[t], t))}

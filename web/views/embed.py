@@ -52,9 +52,9 @@ class EmbedPage(AtlasPage):
         """Where the embed itself is."""
         return urls.embed(self.url, self.panel, None if self.theme == THEMES[0] else self.theme)
 
-    def heading(self) -> str:
+    def share_title(self) -> str:
         """The heading of the page that it shows."""
-        return self.page.heading()
+        return self.page.share_title()
 
     def card(self) -> Card:
         """The picture of the page that it shows."""

@@ -53,7 +53,7 @@ class NeuronPage(AtlasPage, template="neuron.html"):
         """The charts of its sections."""
         return [chart for kind in self.sections for chart in charts_of(self.reading[kind])]
 
-    def heading(self) -> str:
+    def share_title(self) -> str:
         """Its title for sites that show a link to it."""
         return f"{self.headline} · {self.model_name} · Neuron Atlas"
 

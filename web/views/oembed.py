@@ -1,6 +1,6 @@
 """`/oembed?url=`: how a page of this site is shown inside another's, by oEmbed 1.0.
 
-A neuron, a token or an embed of one is a frame; every other page is its card's picture, leading to it.
+A neuron, a token, a list or an embed of one is a frame; every other page is its card's picture, leading to it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,6 @@ from web.site.page import AtlasPage, Page, find_atlas, query_int
 from web.site.sharing import FRAME_HEIGHT, FRAME_WIDTH, frame
 from web.site.urls import Blueprint
 from web.views.embed import EmbedPage
-from web.views.neuron import NeuronPage
-from web.views.token import TokenPage
 
 blueprint = Blueprint("oembed", __name__)
 
@@ -53,7 +51,7 @@ def oembed() -> Response:
 def _answer(page: Page, max_width: int | None, max_height: int | None) -> dict[str, Any]:
     host = request.host_url.rstrip("/")
     read = page.unfinished and page.unfinished.share if isinstance(page, AtlasPage) else None
-    title = visible(page.heading() + (f" ({read} read)" if read else ""))
+    title = visible(page.share_title() + (f" ({read} read)" if read else ""))
     thing = page.page if isinstance(page, EmbedPage) else page
     answer: dict[str, Any] = {
         "version": "1.0",
@@ -64,7 +62,7 @@ def _answer(page: Page, max_width: int | None, max_height: int | None) -> dict[s
         "cache_age": CACHE_SECONDS,
     }
     card = host + urls.card(thing.url)
-    if isinstance(thing, NeuronPage | TokenPage):
+    if urls.has_embed(thing.url):
         width, height = min(FRAME_WIDTH, max_width or FRAME_WIDTH), min(FRAME_HEIGHT, max_height or FRAME_HEIGHT)
         source = page.address() if isinstance(page, EmbedPage) else urls.embed(thing.url)
         answer |= {"html": frame(host + source, title, width, height), "width": width, "height": height}

@@ -1,0 +1,287 @@
+"""Collections: lists of neurons with notes that people hand around, and each neuron at a glance."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from atlas.core.bins import bin_interval
+from atlas.core.call import OF_ATLAS, call
+from atlas.core.db import Atlas
+from atlas.core.errors import ParameterError
+from atlas.core.parameter import NeuronNames
+from atlas.core.statements import Statement
+from atlas.core.units import Misnamed, NeuronRef, Token, named_ref, neuron_ref, read_names
+from atlas.topics.example import Example, first_examples
+from atlas.topics.neuron import NEURONS, CongruentToken, Neuron, neurons_by_id
+from atlas.topics.verdict import Verdict, verdict_of
+
+MOST = 300
+"""Most neurons of a collection."""
+
+LONGEST_NOTE = 300
+"""Most characters of a note."""
+
+LONGEST_TITLE = 120
+"""Most characters of a title."""
+
+LISTED = 8
+"""Tokens of a neuron that are listed."""
+
+LISTED_TOKENS = Statement("""SELECT /*+n.name AS neuron, t."text" AS token,
+       */l.neuron_id, l.direction, l.rank, l.token_id, l.congruence
+FROM neuron_token AS l/*+ JOIN token AS t USING (token_id) JOIN neuron AS n USING (neuron_id)*/
+WHERE l.neuron_id IN (SELECT unnest($neuron_ids)) AND l.rank <= $limit/*+
+ORDER BY list_position($neuron_ids, l.neuron_id), l.direction DESC, l.rank*/""")
+"""The ends of several neurons' lists of tokens."""
+
+CURVES = Statement("""WITH cell AS (
+    SELECT neuron_id, token_id, bin, n_predicted
+    FROM prediction_histogram
+    WHERE neuron_id IN (SELECT unnest($neuron_ids)) AND list_contains($pairs, [neuron_id, token_id])
+)
+SELECT /*+n.name AS neuron, b.lower, b.upper, */h.neuron_id, h.bin, h.n, coalesce(c.n_predicted, 0) AS n_predicted
+FROM activation_histogram AS h
+LEFT JOIN cell AS c USING (neuron_id, bin)/*+
+JOIN histogram_bin AS b USING (bin)
+JOIN neuron AS n USING (neuron_id)*/
+WHERE h.neuron_id IN (SELECT unnest($neuron_ids))/*+
+ORDER BY list_position($neuron_ids, h.neuron_id), h.bin*/""")
+"""Prediction curves of one token ($pairs: [neuron_id, token_id]) with each of several neurons."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A neuron of a collection: its name, and its author's note ('': none)."""
+
+    name: str
+    note: str = ""
+
+    def written(self) -> str:
+        """The entry as an address has it: `L31N892`, or `L31N892~note`."""
+        return f"{self.name}~{self.note}" if self.note else self.name
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A collection as its author wrote it: a title ('': none) and its entries in order, each neuron once."""
+
+    title: str
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True)
+class Octave:
+    """The positions `n` in an octave of activation (`interval`, -16 to 16; see the glossary), and at how many of them
+    the token is predicted."""
+
+    interval: int
+    n: int
+    n_predicted: int
+
+    @property
+    def share(self) -> float | None:
+        """Share of the positions at which the token is predicted; None: fewer than LEAST, of which a hit or two would
+        make a peak."""
+        return self.n_predicted / self.n if self.n >= LEAST else None
+
+
+LEAST = 5
+"""Positions of an octave below which its share is left out."""
+
+
+@dataclass(frozen=True)
+class Glance:
+    """A neuron at a glance: its row, the verdict on it, and the tokens that it writes on the side of the verdict.
+
+    `tokens` are from the top of its list, or from the bottom where the verdict's side is 'negative'.
+    """
+
+    neuron: Neuron
+    verdict: Verdict
+    tokens: tuple[CongruentToken, ...]
+
+    @property
+    def token(self) -> Token:
+        """The verdict's token; where it has none, the first of its tokens."""
+        return self.verdict.token or self.tokens[0].token
+
+    @property
+    def kind_of_text(self) -> str:
+        """The kind of its strongest texts on the side of the verdict, 'max' or 'min'."""
+        return "min" if self.verdict.side == "negative" else "max"
+
+    @property
+    def auroc(self) -> float | None:
+        """Area under the ROC curve of its best prediction; None: no pair has support."""
+        return None if self.verdict.prediction is None else self.verdict.prediction.auroc
+
+
+@dataclass(frozen=True)
+class ListedNeuron(Glance):
+    """A neuron of a collection: at a glance, with its place (from 1), its author's note, the text that fires it most on
+    the side of its verdict (null: none is stored), and how often its token is predicted by octave of activation."""
+
+    place: int
+    note: str
+    example: Example | None
+    curve: tuple[Octave, ...]
+
+    @property
+    def peak(self) -> float:
+        """The greatest share of an octave's positions at which its token is predicted, 0 to 1."""
+        return max((octave.share or 0.0 for octave in self.curve), default=0.0)
+
+    @property
+    def scale(self) -> float:
+        """Its greatest |activation|."""
+        return max(abs(self.neuron.activation_max), abs(self.neuron.activation_min))
+
+
+def read_collection(atlas: Atlas, title: str, texts: Iterable[str]) -> tuple[Collection, list[Misnamed]]:
+    """A collection from a title and entries as addresses have them, and the names that no neuron of the model has.
+
+    A neuron's later entries are left out; a note of theirs counts where the first has none. Empty texts are left out.
+
+    Raises:
+        ParameterError: there are too many neurons, or the title or a note is too long.
+    """
+    written = [(name.strip(), _line(note)) for name, _, note in (text.partition("~") for text in texts)]
+    written = [(name, note) for name, note in written if name]
+    refs, misnamed = read_names(atlas, (name for name, _ in written))
+    wrong = {item.text for item in misnamed}
+    notes: dict[str, str] = {ref.name: "" for ref in refs}
+    for text, note in written:
+        if text not in wrong:
+            name = named_ref(atlas, text).name
+            notes[name] = notes[name] or note
+    collection = Collection(_line(title), tuple(Entry(name, note) for name, note in notes.items()))
+    check_collection(collection)
+    return collection, misnamed
+
+
+def check_collection(collection: Collection) -> None:
+    """Refuse a collection beyond the limits.
+
+    Raises:
+        ParameterError: there are too many neurons, or the title or a note is too long.
+    """
+    names = [entry.name for entry in collection.entries]
+    if len(names) > MOST:
+        beyond = ", ".join(names[MOST : MOST + 5]) + (", …" if len(names) > MOST + 5 else "")
+        raise ParameterError(
+            f"This list has {len(names)} neurons; expected at most {MOST}. Make several lists of it; "
+            f"the neurons beyond the limit are {beyond}."
+        )
+    texts = [("The title", collection.title, LONGEST_TITLE)]
+    texts += [(f"The note on {entry.name}", entry.note, LONGEST_NOTE) for entry in collection.entries]
+    for what, text, most in texts:
+        if len(text) > most:
+            raise ParameterError(f"{what} has {len(text)} characters; expected at most {most}. Shorten it.")
+
+
+def _line(text: str) -> str:
+    """A text without spaces around it and with a space for each line break or tab."""
+    return text.replace("\r\n", " ").translate({ord(mark): " " for mark in "\r\n\t"}).strip()
+
+
+@call(
+    OF_ATLAS + "/collection",
+    python='demo.collection(["{neuron}", "L0N1"])',
+    neurons="L0N0,L0N1",
+)
+def collection(
+    atlas: Atlas, neurons: Annotated[tuple[int, ...], NeuronNames("Names of the neurons, with commas between.")]
+) -> list[Glance]:
+    """Several neurons at a glance, in their order: numbers, the verdict on each, and the tokens that it writes.
+
+    Raises:
+        NeuronNameError: some of the names are no neurons of this model.
+    """
+    rows = neurons_by_id(atlas, neurons)
+    tokens: dict[tuple[int, str], list[CongruentToken]] = defaultdict(list)
+    for neuron_id, end, rank, token_id, congruence in LISTED_TOKENS.rows(atlas, neuron_ids=list(neurons), limit=LISTED):
+        tokens[neuron_id, end].append(CongruentToken(end, rank, atlas.tokens[token_id], congruence))
+    glances = []
+    for neuron_id in neurons:
+        verdict = verdict_of(atlas, rows[neuron_id])
+        listed = tokens[neuron_id, "bottom" if verdict.side == "negative" else "top"]
+        glances.append(Glance(rows[neuron_id], verdict, tuple(sorted(listed, key=lambda item: item.rank))))
+    return glances
+
+
+def _pairs(glances: Iterable[Glance]) -> dict[str, list]:
+    """The parameters of CURVES: each neuron with its token."""
+    pairs = [[item.neuron.neuron_id, item.token.token_id] for item in glances]
+    return {"neuron_ids": [pair[0] for pair in pairs], "pairs": pairs}
+
+
+def curves(atlas: Atlas, glances: Sequence[Glance]) -> dict[int, tuple[Octave, ...]]:
+    """How often each neuron's token is predicted, by octave of its activation, from the least up: by neuron_id.
+    Octaves without positions are left out."""
+    cells: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0]))
+    for neuron_id, bin, n, n_predicted in CURVES.rows(atlas, **_pairs(glances)):
+        cell = cells[neuron_id][bin_interval(bin)]
+        cell[0] += n
+        cell[1] += n_predicted
+    return {
+        neuron_id: tuple(Octave(interval, *octaves[interval]) for interval in sorted(octaves))
+        for neuron_id, octaves in cells.items()
+    }
+
+
+def listed_neurons(atlas: Atlas, entries: Sequence[Entry]) -> list[ListedNeuron]:
+    """The neurons of a collection, in its order."""
+    glances = collection(atlas, tuple(named_ref(atlas, entry.name).neuron_id for entry in entries))
+    octaves, examples = curves(atlas, glances), first_examples(atlas, [item.neuron.neuron_id for item in glances])
+    return [
+        ListedNeuron(
+            item.neuron,
+            item.verdict,
+            item.tokens,
+            place,
+            entry.note,
+            examples.get(item.neuron.neuron_id, {}).get(item.kind_of_text),
+            octaves.get(item.neuron.neuron_id, ()),
+        )
+        for place, (entry, item) in enumerate(zip(entries, glances, strict=True), 1)
+    ]
+
+
+def panels(glances: Sequence[Glance]) -> dict[str, str]:
+    """The SQL behind a page of neurons at a glance, by panel; none without neurons."""
+    if not glances:
+        return {}
+    pairs = _pairs(glances)
+    ids = {"neuron_ids": pairs["neuron_ids"]}
+    return {
+        "neurons": NEURONS.shown(**ids),
+        "tokens": LISTED_TOKENS.shown(**ids, limit=LISTED),
+        "curves": CURVES.shown(**pairs),
+    }
+
+
+def neurons_of_answer(atlas: Atlas, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> tuple[NeuronRef, ...]:
+    """The neurons that an answer of SQL is about, each once and in order, at most MOST: those of the first of its
+    columns `neuron`, `name`, `second_neuron` and `neuron_id` that has any."""
+    rows = list(rows)
+    for column in ("neuron", "name", "second_neuron", "neuron_id"):
+        if column in columns:
+            place = columns.index(column)
+            refs = _neurons_among(atlas, dict.fromkeys(row[place] for row in rows))
+            if refs:
+                return tuple(refs[:MOST])
+    return ()
+
+
+def _neurons_among(atlas: Atlas, values: Iterable[object]) -> list[NeuronRef]:
+    """The neurons that some values name or are the ids of."""
+    texts, refs = [], []
+    for value in values:
+        if isinstance(value, str):
+            texts.append(value)
+        elif type(value) is int and 0 <= value < atlas.info.n_neurons:
+            refs.append(neuron_ref(atlas, value))
+    return [*read_names(atlas, texts)[0], *refs]
