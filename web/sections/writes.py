@@ -47,7 +47,9 @@ class Writes(Section, id="writes", heading="What it writes"):
     def lists(self) -> list[tuple[str, tuple[CongruentToken, ...]]]:
         """The lists with their headings: in a gated MLP that of the side on which it fires first, then the other."""
         best, worst = ("Best tokens", self.best_tokens), ("Worst tokens", self.worst_tokens)
-        return [worst, best] if self.side == "negative" else [best, worst]
+        if self.side != "negative":
+            return [best, worst]
+        return [("Worst tokens, which it writes below zero", self.worst_tokens), best]
 
     @property
     def greatest(self) -> float:
