@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from atlas.topics.family import family_gap
 from atlas.topics.kind import NEURON_KIND, NeuronKind, neuron_kind
 from atlas.topics.neuron import NEURON_PAIRS, neuron_pairs
 from atlas.topics.neuron_columns import COLUMNS, Column
@@ -33,12 +34,20 @@ class Pairs(Section, id="pairs", heading="Exclusive pairs", absent="It is in non
     """The exclusive pairs it is in."""
 
     pairs: tuple[ExclusivePair, ...] = field(metadata=doc("Exclusive pairs it is in."))
+    family_gaps: dict[str, float | None] = field(
+        metadata=doc("By direction: the token gap with other spellings of the token passed over; null: no other token.")
+    )
 
     @classmethod
     def read(cls, reading: Reading) -> Pairs:
         """The pairs of one neuron."""
         pairs = neuron_pairs(reading.atlas, reading.neuron.neuron_id)
-        return cls(sql=NEURON_PAIRS.shown(**reading.one), pairs=tuple(pairs))
+        lists = {pair.direction: [t for t in reading.tokens if t.direction == pair.direction] for pair in pairs}
+        return cls(
+            sql=NEURON_PAIRS.shown(**reading.one),
+            pairs=tuple(pairs),
+            family_gaps={direction: family_gap(tokens) for direction, tokens in lists.items()},
+        )
 
     @property
     def there(self) -> bool:
