@@ -677,6 +677,76 @@ COMMENT ON COLUMN study_step.n_prompts IS 'Pairs the value is a mean over.';
 -- Effects: what neurons do where they fire (`atlas effects`)
 -- ---------------------------------------------------------------------------------------------------------------
 
+CREATE TABLE neuron_attribution (
+    neuron_id INTEGER NOT NULL,
+    n_positions BIGINT NOT NULL,
+    attribution_mean DOUBLE NOT NULL,
+    attribution_abs_mean DOUBLE NOT NULL,
+    direct_mean DOUBLE NOT NULL,
+    direct_abs_mean DOUBLE NOT NULL
+);
+COMMENT ON TABLE neuron_attribution IS 'How much each neuron does for what the model predicts, over positions of texts chosen by a hash: z is the logit of the top prediction less the mean logit of the vocabulary, and a neuron''s attribution at a position (activation - neuron.activation_mean) * dz/d(activation), the derivative taken through that position''s own residual stream with the keys and values of attention held constant. An estimate, to first order, of how far z falls if the neuron is set to its mean (see attribution_check). Only for files that `atlas attribute` extended; empty otherwise. Sorted by neuron_id.';
+COMMENT ON COLUMN neuron_attribution.neuron_id IS 'Neuron.';
+COMMENT ON COLUMN neuron_attribution.n_positions IS 'Positions that were read (>= 1), the same for all neurons.';
+COMMENT ON COLUMN neuron_attribution.attribution_mean IS 'Mean attribution, logits. Above 0: on the mean it supports what is predicted.';
+COMMENT ON COLUMN neuron_attribution.attribution_abs_mean IS 'Mean magnitude of the attribution, logits (>= 0).';
+COMMENT ON COLUMN neuron_attribution.direct_mean IS 'Mean direct part, logits: (activation - neuron.activation_mean) * congruence with the predicted token / scale of the final norm (and of the norm behind the MLP, where the model has one).';
+COMMENT ON COLUMN neuron_attribution.direct_abs_mean IS 'Mean magnitude of the direct part, logits (>= 0).';
+
+CREATE TABLE token_driver (
+    token_id INTEGER NOT NULL,
+    direction VARCHAR NOT NULL,
+    "rank" SMALLINT NOT NULL,
+    neuron_id INTEGER NOT NULL,
+    n BIGINT NOT NULL,
+    attribution FLOAT NOT NULL,
+    direct FLOAT NOT NULL,
+    standard_error FLOAT
+);
+COMMENT ON TABLE token_driver IS 'What makes the model say a token: for each of the tokens predicted most (at 10 positions or more of the texts read), the 50 neurons of greatest and of least mean attribution over the positions that predict it (see neuron_attribution). Lists hold only means above 0 (top) and below 0 (bottom), so they may be shorter. Empty unless `atlas attribute` was run. Sorted by token_id, direction, rank.';
+COMMENT ON COLUMN token_driver.token_id IS 'Token.';
+COMMENT ON COLUMN token_driver.direction IS '''top'': supports the prediction, greatest mean first. ''bottom'': opposes it, least first.';
+COMMENT ON COLUMN token_driver."rank" IS 'Place in the list, from 1; equal means by lower neuron_id.';
+COMMENT ON COLUMN token_driver.neuron_id IS 'Neuron.';
+COMMENT ON COLUMN token_driver.n IS 'Positions that predict the token (>= 10).';
+COMMENT ON COLUMN token_driver.attribution IS 'Mean attribution over them, logits.';
+COMMENT ON COLUMN token_driver.direct IS 'Mean direct part over them, logits (see neuron_attribution.direct_mean).';
+COMMENT ON COLUMN token_driver.standard_error IS 'Standard error of the mean attribution, with texts as clusters (>= 0), logits. NULL: all positions are of one text.';
+
+CREATE TABLE pair_attribution (
+    neuron_id INTEGER USING COMPRESSION rle NOT NULL,
+    token_id INTEGER NOT NULL,
+    n BIGINT NOT NULL,
+    attribution FLOAT NOT NULL,
+    direct FLOAT NOT NULL,
+    standard_error FLOAT
+);
+COMMENT ON TABLE pair_attribution IS 'What the neuron of each candidate pair does where its token is predicted: means over those positions (see neuron_attribution). Pairs whose token is predicted nowhere in the texts read have no row. Empty unless `atlas attribute` was run. Sorted by neuron_id, token_id.';
+COMMENT ON COLUMN pair_attribution.neuron_id IS 'Neuron.';
+COMMENT ON COLUMN pair_attribution.token_id IS 'Token.';
+COMMENT ON COLUMN pair_attribution.n IS 'Positions that predict the token (>= 1).';
+COMMENT ON COLUMN pair_attribution.attribution IS 'Mean attribution over them, logits.';
+COMMENT ON COLUMN pair_attribution.direct IS 'Mean direct part over them, logits.';
+COMMENT ON COLUMN pair_attribution.standard_error IS 'Standard error of the mean attribution, with texts as clusters (>= 0), logits. NULL: all positions are of one text.';
+
+CREATE TABLE attribution_check (
+    neuron_id INTEGER NOT NULL,
+    token_id INTEGER NOT NULL,
+    text_id BIGINT NOT NULL,
+    position INTEGER NOT NULL,
+    estimate FLOAT NOT NULL,
+    exact FLOAT,
+    exact_full FLOAT NOT NULL
+);
+COMMENT ON TABLE attribution_check IS 'Attributions beside what they estimate: one neuron at one position set to its mean, and how far the score of the token predicted there falls (its logit less the mean logit). Half of them are each the strongest attribution of a position drawn at random, half are of neurons and positions drawn at random. Empty unless `atlas attribute` was run. Sorted by neuron_id, token_id, text_id, position.';
+COMMENT ON COLUMN attribution_check.neuron_id IS 'Neuron.';
+COMMENT ON COLUMN attribution_check.token_id IS 'Token that is predicted there.';
+COMMENT ON COLUMN attribution_check.text_id IS 'Text, by its id in the dataset (which need not be in the table text).';
+COMMENT ON COLUMN attribution_check.position IS 'Position in it, BOS being 0.';
+COMMENT ON COLUMN attribution_check.estimate IS 'Attribution, logits.';
+COMMENT ON COLUMN attribution_check.exact IS 'Fall of the score with the position''s own keys and values held, logits. NULL: the model has no cache to hold them in.';
+COMMENT ON COLUMN attribution_check.exact_full IS 'Fall of the score in the whole model, logits.';
+
 CREATE TABLE pair_effect (
     neuron_id INTEGER NOT NULL,
     token_id INTEGER NOT NULL,
@@ -1153,3 +1223,138 @@ COMMENT ON COLUMN study_neuron.best_token IS 'Text of the token its output weigh
 COMMENT ON COLUMN study_neuron.worst_token IS 'Text of the token they are least congruent with. NULL: the id is not in the tokenizer.';
 COMMENT ON COLUMN study_neuron.layer IS 'Block, from 0.';
 COMMENT ON COLUMN study_neuron.neuron_id IS 'Neuron.';
+
+-- ---------------------------------------------------------------------------------------------------------------
+-- Macros: questions to every neuron or token, from the weights, where tables hold only the ends of a list
+-- ---------------------------------------------------------------------------------------------------------------
+
+CREATE MACRO token_id_of(token) AS (
+    CASE WHEN typeof(token) = 'VARCHAR' THEN coalesce(
+        (SELECT min(t.token_id) FROM token AS t WHERE t."text" = CAST(token AS VARCHAR)),
+        error('This atlas has no token with the text ''' || CAST(token AS VARCHAR)
+              || '''. Write the token''s text with its leading space, as in '' an'', or its token_id.'))
+    ELSE coalesce(
+        (SELECT t.token_id FROM token AS t WHERE t.token_id = try_cast(token AS BIGINT)),
+        error('This atlas has no token with the id ' || coalesce(CAST(token AS VARCHAR), 'NULL')
+              || '. Write a token_id of the table token, or the token''s text.'))
+    END
+);
+COMMENT ON MACRO token_id_of IS 'The token_id of a token given by its text, leading space kept, or by its id; the lowest id where several tokens have that text. No such token is an error.';
+
+CREATE MACRO neuron_id_of(neuron) AS (
+    CASE WHEN typeof(neuron) = 'VARCHAR' THEN coalesce(
+        (SELECT n.neuron_id FROM neuron AS n WHERE n.name = CAST(neuron AS VARCHAR)),
+        error('This atlas has no neuron named ''' || CAST(neuron AS VARCHAR)
+              || '''. Write a name such as L0N12 (layer and index, from 0), or a neuron_id.'))
+    ELSE coalesce(
+        (SELECT n.neuron_id FROM neuron AS n WHERE n.neuron_id = try_cast(neuron AS BIGINT)),
+        error('This atlas has no neuron with the id ' || coalesce(CAST(neuron AS VARCHAR), 'NULL')
+              || '. Write a neuron_id, or a name such as L0N12.'))
+    END
+);
+COMMENT ON MACRO neuron_id_of IS 'The neuron_id of a neuron given by its name, as in L31N892, or by its id. No such neuron is an error.';
+
+CREATE MACRO weights_required() AS TABLE
+SELECT NULL::VARCHAR AS neuron FROM atlas AS a
+WHERE CASE WHEN a.has_weights THEN FALSE ELSE error(
+    'This atlas was built with --no-weights: it has no congruence beyond the stored lists (neuron_token, token_neuron). '
+    || 'Build it again without --no-weights.') END;
+COMMENT ON MACRO TABLE weights_required IS 'No rows, and an error where the file was built with --no-weights. The macros over the weights end with it.';
+
+CREATE MACRO congruence_with(token) AS TABLE
+WITH chosen AS MATERIALIZED (SELECT token_id_of(token) AS token_id),
+other AS MATERIALIZED (
+    SELECT c.token_id, t."text", r.readout
+    FROM chosen AS c JOIN token AS t USING (token_id) JOIN token_weight AS r USING (token_id)
+)
+SELECT n.name AS neuron, n.layer, n."index", row_number() OVER (ORDER BY c.congruence DESC, c.neuron_id) AS rank,
+       c."text" AS token, c.congruence, c.neuron_id, c.token_id
+FROM (
+    SELECT w.neuron_id, o.token_id, o."text", list_dot_product(w.w_out, o.readout) AS congruence
+    FROM neuron_weight AS w, other AS o
+) AS c
+JOIN neuron AS n USING (neuron_id)
+UNION ALL BY NAME FROM weights_required();
+COMMENT ON MACRO TABLE congruence_with IS 'Congruence of every neuron with a token (its text, leading space kept, or its token_id), from the weights. A row a neuron; rank from 1, the most congruent first, ties by lower neuron_id.';
+
+CREATE MACRO congruence_with_direction(plus, minus) AS TABLE
+WITH chosen AS MATERIALIZED (
+    SELECT token_id_of(plus) AS plus_id, token_id_of(minus) AS minus_id
+),
+others AS MATERIALIZED (
+    SELECT p."text" AS plus_text, m."text" AS minus_text, x.readout AS plus_readout, y.readout AS minus_readout
+    FROM chosen AS c
+    JOIN token AS p ON p.token_id = c.plus_id
+    JOIN token AS m ON m.token_id = c.minus_id
+    JOIN token_weight AS x ON x.token_id = c.plus_id
+    JOIN token_weight AS y ON y.token_id = c.minus_id
+)
+SELECT n.name AS neuron, n.layer, n."index",
+       row_number() OVER (ORDER BY c.congruence_plus - c.congruence_minus DESC, c.neuron_id) AS rank,
+       c.plus_text AS plus, c.minus_text AS minus, c.congruence_plus - c.congruence_minus AS congruence,
+       c.congruence_plus, c.congruence_minus, c.neuron_id
+FROM (
+    SELECT w.neuron_id, o.plus_text, o.minus_text, list_dot_product(w.w_out, o.plus_readout) AS congruence_plus,
+           list_dot_product(w.w_out, o.minus_readout) AS congruence_minus
+    FROM neuron_weight AS w, others AS o
+) AS c
+JOIN neuron AS n USING (neuron_id)
+UNION ALL BY NAME FROM weights_required();
+COMMENT ON MACRO TABLE congruence_with_direction IS 'Congruence of every neuron with the direction from one token to another: the readout of plus less that of minus (each a token''s text, leading space kept, or its token_id), from the weights. A row a neuron; congruence is congruence_plus - congruence_minus; rank from 1, highest first, ties by lower neuron_id.';
+
+CREATE MACRO neuron_congruence(neuron) AS TABLE
+WITH chosen AS MATERIALIZED (SELECT neuron_id_of(neuron) AS neuron_id),
+other AS MATERIALIZED (
+    SELECT c.neuron_id, n.name, n.layer, n."index", w.w_out
+    FROM chosen AS c JOIN neuron AS n USING (neuron_id) JOIN neuron_weight AS w USING (neuron_id)
+)
+SELECT c.name AS neuron, c.layer, c."index", row_number() OVER (ORDER BY c.congruence DESC, c.token_id) AS rank,
+       t."text" AS token, c.congruence, t.special, t.n_actual, t.n_predicted, c.neuron_id, c.token_id
+FROM (
+    SELECT o.neuron_id, o.name, o.layer, o."index", r.token_id, list_dot_product(o.w_out, r.readout) AS congruence
+    FROM token_weight AS r, other AS o
+) AS c
+JOIN token AS t USING (token_id)
+UNION ALL BY NAME FROM weights_required();
+COMMENT ON MACRO TABLE neuron_congruence IS 'Congruence of a neuron (its name, as in L31N892, or its neuron_id) with every token, from the weights. A row a token; rank from 1, the most congruent first, ties by lower token_id; special, n_actual and n_predicted as in the table token.';
+
+CREATE MACRO similar_neurons(neuron) AS TABLE
+WITH chosen AS MATERIALIZED (SELECT neuron_id_of(neuron) AS neuron_id),
+other AS MATERIALIZED (
+    SELECT c.neuron_id, n.w_out_norm, w.w_out
+    FROM chosen AS c JOIN neuron AS n USING (neuron_id) JOIN neuron_weight AS w USING (neuron_id)
+)
+SELECT n.name AS neuron, n.layer, n."index",
+       row_number() OVER (ORDER BY c.product / nullif(c.norm * n.w_out_norm, 0) DESC NULLS LAST, c.neuron_id) AS rank,
+       c.product / nullif(c.norm * n.w_out_norm, 0) AS cosine, t."text" AS best_token, n.best_congruence, c.neuron_id
+FROM (
+    SELECT w.neuron_id, o.w_out_norm AS norm, list_dot_product(w.w_out, o.w_out) AS product
+    FROM neuron_weight AS w, other AS o
+    WHERE w.neuron_id <> o.neuron_id
+) AS c
+JOIN neuron AS n USING (neuron_id)
+JOIN token AS t ON t.token_id = n.best_token_id
+UNION ALL BY NAME FROM weights_required();
+COMMENT ON MACRO TABLE similar_neurons IS 'Cosine of every other neuron''s w_out with that of a neuron (its name or neuron_id), from the weights, with each one''s own best token. A row a neuron; rank from 1, the most similar first, ties by lower neuron_id; cosine NULL: either w_out is zero.';
+
+-- Lateral, so that whatever chooses neurons and tokens, their names too, chooses before anything is summed; and a
+-- neuron's histogram is summed once for all of its tokens.
+CREATE MACRO prediction_above(activation) AS TABLE
+SELECT n.name AS neuron, t."text" AS token, f.n, s.n_predicted, s.n_actual, s.n_predicted / f.n AS predicted_fraction,
+       s.n_actual / f.n AS actual_fraction, s.n_predicted / f.n / nullif(t.n_predicted / a.n_positions, 0) AS lift,
+       c.neuron_id, c.token_id
+FROM candidate_pair AS c
+JOIN neuron AS n USING (neuron_id)
+JOIN token AS t USING (token_id), atlas AS a,
+LATERAL (
+    SELECT sum(h.n)::BIGINT AS n
+    FROM activation_histogram AS h JOIN histogram_bin AS b USING (bin)
+    WHERE h.neuron_id = c.neuron_id AND b.lower >= activation
+) AS f,
+LATERAL (
+    SELECT coalesce(sum(p.n_predicted), 0)::BIGINT AS n_predicted, coalesce(sum(p.n_actual), 0)::BIGINT AS n_actual
+    FROM prediction_histogram AS p JOIN histogram_bin AS b USING (bin)
+    WHERE p.neuron_id = c.neuron_id AND p.token_id = c.token_id AND b.lower >= activation
+) AS s
+WHERE f.n IS NOT NULL;
+COMMENT ON MACRO TABLE prediction_above IS 'How often each candidate pair''s token is predicted, and really comes next, at the positions where its neuron''s activation is at least the given one (rounded up to a bin''s lower edge). A row a candidate pair with such positions: n of them, n_predicted and n_actual of those, their fractions, and lift: predicted_fraction over the token''s fraction of all positions (NULL: it is never predicted).';

@@ -1,7 +1,8 @@
 """`make demo`: the demo atlas, served from the first minute while it is built, and how long each part of it took.
 
 What is to be done is read off the file itself: texts, then the post's experiment, then what the best pairs' neurons do
-where they fire. A build that was interrupted goes on behind the last of these, or at its last checkpoint.
+where they fire, then what every neuron does for what is predicted. A build that was interrupted goes on behind the last
+of these, or at its last checkpoint.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ STUDY = [
     "--corrupt",
     f"{_PEAR} lemon tree and picked",
 ]
+ATTRIBUTION = ["--texts", "48"]
 EFFECTS = ["--pairs", "20", "--positions", "8"]
 _MOMENT = 0.2
 
@@ -51,14 +53,17 @@ def next_step(demo: Path) -> list[str] | None:
     saved = demo.with_suffix(".saved")
     if demo.exists():
         with open_atlas(demo) as atlas:
-            ((done, studied, measured),) = atlas.rows(
-                "SELECT n_texts_planned IS NULL, EXISTS (FROM study WHERE name = 'an'), EXISTS (FROM pair_effect) "
-                "FROM atlas"
+            ((done, studied, measured, attributed),) = atlas.rows(
+                "SELECT n_texts_planned IS NULL, EXISTS (FROM study WHERE name = 'an'), EXISTS (FROM pair_effect), "
+                "EXISTS (FROM neuron_attribution) FROM atlas"
             )
-        if done and studied and measured:
-            return None
+        steps = (
+            (studied, ["study", str(demo), *STUDY]),
+            (measured, ["effects", str(demo), *EFFECTS]),
+            (attributed, ["attribute", str(demo), *ATTRIBUTION]),
+        )
         if done:
-            return ["effects", str(demo), *EFFECTS] if studied else ["study", str(demo), *STUDY]
+            return next((arguments for there, arguments in steps if not there), None)
     return [
         "ingest",
         "--model",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import duckdb
-
 from docs.api_reference import api_page
-from docs.outputs import DEMO, FILLED, ROOT, fill
+from docs.outputs import DEMO, FILLED, ROOT, connected, fill
 from docs.reference import cli_page, schema_page
 
 PAGES = {
@@ -23,7 +21,7 @@ def generate() -> None:
     if not DEMO.exists():
         print(f"{DEMO.name} is not there (`make demo` builds it): the answers to queries stay as they are")
         return
-    with duckdb.connect(str(DEMO), read_only=True) as connection:
+    with connected(DEMO) as connection:
         for path in FILLED:
             path.write_text(fill(path.read_text(encoding="utf-8"), connection), encoding="utf-8")
             print(f"{path.relative_to(ROOT)}: answers of {DEMO.name} filled in")

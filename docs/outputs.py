@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 
 from atlas.core.display import show_number, show_token
+from atlas.core.schema import own_macros
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "demo.duckdb"
@@ -19,6 +20,13 @@ FILLED = (ROOT / "README.md", ROOT / "docs" / "findings.md", ROOT / "docs" / "sq
 _BLOCK = re.compile(r"```sql\n(?P<sql>.*?)```\n\n```text\n(?P<output>.*?)```", re.DOTALL)
 _IDENTITY = re.compile(r"build `(\w+)` \(model `(\w+)`, dataset `(\w+)`\)")
 _GUTTER = "  "
+
+
+def connected(path: Path) -> duckdb.DuckDBPyConnection:
+    """A connection that reads an atlas, with the schema's macros whether the file has them or not."""
+    connection = duckdb.connect(str(path), read_only=True)
+    connection.execute(own_macros())
+    return connection
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import duckdb
 
 from atlas.cli.main import main
 from atlas.core.schema import schema_sql
+from atlas.topics.tables import SchemaMacro, schema_macros
 
 NOTE = "<!-- Written by `make docs`; edit {source} instead. -->\n"
 _WIDTH = 7919
@@ -18,6 +19,7 @@ _WIDTH = 7919
 
 _SECTION = re.compile(r"^-- -{20,}\n-- (?P<title>.+)\n-- -{20,}\n", re.MULTILINE)
 _CREATED = re.compile(r'^CREATE (?:TABLE|VIEW) "?(\w+)"?', re.MULTILINE)
+_MACRO = re.compile(r"^CREATE MACRO (\w+)", re.MULTILINE)
 
 
 def cli_page() -> str:
@@ -94,9 +96,9 @@ def schema_page() -> str:
         columns.setdefault(table, []).append(column)
     lines = ["# The schema\n", NOTE.format(source="schema.sql")]
     lines.append(
-        "An atlas is one DuckDB file of these tables and views. `d_model` stands for the model's width. A column whose "
-        "type ends in `?` can be NULL. Ids start at 0, ranks at 1. Formulas: [how-it-works.md](how-it-works.md); "
-        "queries: [sql.md](sql.md).\n"
+        "An atlas is one DuckDB file of these tables, views and macros. `d_model` stands for the model's width. A "
+        "column whose type ends in `?` can be NULL. Ids start at 0, ranks at 1. "
+        "Formulas: [how-it-works.md](how-it-works.md); queries: [sql.md](sql.md).\n"
     )
     parts = _SECTION.split(sql)
     for title, body in zip(parts[1::2], parts[2::2], strict=True):
@@ -109,7 +111,15 @@ def schema_page() -> str:
                 for name, kind, nullable, comment in columns[table]
             ]
             lines.append("")
+        for name in _MACRO.findall(body):
+            lines += _macro(next(macro for macro in schema_macros() if macro.name == name))
     return "\n".join(lines)
+
+
+def _macro(macro: SchemaMacro) -> list[str]:
+    call = f"{macro.name}({', '.join(macro.parameters)})"
+    columns = ", ".join(f"`{column.name}` {column.type}" for column in macro.columns)
+    return [f"### {call}\n", f"{macro.comment}\n", *([f"Columns: {columns}.\n"] if columns else [])]
 
 
 def _type(kind: str, nullable: bool) -> str:

@@ -80,6 +80,9 @@ def test_rows_types_and_views_come_back(exported, source, form):
         for (view,) in source.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall():
             sql = f'FROM "{view}" ORDER BY ALL'
             assert connection.execute(sql).fetchall() == source.execute(sql).fetchall(), view
+        for call in ("congruence_with(5)", "prediction_above(0.5)"):
+            sql = f"FROM {call} ORDER BY ALL"
+            assert connection.execute(sql).fetchall() == source.execute(sql).fetchall(), call
 
 
 def test_comments_are_in_the_parquet_files(exported, source, tiny_llama_atlas):

@@ -147,7 +147,7 @@ def test_pages(optional_atlas: Path):
     assert f"{show_share(share)} of the noise goes" in page.text
     data = client.get(f"/tiny-optional/{name}/family.json").json
     assert noisy.direction in [one["direction"] for one in data["families"]]
-    chart = f"/tiny-optional/{name}/family.chart.csv?chart={noisy.direction}-predicted"
+    chart = f"/tiny-optional/{name}/family.chart.csv?chart={noisy.direction}"
     assert "any spelling of it" in client.get(chart).text.splitlines()[0]
     token = client.get(f"/tiny-optional/token/{noisy.token.token_id}").text
     for member in noisy.members:

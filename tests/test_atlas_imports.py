@@ -111,6 +111,7 @@ FLOORS = {
         ("file",),
         ("run", "merge", "study"),
         ("effects", "reproduce", "live"),
+        ("attribution",),
         ("__main__",),
     ),
     "atlas": (("core",), ("topics",), ("api",), ("cli", "export"), ("client",)),

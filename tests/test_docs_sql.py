@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from docs.outputs import DEMO, FILLED, answered, ask, documented_identity, fill, identity, render
+from docs.outputs import DEMO, FILLED, answered, ask, connected, documented_identity, fill, identity, render
 
 QUERIES = [query for path in FILLED for query in answered(path)]
 
@@ -18,7 +18,7 @@ def demo() -> Iterator[duckdb.DuckDBPyConnection]:
     """The demo atlas, if it is of the same weights and texts as the documents' answers."""
     if not DEMO.exists():
         pytest.skip("there is no demo.duckdb; `make demo` builds it")
-    with duckdb.connect(str(DEMO), read_only=True) as connection:
+    with connected(DEMO) as connection:
         if identity(connection)[1:] != documented_identity()[1:]:
             pytest.skip("demo.duckdb is of other weights or texts than the documents (another Python's, say)")
         yield connection
@@ -35,7 +35,7 @@ def test_queries_run_on_any_atlas(request: pytest.FixtureRequest, fixture: str) 
     path: Path = request.getfixturevalue(fixture)
     with duckdb.connect(str(path), read_only=True) as connection:
         neuron, token = connection.execute("SELECT neuron, token FROM pair WHERE direction = 'top' LIMIT 1").fetchone()
-        named = {"L24N917": neuron, "L25N1527": neuron, " than": token, " an": token}
+        named = {"L24N917": neuron, "L25N1527": neuron, " than": token, " an": token, " a": token}
         n_empty = 0
         for query in QUERIES:
             sql = query.sql

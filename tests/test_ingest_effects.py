@@ -233,6 +233,32 @@ def test_a_planted_writer_is_first_everywhere(planted: tuple[Built, dict[str, in
     assert change < high < 0 < rank_change
 
 
+def test_attribution_finds_the_writer_and_nothing_in_the_decoy(planted: tuple[Built, dict[str, int]], tmp_path: Path):
+    built, tokens = planted
+    out = tmp_path / "planted.duckdb"
+    arguments = ["attribute", str(built.atlas), "--check", "60", "--quiet", "--out", str(out)]
+    result = CliRunner().invoke(main, [*arguments, "--dataset", str(built.dataset), "--model", str(built.model)])
+    assert result.exit_code == 0, result.output
+    with duckdb.connect(str(out), read_only=True) as connection:
+
+        def one(sql: str) -> tuple:
+            return connection.execute(sql).fetchone()
+
+        first = one(
+            f"SELECT neuron_id FROM token_driver WHERE token_id = {tokens['pear']} AND direction = 'top' AND rank = 1"
+        )
+        assert first == (WRITER,)
+        pair = f"(neuron_id, token_id) = ({WRITER}, {tokens['pear']})"
+        writer = one(f"SELECT attribution, direct FROM pair_attribution WHERE {pair}")
+        decoy = one(
+            "SELECT attribution_abs_mean, direct_abs_mean FROM neuron_attribution WHERE neuron_id = " + str(DECOY)
+        )
+        assert writer[0] > 0.5 * writer[1] > 0
+        assert decoy[0] < 0.1 * decoy[1]
+        correlation = one("SELECT corr(estimate, exact), corr(estimate, exact_full) FROM attribution_check")
+    assert min(correlation) > 0.9
+
+
 def test_a_decoy_that_a_later_neuron_takes_back_is_congruent_and_causally_null(planted: tuple[Built, dict[str, int]]):
     built, tokens = planted
     ((congruence, token_gap),) = ask(

@@ -16,6 +16,7 @@ import pytest
 from atlas import open_atlas
 from atlas.topics.example_queries import EXAMPLE_QUERIES
 from tests.html_reader import Reader
+from web.charts.result import result_chart, sensible_axes
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,8 @@ def test_the_empty_console_has_the_schema_and_examples(client):
     for table in ("neuron_page", "prediction_curve", "token_weight", "example"):
         assert f"<code>{table}</code>" in text
     assert "What this file is: one row." in text
-    assert all(example.title in text for example in EXAMPLE_QUERIES)
+    assert all(example.title in html.unescape(text) for example in EXAMPLE_QUERIES)
+    assert "<code>congruence_with(token)</code>" in text
 
 
 def test_an_answer_links_neurons_and_tokens(asking):
@@ -122,6 +124,59 @@ def test_files_have_the_answers_own_types(asking):
         assert said in page
 
 
+def test_only_the_wrong_word_is_marked(asking):
+    text = asking.get(address("SELECT 1, nope\nFROM neuron")).text
+    assert re.findall("<mark>(.*?)</mark>", text) == ["nope"]
+    assert "<h2>Query failed</h2>" in text
+    assert 'href="/sql.md"' in text
+    guide = asking.get("/sql.md")
+    assert guide.mimetype == "text/plain"
+    assert "congruence_with_direction" in guide.text
+
+
+def test_an_empty_statement_says_what_to_do(asking):
+    response = asking.get("/tiny-llama/sql?sql=%20")
+    assert response.status_code == 200
+    assert "Nothing to run" in response.text
+    assert "Nothing to run" not in asking.get("/tiny-llama/sql").text
+
+
+def test_an_answer_from_a_cut_list_says_so_and_offers_the_macro(asking):
+    join = "SELECT count(*) FROM congruence AS x JOIN congruence AS y USING (neuron)"
+    text = asking.get(address(f"{join} WHERE x.token = :plus AND y.token = ' a'", p_plus=" an")).text
+    assert "20 highest and 20 lowest tokens; pairs outside are absent, not zero." in text
+    offer = next(href for href in Reader(text).links if "congruence_with_direction" in href and "p.plus" in href)
+    assert asking.get(offer).status_code == 200
+    assert "absent, not zero" not in asking.get(offer).text
+    (note,) = asking.get(address("FROM congruence").replace("/sql?", "/sql.json?")).json["notes"]
+    assert note["sql"] is None
+
+
+@pytest.mark.parametrize(
+    ("columns", "numbers", "axes"),
+    [
+        (("neuron", "layer", "index", "congruence"), (False, True, True, True), ("neuron", "congruence")),
+        (("layer", "c", "n"), (True, True, True), ("layer", "c")),
+        (("lower", "upper", "n"), (True, True, True), ("lower", "n")),
+        (("rank", "token", "token_id"), (True, False, True), ("token", "rank")),
+        (("a",), (True,), ("a", "a")),
+        ((), (), ("", "")),
+    ],
+)
+def test_sensible_axes(columns, numbers, axes):
+    assert sensible_axes(columns, numbers) == axes
+
+
+def test_integers_are_drawn_as_integers():
+    rows = [(layer, 2.5 * layer) for layer in range(4)]
+    bars = result_chart("bar", ("layer", "c"), rows, "layer", "c", "t").spec["encoding"]
+    assert (bars["x"]["type"], bars["y"]["type"]) == ("ordinal", "quantitative")
+    line = result_chart("line", ("layer", "c"), rows, "layer", "c", "t").spec["encoding"]
+    assert (line["x"]["type"], line["x"]["axis"]["tickMinStep"]) == ("quantitative", 1)
+    twice = result_chart("bar", ("layer", "c"), rows + rows, "layer", "c", "t").spec["encoding"]
+    assert twice["x"]["type"] == "quantitative"
+
+
 def test_an_answer_is_drawn(asking):
     sql = "SELECT layer, avg(best_congruence) AS c FROM neuron GROUP BY layer ORDER BY layer"
     page = asking.get(address(sql) + "&draw=line")
@@ -158,4 +213,29 @@ def test_the_editor_in_a_browser(asking, tab, site):
     assert tab.locator(".history a").first.inner_text().startswith("SELECT neuron, score FROM pair")
     tab.set_viewport_size({"width": 360, "height": 900})
     assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+    assert tab.said == []
+
+
+def test_completion_and_fields_in_a_browser(asking, tab, site):
+    tab.goto(f"{site}/tiny-llama/sql")
+    area, options = tab.locator(".editor textarea"), tab.locator("#completions [role=option]")
+    area.press_sequentially("FROM congruence_w")
+    assert options.first.inner_text().startswith("congruence_with")
+    area.press("ArrowDown")
+    assert area.get_attribute("aria-activedescendant") == "completion-0"
+    area.press("Enter")
+    area.press_sequentially("' a")
+    options.first.wait_for()
+    area.press("ArrowDown")
+    area.press("Tab")
+    assert re.fullmatch(r"FROM congruence_with\('.+'", area.input_value())
+    area.press_sequentially(") AS c WHERE c.lay")
+    assert options.all_inner_texts()[0].startswith("layer")
+    area.press("Escape")
+    assert options.count() == 0
+    area.press_sequentially("er = :layer AND ':no' <> '' AND 1::INTEGER > 0 -- :nor\n")
+    assert tab.locator(".parameters input").evaluate_all("all => all.map(one => one.name)") == ["p.layer"]
+    tab.locator(".parameters input").fill("1")
+    area.press("Control+Enter")
+    tab.locator("#answer").wait_for()
     assert tab.said == []

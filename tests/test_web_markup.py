@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from types import SimpleNamespace
 
 import pytest
 
+from atlas.core.stats import wilson
 from atlas.core.units import NeuronRef, Token
 from atlas.topics.curve import Candidate, Curve, CurvePoint
 from atlas.topics.example import Example
@@ -16,7 +18,7 @@ from atlas.topics.spread import SpreadBar, TokenSpread
 from atlas.topics.study.records import EffectCell, StudyNeuron, StudyNeurons, StudyStep
 from web.charts.axes import LINEAR, labelled_powers, linear_part
 from web.charts.chart import Series, Table, drawn_centre, drawn_edges, rounded
-from web.charts.curve import curves_chart
+from web.charts.curve import base_rate, curves_chart
 from web.charts.drawing import curves_drawing
 from web.charts.heat import reach_of
 from web.charts.recovery import direct_chart, recovery_chart
@@ -207,13 +209,14 @@ def test_curves_are_drawn_whole():
     }
     assert chart.series == (Series("␣an", True, "/alone"), Series("␣a", False, "/alone"))
     rows = chart.spec["datasets"]["rows"]
-    rates = [(row["label"], row["kind"], row["k"], row["n"]) for row in rows if row.get("rate")]
-    assert rates[:2] == [("␣an", "predicted", 53, 113), ("␣an", "actual", 20, 113)]
-    assert rates[2:] == [("␣a", "predicted", 1, 113), ("␣a", "actual", 0, 113)]
-    assert all(row["fraction"] == pytest.approx(row["k"] / row["n"], rel=1e-4) for row in rows)
-    points = [row for row in rows if not row.get("rate")]
-    assert all(0 <= row["low"] <= row["fraction"] <= row["high"] <= 1 for row in points)
-    assert [row["n"] for row in points if row.get("counted")] == [100, 3, 10]
+    assert [(row["n"], row["predicted"], row["actual"]) for row in rows[:3]] == [(100, 50, 10), (3, 3, 0), (10, 0, 10)]
+    assert [row["n"] for row in rows if row.get("counted")] == [100, 3, 10]
+    assert base_rate(curves[0], "actual") == (20, 113)
+    ends = dict(re.findall(r'"calculate": "([^"]*)", "as": "(low|high)"', text))
+    for k, n in ((50, 100), (3, 3), (0, 10), (1, 100_000)):
+        place = {"datum": SimpleNamespace(k=k, n=n), "sqrt": math.sqrt}
+        low, high = sorted(eval(expression, place) for expression in ends)
+        assert (low, high) == pytest.approx(wilson(k, n), abs=1e-12)
     assert "(46.9%)" in chart.caption
     heads = ("activation", "positions", "predicted: ␣an", "actual: ␣an", "predicted: ␣a", "actual: ␣a")
     assert (chart.table.heads, chart.table.rows[1][1:]) == (heads, (3, 3, 0, 0, 0))
@@ -221,6 +224,7 @@ def test_curves_are_drawn_whole():
 
 def test_powers_of_two_are_labelled_as_there_is_room():
     assert labelled_powers(50, LINEAR)[:6] == (0.125, 0.25, 0.5, 1, 2, 4)
+    assert labelled_powers(30, LINEAR)[:5] == (0.25, 1, 2, 4, 8)
     assert labelled_powers(20, LINEAR)[:4] == (0.25, 1, 4, 16)
     assert labelled_powers(10, LINEAR)[:4] == (0.125, 1, 8, 64)
     assert labelled_powers(10, linear_part([-1.0, 2.0]))[:3] == (1, 8, 64)

@@ -343,6 +343,21 @@ def test_thresholds_are_in_the_address(client):
         assert said in response.text
 
 
+def test_the_curve_and_the_threshold_of_the_verdict_come_first(client):
+    claims = set()
+    for name in (f"L{layer}N{index}" for layer in range(3) for index in range(0, 48, 16)):
+        found = client.get(f"/api/v1/atlases/tiny-llama/neurons/{name}/verdict").json["data"]
+        prediction = found["prediction"] or {"token": None}
+        data = client.get(f"/tiny-llama/{name}.json").json
+        first = data["curves"][0]["candidate"]["token"]
+        token = found["token"] or prediction["token"]
+        assert token is None or token == first
+        if first == prediction["token"]:
+            assert data["explorer"]["threshold"]["edge"] == prediction["threshold"]
+            claims.add(found["claim"])
+    assert claims
+
+
 def test_a_random_neuron_is_drawn_anew(client):
     found = set()
     for _ in range(12):

@@ -11,6 +11,7 @@ import duckdb
 import pytest
 
 from atlas import open_atlas
+from atlas.core.schema import macro_names
 from atlas.core.statements import ANSWERED_FROM_MEMORY, Statement
 from atlas.core.units import neuron_ref
 from atlas.topics.curve import histogram
@@ -212,12 +213,11 @@ def served(request, app):
 
 def allowed(connection, sql):
     """The statement as the site's gate lets it through; refused, an error."""
-    return gate.check(
-        sql,
-        100_000,
-        lambda text: connection.execute("SELECT json_serialize_sql(?)", [text]).fetchone()[0],
-        lambda name: False,
+    serialize = "SELECT json_serialize_sql(?)"
+    around = gate.Surroundings(
+        lambda text: connection.execute(serialize, [text]).fetchone()[0], lambda name: False, macro_names()
     )
+    return gate.check(sql, 100_000, around).sql
 
 
 def test_every_panel_of_every_page_has_sql_that_runs(served):

@@ -82,7 +82,7 @@ def test_suggestions_come_in_order_and_lead_somewhere(client):
     assert [item["label"] for item in found[:2]] == ["a", "␣a"]
     assert len({item["url"] for item in found}) == len(found) > 4
     for item in found:
-        assert set(item) == {"kind", "label", "url", "detail"}
+        assert set(item) == {"kind", "label", "text", "url", "detail"}
         page = client.get(item["url"])
         assert page.status_code == 200
         label = item["label"].replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,8 +21,8 @@ from web.server import serve as server
 from web.server.command import serve
 from web.workers.sql import gate
 from web.workers.sql.console import Console, ConsoleOptions
-from web.workers.sql.errors import SqlBusy
-from web.workers.sql.limits import Limits
+from web.workers.sql.errors import SqlBusy, SqlRefused
+from web.workers.sql.limits import CUTS, Limits
 
 SLOW = "SELECT sum(sqrt(a.range) * b.range) FROM range(10000000) a, range(10000000) b"
 URL = "/tiny-llama/sql.json"
@@ -72,6 +73,7 @@ def test_an_answer(client):
         "columns": ["layer", "x"],
         "types": ["INTEGER", "DOUBLE"],
         "truncated": False,
+        "notes": [],
         "rows": [[0, "NaN"], [0, "NaN"]],
     }
 
@@ -92,6 +94,24 @@ def test_a_long_answer_is_cut(client):
     answer = strict(client.get(URL, query_string={"sql": "FROM range(1000)"}))
     assert answer["truncated"]
     assert len(answer["rows"]) == 50
+    (note,) = answer["notes"]
+    assert note == {
+        "text": "This is the first part of the answer: it ends at 50 rows, this site's limit. Aggregate, filter, or "
+        "ask for the next part with OFFSET.",
+        "sql": None,
+    }
+
+
+def test_each_limit_has_a_sentence_that_says_what_to_change():
+    limits = Limits(seconds=2.5, memory=64 * 2**20)
+    words = [limits.cut_words(cut) for cut in CUTS]
+    words += [limits.time_words(), limits.memory_words(), limits.memory_words(disk=True), limits.statement_words()]
+    assert len(set(words)) == len(words)
+    for number, sentence in zip(
+        ("10,000 rows", "2 MiB", "256 KiB", "2.5 s", "64 MiB", "64 MiB", "100,000"), words, strict=True
+    ):
+        assert number in sentence
+    assert "disk" in limits.memory_words(disk=True)
 
 
 def test_a_pinned_build(client, console_app):
@@ -241,10 +261,16 @@ def gated():
         def serialize(sql):
             return connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()[0]
 
-        yield lambda sql, longest=1000: gate.check(sql, longest, serialize, lambda name: name == "token")
+        around = gate.Surroundings(
+            serialize, lambda name: name == "token", frozenset({"congruence_with", "token_id_of"}), frozenset({"evil"})
+        )
+        yield lambda sql, longest=1000: gate.check(sql, longest, around).sql
 
 
-@pytest.mark.parametrize("sql", ["SELECT 1", "FROM token", "SHOW token", "SHOW TABLES", "WITH a AS (SELECT 1) FROM a"])
+@pytest.mark.parametrize(
+    "sql",
+    ["SELECT 1", "FROM token", "SHOW token", "SHOW TABLES", "WITH a AS (SELECT 1) FROM a", "FROM congruence_with(1)"],
+)
 def test_the_gate_lets_through_what_reads_as_it_is(gated, sql):
     assert gated(sql) == sql
 
@@ -270,6 +296,12 @@ def test_behind_explain_every_byte_stays_in_its_place(gated):
         ("SELECT 1 WHERE Current_Setting('threads') > 1", "sql_refused", None, "The function current_setting cannot"),
         ("FROM read_csv('/etc/passwd')", "sql_refused", None, "The table function read_csv cannot"),
         ("FROM duckdb_settings()", "sql_refused", None, "The table function duckdb_settings cannot"),
+        ("FROM evil(1)", "sql_refused", None, "The table function evil cannot"),
+        ("SELECT 1 + Evil(1)", "sql_refused", None, "The macro evil cannot be used here"),
+        ("SELECT evil(1) OVER ()", "sql_refused", None, "The macro evil cannot be used here"),
+        ('FROM "other".congruence_with(1)', "sql_refused", None, "without a database before it"),
+        ("SELECT other.main.token_id_of(' an')", "sql_refused", None, "without a database before it"),
+        ("FROM congruence_with(getenv('HOME'))", "sql_refused", None, "The function getenv cannot"),
         ("FROM duckdb_databases", "sql_refused", None, "The view duckdb_databases cannot"),
         ("SHOW threads", "sql_refused", None, "nothing to show under the name threads"),
         ("DELETE FROM token", "sql_refused", None, "Only one statement that reads"),
@@ -288,3 +320,26 @@ def test_the_gate_counts_bytes(gated):
     assert gated(sql, 11) == sql
     with pytest.raises(gate.RefusedError, match="longer than 10 bytes"):
         gated(sql, 10)
+
+
+def test_a_files_own_macros_are_not_run(tiny_llama_atlas, tmp_path):
+    path = tmp_path / "hostile.duckdb"
+    shutil.copyfile(tiny_llama_atlas, path)
+    path.chmod(0o600)
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("CREATE OR REPLACE MACRO congruence_with(token) AS TABLE SELECT 'theirs' AS neuron")
+        connection.execute("CREATE MACRO peek() AS TABLE SELECT path FROM duckdb_databases()")
+        connection.execute("CREATE MACRO abs(x) AS current_setting('temp_directory')")
+    console = Console({"tiny-llama": path}, ConsoleOptions(limits=Limits(seconds=60, running=1)))
+    if (reason := console.start()) is not None:
+        console.close()
+        pytest.skip(reason)
+    try:
+        ours = console.ask("tiny-llama", "SELECT count(*), min(neuron) FROM congruence_with(5)")
+        assert ours.rows == [[144, "L0N0"]]
+        qualified = ('FROM "tiny-llama".congruence_with(5)', "FROM main.congruence_with(5)")
+        for sql in ("FROM peek()", "SELECT abs(-1)", *qualified):
+            with pytest.raises(SqlRefused):
+                console.ask("tiny-llama", sql)
+    finally:
+        console.close()

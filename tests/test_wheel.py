@@ -45,6 +45,7 @@ def run(unpacked: Path, code: str) -> str:
 
 def test_it_carries_schema_templates_and_styles(unpacked: Path) -> None:
     assert (unpacked / "atlas" / "schema.sql").read_text() == (ROOT / "schema.sql").read_text()
+    assert (unpacked / "web" / "sql.md").read_text() == (ROOT / "docs" / "sql.md").read_text()
     for folder in ("templates", "static"):
         carried = {path.name for path in (unpacked / "web" / folder).iterdir()}
         assert carried == {path.name for path in (ROOT / "web" / folder).iterdir()}

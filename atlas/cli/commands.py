@@ -28,6 +28,7 @@ from atlas.core.schema import SCHEMA_VERSION
 from atlas.core.units import names_refused, read_names
 from atlas.core.upgrade import upgrade_file, upgraded_name
 from atlas.topics.collection import collection
+from atlas.topics.cut_list import statement_notes
 
 FILE = click.Path(path_type=Path)
 
@@ -121,6 +122,9 @@ def sql(file: Path, statement: str, form: str, others: tuple[Path, ...]) -> None
         raise click.UsageError("Parquet cannot be written to a terminal: send it to a file, as in `> answer.parquet`.")
     with open_atlas(file) as atlas:
         answer = answer_together([atlas, *map(open_atlas, others)], statement) if others else atlas.answer(statement)
+        for note in statement_notes(atlas, statement):
+            ask_all = "" if note.sql is None else f" Without that limit: {' '.join(note.sql.split())}"
+            click.echo(f"Note: {note.text}{ask_all}", err=True)
     if form == "json":
         document = {"columns": answer.columns, "types": answer.types, "rows": answer.rows, "truncated": False}
         click.echo(json.dumps(document, allow_nan=False, ensure_ascii=False))

@@ -127,12 +127,13 @@ class Pages(Columns, Generic[Row]):
 
 
 class Answer(Columns):
-    """The answer of SQL: `names` of its columns and `rows`; `truncated` if the server left some out."""
+    """The answer of SQL: `names` of its columns and `rows`; `truncated` if the server left some out; `notes`: what to
+    know of lists that it read which are cut, and of limits."""
 
     title = "SQL"
 
-    def __init__(self, result: QueryResult, truncated: bool) -> None:
-        self.names, self.rows, self.truncated = result.columns, result.rows, truncated
+    def __init__(self, result: QueryResult, truncated: bool, notes: tuple[str, ...] = ()) -> None:
+        self.names, self.rows, self.truncated, self.notes = result.columns, result.rows, truncated, notes
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         return iter(self.rows)

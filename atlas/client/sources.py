@@ -20,6 +20,7 @@ from atlas.core.call import Call
 from atlas.core.db import open_atlas
 from atlas.core.errors import QueryError, RemoteError
 from atlas.core.sql_text import with_dollars
+from atlas.topics.cut_list import statement_notes
 
 
 class Source(Protocol):
@@ -65,7 +66,8 @@ class FileSource:
 
     def sql(self, sql: str, parameters: Mapping[str, str]) -> Answer:
         """The whole answer of SQL, in Python's types."""
-        return Answer(self.atlas.query(with_dollars(sql), parameters), truncated=False)
+        notes = tuple(note.text for note in statement_notes(self.atlas, sql))
+        return Answer(self.atlas.query(with_dollars(sql), parameters), truncated=False, notes=notes)
 
     def close(self) -> None:
         """Close the file."""
@@ -114,7 +116,8 @@ class HttpSource:
         body = self._read(f"{quote(self.ref, safe='@')}/sql.json", form)
         try:
             rows = tuple(tuple(row) for row in body["rows"])
-            return Answer(QueryResult(tuple(body["columns"]), rows), body["truncated"])
+            notes = tuple(note["text"] for note in body.get("notes", ()))
+            return Answer(QueryResult(tuple(body["columns"]), rows), body["truncated"], notes)
         except (KeyError, TypeError) as error:
             raise RemoteError(f"The answer of {self.place} to SQL cannot be read: {error!r}.") from error
 

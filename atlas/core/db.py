@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import threading
@@ -24,8 +25,9 @@ from atlas.core.errors import NotAnAtlasError, QueryError, SchemaVersionError, S
 from atlas.core.files import attached, database
 from atlas.core.info import AtlasInfo
 from atlas.core.names import database_name
+from atlas.core.reads import SERIALIZE, misplaced_macro
 from atlas.core.room import Pieces, Room, shared_arrays
-from atlas.core.schema import SCHEMA_VERSION
+from atlas.core.schema import SCHEMA_VERSION, macro_names, own_macros
 from atlas.core.tokens import Tokens
 from atlas.core.units import field_names
 
@@ -95,14 +97,14 @@ class Atlas:
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> QueryResult:
         """Answer of a user's SQL: column names and rows, both empty for a statement without an answer.
 
-        `parameters` are the values of its `$name`.
+        `parameters` are the values of its `$name`. The schema's macros work whether the file has them or not.
 
         Raises:
             QueryError: DuckDB refuses the query or fails at it; nothing can be written.
         """
 
         def run(connection: sa.Connection) -> QueryResult:
-            cursor = connection.connection.driver_connection.execute(sql, dict(parameters) if parameters else None)
+            cursor = self._with_macros(connection).execute(sql, dict(parameters) if parameters else None)
             columns = tuple(name for name, *_ in cursor.description or ())
             return QueryResult(columns, tuple(cursor.fetchall()) if columns else ())
 
@@ -114,7 +116,7 @@ class Atlas:
         Raises:
             QueryError: there is not one statement, or DuckDB refuses it or fails at it; nothing can be written.
         """
-        return self._execute(lambda connection: _answer(connection.connection.driver_connection, sql))
+        return self._execute(lambda connection: _answer(self._with_macros(connection), sql))
 
     def select(self, statement: sa.Select) -> Sequence[tuple]:
         """Rows of a query composed with SQLAlchemy Core.
@@ -185,6 +187,14 @@ class Atlas:
                         connection.connection.driver_connection.execute(f"SET {name} = '{value}'")
                 self._connections.append(connection)
         return connection
+
+    def _with_macros(self, connection: sa.Connection) -> duckdb.DuckDBPyConnection:
+        """This thread's connection once it has the schema's macros, which only users' SQL calls."""
+        driver = connection.connection.driver_connection
+        if getattr(self._local, "has_macros", None) is not connection:
+            driver.execute(own_macros())
+            self._local.has_macros = connection
+        return driver
 
     def _execute(self, run: Callable[[sa.Connection], Made]) -> Made:
         try:
@@ -260,10 +270,19 @@ def answer_together(atlases: Sequence[Atlas], sql: str) -> Answer:
             slugs.append(name)
             connection.execute(f'ATTACH {attached(atlas.path)} AS "{name}" (READ_ONLY)')
         connection.execute(f'USE "{slugs[0]}"')
+        connection.execute(own_macros())
+        _refuse_misplaced(connection, sql)
         try:
             return _answer(connection, sql)
         except duckdb.Error as error:
             raise QueryError(f"The query failed on {', '.join(slugs)}: {error}") from error
+
+
+def _refuse_misplaced(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    record = json.loads(connection.execute(SERIALIZE, [sql]).fetchone()[0])
+    misplaced = misplaced_macro(record, macro_names())
+    if misplaced is not None:
+        raise QueryError(misplaced)
 
 
 def open_atlas(path: Path | str, room: Room | None = None) -> Atlas:

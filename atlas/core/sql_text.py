@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 # Text without parameters, and possible parameters, in the order in which they must be tried.
 _TOKEN = re.compile(
@@ -60,6 +61,29 @@ def _tokens(sql: str) -> Iterator[tuple[re.Match, int, bool]]:
         token = _TOKEN.match(sql, place)
         place = _comment_end(sql, place) if token["comment"] else token.end()
         yield token, place, bool(token["space"] or token["comment"] or token[0].startswith("--"))
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word, a quoted text or name, or a mark of a statement, and its place."""
+
+    text: str
+    start: int
+    end: int
+    depth: int
+    """Brackets around it; those of an opening and its closing bracket are counted for themselves too."""
+
+
+def words(sql: str) -> Iterator[Word]:
+    """The words and marks of a statement, without space and comments."""
+    depth = 0
+    for token, end, nothing in _tokens(sql):
+        if nothing:
+            continue
+        opens, closes = token[0] in ("(", "[", "{"), token[0] in (")", "]", "}")
+        depth += opens
+        yield Word(sql[token.start() : end], token.start(), end, depth)
+        depth -= closes
 
 
 def _found(sql: str) -> Iterator[tuple[int, str]]:

@@ -140,7 +140,11 @@ def _loading(files: tuple[Written, ...], form: str, views: bool) -> Iterator[str
             "nothing at all is NULL (pandas takes both for missing; `views.sql` keeps them apart). Types and comments "
             "are in `datapackage.json`.\n"
         )
-    what = "every table with its types, and the atlas's views over them" if views else "every table here with its types"
+    what = (
+        "every table with its types, and the atlas's views and macros over them"
+        if views
+        else "every table here with its types"
+    )
     yield (
         f"With DuckDB, in this folder, {what} (`schema.sql` is the whole schema):\n\n"
         f'```sh\nduckdb -init views.sql\n```\n\n```sql\nFROM "{name}" LIMIT 10;\n```\n'

@@ -27,7 +27,7 @@ _TYPES = {
 }
 """The Data Package's types; other types are text in CSV."""
 
-_OF_A_VIEW = re.compile(r'CREATE VIEW|COMMENT ON VIEW|COMMENT ON COLUMN "?(\w+)')
+_OF_A_VIEW = re.compile(r'CREATE (?:VIEW|MACRO)|COMMENT ON (?:VIEW|MACRO)|COMMENT ON COLUMN "?(\w+)')
 
 
 def datapackage(atlas: Atlas, files: tuple[Written, ...], form: str) -> str:
@@ -62,7 +62,7 @@ def _field(column: SchemaColumn, form: str) -> dict[str, str]:
 
 def views_sql(atlas: Atlas, tables: tuple[SchemaTable, ...], form: str, *, views: bool) -> str:
     """SQL that makes a DuckDB of the folder: each file as a view under its table's name, with the table's types, and
-    after them, with `views`, the atlas's own views."""
+    after them, with `views`, the atlas's own views and macros."""
     lines = ["-- Run in this folder: `duckdb -init views.sql`. Nothing is copied.", ""]
     names = {table.name for table in tables if not table.view} if views else {table.name for table in tables}
     for table in tables:

@@ -18,16 +18,23 @@ class ExampleQuery:
 
 EXAMPLE_QUERIES = (
     ExampleQuery(
+        '" an" minus " a" in the last five layers, with kurtosis',
+        "SELECT d.neuron, d.congruence, d.congruence_plus, d.congruence_minus,\n"
+        "       n.congruence_kurtosis AS kurtosis, n.activation_max\n"
+        "FROM congruence_with_direction(:plus, :minus) AS d\nJOIN neuron AS n USING (neuron_id), atlas AS a\n"
+        "WHERE d.layer >= a.n_layers - 5\nORDER BY d.congruence DESC\nLIMIT 20",
+        (("plus", " an"), ("minus", " a")),
+    ),
+    ExampleQuery(
         "The best exclusive pairs",
         "SELECT neuron, token, score, congruence, token_gap, neuron_gap, n_predicted\nFROM pair\n"
         "WHERE direction = 'top' AND NOT special AND n_actual > 0\nORDER BY rank\nLIMIT 50",
     ),
     ExampleQuery(
-        "Neurons that write a token, by congruence",
-        "SELECT n.name AS neuron, c.rank, c.congruence, n.activation_max\nFROM token_neuron AS c\n"
-        "JOIN neuron AS n USING (neuron_id)\nJOIN token AS t USING (token_id)\n"
-        "WHERE t.\"text\" = :token AND c.direction = 'top'\nORDER BY c.rank",
-        (("token", " the"),),
+        "Neurons that promote a token, over all of the model",
+        "SELECT c.rank, c.neuron, c.congruence, n.congruence_kurtosis AS kurtosis, n.activation_max\n"
+        "FROM congruence_with(:token) AS c\nJOIN neuron AS n USING (neuron_id)\nORDER BY c.rank\nLIMIT 50",
+        (("token", " an"),),
     ),
     ExampleQuery(
         "Is it predicted where the neuron fires?",
@@ -54,12 +61,15 @@ EXAMPLE_QUERIES = (
         (("neuron", "L0N0"),),
     ),
     ExampleQuery(
-        "Congruence of a neuron with every token, from the weights",
-        'SELECT t."text" AS token, array_inner_product(r.readout, w.w_out) AS congruence\n'
-        "FROM token_weight AS r\nJOIN token AS t USING (token_id),\n"
-        "     (SELECT w_out FROM neuron_weight JOIN neuron USING (neuron_id) WHERE name = :neuron) AS w\n"
-        "ORDER BY congruence DESC\nLIMIT 50",
+        "Tokens that a neuron promotes, over the whole vocabulary",
+        "SELECT rank, token, congruence, n_predicted, n_actual\nFROM neuron_congruence(:neuron)\n"
+        "WHERE NOT special\nORDER BY rank\nLIMIT 50",
         (("neuron", "L0N0"),),
+    ),
+    ExampleQuery(
+        "Pairs by how much firing raises the chance of the token",
+        "SELECT neuron, token, n, n_predicted, predicted_fraction, lift\nFROM prediction_above(2)\n"
+        "WHERE n >= 20 AND n_predicted >= 5\nORDER BY lift DESC\nLIMIT 50",
     ),
     ExampleQuery(
         "Tokens by how often they are predicted and occur",

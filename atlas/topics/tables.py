@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+
+import duckdb
 
 from atlas.core.db import Atlas
+from atlas.core.schema import schema_sql
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,16 @@ class SchemaTable:
     name: str
     comment: str | None
     view: bool
+    columns: tuple[SchemaColumn, ...]
+
+
+@dataclass(frozen=True)
+class SchemaMacro:
+    """A macro of the schema: its name, its parameters, its comment, and the columns of its answer (none: a value)."""
+
+    name: str
+    parameters: tuple[str, ...]
+    comment: str
     columns: tuple[SchemaColumn, ...]
 
 
@@ -54,6 +68,26 @@ def _read(atlas: Atlas) -> tuple[SchemaTable, ...]:
     )
     tables = [SchemaTable(name, comment, view, tuple(columns[name])) for name, comment, view in described]
     return tuple(sorted(tables, key=lambda table: (not table.view, table.name)))
+
+
+@cache
+def schema_macros() -> tuple[SchemaMacro, ...]:
+    """Every macro of the schema, those that answer with a table first."""
+    with duckdb.connect() as connection:
+        connection.execute(schema_sql(1))
+        own = connection.execute(
+            "SELECT function_name, parameters, comment, function_type = 'table_macro' FROM duckdb_functions() "
+            "WHERE database_name = current_database() AND NOT internal ORDER BY function_type DESC, function_name"
+        ).fetchall()
+        return tuple(
+            SchemaMacro(name, tuple(names), comment, _columns(connection, name, len(names)) if table else ())
+            for name, names, comment, table in own
+        )
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, macro: str, n: int) -> tuple[SchemaColumn, ...]:
+    described = connection.execute(f"DESCRIBE FROM {macro}({', '.join(['NULL'] * n)})").fetchall()
+    return tuple(SchemaColumn(name, kind, None) for name, kind, *_ in described)
 
 
 def table_sizes(atlas: Atlas) -> dict[str, TableSize]:

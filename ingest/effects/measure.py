@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from ingest.effects.choose import ChosenPair, Firing
 from ingest.errors import ModelError
@@ -69,10 +71,10 @@ def measure_effects(
     values = [np.zeros((len(pair.firings), len(MEASURES))) for pair in pairs]
     # The longest first: its check holds for all.
     length = {text_id: 1 + max(firing.position for _, _, firing in jobs) for text_id, jobs in by_text.items()}
-    text_run: _TextRun | None = None
+    text_run: TextRun | None = None
     for text_id in sorted(by_text, key=lambda text_id: (-length[text_id], text_id)):
         ids = torch.tensor(texts[text_id][: length[text_id]], device=model.device)
-        text_run = _TextRun(model, ids, None if text_run is None else text_run.cached)
+        text_run = TextRun(model, ids, None if text_run is None else text_run.cached)
         progress(1)
         for number, place, firing in by_text[text_id]:
             values[number][place] = _measure(text_run, pairs[number], firing.position, activation_mean)
@@ -80,7 +82,20 @@ def measure_effects(
     return [PairEffect(pair, pair_values) for pair, pair_values in zip(pairs, values, strict=True)]
 
 
-class _TextRun:
+class _HeldLayer(DynamicLayer):
+    """One layer's keys and values of a position and those before it, whatever is computed anew."""
+
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        super().__init__()
+        self.lazy_initialization(keys, values)
+        # The library's masks expect the new position's own to come in `update`.
+        self.keys, self.values, self._all = keys[..., :-1, :], values[..., :-1, :], (keys, values)
+
+    def update(self, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        return self._all
+
+
+class TextRun:
     """A text's run, and runs resumed at one of its positions. `cached`: whether those use keys and values of the
     positions before; None: a trial decides."""
 
@@ -98,15 +113,25 @@ class _TextRun:
                     "logits: effects of this architecture cannot be measured."
                 )
 
-    def resume(self, layer: int, position: int, change: Float[Tensor, " d_model"]) -> Float[Tensor, " d_model"]:
-        """The final residual stream at a position if `change` is added to the stream before block `layer` there."""
+    def resume(
+        self, layer: int, position: int, change: Float[Tensor, " d_model"], *, held: bool = False
+    ) -> Float[Tensor, " d_model"]:
+        """The final residual stream at a position if `change` is added to the stream before block `layer` there.
+
+        Args:
+            held: attention keeps the keys and values that the position had (only where `cached`).
+        """
         if layer == self.model.n_layers:
             return self.run.residual[layer, position] + change
         if self._cache is not None:
             residual = (self.run.residual[layer, position] + change)[None, None]
-            tokens = Tokens(
-                self.ids[position : position + 1], first_tokens(self._cache, position) if position else None
-            )
+            if held:
+                prefix = DynamicCache()
+                whole = first_tokens(self._cache, position + 1)
+                prefix.layers = [_HeldLayer(each.keys, each.values) for each in whole.layers]
+            else:
+                prefix = first_tokens(self._cache, position) if position else None
+            tokens = Tokens(self.ids[position : position + 1], prefix)
         else:
             residual = self.run.residual[layer, : position + 1].clone()[None]
             residual[0, -1] += change
@@ -125,13 +150,13 @@ class _TextRun:
 
 
 def _measure(
-    text: _TextRun, pair: ChosenPair, position: int, activation_mean: Float[np.ndarray, " neuron"]
+    text: TextRun, pair: ChosenPair, position: int, activation_mean: Float[np.ndarray, " neuron"]
 ) -> list[float]:
     model, d_mlp = text.model, text.model.model.d_mlp
     layer, index = divmod(pair.neuron_id, d_mlp)
     activation = float(text.run.activations[layer, position, index])
     excess = activation - float(activation_mean[pair.neuron_id])
-    change = _written(model, text.run, layer, index, position, -excess)
+    change = written(model, text.run, layer, index, position, -excess)
     final = torch.stack([text.run.residual[-1, position], text.resume(layer + 1, position, change)])
     logits = model.logits(final)
     probability = logits.softmax(-1)[:, pair.token_id]
@@ -151,7 +176,7 @@ def _measure(
     ]
 
 
-def _written(
+def written(
     model: StudyModel, run: RecordedRun, layer: int, index: int, position: int, by: float
 ) -> Float[Tensor, " d_model"]:
     """A block's output if a neuron's activation changes by `by`."""

@@ -19,7 +19,11 @@ from ingest.process.content_hash import ContentHash
 from ingest.process.lock import output_locked
 
 ORDERS = {
+    "attribution_check": "neuron_id, token_id, text_id, position",
+    "neuron_attribution": "neuron_id",
+    "pair_attribution": "neuron_id, token_id",
     "pair_effect": "neuron_id, token_id, side",
+    "token_driver": "token_id, direction, rank",
     "study": "name",
     "study_prompt": "study, prompt",
     "study_prediction": "study, prompt, side, rank",

@@ -24,15 +24,19 @@ WEIGHT_TABLES = {
 }
 """Tables from weights alone, with the sort key of each, which is unique."""
 
-_STUDY_TABLES = {
+_ADDED_TABLES = {
+    "attribution_check": ("neuron_id", "token_id", "text_id", "position"),
+    "neuron_attribution": ("neuron_id",),
+    "pair_attribution": ("neuron_id", "token_id"),
     "pair_effect": ("neuron_id", "token_id", "side"),
+    "token_driver": ("token_id", "direction", "rank"),
     "study": ("name",),
     "study_prompt": ("study", "prompt"),
     "study_prediction": ("study", "prompt", "side", "rank"),
     "study_step": ("study", "kind", "variant", "site", "layer", "position", "neuron_id"),
 }
 _COUNTED = (*STATISTICS, *DERIVED, TextStore)
-_KEYS = {"token": ("token_id",), "neuron": ("neuron_id",), **WEIGHT_TABLES, **_STUDY_TABLES} | {
+_KEYS = {"token": ("token_id",), "neuron": ("neuron_id",), **WEIGHT_TABLES, **_ADDED_TABLES} | {
     table: key for counted in _COUNTED for table, key in counted.tables.items()
 }
 

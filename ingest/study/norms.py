@@ -45,12 +45,31 @@ def hold(norm: nn.Module, gain: Float[Tensor, " d_model"], x: Float[Tensor, " d_
     Raises:
         ModelError: it is neither LayerNorm nor RMSNorm.
     """
-    gain, bias = gain.to(x.device), getattr(norm, "bias", None)
-    bias = torch.zeros_like(gain) if bias is None else bias.detach().double()
-    y, x = norm(x[None])[0].double() - bias, x.double()
+    gain, bias = gain.to(x.device), norm_bias(norm, gain)
+    scales, centred = norm_scales(norm, gain, x[None], layer_norm)
+    return HeldNorm(scales[0] * gain, centred, bias.to(x.device), float(scales[0]))
+
+
+@torch.inference_mode()
+def norm_scales(
+    norm: nn.Module, gain: Float[Tensor, " d_model"], x: Float[Tensor, "row d_model"], layer_norm: bool
+) -> tuple[Float[Tensor, " row"], bool]:
+    """A norm's factor besides its gain at each row, float64, and whether the norm subtracts the mean first.
+
+    Raises:
+        ModelError: it is neither LayerNorm nor RMSNorm.
+    """
+    gain = gain.to(x.device)
+    y, x = norm(x).double() - norm_bias(norm, gain).to(x.device), x.double()
     for centred in (layer_norm, not layer_norm):
-        plain = gain * (x - x.mean()) if centred else gain * x
-        scale = (plain @ y) / (plain @ plain)
-        if (scale * plain - y).norm() <= 1e-4 * y.norm():
-            return HeldNorm(scale * gain, centred, bias, float(scale))
+        plain = gain * (x - x.mean(-1, keepdim=True)) if centred else gain * x
+        scales = (plain * y).sum(-1) / (plain * plain).sum(-1)
+        if ((scales[:, None] * plain - y).norm(dim=-1) <= 1e-4 * y.norm(dim=-1)).all():
+            return scales, centred
     raise ModelError(f"The norm {type(norm).__name__} is neither LayerNorm nor RMSNorm: studies need one of them.")
+
+
+def norm_bias(norm: nn.Module, gain: Float[Tensor, " d_model"]) -> Float[Tensor, " d_model"]:
+    """A norm's bias, float64; zeros where it has none."""
+    bias = getattr(norm, "bias", None)
+    return torch.zeros_like(gain) if bias is None else bias.detach().double()

@@ -28,6 +28,9 @@ from ingest.model.probe import original
 from ingest.model.weights import soft_capped
 from ingest.study.blocks import Block, RecordedRun, Recorder, read_blocks, read_factors
 
+_ROW_TILE = 512
+"""Rows whose logits exist together."""
+
 
 class _SharedLayer(DynamicLayer):
     """One layer's keys and values, [1, head, prefix, d_head]: put before every row's own, and never added to."""
@@ -158,7 +161,29 @@ class StudyModel:
     @torch.inference_mode()
     def logits(self, final: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_vocab"]:
         """The model's own logits: final norm, unembedding with its bias, scale or soft cap where it has one."""
+        return self._logits(final)
+
+    def _logits(self, final: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_vocab"]:
         return self._capped((self.norm(final) @ self._weight.T + self._bias) * self.scale)
+
+    @torch.no_grad()
+    def predict(self, final: Float[Tensor, "row d_model"]) -> Int[Tensor, " row"]:
+        """The model's top prediction at each row; equal scores go to the lower token id."""
+        return torch.cat([self._logits(tile).max(-1).indices for tile in final.split(_ROW_TILE)])
+
+    def score(self, final: Float[Tensor, "row d_model"], token: Int[Tensor, " row"]) -> Float[Tensor, " row"]:
+        """logit(token) minus the mean logit of the vocabulary, of each row; a gradient goes through it."""
+        if self._soft_cap is None:
+            weight, bias = self._mean_logit
+            directions = (self._weight[token] - weight.to(self._weight.dtype)) * self.scale
+            return (self.norm(final) * directions).sum(-1) + (
+                self._bias[token] - bias.to(self._bias.dtype)
+            ) * self.scale
+        parts = []
+        for rows, tokens in zip(final.split(_ROW_TILE), token.split(_ROW_TILE), strict=True):
+            logits = self._logits(rows)
+            parts.append(logits.gather(1, tokens[:, None])[:, 0] - logits.mean(-1))
+        return torch.cat(parts)
 
     @torch.inference_mode()
     def difference(self, final: Float[Tensor, "row d_model"], answer: int, other: int) -> Float[Tensor, " row"]:
@@ -195,10 +220,14 @@ class StudyModel:
 
         with ExitStack() as stack:
             instead(stack, self.norm, keep)
-            instead(stack, self._unembed, lambda hidden: hidden[..., :1])
             attach(stack)
-            self._module(input_ids=token_ids, use_cache=cache is not None, **{self._cache_argument: cache})
+            self.run_headless(stack, token_ids, cache)
         return last_hidden[0]
+
+    def run_headless(self, stack: ExitStack, token_ids: Int[Tensor, "row pos"], cache: DynamicCache | None) -> None:
+        """One forward pass without the unembedding, with the hooks that `stack` has attached."""
+        instead(stack, self._unembed, lambda hidden: hidden[..., :1])
+        self._module(input_ids=token_ids, use_cache=cache is not None, **{self._cache_argument: cache})
 
     @torch.inference_mode()
     def _read_outputs(self, probe: Int[Tensor, " pos"]) -> None:

@@ -13,6 +13,7 @@ from atlas.api.calls import CALLS
 from atlas.api.schema import Schemas
 from atlas.core.call import OF_ATLAS, Call, Declared
 from atlas.core.db import program_version
+from atlas.topics.cut_list import Note
 from web.site import urls
 
 _ERROR = {
@@ -52,12 +53,13 @@ _ATLAS = {
 
 
 class Sql(TypedDict):
-    """The answer of SQL: names and DuckDB types of its columns, its rows, and whether the server's limits left some
-    out."""
+    """The answer of SQL: names and DuckDB types of its columns, its rows, whether the server's limits left some out,
+    and what a reader must know of the limits and of lists that it read."""
 
     columns: list[str]
     types: list[str]
     truncated: bool
+    notes: list[Note]
     rows: list[list[Any]]
 
 

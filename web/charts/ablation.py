@@ -12,17 +12,8 @@ from atlas.core.display import show_number, show_share
 from atlas.core.units import NeuronRef
 from atlas.topics.study.records import Study, StudyStep
 from web.charts.axes import series_colour
-from web.charts.chart import (
-    DATA,
-    Chart,
-    Series,
-    Table,
-    filled,
-    interval,
-    interval_cells,
-    rounded,
-    specification,
-)
+from web.charts.chart import Chart, Series, Table, filled, interval, rounded, rows_of, specification
+from web.charts.suite import interval_cells, interval_heads, means
 
 VARIANTS = {"zero": "set to zero", "mean": "set to its mean", "negate": "negated"}
 """Kinds of ablation, in words."""
@@ -35,7 +26,7 @@ CHANGE = "datum.value === 0 ? '0%' : format(datum.value, '+~%')"
 
 @cache
 def _spec(n_rows: int, with_intervals: bool) -> dict[str, Any]:
-    data = alt.Chart(alt.NamedData(DATA))
+    data = rows_of()
     tips = [
         alt.Tooltip("name:N", title="neuron"),
         alt.Tooltip("label:N", title="is"),
@@ -74,16 +65,10 @@ def ablation_chart(study: Study, steps: Sequence[StudyStep], model: str, url: Ca
         "The clean prompt with the neuron changed at every position but BOS: the answer’s probability after, minus "
         f"before ({show_share(study.p_answer_clean)})."
     )
-    if study.is_suite:
-        caption += f" Means over {study.n_prompts:,} pairs, lines their 95% bootstrap intervals."
-    heads = ("neuron", "is", "change", *(("low", "high") if study.is_suite else ()))
+    caption += means(study, "lines")
+    heads = ("neuron", "is", "change", *interval_heads(study))
     table = tuple(
-        (
-            row["name"],
-            row["label"],
-            show_number(step.value),
-            *interval_cells(step, study.is_suite),
-        )
+        (row["name"], row["label"], show_number(step.value), *interval_cells(study, step))
         for row, step in zip(rows, steps, strict=True)
     )
     title = f"Probability of {study.answer_token.shown} without the neurons, {model}"

@@ -21,12 +21,13 @@ POWERS = tuple(2.0**exponent for exponent in range(MIN_EXPONENT, MAX_EXPONENT + 
 LINEAR = POWERS[0]
 """Magnitude below which the activation axis of a histogram is about linear: the zero bin's edge."""
 
-_ROOM = (38, 18)
-"""Width of an octave, pixels, from which each power of two has a label, or each second; narrower: each third."""
+_ROOM, _ROOM_BELOW_1 = (26, 13), (42, 20)
+"""Width of an octave, pixels, from which each power of two has a label, or each second; narrower: each third. Labels
+below 1 are longer, and closer together."""
 
 _NEAR = "max(abs(domain('x')[0]), abs(domain('x')[1])) < 0.5"
 _OCTAVE = f"abs(scale('x', 2) - scale('x', 1)) / ({_NEAR} ? 2 : 1)"
-_STEP = f"({_OCTAVE} >= {_ROOM[0]} ? 1 : {_OCTAVE} >= {_ROOM[1]} ? 2 : 3)"
+_STEP, _STEP_BELOW_1 = (f"({_OCTAVE} >= {one} ? 1 : {_OCTAVE} >= {two} ? 2 : 3)" for one, two in (_ROOM, _ROOM_BELOW_1))
 
 
 def linear_part(edges: Iterable[float]) -> float:
@@ -42,11 +43,11 @@ def least_label(linear: float) -> float:
 
 def labelled_powers(octave: float, linear: float) -> tuple[float, ...]:
     """The powers of two that have a label where an octave is `octave` pixels wide."""
-    step = 1 if octave >= _ROOM[0] else 2 if octave >= _ROOM[1] else 3
+    steps = [1 if octave >= one else 2 if octave >= two else 3 for one, two in (_ROOM, _ROOM_BELOW_1)]
     return tuple(
         power
         for power, exponent in zip(POWERS, range(MIN_EXPONENT, MAX_EXPONENT + 2), strict=True)
-        if power >= least_label(linear) and exponent % step == 0
+        if power >= least_label(linear) and exponent % steps[power < 1] == 0
     )
 
 
@@ -54,9 +55,10 @@ def activation_axis(field: str, domain: Any = alt.Undefined, linear: str = str(L
     """The activation axis: about linear below `linear` (an expression), then all octaves are equally wide. Zero has a
     line, each power of two a tick, and a label where there is room: 1, 2, 4, 8 or 1, 4, 16 or 1, 8, 64."""
     values = [*(-power for power in reversed(POWERS)), 0, *POWERS]
+    step = f"(abs(datum.value) < 1 ? {_STEP_BELOW_1} : {_STEP})"
     label = (
         f"datum.value === 0 ? '0' : (abs(datum.value) >= max(0.125, 2 * {linear}) || {_NEAR}) "
-        f"&& round(log(abs(datum.value)) / LN2) % {_STEP} === 0 ? format(datum.value, '.3~g') : ''"
+        f"&& round(log(abs(datum.value)) / LN2) % {step} === 0 ? format(datum.value, '.3~g') : ''"
     )
     return alt.X(
         field,
@@ -92,3 +94,8 @@ def series_colour(names: Any = alt.Undefined) -> alt.Color:
     """One colour for each label in the data, in the order of `names` or of the rows. Exported files have a legend; a
     page has the chart's key instead (see `Series`)."""
     return alt.Color("label:N", title=None, sort=None, scale=alt.Scale(range="category", domain=names))
+
+
+def sides_colour(field: str, *names: str) -> alt.Color:
+    """The colours of the negative side, of neither, and of the positive side, for three values of a field."""
+    return alt.Color(field, legend=None, scale=alt.Scale(domain=names, range="diverging"))

@@ -12,8 +12,6 @@ from typing import Any
 
 import altair as alt
 
-from atlas.core.display import show_number
-
 DATA = "rows"
 """Name of the data set that a page fills."""
 
@@ -55,6 +53,12 @@ class Chart:
     more: str = ""
 
 
+def rows_of(kind: str = "") -> alt.Chart:
+    """A chart of the page's rows, or of those of one kind."""
+    rows = alt.Chart(alt.NamedData(DATA))
+    return rows.transform_filter(f"datum.kind == '{kind}'") if kind else rows
+
+
 def specification(chart: Any) -> dict[str, Any]:
     """An Altair chart as a specification without its own configuration."""
     spec = chart.to_dict()
@@ -68,14 +72,16 @@ def filled(spec: dict[str, Any], rows: list[dict[str, Any]], title: str, **param
     return {**spec, "title": title, "datasets": {DATA: rows}, **({"params": values} if values else {})}
 
 
+def drawn(
+    name: str, title: str, caption: str, spec: dict[str, Any], rows: list[dict[str, Any]], table: Table, **params: Any
+) -> Chart:
+    """A chart from its specification, filled with rows and values of its parameters."""
+    return Chart(name, title, caption, filled(spec, rows, title, **params), table)
+
+
 def interval(item: Any) -> dict[str, float]:
     """The ends of an item's interval as part of a row, if it has one."""
     return {} if item.low is None else {"low": rounded(item.low), "high": rounded(item.high)}
-
-
-def interval_cells(item: Any, known: bool) -> tuple[str, ...]:
-    """The ends of an item's interval as cells of a table."""
-    return (show_number(item.low), show_number(item.high)) if known else ()
 
 
 def interval_tips(format: str) -> list[alt.Tooltip]:

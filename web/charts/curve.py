@@ -4,17 +4,16 @@ activation."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
 import altair as alt
 
-from atlas.core.display import show_range, show_share
-from atlas.core.stats import wilson
+from atlas.core.display import show_share
+from atlas.core.stats import Z_95
 from atlas.topics.curve import Curve, CurvePoint
 from web.charts.axes import activation_axis, counts_axis, linear_part, series_colour
 from web.charts.chart import (
-    DATA,
     Chart,
     Series,
     Table,
@@ -23,6 +22,7 @@ from web.charts.chart import (
     filled,
     interval_tips,
     rounded,
+    rows_of,
     specification,
 )
 
@@ -31,19 +31,33 @@ HEIGHT = 220
 KINDS = ("predicted", "actual")
 """What is counted at a position: the token is the model's top prediction, or comes next."""
 
+FRACTION = "datum.k / datum.n"
+
+_END = (
+    f"min(1, max(0, (datum.k + {Z_95**2 / 2} {{}} "
+    f"{Z_95} * sqrt(datum.k * (datum.n - datum.k) / datum.n + {Z_95**2 / 4})) / (datum.n + {Z_95**2})))"
+)
+"""Expression for an end of Wilson's interval, as `wilson` has it: a page's rows hold counts only."""
+
 
 @cache
 def _spec(with_counts: bool) -> dict[str, Any]:
-    data = alt.Chart(alt.NamedData(DATA))
-    drawn = data.transform_filter("indexof(shown, datum.label) >= 0 && (more || datum.kind == 'predicted')")
-    points, rates = drawn.transform_filter("!datum.rate"), drawn.transform_filter("datum.rate")
+    data = rows_of()
+    drawn = (
+        data.transform_filter("indexof(shown, datum.label) >= 0")
+        .transform_fold([*KINDS], as_=["kind", "k"])
+        .transform_filter("more || datum.kind == 'predicted'")
+    )
+    points = drawn.transform_calculate(fraction=FRACTION, low=_END.format("-"), high=_END.format("+"))
+    rates = drawn.transform_aggregate(k="sum(k)", n="sum(n)", groupby=["label", "kind"])
+    rates = rates.transform_calculate(fraction=FRACTION, range="'any'")
     tips = [
         alt.Tooltip("label:N", title="curve"),
         alt.Tooltip("range:N", title="activation"),
         alt.Tooltip("n:Q", title="positions", format=","),
         alt.Tooltip("k:Q", title="of them", format=","),
         alt.Tooltip("kind:N", title="token"),
-        alt.Tooltip("fraction:Q", title="fraction", format=".3~%"),
+        alt.Tooltip("fraction:Q", title="fraction", format=".3~p"),
     ]
     domain = [alt.ExprRef("least"), alt.ExprRef("most")]
     x = activation_axis("centre", domain, "linear")
@@ -56,7 +70,7 @@ def _spec(with_counts: bool) -> dict[str, Any]:
     rules = points.transform_filter("datum.k > 0").mark_rule(strokeWidth=1, opacity=0.45)
     intervals = rules.encode(x=x, y=alt.Y("low:Q", **fraction), y2="high:Q", color=colour)
     lines = points.mark_line(point=True).encode(
-        x=x, y=y, color=colour, strokeDash=dash, tooltip=[*tips, *interval_tips(".3~%")]
+        x=x, y=y, color=colour, strokeDash=dash, tooltip=[*tips, *interval_tips(".3~p")]
     )
     base = rates.mark_rule(strokeWidth=1.5, strokeDash=[1.5, 3]).encode(y=y, color=colour, tooltip=tips)
     layers = [alt.layer(base, intervals, lines)]
@@ -81,20 +95,14 @@ def _parameter(name: str) -> Any:
     return alt.param(name=name, value=0)  # every chart gives values of its own
 
 
-@lru_cache(maxsize=512)
-def _bin(lower: float | None, upper: float | None) -> dict[str, Any]:
-    return {"centre": rounded(drawn_centre(lower, upper)), "range": show_range(lower, upper)}
-
-
-@lru_cache(maxsize=16_384)
-def _fraction(k: int, n: int) -> dict[str, Any]:
-    low, high = wilson(k, n)
-    return {"n": n, "k": k, "fraction": rounded(k / n), "low": rounded(low), "high": rounded(high)}
-
-
-def _row(label: str, kind: str, point: CurvePoint, counted: bool) -> dict[str, Any]:
-    k = getattr(point, f"n_{kind}")
-    row = {"label": label, "kind": kind, **_bin(point.lower, point.upper), **_fraction(k, point.n)}
+def _row(label: str, point: CurvePoint, counted: bool) -> dict[str, Any]:
+    row = {
+        "label": label,
+        "centre": rounded(drawn_centre(point.lower, point.upper)),
+        "range": point.range,
+        "n": point.n,
+        **{kind: getattr(point, f"n_{kind}") for kind in KINDS},
+    }
     if counted:
         lower, upper = drawn_edges(point.lower, point.upper)
         row |= {"counted": True, "lower": lower, "upper": upper}
@@ -104,11 +112,6 @@ def _row(label: str, kind: str, point: CurvePoint, counted: bool) -> dict[str, A
 def base_rate(curve: Curve, kind: str) -> tuple[int, int]:
     """How many positions of all bins predict the token (are followed by it), and how many positions there are."""
     return sum(getattr(point, f"n_{kind}") for point in curve.points), sum(point.n for point in curve.points)
-
-
-def _rate_row(label: str, kind: str, curve: Curve) -> dict[str, Any]:
-    k, n = base_rate(curve, kind)
-    return {"label": label, "kind": kind, "range": "any", "n": n, "k": k, "fraction": rounded(k / n), "rate": True}
 
 
 def _table(curves: Sequence[Curve], labels: Sequence[str], shared: bool) -> Table:
@@ -147,13 +150,9 @@ def curves_chart(
     labels = [label(curve) for curve in curves]
     shared = len({curve.candidate.neuron.neuron_id for curve in curves}) == 1
     rows = [
-        row
+        _row(text, point, shared and place == 0)
         for place, (curve, text) in enumerate(zip(curves, labels, strict=True))
-        for kind in KINDS
-        for row in (
-            *(_row(text, kind, point, shared and place == 0 and kind == KINDS[0]) for point in curve.points),
-            *([_rate_row(text, kind, curve)] if curve.points else []),
-        )
+        for point in curve.points
     ]
     edges = [edge for curve in curves for point in curve.points for edge in drawn_edges(point.lower, point.upper)]
     series = tuple(

@@ -16,13 +16,14 @@ from atlas.core.stats import wilson
 from atlas.topics.curve import Curve, HistogramBar
 from web.charts.axes import LINEAR, labelled_powers, linear_part
 from web.charts.chart import drawn_centre, drawn_edges
+from web.charts.curve import base_rate
 from web.charts.theme import SERIES
 
 WIDTH, HEIGHT = 320, 165
 """Size of a drawing in its own units; a page scales it."""
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 6, 8, 22
-_APART = 30
+_APART = 24
 """Least distance of two labels of the activation axis."""
 
 _SHORT = {3: "k", 6: "M", 9: "G"}
@@ -112,7 +113,10 @@ def histogram_drawing(bars: Sequence[HistogramBar]) -> Markup:
 
 def curves_drawing(curves: Sequence[Curve], kind: str = "predicted") -> Markup:
     """Fraction of positions, 0 to 100%, at which a token is 'predicted' or 'actual' by activation, up to six curves,
-    with 95% Wilson intervals; pale bars are the positions behind the first curve's bins. Empty without curves."""
+    with 95% Wilson intervals and dotted base rates; empty without curves.
+
+    Pale bars are the positions behind the first curve's bins.
+    """
     if not curves or not any(curve.points for curve in curves):
         return Markup("")
     edges = [edge for curve in curves for p in curve.points for edge in drawn_edges(p.lower, p.upper)]
@@ -130,6 +134,8 @@ def curves_drawing(curves: Sequence[Curve], kind: str = "predicted") -> Markup:
             if k:
                 low, high = wilson(k, n)
                 frame.path(f"interval {series}", f"M{x:.1f} {frame.y(low):.1f}V{frame.y(high):.1f}")
+        k, n = base_rate(curve, kind)
+        frame.path(f"rate {series}", f"M{_LEFT} {frame.y(k / n):.1f}H{WIDTH - _RIGHT}")
         line = [f"{x:.1f} {frame.y(k / n):.1f}" for x, k, n in points]
         frame.path(f"line {series}", "M" + "L".join(line))
         # Points are strokes of no length with round ends: one element for all of them.

@@ -8,8 +8,8 @@ from typing import Any
 
 import altair as alt
 
-from web.charts.axes import counts_axis
-from web.charts.chart import DATA, rounded, specification
+from web.charts.axes import counts_axis, sides_colour
+from web.charts.chart import rounded, rows_of, specification
 
 HEIGHT = 230
 
@@ -26,7 +26,6 @@ _AT = f"{_LINE} * datum.place + {_LINE / 2}"
 def ends_spec(unit: str, quantity: str, format: str, named: tuple[str, ...]) -> dict[str, Any]:
     """Bars and ticks of `unit`s by `quantity`; `named` are the ends with names: Vega warns about a layer without
     rows."""
-    data = alt.Chart(alt.NamedData(DATA))
     x = alt.X(
         "value:Q",
         title=quantity,
@@ -34,7 +33,7 @@ def ends_spec(unit: str, quantity: str, format: str, named: tuple[str, ...]) -> 
         axis=alt.Axis(grid=False, format=format or alt.Undefined),
     )
     most = max((NAMED[end] for end in named), default=0)
-    bars = data.transform_filter("datum.kind == 'bar'").mark_bar(binSpacing=0, style="quiet")
+    bars = rows_of("bar").mark_bar(binSpacing=0, style="quiet")
     layers = [
         bars.encode(
             x=x,
@@ -44,13 +43,12 @@ def ends_spec(unit: str, quantity: str, format: str, named: tuple[str, ...]) -> 
             tooltip=[alt.Tooltip("range:N", title=quantity), alt.Tooltip("n:Q", title=f"{unit}s", format=",")],
         )
     ]
-    colour = alt.Color("kind:N", legend=None, scale=alt.Scale(domain=["bottom", "bar", "top"], range="diverging"))
     value = alt.Tooltip("value:Q", title=quantity, format=".2%" if format else ".4~r")
     link = {"href": "url:N", "tooltip": [alt.Tooltip("name:N", title=unit), value]}
-    ticks = data.transform_filter("datum.kind != 'bar'").mark_tick(thickness=1.5, height=10, yOffset=-5)
-    layers.append(ticks.encode(x=x, y=alt.datum(1), color=colour, **link))
+    ticks = rows_of().transform_filter("datum.kind != 'bar'").mark_tick(thickness=1.5, height=10, yOffset=-5)
+    layers.append(ticks.encode(x=x, y=alt.datum(1), color=sides_colour("kind:N", "bottom", "bar", "top"), **link))
     for end in named:
-        names = data.transform_filter(f"datum.kind == '{end}' && isValid(datum.place)")
+        names = rows_of(end).transform_filter("isValid(datum.place)")
         side: Any = {"align": "right", "dx": -4} if end == "top" else {"align": "left", "dx": 4}
         leader = names.mark_rule(style="quiet", strokeWidth=0.75, y=alt.ExprRef(_AT), y2="height")
         words = names.mark_text(limit=150, y=alt.ExprRef(_AT), **side)

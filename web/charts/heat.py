@@ -10,7 +10,8 @@ import altair as alt
 
 from atlas.core.display import show_number, show_share
 from atlas.topics.study.records import Study, StudyStep
-from web.charts.chart import DATA, Chart, Table, filled, interval, interval_tips, rounded, specification
+from web.charts.chart import Chart, Table, drawn, interval, interval_tips, rounded, rows_of, specification
+from web.charts.suite import means
 
 KINDS = {
     "patch_resid_pre": ("resid", "Residual stream", "the residual stream before the layer"),
@@ -39,7 +40,8 @@ def _spec(n_layers: int, with_intervals: bool) -> dict[str, Any]:
         tips += interval_tips(".1%")
     step = max(1, -(-n_layers // 12))
     cells = (
-        alt.Chart(alt.NamedData(DATA), width="container", height=max(120, _ROW * n_layers))
+        rows_of()
+        .properties(width="container", height=max(120, _ROW * n_layers))
         .mark_rect()
         .encode(
             x=alt.X(
@@ -68,7 +70,6 @@ def _spec(n_layers: int, with_intervals: bool) -> dict[str, Any]:
                     clamp=True,
                 ),
                 legend=alt.Legend(
-                    orient="top",
                     direction="horizontal",
                     gradientLength=150,
                     gradientThickness=9,
@@ -117,8 +118,7 @@ def heat_chart(
         f"The corrupt run with {what} at one position taken from the clean run: how much of the clean logit difference "
         "comes back (0: none, 1: all)."
     )
-    if study.is_suite:
-        caption += f" Means over {study.n_prompts:,} pairs."
+    caption += means(study)
     outside = sum(abs(step.value) > 1.005 * reach for step in ordered)  # ignores rounding errors
     if outside:
         caption += f" {outside:,} {'values' if outside > 1 else 'value'} beyond ±{show_share(reach)} "
@@ -131,5 +131,4 @@ def heat_chart(
         tuple((layer, *(show_number(by_cell.get((layer, position)), 3) for position in positions)) for layer in layers),
     )
     title = f"{head} patched, {model}"
-    spec = filled(_spec(n_layers, study.is_suite), rows, title, reach=rounded(reach))
-    return Chart(name, title, caption, spec, table)
+    return drawn(name, title, caption, _spec(n_layers, study.is_suite), rows, table, reach=rounded(reach))

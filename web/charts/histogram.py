@@ -9,23 +9,22 @@ from typing import Any
 import altair as alt
 
 from atlas.topics.curve import HistogramBar
-from web.charts.axes import activation_axis, counts_axis, series_colour
-from web.charts.chart import DATA, HEIGHT, Chart, Series, Table, drawn_edges, filled, specification
-
-SIGNS = ["negative", "zero", "positive"]
+from web.charts.axes import activation_axis, counts_axis, series_colour, sides_colour
+from web.charts.chart import HEIGHT, Chart, Series, Table, drawn, drawn_edges, filled, rows_of, specification
 
 
 def bars_layer(top: int = 0) -> alt.Chart:
     """The bars, from the edges, counts and signs of the data, below `top` pixels of room."""
     return (
-        alt.Chart(alt.NamedData(DATA), width="container", height=HEIGHT)
+        rows_of()
+        .properties(width="container", height=HEIGHT)
         .mark_bar(binSpacing=0, stroke=None)
         .encode(
             x=activation_axis("lower"),
             x2="upper:Q",
             y=counts_axis("positions", top),
             y2=alt.datum(0),
-            color=alt.Color("sign:N", legend=None, scale=alt.Scale(domain=SIGNS, range="diverging")),
+            color=sides_colour("sign:N", "negative", "zero", "positive"),
             tooltip=[alt.Tooltip("range:N", title="activation"), alt.Tooltip("n:Q", title="positions", format=",")],
         )
     )
@@ -39,7 +38,8 @@ def _spec() -> dict[str, Any]:
 @cache
 def _lines_spec() -> dict[str, Any]:
     lines = (
-        alt.Chart(alt.NamedData(DATA), width="container", height=HEIGHT)
+        rows_of()
+        .properties(width="container", height=HEIGHT)
         .mark_line(interpolate="step", strokeWidth=1.5)
         .encode(
             x=activation_axis("centre"),
@@ -73,7 +73,7 @@ def histogram_chart(bars: Sequence[HistogramBar], title: str) -> Chart:
     rows = bar_rows(bars)
     caption = "How often each activation occurs. Both axes are logarithmic away from zero; a bar is a quarter octave."
     table = Table(("activation", "positions"), tuple((bar.range, bar.n) for bar in bars))
-    return Chart("histogram", title, caption, filled(_spec(), rows, title), table)
+    return drawn("histogram", title, caption, _spec(), rows, table)
 
 
 def histograms_chart(histograms: Mapping[str, Sequence[HistogramBar]], title: str) -> Chart:

@@ -12,7 +12,7 @@ from atlas.core.display import show_number
 from atlas.core.units import NeuronRef
 from atlas.topics.layer import LayerSummary
 from web.charts.axes import layer_axis
-from web.charts.chart import DATA, HEIGHT, Chart, Table, filled, rounded, specification
+from web.charts.chart import HEIGHT, Chart, Table, drawn, rounded, rows_of, specification
 
 _CHARTS = (
     ("congruence", "best congruence", ("best_congruence_mean", "best_congruence_max", "best_neuron"), "linear"),
@@ -22,7 +22,6 @@ _CHARTS = (
 
 @cache
 def _spec(title: str, scale: str) -> dict[str, Any]:
-    base = alt.Chart(alt.NamedData(DATA))
     x = layer_axis()
     axis = alt.Axis(tickCount=4, labelExpr="format(datum.value, '~g')")
     tips = [
@@ -35,10 +34,8 @@ def _spec(title: str, scale: str) -> dict[str, Any]:
         kind = alt.Scale(type="log") if scale == "log" else alt.Scale(zero=True)
         return alt.Y(field, title=title, axis=axis, scale=kind)
 
-    mean = base.transform_filter("datum.kind == 'mean'").mark_line(
-        point=alt.OverlayMarkDef(size=45, style="accent"), style="accent"
-    )
-    greatest = base.transform_filter("datum.kind == 'greatest'").mark_point(size=30, filled=False, style="quiet")
+    mean = rows_of("mean").mark_line(point=alt.OverlayMarkDef(size=45, style="accent"), style="accent")
+    greatest = rows_of("greatest").mark_point(size=30, filled=False, style="quiet")
     layers = [mark.encode(x=x, y=y("value:Q"), href="url:N", tooltip=tips) for mark in (greatest, mean)]
     return specification(alt.layer(*layers, width="container", height=HEIGHT))
 
@@ -64,5 +61,5 @@ def layer_charts(
         table = tuple((n, show_number(mean), show_number(most), neuron.name) for n, mean, most, neuron in values)
         title = f"{what[0].upper()}{what[1:]} by layer, {model}"
         caption = "The line is the mean over a layer's neurons; circles are its greatest, and lead to the neuron."
-        charts.append(Chart(name, title, caption, filled(_spec(what, scale), rows, title), Table(heads, table)))
+        charts.append(drawn(name, title, caption, _spec(what, scale), rows, Table(heads, table)))
     return charts[0], charts[1]

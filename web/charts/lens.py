@@ -12,18 +12,8 @@ from atlas.core.display import show_number
 from atlas.topics.study.lens import lens_depth
 from atlas.topics.study.records import LensJump, Study, StudyStep
 from web.charts.axes import layer_axis, series_colour
-from web.charts.chart import (
-    DATA,
-    Chart,
-    Series,
-    Table,
-    filled,
-    interval,
-    interval_cells,
-    interval_tips,
-    rounded,
-    specification,
-)
+from web.charts.chart import Chart, Series, Table, filled, interval, interval_tips, rounded, rows_of, specification
+from web.charts.suite import interval_cells, interval_heads, means
 
 HEIGHT = 260
 
@@ -48,8 +38,7 @@ def part_name(jump: LensJump) -> str:
 
 @cache
 def _spec(with_intervals: bool, named: tuple[str, ...]) -> dict[str, Any]:
-    data = alt.Chart(alt.NamedData(DATA))
-    sites, jumps = data.transform_filter("datum.kind == 'site'"), data.transform_filter("datum.kind == 'jump'")
+    sites, jumps = rows_of("site"), rows_of("jump")
     x = layer_axis("depth:Q")
     y = alt.Y("value:Q", title="logit(answer) − logit(other)", axis=alt.Axis(tickCount=6))
     colour = series_colour(list(VARIANTS.values()))
@@ -60,7 +49,7 @@ def _spec(with_intervals: bool, named: tuple[str, ...]) -> dict[str, Any]:
     ]
     if with_intervals:
         tips += interval_tips(".4~r")
-    zero = alt.Chart(alt.NamedData(DATA)).transform_sample(1).mark_rule(style="quiet", strokeDash=[2, 3])
+    zero = rows_of().transform_sample(1).mark_rule(style="quiet", strokeDash=[2, 3])
     layers = [zero.encode(y=alt.datum(0))]
     if with_intervals:
         layers.append(
@@ -133,18 +122,9 @@ def lens_chart(study: Study, steps: Sequence[StudyStep], jumps: Sequence[LensJum
         "The answer's lead over the other token, read from the residual stream at the last position of the clean "
         "prompt, before each layer, after its attention and at the end. Thick: the greatest rise in one step."
     )
-    if study.is_suite:
-        caption += f" Means over {study.n_prompts:,} pairs, bands their 95% bootstrap intervals."
-    heads = ("variant", "read", "logit difference", *(("low", "high") if study.is_suite else ()))
-    table = tuple(
-        (
-            VARIANTS[s.variant],
-            site_name(s),
-            show_number(s.value),
-            *interval_cells(s, study.is_suite),
-        )
-        for s in steps
-    )
+    caption += means(study, "bands")
+    heads = ("variant", "read", "logit difference", *interval_heads(study))
+    table = tuple((VARIANTS[s.variant], site_name(s), show_number(s.value), *interval_cells(study, s)) for s in steps)
     title = f"Logit lens: {study.answer_token.shown} against {study.other_token.shown}, {model}"
     spec = filled(_spec(study.is_suite, _sides(marked)), rows, title)
     return Chart("lens", title, caption, spec, Table(heads, table), tuple(map(Series, VARIANTS.values())))

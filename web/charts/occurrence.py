@@ -11,7 +11,7 @@ import altair as alt
 from atlas.core.display import show_share
 from atlas.topics.hub import Occurrence
 from web.charts.axes import SHORT, series_colour
-from web.charts.chart import DATA, HEIGHT, Chart, Series, Table, filled, rounded, specification
+from web.charts.chart import HEIGHT, Chart, Series, Table, filled, rounded, rows_of, specification
 
 _POINTS_PER_OCTAVE = 4
 _POWERS = [10**power for power in range(7)]
@@ -22,7 +22,8 @@ _POWERS = [10**power for power in range(7)]
 def _spec() -> dict[str, Any]:
     log = alt.Scale(type="log", nice=False)
     chart = (
-        alt.Chart(alt.NamedData(DATA), width="container", height=HEIGHT)
+        rows_of()
+        .properties(width="container", height=HEIGHT)
         .mark_line(point=True)
         .encode(
             x=alt.X(

@@ -10,7 +10,7 @@ import altair as alt
 
 from atlas.topics.curve import HistogramBar
 from web.charts.axes import activation_axis
-from web.charts.chart import DATA, HEIGHT, Chart, Table, filled, rounded, specification
+from web.charts.chart import HEIGHT, Chart, Table, drawn, rounded, rows_of, specification
 from web.charts.histogram import bar_rows, bars_layer
 
 _ROOM = 18
@@ -19,13 +19,13 @@ _ROOM = 18
 
 @cache
 def _spec() -> dict[str, Any]:
-    marks = alt.Chart(alt.NamedData(DATA), width="container", height=HEIGHT).transform_filter("isValid(datum.at)")
+    marks = rows_of().transform_filter("isValid(datum.at)")
     rules = marks.mark_rule(strokeWidth=1.5, opacity=0.75, style="accent").encode(
         x=activation_axis("at"),
         tooltip=[alt.Tooltip("token:N"), alt.Tooltip("position:Q"), alt.Tooltip("at:Q", title="activation")],
     )
     names = (
-        alt.Chart(alt.NamedData(DATA))
+        rows_of()
         .transform_filter("isValid(datum.label)")
         .mark_text(align="left", dx=4, fontWeight="bold", y=_ROOM / 2)
         .encode(x=activation_axis("at"), text="label:N")
@@ -53,4 +53,4 @@ def placed_chart(bars: Sequence[HistogramBar], places: Sequence[tuple[int, str, 
         "logarithmic away from zero."
     )
     table = Table(("position", "token", "activation"), tuple(places))
-    return Chart("place", title, caption, filled(_spec(), [*bar_rows(bars), *marks], title), table)
+    return drawn("place", title, caption, _spec(), [*bar_rows(bars), *marks], table)

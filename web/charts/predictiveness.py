@@ -11,8 +11,8 @@ import altair as alt
 from atlas.core.display import show_number
 from atlas.topics.predictiveness import ComparedPair, Correlation, Correlations, DensityCell
 from atlas.topics.predictiveness_sql import ROOTED, MetricChoice
-from web.charts.axes import layer_axis
-from web.charts.chart import DATA, Chart, Table, filled, interval, interval_tips, rounded, specification
+from web.charts.axes import layer_axis, sides_colour
+from web.charts.chart import Chart, Table, drawn, interval, interval_tips, rounded, rows_of, specification
 from web.charts.density import cell_rows, cells_layer
 
 CRITERION_WORDS = {"congruence": "congruence", "token_gap": "token gap", "neuron_gap": "neuron gap", "score": "score"}
@@ -32,7 +32,6 @@ METRIC_WORDS = {
 
 @cache
 def _density_spec(by: str, metric: str) -> dict[str, Any]:
-    data = alt.Chart(alt.NamedData(DATA))
     root: Any = "sqrt" if metric in ROOTED else "linear"
     what = METRIC_WORDS[metric]
     x = alt.X(
@@ -40,15 +39,14 @@ def _density_spec(by: str, metric: str) -> dict[str, Any]:
     )
     y = alt.Y("y:Q", title=what, scale=alt.Scale(type=root, nice=False, zero=False))
     dots = (
-        data.transform_filter("datum.kind != 'cell'")
+        rows_of()
+        .transform_filter("datum.kind != 'cell'")
         .mark_circle(size=36, opacity=0.9)
         .encode(
             x=x,
             y=y,
             href="url:N",
-            color=alt.Color(
-                "kind:N", legend=None, scale=alt.Scale(domain=["denied", "cell", "kept"], range="diverging")
-            ),
+            color=sides_colour("kind:N", "denied", "cell", "kept"),
             tooltip=[
                 alt.Tooltip("name:N", title="pair"),
                 alt.Tooltip("x:Q", title=CRITERION_WORDS[by], format=".4~r"),
@@ -83,20 +81,18 @@ def pair_density_chart(
         for pair in pairs
     ]
     by, metric = CRITERION_WORDS[choice.by], METRIC_WORDS[choice.metric]
-    title = f"{metric} ({choice.outcome}) against {by}, {model}"
+    title = _capital(f"{metric} ({choice.outcome}) against {by}, {model}")
     caption = (
         f"Shading: density of {sum(cell.n for cell in cells):,} pairs, on a logarithmic scale. Points are "
         "the pairs of the two lists below, and lead to their neurons."
     )
     heads = (f"{by} from", "to", f"{metric} from", "to", "pairs")
     table = tuple((*map(show_number, (c.x_lower, c.x_upper, c.y_lower, c.y_upper)), c.n) for c in cells)
-    return Chart(
-        "density",
-        title[0].upper() + title[1:],
-        caption,
-        filled(_density_spec(choice.by, choice.metric), rows, title[0].upper() + title[1:]),
-        Table(heads, table),
-    )
+    return drawn("density", title, caption, _density_spec(choice.by, choice.metric), rows, Table(heads, table))
+
+
+def _capital(title: str) -> str:
+    return title[0].upper() + title[1:]
 
 
 def _tips(first: alt.Tooltip) -> list[alt.Tooltip]:
@@ -105,7 +101,7 @@ def _tips(first: alt.Tooltip) -> list[alt.Tooltip]:
 
 @cache
 def _criteria_spec() -> dict[str, Any]:
-    data, tips = alt.Chart(alt.NamedData(DATA)), _tips(alt.Tooltip("name:N", title="criterion"))
+    data, tips = rows_of(), _tips(alt.Tooltip("name:N", title="criterion"))
     y = alt.Y("name:N", sort=None, title=None, axis=alt.Axis(ticks=False, domain=False))
     x = alt.X("value:Q", title="rank correlation (Spearman)", scale=alt.Scale(zero=True, nice=True))
     rules = data.mark_rule(strokeWidth=2, style="quiet").encode(y=y, x=alt.X("low:Q"), x2="high:Q", tooltip=tips)
@@ -124,7 +120,7 @@ def criteria_chart(found: Correlations, choice: MetricChoice, model: str) -> Cha
     caption = f"Spearman’s rank correlation over the same {found.n_pairs:,} pairs; lines are 95% intervals."
     heads = ("criterion", "rank correlation", "low", "high", "behind the best", "low", "high")
     table = tuple((CRITERION_WORDS[item.by], *map(show_number, _cells(item))) for item in found.criteria)
-    return Chart("criteria", title, caption, filled(_criteria_spec(), rows, title), Table(heads, table))
+    return drawn("criteria", title, caption, _criteria_spec(), rows, Table(heads, table))
 
 
 def _cells(item: Correlation) -> tuple[float | None, ...]:
@@ -133,7 +129,7 @@ def _cells(item: Correlation) -> tuple[float | None, ...]:
 
 @cache
 def _layers_spec() -> dict[str, Any]:
-    data = alt.Chart(alt.NamedData(DATA))
+    data = rows_of()
     tips = [*_tips(alt.Tooltip("layer:O")), alt.Tooltip("n:Q", title="pairs", format=",")]
     x = layer_axis()
     y = alt.Y("value:Q", title="rank correlation (Spearman)", scale=alt.Scale(zero=True))
@@ -149,11 +145,11 @@ def layer_correlations_chart(found: Correlations, choice: MetricChoice, model: s
         for item in found.layers
         if item.value is not None
     ]
-    title = f"{CRITERION_WORDS[choice.by]} and {METRIC_WORDS[choice.metric]} ({choice.outcome}) by layer, {model}"
-    title = title[0].upper() + title[1:]
+    words = CRITERION_WORDS[choice.by], METRIC_WORDS[choice.metric]
+    title = _capital(f"{words[0]} and {words[1]} ({choice.outcome}) by layer, {model}")
     caption = "Spearman’s rank correlation over the pairs of each layer’s neurons; lines are 95% intervals."
     table = tuple(
         (item.layer, item.n_pairs, *map(show_number, (item.value, item.low, item.high))) for item in found.layers
     )
     heads = ("layer", "pairs", "rank correlation", "low", "high")
-    return Chart("layers", title, caption, filled(_layers_spec(), rows, title), Table(heads, table))
+    return drawn("layers", title, caption, _layers_spec(), rows, Table(heads, table))

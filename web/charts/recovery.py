@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
 import altair as alt
 
@@ -12,10 +12,12 @@ from atlas.core.display import show_number, show_share
 from atlas.core.units import NeuronRef
 from atlas.topics.study.neurons import direct_share
 from atlas.topics.study.records import Study, StudyNeuron, StudyNeurons
-from web.charts.chart import DATA, Chart, Table, filled, interval, interval_cells, rounded, specification
-from web.charts.density import cell_rows, cells_layer
+from web.charts.axes import sides_colour
+from web.charts.chart import Chart, Table, drawn, interval, rounded, rows_of, specification
+from web.charts.density import cell_rows, cells_layer, names_layers, spread_of, with_names
 from web.charts.ends import NAMED as NAMED_ENDS
 from web.charts.ends import bar_rows, end_rows, ends_spec
+from web.charts.suite import interval_cells, interval_heads, means
 
 SHOWN = 15
 """Most bars of single neurons."""
@@ -26,7 +28,7 @@ NAMED = 8
 
 @cache
 def _bars_spec(n_bars: int, with_intervals: bool) -> dict[str, Any]:
-    data = alt.Chart(alt.NamedData(DATA))
+    data = rows_of()
     tips = [
         alt.Tooltip("name:N", title="neuron"),
         alt.Tooltip("value:Q", title="recovery", format=".2%"),
@@ -39,7 +41,7 @@ def _bars_spec(n_bars: int, with_intervals: bool) -> dict[str, Any]:
         y=y,
         href="url:N",
         tooltip=tips,
-        color=alt.Color("sign:N", legend=None, scale=alt.Scale(domain=["less", "none", "more"], range="diverging")),
+        color=sides_colour("sign:N", "less", "none", "more"),
         opacity=alt.condition("datum.found", alt.value(1), alt.value(0.55)),
     )
     layers = [bars]
@@ -71,21 +73,13 @@ def recovery_chart(study: Study, neurons: StudyNeurons, model: str, url: Callabl
         f"The {len(bars)} of {neurons.n:,} patched neurons with the greatest effect; a bar leads to the neuron. Full "
         "colour: those that stood out, and were ablated."
     )
-    if study.is_suite:
-        caption += f" Means over {study.n_prompts:,} pairs, lines their 95% bootstrap intervals."
-    heads = ("neuron", "recovery", *(("low", "high") if study.is_suite else ()))
-    table = tuple(
-        (
-            item.neuron.name,
-            show_number(item.recovery),
-            *interval_cells(item, study.is_suite),
-        )
-        for item in neurons.top
+    caption += means(study, "lines")
+    table = Table(
+        ("neuron", "recovery", *interval_heads(study)),
+        tuple((i.neuron.name, show_number(i.recovery), *interval_cells(study, i)) for i in neurons.top),
     )
     title = f"Recovery by patching single neurons, {model}"
-    return Chart(
-        "recovery", title, caption, filled(_bars_spec(len(bars), study.is_suite), rows, title), Table(heads, table)
-    )
+    return drawn("recovery", title, caption, _bars_spec(len(bars), study.is_suite), rows, table)
 
 
 def distribution_chart(neurons: StudyNeurons, model: str, url: Callable[[NeuronRef], str]) -> Chart:
@@ -106,32 +100,25 @@ def distribution_chart(neurons: StudyNeurons, model: str, url: Callable[[NeuronR
     title = f"Recovery of all {neurons.n:,} patched neurons, {model}"
     caption = "All patched neurons by recovery; counts on a logarithmic axis, marks lead to single neurons."
     spec = ends_spec("neuron", "recovery", "~%", tuple(end for end, n in named.items() if n))
-    return Chart("distribution", title, caption, filled(spec, rows, title), table)
+    return drawn("distribution", title, caption, spec, rows, table)
 
 
 @cache
 def _scatter_spec(sides: tuple[str, ...]) -> dict[str, Any]:
-    data = alt.Chart(alt.NamedData(DATA))
     # The same values on both axes of a square: the identity line runs at 45 degrees from corner to corner.
     scale = alt.Scale(domain=[alt.ExprRef("least"), alt.ExprRef("most")], nice=False)
     axis = alt.Axis(format="~%", tickCount=6, grid=False)
     x = alt.X("x:Q", title="direct share", axis=axis, scale=scale)
     y = alt.Y("y:Q", title="recovery", axis=axis, scale=scale)
-    line = data.transform_filter("datum.kind == 'line'").mark_line(style="quiet", strokeDash=[4, 3]).encode(x=x, y=y)
+    line = rows_of("line").mark_line(style="quiet", strokeDash=[4, 3]).encode(x=x, y=y)
     tips = [
         alt.Tooltip("name:N", title="neuron"),
         alt.Tooltip("y:Q", title="recovery", format=".2%"),
         alt.Tooltip("x:Q", title="direct share", format=".2%"),
     ]
-    points = data.transform_filter("datum.kind == 'neuron'")
+    points = rows_of("neuron")
     dots = points.mark_circle(size=45, style="accent").encode(x=x, y=y, href="url:N", tooltip=tips)
-    names = [
-        points.transform_filter(f"datum.ends == '{ends}'")
-        .mark_text(align=cast(Any, ends), dx=6 if ends == "left" else -6, dy=-4)
-        .encode(x=x, y=y, text="name:N", href="url:N", tooltip=tips)
-        for ends in sides
-    ]
-    layers = [cells_layer(x, y, "neurons"), line, dots, *names]
+    layers = [cells_layer(x, y, "neurons"), line, dots, *names_layers(points, x, y, sides, tooltip=tips)]
     square = alt.layer(*layers, width="container", height="container", autosize=alt.AutoSizeParams(type="fit"))
     return specification(square.add_params(*(alt.param(name=name, value=0) for name in ("least", "most"))))
 
@@ -139,13 +126,18 @@ def _scatter_spec(sides: tuple[str, ...]) -> dict[str, Any]:
 def direct_chart(study: Study, neurons: StudyNeurons, model: str, url: Callable[[NeuronRef], str]) -> Chart:
     """Recovery against the share of the neuron's direct path alone; outliers lead to their pages."""
     rows = cell_rows(neurons.cells)
-    points = _points(study, [*neurons.top[:SHOWN], *neurons.direct[:SHOWN]], url)
+    items = {item.neuron: (share_of(study, item), item) for item in (*neurons.top[:SHOWN], *neurons.direct[:SHOWN])}
+    points: list[dict[str, Any]] = [
+        {"kind": "neuron", "x": rounded(x), "y": rounded(i.recovery), "name": i.neuron.name, "url": url(i.neuron)}
+        for x, i in items.values()
+        if x is not None
+    ]
+    sides = with_names(points, "x", "y", spread_of(points, "x") / 6, spread_of(points, "y") / 16, NAMED)
     rows += points
     values = [row[name] for row in rows for name in ("x", "x2", "y", "y2") if name in row]
     room = 0.03 * (max(values) - min(values))
     least, most = rounded(min(values) - room), rounded(max(values) + room)
     rows += [{"kind": "line", "x": end, "y": end} for end in (least, most)]
-    sides = tuple(sorted({point["ends"] for point in points if "ends" in point}))
     caption = (
         "Shading: density of neurons. The direct share is the change of the neuron’s direct effect from corrupt "
         "to clean over that of the logit difference. On the dashed line the direct path explains all of the recovery; "
@@ -156,39 +148,16 @@ def direct_chart(study: Study, neurons: StudyNeurons, model: str, url: Callable[
     table = tuple(
         (
             item.neuron.name,
-            *(
-                show_number(value)
-                for value in (
-                    item.recovery,
-                    share_of(study, item),
-                    item.direct_effect_clean,
-                    item.direct_effect_corrupt,
-                )
-            ),
+            show_number(item.recovery),
+            show_number(share_of(study, item)),
+            show_number(item.direct_effect_clean),
+            show_number(item.direct_effect_corrupt),
         )
         for item in neurons.top
     )
-    spec = filled(_scatter_spec(sides), rows, title, least=least, most=most)
-    return Chart("direct", title, caption, spec, Table(heads, table))
+    return drawn("direct", title, caption, _scatter_spec(sides), rows, Table(heads, table), least=least, most=most)
 
 
 def share_of(study: Study, item: StudyNeuron) -> float | None:
     """The direct share of a neuron."""
     return direct_share(study, item.direct_effect_clean, item.direct_effect_corrupt)
-
-
-def _points(study: Study, items: Sequence[StudyNeuron], url: Callable[[NeuronRef], str]) -> list[dict[str, Any]]:
-    points = {item.neuron: (share_of(study, item), item) for item in items}
-    known = {neuron: (x, item) for neuron, (x, item) in points.items() if x is not None}
-    xs, ys = [x for x, _ in known.values()], [item.recovery for _, item in known.values()]
-    wide, tall = (max(xs) - min(xs)) / 6 if xs else 0, (max(ys) - min(ys)) / 16 if ys else 0
-    named: list[tuple[float, float]] = []
-    rows = []
-    for neuron, (x, item) in known.items():
-        row = {"kind": "neuron", "x": rounded(x), "y": rounded(item.recovery), "name": neuron.name, "url": url(neuron)}
-        free = all(abs(x - a) > wide or abs(item.recovery - b) > tall for a, b in named)
-        if len(named) < NAMED and free:
-            named.append((x, item.recovery))
-            row["ends"] = "right" if x > (max(xs) + min(xs)) / 2 else "left"
-        rows.append(row)
-    return rows

@@ -11,18 +11,14 @@ import altair as alt
 from atlas.core.display import show_number
 from atlas.core.units import NeuronRef, Token
 from atlas.topics.spread import NeuronSpread, TokenSpread
-from web.charts.axes import layer_axis
-from web.charts.chart import DATA, Chart, Table, filled, rounded, specification
+from web.charts.axes import layer_axis, sides_colour
+from web.charts.chart import Chart, Table, drawn, rounded, rows_of, specification
+from web.charts.density import names_layers, spread_of, with_names
 from web.charts.ends import NAMED, bar_rows, end_rows, ends_spec
 
 HEIGHT = 230
 LABELLED = 8
 """Outliers at each end with names."""
-
-
-def _named(where: str, ends: Any) -> alt.Chart:
-    text = alt.Chart(alt.NamedData(DATA)).transform_filter(where)
-    return text.mark_text(align=ends, dx=5 if ends == "left" else -5, dy=-3, limit=130)
 
 
 def token_spread_chart(spread: TokenSpread, title: str, url: Callable[[Token], str]) -> Chart:
@@ -40,18 +36,17 @@ def token_spread_chart(spread: TokenSpread, title: str, url: Callable[[Token], s
     cells = [(b.lower, b.upper, b.n) for b in spread.bars]
     table = Table(("from", "to", "tokens"), tuple((show_number(low), show_number(high), n) for low, high, n in cells))
     named = tuple(end for end, items in ends.items() if items)
-    return Chart("tokens", title, caption, filled(ends_spec("token", "congruence", "", named), rows, title), table)
+    return drawn("tokens", title, caption, ends_spec("token", "congruence", "", named), rows, table)
 
 
 @cache
-def _neurons_spec() -> dict[str, Any]:
-    data = alt.Chart(alt.NamedData(DATA))
+def _neurons_spec(sides: tuple[str, ...]) -> dict[str, Any]:
     x = layer_axis()
 
     def y(field: str) -> alt.Y:
         return alt.Y(field, title="congruence", scale=alt.Scale(zero=True))
 
-    ranges = data.transform_filter("datum.kind == 'layer'")
+    ranges = rows_of("layer")
     tips = [
         alt.Tooltip("layer:Q"),
         *(
@@ -62,24 +57,16 @@ def _neurons_spec() -> dict[str, Any]:
     wide = ranges.mark_rule(strokeWidth=3, style="counts").encode(x=x, y=y("q1:Q"), y2="q5:Q", tooltip=tips)
     middle = ranges.mark_rule(strokeWidth=5, style="quiet").encode(x=x, y=y("q2:Q"), y2="q4:Q", tooltip=tips)
     shown = [alt.Tooltip("name:N", title="neuron"), alt.Tooltip("value:Q", title="congruence", format=".4~r")]
-    points = (
-        data.transform_filter("datum.kind != 'layer'")
-        .mark_circle(size=26, opacity=0.85)
-        .encode(
-            x=x,
-            y=y("value:Q"),
-            href="url:N",
-            tooltip=shown,
-            color=alt.Color(
-                "kind:N", legend=None, scale=alt.Scale(domain=["bottom", "layer", "top"], range="diverging")
-            ),
-        )
+    points = rows_of().transform_filter("datum.kind != 'layer'")
+    dots = points.mark_circle(size=26, opacity=0.85).encode(
+        x=x,
+        y=y("value:Q"),
+        href="url:N",
+        tooltip=shown,
+        color=sides_colour("kind:N", "bottom", "layer", "top"),
     )
-    names = [
-        _named(f"datum.ends == '{ends}'", ends).encode(x=x, y=y("value:Q"), text="name:N", href="url:N", tooltip=shown)
-        for ends in ("left", "right")
-    ]
-    return specification(alt.layer(wide, middle, points, *names, width="container", height=HEIGHT))
+    names = names_layers(points, x, y("value:Q"), sides, tooltip=shown)
+    return specification(alt.layer(wide, middle, dots, *names, width="container", height=HEIGHT))
 
 
 def neuron_spread_chart(spread: NeuronSpread, title: str, url: Callable[[NeuronRef], str]) -> Chart:
@@ -88,32 +75,24 @@ def neuron_spread_chart(spread: NeuronSpread, title: str, url: Callable[[NeuronR
     for layer in spread.layers:
         row = {"kind": "layer", "layer": layer.layer}
         rows.append(row | {f"q{place}": rounded(value) for place, value in enumerate(layer.quantiles)})
-    middle = len(spread.layers) / 2
-    named = {*spread.outliers[:LABELLED], *(o for o in spread.outliers[-LABELLED:] if o.congruence < 0)}
-    values = [outlier.congruence for outlier in spread.outliers] or [0.0]
-    apart = (max(values) - min(values)) / 18
-    drawn: list[tuple[int, float]] = []
-    for outlier in spread.outliers:
-        neuron = outlier.neuron
-        row = {
+    points: list[dict[str, Any]] = [
+        {
             "kind": outlier.direction,
-            "layer": neuron.layer,
+            "layer": outlier.neuron.layer,
             "value": rounded(outlier.congruence),
-            "name": neuron.name,
-            "url": url(neuron),
+            "name": outlier.neuron.name,
+            "url": url(outlier.neuron),
         }
-        near = any(
-            abs(neuron.layer - layer) < len(spread.layers) / 5 and abs(outlier.congruence - value) < apart
-            for layer, value in drawn
-        )
-        if outlier in named and not near:
-            drawn.append((neuron.layer, outlier.congruence))
-            row["ends"] = "left" if neuron.layer < middle else "right"
-        rows.append(row)
+        for outlier in spread.outliers
+    ]
+    ends = points[:LABELLED] + [point for point in points[LABELLED:][-LABELLED:] if point["value"] < 0]
+    room = len(spread.layers) / 5, spread_of(points, "value") / 18
+    sides = with_names(ends, "layer", "value", *room, most=2 * LABELLED)
+    rows += points
     caption = (
         "Congruence of every neuron with the token, by layer: half of a layer's neurons lie in the dark bar, 98% in "
         f"the pale one; the {len(spread.outliers)} farthest from zero are points, which lead to their pages."
     )
     heads = ("layer", "least", "1%", "25%", "median", "75%", "99%", "greatest")
     table = Table(heads, tuple((layer.layer, *map(show_number, layer.quantiles)) for layer in spread.layers))
-    return Chart("neurons", title, caption, filled(_neurons_spec(), rows, title), table)
+    return drawn("neurons", title, caption, _neurons_spec(sides), rows, table)

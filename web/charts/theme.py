@@ -47,10 +47,11 @@ CONFIG: dict[str, Any] = {
     "legend": {
         "labelColor": "$ink",
         "labelFontSize": 11,
-        "symbolType": "stroke",
+        "symbolType": "circle",
         "orient": "top",
         "columns": 3,
         "symbolOpacity": 1,
+        "symbolSize": 60,
         "padding": 0,
         "offset": 4,
         "labelLimit": 220,
@@ -77,7 +78,7 @@ CONFIG: dict[str, Any] = {
     },
 }
 
-_FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
+_FONT = "DejaVu Sans, Liberation Sans, Arial, Helvetica, sans-serif"
 
 
 @cache

@@ -3,7 +3,7 @@
 (function () {
   "use strict";
 
-  document.querySelectorAll("form.threshold").forEach(function (form) {
+  function start(form) {
     const figure = document.querySelector("figure[data-threshold]");
     const select = form.querySelector("select");
     const rows = JSON.parse(form.querySelector("script[type='application/json']").textContent);
@@ -22,7 +22,8 @@
 
     function place() {
       const box = figure.getBoundingClientRect();
-      const svg = figure.querySelector(".drawing svg").getBoundingClientRect();
+      const svg = figure.querySelector(".drawing svg")?.getBoundingClientRect();
+      if (!svg) return; // it is being drawn anew
       const x = across(rows[select.selectedIndex]);
       line.style.left = `${left() - box.left + x}px`;
       line.style.top = `${svg.top - box.top + figure.view.origin()[1]}px`;
@@ -68,13 +69,18 @@
       remember();
     });
     form.querySelector("button").hidden = true;
-    choose(select.selectedIndex);
     const watcher = new ResizeObserver(place);
-    figure.addEventListener("drawn", function () {
+    function attach() {
       if (!line.isConnected) figure.append(line);
       watcher.disconnect();
       watcher.observe(figure.querySelector(".drawing svg"));
-      place();
-    });
-  });
+    }
+    choose(select.selectedIndex);
+    figure.addEventListener("drawn", attach);
+    if (figure.dataset.drawn === "yes") attach();
+  }
+
+  const within = (place) => place.querySelectorAll("form.threshold").forEach(start);
+  within(document);
+  document.addEventListener("loaded", (event) => within(event.detail));
 })();

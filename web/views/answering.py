@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from atlas import Atlas
 from atlas.core.answer.texts import is_number
 from atlas.core.sql_text import parameter_names
 from atlas.topics.collection import neurons_of_answer
+from atlas.topics.cut_list import Note, notes_of
 from web.charts.chart import Chart
 from web.charts.result import result_chart
 from web.workers.sql.answer import Answer
@@ -32,7 +34,7 @@ class Result:
     types: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
     n: int
-    truncated: bool
+    notes: tuple[Note, ...]
     numbers: tuple[bool, ...]
     """Of each column, whether it is of numbers."""
     neurons: tuple[str, ...]
@@ -41,13 +43,13 @@ class Result:
 
 @dataclass(frozen=True)
 class Problem:
-    """Why there is no answer, and the statement parted where the trouble is, if that is known."""
+    """Why there is no answer."""
 
     code: str
     message: str
     status: int
-    before: str | None
-    after: str | None
+    place: tuple[str, str, str] | None
+    """The statement before the wrong word, that word, and the rest; None if the place is not known."""
 
 
 def console() -> Console:
@@ -71,17 +73,34 @@ def answered(atlas: Atlas, sql: str, parameters: Mapping[str, str]) -> tuple[Res
     missing = [name for name in parameter_names(sql) if not parameters.get(name)]
     if missing:
         text = f"The statement's parameter {missing[0]!r} has no value; write it beside its name."
-        return None, Problem("bad_request", text, 400, None, None)
+        return None, Problem("bad_request", text, 400, None)
     try:
         answer = ask(atlas, sql, parameters)
         rows = tuple(map(tuple, answer.rows))
     except SqlError as error:
-        place = error.position
-        parts = (None, None) if place is None else (sql[:place], sql[place:])
-        return None, Problem(error.code, str(error), error.status, *parts)
+        place = None if error.position is None else _around(sql, error.position)
+        return None, Problem(error.code, str(error), error.status, place)
     numbers = tuple(map(is_number, answer.shapes))
     neurons = tuple(ref.name for ref in neurons_of_answer(atlas, answer.columns, rows[:SHOWN]))
-    return Result(answer.columns, answer.types, rows[:SHOWN], len(rows), answer.truncated, numbers, neurons), None
+    return Result(
+        answer.columns, answer.types, rows[:SHOWN], len(rows), answer_notes(atlas, answer), numbers, neurons
+    ), None
+
+
+_WORD = re.compile(r'"(?:[^"]|"")*"?|\'(?:[^\']|\'\')*\'?|\w+|\S')
+
+
+def _around(sql: str, place: int) -> tuple[str, str, str]:
+    """A statement parted around the word at a place."""
+    match = _WORD.match(sql, place)
+    end = place if match is None else match.end()
+    return sql[:place], sql[place:end], sql[end:]
+
+
+def answer_notes(atlas: Atlas, answer: Answer) -> tuple[Note, ...]:
+    """What a reader of an answer must know: the limit at which it ends, and the lists that it read which are cut."""
+    cut = () if answer.cut is None else (Note(console().options.limits.cut_words(answer.cut)),)
+    return cut + notes_of(atlas.info, answer.reads)
 
 
 def drawn(atlas: Atlas, result: Result | None, kind: str, x: str, y: str) -> Chart | None:

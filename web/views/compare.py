@@ -182,7 +182,7 @@ def _compare_page(
         curves=tuple(curves),
         curve_charts=curve_charts(
             curves,
-            f"Predictions of {token.shown if token else None} by activation, {atlas.info.model_name}",
+            f"Predictions of {token.shown} by activation, {atlas.info.model_name}" if token else "",
             pair_label("neuron"),
         ),
         texts=tuple(shared_texts(atlas, ids, TEXTS)),

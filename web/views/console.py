@@ -5,18 +5,21 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 
 from flask import Response, current_app, g, request
 
+import web
 from atlas import Atlas
 from atlas.core.answer.parquet import parquet
 from atlas.core.answer.texts import csv
 from atlas.core.names import database_name
 from atlas.core.sql_text import parameter_names
 from atlas.topics.example_queries import EXAMPLE_QUERIES, ExampleQuery, across
-from atlas.topics.tables import SchemaTable, schema_tables
+from atlas.topics.tables import SchemaMacro, SchemaTable, schema_macros, schema_tables
 from web.charts.chart import Chart
-from web.charts.result import KINDS
+from web.charts.result import KINDS, sensible_axes
 from web.saved.errors import SavedError
 from web.saved.query import LONGEST_DESCRIPTION, LONGEST_TITLE, Drawing, Query, normal
 from web.saved.store import SavedQueries
@@ -53,6 +56,7 @@ class ConsolePage(AtlasPage, template="console.html"):
     parameters: dict[str, str | None] = field(
         metadata=doc("Its named parameters and their values; null where one is missing.")
     )
+    blank: bool = field(metadata=doc("Whether an empty statement was run."))
     result: Result | None = field(metadata=doc("Its answer; null if there is none."))
     problem: Problem | None = field(metadata=doc("Why there is none; null if nothing went wrong."))
     chart: Chart | None = field(metadata=doc("The answer drawn, if the URL asks for that.", json=False))
@@ -63,6 +67,7 @@ class ConsolePage(AtlasPage, template="console.html"):
         metadata=doc("How this query is saved, or may be; null if short links are not kept here.", json=False)
     )
     tables: tuple[SchemaTable, ...] = field(metadata=doc("Tables and views with their columns.", json=False))
+    macros: tuple[SchemaMacro, ...] = field(metadata=doc("The schema's macros.", json=False))
     others: tuple[str, ...] = field(
         metadata=doc("What the other atlases are called in SQL: each can be named in a statement.", json=False)
     )
@@ -83,8 +88,8 @@ def console(atlas: Atlas) -> ConsolePage:
     parameters = {name: given.get(name) for name in parameter_names(sql)}
     result, problem = (None, None) if wants_card() else answered(atlas, sql, given)
     kind = query_choice("draw", ("none", *KINDS), "none")
-    columns = result.columns if result else ()
-    x, y = request.args.get("x") or next(iter(columns), ""), request.args.get("y") or next(iter(columns[1:]), "")
+    x, y = sensible_axes(result.columns, result.numbers) if result else ("", "")
+    x, y = request.args.get("x") or x, request.args.get("y") or y
     chart = drawn(atlas, result, kind, x, y)
     others = [slug for slug in current_app.extensions["atlases"] if slug != atlas.info.slug]
     return ConsolePage(
@@ -95,6 +100,7 @@ def console(atlas: Atlas) -> ConsolePage:
         + (f" {' '.join(sql.split())[:200]}" if sql else ""),
         sql=sql,
         parameters=parameters,
+        blank="sql" in request.args and not sql.strip(),
         result=result,
         problem=problem,
         chart=chart,
@@ -103,6 +109,7 @@ def console(atlas: Atlas) -> ConsolePage:
         axes=(x, y),
         saving=_saving(normal(sql, given, Drawing(kind, x, y) if chart else None)),
         tables=schema_tables(atlas),
+        macros=schema_macros(),
         others=tuple(map(database_name, others)),
         examples=EXAMPLE_QUERIES + tuple(map(across, others[:_ACROSS])),
     )
@@ -118,6 +125,19 @@ def _saving(query: Query) -> Saving | None:
         link = None if saved is None else urls.to("saved_query", g.ref, saved.name)
         return Saving(link, None if saved is None else saved.title)
     return None
+
+
+@blueprint.get("/sql.md")
+def sql_guide() -> Response:
+    """Questions in SQL with their answers, docs/sql.md, as text."""
+    return Response(_guide(), mimetype="text/plain", headers={"Cache-Control": "public, max-age=3600"})
+
+
+@cache
+def _guide() -> str:
+    packaged = Path(web.__file__).parent / "sql.md"
+    path = packaged if packaged.is_file() else packaged.parents[1] / "docs" / "sql.md"
+    return path.read_text(encoding="utf-8")
 
 
 @blueprint.get("/<atlas:ref>/sql.csv")

@@ -8,10 +8,11 @@ from typing import Any
 from atlas import Atlas
 from atlas.core.info import AtlasInfo
 from atlas.core.units import Listing
-from atlas.topics.curve import CURVES, Curve, of_pairs, pair_curves
+from atlas.topics.curve import CURVES, of_pairs, pair_curves
 from atlas.topics.pair import PAIR_SORTS, exclusive_pairs, ranked_pairs
 from atlas.topics.pair_metric.effects import pair_figures
 from web.charts.curve import curves_chart
+from web.sections.curves import pair_label
 from web.views.ranking import Asked, Choice, Column, Ranking, Sentence, Words
 from web.views.ranking_page import RankingPage, ranking_page
 
@@ -53,10 +54,6 @@ def _words(_info: AtlasInfo, chosen: dict[str, Any]) -> Words:
     )
 
 
-def _label(curve: Curve) -> str:
-    return f"{curve.candidate.neuron.name} {curve.candidate.token.shown}"
-
-
 def _more(atlas: Atlas, ranking: Ranking, asked: Asked, listing: Listing) -> dict[str, Any]:
     """Figures of the pairs, and the curves of the first pairs of the selection, whatever the page."""
     first = listing if asked.page == 1 else ranking.find(atlas, asked, MAX_CURVES, 0)
@@ -67,7 +64,7 @@ def _more(atlas: Atlas, ranking: Ranking, asked: Asked, listing: Listing) -> dic
         return more
     title = f"Predictions of the first {len(curves)} exclusive pairs against the neuron’s activation"
     return more | {
-        "curves_chart": curves_chart("pairs", curves, title=title, label=_label),
+        "curves_chart": curves_chart("pairs", curves, title=title, label=pair_label("pair")),
         "panels": {"curves": CURVES.shown(**of_pairs(curve.candidate for curve in curves))},
     }
 

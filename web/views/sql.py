@@ -11,7 +11,7 @@ from atlas.core.jsonable import dumps
 from web.site.errors import BadRequestError
 from web.site.page import find_atlas
 from web.site.urls import AtlasRef, Blueprint
-from web.views.answering import ask
+from web.views.answering import answer_notes, ask
 from web.workers.sql.answer import Answer
 
 blueprint = Blueprint("sql", __name__)
@@ -48,5 +48,6 @@ def answer_json(answer: Answer, **more: object) -> Response:
     """The answer as JSON, and `more` beside it. Its rows are JSON already, which the sandbox's limits bound: they are
     not read here."""
     head = {**more, "columns": answer.columns, "types": answer.types, "truncated": answer.truncated}
+    head["notes"] = [vars(note) for note in answer_notes(find_atlas(g.ref), answer)]
     body = dumps(head).encode()[:-1] + b', "rows": ' + answer.rows_json + b"}"
     return Response(body, mimetype="application/json", headers={"Cache-Control": "no-store"})

@@ -22,10 +22,12 @@ _WORDS = {"exact": "", "same letters": ", same letters", "prefix": ", begins so"
 
 @dataclass(frozen=True)
 class Suggestion:
-    """One line below the box: 'neuron', 'exact', 'same letters' or 'prefix'; `detail` says which unit it is."""
+    """One line below the box: 'neuron', 'exact', 'same letters' or 'prefix'; `detail` says which unit it is, `text` is
+    the neuron's name or the token's text as SQL compares them."""
 
     kind: str
     label: str
+    text: str
     url: str
     detail: str
 
@@ -50,7 +52,7 @@ def _suggestions(atlas: Atlas, query: str) -> Iterator[tuple[Suggestion, str]]:
         token, neuron = item.token, item.neuron
         if neuron is not None:
             url = urls.to("neuron", ref, neuron.name)
-            yield Suggestion(item.kind, neuron.name, url, f"neuron for {token.shown}"), slug
+            yield Suggestion(item.kind, neuron.name, neuron.name, url, f"neuron for {token.shown}"), slug
         else:
-            detail = f"token {token.token_id}{_WORDS[item.kind]}"
-            yield Suggestion(item.kind, token.shown, urls.to("token", ref, token.token_id), detail), slug
+            detail, url = f"token {token.token_id}{_WORDS[item.kind]}", urls.to("token", ref, token.token_id)
+            yield Suggestion(item.kind, token.shown, token.text or "", url, detail), slug

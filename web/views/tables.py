@@ -13,7 +13,15 @@ from werkzeug.wsgi import FileWrapper
 
 from atlas import Atlas
 from atlas.export.pieces import FORMATS, pieces
-from atlas.topics.tables import SchemaColumn, SchemaTable, TableSize, schema_tables, table_sizes
+from atlas.topics.tables import (
+    SchemaColumn,
+    SchemaMacro,
+    SchemaTable,
+    TableSize,
+    schema_macros,
+    schema_tables,
+    table_sizes,
+)
 from web.site import urls
 from web.site.caching import lasting, not_modified, validated
 from web.site.downloads import PIECE, check_file, check_on, gate, paced
@@ -52,6 +60,7 @@ class TableListing:
 class TablesPage(AtlasPage, template="tables.html"):
     """What is in the file, and whole tables to download."""
 
+    macros: tuple[SchemaMacro, ...] = field(metadata=doc("The schema's macros, those that answer with a table first."))
     tables: tuple[TableListing, ...] = field(
         metadata=doc("Tables, then views (ids resolved, for people), with their columns.")
     )
@@ -71,6 +80,7 @@ def tables(atlas: Atlas) -> TablesPage:
         description=f"The tables and views of the neuron atlas of {atlas.info.model_name}, every column explained; "
         "whole tables as Parquet or CSV.",
         **atlas_fields(atlas),
+        macros=schema_macros(),
         tables=tuple(_listing(table, sizes.get(table.name), on) for table in listed),
         file=urls.to("atlas_file", g.ref) if on else None,
         file_bytes=os.stat(atlas.path).st_size,

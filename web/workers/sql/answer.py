@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from atlas.core.reads import Reads, reads_from_json
 from web.workers.sql.errors import SqlFailed, SqlRefused
+from web.workers.sql.limits import CUTS
 
 
 @dataclass(frozen=True)
@@ -18,9 +20,16 @@ class Answer:
     types: tuple[str, ...]
     shapes: tuple[Any, ...]
     """Shapes of its columns, for downloaded files."""
-    truncated: bool
-    """Whether rows, or parts of cells, were left out."""
+    cut: str | None
+    """The limit at which it ends: 'rows', 'size', or 'cells' (ends of long ones are left out); None: it is whole."""
+    reads: Reads
+    """What the statement reads."""
     rows_json: bytes
+
+    @property
+    def truncated(self) -> bool:
+        """Whether rows, or parts of cells, were left out."""
+        return self.cut is not None
 
     @cached_property
     def rows(self) -> list[list[Any]]:
@@ -55,6 +64,7 @@ def read_answer(frame: bytes) -> Answer:
         shapes = tuple(record["shapes"])
         if not len(columns) == len(types) == len(shapes):
             raise ValueError("columns without types")
-        return Answer(columns, types, shapes, bool(record["truncated"]), rows)
+        cut = record["cut"] if record["cut"] in CUTS else None
+        return Answer(columns, types, shapes, cut, reads_from_json(record["reads"]), rows)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SqlFailed("The query ended its process.") from error

@@ -23,6 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from atlas.core.schema import own_macros
 from web.workers.sql import layers, wire, worker
 from web.workers.sql.job import Job, Served
 from web.workers.sql.limits import GRACE, STARTING, TURNED_AWAY, Limits
@@ -276,6 +277,7 @@ def main() -> None:
     limits, without = Limits(**setup["limits"]), frozenset(setup["without"])
     jobs = [Job(files, Path(setup["empty"]), limits, number, without) for number in range(len(files))]
     layers.prepare()
+    own_macros()  # read here once: workers can open no other file than the atlases
     gc.freeze()
     try:
         Broker(jobs, socket.socket(fileno=_CONTROL)).serve()

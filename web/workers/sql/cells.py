@@ -30,10 +30,11 @@ def dumps(value: Any) -> str:
     return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 
 
-def rows_json(asked: Asked, rows: int, most_bytes: int, most_cell: int) -> tuple[bytes, bool]:
-    """Rows as a JSON array, and whether any row or part of a cell was left out."""
+def rows_json(asked: Asked, rows: int, most_bytes: int, most_cell: int) -> tuple[bytes, str | None]:
+    """Rows as a JSON array, and what was left out: 'rows' beyond `rows`, rows beyond `most_bytes` ('size'), ends of
+    'cells', or None: nothing."""
     parts: list[bytes] = []
-    size, truncated = 2, False
+    size, cut_cells = 2, False
     tellers = asked.tellers
     # Fetch few rows at a time while they are long: fetched rows are Python objects, even those left out of the answer.
     while chunk := asked.fetch(max(1, min(_CHUNK, _CHUNK_BYTES * len(parts) // size))):
@@ -42,7 +43,7 @@ def rows_json(asked: Asked, rows: int, most_bytes: int, most_cell: int) -> tuple
             text = f"[{','.join(text for text, _ in made)}]".encode()
             size += len(text) + 1
             if len(parts) == rows or size > most_bytes:
-                return b"[" + b",".join(parts) + b"]", True
-            truncated = truncated or any(cut for _, cut in made)
+                return b"[" + b",".join(parts) + b"]", "rows" if len(parts) == rows else "size"
+            cut_cells = cut_cells or any(cut for _, cut in made)
             parts.append(text)
-    return b"[" + b",".join(parts) + b"]", truncated
+    return b"[" + b",".join(parts) + b"]", "cells" if cut_cells else None

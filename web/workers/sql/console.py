@@ -110,9 +110,9 @@ class Console(Supervisor):
         if why_not is not None:
             raise SqlUnavailable(why_not)
         limits, values = self.options.limits, dict(parameters or {})
-        query = {"sql": sql, "parameters": values}
+        query = {"sql": sql, "parameters": values, "foreign": self._probed(slug)["foreign"]}
         if sum(len(str(text)) for text in (sql, *values.values())) > limits.statement:
-            raise SqlRefused(f"The statement is longer than {limits.statement:,} bytes, this site's limit.")
+            raise SqlRefused(limits.statement_words())
         return read_answer(self._frame(slug, wire.ASK, query, limits.seconds + GIVEN_UP, client))
 
     def layers(self, slug: str) -> dict[str, dict[str, Any]]:
@@ -192,16 +192,16 @@ class Console(Supervisor):
 
     def _error(self, why: bytes | str) -> SqlError:
         """The error for a verdict of the broker, or for a missing answer."""
-        seconds = self.options.limits.seconds
+        limits = self.options.limits
         if why in (wire.BUSY, "place"):
-            return SqlBusy("Too many queries are running here; try again soon.", max(1, math.ceil(seconds)))
+            return SqlBusy("Too many queries are running here; try again soon.", max(1, math.ceil(limits.seconds)))
         if why in (wire.TIMEOUT, "late"):
-            return SqlTimeout(f"The query was stopped at this site's time limit of {seconds:g} s.")
+            return SqlTimeout(limits.time_words())
         if why == "left":
             return SqlTimeout("The visitor left.")
         if why == wire.BROKEN:
             return SqlUnavailable("The processes that run SQL cannot be started here now.")
-        return SqlFailed("The query ended its process: it crashed DuckDB, or exceeded this site's memory limit.")
+        return SqlFailed(f"The query ended its process: it crashed DuckDB, or was too large. {limits.memory_words()}")
 
     def _whole(self, received: bytearray) -> bytes | None:
         try:

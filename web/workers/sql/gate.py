@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Set
+from dataclasses import dataclass
 from typing import Any
+
+from atlas.core.reads import Reads, misplaced_macro, reads
 
 _QUERIES = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
 _TABLES = {"BASE_TABLE", "SUBQUERY", "JOIN", "TABLE_FUNCTION", "EXPRESSION_LIST", "EMPTY", "PIVOT", "SHOW_REF"}
@@ -71,12 +74,11 @@ _SHOWN = {"tables", "databases", "variables", "__show_tables_expanded"}
 
 _ONLY = (
     "Only one statement that reads can be run here: SELECT, FROM, WITH, VALUES, TABLE, DESCRIBE, SHOW, SUMMARIZE, "
-    "PIVOT with its values (ON … IN (…)), or EXPLAIN of one of them."
+    "PIVOT, or EXPLAIN of one of them."
 )
 
 # Space and comments before a statement, and EXPLAIN, which json_serialize_sql does not know. This pattern does not
-# match
-# nested block comments, so an EXPLAIN after one is refused.
+# match nested block comments, so an EXPLAIN after one is refused.
 _EXPLAIN = re.compile(r"(?:\s|--[^\n]*(?:\n|\Z)|/\*(?:[^*/]|\*(?!/)|/(?!\*))*\*/)*(?P<word>explain)\b", re.IGNORECASE)
 
 
@@ -89,9 +91,30 @@ class RefusedError(Exception):
         self.position = position
 
 
-def check(sql: str, longest: int, serialize: Callable[[str], str], is_table: Callable[[str], bool]) -> str:
-    """Check a statement and return the one to run. `serialize` is DuckDB's `json_serialize_sql`; `is_table` recognises
-    the atlas's own tables.
+@dataclass(frozen=True)
+class Surroundings:
+    """What the gate knows of the connection that a statement would run on."""
+
+    serialize: Callable[[str], str]
+    """DuckDB's `json_serialize_sql`."""
+    is_table: Callable[[str], bool]
+    """Whether the atlas has a table of that name."""
+    macros: Set[str] = frozenset()
+    """The schema's macros, which the connection has in place of the files' (`atlas.core.schema.own_macros`)."""
+    foreign: Set[str] = frozenset()
+    """Other macros in the files, in lower case: somebody else wrote what they do."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A statement that may run, and what it reads."""
+
+    sql: str
+    reads: Reads
+
+
+def check(sql: str, longest: int, around: Surroundings) -> Checked:
+    """Check a statement of at most `longest` bytes; EXPLAIN reads nothing.
 
     Raises:
         RefusedError: it is not a single read-only statement.
@@ -109,11 +132,15 @@ def check(sql: str, longest: int, serialize: Callable[[str], str], is_table: Cal
         raise RefusedError(
             "EXPLAIN ANALYZE runs its statement; EXPLAIN alone shows the plan.", position=explain.start("word")
         )
-    _check_tree(_parsed(serialize(rest), rest, offset), is_table)
+    statement = _parsed(around.serialize(rest), rest, offset)
+    _check_tree(statement, around)
+    misplaced = misplaced_macro(statement, around.macros)  # such a name would also run the file's own macro
+    if misplaced is not None:
+        raise RefusedError(misplaced)
     if not explain:
-        return sql
+        return Checked(sql, reads(statement))
     # Blank out the prefix, so that every byte after it keeps its place for the positions in errors.
-    return "EXPLAIN".rjust(len(sql[:offset].encode("utf-8", "surrogatepass"))) + rest
+    return Checked("EXPLAIN".rjust(len(sql[:offset].encode("utf-8", "surrogatepass"))) + rest, Reads())
 
 
 def _parsed(text: str, sql: str, offset: int) -> dict[str, Any]:
@@ -136,7 +163,7 @@ def _parsed(text: str, sql: str, offset: int) -> dict[str, Any]:
     return statements[0]
 
 
-def _check_tree(statement: dict[str, Any], is_table: Callable[[str], bool]) -> None:
+def _check_tree(statement: dict[str, Any], around: Surroundings) -> None:
     """Check every node, at any depth."""
     if statement.get("node", {}).get("type") not in _QUERIES:
         raise RefusedError(_ONLY)
@@ -147,29 +174,37 @@ def _check_tree(statement: dict[str, Any], is_table: Callable[[str], bool]) -> N
             pending += item
         elif isinstance(item, dict):
             pending += item.values()
-            _check_node(item, is_table)
+            _check_node(item, around)
 
 
-def _check_node(node: dict[str, Any], is_table: Callable[[str], bool]) -> None:
+def _check_node(node: dict[str, Any], around: Surroundings) -> None:
     kind = node.get("class")
     if kind is not None:
         if kind not in _EXPRESSIONS:
             raise RefusedError(f"{kind} cannot be used here. {_ONLY}")
-        name = str(node.get("function_name", "")).lower()
-        if kind == "FUNCTION" and name in _FUNCTIONS:
-            raise RefusedError(f"The function {name} cannot be used here.")
+        if kind in ("FUNCTION", "WINDOW"):
+            _check_function(node, around)
         return
     kind = node.get("type")
     if kind == "BASE_TABLE":
         _check_table(node)
     elif kind == "TABLE_FUNCTION":
         name = str(node["function"].get("function_name", "")).lower()
-        if name not in _TABLE_FUNCTIONS:
+        if name not in _TABLE_FUNCTIONS and name not in around.macros:
             raise RefusedError(f"The table function {name} cannot be used here.")
     elif kind == "SHOW_REF":
-        _check_show(node, is_table)
+        _check_show(node, around.is_table)
     elif "info_type" in node or (isinstance(kind, str) and kind not in _NODES and not kind.endswith("_TYPE_INFO")):
         raise RefusedError(_ONLY)
+
+
+def _check_function(node: dict[str, Any], around: Surroundings) -> None:
+    """Check a call of a function or macro; the call in a table function is one too."""
+    name = str(node.get("function_name", "")).lower()
+    if name in _FUNCTIONS:
+        raise RefusedError(f"The function {name} cannot be used here.")
+    if name in around.foreign:
+        raise RefusedError(f"The macro {name} cannot be used here: it is not one of the schema's.")
 
 
 def _check_table(node: dict[str, Any]) -> None:

@@ -23,6 +23,9 @@ MOST_WARM = 4
 STARTING = 60.0
 """Seconds that the first worker of a site may take to start."""
 
+CUTS = ("rows", "size", "cells")
+"""Limits at which an answer is cut."""
+
 _MIB = 2**20
 
 
@@ -57,6 +60,44 @@ class Limits:
 
     warm: int = MOST_WARM
     """Most idle workers of one atlas."""
+
+    def cut_words(self, cut: str) -> str:
+        """What a cut answer lacks, and what to change."""
+        return {
+            "rows": f"This is the first part of the answer: it ends at {self.rows:,} rows, this site's limit. "
+            "Aggregate, filter, or ask for the next part with OFFSET.",
+            "size": f"This is the first part of the answer: it ends at {self.bytes // _MIB} MiB, this site's limit. "
+            "Select fewer columns, or fewer rows.",
+            "cells": f"Long cells end in … at {self.cell // 1024} KiB, this site's limit. Select a part of them, as in "
+            "left(text, 1000) or list[1:100].",
+        }[cut]
+
+    def time_words(self) -> str:
+        """What to change in a query that was too slow."""
+        return (
+            f"The query was stopped after {self.seconds:g} s, this site's time limit. Filter by neuron_id, token_id or "
+            "layer before a join, or ask about fewer of them."
+        )
+
+    def memory_words(self, *, disk: bool = False) -> str:
+        """What to change in a query that was too large: `disk`, where DuckDB would have gone on on the disk."""
+        memory = f"{self.memory // _MIB} MiB"
+        if disk:
+            return (
+                f"The query's sort, join or aggregate outgrew {memory} of memory, and queries write nothing to this "
+                "site's disk. Filter before it, sort with a LIMIT, or select fewer columns."
+            )
+        return (
+            f"The query needs more than {memory} of memory, this site's limit. Filter before a join or an aggregate, "
+            "or select fewer columns."
+        )
+
+    def statement_words(self) -> str:
+        """What to change in a statement that is too long."""
+        return (
+            f"The statement is longer than {self.statement:,} bytes with its parameters, this site's limit. Shorten "
+            "its lists of values, or ask in several queries."
+        )
 
     @property
     def ready(self) -> int:

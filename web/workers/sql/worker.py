@@ -13,18 +13,21 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
 import duckdb
 
 from atlas.core.answer.asking import ask
-from atlas.core.sql_text import quoted, quoted_text, with_dollars
+from atlas.core.reads import SERIALIZE, Reads
+from atlas.core.schema import macro_names, own_macros
+from atlas.core.sql_text import parameter_names, quoted, quoted_text, with_dollars
 from web.workers.sql import gate, layers, probe, wire
 from web.workers.sql.cells import dumps, rows_json
 from web.workers.sql.job import EMPTY, FIRST_FILE, Job
 from web.workers.sql.limits import GRACE
+from web.workers.sql.pivot import TooManyError, pivot_without_values
 
 _CHANNEL = 3
 """The broker's descriptor in every worker; `syscalls.RECEIVING` names it."""
@@ -66,7 +69,8 @@ def _serve(job: Job, connection: duckdb.DuckDBPyConnection, states: dict[str, An
     # The broker kills a little earlier; this alarm works even if the broker is delayed.
     signal.setitimer(signal.ITIMER_REAL, max(seconds, 0) + GRACE + 0.1)
     if kind == wire.PROBE:
-        payload = dumps({"layers": states, "could": probe.attempts(job.files, os.getppid())}).encode()
+        could = probe.attempts(job.files, os.getppid())
+        payload = dumps({"layers": states, "could": could, "foreign": _foreign_macros(connection)}).encode()
     else:
         payload = _answered(job, connection, _received(answer_to, job.limits.statement))
     frame = memoryview(wire.framed(payload))
@@ -96,8 +100,7 @@ def _confined(job: Job, parent: int) -> tuple[duckdb.DuckDBPyConnection, dict[st
 
 def _opened(job: Job) -> duckdb.DuckDBPyConnection:
     # DuckDB resolves a link and then opens the path: if the file is replaced in between, Landlock forbids the new one,
-    # and
-    # a moment later opening succeeds.
+    # and a moment later opening succeeds.
     for _ in range(_TRIES - 1):
         with suppress(duckdb.IOException):
             return _connected(job)
@@ -133,7 +136,7 @@ def _connected(job: Job) -> duckdb.DuckDBPyConnection:
     connection.execute("SET temp_directory = ''")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
-    connection.execute("SELECT table_name FROM duckdb_tables() LIMIT 1").fetchall()  # reads the catalog in advance
+    connection.execute(own_macros())
     return connection
 
 
@@ -148,27 +151,51 @@ def _received(connection: int, longest: int) -> dict[str, Any]:
 
 def _answered(job: Job, connection: duckdb.DuckDBPyConnection, query: dict[str, Any]) -> bytes:
     """The answer: a line of metadata, then the rows."""
+    sql, parameters = with_dollars(query["sql"]), query["parameters"]
+    around = _surroundings(connection, query["foreign"])
+    pivot = None if "gate" in job.without else pivot_without_values(sql)
     try:
-        return _run(job, connection, query)
+        if "gate" in job.without:
+            return _run(job, connection, gate.Checked(sql, Reads()), parameters)
+        if pivot is not None:
+            sql = pivot.filled(lambda values: _texts(job, connection, around, values, parameters))
+        return _run(job, connection, gate.check(sql, job.limits.statement, around), parameters)
+    except TooManyError as error:
+        return _error("sql_refused", str(error))
     except gate.RefusedError as error:
-        return _error(error.code, str(error), error.position)
+        return _error(error.code, str(error), None if pivot else error.position)
+    except duckdb.OutOfMemoryException as error:
+        return _error("sql_failed", job.limits.memory_words(disk="offload" in str(error)))
     except duckdb.Error as error:
-        return _error("sql_failed", *_said(error, query["sql"]))
+        message, place = _said(error, sql)
+        return _error("sql_failed", message, None if pivot else place)  # a place in another text than the visitor's
     except MemoryError:
-        return _error("sql_failed", "The query exceeded this site's memory limit.")
+        return _error("sql_failed", job.limits.memory_words())
     except Exception as error:  # an exception in a value's conversion ends only this query
         return _error("sql_failed", f"The answer cannot be converted to JSON: {type(error).__name__}.")
 
 
-def _run(job: Job, connection: duckdb.DuckDBPyConnection, query: dict[str, Any]) -> bytes:
+def _texts(
+    job: Job, connection: duckdb.DuckDBPyConnection, around: gate.Surroundings, sql: str, parameters: dict[str, Any]
+) -> list[str]:
+    """The one column of a query for the values of a PIVOT."""
+    checked = gate.check(sql, job.limits.statement, around)
+    named = {name: parameters[name] for name in parameter_names(sql) if name in parameters}
+    return [text for (text,) in connection.execute(checked.sql, named or None).fetchall()]
+
+
+def _run(job: Job, connection: duckdb.DuckDBPyConnection, checked: gate.Checked, parameters: dict[str, Any]) -> bytes:
     limits = job.limits
-    sql = with_dollars(query["sql"])
-    if "gate" not in job.without:
-        sql = gate.check(sql, limits.statement, _serializer(connection), _tables(connection))
-    unfinished = ask(connection, sql, query["parameters"])
-    rows, truncated = rows_json(unfinished, limits.rows, limits.bytes, limits.cell)
+    unfinished = ask(connection, checked.sql, parameters)
+    rows, cut = rows_json(unfinished, limits.rows, limits.bytes, limits.cell)
     head = dumps(
-        {"columns": unfinished.columns, "types": unfinished.types, "shapes": unfinished.shapes, "truncated": truncated}
+        {
+            "columns": unfinished.columns,
+            "types": unfinished.types,
+            "shapes": unfinished.shapes,
+            "cut": cut,
+            "reads": asdict(checked.reads),
+        }
     ).encode()
     if len(head) > limits.bytes:
         return _error(
@@ -177,13 +204,24 @@ def _run(job: Job, connection: duckdb.DuckDBPyConnection, query: dict[str, Any])
     return head + b"\n" + rows
 
 
-def _serializer(connection: duckdb.DuckDBPyConnection) -> Callable[[str], str]:
-    return lambda sql: connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()[0]
-
-
-def _tables(connection: duckdb.DuckDBPyConnection) -> Callable[[str], bool]:
+def _surroundings(connection: duckdb.DuckDBPyConnection, foreign: list[str]) -> gate.Surroundings:
+    """What the gate knows of the connection."""
     find = "SELECT count(*) FROM information_schema.tables WHERE lower(table_name) = lower(?)"
-    return lambda name: connection.execute(find, [name]).fetchone()[0] > 0
+    return gate.Surroundings(
+        serialize=lambda sql: connection.execute(SERIALIZE, [sql]).fetchone()[0],
+        is_table=lambda name: connection.execute(find, [name]).fetchone()[0] > 0,
+        macros=macro_names(),
+        foreign=frozenset(foreign),
+    )
+
+
+def _foreign_macros(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Macros of the files that are not the schema's, in lower case: a query for the probe, since it takes as long as
+    opening a file."""
+    names = connection.execute(
+        "SELECT DISTINCT lower(function_name) FROM duckdb_functions() WHERE NOT internal AND database_name <> 'temp'"
+    ).fetchall()
+    return sorted({name for (name,) in names} - macro_names())
 
 
 def _said(error: duckdb.Error, sql: str) -> tuple[str, int | None]:
@@ -195,8 +233,6 @@ def _said(error: duckdb.Error, sql: str) -> tuple[str, int | None]:
         message, place = f"{kind}{colon}{details['exception_message']}", gate.character(sql, details.get("position"))
     except (ValueError, KeyError, TypeError, RecursionError):
         message, place = text, None
-    if isinstance(error, duckdb.OutOfMemoryException):  # the advice that follows is for operators
-        message = message.partition("\n")[0]
     # A Python traceback would reveal where this program is installed.
     return message.partition("\nTraceback")[0], place
 

@@ -1,0 +1,295 @@
+"""Sums of attributions: by neuron, by predicted token and neuron, and by counted pair. All of them add up.
+
+The attribution of a neuron at a position is (activation - its mean over the atlas's data) * gradient of the position's
+score (`ingest.attribution.gradients`). Its direct part is (activation - mean) * congruence / scale of the final norm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ingest.attribution.gradients import GradientRun
+from ingest.model.weights import Readout
+from ingest.process.arrow import Columns
+from ingest.study.study_model import StudyModel
+from ingest.texts.tokens import TextBatch
+
+MIN_POSITIONS = 10
+"""Fewest positions that predict a token, for its neurons to be ranked."""
+RANKED = 50
+"""Neurons of a token at either end."""
+
+_DRIVER = {
+    "token_id": "i4",
+    "direction": "U6",
+    "rank": "i2",
+    "neuron_id": "i4",
+    "n": "i8",
+    "attribution": "f8",
+    "direct": "f8",
+    "standard_error": "f8",
+}
+"""Columns of `token_driver`."""
+
+
+@dataclass(frozen=True)
+class AttributionPlan:
+    """What to sum: for each of `tokens` (ascending ids) every neuron, and each pair (sorted by neuron, token)."""
+
+    activation_mean: Float[np.ndarray, " neuron"]
+    tokens: Int[np.ndarray, " token"]
+    pair_neuron: Int[np.ndarray, " pair"]
+    pair_token: Int[np.ndarray, " pair"]
+    first_position: int
+
+
+class _Clustered:
+    """Sums over positions, with what the standard error of a mean over clusters needs; the clusters are texts.
+
+    With x a text's sum and n its positions: the total of x, of x * x and of x * n, and the total of the direct part.
+    """
+
+    def __init__(self, shape: tuple[int, ...], device: torch.device) -> None:
+        # The system gives zeros without memory until they are written to.
+        self.total, self.square, self.product, self.direct = (torch.zeros(shape, device=device) for _ in range(4))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The sums by name."""
+        return {"total": self.total, "square": self.square, "product": self.product, "direct": self.direct}
+
+
+@dataclass(frozen=True)
+class _Segments:
+    """The rows that predict one of the plan's tokens, cut into segments of one token in one text."""
+
+    rows: Int[Tensor, " some"]
+    segment: Int[Tensor, " some"]
+    place: Int[Tensor, " segment"]
+    """The token's place in the plan."""
+    size: Float[Tensor, " segment"]
+    row_place: Int[Tensor, " some"]
+
+
+class AttributionSums:
+    """Sums over the counted positions of texts. Two over different texts add up (`merge`)."""
+
+    def __init__(self, model: StudyModel, readout: Readout, plan: AttributionPlan) -> None:
+        self.model, self.plan, device = model, plan, model.device
+        d_mlp, n_layers, d_vocab = model.model.d_mlp, model.n_layers, len(readout.columns)
+        self._mean = torch.as_tensor(plan.activation_mean, dtype=torch.float32, device=device).view(n_layers, d_mlp)
+        self._readout = readout.columns.to(device)
+        self._w_out = [raw.w_out.to(device) for raw in model.model.layers]
+        self._place_of = torch.full((d_vocab,), -1, dtype=torch.int64, device=device)
+        self._place_of[_ids(plan.tokens, device)] = torch.arange(len(plan.tokens), device=device)
+        self._pairs_of = [self._layer_pairs(layer) for layer in range(n_layers)]
+        self.n_texts = self.n_positions = 0
+        self.neurons = torch.zeros(4, n_layers, d_mlp, dtype=torch.float64, device=device)
+        """Attribution, its magnitude, its direct part, the magnitude of that."""
+        self.counts = torch.zeros(3, d_vocab, dtype=torch.float64, device=device)
+        """By predicted token: positions, texts, and the sum over texts of positions squared."""
+        self.tokens = _Clustered((n_layers, len(plan.tokens), d_mlp), device)
+        self.pairs = _Clustered((len(plan.pair_neuron),), device)
+
+    def read(self, batch: TextBatch) -> None:
+        """Take in a batch of texts: one forward and one backward pass."""
+        device = self.model.device
+        ids, lengths = (torch.as_tensor(array, device=device) for array in (batch.input_ids, batch.lengths))
+        counted = counted_positions(ids, lengths, self.plan.first_position)
+        text = torch.arange(len(ids), device=device)[:, None].expand_as(ids)[counted]
+        run = GradientRun(self.model, ids, counted)
+        self._count(run.token, text)
+        segments = self._segments(run.token, text)
+        run.backward(lambda layer, activations, gradient: self._add(layer, activations, gradient, run, segments, text))
+        self.n_texts += len(ids)
+        self.n_positions += len(text)
+
+    def merge(self, other: AttributionSums) -> None:
+        """Add the sums of the same plan over other texts."""
+        self.n_texts += other.n_texts
+        self.n_positions += other.n_positions
+        for mine, theirs in zip(self.tensors().values(), other.tensors().values(), strict=True):
+            mine += theirs
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All sums, by name."""
+        parts = {
+            f"{name}.{key}": value
+            for name in ("tokens", "pairs")
+            for key, value in getattr(self, name).tensors().items()
+        }
+        return {"neurons": self.neurons, "counts": self.counts, **parts}
+
+    def _count(self, token: Int[Tensor, " row"], text: Int[Tensor, " row"]) -> None:
+        n_texts = int(text[-1]) + 1 if len(text) else 1
+        key, size = (token * n_texts + text).unique(return_counts=True)
+        of, size = key // n_texts, size.double()
+        for row, values in zip(self.counts, (size, torch.ones_like(size), size * size), strict=True):
+            row.index_add_(0, of, values)
+
+    def _segments(self, token: Int[Tensor, " row"], text: Int[Tensor, " row"]) -> _Segments:
+        place = self._place_of[token]
+        rows = (place >= 0).nonzero()[:, 0]
+        width = len(self.plan.tokens) or 1
+        key, segment, size = (text[rows] * width + place[rows]).unique(return_inverse=True, return_counts=True)
+        return _Segments(rows, segment, key % width, size.float(), place[rows])
+
+    def _add(
+        self,
+        layer: int,
+        activations: Float[Tensor, "row d_mlp"],
+        gradient: Float[Tensor, "row d_mlp"],
+        run: GradientRun,
+        segments: _Segments,
+        text: Int[Tensor, " row"],
+    ) -> None:
+        excess = activations - self._mean[layer]
+        attribution = excess * gradient
+        direct = excess * self._direct(layer, run)
+        for row, values in zip(self.neurons, (attribution, attribution.abs(), direct, direct.abs()), strict=True):
+            row[layer] += values.sum(0, dtype=torch.float64)
+        place, sums = segments.place, self.tokens
+        x = attribution.new_zeros(len(place), attribution.shape[1])
+        x.index_add_(0, segments.segment, attribution[segments.rows])
+        sums.total[layer].index_add_(0, place, x)
+        sums.square[layer].index_add_(0, place, x * x)
+        sums.product[layer].index_add_(0, place, x * segments.size[:, None])
+        sums.direct[layer].index_add_(0, segments.row_place, direct[segments.rows])
+        self._add_pairs(layer, attribution, direct, run.token, text)
+
+    def _direct(self, layer: int, run: GradientRun) -> Float[Tensor, "row d_mlp"]:
+        """The congruence of every neuron with each row's token, over the scale of the final norm."""
+        direction, behind = self._readout[run.token], self.model.model.layers[layer].behind
+        if behind.gain is not None:
+            direction = direction * behind.gain.to(direction)
+        if behind.centred:
+            direction = direction - direction.mean(-1, keepdim=True)
+        return (direction * run.direct_scale(layer).to(direction)[:, None]) @ self._w_out[layer].T
+
+    def _layer_pairs(self, layer: int) -> tuple[Tensor, Tensor, Tensor]:
+        """A layer's pairs in order of token: the token of each, its place among all pairs, its neuron's index."""
+        d_mlp, device = self.model.model.d_mlp, self.model.device
+        places = np.flatnonzero(self.plan.pair_neuron // d_mlp == layer)
+        places = places[np.argsort(self.plan.pair_token[places], kind="stable")]
+        return (
+            _ids(self.plan.pair_token[places], device),
+            _ids(places, device),
+            _ids(self.plan.pair_neuron[places] % d_mlp, device),
+        )
+
+    def _add_pairs(
+        self,
+        layer: int,
+        attribution: Float[Tensor, "row d_mlp"],
+        direct: Float[Tensor, "row d_mlp"],
+        token: Int[Tensor, " row"],
+        text: Int[Tensor, " row"],
+    ) -> None:
+        tokens, places, index = self._pairs_of[layer]
+        first = torch.searchsorted(tokens, token)
+        count = torch.searchsorted(tokens, token, right=True) - first
+        # Every row beside each pair of its token.
+        row = torch.arange(len(token), device=token.device).repeat_interleave(count)
+        item = torch.arange(len(row), device=token.device) + (first - (count.cumsum(0) - count)).repeat_interleave(
+            count
+        )
+        n_texts = int(text[-1]) + 1 if len(text) else 1
+        key, segment, size = (item * n_texts + text[row]).unique(return_inverse=True, return_counts=True)
+        x = attribution.new_zeros(len(key)).index_add_(0, segment, attribution[row, index[item]])
+        place, sums = places[key // n_texts], self.pairs
+        sums.total.index_add_(0, place, x)
+        sums.square.index_add_(0, place, x * x)
+        sums.product.index_add_(0, place, x * size)
+        sums.direct.index_add_(0, places[item], direct[row, index[item]])
+
+    def neuron_rows(self) -> Columns:
+        """Table `neuron_attribution`."""
+        attribution, magnitude, direct, direct_magnitude = (
+            (self.neurons.flatten(1) / max(self.n_positions, 1)).cpu().numpy()
+        )
+        return {
+            "neuron_id": np.arange(len(attribution), dtype=np.int32),
+            "n_positions": np.full(len(attribution), self.n_positions),
+            "attribution_mean": attribution,
+            "attribution_abs_mean": magnitude,
+            "direct_mean": direct,
+            "direct_abs_mean": direct_magnitude,
+        }
+
+    def token_rows(self) -> Columns:
+        """Table `token_driver`: the neurons that support and oppose each token most, of tokens that are predicted often
+        enough. Neurons without any attribution are in neither list."""
+        n, texts, n_square = self.counts.cpu().numpy()
+        columns: dict[str, list[np.ndarray]] = {name: [np.empty(0, kind)] for name, kind in _DRIVER.items()}
+        for place, token in enumerate(self.plan.tokens.tolist()):
+            if n[token] < MIN_POSITIONS:
+                continue
+            sums = {
+                name: tensor[:, place].flatten().double().cpu().numpy()
+                for name, tensor in self.tokens.tensors().items()
+            }
+            mean = sums["total"] / n[token]
+            for direction in ("bottom", "top"):
+                chosen = _strongest(mean if direction == "top" else -mean)
+                part = {name: values[chosen] for name, values in sums.items()}
+                rows = {
+                    "token_id": np.full(len(chosen), token, np.int32),
+                    "direction": np.full(len(chosen), direction),
+                    "rank": np.arange(1, len(chosen) + 1, dtype=np.int16),
+                    "neuron_id": chosen.astype(np.int32),
+                    **_means(part, n[token], texts[token], n_square[token]),
+                }
+                for name, values in rows.items():
+                    columns[name].append(values)
+        return {name: np.ma.concatenate(parts) for name, parts in columns.items()}
+
+    def pair_rows(self) -> Columns:
+        """Table `pair_attribution`: pairs whose token is predicted at all."""
+        n, texts, n_square = (row[self.plan.pair_token] for row in self.counts.cpu().numpy())
+        there = n > 0
+        sums = {name: tensor.double().cpu().numpy()[there] for name, tensor in self.pairs.tensors().items()}
+        return {
+            "neuron_id": self.plan.pair_neuron[there].astype(np.int32),
+            "token_id": self.plan.pair_token[there].astype(np.int32),
+            **_means(sums, n[there], texts[there], n_square[there]),
+        }
+
+
+def counted_positions(
+    ids: Int[Tensor, "batch pos"], lengths: Int[Tensor, " batch"], first: int
+) -> Bool[Tensor, "batch pos"]:
+    """Which positions count: from `first` on, without padding."""
+    position = torch.arange(ids.shape[1], device=ids.device)
+    return (position >= first) & (position < lengths[:, None])
+
+
+def _ids(values: np.ndarray, device: torch.device) -> Int[Tensor, " item"]:
+    return torch.as_tensor(values.astype(np.int64), device=device)
+
+
+def _strongest(values: Float[np.ndarray, " neuron"]) -> Int[np.ndarray, " item"]:
+    """The greatest values above 0, greatest first, ties by lower id."""
+    above = np.flatnonzero(values > 0)
+    if len(above) > RANKED:
+        least = np.partition(values[above], -RANKED)[-RANKED]
+        above = above[values[above] >= least]
+    return above[np.argsort(-values[above], kind="stable")][:RANKED]
+
+
+def _means(sums: dict[str, np.ndarray], n: np.ndarray, texts: np.ndarray, n_square: np.ndarray) -> Columns:
+    """Means over positions, and the standard error of the first over texts (a ratio of two sums over texts, by
+    linearisation, as in Cochran, "Sampling Techniques", 1977, 6.3); NULL for one text."""
+    mean = sums["total"] / n
+    spread = np.maximum(sums["square"] - 2 * mean * sums["product"] + mean * mean * n_square, 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = np.sqrt(spread * texts / (texts - 1)) / n
+    return {
+        "n": np.broadcast_to(n, mean.shape).astype(np.int64),
+        "attribution": mean,
+        "direct": sums["direct"] / n,
+        "standard_error": np.ma.masked_array(error, np.broadcast_to(texts < 2, mean.shape)),
+    }
