@@ -26,7 +26,8 @@ from atlas.export.source import table_names
 from atlas.topics.study.study import list_studies
 from benchmarks.load_clients import _HONEST, TIMEOUT, Target
 from web.site.app import create_app
-from web.views.embed import NEURON_PANELS, TOKEN_PANELS
+from web.sections.neuron import SECTIONS
+from web.views.embed import TOKEN_PANELS
 
 MOST_READ = 8 << 20
 """Bytes of an answer that are read."""
@@ -93,7 +94,7 @@ class Pages:
         if name == "name" and "/token/" in family:
             return str(token)
         if name == "panel":
-            return chance.choice(TOKEN_PANELS if "/token/" in family else NEURON_PANELS)
+            return chance.choice(TOKEN_PANELS if "/token/" in family else [kind.id for kind in SECTIONS])
         known = {
             "ref": self._info.slug,
             "slug": self._info.slug,

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, sync_playwright
 from werkzeug.serving import make_server
 
 from atlas import open_atlas
-from atlas.topics.overview import notable_neurons
+from atlas.topics.story import best_neurons
 from docs.outputs import DEMO, ROOT
 from web import create_app
 from web.site import urls
@@ -40,8 +40,8 @@ def pages() -> dict[str, str]:
     """Addresses by name: one of each kind of page, of what the atlas itself points at."""
     with open_atlas(DEMO) as atlas:
         ref, d_mlp = urls.AtlasRef(atlas.info.slug), atlas.info.d_mlp
-        pair = notable_neurons(atlas, 1)[0].pair
-    neuron, token = pair.neuron, pair.token
+        best = best_neurons(atlas, 1)[0]
+    neuron, token = best.neuron, best.verdict.token
     names = [neuron.name, f"L{neuron.layer}N{(neuron.index + 1) % d_mlp}", f"L{neuron.layer - 1}N{neuron.index}"]
     return {
         "home": urls.to("home"),

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+from types import MappingProxyType
+
+import numpy as np
 import pytest
 
-from atlas.topics.search import best_token, matching_tokens, text_matches, token_index
-from atlas.topics.text_index import fold, text_index
+from atlas.core.names import spelled_layer, spelled_neuron
+from atlas.core.units import named_ref
+from atlas.topics.phrase import MOST_TEXTS, NAMED, _sought, text_matches, text_panels
+from atlas.topics.search import matching_tokens, search, suggestions, token_index
+from atlas.topics.text_index import Occurrences, fold, text_index
 
 
 def rows(connection, sql, *parameters):
@@ -58,17 +65,63 @@ def test_tokens_by_spelling(both, query):
 
 
 def test_what_is_meant_comes_first(both):
-    atlas, _ = both
+    atlas, connection = both
     index = token_index(atlas)
-    assert [token.text for token in index.exact("a")] == ["a", " a"]
-    assert [token.text for token in index.exact(" an")] == [" an"]
+    counts = dict(rows(connection, "SELECT \"text\", n_actual FROM token WHERE \"text\" IN ('a', ' a')"))
+    assert [token.text for token in index.exact("a")] == sorted(["a", " a"], key=lambda text: -counts[text])
+    for query in (" an", '" an"', "' an'", "“ an”"):
+        assert [token.text for token in index.exact(query)] == [" an"]
+    assert [token.text for token in index.exact('"a"')] == ["a"]
+    assert index.exact("a neuron") == index.exact("neurons for a") == index.exact("a")
     assert index.same_letters("  ") == index.beginning("  ", 5) == []
 
 
-def test_best_token_from_memory(both):
+@pytest.mark.parametrize(
+    ("text", "neuron", "layer"),
+    [
+        ("L25", None, 25),
+        ("layer 25", None, 25),
+        ("layer 25 neuron 1527", (25, 1527), None),
+        ("Layer 25, neuron 1527", (25, 1527), None),
+        ("L25N1527", (25, 1527), None),
+        ("25.1527", (25, 1527), None),
+        ("25", None, None),
+        ("layer", None, None),
+        ("neuron 1527", None, None),
+    ],
+)
+def test_names_as_people_write_them(text, neuron, layer):
+    assert (spelled_neuron(text), spelled_layer(text)) == (neuron, layer)
+
+
+def test_neurons_that_write_a_token_come_with_their_verdicts(both):
     atlas, connection = both
-    for neuron_id, token_id in rows(connection, "SELECT neuron_id, best_token_id FROM neuron LIMIT 20"):
-        assert best_token(atlas, neuron_id).token_id == token_id
+    predicting = rows(
+        connection,
+        "SELECT neuron_id, token, f1_gain FROM neuron_prediction WHERE predicts ORDER BY f1_gain DESC, neuron_id",
+    )
+    neuron_id, text, _ = next(row for row in predicting if row[1].isascii() and row[1].isprintable())
+    writers = search(atlas, f'"{text}"').writers
+    assert (writers[0].neuron.neuron_id, writers[0].token.text) == (neuron_id, text)
+    assert writers[0].verdict.claim == "predicts"
+    listed = [neuron for neuron, token, _ in predicting if token == text]
+    assert [writer.neuron.neuron_id for writer in writers][: len(listed)] == listed[: len(writers)]
+    closest = "SELECT neuron_id FROM token_neuron WHERE token_id = ? AND direction = 'top' AND rank <= 3"
+    rest = {writer.neuron.neuron_id for writer in writers} - set(listed)
+    assert rest <= {neuron for (neuron,) in rows(connection, closest, writers[0].token.token_id)}
+    assert len({writer.neuron for writer in writers}) == len(writers)
+    first = next(item for item in suggestions(atlas, f'"{text}"') if item.token is not None)
+    assert (first.neuron.neuron_id, first.headline) == (neuron_id, writers[0].verdict.headline)
+
+
+def test_names_are_not_looked_for_in_texts(both):
+    atlas, _ = both
+    assert search(atlas, "L1").layer == 1
+    assert search(atlas, "layer 1 neuron 7").neuron == named_ref(atlas, "L1N7")
+    assert search(atlas, "L1N7").texts is search(atlas, "layer 1").texts is None
+    assert search(atlas, "L77").layer is None
+    kinds = [item.kind for item in suggestions(atlas, "L1")]
+    assert kinds[0] == "layer"
 
 
 def lower(text):
@@ -138,15 +191,15 @@ def test_neurons_that_fire_on_a_phrase(both, phrase):
         n: max(abs(low), abs(high))
         for n, low, high in rows(connection, "SELECT neuron_id, activation_min, activation_max FROM neuron")
     }
-    best, counts = {}, {}
+    best, having = {}, {}
     sql = "SELECT neuron_id, kind, rank, activation, text_id, position FROM example"
     for neuron_id, kind, rank, activation, text_id, position in rows(connection, sql):
         if (text_id, position) in hits:
             relative = abs(activation) / extreme[neuron_id] if extreme[neuron_id] else 0.0
             key = (32767 if kind == "interval" else rank, -relative, kind, text_id, position)
             best[neuron_id] = min(best.get(neuron_id, key), key)
-            counts[neuron_id] = counts.get(neuron_id, 0) + 1
-    order = sorted(best, key=lambda n: (best[n][0], best[n][1], -counts[n], n))
+            having.setdefault(neuron_id, set()).add(text_id)
+    order = sorted(best, key=lambda n: (-len(having[n]), *best[n][:2], n))
     found = text_matches(atlas, phrase, 10_000)
     if len(phrase.strip()) < 3:
         assert found is None
@@ -155,7 +208,7 @@ def test_neurons_that_fire_on_a_phrase(both, phrase):
     assert found.n_neurons == len(best)
     assert [match.neuron.neuron_id for match in found.neurons] == order
     for match in found.neurons:
-        assert match.n_examples == counts[match.neuron.neuron_id]
+        assert match.n_texts == len(having[match.neuron.neuron_id])
         assert (match.kind, match.text_id, match.position) == best[match.neuron.neuron_id][2:]
         assert match.relative == -best[match.neuron.neuron_id][1]
         assert lower(match.match) == lower(phrase)
@@ -165,6 +218,44 @@ def test_neurons_that_fire_on_a_phrase(both, phrase):
         token_ids = rows(connection, 'SELECT token_ids FROM "text" WHERE text_id = ?', match.text_id)[0][0]
         assert match.token.token_id == token_ids[match.position]
     assert text_matches(atlas, phrase, 5).neurons == found.neurons[:5]
+    firing = {text_id: [n for n in having if text_id in having[n]] for text_id in spans if spans[text_id]}
+    assert found.n_texts == len(firing)
+    assert [text.text_id for text in found.texts] == sorted(firing, key=lambda t: (-len(firing[t]), t))[:MOST_TEXTS]
+    for text in found.texts:
+        assert text.n_neurons == len(firing[text.text_id])
+        assert {neuron.neuron_id for neuron in text.neurons} <= set(firing[text.text_id])
+        assert len(text.neurons) == min(NAMED, text.n_neurons)
+        assert lower(text.match) == lower(phrase)
+
+
+def test_words_of_a_topic(both):
+    """Words that stand apart in a text, those left out that occur nowhere; the SQL shown says the same."""
+    atlas, connection = both
+    texts = {t: lower(b"".join(p).decode("utf-8", "replace")) for t, p in stored_texts(atlas, connection).items()}
+    words = next(
+        words
+        for words in permutations(("lemon", "tree", "apple", "picked", "pear"), 3)
+        if any(all(word in text for word in words) for text in texts.values())
+        and not any(" ".join(words) in text for text in texts.values())
+    )
+    for query, phrases in (
+        (" ".join(words), words),
+        ("indentation lemon", ("lemon",)),
+        ("lemon indentation of", ("lemon",)),
+    ):
+        matches = text_matches(atlas, query)
+        assert (matches.phrases, matches.how) == (phrases, "all words")
+        having = [t for t, text in texts.items() if all(word in text for word in phrases)]
+        assert matches.n_texts == len(having) > 0
+        assert {text.text_id for text in matches.texts} <= set(having)
+        panels = text_panels(atlas, matches, 30)
+        listed = connection.execute(panels["neurons"]).fetchall()
+        assert [row[0] for row in listed] == [match.neuron.name for match in matches.neurons]
+        listed = connection.execute(panels["texts"]).fetchall()
+        assert [(row[0], row[2]) for row in listed] == [
+            (text.text_id, [neuron.name for neuron in text.neurons]) for text in matches.texts
+        ]
+    assert text_matches(atlas, "indentation nowhere").n_texts == 0
 
 
 def test_phrases_are_found_in_the_fixture(both):
@@ -185,3 +276,19 @@ def test_folding_keeps_places():
     assert fold("İẞ日本🙂".encode()) == "İẞ日本🙂".encode()  # lower case would take another number of bytes
     assert fold(b"") == b""
     assert fold(b"\xc3") == b"\xc3"
+
+
+def test_words_that_share_no_text():
+    class Apart:
+        """Three texts with 'one', two others with 'two'; no phrase."""
+
+        texts = MappingProxyType({"one": [1, 2, 3], "two": [5, 8]})
+
+        def find(self, *phrases):
+            text_ids = np.array(sorted(text for phrase in phrases for text in self.texts.get(phrase, [])), np.int64)
+            return Occurrences(10 * text_ids, 10 * text_ids + 3, text_ids, text_ids, text_ids)
+
+    phrases, how, occurrences = _sought(Apart(), "one two of")
+    assert (phrases, how) == (("one", "two"), "any word")
+    assert occurrences.in_texts.tolist() == [1, 2, 3, 5, 8]
+    assert _sought(Apart(), "no such")[:2] == (("no such",), "phrase")

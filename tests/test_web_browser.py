@@ -52,6 +52,7 @@ def test_a_chart_shows_its_values_and_leads_to_layers_and_neurons(tab, site):
     greatest = tab.request.get(f"{site}/tiny-llama.json").json()["layers"][1]["best_neuron"]["name"]
     for nth, said, leads in ((0, greatest, greatest), (1, "mean of the layer", "L1")):
         tab.goto(f"{site}/tiny-llama")
+        tab.locator("#congruence").scroll_into_view_if_needed()
         tab.wait_for_function(DRAWN)
         point = tab.locator("#congruence svg g.mark-symbol").nth(nth).locator("path").nth(1)
         point.hover()

@@ -68,6 +68,38 @@ def check_error(client, url, status, code, said):
         assert said in data.json["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("url", "label", "to", "typed"),
+    [
+        ("/tiny-llama/L1N9999", "L1N47", "/tiny-llama/L1N47", "L1N9999"),
+        ("/tiny-llama/L40", "L2", "/tiny-llama/L2", "L40"),
+        ("/tiny-llama/L40N3", "L2N3", "/tiny-llama/L2N3", "L40N3"),
+        ("/tiny-llama/study/suit", "Study suite", "/tiny-llama/study/suite", "suit"),
+        ("/tiny-llama/neuron", "neurons", "/tiny-llama/neurons", "neuron"),
+        ("/tiny-lama", "tiny-llama", "/tiny-llama", ""),
+        ("/tiny-llama/token/99999", "token", "/tiny-llama/token/", "99999"),
+        ("/tiny-llama@0123456789ab/L1N9999", "L1N47", "/tiny-llama/L1N47", "L1N9999"),
+    ],
+)
+def test_what_is_not_there_offers_the_nearest_and_keeps_what_was_typed(client, url, label, to, typed):
+    response = client.get(url)
+    assert response.status_code == 404
+    assert "<h1>Page not found</h1>" in response.text
+    nearest = response.text[response.text.index("Nearest match:") :][:200]
+    assert f'href="{to}' in nearest
+    assert f">{label}" in nearest
+    assert f'name="q" value="{typed}"' in response.text
+    if typed:  # the atlas's own navigation
+        assert '<nav aria-label="Atlas">' in response.text
+
+
+def test_notes_for_operators_are_not_for_visitors(client):
+    for url in ("/tiny-llama/q/abcdefgh", "/tiny-llama/live", "/tiny-llama/L1N2/live"):
+        response = client.get(url)
+        assert response.status_code == 404
+        assert "atlas serve" not in response.text
+
+
 def test_the_wrong_method(client):
     response = client.post("/tiny-llama.json")
     assert response.status_code == 405

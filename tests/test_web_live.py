@@ -369,12 +369,12 @@ def test_off_unless_asked_for(tiny_llama_atlas):
     app = create_app([tiny_llama_atlas])
     client = app.test_client()
     page = client.get("/tiny-llama/L1N7")
-    assert "Live mode" not in page.text  # visitors cannot turn it on
-    assert "live" in client.get("/tiny-llama/studies").text
+    for text in (page.text, client.get("/tiny-llama/studies").text):
+        assert "--live" not in text  # a note for who runs the site is not for its readers
     for url in ("/tiny-llama/L1N7/live?text=a", "/tiny-llama/live", "/tiny-llama/live/study"):
         answer = client.get(url)
         assert answer.status_code == 404
-        assert "Live mode is off here" in answer.text
+        assert "Live mode is off on this site" in answer.text
     assert client.post("/tiny-llama/live/study", data=PAIR).status_code == 404
     # A page kept from before live mode was turned on is not taken for the page of now.
     on = create_app([tiny_llama_atlas], live=Live(LiveOptions()))

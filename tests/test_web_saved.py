@@ -449,7 +449,9 @@ def test_a_pinned_build(asking, app):
     assert response.status_code == 200
     assert f"http://localhost/tiny-llama/q/{url[-12:]}</code>" in response.text
     assert asking.get(f"{url}.json").json["saved"]["build_id"] == build
-    assert asking.get(url.replace(build, "0" * 12)).status_code == 404
+    gone = asking.get(url.replace(build, "0" * 12))
+    assert (gone.status_code, gone.headers["X-Robots-Tag"]) == (200, "noindex")
+    assert "The link was to build" in gone.text
 
 
 def test_a_name_that_is_not_there(client):

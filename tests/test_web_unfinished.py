@@ -197,11 +197,37 @@ def test_the_mark_of_no_earlier_build_says_nothing(client, whole_info, earlier):
     assert "You followed" not in pinned.text
 
 
-def test_other_pinned_links_are_answered_as_before(client, going_on):
-    for site in (client, going_on):
+def test_a_page_pinned_to_a_build_that_is_gone_shows_the_current_one_and_says_so(client, going_on, part, whole_info):
+    for site, build in ((client, whole_info.build_id), (going_on, part[1])):
         answer = site.get("/tiny-llama@0123456789ab/L1N2")
-        assert answer.status_code == 404
-        assert 'href="/tiny-llama/L1N2"' in answer.text
+        assert answer.status_code == 200
+        banner = answer.text[answer.text.index("The link was to build") :][:300]
+        assert "0123456789ab" in banner
+        assert build in banner
+        assert (answer.headers["X-Robots-Tag"], answer.headers["Cache-Control"]) == ("noindex", "no-cache")
+        assert "ETag" not in answer.headers
+        assert '<link rel="canonical" href="http://localhost/tiny-llama/L1N2' in answer.text
+        assert 'href="/tiny-llama@0123456789ab' not in answer.text
+        assert "The link was to build" not in site.get("/tiny-llama/L1N2").text
+        # Another spelling leads to the name, and the page there still says it.
+        assert site.get("/tiny-llama@0123456789ab/1.2").location == "/tiny-llama@0123456789ab/L1N2"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/tiny-llama@{}/L1N2.json",
+        "/tiny-llama@{}/L1N2.card.png",
+        "/tiny-llama@{}/L1N2.chart.csv?chart=histogram",
+        "/tiny-llama@{}/sql.json?sql=SELECT 1",
+        "/api/v1/atlases/tiny-llama@{}/neurons/L1N2",
+        "/embed/tiny-llama@{}/L1N2",
+    ],
+)
+def test_programs_and_frames_get_no_other_build_than_they_ask_for(client, path):
+    answer = client.get(path.format("0123456789ab"))
+    assert answer.status_code == 404
+    assert "0123456789ab" in answer.text
 
 
 def test_oembed_and_the_bridge_lead_on(going_on, client, earlier):

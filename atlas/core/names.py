@@ -8,8 +8,11 @@ from atlas.core.errors import NeuronNameError, SlugError
 
 RESERVED_SLUGS = frozenset({"api", "bridge", "embed", "static", "search", "glossary", "healthz", "oembed"})
 
-# L31N892, l31n892, L31/N892, 31.892, 31:892, 31/892; the first form is the canonical one.
-_NEURON = re.compile(r"(?:[Ll]([0-9]{1,18})/?[Nn]([0-9]{1,18})|([0-9]{1,18})[.:/]([0-9]{1,18}))")
+# L31N892 (canonical), l31n892, L31/N892, layer 31 neuron 892, 31.892, 31:892, 31/892.
+_NEURON = re.compile(
+    r"l(?:ayer)?\s*([0-9]{1,18})[\s,/]*n(?:euron)?\s*([0-9]{1,18})|([0-9]{1,18})[.:/]([0-9]{1,18})", re.IGNORECASE
+)
+_LAYER = re.compile(r"l(?:ayer)?\s*([0-9]{1,9})", re.IGNORECASE)
 NEURON_SPELLINGS = "L31N892, L31/N892, 31.892, 31:892, 31/892"
 """The accepted spellings, by example, for messages."""
 
@@ -25,7 +28,22 @@ def neuron_name(layer: int, index: int) -> str:
 
 def is_neuron_name(text: str) -> bool:
     """Whether the text spells a neuron's name, of any model."""
-    return _NEURON.fullmatch(text.strip()) is not None
+    return spelled_neuron(text) is not None
+
+
+def spelled_neuron(text: str) -> tuple[int, int] | None:
+    """Layer and index of a neuron's name in any accepted spelling, of any model; None: the text is no neuron's name."""
+    match = _NEURON.fullmatch(text.strip())
+    if match is None:
+        return None
+    layer, index = (int(group) for group in match.groups() if group is not None)
+    return layer, index
+
+
+def spelled_layer(text: str) -> int | None:
+    """Number of a layer written `L31` or `layer 31`, of any model; None: the text is no layer's name."""
+    match = _LAYER.fullmatch(text.strip())
+    return int(match[1]) if match else None
 
 
 def parse_neuron(text: str, n_layers: int, d_mlp: int) -> tuple[int, int]:
@@ -34,10 +52,10 @@ def parse_neuron(text: str, n_layers: int, d_mlp: int) -> tuple[int, int]:
     Raises:
         NeuronNameError: the text is no neuron name, or the layer or index is out of the model's range.
     """
-    match = _NEURON.fullmatch(text.strip())
-    if match is None:
+    spelled = spelled_neuron(text)
+    if spelled is None:
         raise NeuronNameError(f"{text!r} is not a neuron name; write it as L31N892 (layer, index, both from 0).")
-    layer, index = (int(group) for group in match.groups() if group is not None)
+    layer, index = spelled
     if layer >= n_layers:
         raise NeuronNameError(f"There is no layer {layer}: this model has layers 0 to {n_layers - 1}.")
     if index >= d_mlp:

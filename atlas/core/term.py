@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+POST_URL = "https://www.lesswrong.com/posts/cgqh99SHsCv3jJYDS/we-found-an-neuron-in-gpt-2"
 POST = 'Joseph Miller and Clement Neo, "We Found An Neuron in GPT-2", 2023'
 
 BEST_PAIR = """WITH best AS (

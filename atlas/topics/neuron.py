@@ -6,7 +6,7 @@ sorts the few rows, which costs less than an ORDER BY.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from atlas.core.call import OF_NEURON, call
@@ -139,9 +139,9 @@ def find_neuron(atlas: Atlas, neuron_id: NeuronId) -> Neuron:
     return make_neuron(atlas, rows[0])
 
 
-def neurons_by_id(atlas: Atlas, neuron_ids: Sequence[int]) -> dict[int, Neuron]:
+def neurons_by_id(atlas: Atlas, neuron_ids: Iterable[int]) -> dict[int, Neuron]:
     """The rows of several neurons, by neuron_id. Ids out of range are left out."""
-    rows = NEURONS.rows(atlas, neuron_ids=list(neuron_ids))
+    rows = NEURONS.rows(atlas, neuron_ids=list(dict.fromkeys(neuron_ids)))
     return {neuron.neuron_id: neuron for neuron in (make_neuron(atlas, row) for row in rows)}
 
 

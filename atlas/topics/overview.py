@@ -17,6 +17,7 @@ from atlas.topics.neuron import Neuron, find_neuron
 from atlas.topics.pair import ExclusivePair
 from atlas.topics.percentile import neighbours, percentiles
 from atlas.topics.search import token_index
+from atlas.topics.story import Judged, best_neurons, story
 from atlas.topics.tables import column_comments
 from atlas.topics.token import TokenRow, token_row
 
@@ -37,9 +38,10 @@ class Notable:
 
 @dataclass(frozen=True)
 class Highlights:
-    """Content of an overview: notable neurons, neurons of single tokens, hubs, and every layer in numbers."""
+    """Content of an overview: the neurons with the best verdicts, neurons of single tokens, hubs, and every layer in
+    numbers."""
 
-    notable: tuple[Notable, ...]
+    best: tuple[Judged, ...]
     single_token: tuple[Neuron, ...]
     hub_tokens: tuple[TokenRow, ...]
     hub_neurons: tuple[Neuron, ...]
@@ -48,9 +50,6 @@ class Highlights:
 
 MIN_PREDICTED = 20
 """Fewest predictions of a token: pairs of rarer tokens come after all others."""
-
-MOST_NOTABLE = 3
-"""Notable neurons of the overview."""
 
 LISTED = 8
 """Neurons or tokens in its other lists."""
@@ -103,17 +102,17 @@ LIMIT $limit""")
 
 HUB_TOKENS = Statement("""SELECT token_id, "text" AS token, hub_count
 FROM token ORDER BY hub_count DESC, token_id LIMIT $limit""")
-"""Tokens that are the best token of most neurons."""
+"""Tokens that are the best token of the most neurons."""
 
 HUB_NEURONS = Statement("""SELECT neuron_id, name AS neuron, hub_count
 FROM neuron ORDER BY hub_count DESC, neuron_id LIMIT $limit""")
-"""Neurons that are the best neuron of most tokens."""
+"""Neurons that are the best neuron of the most tokens."""
 
 PROVENANCE = Statement("SELECT * EXCLUDE (readout_mean) FROM atlas")
 """The row that `Atlas.info` holds."""
 
 
-def notable_neurons(atlas: Atlas, limit: int = MOST_NOTABLE) -> list[Notable]:
+def notable_neurons(atlas: Atlas, limit: int = 3) -> list[Notable]:
     """The most notable neurons, best first; fewer where the atlas has few exclusive pairs that are predicted.
 
     Among the best exclusive pairs with an ordinary token (not special, occurring, predicted at least MIN_PREDICTED
@@ -134,12 +133,12 @@ def single_token_neurons(atlas: Atlas, limit: int = LISTED) -> list[Neuron]:
 
 
 def most_hub_tokens(atlas: Atlas, limit: int = LISTED) -> list[TokenRow]:
-    """Tokens that are the best token of most neurons."""
+    """Tokens that are the best token of the most neurons."""
     return [token_row(atlas, token_id) for token_id, *_ in HUB_TOKENS.rows(atlas, limit=limit)]
 
 
 def most_hub_neurons(atlas: Atlas, limit: int = LISTED) -> list[Neuron]:
-    """Neurons that are the best neuron of most tokens."""
+    """Neurons that are the best neuron of the most tokens."""
     return [find_neuron(atlas, neuron_id) for neuron_id, *_ in HUB_NEURONS.rows(atlas, limit=limit)]
 
 
@@ -148,7 +147,7 @@ def highlights(atlas: Atlas) -> Highlights:
     return atlas.remembered(
         "highlights",
         lambda: Highlights(
-            notable=tuple(notable_neurons(atlas)),
+            best=best_neurons(atlas),
             single_token=tuple(single_token_neurons(atlas)),
             hub_tokens=tuple(most_hub_tokens(atlas)),
             hub_neurons=tuple(most_hub_neurons(atlas)),
@@ -166,6 +165,7 @@ def warm(atlas: Atlas) -> None:
     for table in ("atlas", "neuron", "token", "exclusive_pair"):
         column_comments(atlas, table)
     highlights(atlas)
+    story(atlas)
     neuron_kind(atlas, 0)
 
 

@@ -1,11 +1,13 @@
-"""Search for tokens by text and neurons by name or by the texts that fire them; suggestions for a search box."""
+"""Search for neurons and layers by name, tokens by text and the neurons that write them; suggestions for a box."""
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
+from math import inf
 
 import numpy as np
 
@@ -13,11 +15,14 @@ from atlas.core.call import OF_ATLAS, call
 from atlas.core.db import Atlas
 from atlas.core.display import SPACE, read_shown
 from atlas.core.errors import NeuronNameError
+from atlas.core.names import spelled_layer
 from atlas.core.parameter import Most, Query
 from atlas.core.statements import Statement
 from atlas.core.tokens import letters
 from atlas.core.units import NeuronRef, Token, named_ref, neuron_ref
-from atlas.topics.text_index import MIN_LETTERS, text_index
+from atlas.topics.neuron import neurons_by_id
+from atlas.topics.phrase import TextMatches, text_matches, text_panels
+from atlas.topics.verdict import Verdict, predictors, verdict_of
 
 
 @dataclass(frozen=True)
@@ -35,55 +40,67 @@ class TokenMatches:
 
 
 @dataclass(frozen=True)
-class TextMatch:
-    """A neuron that fires at a phrase: its best example there, and the text around, the phrase as `match`.
-
-    `relative` is |activation| over the neuron's greatest |activation|; `n_examples` counts its examples at the phrase.
-    """
+class Writer:
+    """A neuron that writes a token that was searched for, their congruence, and the verdict on the neuron."""
 
     neuron: NeuronRef
-    kind: str
-    rank: int
-    activation: float
-    relative: float
-    n_examples: int
     token: Token
-    text_id: int
-    position: int
-    before: str
-    match: str
-    after: str
-    cut_before: bool
-    cut_after: bool
-
-
-@dataclass(frozen=True)
-class TextMatches:
-    """Occurrences of a phrase in the stored texts: their number, the number of neurons with examples there, and the
-    strongest of those."""
-
-    n_occurrences: int
-    n_neurons: int
-    neurons: tuple[TextMatch, ...]
+    congruence: float
+    verdict: Verdict
 
 
 @dataclass(frozen=True)
 class Matches:
-    """Result of a search: the neuron of that name, tokens, and texts (None: the query is too short)."""
+    """Result of a search: the neuron or layer of that name, tokens, the neurons that write them, and texts (None: the
+    query is too short, or the name of a neuron or a layer)."""
 
     neuron: NeuronRef | None
+    layer: int | None
     tokens: TokenMatches
+    writers: tuple[Writer, ...]
     texts: TextMatches | None
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A suggestion for a text: a 'neuron' with its best token, or a token that is 'exact', has the 'same letters', or
-    begins with them ('prefix')."""
+    """A suggestion for a text: a 'layer', a 'neuron', or a token that is 'exact', has the 'same letters', or begins
+    with them ('prefix'). `neuron` is the neuron, or the one that predicts the token best (none does: the most
+    congruent one); `headline` is the verdict on it in a few words."""
 
     kind: str
-    neuron: NeuronRef | None
-    token: Token
+    layer: int | None = None
+    neuron: NeuronRef | None = None
+    token: Token | None = None
+    headline: str | None = None
+
+
+_QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "`": "`"}
+_ABOUT_NEURONS = re.compile(r"(?:(?:neurons?|tokens?) (?:for|of) )?(.+?)(?: (?:neurons?|tokens?))?", re.IGNORECASE)
+
+
+def unquoted(query: str) -> str:
+    """A query without quotes around it, which hold a space that counts: `" an"`."""
+    inner = query.strip()
+    return inner[1:-1] if _is_quoted(inner) else query
+
+
+def token_text(query: str) -> str:
+    """The token's text that a query means: quotes around it are left out, and so is `neuron` in `an neuron`."""
+    about = None if _is_quoted(query.strip()) else _ABOUT_NEURONS.fullmatch(query)
+    return about[1] if about else unquoted(query)
+
+
+def spellings_of(query: str) -> list[str]:
+    """The texts of tokens that a query may mean exactly: its own, read as a copied token, and unless it is in quotes
+    the same after a space."""
+    text = token_text(query)
+    meant = read_shown(text)
+    spaced = [] if text.startswith((" ", SPACE)) or _is_quoted(query.strip()) else [f" {meant}"]
+    return list(dict.fromkeys([text, meant, *spaced])) if text else []
+
+
+def _is_quoted(text: str) -> bool:
+    return len(text) > 2 and _QUOTES.get(text[0]) == text[-1]
 
 
 class TokenIndex:
@@ -102,17 +119,15 @@ class TokenIndex:
         self._counts = np.array([-entry[2] for entry in entries], np.int64)
         self._ids = np.array([entry[3] for entry in entries], np.int32)
 
-    def exact(self, text: str) -> list[Token]:
-        """Tokens of exactly this text, then of the text read as a copied token, then of the text after a space."""
-        if not text:
-            return []
-        meant = read_shown(text)
-        texts = [text, meant] if text.startswith((" ", SPACE)) else [text, meant, " " + meant]
-        ids: dict[int, None] = {}
-        for spelling in texts:
-            same = self._ids[self._same(letters(spelling))]
-            ids |= dict.fromkeys(sorted(i for i in same.tolist() if self._tokens.text(i) == spelling))
-        return [self._tokens[token_id] for token_id in ids]
+    def exact(self, query: str) -> list[Token]:
+        """Tokens that a query spells exactly (see `spellings_of`), the most frequent first."""
+        counts: dict[int, int] = {}
+        for spelling in spellings_of(query):
+            same = self._same(letters(spelling))
+            for token_id, count in zip(self._ids[same].tolist(), self._counts[same].tolist(), strict=True):
+                if self._tokens.text(token_id) == spelling:
+                    counts[token_id] = count
+        return [self._tokens[token_id] for token_id in sorted(counts, key=lambda i: (-counts[i], i))]
 
     def same_letters(self, text: str) -> list[Token]:
         """Tokens with the letters of this text: the shortest first, then the most frequent. Empty for spaces alone."""
@@ -145,8 +160,11 @@ def token_index(atlas: Atlas) -> TokenIndex:
     return atlas.remembered("token index", lambda: TokenIndex(atlas))
 
 
+LISTED = 30
+"""Tokens in each list of the site's search, and neurons."""
+
 # The order of the site's search; where Unicode has more cases than lower() knows, the site matches a few more.
-_TOKENS = Statement("""WITH found AS (
+_TOKENS = Statement(f"""WITH matching AS (
     SELECT token_id, "text" AS token, n_actual, n_predicted,
            CASE WHEN "text" IN $exact THEN 1
                 WHEN lower(trim("text")) = $letters AND $letters <> '' THEN 2
@@ -156,71 +174,78 @@ _TOKENS = Statement("""WITH found AS (
     WHERE "text" IN $exact OR contains(lower("text"), lower($meant))
        OR (starts_with(lower(trim("text")), $letters) AND $letters <> '')
 )
-SELECT ['exactly', 'same letters', 'begin so', 'contain it'][place] AS how, token, n_actual, n_predicted, token_id
-FROM found
-QUALIFY place < 3 OR row_number() OVER (PARTITION BY place ORDER BY length(token), n_actual DESC, token_id) <= 50
+SELECT ['exact match', 'other case or spacing', 'starts with', 'contains'][place] AS how, token, n_actual, n_predicted,
+       token_id
+FROM matching
+QUALIFY place < 3 OR row_number() OVER (PARTITION BY place ORDER BY length(token), n_actual DESC, token_id) <= {LISTED}
 ORDER BY place, length(token), n_actual DESC, token_id""")
 
-# Texts with the phrase are selected first, as one string each; only those are then split into positions.
-_HITS = """WITH vocabulary AS (SELECT list(coalesce("text", '') ORDER BY token_id) AS texts FROM token),
-having_it AS (
-    SELECT x.text_id, x.token_ids[$skip:] AS token_ids,
-           [v.texts[i + 1] FOR i IN x.token_ids[$skip:]] AS pieces
-    FROM "text" AS x, vocabulary AS v
-    WHERE contains(lower(array_to_string(pieces, '')), $phrase)
-),
-piece AS (
-    SELECT text_id, unnest(range(len(pieces))) + $skip - 1 AS position, unnest(pieces) AS token,
-           lower(array_to_string(pieces, '')) AS whole
-    FROM having_it
-),
-placed AS (
-    SELECT *, sum(length(token)) OVER (PARTITION BY text_id ORDER BY position) AS stop FROM piece
-),
-hit AS (
-    SELECT text_id, position FROM placed
-    WHERE length(token) > 0 AND contains(
-        whole[greatest(1, stop - length(token) - $length + 2):stop + $length - 1], $phrase)
-)"""
+MOST_WRITERS = 10
+"""Neurons listed for the tokens of a search."""
 
-# The same places from the index of texts in memory.
-_KNOWN_HITS = "WITH hit AS (SELECT unnest($text_ids::BIGINT[]) AS text_id, unnest($positions::INTEGER[]) AS position)"
+_CLOSEST = 3
+"""A token's most congruent neurons among them."""
 
-# Rank means strength for 'max' and 'min' only; those of kind 'interval' are ordinary texts, and come last.
-_FIRING = """,
-fired AS (
-    SELECT e.neuron_id, n.name AS neuron, e.kind, e.rank, e.text_id, e.position, e.activation,
-           CASE e.kind WHEN 'interval' THEN 32767 ELSE e.rank END AS place,
-           coalesce(abs(e.activation)::DOUBLE / nullif(greatest(abs(n.activation_min), abs(n.activation_max)), 0), 0)
-               AS relative
-    FROM example AS e SEMI JOIN hit USING (text_id, position) JOIN neuron AS n USING (neuron_id)
+_CONGRUENT = Statement(f"""SELECT /*+n.name AS neuron, t."text" AS token, */l.congruence, l.neuron_id, l.token_id
+FROM token_neuron AS l/*+ JOIN neuron AS n USING (neuron_id) JOIN token AS t USING (token_id)*/
+WHERE l.token_id IN (SELECT unnest($token_ids)) AND l.direction = 'top' AND l.rank <= {_CLOSEST}""")
+
+_WRITERS = Statement(
+    f"""WITH congruent AS (
+    SELECT neuron_id, token_id, congruence FROM token_neuron
+    WHERE token_id IN (SELECT unnest($token_ids)) AND direction = 'top' AND rank <= {_CLOSEST}
 ),
-best AS (
-    SELECT *, count(*) OVER (PARTITION BY neuron_id) AS n_examples FROM fired
-    QUALIFY row_number() OVER (PARTITION BY neuron_id ORDER BY place, relative DESC, kind, text_id, position) = 1
-),
-strongest AS (
-    SELECT *, count(*) OVER () AS n_neurons FROM best
-    ORDER BY place, relative DESC, n_examples DESC, neuron_id LIMIT $limit
+predicting AS (
+    SELECT neuron_id, token_id, congruence, f1_gain FROM neuron_prediction
+    WHERE predicts AND token_id IN (SELECT unnest($token_ids))
 )
-SELECT f.neuron, t."text" AS token, f.kind, f.rank, f.activation, f.relative, f.n_examples, text_id, f.position,
-       f.n_neurons, f.neuron_id, t.token_id
-FROM strongest AS f JOIN "text" AS x USING (text_id) JOIN token AS t ON t.token_id = x.token_ids[f.position + 1]
-ORDER BY f.place, f.relative DESC, f.n_examples DESC, f.neuron_id"""
+SELECT n.name AS neuron, t."text" AS token, coalesce(p.congruence, c.congruence) AS congruence, p.f1_gain, neuron_id,
+       token_id
+FROM congruent AS c FULL JOIN predicting AS p USING (neuron_id, token_id)
+JOIN neuron AS n USING (neuron_id) JOIN token AS t USING (token_id)
+QUALIFY row_number() OVER (
+    PARTITION BY neuron_id ORDER BY p.f1_gain DESC NULLS LAST, coalesce(p.congruence, c.congruence) DESC, token_id
+) = 1
+ORDER BY p.f1_gain DESC NULLS LAST, coalesce(p.congruence, c.congruence) DESC, neuron_id
+LIMIT {MOST_WRITERS}"""
+)
 
-_FIRING_AT, _FIRING_ON = Statement(_KNOWN_HITS + _FIRING), Statement(_HITS + _FIRING)
+
+def writers(atlas: Atlas, tokens: TokenMatches) -> tuple[Writer, ...]:
+    """The neurons that write the tokens meant: first those whose firing predicts one, best first, then each token's
+    most congruent ones."""
+    token_ids = _meant(tokens)
+    pairs = {(neuron, token): (-inf, value) for value, neuron, token in _CONGRUENT.rows(atlas, token_ids=token_ids)}
+    for token_id in token_ids:
+        pairs |= {(neuron_id, token_id): (gain, value) for neuron_id, gain, value in predictors(atlas, token_id)}
+    order = sorted(pairs, key=lambda pair: (*(-value for value in pairs[pair]), *pair))
+    first = dict(reversed(order))  # of each neuron its best token
+    best = [pair for pair in order if first[pair[0]] == pair[1]][:MOST_WRITERS]
+    neurons = neurons_by_id(atlas, (neuron_id for neuron_id, _ in best))
+    return tuple(
+        Writer(
+            neuron_ref(atlas, neuron_id),
+            atlas.tokens[token_id],
+            pairs[neuron_id, token_id][1],
+            verdict_of(atlas, neurons[neuron_id]),
+        )
+        for neuron_id, token_id in best
+    )
 
 
-def search_panels(atlas: Atlas, query: str, limit: int) -> dict[str, str]:
-    """SQL for the results of `matching_tokens` and `text_matches`, without their indices in memory."""
-    meant = read_shown(query)
-    texts = [query, meant] if query.startswith((" ", SPACE)) else [query, meant, f" {meant}"]
-    exact, letters = list(dict.fromkeys(texts)), meant.strip().casefold()
-    panels = {"tokens": _TOKENS.shown(exact=exact, letters=letters, meant=meant)}
-    if len(meant.strip()) >= MIN_LETTERS:
-        skip, phrase = 1 if atlas.info.bos_token_id is None else 2, meant.lower()
-        panels["texts"] = _FIRING_ON.shown(skip=skip, phrase=phrase, length=len(phrase), limit=limit)
-    return panels
+def _meant(tokens: TokenMatches) -> list[int]:
+    """Ids of the tokens that a query means: exact matches, or else those of the same letters."""
+    return [token.token_id for token in tokens.exact or tokens.same_letters]
+
+
+def search_panels(atlas: Atlas, query: str, matches: Matches) -> dict[str, str]:
+    """SQL for the results of a search, without the indices in memory."""
+    text = token_text(query)
+    meant = read_shown(text)
+    panels = {"tokens": _TOKENS.shown(exact=spellings_of(query), letters=meant.strip().casefold(), meant=meant)}
+    if matches.writers:
+        panels["writers"] = _WRITERS.shown(token_ids=_meant(matches.tokens))
+    return panels if matches.texts is None else panels | text_panels(atlas, matches.texts, LISTED)
 
 
 TOKENS_OF_TEXT = Statement("""SELECT token_id, "text" AS token, bytes, n_actual, n_predicted
@@ -245,11 +270,11 @@ def containing_tokens(atlas: Atlas, text: str, limit: int = 50) -> list[Token]:
     return [atlas.tokens[token_id] for (token_id,) in rows]
 
 
-def matching_tokens(atlas: Atlas, text: str, limit: int = 50) -> TokenMatches:
-    """Every token that matches a text, the likeliest first; at most `limit` of those that begin with it or contain
+def matching_tokens(atlas: Atlas, query: str, limit: int = 50) -> TokenMatches:
+    """Every token that matches a query, the likeliest first; at most `limit` of those that begin with it or contain
     it."""
-    index = token_index(atlas)
-    exact = index.exact(text)
+    index, text = token_index(atlas), token_text(query)
+    exact = index.exact(query)
     same = [token for token in index.same_letters(text) if token not in exact]
     beginning = [token for token in index.beginning(text, limit + len(exact)) if token not in exact][:limit]
     seen = {token.token_id for token in (*exact, *same, *beginning)}
@@ -257,34 +282,6 @@ def matching_tokens(atlas: Atlas, text: str, limit: int = 50) -> TokenMatches:
     containing = containing_tokens(atlas, read_shown(text), limit + len(seen)) if text else []
     rest = [token for token in containing if token.token_id not in seen][:limit]
     return TokenMatches(tuple(exact), tuple(same), tuple(beginning), tuple(rest))
-
-
-def best_token(atlas: Atlas, neuron_id: int) -> Token:
-    """The token a neuron is most congruent with, from memory: suggestions run at every key."""
-    sql = "SELECT best_token_id FROM neuron ORDER BY neuron_id"
-    best = atlas.remembered("best tokens", lambda: atlas.arrays(sql)["best_token_id"])
-    return atlas.tokens[int(best[neuron_id])]
-
-
-def text_matches(atlas: Atlas, phrase: str, limit: int = 30) -> TextMatches | None:
-    """Neurons with an example that fires on a phrase (at a token that has a byte of it), the strongest first: by
-    the example's rank, then by |activation| relative to the neuron's greatest, then by the number of its examples that
-    do.
-    None: the phrase is shorter than MIN_LETTERS.
-    """
-    if len(phrase.strip()) < MIN_LETTERS:
-        return None
-    index = text_index(atlas)
-    occurrences = index.find(phrase)
-    if not len(occurrences.starts):
-        return TextMatches(0, 0, ())
-    places = {"text_ids": occurrences.text_ids.tolist(), "positions": occurrences.positions.tolist()}
-    rows, matches = _FIRING_AT.rows(atlas, **places, limit=limit), []
-    for _, _, *numbers, text_id, position, _, neuron_id, token_id in rows:
-        snippet = index.snippet(occurrences, text_id, position)
-        place = (atlas.tokens[token_id], text_id, position)
-        matches.append(TextMatch(neuron_ref(atlas, neuron_id), *numbers, *place, **asdict(snippet)))
-    return TextMatches(len(occurrences.starts), rows[0][-3] if rows else 0, tuple(matches))
 
 
 def named_neuron(atlas: Atlas, text: str) -> NeuronRef | None:
@@ -295,32 +292,59 @@ def named_neuron(atlas: Atlas, text: str) -> NeuronRef | None:
         return None
 
 
+def named_layer(atlas: Atlas, text: str) -> int | None:
+    """The layer that the text names, as `L25` or `layer 25`, if this model has it."""
+    layer = spelled_layer(text)
+    return layer if layer is not None and layer < atlas.info.n_layers else None
+
+
 @call(OF_ATLAS + "/search", python='demo.search("an")', q="an")
 def search(atlas: Atlas, text: Query, limit: Most = 50) -> Matches:
-    """Search for a neuron's name, tokens of a text (at most `limit` in each list), and neurons that fire on the
-    text."""
-    neuron, tokens = named_neuron(atlas, text), matching_tokens(atlas, text, limit)
-    return Matches(neuron, tokens, text_matches(atlas, read_shown(text), limit))
+    """Search for a neuron's or a layer's name, tokens of a text (at most `limit` in each list) and the neurons that
+    write them, and the stored texts that have the text or its words, with the neurons that fire there."""
+    neuron, layer = named_neuron(atlas, text), named_layer(atlas, text)
+    tokens = matching_tokens(atlas, text, limit)
+    named = neuron is not None or layer is not None
+    texts = None if named else text_matches(atlas, read_shown(unquoted(text)), limit)
+    return Matches(neuron, layer, tokens, writers(atlas, tokens), texts)
 
 
 @call(OF_ATLAS + "/suggest", name="suggest", python='demo.suggest("an")', q="an")
 def suggestions(atlas: Atlas, text: Query, limit: Most = 10) -> list[Suggestion]:
-    """Suggestions of a search box: neurons, then tokens, the likeliest first."""
-    return list(islice(_likely(atlas, text, limit), limit))
+    """Suggestions of a search box: a layer, a neuron, then tokens, the likeliest first, each with its best neuron."""
+    layer, neuron = named_layer(atlas, text), named_neuron(atlas, text)
+    tokens = list(islice(_likely_tokens(atlas, text, limit), limit))
+    best = {token.token_id: _best_neuron(atlas, token.token_id) for _, token in tokens}
+    neurons = neurons_by_id(atlas, [*best.values(), *([neuron.neuron_id] if neuron else [])])
+    headlines = {neuron_id: verdict_of(atlas, item).headline for neuron_id, item in neurons.items()}
+    items = [
+        *([Suggestion("layer", layer=layer)] if layer is not None else []),
+        *([Suggestion("neuron", neuron=neuron, headline=headlines[neuron.neuron_id])] if neuron else []),
+        *(
+            Suggestion(kind, None, neuron_ref(atlas, best[token.token_id]), token, headlines[best[token.token_id]])
+            for kind, token in tokens
+        ),
+    ]
+    return items[:limit]
 
 
-def _likely(atlas: Atlas, text: str, limit: int) -> Iterator[Suggestion]:
-    neuron = named_neuron(atlas, text)
-    if neuron is not None:
-        yield Suggestion("neuron", neuron, best_token(atlas, neuron.neuron_id))
-    index = token_index(atlas)
-    seen = set()
+def _likely_tokens(atlas: Atlas, query: str, limit: int) -> Iterator[tuple[str, Token]]:
+    index, text = token_index(atlas), token_text(query)
+    seen: set[int] = set()
     for kind, tokens in (
-        ("exact", index.exact(text)),
+        ("exact", index.exact(query)),
         ("same letters", index.same_letters(text)),
         ("prefix", index.beginning(text, 2 * limit)),
     ):
         for token in tokens:
             if token.token_id not in seen:
                 seen.add(token.token_id)
-                yield Suggestion(kind, None, token)
+                yield kind, token
+
+
+def _best_neuron(atlas: Atlas, token_id: int) -> int:
+    """The neuron whose firing predicts a token best, or else its most congruent one, from memory: suggestions run at
+    every key."""
+    sql = "SELECT best_neuron_id FROM token ORDER BY token_id"
+    best = atlas.remembered("best neuron of each token", lambda: np.asarray(atlas.arrays(sql)["best_neuron_id"]))
+    return next((neuron_id for neuron_id, *_ in predictors(atlas, token_id)), int(best[token_id]))

@@ -145,6 +145,14 @@ def best_prediction(atlas: Atlas, neuron_id: int) -> NeuronPrediction | None:
     )
 
 
+def predictors(atlas: Atlas, token_id: int) -> list[tuple[int, float, float]]:
+    """The neurons whose firing predicts a token, best first: id, `f1_gain` and congruence."""
+    columns = _all_predictions(atlas)
+    rows = np.flatnonzero((columns["token_id"] == token_id) & columns["predicts"])
+    rows = rows[np.lexsort((columns["neuron_id"][rows], -columns["f1_gain"][rows]))]
+    return list(zip(*(columns[name][rows].tolist() for name in ("neuron_id", "f1_gain", "congruence")), strict=True))
+
+
 def _all_predictions(atlas: Atlas) -> dict[str, np.ndarray]:
     """Columns of `neuron_prediction`, by neuron_id."""
 

@@ -19,9 +19,9 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 
 from atlas import Atlas, open_atlas
-from atlas.core.display import show_share
 from atlas.core.errors import AtlasError
-from atlas.topics.overview import notable_neurons, warm
+from atlas.topics.overview import warm
+from atlas.topics.story import best_neurons
 from web.saved.store import MOST_SAVED, open_saved
 from web.server.arbiter import SwappingArbiter, forget, mark
 from web.server.arbiter import wait as wait_for_turn
@@ -153,16 +153,13 @@ def _forking(server: Any, worker: Any) -> None:
 
 
 def _point_out(files: Sequence[Path], base: str) -> None:
-    """Print the addresses of a few notable neurons, from a query. The files are closed again before any worker is
-    forked."""
+    """Print the addresses of the neurons with the best verdicts, from a query. The files are closed again before any
+    worker is forked."""
     for file in files:
         with open_atlas(file) as atlas:
-            for item in notable_neurons(atlas):
-                neuron, ref = item.pair.neuron, urls.AtlasRef(atlas.info.slug)
-                click.echo(
-                    f"  {base}{urls.to('neuron', ref, neuron.name)}  predicts {item.pair.token.shown} at "
-                    f"{show_share(item.tail_fraction)} of its {item.tail_n} strongest positions"
-                )
+            for item in best_neurons(atlas, 3):
+                address = urls.to("neuron", urls.AtlasRef(atlas.info.slug), item.neuron.name)
+                click.echo(f"  {base}{address}  {item.verdict.headline}")
 
 
 def _is_atlas(file: Path) -> bool:

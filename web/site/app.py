@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 
-from flask import Flask, request
+from flask import Flask, g, request
 from flask_compress import Compress
 from werkzeug.routing import BaseConverter, ValidationError
 
@@ -19,7 +19,7 @@ from atlas.core.errors import SlugError
 from atlas.core.info import count_words, share_words
 from atlas.core.names import RESERVED_SLUGS
 from atlas.core.room import Room
-from atlas.topics.study.study import list_studies
+from atlas.core.term import POST_URL
 from web import views
 from web.api import routes as api
 from web.charts.drawing import curves_drawing, histogram_drawing
@@ -31,6 +31,7 @@ from web.site import bundle, cors, earlier, errors, headers, rate_limit, urls
 from web.site import downloads as whole_files
 from web.site.downloads import DOWNLOADS
 from web.site.markup import column_number, live_text, neuron_cells, number_cell, snippet, table_rows, whole
+from web.site.nav import nav
 from web.site.page import find_atlas
 from web.site.sharing import Citation, citations
 from web.site.urls import AtlasRef
@@ -127,7 +128,9 @@ def create_app(
         citations=cited,
         served_together=lambda: len(atlases) > 1,
         live_options=live and live.options,
-        has_studies=lambda ref: bool(list_studies(find_atlas(ref))),
+        site_nav=nav,
+        gone_build=lambda: g.get("gone_build"),
+        post_url=POST_URL,
         program_version=program_version(),
         texts_read=count_words,
         share_words=share_words,

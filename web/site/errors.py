@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 
-from flask import Flask, Response, abort, g, redirect, render_template, request
+from flask import Flask, Response, abort, current_app, g, redirect, render_template, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
+from atlas import Atlas
 from atlas.core.errors import AtlasError, NeuronNameError, ParameterError, QueryError, StudyNameError, TokenError
 from atlas.core.jsonable import dumps
 from web.site import urls
 from web.site.base_error import AnsweredError
 from web.site.cors import is_data
+from web.site.nearest import Nearest, nearest
+from web.site.urls import AtlasRef
 
 
 class SiteError(AtlasError):
@@ -41,6 +44,10 @@ class EarlierBuildError(NotServedError):
         self.build_id = build_id
 
 
+class GoneBuildError(NotServedError):
+    """The URL is pinned to a build of which another is served now; `link` is the same page of that one."""
+
+
 class BusyError(SiteError):
     """The server is busy; the request may be sent again after `retry_after` seconds."""
 
@@ -59,6 +66,12 @@ class Failure:
     link: str | None = None
     position: int | None = None
     retry_after: int | None = None
+    link_label: str | None = None
+    """What is at `link`; None: its address says it."""
+    typed: str = ""
+    """What the address asked for, less the atlas: text of the search box."""
+    nearest: tuple[Nearest, ...] = ()
+    """Pages whose names are nearest to that."""
 
 
 _CODES = {
@@ -100,14 +113,30 @@ def answer(failure: Failure) -> Response:
         if failure.position is not None:
             error["position"] = failure.position
         return Response(dumps({"error": error}), failure.status, mimetype="application/json")
-    if failure.link is None and "ref" in g:
-        # Within an atlas, link to its overview.
-        failure = replace(failure, link=urls.to("overview", g.ref))
-    titles = {403: "Cross-site request refused"}
+    titles = {403: "Cross-site request refused", 404: "Page not found"}
     # In another site's frame an error is shown without the site's header and footer.
     template = "embed_error.html" if urls.may_be_framed(request.path) else "error.html"
     title = titles.get(failure.status) or HTTPStatus(failure.status).phrase.capitalize()
-    return Response(render_template(template, title=title, failure=failure), failure.status)
+    return Response(render_template(template, title=title, failure=_with_ways_on(failure)), failure.status)
+
+
+def _with_ways_on(failure: Failure) -> Failure:
+    """A failure with what its page offers: what was typed, the nearest matches, a link."""
+    served: dict[str, Atlas] = current_app.extensions["atlases"]
+    slug, _, rest = request.path.strip("/").partition("/")
+    slug = slug.partition("@")[0]
+    if slug not in served:
+        near = nearest(served, request.path) if failure.status == 404 else ()
+        return replace(failure, nearest=near, link=failure.link or urls.to("home"), link_label="All atlases")
+    overview = urls.to("overview", g.get("ref") or AtlasRef(slug))
+    link = failure.link or overview
+    return replace(
+        failure,
+        link=link,
+        link_label=f"Overview of {served[slug].info.model_name}" if link == overview else None,
+        typed=rest.rpartition("/")[2] if failure.status == 404 else "",
+        nearest=nearest(served, request.path) if failure.status == 404 else (),
+    )
 
 
 def lead_on(error: EarlierBuildError) -> BaseResponse:

@@ -21,7 +21,7 @@ from web.charts.chart import Chart
 from web.charts.render import MIMETYPES, render
 from web.site import earlier, urls
 from web.site.caching import lasting, not_modified, validated
-from web.site.errors import BadRequestError, EarlierBuildError, NotServedError
+from web.site.errors import BadRequestError, EarlierBuildError, GoneBuildError, NotServedError
 from web.site.urls import AtlasRef, Blueprint
 
 
@@ -52,7 +52,8 @@ class Page:
     title: str = field(metadata=doc("Title of the page, for people."))
     url: str = field(metadata=doc("The page's own URL, in full; its data is at the same with '.json' after the path."))
     description: str = field(
-        default="Every MLP neuron of a language model: what it writes, when it fires, whether one predicts the other.",
+        default="A page for every MLP neuron of a language model: the tokens it writes, when it fires, and whether its "
+        "firing predicts those tokens.",
         metadata=doc("What the page is about, in a sentence or two: for search results and cards."),
     )
 
@@ -118,7 +119,7 @@ class AtlasPage(Page):
 
     def share_title(self) -> str:
         """Its title for sites that show a link to it."""
-        return f"{self.title}, {self.model_name}"
+        return self.title if self.title == self.model_name else f"{self.title} · {self.model_name}"
 
     def _footer(self) -> str:
         read = self.unfinished and self.unfinished.share
@@ -156,7 +157,8 @@ def find_atlas(ref: AtlasRef) -> Atlas:
 
     Raises:
         EarlierBuildError: a later build of the same run is served.
-        NotServedError: no atlas of that slug, or not that build of it, is served.
+        GoneBuildError: another build of that slug is served.
+        NotServedError: no atlas of that slug is served.
     """
     served: dict[str, Atlas] = current_app.extensions["atlases"]
     atlas = served.get(ref.slug)
@@ -168,8 +170,30 @@ def find_atlas(ref: AtlasRef) -> Atlas:
         message = f"Build {ref.build_id} of {ref.slug!r} is not served here; build {atlas.info.build_id} is."
         if came_before(ref.build_id, atlas.info):
             raise EarlierBuildError(message, link, ref.build_id)
-        raise NotServedError(message, link)
+        raise GoneBuildError(message, link)
     return atlas
+
+
+def _atlas_of_page(kind: str) -> Atlas:
+    """The atlas of a page. A page for people that is pinned to a build that is gone shows the current one and says so;
+    a program must not get other numbers than it asked for, nor a frame on another site."""
+    try:
+        return find_atlas(g.ref)
+    except GoneBuildError:
+        if kind != "html" or request.method not in ("GET", "HEAD") or urls.may_be_framed(request.path):
+            raise
+        g.gone_build, g.ref = g.ref.build_id, AtlasRef(g.ref.slug)
+        return find_atlas(g.ref)
+
+
+def _for_gone_build(response: BaseResponse) -> BaseResponse:
+    """The current build's page at an address pinned to one that is gone: not kept, and left out of search engines."""
+    response.headers["Cache-Control"] = "no-cache"
+    response.headers["X-Robots-Tag"] = "noindex"
+    location = response.headers.get("Location", "")
+    if location.startswith(f"/{g.ref}"):
+        response.headers["Location"] = urls.pinned(g.ref, location, g.gone_build)
+    return response
 
 
 def query_int(
@@ -219,7 +243,9 @@ def page(blueprint: Blueprint, rule: str, *, kept: bool = True, data: bool = Tru
             if "ref" not in values:
                 return _answer(view(**values), kind)
             g.ref = values.pop("ref")
-            atlas = find_atlas(g.ref)
+            atlas = _atlas_of_page(kind)
+            if "gone_build" in g:
+                return _for_gone_build(_answer(view(atlas=atlas, **values), kind))
             held = not_modified(atlas.info.build_id) if kept else None
             if held is not None:
                 return held

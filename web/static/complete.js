@@ -168,6 +168,7 @@
         .then(function (answer) {
           if (mine !== asking || area.selectionStart !== before.length) return;
           const matches = answer.suggestions
+            .filter((item) => item.kind !== "layer")
             .map((item) => ({ label: item.label, detail: item.detail, text: item.text.replace(/'/g, "''") + "'" }));
           const like = (item) => item.text.replace(/''/g, "'").startsWith(typed);
           show(from, [...matches.filter(like), ...matches.filter((item) => !like(item))]);

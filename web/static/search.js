@@ -60,7 +60,7 @@
         option.id = list.id + "-" + place;
         option.setAttribute("role", "option");
         option.dataset.url = suggestion.url;
-        option.append(part(suggestion.kind === "neuron" ? "unit" : "chip", suggestion.label));
+        option.append(part(["layer", "neuron"].includes(suggestion.kind) ? "unit" : "chip", suggestion.label));
         option.append(part("detail", suggestion.detail));
         return option;
       }));

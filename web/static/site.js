@@ -25,7 +25,7 @@
     if (typing || event.ctrlKey || event.metaKey || event.altKey || help.open) return;
     if (event.key === "/") {
       event.preventDefault();
-      document.querySelector("header.site input[type=search]").focus();
+      document.querySelector("input[type=search]").focus();
     } else if (event.key === "?") {
       help.showModal();
     } else {

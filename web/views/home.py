@@ -8,8 +8,12 @@ from typing import Any
 
 from flask import Response, current_app
 
+from atlas import Atlas
 from atlas.core.info import AtlasInfo
 from atlas.core.jsonable import dumps
+from atlas.core.units import neuron_ref
+from atlas.topics.overview import highlights
+from atlas.topics.story import Story, story
 from web.server.watched import Run, Watched
 from web.site import urls
 from web.site.page import Page, doc, page
@@ -26,10 +30,20 @@ class AtlasEntry:
     info: AtlasInfo
 
 
+@dataclass(frozen=True)
+class SearchExample:
+    """A search to try: what to type, and what it leads to."""
+
+    query: str
+    meaning: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class HomePage(Page, template="home.html"):
-    """The list of atlases, with a search box over all of them."""
+    """The list of atlases, with a search box over all of them, and the best story of the first."""
 
+    story: Story | None = field(metadata=doc("The story of the first atlas; null: it has none.", json=False))
+    examples: tuple[SearchExample, ...] = field(metadata=doc("Searches to try, of the first atlas.", json=False))
     atlases: tuple[AtlasEntry, ...] = field(
         metadata=doc("Every atlas that is served, in the order of the command line.")
     )
@@ -43,16 +57,33 @@ class HomePage(Page, template="home.html"):
 @page(blueprint, "/")
 def home() -> HomePage:
     """The list of atlases."""
-    served = current_app.extensions["atlases"].values()
+    served: list[Atlas] = list(current_app.extensions["atlases"].values())
     entries = tuple(AtlasEntry(ref=AtlasRef(atlas.info.slug), info=atlas.info) for atlas in served)
     going, unfinished = _runs(), any(entry.info.n_texts_planned is not None for entry in entries)
     return HomePage(
         title="Neuron Atlas",
         url=urls.to("home"),
+        story=story(served[0]) if served else None,
+        examples=_examples(served[0]) if served else (),
         atlases=entries,
         runs=going,
         follows=bool(going) or unfinished,
         builds=_builds(),
+    )
+
+
+def _examples(atlas: Atlas) -> tuple[SearchExample, ...]:
+    """A token and the neuron that predicts it, the neuron with the best verdict, words of a text."""
+    told, best = story(atlas), highlights(atlas).best
+    if told is None:
+        name = neuron_ref(atlas, 0).name
+        return (SearchExample(name, "a neuron"),)
+    token = SearchExample(f'"{told.token.text}"', f"the token {told.token.shown} and its neurons")
+    named = best[0] if best else told
+    return (
+        token,
+        SearchExample(named.neuron.name, f"the neuron that {named.verdict.headline}"),
+        *([SearchExample(told.phrase, "texts and the neurons that fire there")] if told.phrase else []),
     )
 
 

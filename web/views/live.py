@@ -139,8 +139,7 @@ def live_of(ref: urls.AtlasRef) -> Live:
     live = current_app.extensions["live"]
     if live is None:
         raise NotServedError(
-            "Live mode is off here. Who runs a site turns it on: `atlas serve FILE --live`. It needs the model's "
-            "libraries: pip install 'neuron-atlas[ingest]'.",
+            "Live mode is off on this site: no model answers here.",
             urls.to("overview", ref),
         )
     return live

@@ -148,7 +148,7 @@ def _kept(ref: AtlasRef) -> SavedQueries:
     if kept is None:
         raise NotServedError(
             "Short links are not kept on this site. Share the console's address instead, /…/sql?sql=…: it holds the "
-            "whole query. (Operators: `atlas serve --saved FILE`.)",
+            "whole query.",
             urls.sql(ref),
         )
     return kept

@@ -17,13 +17,14 @@ from web.views.search import asked
 blueprint = Blueprint("suggest", __name__)
 
 MAX_SUGGESTIONS = 10
-_WORDS = {"exact": "", "same letters": ", same letters", "prefix": ", begins so"}
+_KINDS = ("layer", "neuron", "exact", "same letters", "prefix")
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """One line below the box: 'neuron', 'exact', 'same letters' or 'prefix'; `detail` says which unit it is, `text` is
-    the neuron's name or the token's text as SQL compares them."""
+    """One line below the box: 'layer', 'neuron', 'exact', 'same letters' or 'prefix'; `detail` is a neuron's verdict in
+    a few words: of a token the verdict on the neuron that predicts it best. `text` is the neuron's name or the token's
+    text as SQL compares them."""
 
     kind: str
     label: str
@@ -34,13 +35,13 @@ class Suggestion:
 
 @blueprint.get("/search/suggest.json")
 def suggest() -> Response:
-    """At most 10 suggestions: neurons, then tokens, the likeliest first; those of all atlases by kind."""
+    """At most 10 suggestions: layers, neurons, then tokens, the likeliest first; those of all atlases by kind."""
     query, _, atlases = asked()
-    suggestions = [item for atlas in atlases for item in _suggestions(atlas, query)] if query else []
-    suggestions.sort(key=lambda item: ["neuron", *_WORDS].index(item[0].kind))  # stable: atlases stay in order
+    items = [item for atlas in atlases for item in _suggestions(atlas, query)] if query else []
+    items.sort(key=lambda item: _KINDS.index(item[0].kind))  # stable: atlases stay in order
     lines = [
         {**vars(item), "detail": f"{item.detail} · {slug}" if len(atlases) > 1 else item.detail}
-        for item, slug in suggestions[:MAX_SUGGESTIONS]
+        for item, slug in items[:MAX_SUGGESTIONS]
     ]
     return Response(dumps({"query": query, "suggestions": lines}), mimetype="application/json")
 
@@ -49,10 +50,13 @@ def _suggestions(atlas: Atlas, query: str) -> Iterator[tuple[Suggestion, str]]:
     slug = atlas.info.slug
     ref = AtlasRef(slug)
     for item in suggestions(atlas, query, MAX_SUGGESTIONS):
-        token, neuron = item.token, item.neuron
-        if neuron is not None:
-            url = urls.to("neuron", ref, neuron.name)
-            yield Suggestion(item.kind, neuron.name, neuron.name, url, f"neuron for {token.shown}"), slug
+        if item.layer is not None:
+            url, name = urls.to("layer", ref, item.layer), f"L{item.layer}"
+            yield Suggestion(item.kind, name, name, url, f"layer, {atlas.info.d_mlp:,} neurons"), slug
+        elif item.token is None:
+            name = item.neuron.name
+            yield Suggestion(item.kind, name, name, urls.to("neuron", ref, name), item.headline), slug
         else:
-            detail, url = f"token {token.token_id}{_WORDS[item.kind]}", urls.to("token", ref, token.token_id)
+            token, url = item.token, urls.to("token", ref, item.token.token_id)
+            detail = f"{item.neuron.name}: {item.headline}"
             yield Suggestion(item.kind, token.shown, token.text or "", url, detail), slug
