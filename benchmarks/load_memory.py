@@ -25,8 +25,8 @@ from atlas import Atlas
 from atlas.export.source import table_names
 from atlas.topics.study.study import list_studies
 from benchmarks.load_clients import _HONEST, TIMEOUT, Target
+from web.sections.neuron import PARTS, SECTIONS
 from web.site.app import create_app
-from web.sections.neuron import SECTIONS
 from web.views.embed import TOKEN_PANELS
 
 MOST_READ = 8 << 20
@@ -99,6 +99,8 @@ class Pages:
             "ref": self._info.slug,
             "slug": self._info.slug,
             "part": 0,
+            "text_id": 0,
+            "section": chance.choice([*PARTS]),
             "version": "0",
             "first": layer,
             "second": index,
