@@ -34,21 +34,50 @@
     }
   });
 
+  // --- an anchor that is a fold opens it
+  function unfold() {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (target && target.tagName === "DETAILS") target.open = true;
+  }
+  addEventListener("hashchange", unfold);
+  unfold();
+
+  // --- links to SQL show when one points at their part; a switch shows all of them
+  const links = document.querySelector("[data-sql-switch]");
+  links.hidden = !document.querySelector(".sql-link");
+  function showLinks(on) {
+    root.classList.toggle("show-sql", on);
+    links.setAttribute("aria-pressed", String(on));
+  }
+  try { showLinks(localStorage.getItem("sql") === "shown"); } catch { showLinks(false); }
+  links.addEventListener("click", function () {
+    showLinks(!root.classList.contains("show-sql"));
+    try { localStorage.setItem("sql", root.classList.contains("show-sql") ? "shown" : ""); } catch { /* this page only */ }
+  });
+
   // --- what can be copied has a button for it
   if (navigator.clipboard) {
-    document.querySelectorAll(".citation").forEach(function (citation) {
+    const toClipboard = function (button, text) {
+      const words = button.textContent;
+      navigator.clipboard.writeText(text).then(function () {
+        button.textContent = "Copied";
+        setTimeout(() => (button.textContent = words), 1500);
+      });
+    };
+    document.querySelectorAll("[data-copy]").forEach(function (copy) {
+      copy.hidden = false;
+      copy.addEventListener("click", () => toClipboard(copy, copy.dataset.copy));
+    });
+    const addCopies = (place) => place.querySelectorAll(".citation").forEach(function (citation) {
       const copy = document.createElement("button");
       copy.type = "button";
       copy.textContent = "Copy";
-      copy.setAttribute("aria-label", "Copy: " + citation.querySelector("h3").textContent);
-      copy.addEventListener("click", function () {
-        navigator.clipboard.writeText(citation.querySelector("code").textContent).then(function () {
-          copy.textContent = "Copied";
-          setTimeout(() => (copy.textContent = "Copy"), 1500);
-        });
-      });
-      citation.querySelector("h3").append(" ", copy);
+      copy.setAttribute("aria-label", "Copy: " + citation.querySelector("h3, .head").textContent);
+      copy.addEventListener("click", () => toClipboard(copy, citation.querySelector("code").textContent));
+      citation.querySelector("h3, .head").append(" ", copy);
     });
+    addCopies(document);
+    document.addEventListener("loaded", (event) => addCopies(event.detail));
   }
 
   // --- parts that come after the page: the main part of another page, put in place of the link to it
