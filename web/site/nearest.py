@@ -1,4 +1,4 @@
-"""The nearest match of a name that names nothing: of `L25N9999` the last neuron of layer 25, of `L40` the last layer."""
+"""The nearest match of a wrong name: for `L25N9999` the last neuron of its layer, for `L40` the last layer."""
 
 from __future__ import annotations
 
