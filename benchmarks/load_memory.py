@@ -25,8 +25,9 @@ from atlas import Atlas
 from atlas.export.source import table_names
 from atlas.topics.study.study import list_studies
 from benchmarks.load_clients import _HONEST, TIMEOUT, Target
+from web.sections.neuron import PARTS, SECTIONS
 from web.site.app import create_app
-from web.views.embed import NEURON_PANELS, TOKEN_PANELS
+from web.views.embed import TOKEN_PANELS
 
 MOST_READ = 8 << 20
 """Bytes of an answer that are read."""
@@ -93,11 +94,13 @@ class Pages:
         if name == "name" and "/token/" in family:
             return str(token)
         if name == "panel":
-            return chance.choice(TOKEN_PANELS if "/token/" in family else NEURON_PANELS)
+            return chance.choice(TOKEN_PANELS if "/token/" in family else [kind.id for kind in SECTIONS])
         known = {
             "ref": self._info.slug,
             "slug": self._info.slug,
             "part": 0,
+            "text_id": 0,
+            "section": chance.choice([*PARTS]),
             "version": "0",
             "first": layer,
             "second": index,

@@ -50,7 +50,7 @@ def pages() -> dict[str, str]:
         "neurons-filtered": urls.to("neurons", ref, layer_min=neuron.layer, exclusive="any", sort="token_gap"),
         "layer": urls.to("layer", ref, neuron.layer),
         "neuron": urls.to("neuron", ref, neuron.name),
-        "neuron-whole-texts": urls.to("neuron", ref, neuron.name, context="text"),
+        "neuron-ordinary-texts": urls.to("neuron_part", ref, neuron.name, "guard"),
         "neuron-tokens": urls.to("neuron_tokens", ref, neuron.name),
         "similar": urls.to("similar", ref, neuron.name),
         "token": urls.to("token", ref, token.token_id),

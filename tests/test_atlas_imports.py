@@ -121,6 +121,7 @@ FLOORS = {
         ("cards",),
         ("site",),
         ("api", "server.watched"),
+        ("sections",),
         ("views",),
         ("report", "site.app", "site.registry"),
         ("server",),

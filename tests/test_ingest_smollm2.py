@@ -9,13 +9,15 @@ import copy
 import importlib.util
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from atlas.topics.example_code import example_code
 from ingest.congruence.phase import run_weight_phase
 from ingest.model.forward import LeanModel
 from ingest.model.load import LoadedModel, bridge_for, describe, load_model
@@ -212,3 +214,42 @@ def test_activations_and_prediction_are_the_plain_modules(real: Real) -> None:
     predicted = lean.predict(residual[0])
     assert predicted.tolist() == logits.argmax(-1).tolist()
     assert real.tokenizer.decode(predicted[-1:]) == " an"  # As GPT-2 Large does on the prompt of the post.
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_the_code_beside_an_example_gives_its_activation(real: Real, monkeypatch, capsys, tmp_path) -> None:
+    """The lines as they are printed, but for the model's file, which was read above: what is asked of it is checked."""
+    asked = []
+
+    def read(what: Any) -> Any:
+        def from_pretrained(**source: Any) -> Any:
+            asked.append(source)
+            return what
+
+        return SimpleNamespace(from_pretrained=from_pretrained)
+
+    ids = real.ids(PAIR.clean)
+    with torch.no_grad():
+        seen: list[torch.Tensor] = []
+        hook = real.net.model.layers[25].mlp.down_proj.register_forward_pre_hook(lambda _, x: seen.append(x[0]))
+        real.net(torch.tensor([ids]))
+        hook.remove()
+    position = len(ids) - 1
+    example = SimpleNamespace(position=position, activation=seen[0][0, position, 1527].item())
+    info = SimpleNamespace(
+        model_name="smollm2-135m",
+        model_revision=real.model.revision,
+        dtype="float32",
+        hook="blocks.{l}.mlp.hook_post",
+    )
+    code = example_code(info, SimpleNamespace(layer=25, index=1527), example, ids)
+    real.tokenizer.save_pretrained(tmp_path)  # TransformerLens asks where a tokenizer came from.
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    monkeypatch.setattr("transformers.AutoModelForCausalLM", read(copy.deepcopy(real.net)))
+    monkeypatch.setattr("transformers.AutoTokenizer", read(tokenizer))
+    exec(compile(code, "example", "exec"), {})
+    assert float(capsys.readouterr().out.split()[-1]) == pytest.approx(example.activation, rel=1e-4)
+    for source in asked:
+        file = Path(source["pretrained_model_name_or_path"], source["gguf_file"])
+        assert file.is_file()
+    assert asked[0]["dtype"] == torch.float32

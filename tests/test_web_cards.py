@@ -113,14 +113,13 @@ def test_what_a_neurons_card_says(tiny_llama_atlas):
     curve = Curve(Candidate(neuron_ref(1, 7), token(1, " an"), 1.0, ("neuron_top",), 3, 4), tuple(points))
     tokens = tuple(token(number, text) for number, text in enumerate(("a", " b", " peak", " c", "d")))
     top = Example("max", None, 1, 3, 7, 2.5, tokens[0], None, 5, 12, tokens, (0.0,) * 5)
-    card = neuron_card(neuron, best, bars, curve, top, "the footer")
+    card = neuron_card(neuron, "predicts ␣an", best, bars, curve, top, "the footer")
     said = words(card)
     assert said == [
         "Neuron Atlas",
         "the footer",
         "L1N7",
-        "best congruence 12.35",
-        "token gap −0.01235",
+        "predicts ·an",
         "writes",
         "·an",
         "a",
@@ -149,10 +148,10 @@ def test_what_a_neurons_card_says(tiny_llama_atlas):
     assert where[" cd"] == ("693.76", "522", "start")
     (ground,) = [(x, fill) for x, y, tall, fill in boxes(card, 600, 490, 100, 40)]
     assert ground == (621.76, "pos-fill")
-    low = neuron_card(neuron, best, bars, None, replace(top, activation=-2.5), "x")
+    low = neuron_card(neuron, "predicts ␣an", best, bars, None, replace(top, activation=-2.5), "x")
     assert [fill for *_, fill in boxes(low, 600, 490, 100, 40)] == ["neg-fill"]
-    bare = neuron_card(replace(neuron, token_gap=None), [], [], None, None, "x")
-    assert words(bare)[2:6] == ["L1N7", "best congruence 12.35", "token gap –", "writes"]
+    bare = neuron_card(neuron, "no clear token", [], [], None, None, "x")
+    assert words(bare)[2:6] == ["L1N7", "no clear token", "writes", "how often it has each activation (log)"]
     assert bare.png()[:4] == b"\x89PNG"
 
 

@@ -21,6 +21,7 @@ CUT = """() => [...document.querySelectorAll("main .scroll")].filter((p) => p.ch
     return out || (text.left >= from - 1 && text.right <= view.right + 1) ? [] : [cell.textContent.trim()];
   });
 })"""
+WHOLE = f"() => ({CUT})().length === 0"
 PAGES = ("/neurons", "/pairs?all=1", "/predictive?all=1&columns=all", "/hubs", "/token/40")
 
 
@@ -39,8 +40,7 @@ def test_no_cell_is_cut(site, window, path):
     for width in (1440, 1280, 390):
         window.set_viewport_size({"width": width, "height": 900})
         window.wait_for_function(f"innerWidth === {width}")
-        window.wait_for_timeout(60)  # the observer of sizes has run
-        assert window.evaluate(CUT) == [], width
+        window.wait_for_function(WHOLE)
         assert window.evaluate("document.documentElement.scrollWidth") <= width
     assert window.locator("main .scroll.fitted").count() > 0
 
@@ -56,8 +56,7 @@ def test_the_button_leads_to_every_column(site, window):
             break
         button.click()
         window.wait_for_function("(before) => document.querySelector('.scroll').scrollLeft !== before", arg=-1)
-        window.wait_for_timeout(80)
-        assert window.evaluate(CUT) == []
+        window.wait_for_function(WHOLE)
         # The neuron's name stays.
         assert place.locator("td.stick").first.bounding_box()["x"] >= place.bounding_box()["x"] - 1
     assert button.inner_text() == "← first columns"

@@ -10,6 +10,7 @@ from jinja2 import meta, nodes
 
 import web.views
 from web import create_app
+from web.sections.neuron import PARTS
 from web.site import urls
 from web.site.page import AtlasPage, Page
 from web.views.embed import EmbedPage
@@ -45,6 +46,22 @@ def test_a_template_uses_its_record_and_nothing_else(environment, name):
     assert used(environment, name) == {field.name for field in fields(TEMPLATES[name])}
 
 
+@pytest.mark.parametrize("kind", PARTS.values(), ids=PARTS)
+def test_a_section_uses_its_own_fields_and_what_the_page_hands_it(environment, kind):
+    name = f"sections/{kind.id}.html"
+    assert used(environment, name) <= {"section", "ref", "url", "neuron", "framed"}
+    tree = environment.parse(environment.loader.get_source(environment, name)[0])
+    taken = {
+        item.attr
+        for item in tree.find_all(nodes.Getattr)
+        if isinstance(item.node, nodes.Name) and item.node.name == "section"
+    }
+    assert taken
+    assert all(hasattr(kind, attribute) or attribute in kind.__dataclass_fields__ for attribute in taken)
+    assert all(item.metadata["doc"].endswith(".") for item in fields(kind))
+    assert kind.__doc__.strip()
+
+
 def test_the_error_page_uses_what_it_is_given(environment):
     assert used(environment, "error.html") == {"title", "failure"}
     assert used(environment, "embed_error.html") == {"title", "failure"}
@@ -57,7 +74,9 @@ def test_macros_know_nothing_but_their_arguments(environment):
 
 def test_every_template_is_accounted_for(environment):
     shared = {"layout.html", "page.html", "atlas.html", "_answer.html", "_live.html", "_macros.html", "error.html"}
-    shared |= {"_parts.html", "embed.html", "embed_error.html"}
+    shared |= {"_parts.html", "embed.html", "embed_error.html"} | {
+        f"sections/{kind.id}.html" for kind in PARTS.values()
+    }
     assert set(environment.list_templates()) == set(TEMPLATES) | shared
 
 
@@ -99,7 +118,7 @@ def test_a_view_is_at_the_address_that_is_written_for_it():
     app = create_app([])
     site = app.url_map.bind("atlas.example.org")
     ref = urls.AtlasRef("gpt2", "0123456789ab")
-    samples = {"ref": ref, "layer": 3, "token_id": 5, "part": 0}
+    samples = {"ref": ref, "layer": 3, "token_id": 5, "text_id": 5, "part": 0}
     kept = [rule for rule in app.url_map.iter_rules() if not rule.defaults and not rule.endpoint.startswith("api.")]
     assert len(kept) > 60
     for rule in kept:

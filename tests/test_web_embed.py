@@ -14,6 +14,7 @@ import pytest
 from atlas.core.display import show_number
 from atlas.topics.neuron_columns import COLUMN
 from tests.html_reader import Reader, squeezed
+from web.sections.neuron import SECTIONS
 from web.site import urls
 from web.views import embed
 
@@ -101,7 +102,10 @@ def test_themes(client):
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        (f"/embed{NEURON}/nothing", "L1N7 has no panel 'nothing' to embed; it has place, pairs, kind, writes, fires,"),
+        (
+            f"/embed{NEURON}/nothing",
+            "L1N7 has no panel 'nothing' to embed; it has verdict, writes, predicts, texts, threshold, candidates,",
+        ),
         (
             f"/embed{TOKEN}/writes",
             "it has firing, relatives, neurons, curves, texts, pairs, spellings, candidates, studies, family, kin, ",
@@ -161,7 +165,10 @@ def test_panels_of_a_neuron_show_the_data_of_its_page(client, page):
 
     expected = [
         (str(item["rank"]), f"/{slug}/token/{item['token']['token_id']}", show_number(item["congruence"]))
-        for item in data["best_tokens"] + data["worst_tokens"]
+        for item in sorted(
+            data["best_tokens"] + data["worst_tokens"],
+            key=lambda item: (item["direction"] == "top") == (data["verdict"]["side"] == "negative"),
+        )
     ]
     assert [(rank, link, plain(value)) for rank, link, value in rows("writes")] == expected
     reads = [
@@ -181,7 +188,7 @@ def test_panels_of_a_neuron_show_the_data_of_its_page(client, page):
             )
             assert row[1] == COLUMN[name].show(data["neuron"][name])
             assert float(row[2]) == math.floor(standing["layer"] * 1000) / 10
-    texts = squeezed(client.get(f"/embed{page}/texts").text)
+    texts = "".join(squeezed(client.get(f"/embed{page}/{panel}").text) for panel in ("texts", "guard"))
     stored = data["texts"]["maximum"] + data["texts"]["minimum"]
     stored += [example for interval in data["texts"]["intervals"] for example in interval["examples"]]
     shown = sorted(float(value) for value in re.findall(r'<span class="value [^"]*" title="([^"]+)">', texts))
@@ -274,7 +281,7 @@ def test_a_neuron_by_oembed(client):
     found = said.json
     assert found["version"] == "1.0"
     assert found["type"] == "rich"
-    assert found["title"].startswith("L1N7 · ")
+    assert found["title"].startswith("L1N7 ")
     assert found["provider_name"] == "Neuron Atlas"
     assert found["provider_url"] == "http://localhost/"
     assert isinstance(found["cache_age"], int)
@@ -554,5 +561,5 @@ def test_examples_of_the_documentation_hold(client, app):
         parts = urlsplit(address)
         response = client.get(f"{parts.path}?{parts.query}" if parts.query else parts.path or "/", buffered=True)
         assert response.status_code == 200, address
-    for panel in (*embed.NEURON_PANELS, *embed.TOKEN_PANELS):
+    for panel in (*(kind.id for kind in SECTIONS), *embed.TOKEN_PANELS):
         assert f"`{panel}`" in text

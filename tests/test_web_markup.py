@@ -72,8 +72,9 @@ def test_levels_of_colour(ratio, level):
     assert markup.level(ratio, 0.0) == 0
 
 
-def test_a_window_marks_the_firing_token_and_the_next():
-    shown = markup.window(example(["a", " <b>", " c", "\n", "e"], [0.0, 8.0, -1.0, 0.1, 4.0], position=2), 8.0)
+def test_a_whole_text_marks_the_firing_token_and_the_next():
+    here = example(["a", " <b>", " c", "\n", "e"], [0.0, 8.0, -1.0, 0.1, 4.0], position=2)
+    shown = markup.whole(here, (token(0, "<bos>"), *here.tokens), 8.0)
     # -1 of 8: 8 log(1 + 15/8) / log 16 is 3.05, so 4; 0.1 of 8 is below 0.02; 4 of 8 is 6.2, so 7.
     assert shown == (
         '<p class="text"><i title="0">a</i><i class="p8 peak" title="8.000"> &lt;b&gt;</i>'
@@ -82,7 +83,8 @@ def test_a_window_marks_the_firing_token_and_the_next():
 
 
 def test_an_unmarked_next_token_is_still_the_next_and_the_peak_is_exact():
-    shown = markup.window(example(["a", "b", "c"], [0.0, 8.0, 0.0], position=2, activation=7.98765), 8.0)
+    here = example(["a", "b", "c"], [0.0, 8.0, 0.0], position=2, activation=7.98765)
+    shown = markup.whole(here, (token(0, "<bos>"), *here.tokens), 8.0)
     assert shown == (
         '<p class="text"><i title="0">a</i><i class="p8 peak" title="7.988">b</i><i class="next" title="0">c</i></p>'
     )
@@ -101,13 +103,13 @@ CUT = '<span class="cut">…</span>'
         (3, 9, True, True),
     ],
 )
-def test_a_window_says_where_it_is_cut(start, length, before, after):
+def test_a_snippet_says_where_it_is_cut(start, length, before, after):
     """BOS, at 0, is not missed."""
     here = example(list("abcd"), [0.0, 1.0, 0.0, 0.0], position=start + 1, window_start=start, text_length=length)
-    for shown in (markup.window(here, 1.0), markup.snippet(here, 1.0)):
-        assert shown.count(CUT) == before + after
-        assert shown.index(CUT) < shown.index("peak") if before else True
-        assert shown.rindex(CUT) > shown.index("peak") if after else True
+    shown = markup.snippet(here, 1.0)
+    assert shown.count(CUT) == before + after
+    assert shown.index(CUT) < shown.index("peak") if before else True
+    assert shown.rindex(CUT) > shown.index("peak") if after else True
 
 
 def test_a_snippet_has_twelve_tokens_before_and_six_after():

@@ -314,7 +314,7 @@ def test_charts_as_files(client):
     assert client.get(f"/tiny-llama/token/{token_id}.json").json["row"]["token"]["shown"] in head
     missing = client.get("/tiny-llama/L1N7.chart.svg?chart=pie")
     assert missing.status_code == 404
-    assert "no chart &#39;pie&#39;; it has histogram, predicted." in missing.text
+    assert "no chart &#39;pie&#39;; it has predicted, histogram." in missing.text
     assert (
         client.get("/tiny-llama/1.7.chart.svg?chart=histogram").location == "/tiny-llama/L1N7.chart.svg?chart=histogram"
     )
@@ -328,29 +328,21 @@ def test_colours_of_charts_are_the_style_sheets(client):
     assert all(f"--{name}: light-dark({light}, {dark})" in sheet for name, (light, dark) in found.items())
 
 
-def test_thresholds_and_widths_are_in_the_address(client):
+def test_thresholds_are_in_the_address(client):
     data = client.get("/tiny-llama/L1N7.json").json
     explorer = data["explorer"]
     edge = explorer["choices"][0]["edge"]
     edges = [choice["edge"] for choice in explorer["choices"]]
     assert edges == sorted(edges)  # right is higher
     assert edges[0] < 0 < edges[-1]
-    url = f"/tiny-llama/L1N7?threshold={edge:g}&context=window"
+    url = f"/tiny-llama/L1N7?threshold={edge:g}"
     page = client.get(url)
     assert f'<option value="{edge:g}" selected>' in page.text
     assert client.get(client.get(url.replace("?", ".json?")).json["url"]).text == page.text
-    for bad, said in (
-        ("threshold=0.3", "threshold=&#39;0.3&#39; is no bin edge with counted positions beyond it"),
-        ("context=page", "context=&#39;page&#39; is invalid: expected one of snippet, window, text"),
-    ):
+    for bad, said in (("threshold=0.3", "threshold=&#39;0.3&#39; is no bin edge with counted positions beyond it"),):
         response = client.get(f"/tiny-llama/L1N7?{bad}")
         assert response.status_code == 400
         assert said in response.text
-    shown = {
-        width: client.get(f"/tiny-llama/L1N7?context={width}").text.count("<i")
-        for width in ("snippet", "window", "text")
-    }
-    assert shown["snippet"] <= shown["window"] == shown["text"]  # activations are known within the window
 
 
 def test_the_curve_and_the_threshold_of_the_verdict_come_first(client):
@@ -427,7 +419,7 @@ def test_pages_are_validated_by_build_and_address(client):
     assert first.headers["Cache-Control"] == "no-cache"
     again = client.get("/tiny-llama/L1N7", headers={"If-None-Match": etag})
     assert (again.status_code, again.data, again.headers["ETag"]) == (304, b"", etag)
-    for other in ("/tiny-llama/L1N8", "/tiny-llama/L1N7.json", "/tiny-llama/L1N7?context=text", "/tiny-gpt2/L1N7"):
+    for other in ("/tiny-llama/L1N8", "/tiny-llama/L1N7.json", "/tiny-llama/L1N7?side=above", "/tiny-gpt2/L1N7"):
         response = client.get(other, headers={"If-None-Match": etag})
         assert response.status_code == 200
         assert response.headers["ETag"] != etag
@@ -462,7 +454,7 @@ def test_full_colour_is_the_neurons_greatest_magnitude(client, tiny_llama_atlas)
             "SELECT name, activation_min FROM neuron WHERE -activation_min > 2 * activation_max "
             "AND activation_max > 0.1 ORDER BY neuron_id LIMIT 1"
         ).fetchone()
-    text = client.get(f"/tiny-llama/{name}?context=window").text
+    text = client.get(f"/tiny-llama/{name}").text + client.get(f"/tiny-llama/{name}/part/rest").text
     peaks = re.findall(r'<i class="([pn])([1-8]) peak" title="([^"]+)"', text)
     assert {("p", "8"), ("n", "8")} & {peak[:2] for peak in peaks} == {("n", "8")}
     for sign, level, shown in peaks:

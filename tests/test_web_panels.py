@@ -24,7 +24,10 @@ PAGES = (
     "/L1",
     "/L1?sort=token_gap&order=asc&page=1",
     "/L1N7",
-    "/L0N3?context=text",
+    "/L1N7/part/rest",
+    "/L1N7/part/guard",
+    "/L1N7/part/numbers",
+    "/{text}",
     "/token/40",
     "/token?text={several}",
     "/pairs",
@@ -67,6 +70,8 @@ WALKED = {
     "overview.html",
     "layer.html",
     "neuron.html",
+    "neuron_part.html",
+    "neuron_text.html",
     "token.html",
     "token_choice.html",
     "ranking.html",
@@ -215,7 +220,9 @@ def allowed(connection, sql):
 
 def test_every_panel_of_every_page_has_sql_that_runs(served):
     client, slug, atlas, connection = served
-    paths = [f"/{slug}{path.replace('{several}', quote(several(connection)))}" for path in PAGES]
+    example = client.get(f"/{slug}/L1N7.json").json["texts"]["maximum"][0]
+    names = {"{several}": quote(several(connection)), "/{text}": f"/L1N7/text/{example['text_id']}"}
+    paths = [f"/{slug}{re.sub('/?{.*}', lambda name: names[name[0]], path)}" for path in PAGES]
     paths += [f"/search?atlas={slug}&q=apple", f"/search?atlas={slug}&q=le", f"/search?atlas={slug}&q=%27%22%25%5C"]
     statements = set()
     for path in paths:
@@ -409,13 +416,16 @@ def test_centring(served):
         ]
 
 
-def test_a_neurons_numbers_place_and_guard(served):
+def test_a_neurons_numbers_place_guard_and_verdict(served):
     data, rows = answers(served, "/SLUG/L1N7.json")
     assert {row[1]: row[3:] for row in rows["numbers"]} == {
         name: (of["layer"], of["model"]) for name, of in data["percentiles"].items()
     }
     assert rows["place"][0][2] == data["neighbours"]["rank"]
     assert len(rows["pairs"]) == len(data["pairs"])
+    prediction = data["verdict"]["prediction"]
+    assert len(rows["verdict"]) == (prediction is not None)
+    assert rows["verdict"][0][2:4] == (prediction["side"], prediction["threshold"])
     guard = data["texts"]["guard"]
     fires, predicted = rows["guard"]
     assert fires[1:5] == tuple(

@@ -25,25 +25,27 @@ def path(address):
 
 def cited(text):
     """The citations on a page, by name."""
-    found = re.findall(r'<div class="citation"><h3>([^<]+)</h3><pre tabindex="0"><code>(.*?)</code>', text, re.DOTALL)
+    found = re.findall(
+        r'<div class="citation" id="[a-z-]+"><h3>([^<]+)</h3><pre tabindex="0"><code>(.*?)</code>', text, re.DOTALL
+    )
     return {name: html.unescape(citation) for name, citation in found}
 
 
 def test_citations_lead_to_the_pinned_page(client, app):
     info = app.extensions["atlases"]["tiny-llama"].info
-    text = client.get("/tiny-llama/L1N7?context=window").text
-    assert f"http://localhost/tiny-llama@{info.build_id}/L1N7?context=window" in text
+    text = client.get("/tiny-llama/L1N7?threshold=0.25").text
+    assert f"http://localhost/tiny-llama@{info.build_id}/L1N7?threshold=0.25" in text
     assert Reader(text).inline == []
     found = {c.name: c.text for c in citations("A [b]", "It *says* {so}.", "http://h", "/a_(b)", info)}
-    assert found["Address"] == "http://h/a_(b)"
+    assert found["Link"] == "http://h/a_(b)"
     assert found["Markdown"] == rf"[A \[b\]](http://h/a_%28b%29) of {info.model_name}. It \*says\* {{so}}."
     assert found["BibTeX"].startswith(
         f"@misc{{tiny-llama-a-b-{info.build_id},\n  title = {{A [b], {info.model_name}}},"
     )
     assert info.model_fingerprint in found["BibTeX"]
     assert found["BibTeX"].count("{") == found["BibTeX"].count("}")
-    assert "Frame" not in found
-    data = re.search(r"curl '(.*)'", cited(text)["Data, from a shell"])[1]
+    assert "Embed" not in found
+    data = re.search(r"curl '(.*)'", cited(text)["curl"])[1]
     assert client.get(path(data)).json["neuron"]["name"] == "L1N7"
     scope = {}
     exec(found["Data, in Python"].replace("urllib.request.urlopen", "len").replace("json.load", "str"), scope)
@@ -55,7 +57,7 @@ def test_a_neuron_and_a_token_are_fetched_and_framed_as_cited(client, site, tiny
     data = client.get(f"{page}.json").json
     build = data["build_id"]
     found = cited(client.get(page).text)
-    frame = ElementTree.fromstring(found["Frame"])
+    frame = ElementTree.fromstring(found["Embed"])
     assert path(frame.get("src")) == "/embed" + page.replace("tiny-llama", f"tiny-llama@{build}")
     assert client.get(path(frame.get("src"))).status_code == 200
     assert frame.get("title").startswith(data["title"])
@@ -69,10 +71,9 @@ def test_a_neuron_and_a_token_are_fetched_and_framed_as_cited(client, site, tiny
     if thing == "neuron":
         assert scope["neuron"].best_congruence == data["neuron"]["best_congruence"]
         assert row["neuron"] == scope["neuron"].name == "L1N7"
-        best = [token["token"]["shown"] for token in data["best_tokens"][:4]]
         said = re.sub(r"\\(?=[^\w\s])", "", found["Markdown"])
         assert f"[L1N7](http://localhost/tiny-llama@{build}/L1N7)" in found["Markdown"]
-        assert all(token in said for token in best)
+        assert data["verdict"]["token"]["shown"] in said
     else:
         assert scope["token"].best_congruence == data["row"]["best_congruence"]
         assert row["token_id"] == 5

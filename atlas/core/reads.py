@@ -1,4 +1,4 @@
-"""What a statement reads: the tables, macros, tokens and neurons that it names, from DuckDB's description of it.
+"""The reads of a statement: the tables, macros, tokens and neurons that it names, from DuckDB's description of it.
 
 The sandbox's small processes import this too: it needs only the standard library.
 """

@@ -68,7 +68,7 @@ class Statement:
 
 
 ANSWERED_FROM_MEMORY = {
-    "neuron: place, guard, numbers": "test_web_panels.test_a_neurons_numbers_place_and_guard",
+    "neuron: place, guard, numbers, verdict": "test_web_panels.test_a_neurons_numbers_place_guard_and_verdict",
     "neuron: predicts, threshold, texts": "test_atlas_panels.test_a_neurons_panels",
     "neuron: kind": "test_atlas_kinds.test_kinds",
     "layer: kinds": "test_atlas_kinds.test_kinds_divide_layers_and_selections",

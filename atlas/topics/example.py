@@ -110,7 +110,7 @@ class IllusionGuard:
 _ROW = """kind, "interval", rank, text_id, position, activation, predicted_token_id, window_start, window_activations,
        window_scale"""
 
-_EXAMPLES = f"SELECT {_ROW} FROM example WHERE neuron_id = ?"
+_EXAMPLES = f"SELECT {_ROW} FROM example WHERE neuron_id = $neuron_id AND ($kind IS NULL OR kind = $kind)"
 
 _FIRST = f"""SELECT neuron_id, {_ROW}
 FROM example
@@ -151,8 +151,7 @@ def neuron_examples(atlas: Atlas, neuron_id: NeuronId, kind: Kind | None = None)
 
     They are sorted by kind ('interval', 'max', 'min'), within 'interval' by octave, then by rank.
     """
-    rows = [row for row in atlas.rows(_EXAMPLES, neuron_id) if kind in (None, row[0])]
-    examples = _decoded(atlas, rows)
+    examples = _decoded(atlas, atlas.rows(_EXAMPLES, {"neuron_id": neuron_id, "kind": kind}))
     return sorted(examples, key=lambda example: (example.kind, example.interval or 0, example.rank))
 
 

@@ -15,7 +15,7 @@ from atlas.core.term import BEST_PAIR, POST, Term
 from atlas.core.units import NeuronRef, Token, neuron_ref
 from atlas.topics.curve import Curve, CurvePoint, curve_point, neuron_candidates
 from atlas.topics.hub import neuron_occurrences
-from atlas.topics.neuron import find_neuron
+from atlas.topics.neuron import CongruentToken, find_neuron
 from atlas.topics.pair import ExclusivePair
 
 
@@ -93,6 +93,15 @@ class KinToken:
 _NOT_A_CHARACTER = "�"
 
 
+def spelling_of(token: Token) -> str | None:
+    """What a token shares with its family; None for a token that has none (see `family_ids`)."""
+    return None if token.special else _spelling(token.text)
+
+
+def _spelling(text: str | None) -> str | None:
+    return None if text is None or _NOT_A_CHARACTER in text else text.strip().casefold() or None
+
+
 def family_ids(texts: Sequence[str | None], special: Sequence[bool]) -> np.ndarray:
     """The family of each token, identified by the lowest id among its members: [token], int64.
 
@@ -103,10 +112,8 @@ def family_ids(texts: Sequence[str | None], special: Sequence[bool]) -> np.ndarr
     family = np.arange(len(texts), dtype=np.int64)
     first: dict[str, int] = {}
     for token_id, (text, apart) in enumerate(zip(texts, special, strict=True)):
-        if text is None or apart or _NOT_A_CHARACTER in text:
-            continue
-        spelling = text.strip().casefold()
-        if spelling:
+        spelling = None if apart else _spelling(text)
+        if spelling is not None:
             family[token_id] = first.setdefault(spelling, token_id)
     return family
 
@@ -200,6 +207,18 @@ def has_family(atlas: Atlas, token_id: int) -> bool:
         return frozenset(np.asarray(atlas.arrays("SELECT token_id FROM token_family")["token_id"]).tolist())
 
     return token_id in atlas.remembered("tokens of families", read)
+
+
+def family_gap(tokens: Sequence[CongruentToken]) -> float | None:
+    """How far the first token of one of a neuron's lists leads the first that is not another spelling of it; None where
+    the list holds no other."""
+    if not tokens:
+        return None
+    first = tokens[0]
+    spelling = spelling_of(first.token)
+    rest = (item for item in tokens[1:] if spelling is None or spelling_of(item.token) != spelling)
+    other = next(rest, None)
+    return None if other is None else abs(first.congruence - other.congruence)
 
 
 def family_pairs(atlas: Atlas, pairs: Iterable[ExclusivePair]) -> list[FamilyPair]:

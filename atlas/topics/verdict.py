@@ -76,8 +76,14 @@ class Verdict:
 
 _COLUMNS = [field.name for field in fields(NeuronPrediction) if field.name != "token"]
 
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
 PREDICTION = Statement(
-    f"""SELECT /*+neuron, token, */{", ".join(f'"{name}"' for name in _COLUMNS)}, token_id, neuron_id
+    f"""SELECT /*+neuron, token, */{_listed(_COLUMNS[:8])},
+       {_listed(_COLUMNS[8:])}, token_id, neuron_id
 FROM neuron_prediction/*+
 WHERE neuron_id = $neuron_id*/"""
 )

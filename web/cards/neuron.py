@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from atlas.core.display import show_number, show_range, show_share
+from atlas.core.display import show_range, show_share
 from atlas.topics.curve import Curve, HistogramBar
 from atlas.topics.example import Example
 from atlas.topics.neuron import CongruentToken, Neuron
@@ -23,17 +23,17 @@ def _fill(bar: HistogramBar) -> str:
 
 def neuron_card(
     neuron: Neuron,
+    headline: str,
     best: Sequence[CongruentToken],
     bars: Sequence[HistogramBar],
     curve: Curve | None,
     top: Example | None,
     footer: str,
 ) -> Card:
-    """The card of a neuron; `curve` is its best pair's, `top` its first maximum text."""
+    """The card of a neuron; `headline` goes on from its name, `curve` is its best pair's, `top` its strongest text."""
     sheet = Sheet(footer)
     sheet.text(MARGIN, 108, neuron.name, 68, font=SERIF, weight=700)
-    sheet.text(WIDTH - MARGIN, 82, f"best congruence {show_number(neuron.best_congruence)}", 24, anchor="end")
-    sheet.text(WIDTH - MARGIN, 114, f"token gap {show_number(neuron.token_gap)}", 24, anchor="end", fill="dim")
+    sheet.text(WIDTH - MARGIN, 108, headline, 40, font=SERIF, anchor="end")
     sheet.text(MARGIN, 178, "writes", 26, fill="dim")
     sheet.chips(MARGIN + 96, 178, (item.token.shown for item in best), 28, WIDTH - 2 * MARGIN - 96)
     most = max((math.log1p(bar.n) for bar in bars), default=0.0) or 1.0

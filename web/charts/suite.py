@@ -1,4 +1,4 @@
-"""What charts of a study say about a suite of prompt pairs: its values are means with bootstrap intervals."""
+"""Sentences of charts about a suite of prompt pairs: values are means with bootstrap intervals."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from web.server.watched import Watched
 from web.site import bundle, cors, earlier, errors, headers, rate_limit, urls
 from web.site import downloads as whole_files
 from web.site.downloads import DOWNLOADS
-from web.site.markup import column_number, live_text, neuron_rows, number_cell, snippet, table_rows, whole, window
+from web.site.markup import column_number, live_text, neuron_rows, number_cell, snippet, table_rows, whole
 from web.site.nav import nav
 from web.site.page import find_atlas
 from web.site.sharing import Citation, citations
@@ -137,7 +137,6 @@ def create_app(
         vega_url=bundle.url(),
         chart_config=CONFIG,
         snippet=snippet,
-        window=window,
         whole=whole,
         table_rows=table_rows,
         column_number=column_number,

@@ -82,17 +82,9 @@ def snippet(example: Example, scale: float) -> Markup:
     more = example.window_start + stop < example.text_length
     right = _peak(example, scale) + _spans(example, peak + 1, stop, scale) + (_CUT if more else "")
     return Markup(
-        f'<p class="text kwic"><span class="left"><span>{left}</span></span><span class="right">{right}</span></p>'
+        f'<span class="text kwic"><span class="left"><span>{left}</span></span>'
+        f'<span class="right">{right}</span></span>'
     )
-
-
-def window(example: Example, scale: float) -> Markup:
-    """All of the stored window."""
-    peak, n = example.position - example.window_start, len(example.tokens)
-    before = _CUT if example.window_start > 1 else ""
-    after = _CUT if example.window_start + n < example.text_length else ""
-    inner = _spans(example, 0, peak, scale) + _peak(example, scale) + _spans(example, peak + 1, n, scale)
-    return Markup(f'<p class="text">{before}{inner}{after}</p>')
 
 
 def whole(example: Example, tokens: Sequence[Token], scale: float) -> Markup:

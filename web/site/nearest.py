@@ -1,4 +1,4 @@
-"""What is nearest to a name that names nothing: `L25N9999` to the last neuron of layer 25, `L40` to the last layer."""
+"""The nearest match of a wrong name: for `L25N9999` the last neuron of its layer, for `L40` the last layer."""
 
 from __future__ import annotations
 

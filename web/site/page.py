@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import wraps
 from typing import Any, ClassVar
@@ -30,6 +30,18 @@ def doc(text: str, *, json: bool = True) -> dict[str, Any]:
     return {"doc": text, "json": json}
 
 
+def json_fields(record: Any) -> dict[str, Any]:
+    """A record's data: every field but those that only serve its looks."""
+    return {item.name: getattr(record, item.name) for item in fields(record) if item.metadata["json"]}
+
+
+def charts_of(record: Any) -> list[Chart]:
+    """The charts among the fields of a record."""
+    values = [getattr(record, item.name) for item in fields(record)]
+    listed = [value if isinstance(value, tuple) else (value,) for value in values]
+    return [item for items in listed for item in items if isinstance(item, Chart)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Page:
     """The context of a page, of which its template gets every field; a subclass names its template:
@@ -54,6 +66,10 @@ class Page:
         """HTTP status of the page as HTML."""
         return 200
 
+    def share_title(self) -> str:
+        """Its title for sites that show a link to it."""
+        return self.title
+
     def card(self) -> Card:
         """The page's picture, to be shown beside links to it."""
         return plain_card(self.title, self.description, self._footer())
@@ -63,7 +79,11 @@ class Page:
 
     def as_json(self) -> dict[str, Any]:
         """The page's data: every field but those that only serve its looks."""
-        return {item.name: getattr(self, item.name) for item in fields(self) if item.metadata["json"]}
+        return json_fields(self)
+
+    def every_chart(self) -> list[Chart]:
+        """The charts it shows."""
+        return charts_of(self)
 
 
 @dataclass(frozen=True)
@@ -96,6 +116,10 @@ class AtlasPage(Page):
     unfinished: Unfinished | None = field(
         metadata=doc("What the page says of a run in progress, or of a link to an earlier build of it.", json=False)
     )
+
+    def share_title(self) -> str:
+        """Its title for sites that show a link to it."""
+        return self.title if self.title == self.model_name else f"{self.title} · {self.model_name}"
 
     def _footer(self) -> str:
         read = self.unfinished and self.unfinished.share
@@ -269,20 +293,12 @@ def _answer(context: Page | BaseResponse, kind: str) -> BaseResponse:
 
 
 def _chart(context: Page) -> Chart:
-    values = [getattr(context, item.name) for item in fields(context)]
-    charts = {item.name: item for value in values for item in _charts_in(value)}
+    charts = {chart.name: chart for chart in context.every_chart()}
     name = request.args.get("chart", "")
     if name not in charts:
         expected = ", ".join(charts) or "none: this page has no charts"
         raise NotServedError(f"This page has no chart {name!r}; it has {expected}.", context.url)
     return charts[name]
-
-
-def _charts_in(value: Any) -> Iterable[Chart]:
-    if isinstance(value, Chart):
-        yield value
-    elif isinstance(value, tuple):
-        yield from (item for item in value if isinstance(item, Chart))
 
 
 def wants_json() -> bool:

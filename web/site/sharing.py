@@ -24,6 +24,11 @@ class Citation:
     name: str
     text: str
 
+    @property
+    def anchor(self) -> str:
+        """Its id on a page."""
+        return f"cite-{self.name.lower().replace(',', '').replace(' ', '-')}"
+
 
 def frame(address: str, title: str, width: int = FRAME_WIDTH, height: int = FRAME_HEIGHT) -> str:
     """The HTML that shows an embed on another site's page. The framed page runs no script; its links open in a new
@@ -94,13 +99,13 @@ def citations(title: str, description: str, host: str, pinned: str, info: AtlasI
     """Ways to cite a page. `host` is this site's address; `pinned` the page's path and query, pinned to the build."""
     address, data = host + pinned, host + urls.json(pinned)
     name = f"{title}, {info.model_name}"
-    framed = [Citation("Frame", frame(host + urls.embed(pinned), name))] if urls.has_embed(pinned) else []
+    framed = [Citation("Embed", frame(host + urls.embed(pinned), name))] if urls.has_embed(pinned) else []
     return [
-        Citation("Address", address),
+        Citation("Link", address),
         Citation("Markdown", _markdown(title, description, address, info)),
         *framed,
         Citation("BibTeX", _bibtex(title, address, info)),
-        Citation("Data, from a shell", f"curl '{data}'"),
+        Citation("curl", f"curl '{data}'"),
         *_fetched(host, pinned, data),
     ]
 

@@ -34,21 +34,50 @@
     }
   });
 
+  // --- an anchor that is a fold opens it
+  function unfold() {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (target && target.tagName === "DETAILS") target.open = true;
+  }
+  addEventListener("hashchange", unfold);
+  unfold();
+
+  // --- links to SQL show when one points at their part; a switch shows all of them
+  const links = document.querySelector("[data-sql-switch]");
+  links.hidden = !document.querySelector(".sql-link");
+  function showLinks(on) {
+    root.classList.toggle("show-sql", on);
+    links.setAttribute("aria-pressed", String(on));
+  }
+  try { showLinks(localStorage.getItem("sql") === "shown"); } catch { showLinks(false); }
+  links.addEventListener("click", function () {
+    showLinks(!root.classList.contains("show-sql"));
+    try { localStorage.setItem("sql", root.classList.contains("show-sql") ? "shown" : ""); } catch { /* this page only */ }
+  });
+
   // --- what can be copied has a button for it
   if (navigator.clipboard) {
-    document.querySelectorAll(".citation").forEach(function (citation) {
+    const toClipboard = function (button, text) {
+      const words = button.textContent;
+      navigator.clipboard.writeText(text).then(function () {
+        button.textContent = "Copied";
+        setTimeout(() => (button.textContent = words), 1500);
+      });
+    };
+    document.querySelectorAll("[data-copy]").forEach(function (copy) {
+      copy.hidden = false;
+      copy.addEventListener("click", () => toClipboard(copy, copy.dataset.copy));
+    });
+    const addCopies = (place) => place.querySelectorAll(".citation").forEach(function (citation) {
       const copy = document.createElement("button");
       copy.type = "button";
       copy.textContent = "Copy";
-      copy.setAttribute("aria-label", "Copy: " + citation.querySelector("h3").textContent);
-      copy.addEventListener("click", function () {
-        navigator.clipboard.writeText(citation.querySelector("code").textContent).then(function () {
-          copy.textContent = "Copied";
-          setTimeout(() => (copy.textContent = "Copy"), 1500);
-        });
-      });
-      citation.querySelector("h3").append(" ", copy);
+      copy.setAttribute("aria-label", "Copy: " + citation.querySelector("h3, .head").textContent);
+      copy.addEventListener("click", () => toClipboard(copy, citation.querySelector("code").textContent));
+      citation.querySelector("h3, .head").append(" ", copy);
     });
+    addCopies(document);
+    document.addEventListener("loaded", (event) => addCopies(event.detail));
   }
 
   // --- parts that come after the page: the main part of another page, put in place of the link to it
@@ -79,12 +108,17 @@
   document.querySelectorAll(".lazy[data-src]").forEach((place) => waiting.observe(place));
 
   // --- tables wider than their place: no column is cut in the middle; a button leads to those that do not fit
+  function isLast(place) {
+    const heads = place.querySelectorAll("thead tr:last-child > *");
+    return heads[heads.length - 1].getBoundingClientRect().right <= place.getBoundingClientRect().right + 1;
+  }
   function fit(place) {
     const table = place.querySelector("table");
     if (!table || !place.parentElement.clientWidth) return;
     place.style.maxWidth = "";
     const heads = [...table.querySelectorAll("thead tr:last-child > *")];
-    const wide = place.scrollWidth > place.clientWidth + 1 && heads.length > 1;
+    const wide = table.offsetWidth > place.clientWidth + 1 && heads.length > 1;
+    if (!wide) place.style.paddingRight = "";
     place.classList.toggle("fitted", wide);
     if (wide) {
       const left = place.getBoundingClientRect().left;
@@ -93,6 +127,9 @@
       const ends = heads.map((head) => head.getBoundingClientRect().right - left);
       const whole = Math.max(...ends.filter((end) => end <= place.clientWidth + 1));
       if (whole > 0) place.style.maxWidth = whole + "px";
+      // Room behind the last column, so that every column can stand first.
+      const first = stick ? stick.offsetWidth : 0;
+      place.style.paddingRight = Math.max(0, place.clientWidth - first - heads[heads.length - 1].offsetWidth) + "px";
     }
     let button = place.previousElementSibling;
     if (!button || !button.classList.contains("more-columns")) {
@@ -101,13 +138,13 @@
       button.type = "button";
       button.className = "more-columns";
       button.addEventListener("click", function () {
-        const end = place.scrollLeft + place.clientWidth >= place.scrollWidth - 1;
+        const end = isLast(place);
         place.scrollTo({ left: end ? 0 : place.scrollLeft + place.clientWidth * 0.6 });
       });
       place.before(button);
     }
     button.hidden = !wide;
-    const end = place.scrollLeft + place.clientWidth >= place.scrollWidth - 1;
+    const end = isLast(place);
     button.textContent = end ? "← first columns" : "more columns →";
   }
   const sizes = new ResizeObserver(function (entries) {

@@ -14,10 +14,10 @@ from atlas.topics.bridge import bridge_token as read_bridge_token
 from atlas.topics.tables import column_comments
 from web.charts.chart import Chart
 from web.charts.curve import curve_charts
+from web.sections.curves import apart, pair_label
 from web.site import urls
 from web.site.page import Page, doc, page
 from web.site.urls import AtlasRef, Blueprint
-from web.views.curves import apart, pair_label
 
 blueprint = Blueprint("bridge", __name__)
 

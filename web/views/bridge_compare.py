@@ -34,13 +34,13 @@ from atlas.topics.tables import column_comments
 from web.charts.chart import Chart
 from web.charts.curve import curve_charts
 from web.charts.histogram import histograms_chart
+from web.sections.curves import apart, pair_label
 from web.site import urls
 from web.site.errors import BadRequestError, EarlierBuildError, NotServedError
 from web.site.page import Page, doc, find_atlas, like_request, page
 from web.site.urls import AtlasRef, Blueprint
 from web.views.bridge import served
 from web.views.compare import MOST, NUMBERS, parted
-from web.views.curves import apart, pair_label
 
 blueprint = Blueprint("bridge_compare", __name__)
 

@@ -38,11 +38,11 @@ from atlas.topics.tables import column_comments
 from web.charts.chart import Chart
 from web.charts.curve import curve_charts
 from web.charts.histogram import histograms_chart
+from web.sections.curves import pair_label
 from web.site import urls
 from web.site.errors import BadRequestError
 from web.site.page import AtlasPage, atlas_fields, doc, like_request, page, query_int, wants_json
 from web.site.urls import AtlasRef, Blueprint
-from web.views.curves import pair_label
 
 blueprint = Blueprint("compare", __name__)
 

@@ -14,8 +14,14 @@ from werkzeug.wrappers import Response
 from atlas import Atlas
 from atlas.core.names import is_neuron_name
 from atlas.core.units import named_ref
-from atlas.topics.spread import SimilarNeuron, similar_neurons
 from web.cards.svg import Card
+from web.sections.fires import Fires
+from web.sections.neuron import SECTIONS
+from web.sections.predicts import Predicts
+from web.sections.section import Section
+from web.sections.texts import Texts
+from web.sections.verdict import VerdictSection
+from web.sections.writes import Writes
 from web.site import urls
 from web.site.errors import NotServedError
 from web.site.page import AtlasPage, atlas_fields, doc, like_request, page, query_choice, query_int
@@ -26,25 +32,10 @@ from web.views.token import TokenPage, token_page
 blueprint = Blueprint("embed", __name__)
 
 THEMES = ("auto", "light", "dark")
-ALIKE = 8
 
-NEURON_PANELS = (
-    "place",
-    "pairs",
-    "kind",
-    "writes",
-    "fires",
-    "signs",
-    "predicts",
-    "threshold",
-    "candidates",
-    "texts",
-    "guard",
-    "reads",
-    "alike",
-    "studies",
-    "numbers",
-)
+GLANCE = (VerdictSection, Writes, Fires, Predicts, Texts)
+"""Sections of which a neuron at a glance shows something."""
+
 TOKEN_PANELS = (
     "firing",
     "relatives",
@@ -59,7 +50,7 @@ TOKEN_PANELS = (
     "kin",
     "numbers",
 )
-"""What can be embedded alone: the panels that have SQL, in the page's order."""
+"""Panels of a token that can be embedded alone, in the page's order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +65,10 @@ class EmbedPage(AtlasPage):
         """Where the embed itself is."""
         return urls.embed(self.url, self.panel, None if self.theme == THEMES[0] else self.theme)
 
+    def share_title(self) -> str:
+        """The heading of the page that it shows."""
+        return self.page.share_title()
+
     def card(self) -> Card:
         """The picture of the page that it shows."""
         return self.page.card()
@@ -87,10 +82,9 @@ class EmbedPage(AtlasPage):
 class NeuronEmbed(EmbedPage, template="embed_neuron.html"):
     """A neuron, or one panel of its page."""
 
-    page: NeuronPage = field(metadata=doc("The neuron's page: every panel is drawn from its data.", json=False))
-    alike: tuple[SimilarNeuron, ...] = field(
-        metadata=doc("For the panel 'alike': neurons whose output weights point most the same way.", json=False)
-    )
+    page: NeuronPage = field(metadata=doc("The neuron's page: every panel is a section of it.", json=False))
+    section: Section | None = field(metadata=doc("The section that is the panel; null for the glance.", json=False))
+    glance: dict[str, Section] = field(metadata=doc("The sections of a glance, by id.", json=False))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,12 +124,12 @@ def _neuron(atlas: Atlas, name: str, panel: str | None) -> NeuronEmbed | Respons
     ref = named_ref(atlas, name)
     if name != ref.name:
         return redirect(like_request(urls.embed(urls.to("neuron", g.ref, ref.name), panel)), 301)
-    shown = neuron_page(atlas, ref.neuron_id, query_int("token", None))
-    kept = [name for name in NEURON_PANELS if name in shown.panels and (name != "alike" or atlas.info.has_weights)]
-    fields = _fields(atlas, shown, kept, panel)
-    alike = similar_neurons(atlas, ref.neuron_id, "out", limit=ALIKE) if panel == "alike" else []
-    # The greatest come first, then as many of the least: the panel of the page is about the greatest.
-    return NeuronEmbed(page=shown, alike=tuple(alike[:ALIKE]), **fields)
+    shown = neuron_page(atlas, ref.neuron_id, query_int("token", None), framed=True)
+    known = [] if panel is None else [kind.id for kind in SECTIONS if shown.reading[kind].sql]
+    fields = _fields(atlas, shown, known, panel)
+    section = next((shown.reading[kind] for kind in SECTIONS if kind.id == panel), None)
+    glance = {kind.id: shown.reading[kind] for kind in GLANCE if panel is None}
+    return NeuronEmbed(page=shown, section=section, glance=glance, **fields)
 
 
 def _token(atlas: Atlas, token_id: int, panel: str | None) -> TokenEmbed:

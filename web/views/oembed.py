@@ -50,10 +50,9 @@ def oembed() -> Response:
 
 def _answer(page: Page, max_width: int | None, max_height: int | None) -> dict[str, Any]:
     host = request.host_url.rstrip("/")
-    model = f" · {page.model_name}" if isinstance(page, AtlasPage) else ""
     read = page.unfinished and page.unfinished.share if isinstance(page, AtlasPage) else None
-    model += f" ({read} read)" if read else ""
-    title, thing = visible(page.title + model), page.page if isinstance(page, EmbedPage) else page
+    title = visible(page.share_title() + (f" ({read} read)" if read else ""))
+    thing = page.page if isinstance(page, EmbedPage) else page
     answer: dict[str, Any] = {
         "version": "1.0",
         "type": "rich",

@@ -13,7 +13,7 @@ from atlas.topics.family import family_pairs
 from atlas.topics.pair import PAIR_SORTS, exclusive_pairs, ranked_pairs
 from atlas.topics.pair_metric.effects import pair_figures
 from web.charts.curve import curves_chart
-from web.views.curves import pair_label
+from web.sections.curves import pair_label
 from web.views.ranking import Asked, Choice, Column, Ranking, Sentence, Words
 from web.views.ranking_page import RankingPage, ranking_page
 

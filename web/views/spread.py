@@ -24,6 +24,7 @@ from atlas.topics.spread import (
 )
 from web.charts.chart import Chart
 from web.charts.spread import neuron_spread_chart, token_spread_chart
+from web.sections.alike import ALIKE
 from web.site import urls
 from web.site.page import AtlasPage, atlas_fields, doc, like_request, page, query_choice
 from web.site.urls import Blueprint
@@ -38,9 +39,6 @@ EXTREMES = 20
 
 OUTLIERS = 60
 """Neurons listed that are farthest from zero for a token."""
-
-ALIKE = 8
-"""Neurons shown at each end of the cosine."""
 
 
 @dataclass(frozen=True, kw_only=True)

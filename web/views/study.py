@@ -40,10 +40,10 @@ from web.charts.curve import curve_charts
 from web.charts.heat import KINDS, heat_chart, reach_of
 from web.charts.lens import lens_chart
 from web.charts.recovery import direct_chart, distribution_chart, recovery_chart
+from web.sections.curves import pair_label
 from web.site import urls
 from web.site.page import AtlasPage, atlas_fields, doc, page
 from web.site.urls import Blueprint
-from web.views.curves import pair_label
 from web.views.study_words import PromptPart, Sayings, prompt_parts, say
 
 blueprint = Blueprint("study", __name__)

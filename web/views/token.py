@@ -51,11 +51,11 @@ from web.cards.svg import Card
 from web.cards.token import token_card
 from web.charts.chart import Chart
 from web.charts.curve import curve_charts, curves_chart
+from web.sections.curves import by_promise, pair_label
 from web.site import urls
 from web.site.errors import BadRequestError, NotServedError
 from web.site.page import AtlasPage, atlas_fields, doc, like_request, page, wants_json
 from web.site.urls import Blueprint
-from web.views.curves import by_promise, pair_label
 from web.views.token_words import TokenVerdict, token_verdict
 
 blueprint = Blueprint("token", __name__)

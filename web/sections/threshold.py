@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from flask import request
@@ -28,12 +29,12 @@ class Explorer:
     threshold: Threshold
     asked: bool
 
-    @property
+    @cached_property
     def shown(self) -> dict[str, str]:
         """The chosen threshold, as it is read."""
         return shown(self.threshold)
 
-    @property
+    @cached_property
     def rows(self) -> list[dict[str, str]]:
         """Every threshold as it is read, for the line in the chart."""
         return [shown(choice) for choice in self.choices]
