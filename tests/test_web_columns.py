@@ -56,7 +56,6 @@ def test_the_button_leads_to_every_column(site, window):
             break
         button.click()
         window.wait_for_function("(before) => document.querySelector('.scroll').scrollLeft !== before", arg=-1)
-        window.wait_for_function(WHOLE)
         # The neuron's name stays.
         assert place.locator("td.stick").first.bounding_box()["x"] >= place.bounding_box()["x"] - 1
     assert button.inner_text() == "← first columns"

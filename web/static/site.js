@@ -108,17 +108,12 @@
   document.querySelectorAll(".lazy[data-src]").forEach((place) => waiting.observe(place));
 
   // --- tables wider than their place: no column is cut in the middle; a button leads to those that do not fit
-  function isLast(place) {
-    const heads = place.querySelectorAll("thead tr:last-child > *");
-    return heads[heads.length - 1].getBoundingClientRect().right <= place.getBoundingClientRect().right + 1;
-  }
   function fit(place) {
     const table = place.querySelector("table");
     if (!table || !place.parentElement.clientWidth) return;
     place.style.maxWidth = "";
     const heads = [...table.querySelectorAll("thead tr:last-child > *")];
-    const wide = table.offsetWidth > place.clientWidth + 1 && heads.length > 1;
-    if (!wide) place.style.paddingRight = "";
+    const wide = place.scrollWidth > place.clientWidth + 1 && heads.length > 1;
     place.classList.toggle("fitted", wide);
     if (wide) {
       const left = place.getBoundingClientRect().left;
@@ -127,9 +122,6 @@
       const ends = heads.map((head) => head.getBoundingClientRect().right - left);
       const whole = Math.max(...ends.filter((end) => end <= place.clientWidth + 1));
       if (whole > 0) place.style.maxWidth = whole + "px";
-      // Room behind the last column, so that every column can stand first.
-      const first = stick ? stick.offsetWidth : 0;
-      place.style.paddingRight = Math.max(0, place.clientWidth - first - heads[heads.length - 1].offsetWidth) + "px";
     }
     let button = place.previousElementSibling;
     if (!button || !button.classList.contains("more-columns")) {
@@ -138,13 +130,13 @@
       button.type = "button";
       button.className = "more-columns";
       button.addEventListener("click", function () {
-        const end = isLast(place);
+        const end = place.scrollLeft + place.clientWidth >= place.scrollWidth - 1;
         place.scrollTo({ left: end ? 0 : place.scrollLeft + place.clientWidth * 0.6 });
       });
       place.before(button);
     }
     button.hidden = !wide;
-    const end = isLast(place);
+    const end = place.scrollLeft + place.clientWidth >= place.scrollWidth - 1;
     button.textContent = end ? "← first columns" : "more columns →";
   }
   const sizes = new ResizeObserver(function (entries) {
