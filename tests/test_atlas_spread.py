@@ -30,8 +30,8 @@ def test_percentiles_count_the_neurons_below(both):
         found = percentiles(atlas, neuron)
         for name in PERCENTILE_COLUMNS:
             values = column(connection, name)
-            if values[neuron_id] is None:
-                assert name not in found
+            if values[neuron_id] is None or (name == "congruence_mean" and abs(values[neuron_id]) < 1e-5):
+                assert name not in found  # a mean that centring makes 0 is rounding noise
                 continue
             known = [value for value in values if value is not None]
             layer = [v for v in values[neuron.layer * d_mlp : (neuron.layer + 1) * d_mlp] if v is not None]

@@ -126,7 +126,9 @@ def test_the_table_of_tables(demo: duckdb.DuckDBPyConnection) -> None:
         found += tables
         counted = sum(demo.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0] for table in tables)
         assert counted == int(rows.replace(",", "")), names
-        assert sum(sizes[table] for table in tables) / 1e6 == pytest.approx(float(megabytes), abs=0.6), names  # builds differ by a block or two
+        assert sum(sizes[table] for table in tables) / 1e6 == pytest.approx(float(megabytes), abs=0.6), (
+            names
+        )  # builds differ by a block or two
     assert set(found) == set(sizes)
 
 

@@ -32,8 +32,8 @@ ORDER BY direction DESC"""
 
 def what_it_is(atlas: Atlas) -> str:
     """The model and the data, in a sentence or two."""
-    info = atlas.info
-    return (
+    info, note = atlas.info, unfinished_words(atlas.info)
+    return (f"{note} " if note else "") + (
         f"{info.model_name}: {info.n_layers:,} layers of {info.d_mlp:,} MLP neurons and {info.d_vocab:,} tokens, read "
         f"over {info.n_positions:,} counted positions of {info.n_texts:,} texts of {info.dataset}. Every figure "
         "below is about this model over these texts only."
