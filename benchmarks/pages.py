@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from flask import Flask
 
+from atlas.topics.overview import warm
 from benchmarks import page_datasette
 from benchmarks.page_atlas import made_up_atlas
 from benchmarks.page_timing import HEADER, Measured, line, measure, percentile
@@ -46,6 +47,8 @@ def site(path: Path) -> Iterator[tuple[Flask, duckdb.DuckDBPyConnection]]:
         with duckdb.connect(str(path), read_only=True) as plain:
             # Of the whole process: the site's connections to this file share the instance, as long as one is open.
             plain.execute("SET threads = 1")
+            for atlas in app.extensions["atlases"].values():
+                warm(atlas)
             yield app, plain
     finally:
         for atlas in app.extensions["atlases"].values():

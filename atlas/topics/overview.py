@@ -11,6 +11,7 @@ from atlas.core.info import AtlasInfo
 from atlas.core.statements import Statement
 from atlas.core.texts import texts_by_id
 from atlas.core.units import neuron_ref
+from atlas.topics.family import family_pairs
 from atlas.topics.kind import neuron_kind
 from atlas.topics.layer import LayerSummary, layer_summaries
 from atlas.topics.neuron import Neuron, find_neuron
@@ -167,6 +168,7 @@ def warm(atlas: Atlas) -> None:
     highlights(atlas)
     story(atlas)
     neuron_kind(atlas, 0)
+    family_pairs(atlas, ())
 
 
 @call("atlases", python="atlas.open({place!r}).info")
