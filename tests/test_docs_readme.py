@@ -84,15 +84,16 @@ FACTS = [
     ),
     ("at only 11 of the 46 positions", _CURVE.format("L25N1527", " an", 2), [(81, 11)]),
     (
-        'of the 89 positions at which " than" is predicted, it is at 2\nor more at 79',
-        _CURVE.format("L24N917", " than", 2),
-        [(650, 79)],
+        "the model’s top prediction at 62 of 119 positions (52%)",
+        "SELECT n_hits, n_beyond, threshold, round(recall, 2), round(auroc, 2) FROM neuron_prediction "
+        "WHERE neuron = 'L24N917'",
+        [(62, 119, 14, 0.7, 0.95)],
     ),
-    ("of the 93 at which it is at 16 or more, 53 predict", _CURVE.format("L24N917", " than", 16), [(93, 53)]),
     (
-        "activation is positive at 65.9% of positions, up to 38.52",
-        "SELECT round(100 * positive_fraction, 1), round(activation_max, 2) FROM neuron WHERE name = 'L24N917'",
-        [(65.9, 38.52)],
+        "the token would lose 0.76, by estimate over 11 positions",
+        "SELECT round(direct, 1), round(attribution, 2), n FROM token_driver JOIN neuron USING (neuron_id) "
+        "WHERE name = 'L24N917' AND token_id = (SELECT token_id FROM token WHERE \"text\" = ' than')",
+        [(8.6, 0.76, 11)],
     ),
     ("46,080 neurons and 49,152 tokens", "SELECT n_layers * d_mlp, d_vocab FROM atlas", [(46080, 49152)]),
 ]
