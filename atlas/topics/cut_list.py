@@ -135,7 +135,10 @@ def _whole(info: AtlasInfo, statement: Reads) -> str | None:
     if not info.has_weights:
         return None
     if len(statement.tokens) == 2:
-        return f"FROM congruence_with_direction({', '.join(statement.tokens)})\nORDER BY rank\nLIMIT 50"
+        return (
+            f"FROM congruence_with_direction({', '.join(statement.tokens)})  -- the first minus the second\n"
+            "ORDER BY rank\nLIMIT 50"
+        )
     if len(statement.tokens) == 1:
         return f"FROM congruence_with({statement.tokens[0]})\nORDER BY rank\nLIMIT 50"
     if len(statement.neurons) == 1:

@@ -71,7 +71,7 @@ class Story:
         fall = f"{show_share(study.p_answer_clean, 2)} to {show_share(study.p_answer_corrupt, 2)}"
         answer, other = study.answer_token.shown, study.other_token.shown
         sentence = f"{change} the probability of “{answer}” {'from' if n_changed == 1 else 'goes from'} {fall}"
-        if f"in study {study.name}." in self.verdict.text:  # the verdict goes on with the recovery
+        if f"in the study ‘{study.name}’." in self.verdict.text:  # the verdict goes on with the recovery
             return f"{sentence}."
         return (
             f"{sentence}; restoring {self.neuron.name} alone recovers {recovery} of the logit difference between "

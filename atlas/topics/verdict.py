@@ -193,7 +193,9 @@ def _writes_sentence(
     atlas: Atlas, neuron: Neuron, side: str, token: Token, congruence: float, deviations: float
 ) -> str:
     name = f"“{token.shown}”"
-    end = "most" if side == "positive" else "most where it fires, below zero"
+    end = "most"
+    if atlas.info.gated:
+        end += f" where it fires {'above' if side == 'positive' else 'below'} zero"
     counts = _predicted_counts(atlas)
     n = int(counts[token.token_id])
     if n < MIN_SUPPORT:
@@ -226,8 +228,8 @@ def _causes(atlas: Atlas, neuron_id: int, token: Token, side: str) -> str:
     effect = _effects(atlas).get((neuron_id, token.token_id, side))
     clauses = [] if effect is None else [_effect(token, *effect)]
     clauses += [
-        f"restoring it alone recovers {show_share(item.neuron.recovery, 2)} of the logit difference in study "
-        f"{item.study.name}"
+        f"restoring it alone recovers {show_share(item.neuron.recovery, 2)} of the logit difference in the study "
+        f"‘{item.study.name}’"
         for item in stands_out(atlas, neuron_id)[:1]
     ]
     text = "; ".join(clauses)

@@ -41,7 +41,7 @@
     }
     function remember() {
       const query = new URLSearchParams(new FormData(form)).toString();
-      history.replaceState(null, "", form.getAttribute("action").split("?")[0] + "?" + query);
+      history.replaceState(null, "", form.getAttribute("action").split(/[?#]/)[0] + "?" + query + "#threshold");
     }
 
     const steps = {

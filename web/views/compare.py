@@ -148,7 +148,8 @@ def _compare_page(
         raise BadRequestError(
             f"token={token_id} was counted with none of {names}; expected a token of their lists, on their pages."
         )
-    chosen = token_id if token_id is not None else next(iter(shared), None)
+    own = (item.token.token_id for item in glances if item.verdict.token is not None)
+    chosen = token_id if token_id is not None else next((t for t in own if t in shared), next(iter(shared), None))
     pairs = [candidate for candidates in counted for candidate in candidates if candidate.token.token_id == chosen]
     curves = token_curves(atlas, pairs)
     token = None if chosen is None else atlas.tokens[chosen]
