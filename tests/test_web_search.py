@@ -37,7 +37,9 @@ def test_short_queries_are_not_looked_for_in_texts(client):
     (found,) = client.get("/search.json?q=a&atlas=tiny-llama").json["found"]
     assert found["texts"] is None
     assert "3 characters and more" in client.get("/search?q=zq&atlas=tiny-llama").text
-    assert "No matches in the stored texts" in client.get("/search?q=nowhere to be found&atlas=tiny-llama").text
+    assert (
+        "No stored text has “nowhere to be found”" in client.get("/search?q=nowhere to be found&atlas=tiny-llama").text
+    )
 
 
 def test_hostile_texts_are_escaped(client):
@@ -155,3 +157,11 @@ def test_suggestions_of_hostile_tokens_are_data(client):
     labels = [item["label"] for item in suggested(client, q="<script>alert(1)</script>", atlas="tiny-llama")]
     assert labels == ["<script>alert(1)</script>"]
     assert suggested(client, q="\u202e", atlas="tiny-llama")[0]["label"] == "\\u202e"
+
+
+def test_an_empty_search_offers_its_beginning_where_that_is_a_token(client, monkeypatch):
+    assert "instead?" not in client.get("/search?q=zqqq&atlas=tiny-llama").text
+    monkeypatch.setattr("web.views.search.MIN_LETTERS", 1)  # the tiny vocabulary has letters, hardly words
+    text = client.get("/search?q=zqqq&atlas=tiny-llama").text
+    assert "No stored text has “zqqq”" in text
+    assert re.search(r'<a href="/search\?[^"]*q=z">z</a> instead', text)

@@ -27,10 +27,13 @@ MAX_QUERY = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Found(Matches):
-    """What one atlas has of the query; `nearest` is what is nearest to a name that it does not have, `panels` the SQL
-    behind the rest."""
+    """What one atlas has of the query; `nearest` is what is nearest to a name that it does not have, `shorter` the
+    longest beginning of the query that is a token's text, where no text has the query; `panels` the SQL behind the
+    rest."""
 
     ref: AtlasRef
+    dataset: str
+    shorter: str | None
     nearest: tuple[Nearest, ...]
     panels: dict[str, str]
 
@@ -109,6 +112,18 @@ def _found(atlas: Atlas, query: str) -> Found:
     return Found(
         **vars(matches),
         ref=ref,
+        dataset=atlas.info.dataset,
+        shorter=None if matches.texts is None or matches.texts.n_occurrences else _shorter(atlas, query.strip()),
         nearest=() if named else nearest_named(atlas.info, ref, query),
         panels=search_panels(atlas, query, matches),
     )
+
+
+def _shorter(atlas: Atlas, query: str) -> str | None:
+    """The longest beginning of a query, of MIN_LETTERS characters or more, that is a token's text, with or without a
+    leading space; None: there is none."""
+    for length in range(len(query) - 1, MIN_LETTERS - 1, -1):
+        beginning = query[:length]
+        if any(token_index(atlas).exact(f'"{space}{beginning}"') for space in (" ", "")):
+            return beginning
+    return None
