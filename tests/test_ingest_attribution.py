@@ -185,12 +185,11 @@ def test_every_table_against_plain_loops(
             return connection.execute(sql).fetchall()
 
         means = np.array([mean for (mean,) in ask("SELECT activation_mean FROM neuron ORDER BY neuron_id")])
-        congruence = np.array(
-            [row[0] for row in ask(
-                "SELECT list(array_inner_product(n.w_out, t.readout) ORDER BY t.token_id) FROM neuron_weight AS n, "
-                "token_weight AS t GROUP BY n.neuron_id ORDER BY n.neuron_id"
-            )]
-        )  # fmt: skip
+        rows = ask(
+            "SELECT list(array_inner_product(n.w_out, t.readout) ORDER BY t.token_id) FROM neuron_weight AS n, "
+            "token_weight AS t GROUP BY n.neuron_id ORDER BY n.neuron_id"
+        )
+        congruence = np.array([row[0] for row in rows])
         tables = {
             table: ask(f"FROM {table}")
             for table in (

@@ -1,4 +1,4 @@
-"""What a neuron reads."""
+"""The part of a neuron's page about the tokens that it reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a part of a neuron's page is, and what all parts read."""
+"""The contract of a part of a neuron's page, and the data that all parts read."""
 
 from __future__ import annotations
 

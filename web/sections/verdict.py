@@ -1,4 +1,4 @@
-"""What a neuron does, in words."""
+"""The part of a neuron's page that says what the neuron does, in words."""
 
 from __future__ import annotations
 
