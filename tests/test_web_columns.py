@@ -54,8 +54,9 @@ def test_the_button_leads_to_every_column(site, window):
     for _ in range(12):
         if button.inner_text() != "more columns →":
             break
+        before = place.evaluate("(node) => node.scrollLeft")
         button.click()
-        window.wait_for_function("(before) => document.querySelector('.scroll').scrollLeft !== before", arg=-1)
+        window.wait_for_function("(before) => document.querySelector('.scroll.fitted').scrollLeft > before", arg=before)
         # The neuron's name stays.
         assert place.locator("td.stick").first.bounding_box()["x"] >= place.bounding_box()["x"] - 1
     assert button.inner_text() == "← first columns"

@@ -109,6 +109,10 @@ def test_the_threshold_is_a_line_that_moves_as_the_axis_does(tab, site):
     assert float(read["precision"].rstrip("%")) == pytest.approx(100 * last["precision"], abs=0.051)
     assert read["recall"] == show_share(last["recall"])
     assert f"threshold={last['edge']:g}" in tab.url
+    address = tab.url
+    tab.goto("about:blank")
+    tab.goto(address)
+    assert {name: tab.locator(f"[data-out={name}]").inner_text() for name in read} == read
 
     # Lines of the chart are switched on and off by its key; one is always drawn.
     keys = tab.locator("#predicted .series button")
@@ -121,8 +125,6 @@ def test_the_threshold_is_a_line_that_moves_as_the_axis_does(tab, site):
     tab.locator("#predicted [data-more]").check()
     tab.wait_for_function(f"() => document.querySelectorAll('#predicted svg g.mark-line path').length === {4 * before}")
     assert tab.locator("#predicted .drawing").get_attribute("aria-label").startswith("Tokens predicted by activation")
-    tab.goto(tab.url)
-    assert tab.locator("[data-out=n]").inner_text() == read["n"]
     assert tab.said == []
 
 

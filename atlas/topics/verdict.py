@@ -120,7 +120,7 @@ def verdict_of(atlas: Atlas, neuron: Neuron) -> Verdict:
         return Verdict("predicts", token, side, f"predicts {token.shown}", text, prediction)
     side, token, congruence, deviations = _writes(atlas, neuron)
     causes = _causes(atlas, neuron.neuron_id, token, side)
-    if deviations >= CLEAR:
+    if deviations >= CLEAR and (side == "negative" or neuron.activation_max >= ZERO_EDGE):
         sentence = _writes_sentence(atlas, neuron, side, token, congruence, deviations)
         return Verdict("writes", token, side, f"writes {token.shown}", _joined(sentence, causes), prediction)
     sentence = (
@@ -184,7 +184,8 @@ def _writes(atlas: Atlas, neuron: Neuron) -> tuple[str, Token, float, float]:
     std = neuron.congruence_std or np.inf
     best = (neuron.best_congruence - neuron.congruence_mean) / std
     worst = (neuron.congruence_mean - neuron.worst_congruence) / std
-    if atlas.info.gated and -neuron.activation_min * worst > neuron.activation_max * best:
+    above, below = neuron.activation_max >= ZERO_EDGE, atlas.info.gated and neuron.activation_min < -ZERO_EDGE
+    if below and (not above or -neuron.activation_min * worst > neuron.activation_max * best):
         return "negative", neuron.worst_token, neuron.worst_congruence, worst
     return "positive", neuron.best_token, neuron.best_congruence, best
 

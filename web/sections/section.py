@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Self, TypeVar
@@ -17,7 +18,7 @@ from web.site.page import doc, json_fields
 
 
 @dataclass(frozen=True, kw_only=True)
-class Section:
+class Section(ABC):
     """A part of a page: its data as documented fields, shown by the template `sections/<id>.html`, which sees them as
     `section`, and the page's `ref`, `url` and `neuron`.
 
@@ -39,9 +40,9 @@ class Section:
         cls.id, cls.heading, cls.absent, cls.later = id, heading, absent, later
 
     @classmethod
+    @abstractmethod
     def read(cls, reading: Reading) -> Self:
         """The part of one neuron."""
-        raise NotImplementedError
 
     @property
     def template(self) -> str:
