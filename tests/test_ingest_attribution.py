@@ -18,10 +18,10 @@ from atlas.cli.main import main
 from atlas.core.db import open_atlas
 from ingest.activations.hashing import text_hash
 from ingest.attribution import record, sums
-from ingest.attribution.gradients import GradientRun
 from ingest.attribution.sums import RANKED, AttributionSums
 from ingest.model.load import bridge_for, describe, load_model
 from ingest.model.weights import layer_weights, read_readout
+from ingest.study.gradients import GradientRun
 from ingest.study.study_model import StudyModel
 from ingest.texts.tokens import batches
 from tests import families, tiny

@@ -12,7 +12,7 @@ import torch
 from ingest.errors import ModelError, StudyError
 from ingest.model.load import bridge_for, describe
 from ingest.study.engine import run_study
-from ingest.study.options import StudyOptions, best_layers, find_neurons
+from ingest.study.options import StudyOptions, find_neurons
 from ingest.study.prompts import PromptPair, tokenise_pair
 from ingest.study.result import StudyResult
 from ingest.study.study_model import StudyModel
@@ -27,7 +27,7 @@ PAIRS = [
     PromptPair("the apple", "the lemon", " an", " a"),
 ]
 MEAN = np.linspace(-1, 1, 3 * 24)
-OPTIONS = StudyOptions(layers=(0, 2), bootstrap=50, seed=3)
+OPTIONS = StudyOptions(patched=72, bootstrap=50, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,15 @@ def rows(result: StudyResult, kinds: tuple[str, ...]) -> dict[tuple, dict]:
     return found
 
 
-MEASURED = ("direct_effect", "logit_lens", "patch_attn_out", "patch_mlp_out", "patch_neuron", "patch_resid_pre")
+MEASURED = (
+    "attribution",
+    "direct_effect",
+    "logit_lens",
+    "patch_attn_out",
+    "patch_mlp_out",
+    "patch_neuron",
+    "patch_resid_pre",
+)
 
 
 def test_means_and_intervals_by_plain_loops_and_positions_from_the_end(model: StudyModel, alone) -> None:
@@ -108,13 +116,16 @@ def test_rows_are_sorted_and_the_same_twice(model: StudyModel) -> None:
     assert first.predictions["prompt"][-1] == 2
 
 
-def test_layers_and_neurons_that_stand_out() -> None:
-    assert best_layers(np.array([0.1, 0.5, 0.1, -1, 0.3, 0.1])) == (0, 1, 2, 4)
+def test_neurons_that_are_patched_and_that_stand_out() -> None:
     recovery = np.array([0.0, 0.001, -0.001, 0.5, 0.019, 0.022, 0.5, 0.0, 0.001, -0.001])
-    assert find_neurons(recovery, 5) == [3, 6, 5]
-    assert find_neurons(recovery, 2) == [3, 6]
-    assert find_neurons(recovery, 0) == []
-    assert find_neurons(np.linspace(0, 1, 100), 5) == []  # Everything recovers: nothing stands out.
+    patched = np.ones(10, bool)
+    assert find_neurons(recovery, patched, 5) == [3, 6, 5]
+    assert find_neurons(recovery, patched, 2) == [3, 6]
+    assert find_neurons(recovery, patched, 0) == []
+    assert find_neurons(recovery, np.arange(10) != 3, 5) == [6, 5]  # What is only estimated is not found.
+    assert find_neurons(np.linspace(0, 1, 100), np.ones(100, bool), 5) == []  # Everything recovers: nothing stands out.
+    chosen = StudyOptions(patched=3, layers=(1,)).chosen(np.array([0.1, -0.9, 0.1, 0.1, 0.0, 0.2, 0.0, 0.1]), 2)
+    assert chosen.tolist() == [0, 1, 2, 3, 5]
 
 
 @pytest.mark.parametrize(
@@ -152,9 +163,8 @@ def test_nothing_to_recover(model: StudyModel) -> None:
 
 
 def test_options_that_cannot_be(model: StudyModel) -> None:
-    for layers, message in (((0, 3), "There is no layer 3: the model's 3 layers are 0 to 2"), ((), "No layers")):
-        with pytest.raises(StudyError, match=message):
-            run_study(model, PAIRS, StudyOptions(layers=layers), activation_mean=MEAN)
+    with pytest.raises(StudyError, match="patched is 0, expected at least 1"):
+        StudyOptions(patched=0)
     with pytest.raises(StudyError, match="found is -1, expected at least 0"):
         StudyOptions(found=-1)
     with pytest.raises(StudyError, match="There is no prompt pair"):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
 from ingest.model.hooks import Change
@@ -72,27 +72,39 @@ def _put_in(runs: PairRuns, layer: int, site: Site, at: list[tuple[int, int]]) -
 
 
 @torch.inference_mode()
-def patch_neurons(runs: PairRuns, layer: int, batches: Batches) -> Float32[np.ndarray, " d_mlp"]:
-    """Relative recovery of replacing each neuron of a layer at all positions.
+def patch_neurons(
+    runs: PairRuns, neuron_ids: Int[np.ndarray, " item"], batches: Batches
+) -> Float32[np.ndarray, " item"]:
+    """Relative recovery of replacing each neuron at all positions."""
+    recovery = np.zeros(len(neuron_ids), np.float32)
+    layers, indices = np.divmod(neuron_ids, runs.model.model.d_mlp)
+    for layer in np.unique(layers).tolist():
+        at = np.flatnonzero(layers == layer)
+        recovery[at] = _patch_layer(runs, layer, torch.as_tensor(indices[at], device=runs.model.device), batches)
+    return recovery
 
-    A neuron's change is added to the block's output, so runs begin at the block after it.
-    """
-    model, block, factor = runs.model, runs.model.blocks[layer], runs.model.factors[layer].mlp
-    # Behind the last block only the last position is read.
-    at = slice(runs.first, None) if layer + 1 < model.n_layers else slice(-1, None)
-    change = runs.clean.activations[layer, at] - runs.corrupt.activations[layer, at]
-    w_out = model.model.layers[layer].w_out.to(model.device)
-    residual, projected = runs.corrupt.residual[layer + 1, at], runs.corrupt.projected[layer, at]
-    without = residual - factor * runs.corrupt.mlp_out[layer, at]
-    recovery = torch.zeros(len(w_out), device=model.device)
-    moved = change.any(0).nonzero()[:, 0]  # The others recover exactly nothing.
-    for neurons in moved.split(batches.size(model.device, len(change))):
-        writes = change[:, neurons].T[:, :, None] * w_out[neurons][:, None, :]
-        if block.post_norm is None:
-            patched = residual + factor * writes
-        else:
-            patched = without + factor * block.post_norm(projected + writes)
-        recovery[neurons] = runs.recovery(layer + 1, patched)
-        batches.progress(len(neurons))
-    batches.progress(len(w_out) - len(moved))
+
+def _patch_layer(runs: PairRuns, layer: int, neurons: Int[Tensor, " item"], batches: Batches) -> np.ndarray:
+    """A neuron's change is added to the block's output, so runs begin at the block after it."""
+    pos = len(runs.corrupt.residual[layer, runs.read_after(layer)])
+    recovery = torch.zeros(len(neurons), device=runs.model.device)
+    # Where no activation differs, patching recovers exactly nothing.
+    moved = (runs.clean.activations[layer] != runs.corrupt.activations[layer])[:, neurons].any(0).nonzero()[:, 0]
+    for places in moved.split(batches.size(runs.model.device, pos)):
+        recovery[places] = runs.recovery(layer + 1, patched_stream(runs, layer, neurons[places]))
+        batches.progress(len(places))
+    batches.progress(len(neurons) - len(moved))
     return recovery.cpu().numpy()
+
+
+def patched_stream(runs: PairRuns, layer: int, neurons: Int[Tensor, " row"]) -> Float[Tensor, "row pos d_model"]:
+    """The corrupt run's residual stream behind a block, each row with the clean activations of one of its neurons."""
+    model, at = runs.model, runs.read_after(layer)
+    block, factor = model.blocks[layer], model.factors[layer].mlp
+    change = runs.clean.activations[layer, at][:, neurons] - runs.corrupt.activations[layer, at][:, neurons]
+    writes = change.T[:, :, None] * model.model.layers[layer].w_out.to(model.device)[neurons][:, None, :]
+    residual = runs.corrupt.residual[layer + 1, at]
+    if block.post_norm is None:
+        return residual + factor * writes
+    without = residual - factor * runs.corrupt.mlp_out[layer, at]
+    return without + factor * block.post_norm(runs.corrupt.projected[layer, at] + writes)

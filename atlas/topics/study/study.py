@@ -30,6 +30,7 @@ STEP_KINDS = (
     "patch_resid_pre",
     "patch_attn_out",
     "patch_mlp_out",
+    "attribution",
     "patch_neuron",
     "direct_effect",
     "ablation",
