@@ -38,6 +38,7 @@ TOPICS = tuple(
         "pair_metric.effects",
         "predictiveness",
         "study.study",
+        "study.edges",
         "verdict",
         "bridge",
     )

@@ -31,7 +31,7 @@ blueprint = Blueprint("live_study", __name__)
 blueprint.after_request(fleeting)
 
 FIELDS = ("clean", "corrupt", "answer", "other")
-_TABLES = ("study", "study_prompt", "study_prediction", "study_step")
+_TABLES = ("study", "study_prompt", "study_prediction", "study_step", "study_edge")
 _LONGEST_FORM = 1 << 20
 
 
