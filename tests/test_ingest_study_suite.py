@@ -116,6 +116,37 @@ def test_rows_are_sorted_and_the_same_twice(model: StudyModel) -> None:
     assert first.predictions["prompt"][-1] == 2
 
 
+def test_a_planted_circuit_is_found_with_its_edge(model: StudyModel) -> None:
+    """L0N3 tells the last words apart, L2N5 reads what it writes and writes the answer; nothing else does anything."""
+    net, tokenizer = study_models.make("llama"), model.model.tokenizer
+    pair = PromptPair("the tree apple", "the tree lemon", " an", " a")
+    ids = tokenise_pair(model.model, pair)
+    with torch.no_grad():
+        for block in net.model.layers:
+            block.mlp.down_proj.weight *= 0.01
+            block.self_attn.o_proj.weight *= 0.01
+        table, readout = net.model.embed_tokens.weight, net.lm_head.weight
+        reads = table[ids.clean_ids[-1]] - table[ids.corrupt_ids[-1]]
+        answer = readout[ids.answer_id] - readout[ids.other_id]
+        between = torch.randn(32, generator=torch.Generator().manual_seed(0))
+        directions = ((0, 3, reads, between), (2, 5, between, answer))
+        for layer, neuron, source, target in directions:
+            mlp = net.model.layers[layer].mlp
+            mlp.gate_proj.weight[neuron] = mlp.up_proj.weight[neuron] = source / source.norm()
+            mlp.down_proj.weight[:, neuron] = target / target.norm()
+    planted = StudyModel(describe("planted", None, bridge_for("planted", net, tokenizer), tokenizer), model.device)
+    result = run_study(planted, [pair], StudyOptions(patched=5), activation_mean=MEAN)
+    first, last = 3, 2 * 24 + 5
+    assert set(result.found_neuron_ids) == {first, last}
+    recovery = {place[-1]: row["value"] for place, row in rows(result, ("patch_neuron",)).items()}
+    assert len(recovery) == 5
+    columns = (column.tolist() for column in result.edges.values())
+    edges = {(source, target): exact for source, target, _, exact in zip(*columns, strict=True)}
+    assert edges.keys() == {(first, last)}
+    assert edges[first, last] == pytest.approx(recovery[first], rel=0.1)
+    assert edges[first, last] > 0.5
+
+
 def test_neurons_that_are_patched_and_that_stand_out() -> None:
     recovery = np.array([0.0, 0.001, -0.001, 0.5, 0.019, 0.022, 0.5, 0.0, 0.001, -0.001])
     patched = np.ones(10, bool)
