@@ -60,14 +60,15 @@ class GradientRun:
         self.activations: list[Float[Tensor, "*position d_mlp"]] = []
         """Each layer's activations at all positions, in the graph, until `backward` drops them."""
         final: list[Tensor] = []
-        self._projected: list[Tensor] = []
+        self.projected: list[Float[Tensor, "row d_model"]] = []
+        """What each layer's output projection gives, where a norm follows it."""
         with torch.enable_grad(), ExitStack() as stack:
             # The backward pass goes down to the stream before the first block, and no further.
             before(stack, model.blocks[0].block, lambda hidden: hidden.detach().requires_grad_())
             for block in model.blocks:
                 before(stack, block.projection, _keep(self.activations, lambda tensor: tensor))
                 if block.post_norm is not None:
-                    after(stack, block.projection, _keep(self._projected, self._of_rows))
+                    after(stack, block.projection, _keep(self.projected, self._of_rows))
             instead(stack, model.norm, _keep(final, lambda hidden: hidden))
             model.run_headless(stack, token_ids, _HeldCache() if held else None)
             self.final: Float[Tensor, "row d_model"] = final[0].reshape(counted.numel(), -1)[self._rows].float()
@@ -98,7 +99,7 @@ class GradientRun:
         scale = norm_scales(self.model.norm, norms.final_gain, self.final.detach(), norms.layer_norm)[0]
         block = self.model.blocks[layer]
         if block.post_norm is not None and block.post_gain is not None:
-            scale = scale * norm_scales(block.post_norm, block.post_gain, self._projected[layer], norms.layer_norm)[0]
+            scale = scale * norm_scales(block.post_norm, block.post_gain, self.projected[layer], norms.layer_norm)[0]
         return scale * self.model.scale
 
     def _reporter(self, layer: int, activations: Tensor, on_gradient: OnGradient) -> Callable[[Tensor], None]:

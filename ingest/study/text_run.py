@@ -31,8 +31,9 @@ class _HeldLayer(DynamicLayer):
         # The library's masks expect the new position's own to come in `update`.
         self.keys, self.values, self._all = keys[..., :-1, :], values[..., :-1, :], (keys, values)
 
-    def update(self, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        return self._all
+    def update(self, key_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        keys, values = self._all
+        return keys.expand(len(key_states), -1, -1, -1), values.expand(len(key_states), -1, -1, -1)
 
 
 class TextRun:
@@ -61,10 +62,16 @@ class TextRun:
         Args:
             held: attention keeps the keys and values that the position had (only where `cached`).
         """
+        return self.resume_each(layer, position, change[None], held=held)[0]
+
+    def resume_each(
+        self, layer: int, position: int, changes: Float[Tensor, "row d_model"], *, held: bool = False
+    ) -> Float[Tensor, "row d_model"]:
+        """The same for several changes, each by itself, run together."""
         if layer == self.model.n_layers:
-            return self.run.residual[layer, position] + change
+            return self.run.residual[layer, position] + changes
         if self._cache is not None:
-            residual = (self.run.residual[layer, position] + change)[None, None]
+            residual = (self.run.residual[layer, position] + changes)[:, None]
             if held:
                 prefix = DynamicCache()
                 whole = first_tokens(self._cache, position + 1)
@@ -73,10 +80,10 @@ class TextRun:
                 prefix = first_tokens(self._cache, position) if position else None
             tokens = Tokens(self.ids[position : position + 1], prefix)
         else:
-            residual = self.run.residual[layer, : position + 1].clone()[None]
-            residual[0, -1] += change
+            residual = self.run.residual[layer, : position + 1].repeat(len(changes), 1, 1)
+            residual[:, -1] += changes
             tokens = Tokens(self.ids[: position + 1])
-        return self.model.resume(layer, residual, tokens)[0]
+        return self.model.resume(layer, residual, tokens)
 
     def _exact(self) -> bool:
         layer, last = self.model.n_layers // 2, len(self.ids) - 1
