@@ -89,12 +89,19 @@ class Live(Supervisor):
         return self._ask(request, _SLACK)["name"]
 
     def means(self, atlas: Atlas) -> str:
-        """File of the mean activations of an atlas, for its model's process."""
+        """File of the mean activations of an atlas, for its model's process.
+
+        Raises:
+            LiveError: it cannot be written.
+        """
         path = self._folder / f"means-{atlas.info.slug}-{atlas.info.build_id}.npy"
         if not path.exists():
             mine = path.with_name(f"{path.stem}-{secrets.token_hex(4)}.npy")
-            np.save(mine, activation_means(atlas))
-            mine.replace(path)
+            try:
+                np.save(mine, activation_means(atlas))
+                mine.replace(path)
+            except OSError as error:
+                raise LiveUnavailable("The server cannot write its temporary files; try again in a moment.") from error
         return str(path)
 
     def status(self, name: str) -> Status | None:
