@@ -593,7 +593,7 @@ COMMENT ON COLUMN study.p_other_corrupt IS 'Probability of the other token after
 COMMENT ON COLUMN study.n_prompts IS 'Prompt pairs (>= 1; more than one in a suite).';
 COMMENT ON COLUMN study.from_end IS 'Whether positions in study_step are counted back from the last token, -1 being the last: in suites whose pairs differ in length.';
 COMMENT ON COLUMN study.patched_layers IS 'Layers all of whose neurons were patched one by one. Empty: only the neurons of greatest |attribution| in the whole model were.';
-COMMENT ON COLUMN study.found_neuron_ids IS 'The neurons that stood out in patching, most recovering first: those that were ablated. May be empty.';
+COMMENT ON COLUMN study.found_neuron_ids IS 'The neurons that stood out in patching, most recovering first and those that take most away last: those that were ablated. May be empty.';
 COMMENT ON COLUMN study.versions IS 'Versions of the program and libraries that ran it, JSON.';
 COMMENT ON COLUMN study.command IS 'Command line that ran it.';
 

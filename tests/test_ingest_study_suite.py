@@ -151,6 +151,7 @@ def test_neurons_that_are_patched_and_that_stand_out() -> None:
     recovery = np.array([0.0, 0.001, -0.001, 0.5, 0.019, 0.022, 0.5, 0.0, 0.001, -0.001])
     patched = np.ones(10, bool)
     assert find_neurons(recovery, patched, 5) == [3, 6, 5]
+    assert find_neurons(-recovery, patched, 5) == [5, 3, 6]  # What takes away stands out too.
     assert find_neurons(recovery, patched, 2) == [3, 6]
     assert find_neurons(recovery, patched, 0) == []
     assert find_neurons(recovery, np.arange(10) != 3, 5) == [6, 5]  # What is only estimated is not found.

@@ -50,16 +50,18 @@ _LEAST_DEVIATIONS = 10.0
 
 
 def find_neurons(recovery: Float[np.ndarray, " neuron"], patched: Bool[np.ndarray, " neuron"], most: int) -> list[int]:
-    """The patched neurons that stand out, most recovering first, at most `most`; the lower of equal ones first.
+    """The patched neurons that stand out, at most `most` by |recovery|, most recovering first; the lower of equal ones
+    first.
 
-    A neuron stands out when by itself it recovers 2% of the logit difference, and lies ten median absolute deviations
-    above the median of all neurons: most neurons do nothing, and their spread is the measure.
+    A neuron stands out when by itself it recovers 2% of the logit difference or takes as much away, and lies ten median
+    absolute deviations from the median of all neurons: most neurons do nothing, and their spread is the measure.
 
     Args:
         recovery: of every neuron of the model; estimated where it was not patched.
     """
     median = np.median(recovery)
     deviation = np.median(np.abs(recovery - median))
-    out = patched & (recovery >= _LEAST_RECOVERY) & (recovery >= median + _LEAST_DEVIATIONS * deviation)
-    order = np.argsort(-recovery, kind="stable")
-    return [int(neuron) for neuron in order[out[order]][:most]]
+    far = np.abs(recovery - median) >= _LEAST_DEVIATIONS * deviation
+    out = patched & (np.abs(recovery) >= _LEAST_RECOVERY) & far
+    order = np.argsort(-np.abs(recovery), kind="stable")
+    return sorted((int(neuron) for neuron in order[out[order]][:most]), key=lambda neuron: -recovery[neuron])
