@@ -1,7 +1,7 @@
 """The verdict on a neuron: what it does, in one or two sentences made from stored numbers.
 
 A verdict names a token only on the side of zero on which the neuron fires, and says that it predicts the token only
-where the data show it (view `neuron_prediction`); causes come from `pair_effect` and from studies.
+where the data show it (view `neuron_prediction`); causes come from `pair_effect`, from studies and from attribution.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import numpy as np
 from atlas.core.bins import ZERO_BIN, bin_edges
 from atlas.core.call import OF_NEURON, call
 from atlas.core.db import Atlas
-from atlas.core.display import show_edge, show_number, show_points, show_share
+from atlas.core.display import column_decimals, show_decimals, show_edge, show_number, show_points, show_share
 from atlas.core.parameter import NeuronId
 from atlas.core.statements import Statement
 from atlas.core.term import Term
 from atlas.core.units import Token
+from atlas.topics.attribution import Cause, clearest_cause
 from atlas.topics.neuron import Neuron, find_neuron
 from atlas.topics.pair_metric.table import MIN_SUPPORT
 from atlas.topics.study.study import stands_out
@@ -225,7 +226,7 @@ def _only(neuron: Neuron, side: str) -> str:
 
 
 def _causes(atlas: Atlas, neuron_id: int, token: Token, side: str) -> str:
-    """What ablation and studies say, as one sentence; empty where nothing was measured."""
+    """What ablation, studies and attribution say, as one sentence; empty where nothing was measured."""
     effect = _effects(atlas).get((neuron_id, token.token_id, side))
     clauses = [] if effect is None else [_effect(token, *effect)]
     clauses += [
@@ -233,6 +234,8 @@ def _causes(atlas: Atlas, neuron_id: int, token: Token, side: str) -> str:
         f"‘{item.study.name}’"
         for item in stands_out(atlas, neuron_id)[:1]
     ]
+    cause = clearest_cause(atlas, neuron_id, token)
+    clauses += [] if cause is None else [_attributed(cause)]
     text = "; ".join(clauses)
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
@@ -253,6 +256,16 @@ def _effect(token: Token, before: float, change: float, low: float | None, high:
     return (
         f"ablating it at {show_number(n)} {'positions' if n > 1 else 'position'} where it fires {verb} the probability "
         f"of {name} from {show_share(before, 2)} to {show_share(before + change, 2)}{interval}"
+    )
+
+
+def _attributed(cause: Cause) -> str:
+    verb = "supports" if cause.attribution > 0 else "opposes"
+    decimals = column_decimals([cause.attribution], 3)
+    mean, error = (show_decimals(value, decimals) for value in (cause.attribution, cause.standard_error))
+    return (
+        f"by attribution it {verb} “{cause.token.shown}” where the model predicts it ({mean} ± {error} logits, "
+        f"{show_number(cause.n)} positions)"
     )
 
 
