@@ -134,9 +134,19 @@ def test_the_clearest_cause(attributed, tmp_path):
     """Of the asked token where that is clear; else the strongest of those that are; never of an unreliable layer."""
     atlas, ask = attributed
     d_mlp, first = atlas.info.d_mlp, ask("SELECT min(token_id) FROM token_driver")[0][0]
-    strongest = {}
-    for neuron, token, value, error in ask("SELECT neuron_id, token_id, attribution, standard_error FROM token_driver"):
-        if neuron >= d_mlp and abs(value) >= 3 * error and abs(value) > abs(strongest.get(neuron, (0, 0))[1]):
+    strongest: dict[int, tuple[int, float]] = {}
+    for neuron, token, value, error, n in (
+        row
+        for table in ("token_driver", "pair_attribution")
+        for row in ask(f"SELECT neuron_id, token_id, attribution, standard_error, n FROM {table}")
+    ):
+        if (
+            neuron >= d_mlp
+            and n >= 10
+            and error is not None
+            and abs(value) >= 3 * error
+            and abs(value) > abs(strongest.get(neuron, (0, 0))[1])
+        ):
             strongest[neuron] = token, value
     answers = {n: clearest_cause(atlas, n, None) for n in range(atlas.info.n_neurons)}
     assert {n: (a.token.token_id, a.attribution) for n, a in answers.items() if a} == strongest

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -87,10 +86,13 @@ class NeuronAttribution:
 
 
 TOKEN_DRIVERS = Statement("""SELECT d.direction, d.rank, /*+n.name AS neuron, */d.n, d.attribution, d.direct,
-       d.standard_error, array_inner_product(w.w_out, r.readout) AS congruence, d.neuron_id
+       d.standard_error, array_inner_product(
+           w.w_out, (SELECT readout FROM token_weight WHERE token_id = $token_id)
+       ) AS congruence, d.neuron_id
 FROM token_driver AS d/*+ JOIN neuron AS n USING (neuron_id)*/
-LEFT JOIN neuron_weight AS w ON w.neuron_id = d.neuron_id
-LEFT JOIN token_weight AS r ON r.token_id = d.token_id
+LEFT JOIN (
+    FROM neuron_weight WHERE neuron_id IN (SELECT neuron_id FROM token_driver WHERE token_id = $token_id)
+) AS w ON w.neuron_id = d.neuron_id
 WHERE d.token_id = $token_id
 ORDER BY d.direction DESC, d.rank""")
 
@@ -112,15 +114,14 @@ FROM neuron_attribution
 ORDER BY neuron_id""")
 """Those of all neurons, which the program reads once."""
 
-_STRONGEST = """
-SELECT neuron_id, token_id, n, attribution, direct, standard_error FROM token_driver
-WHERE abs(attribution) >= $clear * standard_error
-QUALIFY row_number() OVER (PARTITION BY neuron_id ORDER BY abs(attribution) DESC, token_id) = 1
-"""
-
-_PAIR = """
-SELECT token_id, n, attribution, direct, standard_error FROM pair_attribution
-WHERE neuron_id = $neuron_id AND token_id = $token_id
+_CLEAR_CAUSES = f"""
+SELECT neuron_id, token_id, n, attribution, direct, standard_error
+FROM (
+    SELECT neuron_id, token_id, n, attribution, direct, standard_error FROM token_driver
+    UNION SELECT neuron_id, token_id, n, attribution, direct, standard_error FROM pair_attribution
+)
+WHERE n >= {MIN_POSITIONS} AND abs(attribution) >= {CLEAR} * standard_error
+ORDER BY neuron_id, abs(attribution) DESC, token_id
 """
 
 
@@ -176,7 +177,7 @@ def _attributions(atlas: Atlas) -> dict[str, np.ndarray]:
     """Columns of `neuron_attribution`, by neuron_id, and the magnitudes sorted."""
 
     def read() -> dict[str, np.ndarray]:
-        columns = {name: np.asarray(values) for name, values in NEURON_ATTRIBUTIONS.arrays(atlas).items()}
+        columns = _plain(NEURON_ATTRIBUTIONS.arrays(atlas))
         return columns | {"sorted": np.sort(columns["attribution_abs_mean"])}
 
     return atlas.shared("attributions of neurons", lambda: read().items())
@@ -187,18 +188,20 @@ def clearest_cause(atlas: Atlas, neuron_id: int, token: Token | None) -> Cause |
     supports or opposes most. None: nothing, or estimates do not hold in its layer."""
     if not holds_in(atlas, neuron_ref(atlas, neuron_id).layer):
         return None
-    rows = [] if token is None else atlas.rows(_PAIR, {"neuron_id": neuron_id, "token_id": token.token_id})
-    strongest = atlas.remembered("clearest causes", partial(_strongest, atlas)).get(neuron_id)
-    for token_id, *numbers in (*rows, *([strongest] if strongest else [])):
-        cause = Cause(atlas.tokens[token_id], *numbers)
-        if cause.n >= MIN_POSITIONS and cause.clear:
-            return cause
-    return None
+    columns = atlas.shared("clear causes", lambda: _plain(atlas.arrays(_CLEAR_CAUSES)).items())
+    first, end = np.searchsorted(columns["neuron_id"], (neuron_id, neuron_id + 1))
+    if first == end:
+        return None
+    same = np.flatnonzero(columns["token_id"][first:end] == (-1 if token is None else token.token_id))
+    token_id, *numbers = (columns[name][first + (same[0] if len(same) else 0)].item() for name in _CAUSE)
+    return Cause(atlas.tokens[token_id], *numbers)
 
 
-def _strongest(atlas: Atlas) -> dict[int, tuple]:
-    """By neuron the token that it clearly supports or opposes most: its id, and the numbers of a Cause."""
-    return {neuron_id: tuple(rest) for neuron_id, *rest in atlas.rows(_STRONGEST, {"clear": CLEAR})}
+_CAUSE = ("token_id", "n", "attribution", "direct", "standard_error")
+
+
+def _plain(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: np.asarray(values) for name, values in columns.items()}
 
 
 TERMS = (
