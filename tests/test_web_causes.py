@@ -11,8 +11,11 @@ import pytest
 
 from atlas.core.statements import Statement
 from atlas.topics.attribution import NEURON_CAUSES
+from atlas.topics.causal import causal_answers
+from atlas.topics.law import laws as read_laws
 from tests.invented_attribution import with_attribution
 from web import create_app
+from web.report import causes as report
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +93,7 @@ def test_a_neuron_shows_what_it_causes(attributed, client, monkeypatch):
     clear = [c for c in data["causes"] if c["standard_error"] and abs(c["attribution"]) >= 3 * c["standard_error"]]
     assert html.count('<tr class="dim"') == len(data["causes"]) - len(clear) > 0
     assert "by attribution it" in data["verdict"]["text"].lower()
+    assert 'href="#causes"' in site.get(f"/tiny-llama/{name}").text
     assert 'id="causes"' not in client.get(f"/tiny-llama/{name}").text
     assert "This atlas has no attributions." in client.get(f"/tiny-llama/{name}/part/causes").text
     first = atlas.rows("SELECT name FROM token_driver JOIN neuron USING (neuron_id) WHERE layer = 0 LIMIT 1")[0][0]
@@ -144,6 +148,22 @@ def test_the_causal_answer_is_what_its_sql_answers(attributed):
     html = client.get("/tiny-llama/prediction").text
     for lazy in ("causes", "laws"):
         assert f'data-src="/tiny-llama/prediction/{lazy}"' in html
+
+
+def test_the_report_says_what_is_caused(attributed, both):
+    _, atlas = attributed
+    section = report.causes(atlas)
+    answer = causal_answers(atlas)[0]
+    assert (
+        f"over {answer.n_pairs:,} pairs of {answer.n_neurons:,} neurons and {answer.n_tokens:,} tokens"
+        in section.finding
+    )
+    assert f"{answer.opposed.n_opposed} have a neuron that opposes them" in section.finding
+    assert any("exact ablations" in sentence for sentence in section.sentences)
+    assert all(panel.answer.rows for panel in section.panels[1:])
+    laws = report.laws(atlas)
+    assert [panel.title for panel in laws.panels] == [law.title for law in read_laws(atlas)]
+    assert "atlas attribute FILE" in report.causes(both[0]).sentences[0]
 
 
 def test_where_attribution_was_off(client):

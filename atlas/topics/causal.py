@@ -77,7 +77,7 @@ SELECT n.name AS neuron, t."text" AS token, array_inner_product(w.w_out, r.reado
 FROM chosen AS c JOIN neuron AS n USING (neuron_id) JOIN token AS t ON t.token_id = c.token_id
 LEFT JOIN neuron_weight AS w ON w.neuron_id = c.neuron_id LEFT JOIN token_weight AS r ON r.token_id = c.token_id
 ORDER BY abs(c.attribution) DESC, c.neuron_id, c.token_id""")
-"""Drivers that matter for their token through other parts of the model."""
+"""Drivers that matter for their token through later layers, or the scale of the final norm."""
 
 OPPOSED = Statement("""WITH strongest AS (
     SELECT token_id, max(attribution) AS supports, min(attribution) AS opposes,
@@ -175,8 +175,8 @@ def unkept_promises(atlas: Atlas, limit: Limit = 100) -> list[CausedPair]:
 
 @call(OF_ATLAS + "/indirect-causes", name="indirect_causes", python="demo.indirect_causes(limit=20)", limit=20)
 def indirect_causes(atlas: Atlas, limit: Limit = 100) -> list[CausedPair]:
-    """Drivers that change their token through other parts of the model: direct part at most a fifth of the attribution,
-    which lies at least 3 standard errors from 0; the greatest first."""
+    """Drivers that change their token through later layers or the scale of the final norm: direct part at most a fifth
+    of the attribution, which lies at least 3 standard errors from 0; the greatest first."""
     return _pairs(atlas, INDIRECT, limit)
 
 

@@ -29,7 +29,7 @@ def causes(atlas: Atlas) -> Section:
             Panel("By layer", (), CAUSAL_PAIRS.shown(), None, charts),
             panel(atlas, "Neurons that oppose a prediction most", ranked_drivers(atlas, limit=2 * LISTED).shown()),
             panel(atlas, "The weights promise, and little is caused", UNKEPT.shown(limit=LISTED)),
-            panel(atlas, "Caused through other parts of the model", INDIRECT.shown(limit=LISTED)),
+            panel(atlas, "Caused, and not directly", INDIRECT.shown(limit=LISTED)),
             panel(atlas, "Mean magnitudes by layer", LAYER_MAGNITUDES.shown()),
         ),
         f"Cause, by attribution: {words[0]} {words[-1]}",

@@ -39,10 +39,11 @@ def _words(_info: AtlasInfo, chosen: dict[str, Any]) -> Words:
 
 
 def _more(atlas: Atlas, ranking: Ranking, asked: Any, listing: Any) -> dict[str, Any]:
-    """How well the estimates hold, or how to get them."""
+    """How well the estimates hold, or how to get them; and the title of the direction."""
     words, known = ranking.words(atlas.info, asked.chosen), reliability(atlas)
+    title = ranking.title if asked.chosen["direction"] == "bottom" else "Neurons that support the prediction"
     note = Sentence(_NONE if known is None else reliability_words(known))
-    return {"words": Words(lede=words.lede, note=note)}
+    return {"words": Words(lede=words.lede, note=note), "title": title}
 
 
 RANKING = Ranking(
