@@ -96,9 +96,9 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
 
 
 def reliability_words(known: Reliability | None) -> str:
-    """How well estimates hold, in a sentence or two that stand wherever an estimate does; empty where there is none."""
+    """How well estimates hold, in a sentence or two that stand wherever an estimate does; None: none was checked."""
     if known is None:
-        return ""
+        return "Attributions are first-order estimates, and none of these was checked by ablation: all are marked (?)."
     if known.first_layer is None or known.correlation_above is None:
         value = "too few to tell" if known.correlation_above is None else f"r = {known.correlation_above:.2f}"
         return f"Attributions are first-order estimates; {known.n:,} exact ablations agree with them poorly ({value})."

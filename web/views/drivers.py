@@ -6,6 +6,7 @@ from typing import Any
 
 from atlas import Atlas
 from atlas.core.info import AtlasInfo
+from atlas.topics.attribution import attributed_positions
 from atlas.topics.driver import DRIVER_SORTS, drivers, ranked_drivers
 from atlas.topics.reliability import reliability, reliability_words
 from web.views.ranking import Choice, Column, Ranking, Sentence, Words
@@ -40,9 +41,9 @@ def _words(_info: AtlasInfo, chosen: dict[str, Any]) -> Words:
 
 def _more(atlas: Atlas, ranking: Ranking, asked: Any, listing: Any) -> dict[str, Any]:
     """How well the estimates hold, or how to get them; and the title of the direction."""
-    words, known = ranking.words(atlas.info, asked.chosen), reliability(atlas)
+    words = ranking.words(atlas.info, asked.chosen)
     title = ranking.title if asked.chosen["direction"] == "bottom" else "Neurons that support the prediction"
-    note = Sentence(_NONE if known is None else reliability_words(known))
+    note = Sentence(reliability_words(reliability(atlas)) if attributed_positions(atlas) else _NONE)
     return {"words": Words(lede=words.lede, note=note), "title": title}
 
 
