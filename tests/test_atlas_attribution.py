@@ -154,7 +154,12 @@ def test_the_clearest_cause(attributed, tmp_path):
     shutil.copyfile(atlas.path, path)
     neurons = [0, *(d_mlp + place for place in range(4))]
     with duckdb.connect(str(path)) as connection:
-        connection.execute(f"DELETE FROM token_driver WHERE neuron_id IN {tuple(neurons)}")
+        for table in ("token_driver", "pair_metric", "study_step"):
+            connection.execute(f"DELETE FROM {table} WHERE neuron_id IN {tuple(neurons)}")
+        connection.execute(
+            "UPDATE neuron SET dead = false, activation_min = -4, activation_max = 4, congruence_mean = 0, "
+            f"congruence_std = 1, best_congruence = 3, worst_congruence = -3 WHERE neuron_id IN {tuple(neurons)}"
+        )
         connection.execute(f"DELETE FROM pair_attribution WHERE neuron_id IN {tuple(neurons)}")
         for neuron, n, value, error in zip(
             neurons, (50, 43, 43, 9, 43), (9.0, 1.31, 0.35, 9.0, -2.0384), (0.1, 0.12, 0.12, 0.1, None), strict=True
@@ -170,10 +175,12 @@ def test_the_clearest_cause(attributed, tmp_path):
         causes = [clearest_cause(planted, neuron, token) for neuron in neurons]
         assert [cause and cause.attribution for cause in causes] == pytest.approx([None, 1.31, None, None, -2.0384])
         texts = [verdict(planted, neuron).text for neuron in neurons]
+        headlines = [verdict(planted, neuron).headline for neuron in neurons]
     assert (
         f"y attribution it opposes “{token.shown}” where the model predicts it (−2.04 ± 0.08 logits, 43 positions)."
         in (texts[-1])
     )
+    assert headlines == ["no clear token", f"supports {token.shown}", *["no clear token"] * 2, f"opposes {token.shown}"]
     assert not any("attribution" in texts[place] for place in (0, 2, 3))
     sentences = [re.split(r"(?<=[^0-9A-Z])\. (?=[A-Z])", re.sub("“.*?”", "", text)) for text in texts]
     assert max(map(len, sentences)) <= 2

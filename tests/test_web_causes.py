@@ -97,7 +97,7 @@ def test_a_neuron_shows_what_it_causes(attributed, client, monkeypatch):
     assert 'id="causes"' not in client.get(f"/tiny-llama/{name}").text
     assert "This atlas has no attributions." in client.get(f"/tiny-llama/{name}/part/causes").text
     first = atlas.rows("SELECT name FROM token_driver JOIN neuron USING (neuron_id) WHERE layer = 0 LIMIT 1")[0][0]
-    assert "(?)" in part(site.get(f"/tiny-llama/{first}").text, "causes").replace("marked (?)", "")
+    assert "(?)" in part(site.get(f"/tiny-llama/{first}").text, "causes").replace("pages mark those (?)", "")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import numpy as np
 
 from atlas.core.call import OF_NEURON, OF_TOKEN, call
 from atlas.core.db import Atlas
+from atlas.core.display import column_decimals, show_decimals
 from atlas.core.parameter import NeuronId, TokenId
 from atlas.core.statements import Statement
 from atlas.core.term import Term
@@ -57,6 +58,21 @@ class Cause:
     def clear(self) -> bool:
         """Whether the mean lies at least CLEAR standard errors from 0."""
         return self.standard_error is not None and abs(self.attribution) >= CLEAR * self.standard_error
+
+    @property
+    def verb(self) -> str:
+        """What it does, in a word."""
+        return "supports" if self.attribution > 0 else "opposes"
+
+    @property
+    def words(self) -> str:
+        """What it does, as a clause; the token in “quotes”."""
+        decimals = column_decimals([self.attribution], 3)
+        mean, error = (show_decimals(value, decimals) for value in (self.attribution, self.standard_error))
+        return (
+            f"by attribution it {self.verb} “{self.token.shown}” where the model predicts it ({mean} ± {error} logits, "
+            f"{self.n:,} positions)"
+        )
 
 
 @dataclass(frozen=True)

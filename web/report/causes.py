@@ -32,7 +32,7 @@ def causes(atlas: Atlas) -> Section:
             panel(atlas, "Caused, and not directly", INDIRECT.shown(limit=LISTED)),
             panel(atlas, "Mean magnitudes by layer", LAYER_MAGNITUDES.shown()),
         ),
-        f"Cause, by attribution: {words[0]} {words[-1]}",
+        f"Causes: {words[0][0].lower()}{words[0][1:]} {words[-1]}",
     )
 
 
