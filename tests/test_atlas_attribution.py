@@ -353,8 +353,12 @@ def test_laws(both):
         if rows[0][3] is not None:
             agree.setdefault(layer, []).append((best if rows[0][1] > 0 else worst) == rows[0][3])
     by_name = {law.name: law for law in laws(atlas)}
-    assert list(by_name) == ["erasing", "agreement", "enrichment"]
-    for name, expected in (("erasing", erase), ("agreement", agree)):
+    assert list(by_name) == ["erasing", "erasing-by-weights", "agreement", "enrichment"]
+    read: dict[int, list[bool]] = {}
+    for neuron, token, direction in ask("SELECT neuron_id, token_id, direction FROM token_detector WHERE side = 'in'"):
+        sign = 1 if direction == "top" else -1
+        read.setdefault(neuron // atlas.info.d_mlp, []).append(sign * (weights[neuron] @ readouts[token]) < 0)
+    for name, expected in (("erasing", erase), ("erasing-by-weights", read), ("agreement", agree)):
         found = {layer.layer: (layer.n, layer.n_true) for layer in by_name[name].layers}
         assert found == {layer: (len(rows), sum(rows)) for layer, rows in expected.items()}
     assert sum(map(len, agree.values())) > 100

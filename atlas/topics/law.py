@@ -42,6 +42,13 @@ WHERE NOT n.dead
 GROUP BY n.layer
 ORDER BY n.layer""")
 
+ERASE_BY_WEIGHTS = Statement("""SELECT d.layer, count(*) AS n,
+       count(*) FILTER (array_inner_product(w.w_out, r.readout) * if(d.direction = 'top', 1, -1) < 0) AS n_true
+FROM token_detector AS d JOIN neuron_weight AS w USING (neuron_id) JOIN token_weight AS r ON r.token_id = d.token_id
+WHERE d.side = 'in'
+GROUP BY d.layer
+ORDER BY d.layer""")
+
 AGREE = Statement("""WITH trigger AS (
     SELECT n.layer, if(e.activation > 0, n.best_token_id, n.worst_token_id) AS written,
            x.token_ids[e.position + 2] AS following
@@ -86,7 +93,7 @@ class Law:
     """A published law, asked of this model: by layer, and in its two halves."""
 
     name: str
-    """'erasing', 'agreement' or 'enrichment'."""
+    """'erasing', 'erasing-by-weights', 'agreement' or 'enrichment'."""
     title: str
     source: str
     measure: str
@@ -101,10 +108,9 @@ class Law:
 
 @call(OF_ATLAS + "/laws", python="demo.laws()")
 def laws(atlas: Atlas) -> list[Law]:
-    """Three published laws about neurons, each with its figure on this model and the published one."""
-    return list(
-        atlas.remembered_large("published laws", lambda: (_erasing(atlas), _agreement(atlas), _enrichment(atlas)))
-    )
+    """Published laws about neurons, each with its figure on this model and the published one."""
+    ask = (_erasing, _erasing_by_weights, _agreement, _enrichment)
+    return list(atlas.remembered_large("published laws", lambda: tuple(law(atlas) for law in ask)))
 
 
 def _shares(atlas: Atlas, statement: Statement) -> tuple[LayerShare, ...]:
@@ -123,22 +129,46 @@ def _of(layers: tuple[LayerShare, ...], atlas: Atlas, first: float, last: float,
     return f"{show_share(k / n, 2)} of {show_number(n)} {what} (95% interval {low} to {high})"
 
 
-def _erasing(atlas: Atlas) -> Law:
-    layers = _shares(atlas, ERASE)
-    answer = (
-        f"The output opposes the trigger in {_of(layers, atlas, 0, 0.5, 'detectors')} of the first half of the layers, "
+_ERASING = "Voita, Ferrando and Nalmpantis, Neurons in Large Language Models: Dead, N-gram, Positional, 2023"
+
+
+def _erased(atlas: Atlas, layers: tuple[LayerShare, ...]) -> str:
+    if not layers:
+        return "This cannot be told: no neuron is such a detector, or the weights are not in the file."
+    return (
+        f"The output opposes the token in {_of(layers, atlas, 0, 0.5, 'detectors')} of the first half of the layers, "
         f"in {_of(layers, atlas, 0.5, 1, 'detectors')} of the second; by chance it would in about half."
     )
+
+
+def _erasing_by_weights(atlas: Atlas) -> Law:
+    layers = _shares(atlas, ERASE_BY_WEIGHTS)
+    return Law(
+        "erasing-by-weights",
+        "Detectors erase their trigger, by weights alone",
+        _ERASING,
+        "Neurons whose input weights read the embedding of one token far more than that of any other (view "
+        "token_detector, side 'in'). Is that token’s congruence, on the side on which it makes the neuron fire, below "
+        "0?",
+        "As above; the paper looks at what fires a neuron, not at its input weights.",
+        _erased(atlas, layers),
+        ERASE_BY_WEIGHTS.shown(),
+        layers,
+    )
+
+
+def _erasing(atlas: Atlas) -> Law:
+    layers = _shares(atlas, ERASE)
     return Law(
         "erasing",
         "Detectors erase their trigger",
-        "Voita, Ferrando and Nalmpantis, Neurons in Large Language Models: Dead, N-gram, Positional, 2023",
+        _ERASING,
         f"Neurons whose extreme texts (at least {TEXTS}, on the side on which they fire most strongly) fire them on "
         f"one and the same token in {show_share(SHARE, 2)} of cases or more. Is that token’s congruence, on that side, "
         "below 0?",
         "In OPT (125M to 66B) the updates of early token detectors “explicitly focus on removing the information about "
         "triggering them tokens”; there, detectors are found by whether a ReLU neuron is active at all.",
-        answer if layers else "Without the weights in the file this cannot be told, or no neuron is such a detector.",
+        _erased(atlas, layers),
         ERASE.shown(),
         layers,
     )
