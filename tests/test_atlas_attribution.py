@@ -314,12 +314,25 @@ def test_without_attribution(both):
     assert (drivers(atlas).total, attributed_positions(atlas)) == (0, 0)
 
 
-def test_laws(both):
-    """Triggers, next tokens and cosines by plain loops over whole tables."""
-    atlas, connection = both
+@pytest.fixture(params=["tiny_llama_atlas", "tiny_gpt2_atlas"])
+def detecting(request: pytest.FixtureRequest, tmp_path: Path):
+    """A copy in which some neurons' input weights read one token far more than any other, at either end."""
+    path = tmp_path / "detecting.duckdb"
+    shutil.copyfile(request.getfixturevalue(request.param), path)
+    path.chmod(0o644)
+    with duckdb.connect(str(path)) as connection:
+        for direction, sign, place in (("top", "+", 0), ("bottom", "-", 3)):
+            connection.execute(
+                f"UPDATE neuron_input_token SET value = value {sign} 100 WHERE side = 'in' AND rank = 1 "
+                f"AND direction = '{direction}' AND neuron_id % 7 = {place}"
+            )
+    with open_atlas(path) as atlas, duckdb.connect(str(path), read_only=True) as connection:
+        yield atlas, lambda sql: connection.execute(sql).fetchall()
 
-    def ask(sql):
-        return connection.execute(sql).fetchall()
+
+def test_laws(detecting):
+    """Triggers, next tokens and cosines by plain loops over whole tables."""
+    atlas, ask = detecting
 
     texts = dict(ask('SELECT text_id, token_ids FROM "text"'))
     neurons = {row[0]: row[1:] for row in ask("SELECT neuron_id, best_token_id, worst_token_id, dead FROM neuron")}
@@ -358,6 +371,7 @@ def test_laws(both):
     for neuron, token, direction in ask("SELECT neuron_id, token_id, direction FROM token_detector WHERE side = 'in'"):
         sign = 1 if direction == "top" else -1
         read.setdefault(neuron // atlas.info.d_mlp, []).append(sign * (weights[neuron] @ readouts[token]) < 0)
+    assert sum(map(len, read.values())) >= atlas.info.n_neurons // 7
     for name, expected in (("erasing", erase), ("erasing-by-weights", read), ("agreement", agree)):
         found = {layer.layer: (layer.n, layer.n_true) for layer in by_name[name].layers}
         assert found == {layer: (len(rows), sum(rows)) for layer, rows in expected.items()}

@@ -46,7 +46,7 @@ def laws(atlas: Atlas) -> Section:
             Panel(
                 law.title,
                 (f"{law.source}.", law.measure, f"Published: {law.published}", f"Here: {law.answer}"),
-                law.sql,
+                law.sql if law.layers else None,
                 None,
                 (law_chart(law, model),) if law.layers else (),
             )
