@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import statistics
+from pathlib import Path
 
 import duckdb
 import numpy as np
