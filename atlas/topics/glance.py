@@ -10,6 +10,7 @@ from textwrap import indent
 from atlas.core.db import Atlas
 from atlas.core.texts import texts_by_id
 from atlas.core.units import Token
+from atlas.topics.attribution import attribution_magnitudes
 from atlas.topics.neuron import Neuron
 from atlas.topics.pair_metric.effects import pair_figures
 from atlas.topics.verdict import Verdict, verdicts
@@ -30,6 +31,8 @@ class NeuronGlance:
     """The token on which it fires in most of its top texts, on the verdict's side; None: in fewer than FEWEST."""
     n_fires_on: int
     """Top texts in which it fires on that token; 0 where there is none."""
+    attribution: float | None
+    """Mean magnitude of its attribution (`neuron_attribution.attribution_abs_mean`); None: attribution was off."""
 
 
 _SHOWN = """WITH page AS (
@@ -44,9 +47,11 @@ fired AS (
 top AS (
     FROM fired QUALIFY row_number() OVER (PARTITION BY neuron_id, kind ORDER BY n DESC, rank) = 1
 )
-SELECT n.name AS neuron, p.token AS predicted_token, p.predicts, p.auroc, top.kind, t."text" AS fires_on, top.n AS texts
+SELECT n.name AS neuron, p.token AS predicted_token, p.predicts, p.auroc, top.kind, t."text" AS fires_on,
+       top.n AS texts, c.attribution_abs_mean AS attribution
 FROM neuron AS n
 LEFT JOIN neuron_prediction AS p USING (neuron_id)
+LEFT JOIN neuron_attribution AS c USING (neuron_id)
 LEFT JOIN top ON top.neuron_id = n.neuron_id
 LEFT JOIN token AS t ON t.token_id = top.token_id
 WHERE n.name IN (SELECT neuron FROM page)
@@ -70,14 +75,15 @@ def glances(atlas: Atlas, neurons: Sequence[Neuron]) -> list[NeuronGlance]:
     known = verdicts(atlas, neurons)
     aurocs = _aurocs(atlas, neurons, known)
     counts = _firing_tokens(atlas, [neuron.neuron_id for neuron in neurons])
+    magnitudes = attribution_magnitudes(atlas, [neuron.neuron_id for neuron in neurons])
     found = []
-    for neuron in neurons:
+    for neuron, magnitude in zip(neurons, magnitudes, strict=True):
         verdict = known[neuron.neuron_id]
         kind = None if verdict.side is None else "min" if verdict.side == "negative" else "max"
         # Equal counts stay in the order in which they came: the higher rank first.
         [(token_id, n)] = counts[neuron.neuron_id, kind].most_common(1) or [(0, 0)]
         token = atlas.tokens[token_id] if n >= FEWEST else None
-        found.append(NeuronGlance(verdict.headline, aurocs.get(neuron.neuron_id), token, n if token else 0))
+        found.append(NeuronGlance(verdict.headline, aurocs.get(neuron.neuron_id), token, n if token else 0, magnitude))
     return found
 
 

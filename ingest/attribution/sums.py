@@ -50,8 +50,8 @@ class AttributionPlan:
 
 
 _LANES = 4
-"""What a mean over positions and its standard error need, with texts as clusters. With x a text's sum of attributions and n
-its positions: the total of x, of x * x and of x * n, and the total of the direct part."""
+"""What a mean over positions and its standard error need, with texts as clusters: with x a text's sum of attributions
+and n its positions, the total of x, of x * x and of x * n, and the total of the direct part."""
 
 
 @dataclass(frozen=True)
