@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from atlas.core.db import Atlas
-from atlas.core.statements import Statement
 
 REFUSED, FAILED, CANCELLED = "live_refused", "live_failed", "live_cancelled"
 """Codes of errors: the request cannot be answered and the message says what to change; the program failed; the job was
@@ -197,8 +196,3 @@ def activation_means(atlas: Atlas) -> np.ndarray:
     """Mean activation of every neuron over the atlas's data, float32 [layer, d_mlp]."""
     means = atlas.arrays("SELECT activation_mean FROM neuron ORDER BY neuron_id")["activation_mean"]
     return np.asarray(means, np.float32).reshape(atlas.info.n_layers, atlas.info.d_mlp)
-
-
-USUAL = Statement("""SELECT neuron_id, attribution_abs_mean FROM neuron_attribution
-WHERE neuron_id IN (SELECT unnest($neurons))""")
-"""The mean |attribution| of neurons over the atlas's texts; no rows where it was not computed."""

@@ -12,7 +12,7 @@ from atlas import Atlas
 from atlas.core.units import NeuronRef, Token, named_ref, neuron_ref
 from atlas.topics.curve import histogram
 from atlas.topics.glance import glances
-from atlas.topics.live import USUAL, AblatedNeuron, ExplainWanted, Explanation, NeuronShare
+from atlas.topics.live import AblatedNeuron, ExplainWanted, Explanation, NeuronShare
 from atlas.topics.neuron import find_neuron
 from web.site import urls
 from web.site.page import AtlasPage, atlas_fields, doc, page, wants_card
@@ -211,7 +211,6 @@ def _explained(atlas: Atlas, answer: Explanation) -> Explained:
 def _rows(atlas: Atlas, items: Mapping[int, NeuronShare]) -> dict[int, ShareRow]:
     """By neuron."""
     neurons = [find_neuron(atlas, number) for number in items]
-    usual = dict(USUAL.rows(atlas, neurons=list(items)))
     return {
         item.neuron_id: ShareRow(
             neuron=neuron_ref(atlas, item.neuron_id),
@@ -221,7 +220,7 @@ def _rows(atlas: Atlas, items: Mapping[int, NeuronShare]) -> dict[int, ShareRow]
             activation=item.activation,
             place=place_of(neuron, histogram(atlas, item.neuron_id), item.activation),
             verdict=glance.verdict,
-            usual=usual.get(item.neuron_id),
+            usual=glance.attribution,
         )
         for item, neuron, glance in zip(items.values(), neurons, glances(atlas, neurons), strict=True)
     }

@@ -38,7 +38,7 @@ ORDER BY abs(s.value) DESC, s.neuron_id
 LIMIT $limit""")
 """The neurons of greatest |attribution|, with their recovery where they were patched."""
 
-_ESTIMATED = Statement("""SELECT value FROM study_step WHERE study = $study AND kind = 'attribution'
+_ESTIMATED = Statement("""SELECT neuron_id, value FROM study_step WHERE study = $study AND kind = 'attribution'
 ORDER BY neuron_id""")
 
 DIRECT = Statement("""SELECT n.neuron, n.recovery,
@@ -105,11 +105,10 @@ def _read(atlas: Atlas, study: Study) -> tuple[dict[str, np.ndarray], np.ndarray
     filled |= {name: np.ma.filled(np.ma.asarray(columns[name], np.float64), np.nan) for name in _NUMBERS}
     difference = study.clean_logit_diff - study.corrupt_logit_diff
     filled["share"] = (filled["direct_effect_clean"] - filled["direct_effect_corrupt"]) / (difference or np.nan)
-    every = np.array(_ESTIMATED.arrays(atlas, study=study.name)["value"], np.float64)
-    if not len(every):
-        return filled, filled["recovery"], 0
-    every[filled["neuron_id"]] = filled["recovery"]
-    return filled, every, len(every)
+    estimated = _ESTIMATED.arrays(atlas, study=study.name)
+    elsewhere = ~np.isin(estimated["neuron_id"], filled["neuron_id"])
+    every = np.concatenate([filled["recovery"], np.asarray(estimated["value"], np.float64)[elsewhere]])
+    return filled, every, len(elsewhere)
 
 
 def _edges(values: np.ndarray, n: int) -> np.ndarray:
