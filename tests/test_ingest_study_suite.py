@@ -11,10 +11,12 @@ import torch
 
 from ingest.errors import ModelError, StudyError
 from ingest.model.load import bridge_for, describe
+from ingest.study.edges import check_edges, edges_between, estimate_edges, strongest
 from ingest.study.engine import run_study
 from ingest.study.options import StudyOptions, find_neurons
 from ingest.study.prompts import PromptPair, tokenise_pair
 from ingest.study.result import StudyResult
+from ingest.study.runs import Batches, PairRuns
 from ingest.study.study_model import StudyModel
 from ingest.study.suite import read_suite
 from tests import study_models
@@ -114,6 +116,16 @@ def test_rows_are_sorted_and_the_same_twice(model: StudyModel) -> None:
     assert places == sorted(places, key=key)
     assert first.steps["layer"].dtype == first.steps["neuron_id"].dtype == np.int32
     assert first.predictions["prompt"][-1] == 2
+
+    edges = list(zip(first.edges["source_neuron_id"].tolist(), first.edges["target_neuron_id"].tolist(), strict=True))
+    assert edges == edges_between(first.found_neuron_ids, 24)
+    runs = [PairRuns(model, tokenise_pair(model.model, pair)) for pair in PAIRS[:3]]
+    silent = Batches(None, lambda _: None)
+    estimates = np.mean([estimate_edges(pair, edges, silent) for pair in runs], axis=0)
+    exact = np.mean([check_edges(pair, edges, silent) for pair in runs], axis=0)
+    np.testing.assert_allclose(first.edges["estimate"], estimates, atol=1e-6)
+    np.testing.assert_allclose(first.edges["exact"], exact, atol=1e-6)
+    assert strongest(np.arange(-10.0, 12.0)) == [21, 0, 20, 1, 19, 2, 18, 3, 17, 4]
 
 
 def test_a_planted_circuit_is_found_with_its_edge(model: StudyModel) -> None:

@@ -178,20 +178,22 @@ def test_a_page_shows_the_tokens_the_chart_and_a_table(client):
 
 
 @pytest.fixture(scope="module")
-def means(tiny_llama_atlas, tiny_gpt2_atlas):
+def references(models, tiny_llama_atlas, tiny_gpt2_atlas):
+    """By atlas: TEXT in float64, attributions in float64, mean activations."""
     found = {}
     for slug, atlas in zip(SITES, (tiny_llama_atlas, tiny_gpt2_atlas), strict=True):
         with duckdb.connect(str(atlas), read_only=True) as connection:
             rows = connection.execute("SELECT activation_mean FROM neuron ORDER BY neuron_id").fetchall()
-        found[slug] = np.array([mean for (mean,) in rows])
+        means = np.array([mean for (mean,) in rows])
+        found[slug] = Plain(models[slug], TEXT), Attributed(models[slug], means), means
     return found
 
 
 @pytest.mark.parametrize("slug", SITES)
 @pytest.mark.parametrize("pair", [None, (" an", None), (" an", " a")])
-def test_neurons_are_ranked_by_attribution_and_ablated_exactly(client, models, means, slug, pair):
+def test_neurons_are_ranked_by_attribution_and_ablated_exactly(client, references, slug, pair):
     """Against autograd in float64 over recorded keys and values, and plain runs with a hook."""
-    plain, slow = Plain(models[slug], TEXT), Attributed(models[slug], means[slug])
+    plain, slow, means = references[slug]
     given = [None if text is None else plain.token(text) for text in pair or (None, None)]
     named = {name: quote(text) for name, text in zip(("token", "against"), pair or (), strict=False) if text}
     query = "".join(f"&{name}={text}" for name, text in named.items())
@@ -205,7 +207,7 @@ def test_neurons_are_ranked_by_attribution_and_ablated_exactly(client, models, m
         less, off = plain.unembedding[given[1]], plain.logits[given[1]]
     assert answer["value"] == pytest.approx(plain.logits[token] - off, rel=1e-4, abs=1e-4)
     ratio = plain.effects(plain.unembedding[token] - less).ravel() / plain.activations[:, -1].ravel()
-    direct = (plain.activations[:, -1].ravel() - means[slug]) * ratio
+    direct = (plain.activations[:, -1].ravel() - means) * ratio
     order = {"supports": attribution, "opposes": -attribution, "direct": np.abs(direct)}
     for side, key in order.items():
         expected = [n for n in np.argsort(-key, kind="stable")[: 6 if side == "direct" else 12] if key[n] > 0]
@@ -217,7 +219,7 @@ def test_neurons_are_ranked_by_attribution_and_ablated_exactly(client, models, m
         for item in answer[side][:2]:
             exact = slow.fall(plain.ids, last, item["neuron"]["neuron_id"], token, held=False, against=given[1])
             assert item["exact"] == pytest.approx(exact, rel=2e-3, abs=2e-5)
-    ablated, n = answer["ablated"], means[slug].size // plain.activations.shape[0] + 7
+    ablated, n = answer["ablated"], means.size // plain.activations.shape[0] + 7
     assert ablated["attribution"] == pytest.approx(attribution[n], rel=2e-3, abs=1e-5)
     for name, held in (("exact", True), ("exact_full", False)):
         exact = slow.fall(plain.ids, last, n, token, held=held, against=given[1])
@@ -225,8 +227,8 @@ def test_neurons_are_ranked_by_attribution_and_ablated_exactly(client, models, m
 
 
 @pytest.mark.parametrize("slug", SITES)
-def test_predictions_and_the_strongest_neurons_of_each_token(client, models, means, tiny_llama_atlas, slug):
-    plain, slow = Plain(models[slug], TEXT), Attributed(models[slug], means[slug])
+def test_predictions_and_the_strongest_neurons_of_each_token(client, references, slug):
+    plain, slow, _ = references[slug]
     answer = get(client, f"/{slug}/live.json?text={quote(TEXT)}").json["explained"]
     order = np.argsort(-plain.logits, kind="stable")
     probabilities = np.exp(plain.logits - plain.logits.max()) / np.exp(plain.logits - plain.logits.max()).sum()
@@ -339,6 +341,9 @@ def test_a_study_from_the_form_to_its_page(client, models, tiny_gpt2_atlas):
         patched = Plain(models["tiny-gpt2"], [*corrupt.ids[:place], clean.ids[place], *corrupt.ids[place + 1 :]])
         recovery = (patched.logits[an] - patched.logits[a] - lead[1]) / (lead[0] - lead[1])
         assert first[place] == pytest.approx(recovery, abs=1e-3)
+    assert data["neurons"]["n_estimated"] == data["neurons"]["n"] == clean.activations[:, 0].size  # fewer than 200
+    assert -1 <= data["neurons"]["agreement"]["pearson"] <= 1
+    assert {edge["exact"] is None for edge in data["edges"][:10]} <= {False}
     direct = clean.effects(clean.unembedding[an] - clean.unembedding[a]).ravel()
     for item in data["neurons"]["top"]:
         assert item["direct_effect_clean"] == pytest.approx(direct[item["neuron"]["neuron_id"]], abs=1e-3)
