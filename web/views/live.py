@@ -76,8 +76,8 @@ def live_of(ref: urls.AtlasRef) -> Live:
     live = current_app.extensions["live"]
     if live is None:
         raise NotServedError(
-            "Live mode is off on this site: no model answers here. Whoever runs the site turns it on with "
-            "`atlas serve FILE --live`.",
+            "Live mode is off on this site: no model answers here. On a machine of your own, `atlas serve FILE --live` "
+            "serves the downloaded atlas with its model.",
             urls.to("overview", ref),
         )
     return live
