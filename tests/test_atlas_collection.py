@@ -103,8 +103,8 @@ def test_a_glance_is_what_the_neurons_own_records_say(both):
         assert item.verdict == verdict(atlas, neuron_id)
         end = "bottom" if item.verdict.side == "negative" else "top"
         assert list(item.tokens) == neuron_tokens(atlas, neuron_id, end)[:LISTED]
-        assert item.token == (item.verdict.token or item.tokens[0].token)
-        pair = [pair for pair in neuron_candidates(atlas, neuron_id) if pair.token == item.token]
+        assert item.own_token == (item.verdict.token or item.tokens[0].token)
+        pair = [pair for pair in neuron_candidates(atlas, neuron_id) if pair.token == item.own_token]
         sums = {}
         for point in token_curves(atlas, pair)[0].points:
             n, hits = sums.get(bin_interval(point.bin), (0, 0))

@@ -14,6 +14,7 @@ from atlas.core.term import Term
 TOPICS = tuple(
     import_module(f"atlas.topics.{name}")
     for name in (
+        "verdict",
         "neuron",
         "token",
         "overview",
@@ -38,7 +39,6 @@ TOPICS = tuple(
         "pair_metric.effects",
         "predictiveness",
         "study.study",
-        "verdict",
         "bridge",
     )
 )

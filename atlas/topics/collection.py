@@ -13,10 +13,10 @@ from atlas.core.db import Atlas
 from atlas.core.errors import ParameterError
 from atlas.core.parameter import NeuronNames
 from atlas.core.statements import Statement
-from atlas.core.units import Misnamed, NeuronRef, Token, named_ref, neuron_ref, read_names
+from atlas.core.units import Misnamed, NeuronRef, named_ref, neuron_ref, read_names
 from atlas.topics.example import Example, first_examples
-from atlas.topics.neuron import NEURONS, CongruentToken, Neuron, neurons_by_id
-from atlas.topics.verdict import Verdict, verdict_of
+from atlas.topics.glance import LISTED, LISTED_TOKENS, Glance, glances
+from atlas.topics.neuron import NEURONS, neurons_by_id
 
 MOST = 300
 """Most neurons of a collection."""
@@ -26,16 +26,6 @@ LONGEST_NOTE = 300
 
 LONGEST_TITLE = 120
 """Most characters of a title."""
-
-LISTED = 8
-"""Tokens of a neuron that are listed."""
-
-LISTED_TOKENS = Statement("""SELECT /*+n.name AS neuron, t."text" AS token,
-       */l.neuron_id, l.direction, l.rank, l.token_id, l.congruence
-FROM neuron_token AS l/*+ JOIN token AS t USING (token_id) JOIN neuron AS n USING (neuron_id)*/
-WHERE l.neuron_id IN (SELECT unnest($neuron_ids)) AND l.rank <= $limit/*+
-ORDER BY list_position($neuron_ids, l.neuron_id), l.direction DESC, l.rank*/""")
-"""The ends of several neurons' lists of tokens."""
 
 CURVES = Statement("""WITH cell AS (
     SELECT neuron_id, token_id, bin, n_predicted
@@ -90,33 +80,6 @@ class Octave:
 
 LEAST = 5
 """Positions of an octave below which its share is left out."""
-
-
-@dataclass(frozen=True)
-class Glance:
-    """A neuron at a glance: its row, the verdict on it, and the tokens that it writes on the side of the verdict.
-
-    `tokens` are from the top of its list, or from the bottom where the verdict's side is 'negative'.
-    """
-
-    neuron: Neuron
-    verdict: Verdict
-    tokens: tuple[CongruentToken, ...]
-
-    @property
-    def token(self) -> Token:
-        """The verdict's token; where it has none, the first of its tokens."""
-        return self.verdict.token or self.tokens[0].token
-
-    @property
-    def kind_of_text(self) -> str:
-        """The kind of its strongest texts on the side of the verdict, 'max' or 'min'."""
-        return "min" if self.verdict.side == "negative" else "max"
-
-    @property
-    def auroc(self) -> float | None:
-        """Area under the ROC curve of its best prediction; None: no pair has support."""
-        return None if self.verdict.prediction is None else self.verdict.prediction.auroc
 
 
 @dataclass(frozen=True)
@@ -195,34 +158,26 @@ def _line(text: str) -> str:
 def collection(
     atlas: Atlas, neurons: Annotated[tuple[int, ...], NeuronNames("Names of the neurons, with commas between.")]
 ) -> list[Glance]:
-    """Several neurons at a glance, in their order: numbers, the verdict on each, and the tokens that it writes.
+    """Several neurons at a glance, in their order: numbers, the verdict on each, what it writes and what fires it.
 
     Raises:
         NeuronNameError: some of the names are no neurons of this model.
     """
     rows = neurons_by_id(atlas, neurons)
-    tokens: dict[tuple[int, str], list[CongruentToken]] = defaultdict(list)
-    for neuron_id, end, rank, token_id, congruence in LISTED_TOKENS.rows(atlas, neuron_ids=list(neurons), limit=LISTED):
-        tokens[neuron_id, end].append(CongruentToken(end, rank, atlas.tokens[token_id], congruence))
-    glances = []
-    for neuron_id in neurons:
-        verdict = verdict_of(atlas, rows[neuron_id])
-        listed = tokens[neuron_id, "bottom" if verdict.side == "negative" else "top"]
-        glances.append(Glance(rows[neuron_id], verdict, tuple(sorted(listed, key=lambda item: item.rank))))
-    return glances
+    return glances(atlas, [rows[neuron_id] for neuron_id in neurons])
 
 
-def _pairs(glances: Iterable[Glance]) -> dict[str, list]:
+def _pairs(items: Iterable[Glance]) -> dict[str, list]:
     """The parameters of CURVES: each neuron with its token."""
-    pairs = [[item.neuron.neuron_id, item.token.token_id] for item in glances]
+    pairs = [[item.neuron.neuron_id, item.own_token.token_id] for item in items]
     return {"neuron_ids": [pair[0] for pair in pairs], "pairs": pairs}
 
 
-def curves(atlas: Atlas, glances: Sequence[Glance]) -> dict[int, tuple[Octave, ...]]:
+def curves(atlas: Atlas, items: Sequence[Glance]) -> dict[int, tuple[Octave, ...]]:
     """How often each neuron's token is predicted, by octave of its activation, from the least up: by neuron_id.
     Octaves without positions are left out."""
     cells: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0]))
-    for neuron_id, bin, n, n_predicted in CURVES.rows(atlas, **_pairs(glances)):
+    for neuron_id, bin, n, n_predicted in CURVES.rows(atlas, **_pairs(items)):
         cell = cells[neuron_id][bin_interval(bin)]
         cell[0] += n
         cell[1] += n_predicted
@@ -234,27 +189,25 @@ def curves(atlas: Atlas, glances: Sequence[Glance]) -> dict[int, tuple[Octave, .
 
 def listed_neurons(atlas: Atlas, entries: Sequence[Entry]) -> list[ListedNeuron]:
     """The neurons of a collection, in its order."""
-    glances = collection(atlas, tuple(named_ref(atlas, entry.name).neuron_id for entry in entries))
-    octaves, examples = curves(atlas, glances), first_examples(atlas, [item.neuron.neuron_id for item in glances])
+    items = collection(atlas, tuple(named_ref(atlas, entry.name).neuron_id for entry in entries))
+    octaves, examples = curves(atlas, items), first_examples(atlas, [item.neuron.neuron_id for item in items])
     return [
         ListedNeuron(
-            item.neuron,
-            item.verdict,
-            item.tokens,
-            place,
-            entry.note,
-            examples.get(item.neuron.neuron_id, {}).get(item.kind_of_text),
-            octaves.get(item.neuron.neuron_id, ()),
+            **vars(item),
+            place=place,
+            note=entry.note,
+            example=examples.get(item.neuron.neuron_id, {}).get(item.kind_of_text),
+            curve=octaves.get(item.neuron.neuron_id, ()),
         )
-        for place, (entry, item) in enumerate(zip(entries, glances, strict=True), 1)
+        for place, (entry, item) in enumerate(zip(entries, items, strict=True), 1)
     ]
 
 
-def panels(glances: Sequence[Glance]) -> dict[str, str]:
+def panels(items: Sequence[Glance]) -> dict[str, str]:
     """The SQL behind a page of neurons at a glance, by panel; none without neurons."""
-    if not glances:
+    if not items:
         return {}
-    pairs = _pairs(glances)
+    pairs = _pairs(items)
     ids = {"neuron_ids": pairs["neuron_ids"]}
     return {
         "neurons": NEURONS.shown(**ids),
