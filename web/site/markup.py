@@ -13,7 +13,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from atlas.core.display import show_number
+from atlas.core.display import show_number, show_running
 from atlas.core.units import Token
 from atlas.topics.example import Example
 from atlas.topics.glance import Glance
@@ -39,6 +39,20 @@ def level(activation: float, scale: float) -> int:
     if ratio < _FLOOR:
         return 0
     return max(1, min(LEVELS, math.ceil(_LOG * math.log1p(15 * min(1.0, ratio)))))
+
+
+_SPACE = '<span class="space"> </span>'
+
+
+def spaced(text: str, everywhere: bool = False) -> Markup:
+    """Text for people, the spaces at its ends (or `everywhere`) drawn as ␣: what is copied has spaces."""
+    shown = show_running(text)
+    if everywhere:
+        return Markup(_SPACE.join(map(_escaped, shown.split(" "))))
+    inner = shown.strip(" ")
+    start = len(shown) - len(shown.lstrip(" "))
+    end = len(shown) - start - len(inner)
+    return Markup(_SPACE * start + _escaped(inner) + _SPACE * end)
 
 
 @lru_cache(maxsize=16_384)
