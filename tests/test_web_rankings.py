@@ -156,6 +156,7 @@ def test_five_curves_on_one_chart(client):
     pairs = [(c["candidate"]["neuron"]["name"], c["candidate"]["token"]["token_id"]) for c in data["curves"]]
     assert pairs == first
     assert 'id="pairs"' in page.text
+    assert page.text.index("<tbody>") < page.text.index("Does firing predict the token?")
     second = client.get("/tiny-llama/pairs.json?all=1&page=2").json
     assert second["curves"] == data["curves"]
     none = client.get("/tiny-llama/pairs?token=nowhere")
@@ -169,6 +170,9 @@ def test_hubs(client):
     page = client.get("/tiny-llama/hubs?k=5").text
     assert f">{data['neurons'][0]['neuron']['name']}</a>" in page
     assert 'data-src="/tiny-llama/hubs/centring"' in page
+    for table in re.findall(r"<table.*?</table>", page, re.DOTALL)[1:]:
+        decimals = {len(share.partition(".")[2]) for share in re.findall(r'<td class="n">([\d.,]+)%</td>', table)}
+        assert len(decimals) <= 1  # the shares of a column to the same decimals
     response = client.get("/tiny-llama/hubs?k=3")
     assert response.status_code == 400
     assert "expected one of 1, 5, 10, 20." in response.text

@@ -135,6 +135,11 @@ def show_share(fraction: float | None, digits: int = 3) -> str:
     return "–" if fraction is None else f"{show_number(100.0 * fraction, digits)}%"
 
 
+def share_decimals(shares: Iterable[float]) -> int:
+    """Decimals for all percentages of a column of shares, which give the greatest three significant digits."""
+    return column_decimals((100.0 * share for share in shares), 3)
+
+
 def show_points(change: float | None, decimals: int = 1) -> str:
     """A change of a share in percentage points, signed: `−36.9 points`, `0.0 points`, `–` for None."""
     if change is None:

@@ -152,6 +152,7 @@ def create_app(
         decimals=display.show_decimals,
         points=display.show_points,
         share=display.show_share,
+        share_decimals=display.share_decimals,
         value=display.show_value,
         visible=display.visible,
         running=display.show_running,
