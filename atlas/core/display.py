@@ -135,9 +135,9 @@ def show_share(fraction: float | None, digits: int = 3) -> str:
     return "–" if fraction is None else f"{show_number(100.0 * fraction, digits)}%"
 
 
-def share_decimals(shares: Iterable[float]) -> int:
-    """Decimals for all percentages of a column of shares, which give the greatest three significant digits."""
-    return column_decimals((100.0 * share for share in shares), 3)
+def share_decimals(values: Iterable[float], total: float = 1.0) -> int:
+    """Decimals for all percentages of a column of shares of `total` (see `column_decimals`)."""
+    return column_decimals(100.0 * value / total for value in values)
 
 
 def show_points(change: float | None, decimals: int = 1) -> str:

@@ -21,7 +21,7 @@ import duckdb
 
 from atlas.core.answer.asking import ask
 from atlas.core.reads import SERIALIZE, Reads
-from atlas.core.schema import macro_names, own_macros
+from atlas.core.schema import called_by_macros, macro_names, own_macros
 from atlas.core.sql_text import parameter_names, quoted, quoted_text, with_dollars
 from web.workers.sql import gate, layers, probe, wire
 from web.workers.sql.cells import dumps, rows_json
@@ -211,6 +211,7 @@ def _surroundings(connection: duckdb.DuckDBPyConnection, foreign: list[str]) -> 
         serialize=lambda sql: connection.execute(SERIALIZE, [sql]).fetchone()[0],
         is_table=lambda name: connection.execute(find, [name]).fetchone()[0] > 0,
         macros=macro_names(),
+        called=called_by_macros(),
         foreign=frozenset(foreign),
     )
 
