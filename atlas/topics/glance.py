@@ -12,6 +12,7 @@ from atlas.core.db import Atlas
 from atlas.core.statements import Statement
 from atlas.core.texts import texts_by_id
 from atlas.core.units import Token
+from atlas.topics.attribution import attribution_magnitudes
 from atlas.topics.neuron import CongruentToken, Neuron
 from atlas.topics.pair_metric.effects import pair_figures
 from atlas.topics.verdict import Verdict, verdicts
@@ -51,6 +52,8 @@ class Glance:
     """Top texts in which it fires on that token; 0 where there is none."""
     firing_tokens: tuple[Token, ...]
     """The tokens on which it fires in its top texts, those of most texts first, at most FIRING."""
+    attribution: float | None
+    """Mean magnitude of its attribution (`neuron_attribution.attribution_abs_mean`); None: attribution was off."""
 
     @property
     def own_token(self) -> Token:
@@ -80,9 +83,11 @@ fired AS (
 top AS (
     FROM fired QUALIFY row_number() OVER (PARTITION BY neuron_id, kind ORDER BY n DESC, rank) = 1
 )
-SELECT n.name AS neuron, p.token AS predicted_token, p.predicts, p.auroc, top.kind, t."text" AS fires_on, top.n AS texts
+SELECT n.name AS neuron, p.token AS predicted_token, p.predicts, p.auroc, top.kind, t."text" AS fires_on,
+       top.n AS texts, c.attribution_abs_mean AS attribution
 FROM neuron AS n
 LEFT JOIN neuron_prediction AS p USING (neuron_id)
+LEFT JOIN neuron_attribution AS c USING (neuron_id)
 LEFT JOIN top ON top.neuron_id = n.neuron_id
 LEFT JOIN token AS t ON t.token_id = top.token_id
 WHERE n.name IN (SELECT neuron FROM page)
@@ -106,6 +111,7 @@ def glances(atlas: Atlas, neurons: Sequence[Neuron]) -> list[Glance]:
     known, neuron_ids = verdicts(atlas, neurons), [neuron.neuron_id for neuron in neurons]
     aurocs = _aurocs(atlas, neurons, known)
     counts, tokens = _firing_tokens(atlas, neuron_ids), _listed_tokens(atlas, neuron_ids)
+    magnitudes = attribution_magnitudes(atlas, neuron_ids)
     return [
         Glance(
             neuron,
@@ -113,8 +119,9 @@ def glances(atlas: Atlas, neurons: Sequence[Neuron]) -> list[Glance]:
             tuple(tokens[neuron.neuron_id, "bottom" if verdict.side == "negative" else "top"]),
             aurocs.get(neuron.neuron_id),
             **_fired(atlas, counts[neuron.neuron_id, _kind(verdict)]),
+            attribution=magnitude,
         )
-        for neuron in neurons
+        for neuron, magnitude in zip(neurons, magnitudes, strict=True)
         for verdict in (known[neuron.neuron_id],)
     ]
 

@@ -141,6 +141,14 @@ GLANCE_COLUMNS = (
         meaning="The token on which it fires in most of its top texts, on the side of the verdict; “various” where "
         "that is fewer than three texts.",
     ),
+    Column(
+        "attribution",
+        "number",
+        "glance",
+        ("index",),
+        meaning="Mean magnitude of its attribution: how far, on the mean over positions, the logit of what the model "
+        "predicts would move if the neuron were set to its mean. Empty: attribution was off.",
+    ),
 )
 """Columns that lists of neurons add to those of the table; see the record Glance."""
 
