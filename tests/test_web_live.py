@@ -245,6 +245,10 @@ def test_predictions_and_the_strongest_neurons_of_each_token(client, references,
         found = {each["neuron"]["neuron_id"]: each["attribution"] for each in item["neurons"]}
         assert list(found) == np.argsort(-np.abs(attribution), kind="stable")[:3].tolist()
         assert list(found.values()) == pytest.approx(attribution[list(found)], rel=2e-3, abs=1e-5)
+    page = get(client, f"/{slug}/live?text={quote(TEXT)}").text
+    *_, last = re.findall(rf'href="(/{slug}/live[?]text=[^"&]*)" aria-label="Why', page)
+    asked = client.get(last.replace("/live?", "/live.json?")).json["explained"]
+    assert asked["token"] == answer["positions"][-2]["predicted"]
 
 
 def test_a_listed_neuron_has_its_place_and_its_verdict(client, tiny_llama_atlas):

@@ -14,6 +14,7 @@ from atlas.core.term import Term
 TOPICS = tuple(
     import_module(f"atlas.topics.{name}")
     for name in (
+        "verdict",
         "neuron",
         "token",
         "overview",
@@ -44,7 +45,6 @@ TOPICS = tuple(
         "predictiveness",
         "study.study",
         "study.edges",
-        "verdict",
         "bridge",
     )
 )

@@ -52,7 +52,7 @@ class Column:
 
     @cached_property
     def field(self) -> str:
-        """The field of the record Neuron that holds it."""
+        """The field of the record Neuron (of Glance: one with a meaning of its own) that holds it."""
         return self.name.removesuffix("_id") if self.form == "token" else self.name
 
     def show(self, value: float | int | None, decimals: int | None = None) -> str:
@@ -150,7 +150,7 @@ GLANCE_COLUMNS = (
         "predicts would move if the neuron were set to its mean. Empty: attribution was off.",
     ),
 )
-"""Columns that lists of neurons add to those of the table; see the record NeuronGlance."""
+"""Columns that lists of neurons add to those of the table; see the record Glance."""
 
 LIST_COLUMNS = (COLUMNS[0], *GLANCE_COLUMNS, *(column for column in COLUMNS[1:] if "index" in column.shown))
 """All columns that a list of neurons can show, in order."""

@@ -78,6 +78,13 @@ class Verdict:
     prediction: NeuronPrediction | None
 
 
+@dataclass(frozen=True)
+class JudgedNeuron(Neuron):
+    """A row of the table `neuron`, its two tokens resolved, and the verdict on the neuron."""
+
+    verdict: Verdict
+
+
 _COLUMNS = [field.name for field in fields(NeuronPrediction) if field.name != "token"]
 
 
@@ -98,6 +105,17 @@ SELECT neuron_id, token_id, side, probability, probability_change, probability_c
        n_positions
 FROM pair_effect
 """
+
+
+@call(OF_NEURON, name="neuron", python='demo.neuron("{neuron}").record')
+def judged_neuron(atlas: Atlas, neuron_id: NeuronId) -> JudgedNeuron:
+    """One neuron: its row of the table `neuron`, and the verdict on it.
+
+    Raises:
+        NeuronNameError: the id is out of range.
+    """
+    neuron = find_neuron(atlas, neuron_id)
+    return JudgedNeuron(**vars(neuron), verdict=verdict_of(atlas, neuron))
 
 
 @call(OF_NEURON + "/verdict", python='demo.neuron("{neuron}").verdict()')

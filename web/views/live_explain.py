@@ -219,7 +219,7 @@ def _rows(atlas: Atlas, items: Mapping[int, NeuronShare]) -> dict[int, ShareRow]
             direct=item.direct,
             activation=item.activation,
             place=place_of(neuron, histogram(atlas, item.neuron_id), item.activation),
-            verdict=glance.verdict,
+            verdict=glance.verdict.headline,
             usual=glance.attribution,
         )
         for item, neuron, glance in zip(items.values(), neurons, glances(atlas, neurons), strict=True)

@@ -130,6 +130,10 @@ class TokenPage(AtlasPage, template="token.html"):
     )
     panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
+    def share_title(self) -> str:
+        """Its title for sites that show a link to it."""
+        return f"{self.title}: {self.verdict.headline} · {self.model_name}"
+
     def card(self) -> Card:
         """The token at a glance."""
         curve = self.curves[0] if self.curves else None
