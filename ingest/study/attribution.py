@@ -17,12 +17,12 @@ PASSES = 2
 """One forward and one backward pass."""
 
 
-def corrupt_run(runs: PairRuns) -> GradientRun:
-    """The corrupt prompt's run, with its graph."""
-    ids = torch.tensor(runs.tokens.corrupt_ids, device=runs.model.device)[None]
+def corrupt_run(runs: PairRuns, times: int = 1) -> GradientRun:
+    """The corrupt prompt's run, with its graph; several times in a batch."""
+    ids = torch.tensor(runs.tokens.corrupt_ids, device=runs.model.device).expand(times, -1)
     counted = torch.ones_like(ids, dtype=torch.bool)
     # Rows are all positions; what is differentiated is read at the last one.
-    return GradientRun(runs.model, ids, counted, ids[0], held=False)
+    return GradientRun(runs.model, ids, counted, ids.flatten(), held=False)
 
 
 def last_difference(runs: PairRuns, final: Float[Tensor, "pos d_model"]) -> Float[Tensor, " one"]:

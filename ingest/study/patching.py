@@ -6,6 +6,7 @@ Before the first token that differs both runs are the same, so patching there re
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,17 +72,59 @@ def _put_in(runs: PairRuns, layer: int, site: Site, at: list[tuple[int, int]]) -
     return change
 
 
+def set_neurons(rows: Sequence[int], indices: Sequence[int], values: Float[Tensor, "item pos"]) -> Change:
+    """A change that gives one neuron of each row other activations, at every position of a resumed run."""
+
+    def change(activations: Tensor) -> Tensor:
+        activations = activations.clone()
+        activations[list(rows), :, list(indices)] = values
+        return activations
+
+    return change
+
+
 @torch.inference_mode()
 def patch_neurons(
     runs: PairRuns, neuron_ids: Int[np.ndarray, " item"], batches: Batches
 ) -> Float32[np.ndarray, " item"]:
-    """Relative recovery of replacing each neuron at all positions."""
+    """Relative recovery of replacing each neuron at all positions; layers with few neurons run together."""
     recovery = np.zeros(len(neuron_ids), np.float32)
     layers, indices = np.divmod(neuron_ids, runs.model.model.d_mlp)
-    for layer in np.unique(layers).tolist():
-        at = np.flatnonzero(layers == layer)
-        recovery[at] = _patch_layer(runs, layer, torch.as_tensor(indices[at], device=runs.model.device), batches)
+    rows = batches.size(runs.model.device, len(runs.part.token_ids))
+    for group in _groups(layers, rows):
+        at = np.flatnonzero(np.isin(layers, group))
+        if len(group) == 1:
+            neurons = torch.as_tensor(indices[at], device=runs.model.device)
+            recovery[at] = _patch_layer(runs, group[0], neurons, batches)
+        else:
+            recovery[at] = _patch_together(runs, layers[at], indices[at])
+            batches.progress(len(at))
     return recovery
+
+
+def _groups(layers: Int[np.ndarray, " item"], rows: int) -> Iterator[list[int]]:
+    """The layers, neighbours together as long as their neurons are one batch."""
+    group: list[int] = []
+    for layer in np.unique(layers).tolist():
+        here = [*group, layer]
+        if group and (layer - group[0] >= _LAYERS_TOGETHER or np.isin(layers, here).sum() > rows):
+            yield group
+            here = [layer]
+        group = here
+    if group:
+        yield group
+
+
+def _patch_together(runs: PairRuns, layers: Int[np.ndarray, " row"], indices: Int[np.ndarray, " row"]) -> np.ndarray:
+    """One batch, from the first of the layers on."""
+    edits: dict[tuple[int, Site], Change] = {}
+    for layer in np.unique(layers).tolist():
+        at = np.flatnonzero(layers == layer).tolist()
+        neurons = indices[at].tolist()
+        edits[layer, "neuron"] = set_neurons(at, neurons, runs.clean.activations[layer, runs.first :, neurons].T)
+    first = int(layers.min())
+    residual = runs.corrupt.residual[first, runs.first :]
+    return runs.recovery(first, residual.expand(len(layers), -1, -1), edits).cpu().numpy()
 
 
 def _patch_layer(runs: PairRuns, layer: int, neurons: Int[Tensor, " item"], batches: Batches) -> np.ndarray:
@@ -91,13 +134,13 @@ def _patch_layer(runs: PairRuns, layer: int, neurons: Int[Tensor, " item"], batc
     # Where no activation differs, patching recovers exactly nothing.
     moved = (runs.clean.activations[layer] != runs.corrupt.activations[layer])[:, neurons].any(0).nonzero()[:, 0]
     for places in moved.split(batches.size(runs.model.device, pos)):
-        recovery[places] = runs.recovery(layer + 1, patched_stream(runs, layer, neurons[places]))
+        recovery[places] = runs.recovery(layer + 1, _patched_stream(runs, layer, neurons[places]))
         batches.progress(len(places))
     batches.progress(len(neurons) - len(moved))
     return recovery.cpu().numpy()
 
 
-def patched_stream(runs: PairRuns, layer: int, neurons: Int[Tensor, " row"]) -> Float[Tensor, "row pos d_model"]:
+def _patched_stream(runs: PairRuns, layer: int, neurons: Int[Tensor, " row"]) -> Float[Tensor, "row pos d_model"]:
     """The corrupt run's residual stream behind a block, each row with the clean activations of one of its neurons."""
     model, at = runs.model, runs.read_after(layer)
     block, factor = model.blocks[layer], model.factors[layer].mlp
