@@ -271,6 +271,38 @@ COMMENT ON COLUMN neuron_input_token.rank IS 'Place in that direction, from 1; t
 COMMENT ON COLUMN neuron_input_token.token_id IS 'Token.';
 COMMENT ON COLUMN neuron_input_token.value IS 'Input weights (norm gain folded; w_in centred for LayerNorm) . token embedding.';
 
+CREATE TABLE neuron_downstream (
+    neuron_id INTEGER USING COMPRESSION rle NOT NULL,
+    side VARCHAR NOT NULL,
+    direction VARCHAR NOT NULL,
+    rank SMALLINT USING COMPRESSION bitpacking NOT NULL,
+    other_neuron_id INTEGER USING COMPRESSION bitpacking NOT NULL,
+    weight FLOAT USING COMPRESSION alprd NOT NULL
+);
+COMMENT ON TABLE neuron_downstream IS 'The neurons of later layers that read a neuron''s output weights most and least: 20 a side and direction, sorted by neuron_id, side, direction, rank. Weights alone; blocks between the two layers are not included. Only with atlas ingest --connections; empty otherwise. The last layer has no rows.';
+COMMENT ON COLUMN neuron_downstream.neuron_id IS 'Neuron.';
+COMMENT ON COLUMN neuron_downstream.side IS '''in'': the later neuron''s input weights read it. ''gate'' (gated models only): its gate does.';
+COMMENT ON COLUMN neuron_downstream.direction IS '''top'': highest weight first. ''bottom'': lowest first.';
+COMMENT ON COLUMN neuron_downstream.rank IS 'Place in that direction, from 1 to 20; ties by lower other_neuron_id.';
+COMMENT ON COLUMN neuron_downstream.other_neuron_id IS 'Neuron of a later layer, which reads it.';
+COMMENT ON COLUMN neuron_downstream.weight IS 'w_out of the earlier neuron . w_in or w_gate of the later one (neuron_weight): what one unit of the earlier activation adds to what the later neuron reads, directly and before the norm in front of it divides.';
+
+CREATE TABLE neuron_upstream (
+    neuron_id INTEGER USING COMPRESSION rle NOT NULL,
+    side VARCHAR NOT NULL,
+    direction VARCHAR NOT NULL,
+    rank SMALLINT USING COMPRESSION bitpacking NOT NULL,
+    other_neuron_id INTEGER USING COMPRESSION bitpacking NOT NULL,
+    weight FLOAT USING COMPRESSION alprd NOT NULL
+);
+COMMENT ON TABLE neuron_upstream IS 'The neurons of earlier layers whose output weights a neuron reads most and least: 20 a side and direction, sorted by neuron_id, side, direction, rank. Weights alone; blocks between the two layers are not included. Only with atlas ingest --connections; empty otherwise. Layer 0 has no rows.';
+COMMENT ON COLUMN neuron_upstream.neuron_id IS 'Neuron.';
+COMMENT ON COLUMN neuron_upstream.side IS '''in'': its input weights read the other. ''gate'' (gated models only): its gate does.';
+COMMENT ON COLUMN neuron_upstream.direction IS '''top'': highest weight first. ''bottom'': lowest first.';
+COMMENT ON COLUMN neuron_upstream.rank IS 'Place in that direction, from 1 to 20; ties by lower other_neuron_id.';
+COMMENT ON COLUMN neuron_upstream.other_neuron_id IS 'Neuron of an earlier layer, which writes to it.';
+COMMENT ON COLUMN neuron_upstream.weight IS 'w_out of the earlier neuron . w_in or w_gate of the later one (neuron_weight): what one unit of the earlier activation adds to what the later neuron reads, directly and before the norm in front of it divides.';
+
 -- ---------------------------------------------------------------------------------------------------------------
 -- Activations
 -- ---------------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ TOPICS = tuple(
         "neurons",
         "layer",
         "spread",
+        "connection",
         "search",
         "collection",
         "curve",

@@ -47,15 +47,17 @@ def write_tables(sources: Sources, writer: AtlasWriter, advance: Callable[[float
 
 
 def _weight_rows(sources: Sources, table: str) -> Iterator[Columns]:
-    """A table of weights as in the first part, in its order; one that is not by neuron or token is small."""
+    """A table of weights as in the first part that has any, in its order; one not by neuron or token is small."""
+    filled = (i for i in range(len(sources.parts)) if sources.rows(f'SELECT EXISTS (FROM p{i}."{table}")')[0][0])
+    part = next(filled, 0)
     axis, info = WEIGHT_TABLES[table][0], sources.parts[0].info
     end = {"neuron_id": info.n_neurons, "token_id": info.d_vocab}.get(axis)
     if end is None:
-        yield columns(sources.read(f'SELECT * FROM p0."{table}"'))
+        yield columns(sources.read(f'SELECT * FROM p{part}."{table}"'))
         return
     row_bytes = 12 * info.d_model if table.endswith("_weight") else 0
     for low, high in sources.spans(end, parts=1, row_bytes=row_bytes):
-        yield columns(sources.rows_of(0, table, axis, low, high))
+        yield columns(sources.rows_of(part, table, axis, low, high))
 
 
 def _counted(sources: Sources, kind: type[Statistic]) -> bool:
