@@ -10,7 +10,7 @@ from atlas.core.option import IngestOption
 from atlas.core.parameter import NeuronId
 from atlas.core.statements import Statement
 from atlas.core.term import Term
-from atlas.core.units import NeuronRef, Token, neuron_ref
+from atlas.core.units import NeuronRef, neuron_ref
 
 
 @dataclass(frozen=True)
@@ -29,19 +29,16 @@ class Connection:
     """The neuron at the other end."""
     weight: float
     """Output weights of the earlier neuron times the weights with which the later one reads."""
-    best_token: Token
-    """The token that the other neuron writes most."""
-    worst_token: Token
-    """The token that it writes least."""
 
 
 OPTION = IngestOption("--connections", "Keep which neurons of later layers read each neuron most.")
 
-_LIST = """SELECT l.side, l.direction, l.rank, /*+o.name AS other, */l.weight, /*+b."text" AS best_token,
-       w."text" AS worst_token, */l.other_neuron_id, o.best_token_id, o.worst_token_id
-FROM {table} AS l JOIN neuron AS o ON o.neuron_id = l.other_neuron_id/*+
-JOIN token AS b ON b.token_id = o.best_token_id
-JOIN token AS w ON w.token_id = o.worst_token_id*/
+_LIST = """SELECT l.side, l.direction, l.rank, /*+o.name AS other, */l.weight, l.other_neuron_id/*+, p.predicts,
+       t."text" AS best_token*/
+FROM {table} AS l/*+
+JOIN neuron AS o ON o.neuron_id = l.other_neuron_id
+JOIN token AS t ON t.token_id = o.best_token_id
+LEFT JOIN neuron_prediction AS p ON p.neuron_id = l.other_neuron_id*/
 WHERE l.neuron_id = $neuron_id/*+
 ORDER BY l.side DESC, l.direction DESC, l.rank*/"""
 
@@ -70,8 +67,8 @@ def upstream(atlas: Atlas, neuron_id: NeuronId) -> list[Connection]:
 
 def _connections(atlas: Atlas, statement: Statement, neuron_id: int) -> list[Connection]:
     connections = [
-        Connection(side, end, rank, neuron_ref(atlas, other), weight, atlas.tokens[best], atlas.tokens[worst])
-        for side, end, rank, weight, other, best, worst in statement.rows(atlas, neuron_id=neuron_id)
+        Connection(side, end, rank, neuron_ref(atlas, other), weight)
+        for side, end, rank, weight, other in statement.rows(atlas, neuron_id=neuron_id)
     ]
     return sorted(connections, key=lambda item: (item.side != "in", item.direction != "top", item.rank))
 
@@ -85,9 +82,6 @@ TERMS = (
         "later neuron reads. Weights alone: neither how often the earlier fires, nor what attention and the blocks in "
         "between make of it, nor the norm in front of the later neuron is included. Kept by atlas ingest "
         "--connections.",
-        "SELECT n.name AS earlier, o.name AS later, d.side, d.weight\n"
-        "FROM neuron_downstream AS d JOIN neuron AS n USING (neuron_id)\n"
-        "JOIN neuron AS o ON o.neuron_id = d.other_neuron_id\n"
-        "WHERE d.rank = 1 ORDER BY abs(d.weight) DESC, d.neuron_id, d.side LIMIT 3",
+        "SELECT count(*) AS connections, max(weight) AS greatest, min(weight) AS least FROM neuron_downstream",
     ),
 )

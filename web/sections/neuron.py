@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from web.sections.alike import Alike
+from web.sections.connections import Downstream, Upstream
 from web.sections.fires import Fires
 from web.sections.place import Kind, Numbers, Pairs, Place
 from web.sections.predicts import Candidates, Predicts, Threshold
@@ -25,6 +26,8 @@ SECTIONS: tuple[type[Section], ...] = (
     Guard,
     Signs,
     Reads,
+    Upstream,
+    Downstream,
     Alike,
     Studies,
     Pairs,
