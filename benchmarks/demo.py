@@ -1,8 +1,8 @@
 """`make demo`: the demo atlas, served from the first minute while it is built, and how long each part of it took.
 
-What is to be done is read off the file itself: texts, then the post's experiment, then what the best pairs' neurons do
-where they fire, then what every neuron does for what is predicted. A build that was interrupted goes on behind the last
-of these, or at its last checkpoint.
+What is to be done is read off the file itself: texts and what every neuron does for what is predicted there, then the
+post's experiment, then what the best pairs' neurons do where they fire. A build that was interrupted goes on behind the
+last of these, or at its last checkpoint.
 """
 
 from __future__ import annotations
@@ -43,7 +43,6 @@ STUDY = [
     "--corrupt",
     f"{_PEAR} lemon tree and picked",
 ]
-ATTRIBUTION = ["--texts", "48"]
 EFFECTS = ["--pairs", "20", "--positions", "8"]
 _MOMENT = 0.2
 
@@ -53,14 +52,13 @@ def next_step(demo: Path) -> list[str] | None:
     saved = demo.with_suffix(".saved")
     if demo.exists():
         with open_atlas(demo) as atlas:
-            ((done, studied, measured, attributed),) = atlas.rows(
-                "SELECT n_texts_planned IS NULL, EXISTS (FROM study WHERE name = 'an'), EXISTS (FROM pair_effect), "
-                "EXISTS (FROM neuron_attribution) FROM atlas"
+            ((done, studied, measured),) = atlas.rows(
+                "SELECT EXISTS (FROM neuron_attribution), EXISTS (FROM study WHERE name = 'an'), "
+                "EXISTS (FROM pair_effect)"
             )
         steps = (
             (studied, ["study", str(demo), *STUDY]),
             (measured, ["effects", str(demo), *EFFECTS]),
-            (attributed, ["attribute", str(demo), *ATTRIBUTION]),
         )
         if done:
             return next((arguments for there, arguments in steps if not there), None)

@@ -29,7 +29,7 @@ def _run(settings: dict[str, Any], environment: dict[str, str], log: str, share:
     from ingest.process.settings import Settings
     from ingest.process.stop import Stop
     from ingest.run import publish
-    from ingest.run.build import build
+    from ingest.run.ingest import ingest
 
     if share is not None:
         publish.SHARE = share
@@ -38,7 +38,7 @@ def _run(settings: dict[str, Any], environment: dict[str, str], log: str, share:
     code = 1
     try:
         with Stop(options.checkpoint is not None, console.print) as stop:
-            build(options, console, stop)
+            ingest(options, console, stop)
         code = 0
     except AtlasError as error:
         print(f"Error: {error}")

@@ -18,12 +18,11 @@ import pytest
 from benchmarks import demo
 from benchmarks.demo import Demo, next_step
 from docs.outputs import ROOT
-from ingest.attribution.command import attribute
 from ingest.effects.command import effects
 from ingest.run.command import ingest
 from ingest.study.command import study
 
-COMMANDS = {"ingest": ingest, "study": study, "effects": effects, "attribute": attribute}
+COMMANDS = {"ingest": ingest, "study": study, "effects": effects}
 
 
 def step(file: Path) -> str | None:
@@ -48,13 +47,13 @@ def test_steps_are_read_off_the_file(tiny_llama_atlas: Path, tmp_path: Path) -> 
     change("DELETE FROM study; DELETE FROM pair_effect; UPDATE atlas SET n_texts_planned = 99")
     assert step(file) == "ingest"
     change("UPDATE atlas SET n_texts_planned = NULL")
+    assert step(file) == "ingest"
+    change("INSERT INTO neuron_attribution " + one_row(file, "neuron_attribution"))
     assert step(file) == "study"
     row = ", ".join(f"'an' AS {name}" if name == "name" else f'{value} AS "{name}"' for name, value in made_up(file))
     change(f"INSERT INTO study BY NAME SELECT {row}")
     assert step(file) == "effects"
     change("INSERT INTO pair_effect SELECT * REPLACE (1 AS neuron_id) FROM (" + one_row(file, "pair_effect") + ")")
-    assert step(file) == "attribute"
-    change("INSERT INTO neuron_attribution " + one_row(file, "neuron_attribution"))
     assert step(file) is None
 
 

@@ -4,28 +4,33 @@
 from __future__ import annotations
 
 import copy
+import signal
+import time
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from rich.console import Console
 from transformers import AutoModelForCausalLM, DynamicCache, LlamaForCausalLM
 
 from atlas.cli.main import main
 from atlas.core.db import open_atlas
-from ingest.activations.hashing import text_hash
 from ingest.attribution import record, sums
 from ingest.attribution.gradients import GradientRun
+from ingest.attribution.reading import choose_texts
 from ingest.attribution.sums import RANKED, AttributionSums
 from ingest.model.load import bridge_for, describe, load_model
 from ingest.model.weights import layer_weights, read_readout
 from ingest.study.study_model import StudyModel
 from ingest.texts.tokens import batches
-from tests import families, tiny
+from tests import families, forked, tiny
 from tests.conftest import Built
+from tests.test_ingest_ranks import free_port
 
 KINDS = ("llama", "gpt2", "pythia", "gemma2", "olmo2", "cohere", "granite", "bloom", "opt")
 """Gated and not, parallel, post-norm, soft-capped, with factors, with one matrix for query, key and value."""
@@ -158,14 +163,13 @@ class Plain:
         return scores[0] - scores[1]
 
 
-def texts_by_hash(built: Built, n: int) -> dict[int, list[int]]:
-    """Token ids of the `n` texts of lowest hash, by plain reading."""
+def chosen_texts(built: Built, n: int) -> dict[int, list[int]]:
+    """Token ids of the `n` texts that are chosen."""
     with open_atlas(built.atlas) as atlas:
+        choice = choose_texts(atlas.info, n)
         dataset = record.own_dataset(atlas.info, str(built.dataset))
-        texts = list(record.texts_of(atlas.info, dataset, load_model(str(built.model)).tokenizer))
-        fingerprint = atlas.info.dataset_fingerprint
-    texts.sort(key=lambda text: (text_hash(fingerprint, 0, text.source_row, text.chunk), text.text_id))
-    return {text.text_id: text.token_ids.tolist() for text in texts[:n]}
+        texts = choice.texts(dataset, load_model(str(built.model)).tokenizer)
+        return {text.text_id: text.token_ids.tolist() for text in texts}
 
 
 @pytest.mark.parametrize("name", ["built_llama", "built_gpt2"])
@@ -202,7 +206,7 @@ def test_every_table_against_plain_loops(
         }
     plain = Plain(built.model, means)
     by_token: dict[int, list[tuple[int, np.ndarray, np.ndarray]]] = defaultdict(list)
-    texts = texts_by_hash(built, 3)
+    texts = chosen_texts(built, 3)
     for text_id, ids in texts.items():
         for t in range(1, len(ids)):
             token, attribution, per_congruence = plain.position(ids, t)
@@ -273,7 +277,7 @@ def test_sums_over_parts_add_up(built_llama: Built):
         readout = read_readout(loaded, atlas.info.readout)
         layer_weights(loaded, 0)
         model = StudyModel(loaded, torch.device("cpu"))
-        texts = record.choose_texts(record.texts_of(atlas.info, dataset, loaded.tokenizer), dataset.fingerprint, 16)
+        texts = list(choose_texts(atlas.info, 16).texts(dataset, loaded.tokenizer))
 
     def over(some, size: int) -> AttributionSums:
         total = AttributionSums(model, readout, plan)
@@ -282,7 +286,7 @@ def test_sums_over_parts_add_up(built_llama: Built):
         return total
 
     whole, part = over(texts, 400), over(texts[:5], 24)
-    part.merge(over(texts[5:], 60))
+    part.merge(over(texts[5:], 60).tensors())
     assert (whole.n_texts, whole.n_positions) == (part.n_texts, part.n_positions)
     for name, tensor in whole.tensors().items():
         assert torch.allclose(tensor, part.tensors()[name], rtol=1e-4, atol=1e-4), name
@@ -298,3 +302,79 @@ def test_other_texts_are_refused(built_llama: Built, built_gpt2: Built):
     assert result.exit_code == 1
     assert "neither all nor a whole number" in result.output.replace("\n", " ")
     assert built_llama.atlas.read_bytes() == before
+
+
+def attributions(path: Path) -> dict[str, dict[tuple, list[float]]]:
+    """Values by table and key."""
+    keys = {"neuron_attribution": 1, "pair_attribution": 2, "token_driver": 4, "attribution_check": 4}
+    with open_atlas(path) as atlas:
+        tables = {table: atlas.rows(f"FROM {table}") for table in keys}
+    return {
+        table: {
+            row[: keys[table]]: [np.nan if value is None else value for value in row[keys[table] :]] for row in rows
+        }
+        for table, rows in tables.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def attributed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Settings of a run that attributes over all its texts, and has ended."""
+    settings = tiny.run_of_full_texts(tmp_path_factory.mktemp("attributed"), 30) | {"attribution": None}
+    log = settings["out"].with_suffix(".log")
+    assert forked.finish(forked.start(settings, log)) == 0, log.read_text()
+    return settings
+
+
+def test_ranks_that_die_in_the_attribution_go_on(attributed: dict[str, Any], tmp_path: Path):
+    """Rank 1 of 2 is killed while it attributes; one process goes on from the checkpoints of both."""
+    saved, out = tmp_path / "saved", tmp_path / "atlas.duckdb"
+    settings = {**attributed, "out": out, "checkpoint": saved, "checkpoint_every": 1e-9}
+    ranks = forked.start_ranks(2, settings, tmp_path, free_port())
+    deadline = time.monotonic() + 100
+    while not list(saved.glob("attribution-1-1of2-000004*")) and ranks[1].exitcode is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    ranks[1].kill()
+    logs = [tmp_path / f"rank{rank}.log" for rank in range(2)]
+    assert [forked.finish(rank) for rank in ranks] == [1, -signal.SIGKILL], logs[0].read_text()
+    with open_atlas(out) as atlas:
+        assert atlas.info.share_read is None
+        assert not atlas.rows("FROM neuron_attribution")
+    assert forked.finish(forked.start(settings, tmp_path / "last.log")) == 0, (tmp_path / "last.log").read_text()
+    assert "Congruence" not in (tmp_path / "last.log").read_text(), "the texts are not read again"
+    assert not list(saved.glob("*.safetensors"))
+    ours, theirs = attributions(out), attributions(attributed["out"])
+    assert {table: set(rows) for table, rows in ours.items()} == {table: set(rows) for table, rows in theirs.items()}
+    for table, rows in ours.items():
+        assert rows, table
+        for key, values in rows.items():
+            both = np.array([values, theirs[table][key]], float)
+            assert np.allclose(*both, rtol=1e-4, atol=1e-4, equal_nan=True), (table, key)
+
+
+def test_rounded_blocks_agree_with_exact_ones(built_llama: Built, tmp_path: Path):
+    """bfloat16 blocks, as on CUDA; the exact ablations beside their estimates are float32."""
+    tables = {}
+    for dtype in ("float32", "bfloat16"):
+        out = tmp_path / f"{dtype}.duckdb"
+        request = record.AttributionRequest(
+            built_llama.atlas,
+            6,
+            check=20,
+            dataset=str(built_llama.dataset),
+            model=str(built_llama.model),
+            dtype=dtype,
+            out=out,
+        )
+        record.record_attribution(request, Console(quiet=True))
+        tables[dtype] = attributions(out)
+    means = [np.array([row[1:] for row in tables[dtype]["neuron_attribution"].values()]) for dtype in tables]
+    for exact, rounded in zip(*(values.T for values in means), strict=True):
+        assert np.corrcoef(exact, rounded)[0, 1] > 0.95
+    shared = tables["float32"]["attribution_check"].keys() & tables["bfloat16"]["attribution_check"].keys()
+    assert shared
+    for key in shared:
+        one, other = (tables[dtype]["attribution_check"][key] for dtype in tables)
+        assert one[1:] == pytest.approx(other[1:], abs=1e-5)
+    assert tables["float32"]["neuron_attribution"] != tables["bfloat16"]["neuron_attribution"]

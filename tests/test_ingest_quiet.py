@@ -22,7 +22,7 @@ LINES = [
     r"Starting",
     r"[A-Z][a-z ]+: [\d.]+ s(, [\d,.]+ \w+/s)?, [\d.]+ GB at most",
     r"[A-Z][a-z ]+(  [\w%,./ ]+)+ GB",
-    r".*a\.duckdb  build [0-9a-f]{12}",
+    r".*a\.duckdb  build [0-9a-f]{12}(: [\d,]+ texts, [\d,]+ positions, [\d.]+ s; rows: .* \d+\.)?",
     r"[\d,]+ texts, [\d,]+ tokens, .* truncated\.",
     r"(phase|table) .*",
     r"[\w ]+( +[\d,.]+){1,2}",

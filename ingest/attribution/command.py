@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -24,35 +25,50 @@ FILE = click.Path(path_type=Path)
 @click.option("--revision", help="Revision of the model on the Hub; by default the atlas's own.")
 @no_cache()
 @click.option("--device", default="auto", help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["auto", "float32", "bfloat16"]),
+    default="auto",
+    help="Precision of the blocks; auto is float32 on a CPU, bfloat16 on CUDA. The check is float32.",
+)
 @click.option("--memory", metavar="SIZE", help="Use at most about this much for batches, such as 4GB.")
+@click.option(
+    "--checkpoint",
+    type=FILE,
+    metavar="DIR",
+    help="Save the work in DIR, from which the same command resumes.",
+)
+@click.option("--checkpoint-every", default="5min", metavar="TIME", help="Time between checkpoints, such as 90s or 1h.")
 @click.option("--out", type=FILE, help="File to write; by default FILE itself, replaced by a rename.")
 @click.option("--seed", type=int, default=0, help="Seed of the choice of what is checked.")
 @click.option("--force", is_flag=True, help="Replace the file of --out.")
 @quiet_option()
-def attribute(file: Path, texts: str, memory: str | None, quiet: bool, **options: object) -> None:
+def attribute(file: Path, texts: str, memory: str | None, checkpoint_every: str, quiet: bool, **options: Any) -> None:
     """Attribute what the model predicts to its neurons, over texts of the atlas's dataset, and record it in FILE: for
     every neuron how much it matters, for every frequent token the neurons that support and oppose it most.
 
     One forward and one backward pass a batch give every neuron's attribution at every position; a sample of them is
-    checked by exact ablation. FILE is copied, extended, checked and renamed into place, under a new build_id.
+    checked by exact ablation. FILE is copied, extended, checked and renamed into place, under a new build_id. Under
+    torchrun (`torchrun --nproc-per-node N --no-python atlas attribute ...`) the texts are divided over the processes.
     """
     from atlas.cli.streams import plain_console
     from ingest.errors import OptionError
-    from ingest.process.settings import parse_bytes
+    from ingest.process.settings import parse_bytes, parse_duration
+    from ingest.process.stop import Stop
 
     if texts != "all" and not (texts.isdecimal() and int(texts) > 0):
         raise OptionError(f"--texts {texts!r} is neither all nor a whole number from 1.")
     console = plain_console(stderr=True, quiet=quiet)
     with starting(console):  # torch takes seconds to import.
-        from ingest.attribution.record import AttributionRequest, record_attribution
+        from ingest.attribution.record import AttributionRequest, print_attribution, record_attribution
     request = AttributionRequest(
-        file=file, texts=None if texts == "all" else int(texts), memory=parse_bytes(memory), **options
+        file=file,
+        texts=None if texts == "all" else int(texts),
+        memory=parse_bytes(memory),
+        checkpoint_every=parse_duration("--checkpoint-every", checkpoint_every),
+        **options,
     )
-    report = record_attribution(request, console)
-    rows = ", ".join(f"{table} {n:,}" for table, n in report.rows.items())
-    console.print(
-        f"{report.out}  build {report.build_id}: {report.n_texts:,} texts, {report.n_positions:,} positions, "
-        f"{report.seconds['Attribution']:.1f} s; rows: {rows}.",
-        markup=False,
-        soft_wrap=True,
-    )
+    with Stop(resumable=request.checkpoint is not None, say=console.print) as stop:
+        report = record_attribution(request, console, stop)
+    if report is not None:
+        print_attribution(report, console)

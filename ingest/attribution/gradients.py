@@ -82,7 +82,10 @@ class GradientRun:
         scale = norm_scales(self.model.norm, norms.final_gain, self._final.detach(), norms.layer_norm)[0]
         block = self.model.blocks[layer]
         if block.post_norm is not None and block.post_gain is not None:
-            scale = scale * norm_scales(block.post_norm, block.post_gain, self._projected[layer], norms.layer_norm)[0]
+            scale = (
+                scale
+                * norm_scales(block.post_norm, block.post_gain, self._projected[layer].float(), norms.layer_norm)[0]
+            )
         return scale * self.model.scale
 
     def _reporter(self, layer: int, activations: Tensor, on_gradient: OnGradient) -> Callable[[Tensor], None]:

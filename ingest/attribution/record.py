@@ -2,37 +2,44 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import torch
 from rich.console import Console
 
 from atlas.core.db import Atlas, open_atlas
+from atlas.core.files import check_folder
 from atlas.core.info import AtlasInfo
-from ingest.activations.hashing import text_hash
 from ingest.attribution.check import check_rows, draw_estimates
+from ingest.attribution.reading import TextChoice, choose_texts, read_sums
 from ingest.attribution.sums import MIN_POSITIONS, AttributionPlan, AttributionSums
-from ingest.errors import DatasetError, OutOfMemoryError
+from ingest.errors import DatasetError
 from ingest.file.append import check_extendable, extend_atlas
-from ingest.merge.parts import parse_ranges
+from ingest.model.load import LoadedModel
 from ingest.model.weights import read_readout
 from ingest.process.arrow import Columns
-from ingest.process.cursor import TextReport
-from ingest.process.device import choose_device
-from ingest.process.memory import Budget, is_out_of_memory
+from ingest.process.checkpoint import CheckpointFolder
+from ingest.process.device import choose_device, choose_dtype
+from ingest.process.lock import checkpoints_locked
+from ingest.process.memory import Budget
 from ingest.process.progress import Phases
+from ingest.process.ranks import Ranks, joined, own_device
+from ingest.process.resume import RunCheckpoints
+from ingest.process.session import Session
+from ingest.process.stop import Stop
 from ingest.study.record import load_own_model
 from ingest.study.study_model import StudyModel
 from ingest.texts.builtin import EMBEDDED
 from ingest.texts.dataset import Dataset, open_dataset
-from ingest.texts.tokens import Text, batches, iter_texts
+from ingest.texts.hub import HubTexts
 
-CHECKED_TEXTS = 16
-"""Texts in which attributions are checked by ablation."""
+_CHECKED_TEXTS, _CHECKED_WITHIN = 16, 10_000
+"""Texts in which attributions are checked by ablation, and the first texts among which they are chosen: they are read a
+second time."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +47,25 @@ class AttributionRequest:
     """The options of `atlas attribute` (its help explains each)."""
 
     file: Path
-    texts: int | None
-    tokens: int
-    check: int
-    dataset: str | None
-    model: str | None
-    revision: str | None
-    device: str
-    memory: int | None
-    out: Path | None
-    seed: int
-    force: bool
+    texts: int | None = None
+    """None: all."""
+    tokens: int = 2000
+    check: int = 500
+    dataset: str | None = None
+    model: str | None = None
+    revision: str | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    batch_size: int | None = None
+    """Most texts of full length a batch; None: by the memory."""
+    memory: int | None = None
+    """Bytes."""
+    checkpoint: Path | None = None
+    checkpoint_every: float = 300.0
+    """Seconds."""
+    out: Path | None = None
+    seed: int = 0
+    force: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,73 +80,114 @@ class AttributionReport:
     seconds: dict[str, float]
 
 
-def record_attribution(request: AttributionRequest, console: Console) -> AttributionReport:
-    """Attribute predictions over texts of the atlas's dataset and write the sums into it, in place of earlier ones.
+def record_attribution(
+    request: AttributionRequest, console: Console, stop: Stop | None = None
+) -> AttributionReport | None:
+    """Attribute predictions over texts of the atlas's dataset and write the sums into it, in place of earlier ones;
+    under a launcher, with the other ranks. None on all ranks but the first.
 
     Raises:
         StudyError: the model that was loaded is not the atlas's.
         DatasetError: the dataset is not the atlas's.
         OutOfMemoryError: a batch of one text does not fit.
+        SystemExit: a signal asked to stop, and a checkpoint was saved.
         AtlasError: any of its kinds, for the file and the model. Nothing is written then.
     """
-    check_extendable(request.file, request.out, force=request.force)
-    device = choose_device(request.device)
+    device = own_device(choose_device(request.device))
     out = request.out or request.file
-    with open_atlas(request.file) as atlas, Phases(console, device, out=out) as phases:
-        info = atlas.info
-        plan = plan_of(atlas, request.tokens)
-        with phases.phase("Opening dataset"):
-            dataset = own_dataset(info, request.dataset)
-        with phases.phase("Loading model"):
-            loaded = load_own_model(info, request.model, request.revision)
-            readout = read_readout(loaded, info.readout)
-            model = StudyModel(loaded, device)
-        with phases.phase("Choosing texts"):
-            texts = choose_texts(texts_of(info, dataset, loaded.tokenizer), dataset.fingerprint, request.texts)
-        sums = AttributionSums(model, readout, plan)
-        limit = Budget(request.memory, device).batch_tokens(info.context_length, bytes_per_token(model))
-        total = sum(map(len, texts))
-        with phases.phase("Attribution", total=total, unit="tokens") as advance:
-            for batch in batches(
-                texts, max_tokens=min(limit, _USUAL[device.type != "cpu"]), pad_id=info.bos_token_id or 0
-            ):
-                try:
-                    sums.read(batch)
-                except Exception as error:
-                    if not is_out_of_memory(error):
-                        raise
-                    raise OutOfMemoryError(
-                        f"A batch of {batch.input_ids.size} tokens does not fit into memory. Set --memory lower than "
-                        "what is free, so that batches are smaller."
-                    ) from error
-                advance(int(batch.lengths.sum()))
-        with phases.phase("Check", total=request.check, unit="ablations") as advance:
-            checked = sorted(texts[:CHECKED_TEXTS], key=lambda text: text.text_id)
-            means = plan.activation_mean
-            estimates = draw_estimates(model, checked, means, plan.first_position, request.check, request.seed)
-            checks = check_rows(model, estimates, means, advance)
-        with phases.phase("Writing"):
-            tables = {
-                "neuron_attribution": sums.neuron_rows(),
-                "token_driver": sums.token_rows(),
-                "pair_attribution": sums.pair_rows(),
-                "attribution_check": checks,
-            }
-            rows = {table: _table(columns) for table, columns in tables.items()}
-            build_id = extend_atlas(request.file, rows, out=request.out, without="TRUE")
+    with joined(device) as ranks, ExitStack() as locks:
+        ranks.on_main(lambda: _take_output(request, locks))
+        with Phases(console, device, ranks.rank, out) as phases:
+            info, plan = _read_plan(request, ranks)
+            with phases.phase("Opening dataset"):
+                dataset = own_dataset(info, request.dataset)
+            with phases.phase("Loading model"):
+                loaded = load_own_model(info, request.model, request.revision)
+                sums = _sums(loaded, info, plan, device, choose_dtype(request.dtype, device))
+            session = _session(request, info, ranks, stop or Stop(), phases)
+            choice = choose_texts(info, request.texts)
+            whole = read_sums(sums, choice, dataset, loaded.tokenizer, session, request.batch_size)
+            report = ranks.on_main(lambda: _write(request, whole, choice, dataset, loaded, phases))
+        session.checkpoints.clear()
+    return report
+
+
+def _take_output(request: AttributionRequest, locks: ExitStack) -> None:
+    check_extendable(request.file, request.out, force=request.force)
+    if request.checkpoint is not None:
+        check_folder(request.checkpoint)
+        CheckpointFolder(request.checkpoint)
+        locks.enter_context(checkpoints_locked(request.checkpoint))
+
+
+def print_attribution(report: AttributionReport, console: Console) -> None:
+    """Print counts, seconds and rows."""
+    rows = ", ".join(f"{table} {n:,}" for table, n in report.rows.items())
+    console.print(
+        f"{report.out}  build {report.build_id}: {report.n_texts:,} texts, {report.n_positions:,} positions, "
+        f"{report.seconds['Attribution']:.1f} s; rows: {rows}.",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _read_plan(request: AttributionRequest, ranks: Ranks) -> tuple[AtlasInfo, AttributionPlan]:
+    """What the file says, on every rank: only the first need see it."""
+
+    def read() -> tuple[AtlasInfo, AttributionPlan]:
+        with open_atlas(request.file) as atlas:
+            return atlas.info, plan_of(atlas, request.tokens)
+
+    return ranks.gather(ranks.on_main(read))[0]
+
+
+def _sums(
+    loaded: LoadedModel, info: AtlasInfo, plan: AttributionPlan, device: torch.device, dtype: torch.dtype
+) -> AttributionSums:
+    readout = read_readout(loaded, info.readout)
+    model = StudyModel(loaded, device)
+    return AttributionSums(model if dtype == torch.float32 else model.rounded(dtype), readout, plan)
+
+
+def _session(request: AttributionRequest, info: AtlasInfo, ranks: Ranks, stop: Stop, phases: Phases) -> Session:
+    identity = {
+        "the atlas's build": info.build_id,
+        "--texts": request.texts,
+        "--tokens": request.tokens,
+        "--dtype": str(choose_dtype(request.dtype, phases.device)).removeprefix("torch."),
+    }
+    ranks.agree("what they read", identity)
+    folder = None if request.checkpoint is None else CheckpointFolder(request.checkpoint, phases.say)
+    checkpoints = RunCheckpoints(folder, identity, ranks, request.checkpoint_every, "attribution")
+    return Session(checkpoints, ranks, stop, Budget(request.memory, phases.device), phases)
+
+
+def _write(
+    request: AttributionRequest,
+    sums: AttributionSums,
+    choice: TextChoice,
+    dataset: Dataset,
+    loaded: LoadedModel,
+    phases: Phases,
+) -> AttributionReport:
+    """Check attributions by ablation, and write all tables; on rank 0."""
+    means = sums.plan.activation_mean
+    with phases.phase("Check", total=request.check, unit="ablations") as advance:
+        texts = list(choice.lowest(_CHECKED_TEXTS, _CHECKED_WITHIN).texts(dataset, loaded.tokenizer))
+        estimates = draw_estimates(sums.model, texts, means, sums.plan.first_position, request.check, request.seed)
+        checks = check_rows(sums.model.exact, estimates, means, advance)
+    with phases.phase("Writing"):
+        tables = {
+            "neuron_attribution": sums.neuron_rows(),
+            "token_driver": sums.token_rows(),
+            "pair_attribution": sums.pair_rows(),
+            "attribution_check": checks,
+        }
+        rows = {table: _table(columns) for table, columns in tables.items()}
+        build_id = extend_atlas(request.file, rows, out=request.out, without="TRUE")
     counts = {table: len(added) for table, added in rows.items()}
+    out = request.out or request.file
     return AttributionReport(out, build_id, sums.n_texts, sums.n_positions, counts, phases.seconds)
-
-
-_USUAL = (512, 8192)
-"""Tokens a batch, on a CPU and elsewhere: the backward pass needs what every layer computed."""
-
-
-def bytes_per_token(model: StudyModel) -> int:
-    """Scratch bytes of one position of a batch: in every layer the MLP's three or four vectors and their gradients, and
-    about twenty of the stream's width."""
-    d_model = model.model.embedding.shape[1]
-    return model.n_layers * 4 * (6 * model.model.d_mlp + 20 * d_model)
 
 
 def plan_of(atlas: Atlas, most_tokens: int) -> AttributionPlan:
@@ -161,44 +217,25 @@ def own_dataset(info: AtlasInfo, name: str | None) -> Dataset:
         name = next((key for key, embedded in EMBEDDED.items() if embedded.label == info.dataset_name), None)
         name = name or info.dataset_name
     try:
-        dataset = open_dataset(
-            name, config=info.dataset_config, split=info.dataset_split or "train", text_column=info.text_column
-        )
+        # A run of some texts of a Hub dataset streams it, and the fingerprint is of its revision then.
+        dataset = _opened(name, info, stream=True)
+        if isinstance(dataset.source, HubTexts) and dataset.fingerprint != info.dataset_fingerprint:
+            dataset = _opened(name, info, stream=False)
     except DatasetError as error:
         raise DatasetError(
             f"{error} The atlas was read over {info.dataset_name!r}: --dataset says where it is."
         ) from error
-    if dataset.fingerprint != info.dataset_fingerprint:
-        raise DatasetError(
-            f"{name!r} has the fingerprint {dataset.fingerprint}, the atlas's dataset {info.dataset_fingerprint}: "
-            "these are other texts. Give --dataset the one that the atlas was made from."
-        )
-    return dataset
-
-
-def texts_of(info: AtlasInfo, dataset: Dataset, tokenizer: object) -> Iterator[Text]:
-    """The texts that an atlas was read over."""
-    ranges = parse_ranges(info.text_ranges)
-    texts = iter_texts(
-        dataset,
-        tokenizer,
-        context_length=info.context_length,
-        overflow=info.overflow,
-        bos_token_id=info.bos_token_id,
-        first_text=ranges[0].start,
-        last_text=ranges[-1].stop,
-        report=TextReport(),
+    if dataset.fingerprint == info.dataset_fingerprint:
+        return dataset
+    raise DatasetError(
+        f"{name!r} has the fingerprint {dataset.fingerprint}, the atlas's dataset {info.dataset_fingerprint}: "
+        "these are other texts. Give --dataset the one that the atlas was made from."
     )
-    return (text for text in texts if any(text.text_id in part for part in ranges))
 
 
-def choose_texts(texts: Iterator[Text], fingerprint: str, n: int | None) -> list[Text]:
-    """The `n` texts of lowest hash (None: all), in order of hash: the same whatever else is read."""
-
-    def key(text: Text) -> tuple[int, int]:
-        return text_hash(fingerprint, 0, text.source_row, text.chunk), text.text_id
-
-    return sorted(texts, key=key) if n is None else heapq.nsmallest(n, texts, key=key)
+def _opened(name: str, info: AtlasInfo, *, stream: bool) -> Dataset:
+    split = info.dataset_split or "train"
+    return open_dataset(name, config=info.dataset_config, split=split, text_column=info.text_column, stream=stream)
 
 
 def _table(columns: Columns) -> pa.Table:

@@ -6,6 +6,7 @@ score (`ingest.attribution.gradients`). Its direct part is (activation - mean) *
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +38,7 @@ _DRIVER = {
 """Columns of `token_driver`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AttributionPlan:
     """What to sum: for each of `tokens` (ascending ids) every neuron, and each pair (sorted by neuron, token)."""
 
@@ -87,7 +88,8 @@ class AttributionSums:
         self._place_of = torch.full((d_vocab,), -1, dtype=torch.int64, device=device)
         self._place_of[_ids(plan.tokens, device)] = torch.arange(len(plan.tokens), device=device)
         self._pairs_of = [self._layer_pairs(layer) for layer in range(n_layers)]
-        self.n_texts = self.n_positions = 0
+        self.size = torch.zeros(2, dtype=torch.int64)
+        """Texts, and positions."""
         self.neurons = torch.zeros(4, n_layers, d_mlp, dtype=torch.float64, device=device)
         """Attribution, its magnitude, its direct part, the magnitude of that."""
         self.counts = torch.zeros(3, d_vocab, dtype=torch.float64, device=device)
@@ -105,24 +107,31 @@ class AttributionSums:
         self._count(run.token, text)
         segments = self._segments(run.token, text)
         run.backward(lambda layer, activations, gradient: self._add(layer, activations, gradient, run, segments, text))
-        self.n_texts += len(ids)
-        self.n_positions += len(text)
+        self.size += torch.tensor([len(ids), len(text)])
 
-    def merge(self, other: AttributionSums) -> None:
+    @property
+    def n_texts(self) -> int:
+        """Texts read."""
+        return int(self.size[0])
+
+    @property
+    def n_positions(self) -> int:
+        """Positions counted."""
+        return int(self.size[1])
+
+    def merge(self, tensors: Mapping[str, Tensor]) -> None:
         """Add the sums of the same plan over other texts."""
-        self.n_texts += other.n_texts
-        self.n_positions += other.n_positions
-        for mine, theirs in zip(self.tensors().values(), other.tensors().values(), strict=True):
-            mine += theirs
+        for name, mine in self.tensors().items():
+            mine += tensors[name].to(mine.device)
 
     def tensors(self) -> dict[str, Tensor]:
-        """All sums, by name."""
+        """All sums, by name: the state of a checkpoint, and what ranks send each other."""
         parts = {
             f"{name}.{key}": value
             for name in ("tokens", "pairs")
             for key, value in getattr(self, name).tensors().items()
         }
-        return {"neurons": self.neurons, "counts": self.counts, **parts}
+        return {"size": self.size, "neurons": self.neurons, "counts": self.counts, **parts}
 
     def _count(self, token: Int[Tensor, " row"], text: Int[Tensor, " row"]) -> None:
         n_texts = int(text[-1]) + 1 if len(text) else 1

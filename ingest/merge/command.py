@@ -25,6 +25,7 @@ def merge(parts: tuple[Path, ...], out: Path, slug: str | None, force: bool, qui
 
     Parts must be of the same model, data and options, over disjoint texts; they may be of different devices of one
     precision, and are named in any order. The tables from weights alone are those of the part with the first text.
+    Attributions, studies and effects are not carried over: `atlas attribute` adds attributions to the whole.
     """
     from atlas.cli.streams import plain_console
 

@@ -156,7 +156,8 @@ def _bytes_of(tensor: Tensor) -> Tensor:
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[Ranks]:
-    """Join the launcher's group for a block; a run of one rank when no launcher set its variables.
+    """Join the launcher's group for a block, or use the one that an outer block has joined; a run of one rank when no
+    launcher set its variables.
 
     Raises:
         RankError: the variables are set, but the group cannot be formed.
@@ -166,6 +167,9 @@ def joined(device: torch.device) -> Iterator[Ranks]:
         yield Ranks(device=device)
         return
     rank = int(os.environ.get("RANK", "0"))
+    if dist.is_initialized():
+        yield Ranks(rank, world, device)
+        return
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     try:
         dist.init_process_group(backend, timeout=_TIMEOUT)

@@ -21,7 +21,6 @@ from ingest.process.cursor import Cursor, Share
 from ingest.process.ranks import Ranks
 
 State = dict[str, Tensor]
-_TEXTS = re.compile(r"texts-(?P<generation>\d+)-(?P<rank>\d+)of(?P<world>\d+)")
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,7 @@ class RunCheckpoints:
     Args:
         identity: every setting that decides the rows; a checkpoint of another identity is refused.
         every: seconds between checkpoints.
+        stem: first part of the names of the texts' checkpoints: readings with other stems share a folder.
     """
 
     def __init__(
@@ -51,8 +51,10 @@ class RunCheckpoints:
         identity: dict[str, Any],
         ranks: Ranks,
         every: float = 300.0,
+        stem: str = "texts",
     ) -> None:
-        self._folder, self._identity, self._ranks, self._every = folder, identity, ranks, every
+        self._folder, self._identity, self._ranks, self._every, self._name = folder, identity, ranks, every, stem
+        self._texts = re.compile(rf"{stem}-(?P<generation>\d+)-(?P<rank>\d+)of(?P<world>\d+)")
         self._last = time.monotonic()
         self._start = Start(Share(ranks.rank, ranks.world), Cursor(), [])
         self._pairs = ""
@@ -143,13 +145,13 @@ class RunCheckpoints:
     def _discard(self, unwanted: Callable[[int], bool]) -> None:
         if self._folder is not None and self._ranks.main:
             for stem in self._folder.stems():
-                match = _TEXTS.fullmatch(stem)
+                match = self._texts.fullmatch(stem)
                 if match and unwanted(int(match["generation"])):
                     self._folder.remove(stem)
         self._ranks.barrier()
 
     def _stem(self, generation: int) -> str:
-        return f"texts-{generation}-{self._ranks.rank}of{self._ranks.world}"
+        return f"{self._name}-{generation}-{self._ranks.rank}of{self._ranks.world}"
 
     def _newest(self) -> tuple[int, int | None]:
         """The generation to resume from and its number of ranks: the newest in which every rank has saved.
@@ -158,7 +160,7 @@ class RunCheckpoints:
         """
         worlds: dict[tuple[int, int], set[int]] = {}
         for stem in self._folder.stems() if self._folder else ():
-            if match := _TEXTS.fullmatch(stem):
+            if match := self._texts.fullmatch(stem):
                 key = int(match["generation"]), int(match["world"])
                 worlds.setdefault(key, set()).add(int(match["rank"]))
         for (generation, world), present in sorted(worlds.items(), reverse=True):
@@ -178,7 +180,7 @@ class RunCheckpoints:
         cursors, states = [], []
         earlier: tuple[tuple[Cursor, ...], ...] = ()
         for part in range(world):
-            checkpoint = self._load(f"texts-{generation}-{part}of{world}")
+            checkpoint = self._load(f"{self._name}-{generation}-{part}of{world}")
             if checkpoint is None:
                 cursors.append(begin)
                 continue

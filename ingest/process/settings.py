@@ -23,7 +23,12 @@ _INDIFFERENT = {
     "publish_every",
     "resume",
     "memory",
+    # The texts are read first; what follows has checkpoints of its own.
+    "attribution",
 }
+
+CPU_ATTRIBUTION = 48
+"""Texts over which predictions are attributed on a CPU by default: each takes a forward and a backward pass."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,8 @@ class Settings:
     weights: bool = True
     statistics: tuple[str, ...] = ()
     """Options of statistics that are not in every atlas (`atlas.api.calls.OPTIONS`)."""
+    attribution: int | None = 0
+    """Texts over which predictions are attributed to neurons; None: all."""
     seed: int = 0
     force: bool = False
     command: str = ""
@@ -102,6 +109,19 @@ def parse_range(text: str | None) -> tuple[int, int | None]:
     if not colon or not all(part == "" or part.isdecimal() for part in (first, last)):
         raise OptionError(f"--texts {text!r} is not a range: expected A:B, text ids from A up to but not including B.")
     return int(first or 0), int(last) if last else None
+
+
+def parse_attribution(text: str, device_type: str) -> int | None:
+    """Read `--attribution auto|all|N|0`: a number of texts, None for all of them.
+
+    Raises:
+        OptionError: it is not of that form.
+    """
+    if text == "auto":
+        text = str(CPU_ATTRIBUTION) if device_type == "cpu" else "all"
+    if text != "all" and not text.isdecimal():
+        raise OptionError(f"--attribution {text!r} is not a number of texts: expected auto, all, a whole number or 0.")
+    return None if text == "all" else int(text)
 
 
 def parse_duration(option: str, text: str) -> float:

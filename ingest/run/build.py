@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from rich.console import Console
 
+from atlas.core.db import Atlas
 from atlas.core.files import check_folder
 from atlas.core.info import AtlasInfo
 from atlas.core.names import check_slug, slugify
@@ -63,7 +65,8 @@ class BuildReport:
 
 
 def build(settings: Settings, console: Console, stop: Stop | None = None) -> BuildReport | None:
-    """Build an atlas as `settings` say; under a launcher, with the other ranks. None on all ranks but the first.
+    """Build an atlas as `settings` say; under a launcher, with the other ranks. None on all ranks but the first, and
+    where the same command has written the atlas and has only attributions to add.
 
     Raises:
         AtlasError: any of its kinds; nothing is left behind but checkpoints, and an older file of the same name is
@@ -77,6 +80,8 @@ def build(settings: Settings, console: Console, stop: Stop | None = None) -> Bui
     match_threads()
     with joined(device) as ranks, Phases(console, device, ranks.rank, settings.out) as phases, ExitStack() as locks:
         before = ranks.on_main(lambda: _take_output(settings, locks))
+        if ranks.gather(before is not None and before.share_read is None)[0]:
+            return None
         run = _load(settings, slug, device, phases)
         ranks.on_main(lambda: check_same_run(before, run) if before else None)
         session = _session(run, ranks, stop or Stop(), phases)
@@ -112,7 +117,7 @@ def _without_suffix(name: str) -> str:
 
 
 def _take_output(settings: Settings, locks: ExitStack) -> AtlasInfo | None:
-    before = replaceable(settings.out, force=settings.force)
+    before = replaceable(settings.out, force=settings.force, resumable=partial(_lacks_attribution, settings))
     locks.enter_context(output_locked(settings.out))
     if settings.checkpoint is not None:
         check_folder(settings.checkpoint)
@@ -122,6 +127,13 @@ def _take_output(settings: Settings, locks: ExitStack) -> AtlasInfo | None:
         if settings.resume == "never":
             folder.clear()
     return before
+
+
+def _lacks_attribution(settings: Settings, atlas: Atlas) -> bool:
+    """Whether an atlas was written by this very command, which ended before attributions were added."""
+    if settings.attribution == 0 or atlas.info.command != settings.command:
+        return False
+    return not atlas.rows("SELECT EXISTS (FROM neuron_attribution)")[0][0]
 
 
 def _load(settings: Settings, slug: str, device: torch.device, phases: Phases) -> Run:

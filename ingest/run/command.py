@@ -77,6 +77,13 @@ def _statistics(command: _Function) -> _Function:
 @click.option("--count-bos", is_flag=True, help="Count the BOS position in statistics and examples.")
 @click.option("--no-weights", is_flag=True, help="Omit the weights: a smaller file, fewer questions for SQL.")
 @_statistics
+@click.option(
+    "--attribution",
+    default="auto",
+    metavar="all|N|0",
+    help="Attribute predictions to neurons afterwards, as `atlas attribute` does, over all texts or N; auto is all on "
+    "CUDA, 48 on a CPU.",
+)
 @click.option("--seed", type=int, default=0, help="Seed of the choice of interval examples.")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @click.option(
@@ -107,6 +114,7 @@ def ingest(
     checkpoint_every: str,
     publish_every: str | None,
     memory: str | None,
+    attribution: str,
     quiet: bool,
     **options: Any,
 ) -> None:
@@ -118,12 +126,17 @@ def ingest(
     # torch takes seconds to import: not before the options are known to be well formed.
     from atlas.cli.streams import plain_console
     from ingest.errors import OptionError
-    from ingest.process.settings import Settings, parse_bytes, parse_duration, parse_range
+    from ingest.process.settings import Settings, parse_attribution, parse_bytes, parse_duration, parse_range
     from ingest.process.stop import Stop
 
     if batch_size != "auto" and not (batch_size.isdecimal() and int(batch_size) > 0):
         raise OptionError(f"--batch-size {batch_size!r} is neither auto nor a whole number from 1.")
     first, last = parse_range(texts)
+    parse_attribution(attribution, "cpu")  # A mistake in it is told at once.
+    console = plain_console(stderr=True, quiet=quiet)
+    with starting(console):
+        from ingest.process.device import choose_device
+        from ingest.run.ingest import ingest as run_ingest
     settings = Settings(
         batch_size=None if batch_size == "auto" else int(batch_size),
         first_text=first,
@@ -133,13 +146,8 @@ def ingest(
         checkpoint_every=parse_duration("--checkpoint-every", checkpoint_every),
         publish_every=None if publish_every is None else parse_duration("--publish-every", publish_every),
         memory=parse_bytes(memory),
+        attribution=parse_attribution(attribution, choose_device(options["device"]).type),
         **options,
     )
-    console = plain_console(stderr=True, quiet=quiet)
-    with starting(console):
-        from ingest.run.build import build
-        from ingest.run.summary import print_report
     with Stop(resumable=settings.checkpoint is not None, say=console.print) as stop:
-        report = build(settings, console, stop)
-    if report is not None:
-        print_report(report, console)
+        run_ingest(settings, console, stop, asked=attribution != "auto")

@@ -17,7 +17,7 @@ from types import TracebackType
 
 import torch
 
-from atlas.core.db import open_atlas
+from atlas.core.db import Atlas, open_atlas
 from atlas.core.errors import AtlasError
 from atlas.core.files import OutputFileError, check_output, free_output
 from atlas.core.info import RUN_COLUMNS, AtlasInfo
@@ -47,24 +47,27 @@ class Published:
     table_bytes: dict[str, int]
 
 
-def replaceable(out: Path, *, force: bool) -> AtlasInfo | None:
+def replaceable(out: Path, *, force: bool, resumable: Callable[[Atlas], bool]) -> AtlasInfo | None:
     """Refuse an output that exists, unless a run left it unfinished: then return its info, for comparison with this run
     (`check_same_run`).
+
+    Args:
+        resumable: whether an atlas of all texts is one that this run has still something to add to.
 
     Raises:
         OutputFileError: it exists already, or cannot be written.
     """
-    before = None if force else _unfinished(out)
+    before = None if force else _unfinished(out, resumable)
     check_output(out, force=force or before is not None)
     return before
 
 
-def _unfinished(out: Path) -> AtlasInfo | None:
+def _unfinished(out: Path, resumable: Callable[[Atlas], bool]) -> AtlasInfo | None:
     if not out.is_file():
         return None
     try:
         with open_atlas(out) as atlas:
-            return atlas.info if atlas.info.n_texts_planned is not None else None
+            return atlas.info if atlas.info.n_texts_planned is not None or resumable(atlas) else None
     except AtlasError:
         return None
 

@@ -10,7 +10,7 @@ import copy
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -94,6 +94,7 @@ class StudyModel:
 
     def __init__(self, model: LoadedModel, device: torch.device) -> None:
         self.model, self.device = model, device
+        self._exact: StudyModel | None = None
         bridge = model.bridge
         if not hasattr(bridge.blocks[0], "submodules"):
             raise ModelError(f"The bridge of {model.name!r} was taken apart before: load the model again to study it.")
@@ -115,6 +116,24 @@ class StudyModel:
         self._read_outputs(probe)
         run = self.record(probe)
         self.factors = [read_factors(model.name, layer, block, run) for layer, block in enumerate(blocks)]
+
+    @property
+    def exact(self) -> StudyModel:
+        """This model in float32."""
+        return self._exact or self
+
+    def rounded(self, dtype: torch.dtype) -> StudyModel:
+        """A copy whose blocks compute in another precision; the norms behind MLPs are read, and the final norm and the
+        unembedding computed, in float32."""
+        other = copy.copy(self)
+        other._exact = self.exact
+        other._module, blocks, other.norm, other._unembed = copy.deepcopy(
+            (self._module, self.blocks, self.norm, self._unembed)
+        )
+        move(other._module, self.device, dtype)
+        other.norm.to(torch.float32).load_state_dict(self.norm.state_dict())
+        other.blocks = [replace(block, post_norm=own.post_norm) for block, own in zip(blocks, self.blocks, strict=True)]
+        return other
 
     @property
     def n_layers(self) -> int:
