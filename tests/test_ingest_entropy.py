@@ -1,0 +1,147 @@
+"""Entropy and divergence changes against whole runs in float64 with a neuron set to its mean; what is not measured."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from ingest.attribution import entropy
+from ingest.attribution.entropy import entropy_columns
+from ingest.model.load import bridge_for, describe
+from ingest.study.study_model import StudyModel
+from ingest.texts.tokens import Text
+from tests import families, tiny
+from tests.families import D_VOCAB
+
+KINDS = ("llama", "gpt2", "pythia", "gemma2", "olmo2", "cohere", "granite", "opt")
+"""Gated and not, parallel, post-norm, soft-capped, with factors and biases, LayerNorm and RMSNorm."""
+
+
+def texts(n: int, length: int) -> list[Text]:
+    rng = np.random.default_rng(4)
+    return [Text(i, i, 0, rng.integers(1, 300, length).astype(np.int32)) for i in range(n)]
+
+
+def measures(logits: torch.Tensor, unigram: np.ndarray) -> np.ndarray:
+    """Entropy, and divergence from the unigram distribution."""
+    log_p = logits.double().log_softmax(-1).numpy()
+    p = np.exp(log_p)
+    return np.array([-(p * log_p).sum(), (p * (log_p - np.log(unigram))).sum()])
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_changes_are_those_of_whole_runs(name: str):
+    net = families.make(name)
+    reference = families.Family(name, copy.deepcopy(net).double())
+    model = StudyModel(describe(name, None, bridge_for(name, net), tiny.make_tokenizer()), torch.device("cpu"))
+    d_mlp, rng = model.model.d_mlp, np.random.default_rng(0)
+    mean = rng.normal(size=2 * d_mlp) * 0.5
+    counts = rng.integers(0, 50, D_VOCAB)
+    chosen = texts(2, 7)
+    columns = entropy_columns(model, chosen, mean, counts, 1)
+    unigram = (counts + 1) / (counts + 1).sum()
+
+    layer_norm = reference.layer_norm
+    state: dict[str, object] = {}
+    outs: dict[str, torch.Tensor] = {}
+
+    def ablate(_, args):
+        x = args[0].clone()
+        outs["activations"] = x.reshape(-1, x.shape[-1])
+        if "neuron" in state:
+            outs["activations"][state["position"], state["neuron"]] = mean[d_mlp + state["neuron"]]
+        return (outs["activations"].view(x.shape),)
+
+    def norm(_, args, out):
+        # The norm's own output for the input that it has after the ablation gives the scale; the input is the old one.
+        x, y = (tensor.reshape(-1, tensor.shape[-1]) for tensor in (args[0], out))
+        outs["final"] = x
+        if "held" not in state:
+            return None
+        bias = getattr(reference.norm, "bias", None)
+        y = y - (0 if bias is None else bias)
+        centre = lambda v: v - v.mean(-1, keepdim=True) if layer_norm else v  # noqa: E731
+        plain = y / centre(x) * centre(state["held"])
+        return (plain + (0 if bias is None else bias)).view(out.shape)
+
+    reference.out[-1].register_forward_pre_hook(ablate)
+    reference.norm.register_forward_hook(norm)
+
+    def run(ids: torch.Tensor, **options: object) -> torch.Tensor:
+        state.clear()
+        state.update(options)
+        with torch.no_grad():
+            return reference.net(input_ids=ids).logits[0]
+
+    neurons = rng.choice(d_mlp, 6, replace=False)
+    found: dict[int, list[np.ndarray]] = {int(neuron): [] for neuron in neurons}
+    for text in chosen:
+        ids = torch.as_tensor(text.token_ids.astype(np.int64))[None]
+        own = run(ids)
+        activations, final = outs["activations"].clone(), outs["final"].clone()
+        for neuron in found:
+            for position in range(1, 7):
+                if abs(float(activations[position, neuron])) < 2**-6:
+                    continue
+                where = {"neuron": neuron, "position": position}
+                ablated = measures(run(ids, **where)[position], unigram)
+                rescaled = measures(run(ids, **where, held=final)[position], unigram)
+                before = measures(own[position], unigram)
+                found[neuron].append(
+                    np.array([ablated[0] - before[0], rescaled[0] - before[0], ablated[1] - before[1]])
+                )
+    names = ("entropy_change", "entropy_change_by_norm", "unigram_divergence_change")
+    for neuron, changes in found.items():
+        assert columns["n_ablated"][d_mlp + neuron] == len(changes)
+        assert columns["entropy_change"].mask[d_mlp + neuron] == (not changes)
+        for place, column in enumerate(names if changes else ()):
+            expected = np.mean([change[place] for change in changes])
+            assert float(columns[column][d_mlp + neuron]) == pytest.approx(expected, rel=1e-3, abs=2e-5), (
+                neuron,
+                column,
+            )
+    assert max(abs(change[0]) for changes in found.values() for change in changes) > 1e-3
+    assert all(columns[column].mask[:d_mlp].all() for column in (*names, "n_ablated"))
+
+
+@pytest.fixture(scope="module")
+def gpt2() -> StudyModel:
+    return StudyModel(
+        describe("gpt2", None, bridge_for("gpt2", families.make("gpt2")), tiny.make_tokenizer()), torch.device("cpu")
+    )
+
+
+def test_tiles_and_parts_change_nothing(gpt2: StudyModel, monkeypatch: pytest.MonkeyPatch):
+    mean, counts = np.zeros(2 * gpt2.model.d_mlp), np.ones(D_VOCAB, np.int64)
+    whole = entropy_columns(gpt2, texts(2, 9), mean, counts, 1)
+    done: list[int] = []
+    for name, value in (("_TOKEN_TILE", 7), ("_ROWS", {"cpu": 5}), ("_PART", 11)):
+        monkeypatch.setattr(entropy, name, value)
+    tiled = entropy_columns(gpt2, texts(2, 9), mean, counts, 1, done.append)
+    assert sum(done) == D_VOCAB
+    for name, column in whole.items():
+        np.testing.assert_allclose(np.ma.filled(column, -1), np.ma.filled(tiled[name], -1), atol=1e-5)
+
+
+def test_a_neuron_is_ablated_where_it_fires_first(gpt2: StudyModel, monkeypatch: pytest.MonkeyPatch):
+    mean, counts, d_mlp = np.zeros(2 * gpt2.model.d_mlp), np.ones(D_VOCAB, np.int64), gpt2.model.d_mlp
+    every = entropy_columns(gpt2, texts(4, 9), mean, counts, 1)["n_ablated"][d_mlp:]
+    assert every.max() <= 32
+    monkeypatch.setattr(entropy, "ABLATIONS", 3)
+    assert (entropy_columns(gpt2, texts(4, 9), mean, counts, 1)["n_ablated"][d_mlp:] == np.minimum(every, 3)).all()
+    monkeypatch.setattr(entropy, "ABLATIONS", 64)
+    monkeypatch.setattr(entropy, "POSITIONS", 10)
+    first = entropy_columns(gpt2, texts(4, 9), mean, counts, 1)["n_ablated"][d_mlp:]
+    assert first.max() <= 10
+    alone = entropy_columns(gpt2, texts(1, 9), mean, counts, 1)["n_ablated"][d_mlp:]
+    assert (first >= alone).all()
+    assert (first <= alone + 2).all()
+
+
+def test_without_positions_nothing_is_measured(gpt2: StudyModel):
+    columns = entropy_columns(gpt2, texts(3, 1), np.zeros(2 * gpt2.model.d_mlp), np.ones(D_VOCAB, np.int64), 1)
+    assert columns["entropy_change"].mask.all()
+    assert (columns["n_ablated"][gpt2.model.d_mlp :] == 0).all()
