@@ -169,7 +169,12 @@ CREATE TABLE neuron (
     activation_min FLOAT NOT NULL,
     activation_max FLOAT NOT NULL,
     positive_fraction DOUBLE NOT NULL,
-    dead BOOLEAN NOT NULL
+    dead BOOLEAN NOT NULL,
+    unembedding_null_fraction FLOAT,
+    entropy_change DOUBLE,
+    entropy_change_by_norm DOUBLE,
+    unigram_divergence_change DOUBLE,
+    n_ablated INTEGER
 );
 COMMENT ON TABLE neuron IS 'Every MLP neuron, a row each, sorted by neuron_id.';
 COMMENT ON COLUMN neuron.neuron_id IS 'layer * d_mlp + index.';
@@ -201,6 +206,11 @@ COMMENT ON COLUMN neuron.activation_min IS 'Least activation over counted positi
 COMMENT ON COLUMN neuron.activation_max IS 'Greatest activation over counted positions.';
 COMMENT ON COLUMN neuron.positive_fraction IS 'Fraction of counted positions with activation > 0, 0 to 1.';
 COMMENT ON COLUMN neuron.dead IS 'Whether every counted activation lies in the zero bin (|activation| below 2^-6).';
+COMMENT ON COLUMN neuron.unembedding_null_fraction IS 'Share of the squared norm of w_out in the smallest singular directions of the readout, d_model / 100 of them (rounded down, at least 1), 0 to 1: what it writes there changes the scale of the final norm and hardly any logit. Where LayerNorm removes the mean, the direction of the mean is one of them, and its share is 0. NULL: its output weights are zero.';
+COMMENT ON COLUMN neuron.entropy_change IS 'Mean change of the entropy of the prediction (nats) when the neuron is set to activation_mean, over positions where it fires: above 0, the neuron makes the model surer there. Exact, from the final residual stream: the final norm is scaled anew and the logits are computed again. NULL: of another layer than the last, or n_ablated is 0 or NULL.';
+COMMENT ON COLUMN neuron.entropy_change_by_norm IS 'The same if only the scale of the final norm changes as it does then (nats). NULL: as entropy_change.';
+COMMENT ON COLUMN neuron.unigram_divergence_change IS 'Mean change of the Kullback-Leibler divergence of the prediction from the unigram distribution (nats), over the same positions: above 0, the neuron draws the prediction towards the frequencies of tokens. The unigram distribution is (token.n_actual + 1) over its sum. NULL: as entropy_change.';
+COMMENT ON COLUMN neuron.n_ablated IS 'Positions of these means: those at which it fires (its activation is outside the zero bin), the first 64 of 2,048 positions in texts chosen by hash, of which the first 256 tokens are read. NULL: of another layer than the last, or `atlas attribute` was not run.';
 
 -- ---------------------------------------------------------------------------------------------------------------
 -- Congruence

@@ -99,6 +99,7 @@ def finished_run(shape: Shape, out: Path, seed: int = 0) -> Finished:
             "congruence_std",
             "congruence_skewness",
             "congruence_kurtosis",
+            "unembedding_null_fraction",
         )
     }
     for side in ("in", "out"):

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from rich.console import Console
 
 from ingest.congruence.connections import connect
 from ingest.congruence.result import DIRECTIONS, Congruence, congruence_of, merge_states
+from ingest.file.append import extend_atlas
 from ingest.merge.merge import merge
 from tests.conftest import Built, build_tiny
 
@@ -125,12 +127,16 @@ def test_they_are_kept_only_if_asked_for_and_merged_from_the_part_that_has_them(
         build_tiny(tmp_path, built_gpt2.model, built_gpt2.dataset, name, **options, **part)
         for name, part in (("a", {"last_text": 4}), ("b", {"first_text": 4, "statistics": ("--connections",)}))
     ]
+    measured = pa.table({"neuron_id": [0], "entropy_change": [0.5], "n_ablated": pa.array([3], pa.int32())})
+    extend_atlas(parts[0], {}, columns=measured)
     merge(parts, tmp_path / "whole.duckdb", Console(quiet=True), slug="whole")
     for table in ("neuron_downstream", "neuron_upstream"):
         whole = rows(tmp_path / "whole.duckdb", f"FROM {table}")
         assert whole == rows(parts[1], f"FROM {table}")
         assert len(whole) == 96 * 2 * 20
         assert {row[1] for row in whole} == {"in"}
+    # What was measured over the texts of one part does not hold for all.
+    assert rows(tmp_path / "whole.duckdb", "SELECT count(entropy_change), count(n_ablated) FROM neuron") == [(0, 0)]
 
 
 @pytest.mark.parametrize(

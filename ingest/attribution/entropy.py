@@ -22,7 +22,7 @@ from ingest.study.norms import norm_bias, norm_scales
 from ingest.study.study_model import StudyModel
 from ingest.texts.tokens import Text
 
-POSITIONS = 4096
+POSITIONS = 2048
 """Counted positions that are looked at, of all texts together."""
 TOKENS = 256
 """First tokens of a text that are run."""

@@ -47,6 +47,8 @@ class AttributionPlan:
     pair_neuron: Int[np.ndarray, " pair"]
     pair_token: Int[np.ndarray, " pair"]
     first_position: int
+    n_actual: Int[np.ndarray, " token"]
+    """How often each token of the vocabulary comes next."""
 
 
 class _Clustered:

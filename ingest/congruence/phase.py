@@ -88,7 +88,9 @@ def run_weight_phase(
     moments = Moments(readout)
     for layer in range(n_layers):
         here = slice(layer * d_mlp, (layer + 1) * d_mlp)
-        layer_moments = moments.of(layer_weights(model, layer).w_out, congruence.third[here], congruence.fourth[here])
+        w_out = layer_weights(model, layer).w_out
+        layer_moments = moments.of(w_out, congruence.third[here], congruence.fourth[here])
+        columns.setdefault("unembedding_null_fraction", []).append(moments.null_fraction(w_out))
         for name, values in layer_moments.items():
             columns.setdefault(f"congruence_{name}", []).append(values)
     embed = model.embedding.to(device, torch.float32)

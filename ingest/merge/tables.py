@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from ingest.activations.registry import DERIVED, STATISTICS
 from ingest.activations.statistic import Statistic
 from ingest.activations.text_store import TextStore
+from ingest.file.append import ADDED_COLUMNS
 from ingest.file.checks import WEIGHT_TABLES
 from ingest.file.writer import AtlasWriter
 from ingest.merge.parts import MergeError
@@ -84,7 +85,7 @@ def _write_span(
     """Write the rows of some neurons or tokens: of their own table, of their statistics, of derived tables."""
     spans = [sources.span(part, axis, low, high, texts.hash_of) for part in range(len(sources.parts))]
     table = axis.removesuffix("_id")
-    rows = columns(spans[0].rows(table))
+    rows = {name: column for name, column in columns(spans[0].rows(table)).items() if name not in ADDED_COLUMNS}
     statistics = {}
     for kind in kinds:
         statistics[kind.name] = whole = kind.from_rows(spans[0])
