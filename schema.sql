@@ -1061,7 +1061,12 @@ SELECT n.name AS neuron, n.layer,
        END AS kind,
        n.congruence_kurtosis AS kurtosis, n.congruence_skewness * g.sign AS skewness,
        n.congruence_std::DOUBLE / nullif(n.w_out_norm, 0) / y.spread AS spread,
-       n.hub_count > y.hub_count AS hub, n.hub_count, n.dead, n.neuron_id
+       n.hub_count > y.hub_count AS hub, n.hub_count, n.dead,
+       CASE WHEN n.entropy_change IS NOT NULL
+            THEN n.unembedding_null_fraction > 0.1 AND abs(n.entropy_change) > 0.01
+                 AND n.entropy_change_by_norm / n.entropy_change > 0.5
+       END AS entropy,
+       n.neuron_id
 FROM neuron AS n
 JOIN (
     SELECT neuron_id, CASE WHEN gated AND activation_skewness < 0 THEN -1 ELSE 1 END AS sign FROM neuron, atlas
@@ -1081,6 +1086,7 @@ COMMENT ON COLUMN neuron_kind.spread IS 'Standard deviation of its congruence fo
 COMMENT ON COLUMN neuron_kind.hub IS 'Whether hub_count is above the mean over the model''s neurons by more than two standard deviations, after Radovanović, Nanopoulos and Ivanović, "Hubs in Space" (2010).';
 COMMENT ON COLUMN neuron_kind.hub_count IS 'Tokens whose best neuron this is.';
 COMMENT ON COLUMN neuron_kind.dead IS 'Whether every counted activation lies in the zero bin (|activation| below 2^-6).';
+COMMENT ON COLUMN neuron_kind.entropy IS 'Whether it is an entropy neuron, in the manner of Stolfo et al., "Confidence Regulation Neurons in Language Models" (2024): unembedding_null_fraction above 0.1, entropy_change beyond 0.01 nats either way, and more than half of that by the final norm''s scale alone (entropy_change_by_norm). NULL: entropy_change is NULL.';
 COMMENT ON COLUMN neuron_kind.neuron_id IS 'Neuron.';
 
 CREATE VIEW token_detector AS
