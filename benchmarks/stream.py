@@ -4,6 +4,7 @@
 
 - limit: the lean forward pass and its predictions (`LeanModel.run` and `predict`) over the same batches, same dtype,
   nothing read from it.
+- attribution: forward and backward pass and all sums of `atlas attribute` (float32), in batches of its own size.
 - bridge: TransformerLens' forward pass and an argmax over its logits (float32).
 - notebook: `run_with_cache`, then topk, moments and a histogram a neuron, and a loop over pairs (float32; timed on one
   layer and 1,000 pairs of one batch, and scaled).
@@ -34,12 +35,16 @@ from ingest.activations.reader import Reader
 from ingest.activations.reduction.exact import central_moments
 from ingest.activations.reduction.reference import bin_of
 from ingest.activations.statistic import Plan, StreamSettings
+from ingest.attribution.reading import USUAL_TOKENS
+from ingest.attribution.sums import MIN_POSITIONS, AttributionPlan, AttributionSums
 from ingest.model.forward import LeanModel
 from ingest.model.load import LoadedModel, bridge_for, describe, load_model
 from ingest.model.saved_tokenizer import bos_for
 from ingest.model.source import BUILTIN
+from ingest.model.weights import read_readout
 from ingest.process.cursor import Cursor, TextReport
 from ingest.process.device import DTYPES
+from ingest.study.study_model import StudyModel
 from ingest.texts.dataset import open_dataset
 from ingest.texts.tokens import Text, TextBatch, batches, iter_texts
 
@@ -118,6 +123,28 @@ class Bench:
         return seconds(self.lean.predict, residual)
 
 
+def attribution(load: Callable[[], LoadedModel], bench: Bench, work: list[TextBatch]) -> Callable[[TextBatch], object]:
+    """What reads a batch into attribution sums: for every token that is predicted at 10 positions or more."""
+    predicted = torch.cat(
+        [bench.lean.predict(bench.lean.run(torch.from_numpy(b.input_ids)).flatten(0, 1)) for b in work]
+    )
+    tokens = (predicted.bincount() >= MIN_POSITIONS).nonzero()[:, 0].numpy()
+    with torch.inference_mode(False):
+        model = load()
+        readout = read_readout(model, "unembed")
+        study = StudyModel(model, CPU)
+        plan = AttributionPlan(np.zeros(study.n_layers * model.d_mlp), tokens, *bench.pairs, first_position=1)
+        sums = AttributionSums(study, readout, plan)
+
+    def read(batch: TextBatch) -> None:
+        with torch.inference_mode(False):
+            for part in batches(batch.texts, max_tokens=USUAL_TOKENS[0], pad_id=0):
+                sums.read(part)
+
+    print(f"  attribution for {len(tokens):,} tokens and {len(bench.pairs[0]):,} pairs")
+    return read
+
+
 def check(bench: Bench, batch: TextBatch, layer: int) -> None:
     """Compare one layer's statistics and lists over eight texts with float64, and fail if they differ."""
     small = TextBatch(batch.texts[:8], batch.input_ids[:8], batch.lengths[:8], Cursor())
@@ -193,6 +220,8 @@ def stream(load: Callable[[], LoadedModel], work: list[TextBatch], dtype: str, n
         "limit": lambda batch: predicting.append(bench.limit(batch)),
         "ours": reader.read,
     }
+    if dtype == "float32":
+        contestants["attribution"] = attribution(load, bench, work)
     a_batch = None
     if naive and dtype == "float32":
         other = load()  # The lean model has taken the first one's bridge apart.
@@ -214,6 +243,9 @@ def stream(load: Callable[[], LoadedModel], work: list[TextBatch], dtype: str, n
         print(f"  batch {number}: " + ", ".join(f"{name} {took[-1]:.2f} s" for name, took in times.items()), flush=True)
     assert reader.statistics["activations"].counts.sum(1).eq(reader.n_positions * model.d_mlp).all()
     n_tokens = sum(int(batch.lengths.sum()) for batch in work)
+    if "attribution" in times:
+        ratios = [ours / limit for ours, limit in zip(times["attribution"], times["limit"], strict=True)]
+        print(f"  attribution / limit, median {statistics.median(ratios):.3f}")
     ratios = [ours / limit for ours, limit in zip(times["ours"], times["limit"], strict=True)]
     print(f"  ours / limit, batch by batch: {' '.join(f'{ratio:.3f}' for ratio in ratios)}")
     median = statistics.median(ratios)
@@ -224,10 +256,10 @@ def stream(load: Callable[[], LoadedModel], work: list[TextBatch], dtype: str, n
     rows = {name: sum(values) for name, values in times.items()}
     if a_batch is not None:
         rows["notebook"] = a_batch * len(work)
-    print(f"  {'':<10} {'s':>8} {'tokens/s':>9} {'/ limit':>8} {'/ ours':>8}")
+    print(f"  {'':<11} {'s':>8} {'tokens/s':>9} {'/ limit':>8} {'/ ours':>8}")
     for name, total in rows.items():
         print(
-            f"  {name:<10} {total:>8.1f} {n_tokens / total:>9,.0f} {total / rows['limit']:>8.3f} "
+            f"  {name:<11} {total:>8.1f} {n_tokens / total:>9,.0f} {total / rows['limit']:>8.3f} "
             f"{total / rows['ours']:>8.3f}"
         )
 

@@ -26,7 +26,7 @@ from ingest.study.study_model import StudyModel
 from ingest.texts.dataset import Dataset
 from ingest.texts.tokens import Text, TextBatch, batches, iter_texts
 
-_USUAL_TOKENS = (512, 8192)
+USUAL_TOKENS = (512, 8192)
 """Tokens a batch, on a CPU and elsewhere: the backward pass needs what every layer computed."""
 _PREFETCHED = 3
 
@@ -105,7 +105,7 @@ def read_sums(
     if start.regrouped:
         checkpoints.save_texts(sums.tensors(), start.cursor, 0)
         checkpoints.commit()
-    usual = _USUAL_TOKENS[session.budget.device.type != "cpu"]
+    usual = USUAL_TOKENS[session.budget.device.type != "cpu"]
     usual = usual if batch_size is None else min(usual, batch_size * info.context_length)
     limit = min(usual, session.budget.batch_tokens(info.context_length, bytes_per_token(sums.model)))
     mine: Container[int] = start.share

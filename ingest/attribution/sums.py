@@ -51,31 +51,26 @@ class AttributionPlan:
     """How often each token of the vocabulary comes next."""
 
 
-class _Clustered:
-    """Sums over positions, with what the standard error of a mean over clusters needs; the clusters are texts.
-
-    With x a text's sum and n its positions: the total of x, of x * x and of x * n, and the total of the direct part.
-    """
-
-    def __init__(self, shape: tuple[int, ...], device: torch.device) -> None:
-        # The system gives zeros without memory until they are written to.
-        self.total, self.square, self.product, self.direct = (torch.zeros(shape, device=device) for _ in range(4))
-
-    def tensors(self) -> dict[str, Tensor]:
-        """The sums by name."""
-        return {"total": self.total, "square": self.square, "product": self.product, "direct": self.direct}
+_LANES = 4
+"""What a mean over positions and its standard error need, with texts as clusters: with x a text's sum of attributions
+and n its positions, the total of x, of x * x and of x * n, and the total of the direct part."""
 
 
 @dataclass(frozen=True)
-class _Segments:
-    """The rows that predict one of the plan's tokens, cut into segments of one token in one text."""
+class _Rows:
+    """The counted positions of a batch. Those that predict one of the plan's tokens are cut into segments, of one token
+    in one text each."""
 
-    rows: Int[Tensor, " some"]
+    run: GradientRun
+    text: Int[Tensor, " row"]
+    distinct: Int[Tensor, " token"]
+    """The tokens that are predicted, and each row's place among them."""
+    place_of_row: Int[Tensor, " row"]
+    some: Int[Tensor, " some"]
     segment: Int[Tensor, " some"]
     place: Int[Tensor, " segment"]
     """The token's place in the plan."""
     size: Float[Tensor, " segment"]
-    row_place: Int[Tensor, " some"]
 
 
 class AttributionSums:
@@ -93,11 +88,12 @@ class AttributionSums:
         self.size = torch.zeros(2, dtype=torch.int64)
         """Texts, and positions."""
         self.neurons = torch.zeros(4, n_layers, d_mlp, dtype=torch.float64, device=device)
-        """Attribution, its magnitude, its direct part, the magnitude of that."""
+        """Attribution, its direct part, the magnitude of either."""
         self.counts = torch.zeros(3, d_vocab, dtype=torch.float64, device=device)
         """By predicted token: positions, texts, and the sum over texts of positions squared."""
-        self.tokens = _Clustered((n_layers, len(plan.tokens), d_mlp), device)
-        self.pairs = _Clustered((len(plan.pair_neuron),), device)
+        # The system gives zeros without memory until they are written to.
+        self.tokens = torch.zeros(n_layers, len(plan.tokens), _LANES, d_mlp, device=device)
+        self.pairs = torch.zeros(len(plan.pair_neuron), _LANES, device=device)
 
     def read(self, batch: TextBatch) -> None:
         """Take in a batch of texts: one forward and one backward pass."""
@@ -107,8 +103,8 @@ class AttributionSums:
         text = torch.arange(len(ids), device=device)[:, None].expand_as(ids)[counted]
         run = GradientRun(self.model, ids, counted)
         self._count(run.token, text)
-        segments = self._segments(run.token, text)
-        run.backward(lambda layer, activations, gradient: self._add(layer, activations, gradient, run, segments, text))
+        rows = self._rows(run, text)
+        run.backward(lambda layer, activations, gradient: self._add(layer, activations, gradient, rows))
         self.size += torch.tensor([len(ids), len(text)])
 
     @property
@@ -128,12 +124,8 @@ class AttributionSums:
 
     def tensors(self) -> dict[str, Tensor]:
         """All sums, by name: the state of a checkpoint, and what ranks send each other."""
-        parts = {
-            f"{name}.{key}": value
-            for name in ("tokens", "pairs")
-            for key, value in getattr(self, name).tensors().items()
-        }
-        return {"size": self.size, "neurons": self.neurons, "counts": self.counts, **parts}
+        names = ("size", "neurons", "counts", "tokens", "pairs")
+        return {name: getattr(self, name) for name in names}
 
     def _count(self, token: Int[Tensor, " row"], text: Int[Tensor, " row"]) -> None:
         n_texts = int(text[-1]) + 1 if len(text) else 1
@@ -142,44 +134,37 @@ class AttributionSums:
         for row, values in zip(self.counts, (size, torch.ones_like(size), size * size), strict=True):
             row.index_add_(0, of, values)
 
-    def _segments(self, token: Int[Tensor, " row"], text: Int[Tensor, " row"]) -> _Segments:
-        place = self._place_of[token]
-        rows = (place >= 0).nonzero()[:, 0]
+    def _rows(self, run: GradientRun, text: Int[Tensor, " row"]) -> _Rows:
+        distinct, place_of_row = run.token.unique(return_inverse=True)
+        place = self._place_of[run.token]
+        some = (place >= 0).nonzero()[:, 0]
         width = len(self.plan.tokens) or 1
-        key, segment, size = (text[rows] * width + place[rows]).unique(return_inverse=True, return_counts=True)
-        return _Segments(rows, segment, key % width, size.float(), place[rows])
+        key, segment, size = (text[some] * width + place[some]).unique(return_inverse=True, return_counts=True)
+        return _Rows(run, text, distinct, place_of_row, some, segment, key % width, size.float())
 
     def _add(
-        self,
-        layer: int,
-        activations: Float[Tensor, "row d_mlp"],
-        gradient: Float[Tensor, "row d_mlp"],
-        run: GradientRun,
-        segments: _Segments,
-        text: Int[Tensor, " row"],
+        self, layer: int, activations: Float[Tensor, "row d_mlp"], gradient: Float[Tensor, "row d_mlp"], rows: _Rows
     ) -> None:
         excess = activations - self._mean[layer]
-        attribution = excess * gradient
-        direct = excess * self._direct(layer, run)
-        for row, values in zip(self.neurons, (attribution, attribution.abs(), direct, direct.abs()), strict=True):
-            row[layer] += values.sum(0, dtype=torch.float64)
-        place, sums = segments.place, self.tokens
-        x = attribution.new_zeros(len(place), attribution.shape[1])
-        x.index_add_(0, segments.segment, attribution[segments.rows])
-        sums.total[layer].index_add_(0, place, x)
-        sums.square[layer].index_add_(0, place, x * x)
-        sums.product[layer].index_add_(0, place, x * segments.size[:, None])
-        sums.direct[layer].index_add_(0, segments.row_place, direct[segments.rows])
-        self._add_pairs(layer, attribution, direct, run.token, text)
+        # Attribution and direct part, side by side: one pass over rows sums both.
+        both = torch.stack([excess * gradient, excess * self._direct(layer, rows)], dim=1)
+        self.neurons[:2, layer] += both.sum(0)
+        self.neurons[2:, layer] += both.abs().sum(0)
+        summed = both.new_zeros(len(rows.place), *both.shape[1:]).index_add_(0, rows.segment, both[rows.some])
+        x, direct = summed.unbind(1)
+        lanes = torch.stack([x, x * x, x * rows.size[:, None], direct], dim=1)
+        self.tokens[layer].index_add_(0, rows.place, lanes)
+        self._add_pairs(layer, both, rows)
 
-    def _direct(self, layer: int, run: GradientRun) -> Float[Tensor, "row d_mlp"]:
+    def _direct(self, layer: int, rows: _Rows) -> Float[Tensor, "row d_mlp"]:
         """The congruence of every neuron with each row's token, over the scale of the final norm."""
-        direction, behind = self._readout[run.token], self.model.model.layers[layer].behind
+        direction, behind = self._readout[rows.distinct], self.model.model.layers[layer].behind
         if behind.gain is not None:
             direction = direction * behind.gain.to(direction)
         if behind.centred:
             direction = direction - direction.mean(-1, keepdim=True)
-        return (direction * run.direct_scale(layer).to(direction)[:, None]) @ self._w_out[layer].T
+        congruence = (direction @ self._w_out[layer].T)[rows.place_of_row]
+        return congruence.mul_(rows.run.direct_scale(layer).to(direction)[:, None])
 
     def _layer_pairs(self, layer: int) -> tuple[Tensor, Tensor, Tensor]:
         """A layer's pairs in order of token: the token of each, its place among all pairs, its neuron's index."""
@@ -192,15 +177,9 @@ class AttributionSums:
             _ids(self.plan.pair_neuron[places] % d_mlp, device),
         )
 
-    def _add_pairs(
-        self,
-        layer: int,
-        attribution: Float[Tensor, "row d_mlp"],
-        direct: Float[Tensor, "row d_mlp"],
-        token: Int[Tensor, " row"],
-        text: Int[Tensor, " row"],
-    ) -> None:
+    def _add_pairs(self, layer: int, both: Float[Tensor, "row 2 d_mlp"], rows: _Rows) -> None:
         tokens, places, index = self._pairs_of[layer]
+        token, text = rows.run.token, rows.text
         first = torch.searchsorted(tokens, token)
         count = torch.searchsorted(tokens, token, right=True) - first
         # Every row beside each pair of its token.
@@ -210,16 +189,12 @@ class AttributionSums:
         )
         n_texts = int(text[-1]) + 1 if len(text) else 1
         key, segment, size = (item * n_texts + text[row]).unique(return_inverse=True, return_counts=True)
-        x = attribution.new_zeros(len(key)).index_add_(0, segment, attribution[row, index[item]])
-        place, sums = places[key // n_texts], self.pairs
-        sums.total.index_add_(0, place, x)
-        sums.square.index_add_(0, place, x * x)
-        sums.product.index_add_(0, place, x * size)
-        sums.direct.index_add_(0, places[item], direct[row, index[item]])
+        x, direct = both.new_zeros(len(key), 2).index_add_(0, segment, both[row, :, index[item]]).unbind(1)
+        self.pairs.index_add_(0, places[key // n_texts], torch.stack([x, x * x, x * size, direct], dim=1))
 
     def neuron_rows(self) -> Columns:
         """Table `neuron_attribution`."""
-        attribution, magnitude, direct, direct_magnitude = (
+        attribution, direct, magnitude, direct_magnitude = (
             (self.neurons.flatten(1) / max(self.n_positions, 1)).cpu().numpy()
         )
         return {
@@ -239,20 +214,16 @@ class AttributionSums:
         for place, token in enumerate(self.plan.tokens.tolist()):
             if n[token] < MIN_POSITIONS:
                 continue
-            sums = {
-                name: tensor[:, place].flatten().double().cpu().numpy()
-                for name, tensor in self.tokens.tensors().items()
-            }
-            mean = sums["total"] / n[token]
+            sums = self.tokens[:, place].transpose(0, 1).flatten(1).double().cpu().numpy()
+            mean = sums[0] / n[token]
             for direction in ("bottom", "top"):
                 chosen = _strongest(mean if direction == "top" else -mean)
-                part = {name: values[chosen] for name, values in sums.items()}
                 rows = {
                     "token_id": np.full(len(chosen), token, np.int32),
                     "direction": np.full(len(chosen), direction),
                     "rank": np.arange(1, len(chosen) + 1, dtype=np.int16),
                     "neuron_id": chosen.astype(np.int32),
-                    **_means(part, n[token], texts[token], n_square[token]),
+                    **_means(sums[:, chosen], n[token], texts[token], n_square[token]),
                 }
                 for name, values in rows.items():
                     columns[name].append(values)
@@ -262,7 +233,7 @@ class AttributionSums:
         """Table `pair_attribution`: pairs whose token is predicted at all."""
         n, texts, n_square = (row[self.plan.pair_token] for row in self.counts.cpu().numpy())
         there = n > 0
-        sums = {name: tensor.double().cpu().numpy()[there] for name, tensor in self.pairs.tensors().items()}
+        sums = self.pairs.T.double().cpu().numpy()[:, there]
         return {
             "neuron_id": self.plan.pair_neuron[there].astype(np.int32),
             "token_id": self.plan.pair_token[there].astype(np.int32),
@@ -291,16 +262,17 @@ def _strongest(values: Float[np.ndarray, " neuron"]) -> Int[np.ndarray, " item"]
     return above[np.argsort(-values[above], kind="stable")][:RANKED]
 
 
-def _means(sums: dict[str, np.ndarray], n: np.ndarray, texts: np.ndarray, n_square: np.ndarray) -> Columns:
+def _means(sums: Float[np.ndarray, "4 item"], n: np.ndarray, texts: np.ndarray, n_square: np.ndarray) -> Columns:
     """Means over positions, and the standard error of the first over texts (a ratio of two sums over texts, by
     linearisation, as in Cochran, "Sampling Techniques", 1977, 6.3); NULL for one text."""
-    mean = sums["total"] / n
-    spread = np.maximum(sums["square"] - 2 * mean * sums["product"] + mean * mean * n_square, 0)
+    total, square, product, direct = sums
+    mean = total / n
+    spread = np.maximum(square - 2 * mean * product + mean * mean * n_square, 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         error = np.sqrt(spread * texts / (texts - 1)) / n
     return {
         "n": np.broadcast_to(n, mean.shape).astype(np.int64),
         "attribution": mean,
-        "direct": sums["direct"] / n,
+        "direct": direct / n,
         "standard_error": np.ma.masked_array(error, np.broadcast_to(texts < 2, mean.shape)),
     }
