@@ -12,7 +12,7 @@ from atlas.topics.verdict import verdicts
 from web.sections.section import Reading, Section
 from web.site.page import doc
 
-SHOWN = 10
+SHOWN = 8
 """Neurons of a list that a page shows."""
 
 Lists = dict[str, list[tuple[Connection, str]]]
