@@ -107,7 +107,7 @@ COLUMNS = (
     Column("activation_skewness", "signed", "activation"),
     Column("activation_kurtosis", "number", "activation", ("index", "compare")),
     Column("positive_fraction", "share", "activation", _TABLES),
-    Column("unembedding_null_fraction", "share", "entropy", ("index",), "unembedding null fraction"),
+    Column("unembedding_null_fraction", "share", "entropy", ("index",), "null fraction"),
     Column("entropy_change", "signed", "entropy", ("index",)),
     Column("entropy_change_by_norm", "signed", "entropy", (), "entropy change by norm"),
     Column("unigram_divergence_change", "signed", "entropy", ("index",)),
