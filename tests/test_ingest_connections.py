@@ -12,7 +12,10 @@ import pytest
 import torch
 from rich.console import Console
 
+from ingest.congruence import connections
 from ingest.congruence.connections import connect
+from ingest.congruence.cpu import CpuSearch
+from ingest.congruence.reference import CongruenceSearch
 from ingest.congruence.result import DIRECTIONS, Congruence, congruence_of, merge_states
 from ingest.file.append import extend_atlas
 from ingest.merge.merge import merge
@@ -58,7 +61,9 @@ def assert_plain(result: Congruence) -> None:
         assert listed(result.token_neuron[direction]) == expected(products.T, earlier.T, sign)
 
 
-def test_lists_are_those_of_whole_products_in_any_order_of_layers():
+@pytest.mark.parametrize("kind", [CpuSearch, CongruenceSearch])
+def test_lists_are_those_of_whole_products_in_any_order_of_layers(kind: type, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(connections, "CpuSearch", kind)  # The other serves GPUs.
     done: list[int] = []
     assert_plain(run([0, 1, 2, 3, 4], progress=done.append))
     assert sum(done) == N
