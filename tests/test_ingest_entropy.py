@@ -126,19 +126,39 @@ def test_tiles_and_parts_change_nothing(gpt2: StudyModel, monkeypatch: pytest.Mo
         np.testing.assert_allclose(np.ma.filled(column, -1), np.ma.filled(tiled[name], -1), atol=1e-5)
 
 
-def test_a_neuron_is_ablated_where_it_fires_first(gpt2: StudyModel, monkeypatch: pytest.MonkeyPatch):
+def test_the_strongest_and_a_sample_of_the_rest_stand_for_all(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(entropy, "ABLATIONS", 6)
+    rng, mean = np.random.default_rng(2), torch.tensor([0.5, 0.0, 0.0])
+    activations = torch.as_tensor(rng.normal(size=(40, 3)) * [1, 0.05, 0.001], dtype=torch.float32)
+    activations[:36, 1] = 0.01
+    nothing = torch.zeros(40, 1)
+    items = entropy._choose(entropy._Positions(nothing, activations, nothing), mean)
+    for neuron in range(3):
+        fires = activations[:, neuron].abs() >= 2**-6
+        chosen = items.neuron == neuron
+        rows, n = items.row[chosen], int(fires.sum())
+        assert fires[rows].all()
+        assert len(rows) == len(set(rows.tolist())) == min(n, 6)
+        excess = activations[:, neuron] - mean[neuron]
+        assert torch.equal(items.excess[chosen], excess[rows])
+        if n <= 6:
+            assert items.weight[chosen].tolist() == pytest.approx([1 / max(n, 1)] * n)
+            continue
+        farthest = sorted(range(40), key=lambda row: (-float(fires[row] * excess[row].abs()), row))[:3]
+        weights = dict(zip(rows.tolist(), items.weight[chosen].tolist(), strict=True))
+        assert [weights.pop(row) for row in farthest] == pytest.approx([1 / n] * 3)
+        assert list(weights.values()) == pytest.approx([(n - 3) / n / 3] * 3)
+    assert (items.neuron == 2).sum() == 0
+    assert (items.neuron == 1).sum() <= 4
+
+
+def test_so_many_positions_are_read(gpt2: StudyModel, monkeypatch: pytest.MonkeyPatch):
     mean, counts, d_mlp = np.zeros(2 * gpt2.model.d_mlp), np.ones(D_VOCAB, np.int64), gpt2.model.d_mlp
-    every = entropy_columns(gpt2, texts(4, 9), mean, counts, 1)["n_ablated"][d_mlp:]
-    assert every.max() <= 32
-    monkeypatch.setattr(entropy, "ABLATIONS", 3)
-    assert (entropy_columns(gpt2, texts(4, 9), mean, counts, 1)["n_ablated"][d_mlp:] == np.minimum(every, 3)).all()
-    monkeypatch.setattr(entropy, "ABLATIONS", 64)
+    alone = entropy_columns(gpt2, texts(1, 9), mean, counts, 1)["n_ablated"][d_mlp:]
     monkeypatch.setattr(entropy, "POSITIONS", 10)
     first = entropy_columns(gpt2, texts(4, 9), mean, counts, 1)["n_ablated"][d_mlp:]
     assert first.max() <= 10
-    alone = entropy_columns(gpt2, texts(1, 9), mean, counts, 1)["n_ablated"][d_mlp:]
-    assert (first >= alone).all()
-    assert (first <= alone + 2).all()
+    assert ((first >= alone) & (first <= alone + 2)).all()
 
 
 def test_without_positions_nothing_is_measured(gpt2: StudyModel):

@@ -27,7 +27,8 @@ POSITIONS = 2048
 TOKENS = 256
 """First tokens of a text that are run."""
 ABLATIONS = 64
-"""Most positions at which a neuron is ablated: the first at which it fires."""
+"""Most positions at which a neuron is ablated. Half of them are those at which its activation is farthest from its
+mean, which decide a mean of so long a tail; the others are drawn from the rest and stand for it."""
 
 _TOKEN_TILE = 1024
 _ROWS = {"cpu": 128, "cuda": 8192}
@@ -48,11 +49,15 @@ class _Positions:
 
 @dataclass(frozen=True)
 class _Ablations:
-    """Neurons to ablate: the row of `_Positions`, the neuron's index, and how far its activation is above its mean."""
+    """Neurons to ablate: the row of `_Positions`, the neuron's index, and how far its activation is above its mean.
+
+    `weight`: the share of the positions at which the neuron fires that the item stands for.
+    """
 
     row: Int[Tensor, " item"]
     neuron: Int[Tensor, " item"]
     excess: Float[Tensor, " item"]
+    weight: Float[Tensor, " item"]
 
 
 @torch.inference_mode()
@@ -64,7 +69,8 @@ def entropy_columns(
     first_position: int,
     progress: Callable[[int], object] = lambda _: None,
 ) -> Columns:
-    """Columns of table `neuron` by mean ablation of each neuron of the last layer, at positions where it fires.
+    """Columns of table `neuron` by mean ablation of each neuron of the last layer: means over the positions where it
+    fires.
 
     The unigram distribution is (n_actual + 1) / (their sum): no token has probability 0.
 
@@ -82,15 +88,15 @@ def entropy_columns(
     d_mlp, n_layers = model.model.d_mlp, model.n_layers
     mean = torch.as_tensor(activation_mean[-d_mlp:], dtype=torch.float32, device=model.device)
     count = torch.as_tensor(n_actual, dtype=torch.float64, device=model.device) + 1
-    sums, n = torch.zeros(3, d_mlp, dtype=torch.float64), torch.zeros(d_mlp)
+    means, n = torch.zeros(3, d_mlp, dtype=torch.float64), torch.zeros(d_mlp)
     positions = _read(model, texts, first_position)
     if positions is not None:
         items = _choose(positions, mean)
         changes = _changes(model, positions, items, (count / count.sum()).log(), progress)
         n = torch.bincount(items.neuron, minlength=d_mlp).cpu()
-        sums.index_add_(1, items.neuron.cpu(), changes.cpu())
+        means.index_add_(1, items.neuron.cpu(), (changes * items.weight).cpu())
     before = np.zeros(n_layers * d_mlp - d_mlp)
-    values = np.concatenate([np.tile(before, (3, 1)), (sums / n.clamp(min=1)).numpy()], axis=1)
+    values = np.concatenate([np.tile(before, (3, 1)), means.numpy()], axis=1)
     fires = np.concatenate([before, n.numpy()])
     names = ("entropy_change", "entropy_change_by_norm", "unigram_divergence_change")
     return {
@@ -121,12 +127,22 @@ def _read(model: StudyModel, texts: Iterable[Text], first: int) -> _Positions | 
 
 
 def _choose(positions: _Positions, mean: Float[Tensor, " d_mlp"]) -> _Ablations:
-    """The first ABLATIONS positions at which each neuron fires, neuron by neuron."""
+    """Up to ABLATIONS of the positions at which each neuron fires; ties by lower position."""
     low, high = bin_edges(ZERO_BIN)
     activations = positions.activations.T
     fires = (activations < low) | (activations >= high)
-    neuron, row = (fires & (fires.cumsum(1) <= ABLATIONS)).nonzero(as_tuple=True)
-    return _Ablations(row, neuron, positions.activations[row, neuron] - mean[neuron])
+    distance = torch.where(fires, (activations - mean[:, None]).abs(), -1.0)
+    half = ABLATIONS // 2
+    order = distance.argsort(dim=1, descending=True, stable=True)
+    farthest = torch.zeros_like(fires).scatter_(1, order[:, :half], True) & fires
+    lot = torch.randperm(fires.shape[1], generator=torch.Generator().manual_seed(0)).to(fires.device)
+    rest = fires & ~farthest
+    drawn = rest.gather(1, lot.expand_as(rest))
+    drawn &= drawn.cumsum(1) <= ABLATIONS - half
+    drawn = torch.zeros_like(rest).scatter_(1, lot.expand_as(rest), drawn)
+    weight = torch.where(farthest, 1.0, rest.sum(1, keepdim=True) / drawn.sum(1, keepdim=True).clamp(min=1))
+    neuron, row = (farthest | drawn).nonzero(as_tuple=True)
+    return _Ablations(row, neuron, activations[neuron, row] - mean[neuron], weight[neuron, row] / fires.sum(1)[neuron])
 
 
 def _changes(
