@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ingest.attribution import entropy
+from ingest.attribution import distributions, entropy, first_order
 from ingest.attribution.entropy import entropy_columns
 from ingest.model.load import bridge_for, describe
 from ingest.study.study_model import StudyModel
@@ -118,8 +118,10 @@ def test_tiles_and_parts_change_nothing(gpt2: StudyModel, monkeypatch: pytest.Mo
     mean, counts = np.zeros(2 * gpt2.model.d_mlp), np.ones(D_VOCAB, np.int64)
     whole = entropy_columns(gpt2, texts(2, 9), mean, counts, 1)
     done: list[int] = []
-    for name, value in (("_TOKEN_TILE", 7), ("_ROWS", {"cpu": 5}), ("_PART", 11)):
-        monkeypatch.setattr(entropy, name, value)
+    monkeypatch.setattr(entropy, "_PART", 11)
+    monkeypatch.setattr(distributions, "_TOKEN_TILE", 7)
+    monkeypatch.setattr(distributions, "_ROWS", {"cpu": 5})
+    monkeypatch.setattr(first_order, "_ROWS", 3)
     tiled = entropy_columns(gpt2, texts(2, 9), mean, counts, 1, done.append)
     assert sum(done) == D_VOCAB
     for name, column in whole.items():
@@ -159,6 +161,30 @@ def test_so_many_positions_are_read(gpt2: StudyModel, monkeypatch: pytest.Monkey
     first = entropy_columns(gpt2, texts(4, 9), mean, counts, 1)["n_ablated"][d_mlp:]
     assert first.max() <= 10
     assert ((first >= alone) & (first <= alone + 2)).all()
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_first_order_is_the_slope_of_small_changes(name: str):
+    net = families.make(name)
+    norm = copy.deepcopy(families.Family(name, net).norm).double()
+    head = net.get_output_embeddings().weight.detach().double()
+    model = StudyModel(describe(name, None, bridge_for(name, net), tiny.make_tokenizer()), torch.device("cpu"))
+    generator, unigram = torch.Generator().manual_seed(1), np.arange(1, D_VOCAB + 1) / np.arange(1, D_VOCAB + 1).sum()
+    final, step = torch.randn(5, 32, generator=generator), 1e-4 * torch.randn(5, 32, generator=generator).double()
+    slopes = first_order.directions(model, final, torch.as_tensor(unigram).log())
+    layer_norm, bias = model.model.layer_norm, getattr(norm, "bias", torch.zeros(32))
+
+    def scale(x: torch.Tensor) -> torch.Tensor:
+        plain = (x - x.mean() if layer_norm else x) * norm.weight
+        return ((norm(x) - bias) @ plain) / (plain @ plain)
+
+    with torch.no_grad():
+        for x, change, slope in zip(final.double(), step, slopes.transpose(0, 1).double(), strict=True):
+            own, moved = (measures(norm(each) @ head.T, unigram) for each in (x, x + change))
+            rescaled = (norm(x) - bias) * scale(x + change) / scale(x) + bias
+            by_norm = measures(rescaled @ head.T, unigram) - own
+            expected = [moved[0] - own[0], by_norm[0], moved[1] - own[1]]
+            np.testing.assert_allclose((slope @ change).numpy(), expected, rtol=0.02, atol=2e-6)
 
 
 def test_without_positions_nothing_is_measured(gpt2: StudyModel):

@@ -13,16 +13,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from atlas.core.bins import ZERO_BIN, bin_edges
+from ingest.attribution.distributions import Term, distributions
+from ingest.attribution.first_order import directions, linear
 from ingest.process.arrow import Columns
-from ingest.study.norms import norm_bias, norm_scales
+from ingest.study.norms import norm_scales
 from ingest.study.study_model import StudyModel
 from ingest.texts.tokens import Text
 
-POSITIONS = 2048
+POSITIONS = 4096
 """Counted positions that are looked at, of all texts together."""
 TOKENS = 256
 """First tokens of a text that are run."""
@@ -30,9 +32,6 @@ ABLATIONS = 64
 """Most positions at which a neuron is ablated. Half of them are those at which its activation is farthest from its
 mean, which decide a mean of so long a tail; the others are drawn from the rest and stand for it."""
 
-_TOKEN_TILE = 1024
-_ROWS = {"cpu": 128, "cuda": 8192}
-"""Rows of logits that exist together: on a CPU those of a tile stay in its cache."""
 _PART = 4096
 """Residual streams with a neuron ablated that exist together."""
 
@@ -92,9 +91,11 @@ def entropy_columns(
     positions = _read(model, texts, first_position)
     if positions is not None:
         items = _choose(positions, mean)
-        changes = _changes(model, positions, items, (count / count.sum()).log(), progress)
+        log_unigram = (count / count.sum()).log()
+        guess, means = _guess(model, positions, items, mean, log_unigram)
+        changes = _changes(model, positions, items, log_unigram, progress)
         n = torch.bincount(items.neuron, minlength=d_mlp).cpu()
-        means.index_add_(1, items.neuron.cpu(), (changes * items.weight).cpu())
+        means.index_add_(1, items.neuron.cpu(), ((changes - guess) * items.weight).cpu())
     before = np.zeros(n_layers * d_mlp - d_mlp)
     values = np.concatenate([np.tile(before, (3, 1)), means.numpy()], axis=1)
     fires = np.concatenate([before, n.numpy()])
@@ -128,9 +129,7 @@ def _read(model: StudyModel, texts: Iterable[Text], first: int) -> _Positions | 
 
 def _choose(positions: _Positions, mean: Float[Tensor, " d_mlp"]) -> _Ablations:
     """Up to ABLATIONS of the positions at which each neuron fires; ties by lower position."""
-    low, high = bin_edges(ZERO_BIN)
-    activations = positions.activations.T
-    fires = (activations < low) | (activations >= high)
+    activations, fires = positions.activations.T, _fires(positions).T
     distance = torch.where(fires, (activations - mean[:, None]).abs(), -1.0)
     half = ABLATIONS // 2
     order = distance.argsort(dim=1, descending=True, stable=True)
@@ -143,6 +142,33 @@ def _choose(positions: _Positions, mean: Float[Tensor, " d_mlp"]) -> _Ablations:
     weight = torch.where(farthest, 1.0, rest.sum(1, keepdim=True) / drawn.sum(1, keepdim=True).clamp(min=1))
     neuron, row = (farthest | drawn).nonzero(as_tuple=True)
     return _Ablations(row, neuron, activations[neuron, row] - mean[neuron], weight[neuron, row] / fires.sum(1)[neuron])
+
+
+def _fires(positions: _Positions) -> Bool[Tensor, "row d_mlp"]:
+    low, high = bin_edges(ZERO_BIN)
+    return (positions.activations < low) | (positions.activations >= high)
+
+
+def _guess(
+    model: StudyModel,
+    positions: _Positions,
+    items: _Ablations,
+    mean: Float[Tensor, " d_mlp"],
+    log_unigram: Float[Tensor, " d_vocab"],
+) -> tuple[Float[Tensor, "3 item"], Float[Tensor, "3 d_mlp"]]:
+    """The three changes to first order: of each ablation, and their means over all positions at which a neuron fires. A
+    mean of guesses plus the mean error of a sample of them is as right as a mean of that sample, and far less noisy."""
+    ablated, block, fires = _ablate(model, positions, items), model.blocks[-1], _fires(positions)
+    excess = (positions.activations - mean) * fires
+    if block.post_norm is not None and block.post_gain is not None:
+        scale, _ = norm_scales(block.post_norm, block.post_gain, positions.projected, model.model.layer_norm)
+        excess = excess * scale.float()[:, None]
+    of_items, means = [], []
+    for direction in directions(model, positions.final, log_unigram):
+        change = -excess * (direction @ ablated.written.T)
+        of_items.append(change[items.row, items.neuron].double())
+        means.append((change.sum(0, dtype=torch.float64) / fires.sum(0).clamp(min=1)).cpu())
+    return torch.stack(of_items), torch.stack(means)
 
 
 def _changes(
@@ -162,27 +188,18 @@ def _changes(
     row = torch.cat([items.row, items.row, torch.arange(n_rows, device=model.device)])
     neuron = torch.cat([items.neuron, items.neuron, torch.zeros_like(row[:n_rows])])
     terms = [
-        _Term(positions.final, row, torch.cat([ablated.scale, ablated.scale, scale])),
-        _Term(ablated.written, neuron, torch.cat([ablated.scale * ablated.of_written, none, 0 * scale])),
+        Term(positions.final, row, torch.cat([ablated.scale, ablated.scale, scale])),
+        Term(ablated.written, neuron, torch.cat([ablated.scale * ablated.of_written, none, 0 * scale])),
     ]
     if ablated.behind is not None:
-        terms.append(_Term(ablated.behind, row, torch.cat([ablated.scale * ablated.of_behind, none, 0 * scale])))
+        terms.append(Term(ablated.behind, row, torch.cat([ablated.scale * ablated.of_behind, none, 0 * scale])))
     for term in terms:
-        term.vectors = _linear(term.vectors, gain, centred)
-    entropy, cross = _distributions(model, terms, log_unigram, progress)
+        term.vectors = linear(term.vectors, gain, centred)
+    entropy, cross = distributions(model, terms, log_unigram, progress)
     divergence = -entropy - cross
     n = len(items.row)
     own, own_divergence = entropy[2 * n :][items.row], divergence[2 * n :][items.row]
     return torch.stack([entropy[:n] - own, entropy[n : 2 * n] - own, divergence[:n] - own_divergence])
-
-
-@dataclass
-class _Term:
-    """A part of rows of logits: each row gets one of the vectors, read out, times its factor."""
-
-    vectors: Float[Tensor, "vector d_model"]
-    index: Int[Tensor, " item"]
-    factor: Float[Tensor, " item"]
 
 
 @dataclass(frozen=True)
@@ -210,7 +227,7 @@ def _ablate(model: StudyModel, positions: _Positions, items: _Ablations) -> _Abl
             norm_scales(*norm, positions.projected[row] - excess[:, None] * w_out[neuron], loaded.layer_norm)[0]
             for row, neuron, excess in _parts(items)
         ]
-        behind, written = (factor * _linear(x, block.post_gain, centred) for x in (positions.projected, w_out))
+        behind, written = (factor * linear(x, block.post_gain, centred) for x in (positions.projected, w_out))
         of_behind = torch.cat(after) - before[items.row]
         of_written = of_written * torch.cat(after)
     scale = []
@@ -225,46 +242,3 @@ def _ablate(model: StudyModel, positions: _Positions, items: _Ablations) -> _Abl
 
 def _parts(items: _Ablations) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     return zip(*(part.split(_PART) for part in (items.row, items.neuron, items.excess)), strict=True)
-
-
-def _linear(x: Float[Tensor, "row d_model"], gain: Tensor, centred: bool) -> Float[Tensor, "row d_model"]:
-    """A norm without its scale and bias."""
-    return (x - x.mean(-1, keepdim=True) if centred else x) * gain.to(x)
-
-
-def _distributions(
-    model: StudyModel,
-    terms: list[_Term],
-    log_unigram: Float[Tensor, " d_vocab"],
-    progress: Callable[[int], object],
-) -> tuple[Float[Tensor, " item"], Float[Tensor, " item"]]:
-    """Of each row of logits, which is the sum of the terms and the bias: the entropy, and the mean of log_unigram under
-    it. The vocabulary goes by in tiles, so no row is ever whole."""
-    n, rows, device = len(terms[0].index), _ROWS[model.device.type], model.device
-    factors = [term.factor.float()[:, None] for term in terms]
-    top = torch.full((n,), torch.finfo(torch.float32).min, device=device)
-    total, weighted, cross = torch.zeros(3, n, dtype=torch.float64, device=device)
-    bias = norm_bias(model.norm, model.model.final_gain).to(device, torch.float32)
-    for first in range(0, len(log_unigram), _TOKEN_TILE):
-        tokens = slice(first, min(first + _TOKEN_TILE, len(log_unigram)))
-        weight, offset = model.unembedding(tokens)
-        offset = offset + weight @ bias
-        tiles = [term.vectors @ weight.T for term in terms]
-        log_u = log_unigram[tokens].float()
-        logits, part = torch.empty(2, rows, tokens.stop - first, device=device)
-        for start in range(0, n, rows):
-            here = slice(start, min(start + rows, n))
-            x, y = logits[: here.stop - start], part[: here.stop - start]
-            x[:] = offset
-            for tile, term, factor in zip(tiles, terms, factors, strict=True):
-                x.addcmul_(torch.index_select(tile, 0, term.index[here], out=y), factor[here])
-            x = model.capped(x)
-            highest = torch.maximum(top[here], x.amax(1))
-            shrink, moved = (top[here] - highest).double().exp(), (top[here] - highest).double()
-            torch.exp(x.sub_(highest[:, None]), out=y)
-            weighted[here] = shrink * (weighted[here] + moved * total[here]) + torch.linalg.vecdot(y, x)
-            total[here] = shrink * total[here] + y.sum(1)
-            cross[here] = shrink * cross[here] + y @ log_u
-            top[here] = highest
-        progress(tokens.stop - first)
-    return total.log() - weighted / total, cross / total
