@@ -1007,28 +1007,50 @@ COMMENT ON COLUMN pair_prediction.special IS 'Whether the token is special.';
 COMMENT ON COLUMN pair_prediction.neuron_id IS 'Neuron.';
 COMMENT ON COLUMN pair_prediction.token_id IS 'Token.';
 
+CREATE VIEW token_prediction AS
+SELECT n.name AS neuron, n.layer, t."text" AS token, m.side, m.best_threshold_predicted AS threshold,
+       round(m.recall_predicted * m.n_predicted / nullif(m.precision_predicted, 0))::BIGINT AS n_beyond,
+       round(m.recall_predicted * m.n_predicted)::BIGINT AS n_hits, m.n_predicted,
+       m.precision_predicted AS "precision", m.precision_predicted_low AS precision_low,
+       m.precision_predicted_high AS precision_high, m.recall_predicted AS recall, m.auroc_predicted AS auroc,
+       m.average_precision_predicted AS average_precision, m.base_rate_predicted AS base_rate,
+       m.best_f1_predicted - 2 * m.base_rate_predicted / (1 + m.base_rate_predicted) AS f1_gain,
+       coalesce(f1_gain >= 0.05 AND n_hits >= 5 AND precision_low >= 3 * base_rate, false) AS predicts, c.congruence,
+       t.special, m.neuron_id, m.token_id
+FROM pair_metric AS m
+JOIN candidate_pair AS c ON c.neuron_id = m.neuron_id AND c.token_id = m.token_id
+JOIN neuron AS n ON n.neuron_id = m.neuron_id
+JOIN token AS t ON t.token_id = m.token_id
+WHERE CASE m.side WHEN 'positive' THEN c.congruence > 0 ELSE c.congruence < 0 END;
+COMMENT ON VIEW token_prediction IS 'Whether a neuron''s firing predicts a token: every counted pair on the side on which the neuron''s output weights raise the token, with its best threshold of activation. Where the pair has too little support (see pair_metric), the measures are NULL and predicts is false.';
+COMMENT ON COLUMN token_prediction.neuron IS 'Neuron name.';
+COMMENT ON COLUMN token_prediction.layer IS 'Block, from 0.';
+COMMENT ON COLUMN token_prediction.token IS 'Text of the token, leading space kept. NULL: the id is not in the tokenizer.';
+COMMENT ON COLUMN token_prediction.side IS '''positive'': high activations predict the token. ''negative'' (gated models only): low ones.';
+COMMENT ON COLUMN token_prediction.threshold IS 'pair_metric.best_threshold_predicted. Side ''positive'': activation >= it counts as firing; ''negative'': activation < it. NULL: too little support (see pair_metric).';
+COMMENT ON COLUMN token_prediction.n_beyond IS 'Positions beyond the threshold (>= 1). NULL: too little support (see pair_metric), or no hit.';
+COMMENT ON COLUMN token_prediction.n_hits IS 'Of those, positions at which the token is the model''s top prediction. NULL: too little support (see pair_metric).';
+COMMENT ON COLUMN token_prediction.n_predicted IS 'All positions at which the token is the model''s top prediction.';
+COMMENT ON COLUMN token_prediction."precision" IS 'n_hits / n_beyond, 0 to 1. NULL: too little support (see pair_metric).';
+COMMENT ON COLUMN token_prediction.precision_low IS 'Lower end of its 95% Wilson interval. NULL: too little support (see pair_metric).';
+COMMENT ON COLUMN token_prediction.precision_high IS 'Upper end of that interval. NULL: too little support (see pair_metric).';
+COMMENT ON COLUMN token_prediction.recall IS 'n_hits / n_predicted, 0 to 1. NULL: too little support (see pair_metric).';
+COMMENT ON COLUMN token_prediction.auroc IS 'pair_metric.auroc_predicted: area under the ROC curve, 0 to 1; 0.5 is chance. NULL: too little support (see pair_metric).';
+COMMENT ON COLUMN token_prediction.average_precision IS 'pair_metric.average_precision_predicted, 0 to 1; chance gives base_rate. NULL: too little support (see pair_metric).';
+COMMENT ON COLUMN token_prediction.base_rate IS 'n_predicted over all counted positions, 0 to 1.';
+COMMENT ON COLUMN token_prediction.f1_gain IS 'F1 at the threshold less 2 * base_rate / (1 + base_rate), that of always predicting the token. Below 0: worse than that. NULL: too little support (see pair_metric).';
+COMMENT ON COLUMN token_prediction.predicts IS 'Whether the neuron counts as predicting the token: f1_gain >= 0.05, n_hits >= 5, and precision_low at least 3 times base_rate. These bounds are conventions of this atlas.';
+COMMENT ON COLUMN token_prediction.congruence IS 'Their congruence: above 0 on side ''positive'', below 0 on ''negative''.';
+COMMENT ON COLUMN token_prediction.special IS 'Whether the token is special.';
+COMMENT ON COLUMN token_prediction.neuron_id IS 'Neuron.';
+COMMENT ON COLUMN token_prediction.token_id IS 'Token.';
+
 CREATE VIEW neuron_prediction AS
-SELECT n.name AS neuron, n.layer, t."text" AS token, p.side, p.threshold, p.n_beyond, p.n_hits, p.n_predicted,
-       p.precision, p.precision_low, p.precision_high, p.recall, p.auroc, p.average_precision, p.base_rate, p.f1_gain,
-       p.predicts, p.congruence, p.neuron_id, p.token_id
-FROM (
-    SELECT m.neuron_id, m.token_id, m.side, m.best_threshold_predicted AS threshold,
-           round(m.recall_predicted * m.n_predicted / m.precision_predicted)::BIGINT AS n_beyond,
-           round(m.recall_predicted * m.n_predicted)::BIGINT AS n_hits, m.n_predicted,
-           m.precision_predicted AS "precision", m.precision_predicted_low AS precision_low,
-           m.precision_predicted_high AS precision_high, m.recall_predicted AS recall, m.auroc_predicted AS auroc,
-           m.average_precision_predicted AS average_precision, m.base_rate_predicted AS base_rate,
-           m.best_f1_predicted - 2 * m.base_rate_predicted / (1 + m.base_rate_predicted) AS f1_gain,
-           coalesce(f1_gain >= 0.05 AND n_hits >= 5 AND precision_low >= 3 * base_rate, false) AS predicts, c.congruence
-    FROM pair_metric AS m
-    JOIN candidate_pair AS c ON c.neuron_id = m.neuron_id AND c.token_id = m.token_id
-    JOIN token AS v ON v.token_id = m.token_id
-    WHERE m.best_f1_predicted > 0 AND NOT v.special
-      AND CASE m.side WHEN 'positive' THEN c.congruence > 0 ELSE c.congruence < 0 END
-    QUALIFY row_number() OVER (PARTITION BY m.neuron_id ORDER BY predicts DESC, f1_gain DESC, m.token_id, m.side) = 1
-) AS p
-JOIN neuron AS n ON n.neuron_id = p.neuron_id
-JOIN token AS t ON t.token_id = p.token_id;
+SELECT neuron, layer, token, side, threshold, n_beyond, n_hits, n_predicted, "precision", precision_low, precision_high,
+       recall, auroc, average_precision, base_rate, f1_gain, predicts, congruence, neuron_id, token_id
+FROM token_prediction
+WHERE "precision" > 0 AND NOT special
+QUALIFY row_number() OVER (PARTITION BY neuron_id ORDER BY predicts DESC, f1_gain DESC, token_id, side) = 1;
 COMMENT ON VIEW neuron_prediction IS 'The token that each neuron''s firing predicts best: of its counted pairs on the side on which its output weights raise the token, special tokens left out, the one whose best threshold leads chance by most, by F1. No row: no such pair has support and an F1 above 0 (see pair_metric). The best of many pairs and thresholds is flattered by that choice, and only pairs are tried that were counted.';
 COMMENT ON COLUMN neuron_prediction.neuron IS 'Neuron name.';
 COMMENT ON COLUMN neuron_prediction.layer IS 'Block, from 0.';

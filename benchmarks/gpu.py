@@ -2,10 +2,13 @@
 
     python -m benchmarks.gpu --model gpt2-large --dataset NeelNanda/pile-10k
 
+`benchmarks/gpu_check.sh` does this for random models of two shapes, beside other checks of a GPU.
+
 Congruence: the search over every neuron and token, against its bare float32 GEMMs. Reduction: one layer's kernel on one
 batch, in bytes of activations read. Activations: the reader with every statistic on, against the lean forward pass and
-unembedding over the same batches, alternating batch by batch. Syncs are counted over the batches: those that the
-dispatcher shows (see `benchmarks.syncs`) and, on CUDA, those that torch itself reports, each split into inside a
+unembedding over the same batches, alternating batch by batch. Attribution: forward and backward pass and all sums over
+the first of these texts, against the lean forward pass over the same. Syncs are counted over the batches: those that
+the dispatcher shows (see `benchmarks.syncs`) and, on CUDA, those that torch itself reports, each split into inside a
 forward pass and after it.
 """
 
@@ -28,20 +31,25 @@ from ingest.activations.reduction.choice import layer_reducer
 from ingest.activations.reduction.exact import LIMBS
 from ingest.activations.reduction.reference import LayerSums, Runs
 from ingest.activations.statistic import Plan, StreamSettings
-from ingest.congruence.pairs import candidate_pairs, exclusive_pairs
+from ingest.attribution.reading import USUAL_TOKENS
+from ingest.attribution.sums import AttributionPlan, AttributionSums
+from ingest.congruence.pairs import CandidatePairs, candidate_pairs, exclusive_pairs
 from ingest.congruence.phase import WeightResult, run_weight_phase
 from ingest.model.forward import LeanModel
 from ingest.model.load import LoadedModel, load_model
 from ingest.model.saved_tokenizer import bos_for
-from ingest.model.weights import layer_weights, read_readout
+from ingest.model.weights import Readout, layer_weights, read_readout
 from ingest.process.cursor import TextReport
 from ingest.process.device import choose_device, choose_dtype
 from ingest.process.prefetch import prefetched
 from ingest.process.session import alone
+from ingest.study.study_model import StudyModel
 from ingest.texts.dataset import open_dataset
-from ingest.texts.tokens import TextBatch, batches, iter_texts
+from ingest.texts.tokens import Text, TextBatch, batches, iter_texts
 
 _TILE = 8192
+Figures = dict[str, float]
+"""Measured values by name, units in the name."""
 
 
 def seconds(work: Callable[[], object], device: torch.device) -> float:
@@ -58,18 +66,21 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
     return begin.elapsed_time(end) / 1000
 
 
-def congruence(model: LoadedModel, device: torch.device) -> WeightResult:
+def congruence(model: LoadedModel, device: torch.device) -> tuple[WeightResult, Figures]:
     """Time the weight phase and the GEMMs it cannot do without."""
     readout = read_readout(model, "unembed")
     results: list[WeightResult] = []
-    ours = seconds(
-        lambda: results.append(
+
+    def search() -> None:
+        session = alone(device)
+        results.append(
             run_weight_phase(
-                model, readout, alone(device), device=device, k_tokens=50, k_neurons=50, progress=lambda rows: None
+                model, readout, session, device=device, k_tokens=50, k_neurons=50, progress=lambda rows: None
             )
-        ),
-        device,
-    )
+        )
+
+    search()  # Compiles at first use.
+    ours = seconds(search, device)
     columns = readout.columns.to(device)
     rows = [layer_weights(model, layer).w_out.to(device) for layer in range(len(model.layers))]
     sides = 3 if model.gated else 2
@@ -84,10 +95,11 @@ def congruence(model: LoadedModel, device: torch.device) -> WeightResult:
     flops = 2 * sides * sum(len(matrix) for matrix in rows) * columns.numel()
     print(f"congruence   limit {limit:8.2f} s   ours {ours:8.2f} s   ratio {ours / limit:.2f} x")
     print(f"             ours with norms, moments and copies on the host; GEMMs {flops / limit / 1e12:.2f} TFLOP/s")
-    return results[0]
+    figures = {"congruence limit, s": limit, "congruence, s": ours, "congruence / limit": ours / limit}
+    return results[0], figures | {"float32 GEMM, TFLOP/s": flops / limit / 1e12}
 
 
-def reduction(lean: LeanModel, batch: TextBatch, dtype: torch.dtype, device: torch.device) -> None:
+def reduction(lean: LeanModel, batch: TextBatch, dtype: torch.dtype, device: torch.device) -> Figures:
     """Time one layer's reduction of a batch of made-up activations."""
     texts, pos = batch.input_ids.shape
     x = torch.randn(texts * pos, lean.d_mlp, device=device).to(dtype)
@@ -111,11 +123,12 @@ def reduction(lean: LeanModel, batch: TextBatch, dtype: torch.dtype, device: tor
     size = runs.n_rows * lean.d_mlp * x.element_size()
     print(f"reduction    {took * 1e3:.3f} ms a layer and batch, {size / took / 1e9:.0f} GB/s of activations, ", end="")
     print(f"by {reduce_layer.__module__}")
+    return {"reduction, ms a layer and batch": took * 1e3, "reduction, GB/s": size / took / 1e9}
 
 
 def activations(
     lean: LeanModel, reader: Reader, work: Iterator[TextBatch], n_parameters: int, device: torch.device
-) -> None:
+) -> Figures:
     """Time bare forward passes and the reader over the same batches; print ratios, speed and syncs."""
     limit, ours, tokens = [], [], 0
     for number, batch in enumerate(work):
@@ -140,9 +153,41 @@ def activations(
     print(f"last {ratios[-1]:.2f} x over {len(ratios)} batches")
     print(f"             {tokens / sum(ours):,.0f} tokens/s, bare {tokens / sum(limit):,.0f}; ", end="")
     print(f"{done / sum(limit) / 1e12:.2f} TFLOP/s bare (blocks and unembedding, attention scores left out)")
+    return {
+        "lean forward, tokens/s": tokens / sum(limit),
+        "activations, tokens/s": tokens / sum(ours),
+        "activations / limit": sum(ours) / sum(limit),
+        "activations / limit, first batch": ratios[0],
+        "activations / limit, last batch": ratios[-1],
+    }
 
 
-def syncs(reader: Reader, batch: TextBatch, device: torch.device) -> None:
+def attribution(
+    lean: LeanModel, study: StudyModel, readout: Readout, pairs: CandidatePairs, texts: list[Text], device: torch.device
+) -> Figures:
+    """Time attribution sums over texts, for the tokens predicted there, against the lean forward pass over the same."""
+
+    def over(limit: int) -> Iterator[torch.Tensor]:
+        for batch in batches(texts, max_tokens=limit, pad_id=0):
+            yield torch.from_numpy(batch.input_ids).to(device)
+
+    size = USUAL_TOKENS[device.type != "cpu"]
+    predicted = torch.cat([lean.predict(lean.run(ids).flatten(0, 1)) for ids in over(size)])
+    tokens = predicted.bincount().topk(min(2000, len(predicted.unique()))).indices.sort().values.cpu().numpy()
+    means = np.zeros(lean.n_layers * lean.d_mlp)
+    plan = AttributionPlan(means, tokens, pairs.neuron.astype(np.int64), pairs.token.astype(np.int64), 1)
+    sums = AttributionSums(study, readout, plan)
+    work = list(batches(texts, max_tokens=size, pad_id=0))
+    sums.read(work[0])  # Compiles at first use.
+    ours = seconds(lambda: [sums.read(batch) for batch in work], device)
+    limit = seconds(lambda: [lean.predict(lean.run(ids).flatten(0, 1)) for ids in over(size)], device)
+    n_tokens = sum(map(len, texts))
+    print(f"attribution  limit {limit:8.2f} s   ours {ours:8.2f} s   ratio {ours / limit:.2f} x   ", end="")
+    print(f"{n_tokens / ours:,.0f} tokens/s, {len(tokens):,} tokens, {len(pairs.neuron):,} pairs")
+    return {"attribution, tokens/s": n_tokens / ours, "attribution / limit": ours / limit}
+
+
+def syncs(reader: Reader, batch: TextBatch, device: torch.device) -> Figures:
     """Count what makes the host wait in one more batch: before the last layer's hook, and after it."""
     inside = []
     run = reader.model.run
@@ -169,6 +214,77 @@ def syncs(reader: Reader, batch: TextBatch, device: torch.device) -> None:
     print(f"syncs        {[n for n, _ in inside]} in forward passes, {watch.total} after them, by the dispatcher")
     if device.type == "cuda":
         print(f"             {[n for _, n in inside]} in forward passes, {outside} after them, as torch reports them")
+    waits = (sum(n for _, n in inside), outside) if device.type == "cuda" else (sum(n for n, _ in inside), watch.total)
+    return {"host waits in the forward pass": waits[0], "host waits after it": waits[1]}
+
+
+def expected_bytes(model: LoadedModel, plan: Plan, n_parameters: int, dtype: torch.dtype, tokens: int) -> float:
+    """The device's memory by the table in docs/gpu.md, without the terms that are bounds only."""
+    n, d_mlp, d_vocab = plan.n_neurons, model.d_mlp, len(model.unembedding)
+    sides = 2 if model.gated else 1
+    blocks = dtype.itemsize * n_parameters + 4 * model.unembedding.numel()
+    lists = sides * 20 * n * (16 + 28 + 128) + sides * 99 * n * 16
+    held = n * (8 * N_BINS + 144) + lists + 24 * len(plan.pair_neuron)
+    batch = len(model.layers) * tokens * d_mlp + tokens * d_mlp * (2 * dtype.itemsize + 1)
+    return blocks + held + batch + 30 * 16_384 * min(tokens, 1024) + 4 * d_vocab
+
+
+def measure(
+    load: Callable[[], LoadedModel],
+    texts_for: Callable[[LoadedModel], Iterator[Text]],
+    device: torch.device,
+    dtype: torch.dtype,
+    tokens: int,
+    n: int | None,
+) -> tuple[Figures, dict[str, Callable[[], object]]]:
+    """Measure every phase over `n` batches (None: all) of `tokens` tokens.
+
+    Returns:
+        The figures, and by phase a call that does some of its work once more, for a profiler.
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    model = load()
+    n_parameters = sum(parameter.numel() for parameter in model.bridge.original_model.parameters())
+    weights, figures = congruence(model, device)
+    exclusive = {direction: exclusive_pairs(weights.congruence, direction) for direction in ("top", "bottom")}
+    nobody = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
+    pairs = candidate_pairs(weights.congruence, exclusive, nobody, k=5, gated=model.gated)
+    work = prefetched(batches(texts_for(model), max_tokens=tokens, pad_id=0), 4)
+    lean = LeanModel(model, device, dtype)
+    settings = StreamSettings(
+        d_vocab=len(weights.readout.columns),
+        gated=model.gated,
+        count_bos=False,
+        has_bos=True,
+        top_texts=20,
+        window=64,
+        fingerprint="benchmark",
+        seed=0,
+    )
+    first = next(work)
+    plan = Plan(lean.n_layers, lean.d_mlp, lean.device, settings, pairs.neuron, pairs.token, staged=True)
+    Reader(lean, plan).read(first)  # Compiles at first use.
+    reader = Reader(lean, plan)
+    figures |= reduction(lean, first, dtype, device)
+    figures |= activations(lean, reader, islice(work, n), n_parameters, device)
+    figures |= syncs(reader, first, device)
+    figures["memory by the formula, GB"] = expected_bytes(model, plan, n_parameters, dtype, tokens) / 1e9
+    if device.type == "cuda":
+        figures["peak memory, GB"] = torch.cuda.max_memory_allocated(device) / 1e9
+        print(f"memory       {figures['peak memory, GB']:.1f} GB of the device at most; ", end="")
+        print(f"{figures['memory by the formula, GB']:.1f} GB by the formula of docs/gpu.md")
+    study = StudyModel(load(), device)  # The lean model has taken the first one's bridge apart.
+    if dtype != torch.float32:
+        study = study.rounded(dtype)
+    figures |= attribution(lean, study, weights.readout, pairs, first.texts, device)
+    work.close()
+    again = {
+        "congruence": lambda: congruence(model, device),
+        "activations": lambda: reader.read(first),
+        "attribution": lambda: attribution(lean, study, weights.readout, pairs, first.texts, device),
+    }
+    return figures, again
 
 
 def main() -> None:
@@ -184,47 +300,20 @@ def main() -> None:
     options = parser.parse_args()
     device = choose_device(options.device)
     dtype = choose_dtype(options.dtype, device)
-    model = load_model(options.model)
-    context = options.context_length or model.cfg.n_ctx
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     print(f"torch {torch.__version__}, {device} ({name}), {str(dtype).removeprefix('torch.')}, {options.model}")
-    n_parameters = sum(parameter.numel() for parameter in model.bridge.original_model.parameters())
 
-    weights = congruence(model, device)
-    exclusive = {direction: exclusive_pairs(weights.congruence, direction) for direction in ("top", "bottom")}
-    nobody = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
-    pairs = candidate_pairs(weights.congruence, exclusive, nobody, k=5, gated=model.gated)
-    dataset = open_dataset(options.dataset)
-    texts = iter_texts(
-        dataset,
-        model.tokenizer,
-        context_length=context,
-        overflow="truncate",
-        bos_token_id=bos_for(model.tokenizer),
-        report=TextReport(),
-    )
-    work = prefetched(batches(texts, max_tokens=options.batch_tokens, pad_id=0), 4)
-    lean = LeanModel(model, device, dtype)
-    settings = StreamSettings(
-        d_vocab=len(weights.readout.columns),
-        gated=model.gated,
-        count_bos=False,
-        has_bos=True,
-        top_texts=20,
-        window=64,
-        fingerprint=dataset.fingerprint,
-        seed=0,
-    )
-    first = next(work)
-    plan = Plan(lean.n_layers, lean.d_mlp, lean.device, settings, pairs.neuron, pairs.token, staged=True)
-    Reader(lean, plan).read(first)  # Compiles at first use.
-    reader = Reader(lean, plan)
-    reduction(lean, first, dtype, device)
-    activations(lean, reader, islice(work, options.batches), n_parameters, device)
-    syncs(reader, first, device)
-    if device.type == "cuda":
-        print(f"memory       {torch.cuda.max_memory_allocated(device) / 1e9:.1f} GB of the device at most")
-    work.close()
+    def texts(model: LoadedModel) -> Iterator[Text]:
+        return iter_texts(
+            open_dataset(options.dataset),
+            model.tokenizer,
+            context_length=options.context_length or model.cfg.n_ctx,
+            overflow="truncate",
+            bos_token_id=bos_for(model.tokenizer),
+            report=TextReport(),
+        )
+
+    measure(lambda: load_model(options.model), texts, device, dtype, options.batch_tokens, options.batches)
 
 
 if __name__ == "__main__":

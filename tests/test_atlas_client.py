@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import threading
+from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
@@ -110,6 +111,8 @@ def test_a_neuron_is_what_sql_says(three):
     texts = connection.execute("SELECT count(*) FROM example WHERE neuron_id = ? AND kind = 'max'", [neuron_id])
     assert len(neuron.examples("max")) == texts.fetchone()[0]
     assert neuron.name in repr(neuron)
+    assert neuron.record.verdict == neuron.verdict()
+    assert neuron._repr_html_().startswith(f"<p>{escape(neuron.record.verdict.text)}</p>")
     assert "token_gap" in dir(neuron)
     with pytest.raises(AttributeError, match="has no 'colour'"):
         _ = neuron.colour

@@ -67,7 +67,7 @@ def test_everything_prints_itself(demo, pair):
     for thing in views(demo, pair):
         assert len(printed(thing).splitlines()) >= 3, thing
         text = thing._repr_html_()
-        assert Tags(text).tags == {"table", "caption", "thead", "tbody", "tr", "th", "td"}, thing
+        assert Tags(text).tags - {"p"} == {"table", "caption", "thead", "tbody", "tr", "th", "td"}, thing
 
 
 def test_a_neuron_in_the_terminal_is_what_atlas_show_prints(demo, pair):

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import duckdb
 import pytest
 
 import atlas as client
 from atlas import open_atlas
-from atlas.core.bins import bin_interval
 from atlas.core.errors import NeuronNameError, ParameterError
 from atlas.core.names import nearest_neuron
 from atlas.core.units import neuron_ref
 from atlas.topics.collection import (
-    LISTED,
     LONGEST_NOTE,
     LONGEST_TITLE,
     MOST,
     Collection,
     Entry,
+    check_collection,
     collection,
     curves,
     listed_neurons,
@@ -25,8 +26,9 @@ from atlas.topics.collection import (
     panels,
     read_collection,
 )
-from atlas.topics.curve import histogram, neuron_candidates, token_curves
+from atlas.topics.curve import curve_point, histogram, neuron_candidates, token_curves
 from atlas.topics.example import neuron_examples
+from atlas.topics.glance import LISTED
 from atlas.topics.neuron import find_neuron, neuron_tokens
 from atlas.topics.verdict import verdict
 
@@ -96,21 +98,17 @@ def test_a_glance_is_what_the_neurons_own_records_say(both):
     atlas, _ = both
     glances = collection(atlas, IDS)
     assert [item.neuron.neuron_id for item in glances] == list(IDS)
-    octaves = curves(atlas, glances)
+    points = curves(atlas, glances)
     for item in glances:
         neuron_id = item.neuron.neuron_id
         assert item.neuron == find_neuron(atlas, neuron_id)
         assert item.verdict == verdict(atlas, neuron_id)
         end = "bottom" if item.verdict.side == "negative" else "top"
         assert list(item.tokens) == neuron_tokens(atlas, neuron_id, end)[:LISTED]
-        assert item.token == (item.verdict.token or item.tokens[0].token)
-        pair = [pair for pair in neuron_candidates(atlas, neuron_id) if pair.token == item.token]
-        sums = {}
-        for point in token_curves(atlas, pair)[0].points:
-            n, hits = sums.get(bin_interval(point.bin), (0, 0))
-            sums[bin_interval(point.bin)] = n + point.n, hits + point.n_predicted
-        assert {octave.interval: (octave.n, octave.n_predicted) for octave in octaves[neuron_id]} == sums
-        assert sum(octave.n for octave in octaves[neuron_id]) == sum(bar.n for bar in histogram(atlas, neuron_id))
+        assert item.own_token == (item.verdict.token or item.tokens[0].token)
+        pair = [pair for pair in neuron_candidates(atlas, neuron_id) if pair.token == item.own_token]
+        assert points[neuron_id] == token_curves(atlas, pair)[0].points  # the very curve of the neuron's page
+        assert sum(point.n for point in points[neuron_id]) == sum(bar.n for bar in histogram(atlas, neuron_id))
 
 
 def test_a_listed_neuron_has_its_note_and_its_strongest_text(both):
@@ -121,15 +119,17 @@ def test_a_listed_neuron_has_its_note_and_its_strongest_text(both):
     for item in glances:
         kind = "min" if item.verdict.side == "negative" else "max"
         assert item.example == neuron_examples(atlas, item.neuron.neuron_id, kind)[0]
-        assert item.peak == max((octave.n_predicted / octave.n for octave in item.curve if octave.n >= 5), default=0)
+        best = max((point.predicted_fraction for point in item.curve if point.n >= 5), default=None)
+        assert (item.peak and item.peak.predicted_fraction) == best
     assert listed_neurons(atlas, []) == []
     assert panels([]) == {}
 
 
 def test_too_few_positions_are_no_peak(llama):
     item = listed_neurons(llama, [Entry("L1N7")])[0]
-    octave = type(item.curve[0])
-    assert (octave(3, 4, 4).share, octave(3, 5, 4).share) == (None, 0.8)
+    few, enough = curve_point(70, 4, 4, 0), curve_point(71, 5, 4, 0)
+    assert replace(item, curve=(few, enough)).peak == enough
+    assert replace(item, curve=(few,)).peak is None
 
 
 # --- the call
@@ -160,11 +160,23 @@ def test_the_client_asks_for_a_collection(tiny_llama_atlas):
     ],
 )
 def test_the_neurons_of_an_answer(llama, columns, rows, names):
-    assert [ref.name for ref in neurons_of_answer(llama, columns, rows)] == names
+    assert [(entry.name, entry.note) for entry in neurons_of_answer(llama, columns, rows)] == [
+        (name, "") for name in names
+    ]
+
+
+def test_the_notes_of_an_answer(llama):
+    rows = [("x y\nz ", "L1N7"), ("later", "1.7"), (None, "L2N3"), (0.5, "L2N3"), ("n" * 301, "L0N1"), ("", "L0N2")]
+    entries = neurons_of_answer(llama, ("note", "neuron"), rows)
+    notes = {entry.name: entry.note for entry in entries}
+    assert notes == {"L1N7": "x y z", "L2N3": "0.5", "L0N1": "n" * 299 + "…", "L0N2": ""}
+    check_collection(Collection("", entries))
 
 
 def test_an_answer_with_more_neurons_than_a_list_has(llama):
     assert len(neurons_of_answer(llama, ("neuron_id",), [(n,) for n in range(144)] * 3)) == 144
     with duckdb.connect() as connection:
         rows = connection.execute("SELECT range % 144 FROM range(1000)").fetchall()
-    assert [ref.neuron_id for ref in neurons_of_answer(llama, ("neuron_id",), rows)] == list(range(144))
+    assert [entry.name for entry in neurons_of_answer(llama, ("neuron_id",), rows)] == [
+        neuron_ref(llama, neuron_id).name for neuron_id in range(144)
+    ]

@@ -12,11 +12,10 @@ import pytest
 from atlas import open_atlas
 from atlas.core.display import show_share
 from atlas.core.errors import TokenError
-from atlas.core.units import Token
-from atlas.topics.family import FAMILY_PAIRS, KIN, family_curves, family_gap, family_pairs, has_family, kin
+from atlas.topics.family import FAMILY_PAIRS, KIN, family_curves, family_pairs, has_family, kin
 from atlas.topics.family import family as read_family
 from atlas.topics.kind import layer_kinds, neuron_kind
-from atlas.topics.neuron import CongruentToken, neuron_tokens
+from atlas.topics.neuron import neuron_tokens
 from atlas.topics.pair import RankingFilter, exclusive_pairs
 from atlas.topics.reduced import reduced_neurons, reduced_tokens
 
@@ -217,17 +216,3 @@ def test_the_client_answers_the_same_from_a_file(optional_atlas: Path):
         assert {item.neuron_id for item in demo.neurons(kind="hub")} == {
             n for n in range(atlas.info.n_neurons) if neuron_kind(atlas, n).hub
         }
-
-
-def test_a_gap_passes_over_other_spellings():
-    def listed(*texts):
-        return [
-            CongruentToken("top", rank, Token(rank, text, text.encode(), False), value)
-            for rank, (text, value) in enumerate(zip(texts, (9.0, 8.5, 8.0, 5.0), strict=False), start=1)
-        ]
-
-    assert family_gap(listed(" an", "An", " AN", "aned")) == 4.0
-    assert family_gap(listed(" an", " a")) == 0.5
-    assert family_gap(listed(" ", " an")) == 0.5  # a token that is only space has no other spelling
-    assert family_gap(listed(" an", "An")) is None
-    assert family_gap([]) is None

@@ -11,6 +11,7 @@ from atlas.core.errors import NeuronNameError, QueryError
 from atlas.core.units import neuron_ref
 from atlas.topics import overview
 from atlas.topics.curve import histogram, neuron_candidates, neuron_curves, pair_curves
+from atlas.topics.family import family_pairs
 from atlas.topics.layer import NEURON_SORTS, layer_neurons, layer_summaries, layer_summary
 from atlas.topics.neuron import neuron_pairs
 from atlas.topics.overview import notable_neurons
@@ -109,16 +110,22 @@ def keeps(where, layer, text, special, n_actual, n_predicted, score):
 @pytest.mark.parametrize("where", FILTERS)
 def test_filtered_pairs_in_every_order(both, where):
     atlas, connection = both
-    columns = "p.rank, score, congruence, token_gap, p.neuron_gap, n_predicted, n_actual"
+    whole = exclusive_pairs(atlas, "top", RankingFilter(every=True), limit=1000).rows
+    families = zip(whole, family_pairs(atlas, whole), strict=True)
+    family_gaps = {pair.rank: family.family_gap for pair, family in families}
+    columns = "p.rank, score, congruence, token_gap, 0 AS family_gap, p.neuron_gap, n_predicted, n_actual"
     sql = (
         f'SELECT {columns}, neuron_id // ?, t."text", t.special FROM exclusive_pair AS p JOIN token AS t '
         "USING (token_id) WHERE direction = 'top'"
     )
     every = rows(connection, sql.replace("congruence,", "p.congruence,"), atlas.info.d_mlp)
-    kept = [r for r in every if keeps(where, r[7], r[8], r[9], r[6], r[5], r[1])]
+    every = [(*r[:4], family_gaps.get(r[0]), *r[5:]) for r in every]
+    kept = [r for r in every if keeps(where, r[8], r[9], r[10], r[7], r[6], r[1])]
     for place, sort in enumerate(PAIR_SORTS):
         for descending in (True, False):
-            expected = sorted(kept, key=lambda r: (-r[place] if descending else r[place], r[0]))
+            expected = sorted(
+                kept, key=lambda r: (r[place] is None, -(r[place] or 0) if descending else r[place], r[0])
+            )
             found = exclusive_pairs(atlas, "top", where, sort=sort, descending=descending, limit=1000)
             assert [pair.rank for pair in found.rows] == [r[0] for r in expected]
             assert found.total == len(expected)

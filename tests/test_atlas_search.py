@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from atlas.core.names import spelled_layer, spelled_neuron
-from atlas.core.units import named_ref
 from atlas.topics.phrase import MOST_TEXTS, NAMED, _sought, text_matches, text_panels
 from atlas.topics.search import matching_tokens, search, suggestions, token_index
 from atlas.topics.text_index import Occurrences, fold, text_index
+from atlas.topics.verdict import verdict
 
 
 def rows(connection, sql, *parameters):
@@ -117,7 +117,8 @@ def test_neurons_that_write_a_token_come_with_their_verdicts(both):
 def test_names_are_not_looked_for_in_texts(both):
     atlas, _ = both
     assert search(atlas, "L1").layer == 1
-    assert search(atlas, "layer 1 neuron 7").neuron == named_ref(atlas, "L1N7")
+    named = search(atlas, "layer 1 neuron 7").neuron
+    assert (named.name, named.verdict) == ("L1N7", verdict(atlas, named.neuron_id))
     assert search(atlas, "L1N7").texts is search(atlas, "layer 1").texts is None
     assert search(atlas, "L77").layer is None
     kinds = [item.kind for item in suggestions(atlas, "L1")]

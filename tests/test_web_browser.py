@@ -51,6 +51,28 @@ def test_charts_are_drawn_and_nothing_complains(chromium, site, path, scheme):
         context.close()
 
 
+BARS = """() => {
+  const light = (colour) => {
+    const parts = colour.match(/[\\d.]+/g).slice(0, 3).map((part) => part / 255);
+    const [r, g, b] = parts.map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
+  };
+  const bar = getComputedStyle(document.querySelector(".story .drawn .counts"));
+  const card = getComputedStyle(document.querySelector(".story"));
+  const values = [light(bar.fill), light(card.backgroundColor)];
+  return Number(bar.fillOpacity) * Math.max(...values) / Math.min(...values);
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_bars_of_the_homes_chart_are_seen(chromium, site, scheme):
+    context = new_context(chromium, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(f"{site}/tiny-llama")
+    assert page.evaluate(BARS) > 1.3
+    context.close()
+
+
 def test_a_chart_shows_its_values_and_leads_to_layers_and_neurons(tab, site):
     greatest = tab.request.get(f"{site}/tiny-llama.json").json()["layers"][1]["best_neuron"]["name"]
     for nth, said, leads in ((0, greatest, greatest), (1, "mean of the layer", "L1")):

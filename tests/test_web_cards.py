@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import replace
 from xml.etree import ElementTree
@@ -88,6 +89,8 @@ def test_every_page_has_a_picture_and_says_where(client, url):
     page = client.get(url)
     tags = meta(page.text)
     assert tags["og:title"]
+    if url.startswith("/tiny-llama/token/"):  # it names the neuron
+        assert re.fullmatch(r"Token \S+: L\d+N\d+ (predicts it|writes it most) · .+", tags["og:title"])
     assert len(tags["og:description"]) > 30
     assert tags["og:description"] == tags["description"]
     assert tags["og:url"].startswith("http://localhost/")

@@ -14,7 +14,8 @@ from urllib.parse import quote, urlencode
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from atlas.topics.collection import MOST
+from atlas.topics.collection import LONGEST_ADDRESS, MOST
+from atlas.topics.curve import curve_point
 from tests.html_reader import Reader, squeezed
 from web.cards.collection import list_card
 from web.charts.spark import spark_drawing
@@ -190,10 +191,14 @@ def test_citations_fetch_the_list(client):
     assert "&lt;iframe src=" in text
 
 
-def test_a_spark_is_of_the_octaves(client):
-    octaves = client.get(LIST.replace("/list", "/list.json")).json["neurons"][0]["curve"]
-    assert sum(octave["n"] for octave in octaves) == client.get("/tiny-llama.json").json["info"]["n_positions"]
-    assert spark_drawing([]) == ""
+def test_a_spark_is_the_curve_of_the_neurons_page(client):
+    item = client.get(LIST.replace("/list", "/list.json")).json["neurons"][0]
+    token = (item["verdict"]["token"] or item["tokens"][0]["token"])["token_id"]
+    page = client.get(f"/tiny-llama/{item['neuron']['name']}.json?token={token}").json
+    (curve,) = [one for one in page["curves"] if one["candidate"]["token"]["token_id"] == token]
+    assert item["curve"] == curve["points"]
+    assert sum(point["n"] for point in item["curve"]) == client.get("/tiny-llama.json").json["info"]["n_positions"]
+    assert spark_drawing([]) == spark_drawing([curve_point(70, 4, 4, 0)]) == ""  # too few positions to draw
 
 
 # --- short links
@@ -325,3 +330,4 @@ def test_the_script_knows_the_limit(client):
     page = client.get(LIST).text
     script = client.get(re.search(r'src="(/static/list\.js[^"]*)"', page)[1]).text
     assert f"const MOST = {MOST};" in script
+    assert f"const LONGEST = {LONGEST_ADDRESS};" in script

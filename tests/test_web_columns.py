@@ -22,6 +22,7 @@ CUT = """() => [...document.querySelectorAll("main .scroll")].filter((p) => p.ch
   });
 })"""
 WHOLE = f"() => ({CUT})().length === 0"
+SCROLL = """(left) => document.querySelectorAll("main .scroll").forEach((place) => (place.scrollLeft = left))"""
 PAGES = ("/neurons", "/pairs?all=1", "/predictive?all=1&columns=all", "/hubs", "/token/40")
 
 
@@ -41,6 +42,10 @@ def test_no_cell_is_cut(site, window, path):
         window.set_viewport_size({"width": width, "height": 900})
         window.wait_for_function(f"innerWidth === {width}")
         window.wait_for_function(WHOLE)
+        # As far as one can scroll, and back.
+        for left in (10_000, 0):
+            window.evaluate(SCROLL, left)
+            window.wait_for_function(WHOLE)
         assert window.evaluate("document.documentElement.scrollWidth") <= width
     assert window.locator("main .scroll.fitted").count() > 0
 
@@ -57,6 +62,7 @@ def test_the_button_leads_to_every_column(site, window):
         before = place.evaluate("(node) => node.scrollLeft")
         button.click()
         window.wait_for_function("(before) => document.querySelector('.scroll.fitted').scrollLeft > before", arg=before)
+        window.wait_for_function(WHOLE)
         # The neuron's name stays.
         assert place.locator("td.stick").first.bounding_box()["x"] >= place.bounding_box()["x"] - 1
     assert button.inner_text() == "← first columns"

@@ -57,6 +57,21 @@ def test_an_answer_links_neurons_and_tokens(asking):
     assert "<h2>3 rows" in response.text
 
 
+def test_notes_of_an_answer_become_notes_of_its_list(asking):
+    sql = "SELECT name AS neuron, 'of layer ' || layer AS note FROM neuron WHERE neuron_id % 48 = 7 ORDER BY neuron_id"
+    text = asking.get(address(sql)).text
+    assert "3 neurons as a list, with notes" in text
+    (link,) = [link for link in Reader(text).links if link.startswith("/tiny-llama/list?n=")]
+    listed = asking.get(link.replace("/list?", "/list.json?")).json["neurons"]
+    assert [(item["neuron"]["name"], item["note"]) for item in listed] == [
+        (f"L{layer}N7", f"of layer {layer}") for layer in range(3)
+    ]
+    text = asking.get(address("SELECT name AS neuron, repeat('x', 300) AS note FROM neuron LIMIT 60")).text
+    assert "60 neurons as a list without the notes, which are too long for an address" in text
+    (link,) = [link for link in Reader(text).links if link.startswith("/tiny-llama/list?n=")]
+    assert "~" not in link
+
+
 def test_parameters_become_fields(asking):
     sql = 'SELECT count(*) AS n FROM token WHERE "text" = :token'
     empty = asking.get(address(sql))
@@ -213,6 +228,15 @@ def test_the_editor_in_a_browser(asking, tab, site):
     assert tab.locator(".history a").first.inner_text().startswith("SELECT neuron, score FROM pair")
     tab.set_viewport_size({"width": 360, "height": 900})
     assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+    # A space at an end of a text is seen, and copied as what it is.
+    spaces = "SELECT ' an' AS token, ' a n ' AS other, 'a n' AS plain"
+    tab.goto(f"{site}/tiny-llama/sql?sql={quote(spaces)}")
+    cells = tab.locator("#answer tbody td")
+    drawn = "cell => Array.from(cell.querySelectorAll('.space'), (s) => getComputedStyle(s, '::before').content)"
+    assert [len(cells.nth(place).evaluate(drawn)) for place in range(3)] == [1, 2, 0]
+    assert cells.first.evaluate(drawn) == ['"␣"']
+    copied = "cell => { getSelection().selectAllChildren(cell); return getSelection().toString(); }"
+    assert [cells.nth(place).evaluate(copied) for place in range(3)] == [" an", " a n ", "a n"]
     assert tab.said == []
 
 

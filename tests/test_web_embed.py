@@ -104,11 +104,11 @@ def test_themes(client):
     [
         (
             f"/embed{NEURON}/nothing",
-            "L1N7 has no panel 'nothing' to embed; it has verdict, writes, predicts, texts, threshold, candidates,",
+            "L1N7 has no panel 'nothing' to embed; it has verdict, writes, predicts, texts, causes, threshold,",
         ),
         (
             f"/embed{TOKEN}/writes",
-            "it has firing, relatives, neurons, curves, texts, pairs, spellings, candidates, studies, family, kin, ",
+            "it has firing, relatives, neurons, curves, causes, texts, pairs, spellings, candidates, studies, family,",
         ),
         ("/embed/tiny-llama/L9N7", "There is no layer 9"),
         ("/embed/tiny-llama/L1N7777777/fires", "There is no neuron 7777777"),

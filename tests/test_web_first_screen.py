@@ -68,6 +68,38 @@ def test_a_phone_has_the_verdict_and_the_curve_within_two_screens(phone):
     assert phone.evaluate(CLIPPED) == []
 
 
+def test_a_tokens_first_screen_holds_its_verdict_its_neurons_its_curve_and_texts(chromium, site):
+    context = new_context(chromium, viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    page.goto(f"{site}/tiny-llama/token/40")
+    page.wait_for_function(DRAWN)
+    boxes = page.evaluate(BOXES)
+    assert boxes["verdict"]["bottom"] < boxes["writes"]["top"] == boxes["predicts"]["top"] < 400
+    assert boxes["writes"]["bottom"] < boxes["texts"]["top"] > boxes["predicts"]["bottom"]
+    lines = page.evaluate(LINES)
+    assert len(lines) >= 4
+    assert lines[3] <= 800
+    assert page.evaluate(CLIPPED) == []
+    context.close()
+
+
+@pytest.mark.parametrize("path", ["token/40", "L1N7"])
+def test_a_fold_opens_with_its_parts_in_place(tab, site, path):
+    """Nothing moves when a part arrives: it is there when the fold opens."""
+    tab.goto(f"{site}/tiny-llama/{path}")
+    folds = tab.locator("main details:has(> .lazy):not(.passage):visible")
+    assert folds.count() > 1
+    for fold in folds.all()[:4]:
+        fold.evaluate("(fold) => fold.addEventListener('toggle', () => (fold.dataset.height = fold.offsetHeight))")
+        fold.locator("summary").first.click()
+        fold.locator("> .lazy.loaded").wait_for()
+        for figure in fold.locator("figure.chart:visible").all():
+            figure.scroll_into_view_if_needed()
+            tab.wait_for_function("(figure) => figure.dataset.drawn", arg=figure.element_handle())
+        assert fold.evaluate("(fold) => fold.offsetHeight - fold.dataset.height") == pytest.approx(0, abs=2)
+    assert tab.said == []
+
+
 def test_a_line_opens_its_whole_passage_alone(laptop):
     lines = laptop.locator("#texts > ol.texts > li > details.passage")
     for place in (0, 1):

@@ -138,7 +138,7 @@ def test_what_a_list_says_besides_numbers(client, app):
     seen = set()
     for row, glance in zip(page["neurons"]["rows"], page["glances"], strict=True):
         verdict = verdict_of(atlas, find_neuron(atlas, row["neuron_id"]))
-        assert glance["verdict"] == verdict.headline
+        assert glance["verdict"]["headline"] == verdict.headline
         if verdict.token is None:
             assert glance["auroc"] is None
         kind = "min" if verdict.side == "negative" else "max"
@@ -146,6 +146,8 @@ def test_what_a_list_says_besides_numbers(client, app):
         counts = Counter(firing_token(example).token_id for example in texts)
         token = glance["fires_on"] and glance["fires_on"]["token_id"]
         assert glance["n_fires_on"] == (counts[token] if token else 0)
+        most = [counts[item["token_id"]] for item in glance["firing_tokens"]]
+        assert most == sorted(counts.values(), reverse=True)[:3]
         assert token is None or counts[token] == max(counts.values()) >= 3
         assert token is not None or max(counts.values(), default=0) < 3
         seen.add(token is None)

@@ -110,8 +110,10 @@ def test_the_threshold_is_a_line_that_moves_as_the_axis_does(tab, site):
     assert read["recall"] == show_share(last["recall"])
     assert f"threshold={last['edge']:g}" in tab.url
     address = tab.url
+    handed = tab.locator(".handing [data-copy]").get_attribute("data-copy")
+    assert handed == address.partition("#")[0]
     tab.goto("about:blank")
-    tab.goto(address)
+    tab.goto(handed)
     assert {name: tab.locator(f"[data-out={name}]").inner_text() for name in read} == read
 
     # Lines of the chart are switched on and off by its key; one is always drawn.

@@ -156,11 +156,24 @@ def test_five_curves_on_one_chart(client):
     pairs = [(c["candidate"]["neuron"]["name"], c["candidate"]["token"]["token_id"]) for c in data["curves"]]
     assert pairs == first
     assert 'id="pairs"' in page.text
+    assert page.text.index("<tbody>") < page.text.index("Does firing predict the token?")
     second = client.get("/tiny-llama/pairs.json?all=1&page=2").json
     assert second["curves"] == data["curves"]
     none = client.get("/tiny-llama/pairs?token=nowhere")
     assert none.status_code == 200
     assert "data-chart" not in none.text
+
+
+def assert_same_decimals(page):
+    """The shares of each column of each table have the same decimals."""
+    for table in re.findall(r"<table.*?</table>", page, re.DOTALL):
+        rows = [
+            re.findall(r'<td class="n">.*?</td>', row, re.DOTALL)
+            for row in re.findall(r"<tr>.*?</tr>", table, re.DOTALL)
+        ]
+        for column in zip(*filter(None, rows), strict=True):
+            shares = [re.search(r"[\d,]+(\.?\d*)%", cell) for cell in column]
+            assert len({len(share[1]) for share in shares if share}) <= 1, column
 
 
 def test_hubs(client):
@@ -169,6 +182,7 @@ def test_hubs(client):
     page = client.get("/tiny-llama/hubs?k=5").text
     assert f">{data['neurons'][0]['neuron']['name']}</a>" in page
     assert 'data-src="/tiny-llama/hubs/centring"' in page
+    assert_same_decimals(page)
     response = client.get("/tiny-llama/hubs?k=3")
     assert response.status_code == 400
     assert "expected one of 1, 5, 10, 20." in response.text
@@ -187,6 +201,8 @@ def test_hubs(client):
 
 def test_centring_with_and_without_weights(client, app):
     page = client.get("/tiny-llama/hubs/centring").text
+    assert_same_decimals(page)
+    assert_same_decimals(client.get("/tiny-llama/hubs/reduced").text)
     assert "data-part" in page
     assert "is the best neuron of" in page
     atlas = app.extensions["atlases"]["tiny-llama"]

@@ -84,7 +84,7 @@ def test_the_site_map_has_every_page_once(client, app, monkeypatch):
     parts = [item.text for item in ElementTree.fromstring(client.get("/sitemap.xml").data).iter(LOC)]
     found = [item.text for part in parts for item in ElementTree.fromstring(client.get(path(part)).data).iter(LOC)]
     expected = sum(
-        atlas.info.n_neurons + atlas.info.d_vocab + atlas.info.n_layers + 12
+        atlas.info.n_neurons + atlas.info.d_vocab + atlas.info.n_layers + 13
         for atlas in app.extensions["atlases"].values()
     )
     assert len(found) == len(set(found)) == expected

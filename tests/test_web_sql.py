@@ -10,12 +10,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from urllib.parse import quote
 
 import duckdb
 import pytest
 from click.testing import CliRunner
 
+from atlas.core.schema import called_by_macros, macro_names
 from web import create_app
 from web.server import serve as server
 from web.server.command import serve
@@ -343,3 +345,21 @@ def test_a_files_own_macros_are_not_run(tiny_llama_atlas, tmp_path):
                 console.ask("tiny-llama", sql)
     finally:
         console.close()
+
+
+@pytest.mark.parametrize("name", ["list_dot_product", "+"])
+def test_macros_that_would_run_a_files_own_are_refused(name):
+    """`congruence_with` calls list_dot_product: a file's macro of that name would answer in its place."""
+    with duckdb.connect() as connection:
+        around = gate.Surroundings(
+            serialize=lambda sql: connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()[0],
+            is_table=lambda name: False,
+            macros=macro_names(),
+            foreign={"unrelated", name},
+            called=called_by_macros(),
+        )
+        with pytest.raises(gate.RefusedError, match=f"has a macro {re.escape(repr(name))} of its own"):
+            gate.check("FROM congruence_with(' an')", 1000, around)
+        assert gate.check("SELECT abs(-1) FROM token", 1000, around)
+        fine = replace(around, foreign={"unrelated"})
+        assert gate.check("FROM congruence_with(' an')", 1000, fine)

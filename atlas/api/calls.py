@@ -14,6 +14,7 @@ from atlas.core.term import Term
 TOPICS = tuple(
     import_module(f"atlas.topics.{name}")
     for name in (
+        "verdict",
         "neuron",
         "token",
         "overview",
@@ -37,9 +38,13 @@ TOPICS = tuple(
         "pair_metric.measures",
         "pair_metric.ranked",
         "pair_metric.effects",
+        "attribution",
+        "driver",
+        "reliability",
+        "causal",
+        "law",
         "predictiveness",
         "study.study",
-        "verdict",
         "bridge",
     )
 )

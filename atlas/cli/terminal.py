@@ -13,12 +13,13 @@ from rich.text import Text
 
 from atlas.core.db import Atlas
 from atlas.core.display import show_number, show_range, show_share
-from atlas.topics.collection import Glance
 from atlas.topics.curve import Candidate, Curve, HistogramBar, histogram, neuron_candidates, neuron_curves
 from atlas.topics.example import Example, interval_examples, neuron_examples
-from atlas.topics.neuron import CongruentToken, Neuron, find_neuron, neuron_pairs, neuron_tokens
+from atlas.topics.glance import Glance
+from atlas.topics.neuron import CongruentToken, Neuron, neuron_pairs, neuron_tokens
 from atlas.topics.neuron_columns import columns_of
 from atlas.topics.pair import ExclusivePair
+from atlas.topics.verdict import JudgedNeuron, judged_neuron
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _POSITIVE, _NEGATIVE = (214, 96, 30), (46, 110, 190)
@@ -124,7 +125,7 @@ def curves_shown(candidates: Iterable[Candidate]) -> list[Candidate]:
 class NeuronView:
     """The view of a neuron in the terminal, with `n_texts` texts of each kind (one of each octave)."""
 
-    neuron: Neuron
+    neuron: JudgedNeuron
     model_name: str
     tokens: list[CongruentToken]
     bars: list[HistogramBar]
@@ -138,7 +139,8 @@ class NeuronView:
         top, bottom = ([item for item in self.tokens if item.direction == end] for end in ("top", "bottom"))
         ordinary = [group.examples[0] for group in interval_examples(self.examples)]
         lines: list[RenderableType] = [
-            Text(neuron.name, "bold") + Text(f"  {self.model_name}" + ("  dead" if neuron.dead else ""), "dim"),
+            Text(neuron.name, "bold") + Text(f"  {self.model_name}", "dim"),
+            Text(neuron.verdict.text),
             _numbers(neuron),
         ]
         for pair in self.pairs:
@@ -160,7 +162,7 @@ def neuron_page(atlas: Atlas, neuron_id: int, texts: int = 5) -> NeuronView:
     bars = histogram(atlas, neuron_id)
     candidates = curves_shown(neuron_candidates(atlas, neuron_id))
     return NeuronView(
-        find_neuron(atlas, neuron_id),
+        judged_neuron(atlas, neuron_id),
         atlas.info.model_name,
         neuron_tokens(atlas, neuron_id),
         bars,

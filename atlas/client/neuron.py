@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from html import escape
 
 from rich.console import RenderableType
 
@@ -82,7 +83,8 @@ class OpenNeuron(OpenedRow, spelt='demo.neuron("{neuron}")'):
         )
 
     def _repr_html_(self) -> str:
-        return super()._repr_html_() + self.best_tokens._repr_html_() + self.worst_tokens._repr_html_()
+        verdict = f"<p>{escape(self.record.verdict.text)}</p>"
+        return verdict + super()._repr_html_() + self.best_tokens._repr_html_() + self.worst_tokens._repr_html_()
 
     def _token_id(self, token: str | int) -> int:
         if isinstance(token, int):

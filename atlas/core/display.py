@@ -135,6 +135,11 @@ def show_share(fraction: float | None, digits: int = 3) -> str:
     return "–" if fraction is None else f"{show_number(100.0 * fraction, digits)}%"
 
 
+def share_decimals(values: Iterable[float], total: float = 1.0) -> int:
+    """Decimals for all percentages of a column of shares of `total` (see `column_decimals`)."""
+    return column_decimals(100.0 * value / total for value in values)
+
+
 def show_points(change: float | None, decimals: int = 1) -> str:
     """A change of a share in percentage points, signed: `−36.9 points`, `0.0 points`, `–` for None."""
     if change is None:

@@ -39,6 +39,12 @@ def macro_names() -> frozenset[str]:
 
 
 @cache
+def called_by_macros() -> frozenset[str]:
+    """Names of the functions that the schema's macros call, in lower case."""
+    return frozenset(name.lower() for name in re.findall(r"(\w+)\(", own_macros()))
+
+
+@cache
 def _template() -> str:
     packaged = Path(str(files("atlas"))) / "schema.sql"
     path = packaged if packaged.is_file() else packaged.parents[1] / "schema.sql"

@@ -186,7 +186,7 @@ _WIDTH = 110
 
 
 def _lines(sql: str) -> str:
-    """A rendered SELECT, broken into a line for each clause; a subquery behind FROM is indented."""
+    """A rendered SELECT, broken into a line for each clause; a subquery is indented."""
     lines, place = [""], 0
     subqueries: list[bool] = []  # whether each open bracket holds a subquery
     for part in _PARTS.finditer(sql):
@@ -194,7 +194,7 @@ def _lines(sql: str) -> str:
         place = part.end()
         token, clause, comma = part.groups()
         if token == "(":
-            subqueries.append(lines[-1].endswith("FROM ") and sql.startswith("SELECT", place))
+            subqueries.append(sql.startswith("SELECT", place))
         indent, broken = "    " * sum(subqueries), all(subqueries)
         if token == "(" and broken:
             lines[-1] += "("

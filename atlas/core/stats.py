@@ -137,6 +137,18 @@ def bootstrap_spearman(
     return correlations
 
 
+def bootstrap_ratio(
+    over: np.ndarray, under: np.ndarray, cluster: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0
+) -> np.ndarray:
+    """Ratios of the sums of two variables, [value], in resamples of the clusters, float64 [resample]; NaN: the second
+    sum is 0. A resample draws as many clusters as there are, with replacement, each with all its values."""
+    names, member = np.unique(cluster, return_inverse=True)
+    sums = np.array([np.bincount(member, values, len(names)) for values in (over, under)])
+    drawn = np.random.default_rng(seed).integers(len(names), size=(resamples, len(names)))
+    above, below = sums[:, drawn].sum(axis=2)
+    return np.divide(above, below, out=np.full(resamples, np.nan), where=below != 0)
+
+
 def interval(values: np.ndarray) -> tuple[float | None, float | None]:
     """The 95% percentile interval of resampled values; None where more than one in ten resamples has no value."""
     known = values[~np.isnan(values)]

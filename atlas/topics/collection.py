@@ -7,16 +7,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from atlas.core.bins import bin_interval
 from atlas.core.call import OF_ATLAS, call
 from atlas.core.db import Atlas
 from atlas.core.errors import ParameterError
 from atlas.core.parameter import NeuronNames
 from atlas.core.statements import Statement
-from atlas.core.units import Misnamed, NeuronRef, Token, named_ref, neuron_ref, read_names
+from atlas.core.units import Misnamed, NeuronRef, named_ref, neuron_ref, read_names
+from atlas.topics.curve import CurvePoint, curve_point
 from atlas.topics.example import Example, first_examples
-from atlas.topics.neuron import NEURONS, CongruentToken, Neuron, neurons_by_id
-from atlas.topics.verdict import Verdict, verdict_of
+from atlas.topics.glance import LISTED, LISTED_TOKENS, Glance, glances
+from atlas.topics.neuron import NEURONS, neurons_by_id
 
 MOST = 300
 """Most neurons of a collection."""
@@ -27,22 +27,16 @@ LONGEST_NOTE = 300
 LONGEST_TITLE = 120
 """Most characters of a title."""
 
-LISTED = 8
-"""Tokens of a neuron that are listed."""
-
-LISTED_TOKENS = Statement("""SELECT /*+n.name AS neuron, t."text" AS token,
-       */l.neuron_id, l.direction, l.rank, l.token_id, l.congruence
-FROM neuron_token AS l/*+ JOIN token AS t USING (token_id) JOIN neuron AS n USING (neuron_id)*/
-WHERE l.neuron_id IN (SELECT unnest($neuron_ids)) AND l.rank <= $limit/*+
-ORDER BY list_position($neuron_ids, l.neuron_id), l.direction DESC, l.rank*/""")
-"""The ends of several neurons' lists of tokens."""
+LONGEST_ADDRESS = 7_800
+"""Most characters of an address that has a whole list: servers and mail refuse much longer ones."""
 
 CURVES = Statement("""WITH cell AS (
-    SELECT neuron_id, token_id, bin, n_predicted
+    SELECT neuron_id, token_id, bin, n_predicted, n_actual
     FROM prediction_histogram
     WHERE neuron_id IN (SELECT unnest($neuron_ids)) AND list_contains($pairs, [neuron_id, token_id])
 )
-SELECT /*+n.name AS neuron, b.lower, b.upper, */h.neuron_id, h.bin, h.n, coalesce(c.n_predicted, 0) AS n_predicted
+SELECT /*+n.name AS neuron, b.lower, b.upper, */h.neuron_id, h.bin, h.n, coalesce(c.n_predicted, 0) AS n_predicted,
+       coalesce(c.n_actual, 0) AS n_actual
 FROM activation_histogram AS h
 LEFT JOIN cell AS c USING (neuron_id, bin)/*+
 JOIN histogram_bin AS b USING (bin)
@@ -72,67 +66,25 @@ class Collection:
     entries: tuple[Entry, ...]
 
 
-@dataclass(frozen=True)
-class Octave:
-    """The positions `n` in an octave of activation (`interval`, -16 to 16; see the glossary), and at how many of them
-    the token is predicted."""
-
-    interval: int
-    n: int
-    n_predicted: int
-
-    @property
-    def share(self) -> float | None:
-        """Share of the positions at which the token is predicted; None: fewer than LEAST, of which a hit or two would
-        make a peak."""
-        return self.n_predicted / self.n if self.n >= LEAST else None
-
-
 LEAST = 5
-"""Positions of an octave below which its share is left out."""
-
-
-@dataclass(frozen=True)
-class Glance:
-    """A neuron at a glance: its row, the verdict on it, and the tokens that it writes on the side of the verdict.
-
-    `tokens` are from the top of its list, or from the bottom where the verdict's side is 'negative'.
-    """
-
-    neuron: Neuron
-    verdict: Verdict
-    tokens: tuple[CongruentToken, ...]
-
-    @property
-    def token(self) -> Token:
-        """The verdict's token; where it has none, the first of its tokens."""
-        return self.verdict.token or self.tokens[0].token
-
-    @property
-    def kind_of_text(self) -> str:
-        """The kind of its strongest texts on the side of the verdict, 'max' or 'min'."""
-        return "min" if self.verdict.side == "negative" else "max"
-
-    @property
-    def auroc(self) -> float | None:
-        """Area under the ROC curve of its best prediction; None: no pair has support."""
-        return None if self.verdict.prediction is None else self.verdict.prediction.auroc
+"""Fewest positions of a bin whose share counts as a peak, and is drawn: of fewer, a hit or two would make one."""
 
 
 @dataclass(frozen=True)
 class ListedNeuron(Glance):
     """A neuron of a collection: at a glance, with its place (from 1), its author's note, the text that fires it most on
-    the side of its verdict (null: none is stored), and how often its token is predicted by octave of activation."""
+    the side of its verdict (null: none is stored), and the prediction curve of its token."""
 
     place: int
     note: str
     example: Example | None
-    curve: tuple[Octave, ...]
+    curve: tuple[CurvePoint, ...]
 
     @property
-    def peak(self) -> float:
-        """The greatest share of an octave's positions at which its token is predicted, 0 to 1."""
-        return max((octave.share or 0.0 for octave in self.curve), default=0.0)
+    def peak(self) -> CurvePoint | None:
+        """The bin of at least LEAST positions at the greatest share of which its token is predicted."""
+        points = (point for point in self.curve if point.n >= LEAST)
+        return max(points, key=lambda point: point.predicted_fraction, default=None)
 
     @property
     def scale(self) -> float:
@@ -195,66 +147,50 @@ def _line(text: str) -> str:
 def collection(
     atlas: Atlas, neurons: Annotated[tuple[int, ...], NeuronNames("Names of the neurons, with commas between.")]
 ) -> list[Glance]:
-    """Several neurons at a glance, in their order: numbers, the verdict on each, and the tokens that it writes.
+    """Several neurons at a glance, in their order: numbers, the verdict on each, what it writes and what fires it.
 
     Raises:
         NeuronNameError: some of the names are no neurons of this model.
     """
     rows = neurons_by_id(atlas, neurons)
-    tokens: dict[tuple[int, str], list[CongruentToken]] = defaultdict(list)
-    for neuron_id, end, rank, token_id, congruence in LISTED_TOKENS.rows(atlas, neuron_ids=list(neurons), limit=LISTED):
-        tokens[neuron_id, end].append(CongruentToken(end, rank, atlas.tokens[token_id], congruence))
-    glances = []
-    for neuron_id in neurons:
-        verdict = verdict_of(atlas, rows[neuron_id])
-        listed = tokens[neuron_id, "bottom" if verdict.side == "negative" else "top"]
-        glances.append(Glance(rows[neuron_id], verdict, tuple(sorted(listed, key=lambda item: item.rank))))
-    return glances
+    return glances(atlas, [rows[neuron_id] for neuron_id in neurons])
 
 
-def _pairs(glances: Iterable[Glance]) -> dict[str, list]:
+def _pairs(items: Iterable[Glance]) -> dict[str, list]:
     """The parameters of CURVES: each neuron with its token."""
-    pairs = [[item.neuron.neuron_id, item.token.token_id] for item in glances]
+    pairs = [[item.neuron.neuron_id, item.own_token.token_id] for item in items]
     return {"neuron_ids": [pair[0] for pair in pairs], "pairs": pairs}
 
 
-def curves(atlas: Atlas, glances: Sequence[Glance]) -> dict[int, tuple[Octave, ...]]:
-    """How often each neuron's token is predicted, by octave of its activation, from the least up: by neuron_id.
-    Octaves without positions are left out."""
-    cells: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0]))
-    for neuron_id, bin, n, n_predicted in CURVES.rows(atlas, **_pairs(glances)):
-        cell = cells[neuron_id][bin_interval(bin)]
-        cell[0] += n
-        cell[1] += n_predicted
-    return {
-        neuron_id: tuple(Octave(interval, *octaves[interval]) for interval in sorted(octaves))
-        for neuron_id, octaves in cells.items()
-    }
+def curves(atlas: Atlas, items: Sequence[Glance]) -> dict[int, tuple[CurvePoint, ...]]:
+    """The points of each neuron's prediction curve for its token, in order of activation, by neuron_id."""
+    points: dict[int, list[CurvePoint]] = defaultdict(list)
+    for neuron_id, *counts in CURVES.rows(atlas, **_pairs(items)):
+        points[neuron_id].append(curve_point(*counts))
+    return {neuron_id: tuple(sorted(items, key=lambda point: point.bin)) for neuron_id, items in points.items()}
 
 
 def listed_neurons(atlas: Atlas, entries: Sequence[Entry]) -> list[ListedNeuron]:
     """The neurons of a collection, in its order."""
-    glances = collection(atlas, tuple(named_ref(atlas, entry.name).neuron_id for entry in entries))
-    octaves, examples = curves(atlas, glances), first_examples(atlas, [item.neuron.neuron_id for item in glances])
+    items = collection(atlas, tuple(named_ref(atlas, entry.name).neuron_id for entry in entries))
+    points, examples = curves(atlas, items), first_examples(atlas, [item.neuron.neuron_id for item in items])
     return [
         ListedNeuron(
-            item.neuron,
-            item.verdict,
-            item.tokens,
-            place,
-            entry.note,
-            examples.get(item.neuron.neuron_id, {}).get(item.kind_of_text),
-            octaves.get(item.neuron.neuron_id, ()),
+            **vars(item),
+            place=place,
+            note=entry.note,
+            example=examples.get(item.neuron.neuron_id, {}).get(item.kind_of_text),
+            curve=points.get(item.neuron.neuron_id, ()),
         )
-        for place, (entry, item) in enumerate(zip(entries, glances, strict=True), 1)
+        for place, (entry, item) in enumerate(zip(entries, items, strict=True), 1)
     ]
 
 
-def panels(glances: Sequence[Glance]) -> dict[str, str]:
+def panels(items: Sequence[Glance]) -> dict[str, str]:
     """The SQL behind a page of neurons at a glance, by panel; none without neurons."""
-    if not glances:
+    if not items:
         return {}
-    pairs = _pairs(glances)
+    pairs = _pairs(items)
     ids = {"neuron_ids": pairs["neuron_ids"]}
     return {
         "neurons": NEURONS.shown(**ids),
@@ -263,17 +199,31 @@ def panels(glances: Sequence[Glance]) -> dict[str, str]:
     }
 
 
-def neurons_of_answer(atlas: Atlas, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> tuple[NeuronRef, ...]:
+def neurons_of_answer(atlas: Atlas, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> tuple[Entry, ...]:
     """The neurons that an answer of SQL is about, each once and in order, at most MOST: those of the first of its
-    columns `neuron`, `name`, `second_neuron` and `neuron_id` that has any."""
+    columns `neuron`, `name`, `second_neuron` and `neuron_id` that has any. A column `note` has their notes, of which
+    each neuron's first counts."""
     rows = list(rows)
     for column in ("neuron", "name", "second_neuron", "neuron_id"):
         if column in columns:
             place = columns.index(column)
             refs = _neurons_among(atlas, dict.fromkeys(row[place] for row in rows))
             if refs:
-                return tuple(refs[:MOST])
+                notes = _notes_among(
+                    atlas, [(row[place], row[columns.index("note")]) for row in rows if "note" in columns]
+                )
+                return tuple(Entry(ref.name, notes.get(ref.neuron_id, "")) for ref in refs[:MOST])
     return ()
+
+
+def _notes_among(atlas: Atlas, rows: Iterable[tuple[object, object]]) -> dict[int, str]:
+    """The first note on each neuron among rows of a neuron and a note, cut at LONGEST_NOTE characters."""
+    notes: dict[int, str] = {}
+    for value, note in rows:
+        text = "" if note is None else _line(str(note))
+        for ref in _neurons_among(atlas, [value]) if text else ():
+            notes.setdefault(ref.neuron_id, text if len(text) <= LONGEST_NOTE else f"{text[: LONGEST_NOTE - 1]}…")
+    return notes
 
 
 def _neurons_among(atlas: Atlas, values: Iterable[object]) -> list[NeuronRef]:

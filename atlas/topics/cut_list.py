@@ -99,6 +99,7 @@ CUT: dict[str, Callable[[AtlasInfo], str]] = {
     "family_curve": _candidates,
     "pair_metric": _candidates,
     "pair_prediction": _candidates,
+    "token_prediction": _candidates,
     "neuron_prediction": _candidates,
     "prediction_above": _candidates,
     "example": _texts,

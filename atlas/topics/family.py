@@ -15,8 +15,8 @@ from atlas.core.term import BEST_PAIR, POST, Term
 from atlas.core.units import NeuronRef, Token, neuron_ref
 from atlas.topics.curve import Curve, CurvePoint, curve_point, neuron_candidates
 from atlas.topics.hub import neuron_occurrences
-from atlas.topics.neuron import CongruentToken, find_neuron
-from atlas.topics.pair import ExclusivePair
+from atlas.topics.neuron import find_neuron
+from atlas.topics.pair import FAMILY_GAP, ExclusivePair
 
 
 @dataclass(frozen=True)
@@ -93,11 +93,6 @@ class KinToken:
 _NOT_A_CHARACTER = "�"
 
 
-def spelling_of(token: Token) -> str | None:
-    """What a token shares with its family; None for a token that has none (see `family_ids`)."""
-    return None if token.special else _spelling(token.text)
-
-
 def _spelling(text: str | None) -> str | None:
     return None if text is None or _NOT_A_CHARACTER in text else text.strip().casefold() or None
 
@@ -145,19 +140,7 @@ LEFT JOIN (
 WHERE h.neuron_id = $neuron_id
 ORDER BY h.bin""")
 
-FAMILY_PAIRS = Statement("""WITH own AS (
-    SELECT p.*, coalesce(f.family_id, p.token_id) AS family_id
-    FROM exclusive_pair AS p LEFT JOIN token_family AS f USING (token_id)
-),
-pairs AS (
-    SELECT o.neuron_id, o.token_id, o.direction, any_value(o.rank) AS rank, any_value(o.token_gap) AS token_gap,
-           any_value(o.neuron_gap) AS neuron_gap,
-           min(abs(o.congruence - l.congruence)) FILTER (coalesce(f.family_id, l.token_id) <> o.family_id) AS family_gap
-    FROM own AS o
-    JOIN neuron_token AS l ON l.neuron_id = o.neuron_id AND l.direction = o.direction
-    LEFT JOIN token_family AS f ON f.token_id = l.token_id
-    GROUP BY o.neuron_id, o.token_id, o.direction
-)
+FAMILY_PAIRS = Statement(f"""WITH pairs AS (SELECT p.*, {FAMILY_GAP} AS family_gap FROM exclusive_pair AS p)
 SELECT p.neuron_id, p.direction,
        /*+n.name AS neuron, t."text" AS token, p.rank, p.token_gap, p.neuron_gap, */p.family_gap,
        row_number() OVER (
@@ -207,18 +190,6 @@ def has_family(atlas: Atlas, token_id: int) -> bool:
         return frozenset(np.asarray(atlas.arrays("SELECT token_id FROM token_family")["token_id"]).tolist())
 
     return token_id in atlas.remembered("tokens of families", read)
-
-
-def family_gap(tokens: Sequence[CongruentToken]) -> float | None:
-    """How far the first token of one of a neuron's lists leads the first that is not another spelling of it; None where
-    the list holds no other."""
-    if not tokens:
-        return None
-    first = tokens[0]
-    spelling = spelling_of(first.token)
-    rest = (item for item in tokens[1:] if spelling is None or spelling_of(item.token) != spelling)
-    other = next(rest, None)
-    return None if other is None else abs(first.congruence - other.congruence)
 
 
 def family_pairs(atlas: Atlas, pairs: Iterable[ExclusivePair]) -> list[FamilyPair]:

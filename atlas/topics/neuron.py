@@ -131,8 +131,7 @@ def make_neuron(atlas: Atlas, row: tuple) -> Neuron:
     return Neuron(best_token=atlas.tokens[best], worst_token=atlas.tokens[worst], **values)
 
 
-@call(OF_NEURON, name="neuron", python='demo.neuron("{neuron}").record')
-def find_neuron(atlas: Atlas, neuron_id: NeuronId) -> Neuron:
+def find_neuron(atlas: Atlas, neuron_id: int) -> Neuron:
     """One neuron: its row of the table `neuron`.
 
     Raises:

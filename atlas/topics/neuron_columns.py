@@ -52,7 +52,7 @@ class Column:
 
     @cached_property
     def field(self) -> str:
-        """The field of the record Neuron that holds it."""
+        """The field of the record Neuron (of Glance: one with a meaning of its own) that holds it."""
         return self.name.removesuffix("_id") if self.form == "token" else self.name
 
     def show(self, value: float | int | None, decimals: int | None = None) -> str:
@@ -146,8 +146,16 @@ GLANCE_COLUMNS = (
         meaning="The token on which it fires in most of its top texts, on the side of the verdict; “various” where "
         "that is fewer than three texts.",
     ),
+    Column(
+        "attribution",
+        "number",
+        "glance",
+        ("index",),
+        meaning="Mean magnitude of its attribution: how far, on the mean over positions, the logit of what the model "
+        "predicts would move if the neuron were set to its mean. Empty: attribution was off.",
+    ),
 )
-"""Columns that lists of neurons add to those of the table; see the record NeuronGlance."""
+"""Columns that lists of neurons add to those of the table; see the record Glance."""
 
 LIST_COLUMNS = (COLUMNS[0], *GLANCE_COLUMNS, *(column for column in COLUMNS[1:] if "index" in column.shown))
 """All columns that a list of neurons can show, in order."""

@@ -12,13 +12,14 @@ from atlas.core.statements import Statement
 from atlas.core.texts import texts_by_id
 from atlas.core.units import neuron_ref
 from atlas.topics.family import family_pairs
+from atlas.topics.glance import Glance
 from atlas.topics.kind import neuron_kind
 from atlas.topics.layer import LayerSummary, layer_summaries
 from atlas.topics.neuron import Neuron, find_neuron
 from atlas.topics.pair import ExclusivePair
 from atlas.topics.percentile import neighbours, percentiles
 from atlas.topics.search import token_index
-from atlas.topics.story import Judged, best_neurons, story
+from atlas.topics.story import best_neurons, story
 from atlas.topics.tables import column_comments
 from atlas.topics.token import TokenRow, token_row
 
@@ -42,7 +43,7 @@ class Highlights:
     """Content of an overview: the neurons with the best verdicts, neurons of single tokens, hubs, and every layer in
     numbers."""
 
-    best: tuple[Judged, ...]
+    best: tuple[Glance, ...]
     single_token: tuple[Neuron, ...]
     hub_tokens: tuple[TokenRow, ...]
     hub_neurons: tuple[Neuron, ...]

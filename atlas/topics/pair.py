@@ -72,7 +72,15 @@ PAIR_COLUMNS = (
 )
 """Columns of an ExclusivePair, from exclusive_pair AS p and token AS t."""
 
-PAIR_SORTS = ("rank", "score", "congruence", "token_gap", "neuron_gap", "n_predicted", "n_actual")
+FAMILY_GAP = """(SELECT min(abs(p.congruence - l.congruence))
+    FROM neuron_token AS l LEFT OUTER JOIN token_family AS f ON f.token_id = l.token_id
+    WHERE l.neuron_id = p.neuron_id AND l.direction = p.direction
+      AND coalesce(f.family_id, l.token_id) <> coalesce((
+        SELECT family_id FROM token_family WHERE token_id = p.token_id), p.token_id))"""
+"""The token gap of a row of exclusive_pair AS p with other spellings of its token set aside; NULL: the neuron's list
+has no other token."""
+
+PAIR_SORTS = ("rank", "score", "congruence", "token_gap", "family_gap", "neuron_gap", "n_predicted", "n_actual")
 """Columns by which `exclusive_pairs` sorts."""
 
 EXCLUSIVITY_SORTS = ("neuron_gap", "congruence", "n_predicted", "n_actual")
@@ -156,21 +164,28 @@ def ranked_pairs(
     """
     _check_sort(sort, PAIR_SORTS)
     p, t, n, m, e = PAIR_TABLE.c, TOKEN_TABLE.c, NAME_TABLE.alias("n").c, _METRIC.c, _EFFECT.c
-    order = [_order(t[sort] if sort in ("n_actual", "n_predicted") else p[sort], descending)]
+    family_gap = sa.literal_column(FAMILY_GAP, sa.Float).label("family_gap")
+    by: sa.ColumnElement = t[sort] if sort in ("n_actual", "n_predicted") else p.get(sort, sa.literal_column(sort))
+    by_family = [family_gap] if sort == "family_gap" else []
     columns = (p.score, p.congruence, p.token_gap, p.neuron_gap, t.n_predicted, t.n_actual)
     pairs = PAIR_TABLE.join(TOKEN_TABLE, t.token_id == p.token_id)
     page = (
-        sa.select(p.direction, p.rank, p.neuron_id, p.token_id, *columns)
+        sa.select(p.direction, p.rank, p.neuron_id, p.token_id, *columns, *by_family)
         .select_from(pairs)
         .where(p.direction == direction, *ranking_conditions(atlas, where, p.neuron_id, p.score))
-        .order_by(*order, *([] if sort == "rank" else [p.rank]))
+        .order_by(_order(by, descending), *([] if sort == "rank" else [p.rank]))
         .limit(limit)
         .offset(offset or None)
     )
     pairs = pairs.join(n.name.table, n.neuron_id == p.neuron_id)
     measured: tuple[sa.ColumnElement, ...] = ()
     if figures:
-        measured = (m.auroc_predicted, m.average_precision_predicted, e.probability_change)
+        measured = (
+            family_gap,
+            m.auroc_predicted,
+            m.average_precision_predicted,
+            e.probability_change,
+        )
         side = sa.case((p.congruence < 0, "negative"), else_="positive") if atlas.info.gated else sa.literal("positive")
         for other in (m, e):
             same = (other.neuron_id == p.neuron_id) & (other.token_id == p.token_id) & (other.side == side)
@@ -199,7 +214,7 @@ def exclusive_pairs(
     page = ranked_pairs(atlas, direction, where, sort=sort, descending=descending, limit=limit, offset=offset)
     pairs = tuple(
         ExclusivePair(way, rank, neuron_ref(atlas, neuron_id), atlas.tokens[token_id], *gaps, score, actual, predicted)
-        for way, rank, neuron_id, token_id, score, *gaps, predicted, actual in page.rows(atlas)
+        for way, rank, neuron_id, token_id, score, *gaps, predicted, actual in (row[:10] for row in page.rows(atlas))
     )
     p, t = PAIR_TABLE.c, TOKEN_TABLE.c
     total = sa.select(sa.func.count()).select_from(PAIR_TABLE.join(TOKEN_TABLE, p.token_id == t.token_id))

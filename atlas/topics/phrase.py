@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,9 +10,9 @@ from atlas.core.db import Atlas
 from atlas.core.statements import Statement
 from atlas.core.units import NeuronRef, Token, neuron_ref
 from atlas.topics.firing_index import KINDS, firing_index
+from atlas.topics.glance import Glance, glances
 from atlas.topics.neuron import neurons_by_id
-from atlas.topics.text_index import MIN_LETTERS, Occurrences, TextIndex, distinct, text_index
-from atlas.topics.verdict import Verdict, verdict_of
+from atlas.topics.text_index import MIN_LETTERS, Occurrences, Snippet, TextIndex, distinct, text_index
 
 MOST_TEXTS = 12
 """Texts that a search lists."""
@@ -25,16 +25,13 @@ _ORDINARY = 32767
 
 
 @dataclass(frozen=True)
-class TextMatch:
-    """A neuron that fires at a phrase: its verdict, its strongest example there, and the text around, the phrase as
-    `match`.
+class TextMatch(Glance, Snippet):
+    """A neuron that fires at a phrase: at a glance, its strongest example there, and the text around.
 
     `n_texts` counts its stored texts in which it fires there; `relative` is |activation| over the neuron's greatest
-    |activation|.
+    |activation|; `token` is the one on which the example fires.
     """
 
-    neuron: NeuronRef
-    verdict: Verdict
     n_texts: int
     kind: str
     rank: int
@@ -43,15 +40,10 @@ class TextMatch:
     token: Token
     text_id: int
     position: int
-    before: str
-    match: str
-    after: str
-    cut_before: bool
-    cut_after: bool
 
 
 @dataclass(frozen=True)
-class TextWith:
+class TextWith(Snippet):
     """A stored text that has the phrase: how many neurons have an example that fires there, the strongest of them, and
     the text around its first occurrence."""
 
@@ -59,11 +51,6 @@ class TextWith:
     position: int
     n_neurons: int
     neurons: tuple[NeuronRef, ...]
-    before: str
-    match: str
-    after: str
-    cut_before: bool
-    cut_after: bool
 
 
 @dataclass(frozen=True)
@@ -245,25 +232,24 @@ def _neurons(
     ids = fired.neuron_ids[best]
     order = np.lexsort((ids, -fired.relative[best], fired.places[best], -counts[ids]))
     best = best[order[:limit]]
-    neurons = neurons_by_id(atlas, fired.neuron_ids[best].tolist())
+    rows_by_id = neurons_by_id(atlas, fired.neuron_ids[best].tolist())
+    items = glances(atlas, [rows_by_id[neuron_id] for neuron_id in fired.neuron_ids[best].tolist()])
     tokens = index.token_ids(fired.text_ids[best], fired.positions[best])
     matches = []
-    for row, token_id in zip(best.tolist(), tokens.tolist(), strict=True):
-        neuron_id, text_id, position = (
-            int(column[row]) for column in (fired.neuron_ids, fired.text_ids, fired.positions)
-        )
-        example = (KINDS[fired.kinds[row]], int(fired.ranks[row]), float(fired.activations[row]))
+    for item, row, token_id in zip(items, best.tolist(), tokens.tolist(), strict=True):
+        text_id, position = int(fired.text_ids[row]), int(fired.positions[row])
         matches.append(
             TextMatch(
-                neuron_ref(atlas, neuron_id),
-                verdict_of(atlas, neurons[neuron_id]),
-                int(counts[neuron_id]),
-                *example,
-                float(fired.relative[row]),
-                atlas.tokens[token_id],
-                text_id,
-                position,
-                **asdict(index.snippet(occurrences, text_id, position)),
+                **vars(index.snippet(occurrences, text_id, position)),
+                **vars(item),
+                n_texts=int(counts[item.neuron.neuron_id]),
+                kind=KINDS[fired.kinds[row]],
+                rank=int(fired.ranks[row]),
+                activation=float(fired.activations[row]),
+                relative=float(fired.relative[row]),
+                token=atlas.tokens[token_id],
+                text_id=text_id,
+                position=position,
             )
         )
     return tuple(matches)
@@ -279,6 +265,8 @@ def _texts(atlas: Atlas, index: TextIndex, occurrences: Occurrences, fired: _Fir
         text_id = int(text_ids[number])
         position = int(occurrences.positions[np.searchsorted(occurrences.text_ids, text_id)])
         names = tuple(neuron_ref(atlas, neuron_id) for neuron_id in fired.neuron_ids[best[order]].tolist())
-        snippet = index.snippet(occurrences, text_id, position)
-        texts.append(TextWith(text_id, position, int(counts[number]), names, **asdict(snippet)))
+        snippet = vars(index.snippet(occurrences, text_id, position))
+        texts.append(
+            TextWith(**snippet, text_id=text_id, position=position, n_neurons=int(counts[number]), neurons=names)
+        )
     return tuple(texts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -209,31 +210,39 @@ def correlations(atlas: Atlas, choice: MetricChoice) -> Correlations:
 def _correlations(atlas: Atlas, choice: MetricChoice) -> Correlations:
     columns = atlas.arrays(rows_sql(choice))
     neuron, outcome = np.asarray(columns["neuron_id"]), np.asarray(columns["metric"], np.float32)
-    values = [np.asarray(columns[by]) for by in CRITERIA]
-    coefficients = spearman(values, outcome)
+    values = {by: np.asarray(columns[by]) for by in CRITERIA}
     names = np.unique(neuron)
     chosen = _sample(neuron, names)
-    drawn = bootstrap_spearman([v[chosen] for v in values], outcome[chosen], neuron[chosen])
-    order = sorted(range(len(CRITERIA)), key=lambda place: (-np.nan_to_num(coefficients[place], nan=-2), place))
+    return Correlations(
+        n_pairs=len(neuron),
+        n_neurons=len(names),
+        n_sampled=int(chosen.sum()),
+        n_resamples=RESAMPLES,
+        criteria=rank_criteria(values, outcome, neuron, chosen),
+        layers=_layers(atlas, neuron, values[choice.by], outcome, chosen),
+    )
+
+
+def rank_criteria(
+    values: Mapping[str, np.ndarray], outcome: np.ndarray, cluster: np.ndarray, chosen: np.ndarray | None = None
+) -> tuple[Correlation, ...]:
+    """Rank correlation of each criterion with an outcome, the best first. Arrays are [pair]; intervals resample the
+    clusters of the `chosen` pairs (None: of all)."""
+    names, columns = [*values], [*values.values()]
+    here = slice(None) if chosen is None else chosen
+    coefficients = spearman(columns, outcome)
+    drawn = bootstrap_spearman([column[here] for column in columns], outcome[here], cluster[here])
+    order = sorted(range(len(names)), key=lambda place: (-np.nan_to_num(coefficients[place], nan=-2), place))
     best = order[0]
-    criteria = tuple(
+    return tuple(
         Correlation(
-            CRITERIA[place],
+            names[place],
             number_or_none(coefficients[place]),
             *interval(drawn[:, place]),
             number_or_none(coefficients[best] - coefficients[place]),
             *interval(drawn[:, best] - drawn[:, place]),
         )
         for place in order
-    )
-    place = CRITERIA.index(choice.by)
-    return Correlations(
-        n_pairs=len(neuron),
-        n_neurons=len(names),
-        n_sampled=int(chosen.sum()),
-        n_resamples=RESAMPLES,
-        criteria=criteria,
-        layers=_layers(atlas, neuron, values[place], outcome, chosen),
     )
 
 

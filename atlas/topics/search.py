@@ -20,9 +20,10 @@ from atlas.core.parameter import Most, Query
 from atlas.core.statements import Statement
 from atlas.core.tokens import letters
 from atlas.core.units import NeuronRef, Token, named_ref, neuron_ref
+from atlas.topics.glance import Glance, glances
 from atlas.topics.neuron import neurons_by_id
 from atlas.topics.phrase import TextMatches, text_matches, text_panels
-from atlas.topics.verdict import Verdict, predictors, verdict_of
+from atlas.topics.verdict import JudgedNeuron, judged_neuron, predictors, verdict_of
 
 
 @dataclass(frozen=True)
@@ -40,21 +41,19 @@ class TokenMatches:
 
 
 @dataclass(frozen=True)
-class Writer:
-    """A neuron that writes a token that was searched for, their congruence, and the verdict on the neuron."""
+class Writer(Glance):
+    """A neuron that writes a token that was searched for, their congruence, and the neuron at a glance."""
 
-    neuron: NeuronRef
     token: Token
     congruence: float
-    verdict: Verdict
 
 
 @dataclass(frozen=True)
 class Matches:
-    """Result of a search: the neuron or layer of that name, tokens, the neurons that write them, and texts (None: the
-    query is too short, or the name of a neuron or a layer)."""
+    """Result of a search: the neuron (with its verdict) or layer of that name, tokens, the neurons that write them, and
+    texts (None: the query is too short, or the name of a neuron or a layer)."""
 
-    neuron: NeuronRef | None
+    neuron: JudgedNeuron | None
     layer: int | None
     tokens: TokenMatches
     writers: tuple[Writer, ...]
@@ -222,14 +221,10 @@ def writers(atlas: Atlas, tokens: TokenMatches) -> tuple[Writer, ...]:
     first = dict(reversed(order))  # of each neuron its best token
     best = [pair for pair in order if first[pair[0]] == pair[1]][:MOST_WRITERS]
     neurons = neurons_by_id(atlas, (neuron_id for neuron_id, _ in best))
+    items = glances(atlas, [neurons[neuron_id] for neuron_id, _ in best])
     return tuple(
-        Writer(
-            neuron_ref(atlas, neuron_id),
-            atlas.tokens[token_id],
-            pairs[neuron_id, token_id][1],
-            verdict_of(atlas, neurons[neuron_id]),
-        )
-        for neuron_id, token_id in best
+        Writer(**vars(item), token=atlas.tokens[pair[1]], congruence=pairs[pair][1])
+        for item, pair in zip(items, best, strict=True)
     )
 
 
@@ -306,7 +301,8 @@ def search(atlas: Atlas, text: Query, limit: Most = 50) -> Matches:
     tokens = matching_tokens(atlas, text, limit)
     named = neuron is not None or layer is not None
     texts = None if named else text_matches(atlas, read_shown(unquoted(text)), limit)
-    return Matches(neuron, layer, tokens, writers(atlas, tokens), texts)
+    judged = None if neuron is None else judged_neuron(atlas, neuron.neuron_id)
+    return Matches(judged, layer, tokens, writers(atlas, tokens), texts)
 
 
 @call(OF_ATLAS + "/suggest", name="suggest", python='demo.suggest("an")', q="an")

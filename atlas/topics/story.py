@@ -12,6 +12,7 @@ from atlas.core.statements import Statement
 from atlas.core.units import Token
 from atlas.topics.curve import Curve, neuron_curve
 from atlas.topics.example import neuron_examples
+from atlas.topics.glance import Glance, glances
 from atlas.topics.neuron import Neuron, find_neuron, neurons_by_id
 from atlas.topics.study.neurons import study_neurons
 from atlas.topics.study.records import StandsOut
@@ -29,14 +30,6 @@ QUALIFY row_number() OVER (PARTITION BY token_id ORDER BY f1_gain DESC, neuron_i
 ORDER BY f1_gain DESC, neuron_id
 LIMIT $limit""")
 """The neurons whose firing predicts a token best, one for each token."""
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A neuron and the verdict on it."""
-
-    neuron: Neuron
-    verdict: Verdict
 
 
 @dataclass(frozen=True)
@@ -90,11 +83,11 @@ class Story:
         return tuple((one, None if one == other else other) for one, other in zip(clean, corrupt, strict=True))
 
 
-def best_neurons(atlas: Atlas, limit: int = MOST_JUDGED) -> tuple[Judged, ...]:
-    """The neurons whose firing predicts a token best, one for each token, with their verdicts."""
+def best_neurons(atlas: Atlas, limit: int = MOST_JUDGED) -> tuple[Glance, ...]:
+    """The neurons whose firing predicts a token best, one for each token, at a glance."""
     ids = [neuron_id for *_, neuron_id, _ in BEST.rows(atlas, limit=limit)]
     neurons = neurons_by_id(atlas, ids)
-    return tuple(Judged(neurons[neuron_id], verdict_of(atlas, neurons[neuron_id])) for neuron_id in ids)
+    return tuple(glances(atlas, [neurons[neuron_id] for neuron_id in ids]))
 
 
 def story(atlas: Atlas) -> Story | None:
@@ -118,9 +111,9 @@ def _of_a_study(atlas: Atlas) -> Story | None:
 
 
 def _of_the_best(atlas: Atlas) -> Story | None:
-    for judged in best_neurons(atlas, 1):
-        if judged.verdict.token is not None:
-            return _told(atlas, judged.neuron.neuron_id, judged.verdict.token, None)
+    for best in best_neurons(atlas, 1):
+        if best.verdict.token is not None:
+            return _told(atlas, best.neuron.neuron_id, best.verdict.token, None)
     return None
 
 

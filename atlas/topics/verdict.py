@@ -1,7 +1,7 @@
 """The verdict on a neuron: what it does, in one or two sentences made from stored numbers.
 
 A verdict names a token only on the side of zero on which the neuron fires, and says that it predicts the token only
-where the data show it (view `neuron_prediction`); causes come from `pair_effect` and from studies.
+where the data show it (view `neuron_prediction`); causes come from `pair_effect`, from studies and from attribution.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from atlas.core.parameter import NeuronId
 from atlas.core.statements import Statement
 from atlas.core.term import Term
 from atlas.core.units import Token
+from atlas.topics.attribution import clearest_cause
 from atlas.topics.neuron import Neuron, find_neuron
 from atlas.topics.pair_metric.table import MIN_SUPPORT
 from atlas.topics.study.study import stands_out
@@ -28,6 +29,9 @@ ZERO_EDGE = bin_edges(ZERO_BIN)[1]
 
 CLEAR = 6.0
 """Standard deviations from the neuron's mean over the vocabulary beyond which a token stands out."""
+
+MUCH = 0.1
+"""Logits of attribution from which on a headline names what a neuron supports or opposes."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +72,17 @@ class Verdict:
     token: Token | None
     side: str | None
     headline: str
-    """A few words that go on from the neuron's name: `predicts ␣an`, `no clear token`."""
+    """A few words that go on from the neuron's name: `predicts ␣an`, `opposes ␣of`, `no clear token`."""
     text: str
     """One or two sentences, tokens in “quotes”."""
     prediction: NeuronPrediction | None
+
+
+@dataclass(frozen=True)
+class JudgedNeuron(Neuron):
+    """A row of the table `neuron`, its two tokens resolved, and the verdict on the neuron."""
+
+    verdict: Verdict
 
 
 _COLUMNS = [field.name for field in fields(NeuronPrediction) if field.name != "token"]
@@ -94,6 +105,17 @@ SELECT neuron_id, token_id, side, probability, probability_change, probability_c
        n_positions
 FROM pair_effect
 """
+
+
+@call(OF_NEURON, name="neuron", python='demo.neuron("{neuron}").record')
+def judged_neuron(atlas: Atlas, neuron_id: NeuronId) -> JudgedNeuron:
+    """One neuron: its row of the table `neuron`, and the verdict on it.
+
+    Raises:
+        NeuronNameError: the id is out of range.
+    """
+    neuron = find_neuron(atlas, neuron_id)
+    return JudgedNeuron(**vars(neuron), verdict=verdict_of(atlas, neuron))
 
 
 @call(OF_NEURON + "/verdict", python='demo.neuron("{neuron}").verdict()')
@@ -128,7 +150,15 @@ def verdict_of(atlas: Atlas, neuron: Neuron) -> Verdict:
         f"“{token.shown}”, but only by {show_number(deviations, 2)} standard deviations, and its firing predicts none "
         "of the tokens counted with it."
     )
-    return Verdict("none", None, side, "no clear token", _joined(sentence, causes), prediction)
+    return Verdict("none", None, side, _headline(atlas, neuron, token), _joined(sentence, causes), prediction)
+
+
+def _headline(atlas: Atlas, neuron: Neuron, token: Token) -> str:
+    """Of a neuron that neither predicts nor writes a token: what it does for one by attribution, if that is much."""
+    cause = clearest_cause(atlas, neuron.neuron_id, token)
+    if cause is None or abs(cause.attribution) < MUCH:
+        return "no clear token"
+    return f"{cause.verb} {cause.token.shown}"
 
 
 def best_prediction(atlas: Atlas, neuron_id: int) -> NeuronPrediction | None:
@@ -225,7 +255,7 @@ def _only(neuron: Neuron, side: str) -> str:
 
 
 def _causes(atlas: Atlas, neuron_id: int, token: Token, side: str) -> str:
-    """What ablation and studies say, as one sentence; empty where nothing was measured."""
+    """What ablation, studies and attribution say, as one sentence; empty where nothing was measured."""
     effect = _effects(atlas).get((neuron_id, token.token_id, side))
     clauses = [] if effect is None else [_effect(token, *effect)]
     clauses += [
@@ -233,6 +263,8 @@ def _causes(atlas: Atlas, neuron_id: int, token: Token, side: str) -> str:
         f"‘{item.study.name}’"
         for item in stands_out(atlas, neuron_id)[:1]
     ]
+    cause = clearest_cause(atlas, neuron_id, token)
+    clauses += [] if cause is None else [cause.words]
     text = "; ".join(clauses)
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
@@ -268,7 +300,8 @@ TERMS = (
         "threshold of its activation, the token is the model's top prediction far more often than elsewhere (F1 at "
         "least 0.05 above that of always predicting it, at least 5 such positions, precision surely at least 3 times "
         "the base rate); it writes a token if its congruence lies at least 6 standard deviations from the neuron's "
-        "mean over the vocabulary on the side on which it fires. Otherwise it has no clear token.",
+        "mean over the vocabulary on the side on which it fires. Otherwise it has no clear token; a headline may then "
+        "say what it supports or opposes by attribution (0.1 logits or more, 3 standard errors from 0).",
         'SELECT neuron, token, side, threshold, "precision", recall, auroc\n'
         "FROM neuron_prediction WHERE predicts ORDER BY f1_gain DESC, neuron_id LIMIT 3",
     ),

@@ -28,7 +28,7 @@ class WritingNeuron(CongruentNeuron):
 @dataclass(frozen=True)
 class TokenPrediction:
     """How well a neuron's firing predicts a token, on the side on which the neuron writes it; the columns are those of
-    the view `neuron_prediction`. None: too little support."""
+    the view `token_prediction`. None: too little support."""
 
     neuron: NeuronRef
     side: str
@@ -44,21 +44,11 @@ class TokenPrediction:
     predicts: bool
 
 
-# The conditions of `predicts` are those of the view `neuron_prediction`, which has the best token of each neuron only.
-TOKEN_PREDICTIONS = Statement("""SELECT /*+n.name AS neuron, */m.side, m.best_threshold_predicted AS threshold,
-       round(m.recall_predicted * m.n_predicted / nullif(m.precision_predicted, 0))::BIGINT AS n_beyond,
-       round(m.recall_predicted * m.n_predicted)::BIGINT AS n_hits, m.n_predicted,
-       m.precision_predicted AS "precision", m.recall_predicted AS recall, m.auroc_predicted AS auroc,
-       m.average_precision_predicted AS average_precision,
-       m.best_f1_predicted - 2 * m.base_rate_predicted / (1 + m.base_rate_predicted) AS f1_gain,
-       coalesce(
-           f1_gain >= 0.05 AND n_hits >= 5 AND m.precision_predicted_low >= 3 * m.base_rate_predicted, false
-       ) AS predicts, m.neuron_id
-FROM pair_metric AS m
-JOIN candidate_pair AS c ON c.neuron_id = m.neuron_id AND c.token_id = m.token_id/*+
-JOIN neuron AS n ON n.neuron_id = m.neuron_id*/
-WHERE m.token_id = $token_id AND CASE m.side WHEN 'positive' THEN c.congruence > 0 ELSE c.congruence < 0 END
-ORDER BY predicts DESC, f1_gain DESC NULLS LAST, m.neuron_id""")
+TOKEN_PREDICTIONS = Statement("""SELECT /*+neuron, */side, threshold, n_beyond, n_hits, n_predicted, "precision",
+       recall, auroc, average_precision, f1_gain, predicts, neuron_id
+FROM token_prediction
+WHERE token_id = $token_id
+ORDER BY predicts DESC, f1_gain DESC NULLS LAST, neuron_id""")
 
 _NUMBERS = [field.name for field in fields(TokenPrediction) if field.name != "neuron"]
 

@@ -38,7 +38,7 @@ _ADDED_TABLES = {
     "study_step": ("study", "kind", "variant", "site", "layer", "position", "neuron_id"),
 }
 _COUNTED = (*STATISTICS, *DERIVED, TextStore)
-_KEYS = {"token": ("token_id",), "neuron": ("neuron_id",), **WEIGHT_TABLES, **_ADDED_TABLES} | {
+KEYS = {"token": ("token_id",), "neuron": ("neuron_id",), **WEIGHT_TABLES, **_ADDED_TABLES} | {
     table: key for counted in _COUNTED for table, key in counted.tables.items()
 }
 
@@ -80,7 +80,7 @@ def _check(path: Path, expected_rows: dict[str, int]) -> None:
             (n_rows,) = connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()
             if n_rows != rows:
                 raise OutputError(f"Table {table!r} holds {n_rows} rows, expected {rows}. The file is not published.")
-        for table, key in _KEYS.items():
+        for table, key in KEYS.items():
             _check_key(connection, table, key)
         for law, query in _LAWS.items():
             (broken,) = connection.execute(query).fetchone()

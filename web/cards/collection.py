@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from atlas.topics.collection import Glance
+from atlas.topics.glance import Glance
 from web.cards.svg import HEIGHT, MARGIN, MONO, SERIF, WIDTH, Card, Sheet
 
 _TITLE = 40

@@ -11,7 +11,8 @@ import altair as alt
 from atlas.core.display import show_number
 from atlas.topics.predictiveness import ComparedPair, Correlation, Correlations, DensityCell
 from atlas.topics.predictiveness_sql import ROOTED, MetricChoice
-from web.charts.axes import layer_axis, sides_colour
+from web.charts.axes import sides_colour
+from web.charts.by_layer import by_layer_chart
 from web.charts.chart import Chart, Table, drawn, interval, interval_tips, rounded, rows_of, specification
 from web.charts.density import cell_rows, cells_layer
 
@@ -127,29 +128,10 @@ def _cells(item: Correlation) -> tuple[float | None, ...]:
     return (item.value, item.low, item.high, item.behind, item.behind_low, item.behind_high)
 
 
-@cache
-def _layers_spec() -> dict[str, Any]:
-    data = rows_of()
-    tips = [*_tips(alt.Tooltip("layer:O")), alt.Tooltip("n:Q", title="pairs", format=",")]
-    x = layer_axis()
-    y = alt.Y("value:Q", title="rank correlation (Spearman)", scale=alt.Scale(zero=True))
-    rules = data.mark_rule(strokeWidth=2, style="quiet").encode(x=x, y=alt.Y("low:Q"), y2="high:Q", tooltip=tips)
-    points = data.mark_circle(size=45, style="accent").encode(x=x, y=y, tooltip=tips)
-    return specification(alt.layer(rules, points, width="container", height=220))
-
-
 def layer_correlations_chart(found: Correlations, choice: MetricChoice, model: str) -> Chart:
     """The chosen criterion's correlation in the pairs of each layer's neurons."""
-    rows = [
-        {"layer": item.layer, "n": item.n_pairs, "value": rounded(item.value), **interval(item)}
-        for item in found.layers
-        if item.value is not None
-    ]
     words = CRITERION_WORDS[choice.by], METRIC_WORDS[choice.metric]
     title = _capital(f"{words[0]} and {words[1]} ({choice.outcome}) by layer, {model}")
     caption = "Spearman’s rank correlation over the pairs of each layer’s neurons; lines are 95% intervals."
-    table = tuple(
-        (item.layer, item.n_pairs, *map(show_number, (item.value, item.low, item.high))) for item in found.layers
-    )
-    heads = ("layer", "pairs", "rank correlation", "low", "high")
-    return drawn("layers", title, caption, _layers_spec(), rows, Table(heads, table))
+    counts = [item.n_pairs for item in found.layers]
+    return by_layer_chart("layers", title, caption, "rank correlation", found.layers, counts, "pairs")

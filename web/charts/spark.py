@@ -1,4 +1,4 @@
-"""A prediction curve as small as a word, for lists: how often a token is predicted, by octave of activation."""
+"""A prediction curve as small as a word, for lists: how often a token is predicted, by activation."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from atlas.core.bins import MAX_INTERVAL
-from atlas.topics.collection import Octave
+from atlas.core.bins import N_BINS
+from atlas.topics.collection import LEAST
+from atlas.topics.curve import CurvePoint
 
 WIDTH, HEIGHT = 160, 40
 """Size of a drawing in its own units; a page scales it."""
 
-_STEP = WIDTH / (2 * MAX_INTERVAL + 1)
+_STEP = WIDTH / N_BINS
 _TOP, _FOOT = 2, HEIGHT - 2
 
 
-def spark_drawing(octaves: Sequence[Octave]) -> Markup:
-    """The shares predicted, 0 to 100%, over all octaves of activation, -512 and less to 512 and more, so that drawings
-    of several neurons compare; a tick at activation 0. Empty without octaves."""
+def spark_drawing(curve: Sequence[CurvePoint]) -> Markup:
+    """The shares predicted, 0 to 100%, in the bins of at least LEAST positions, over all bins of activation, -512 and
+    less to 512 and more, so that drawings of several neurons compare; a tick at activation 0. Empty without bins."""
     points = [
-        (_STEP * (octave.interval + MAX_INTERVAL + 0.5), _FOOT - (_FOOT - _TOP) * octave.share)
-        for octave in octaves
-        if octave.share is not None
+        (_STEP * (point.bin + 0.5), _FOOT - (_FOOT - _TOP) * point.predicted_fraction)
+        for point in curve
+        if point.n >= LEAST
     ]
     if not points:
         return Markup("")

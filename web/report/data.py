@@ -144,7 +144,7 @@ def effects(atlas: Atlas) -> Section:
     measured = pair_effects(atlas, limit=1000)
     if not measured.total:
         return Section(
-            "What the neurons cause",
+            "Exact ablations",
             ("This atlas has no ablations: `atlas effects FILE` measures them. Correlation is not cause.",),
         )
     sql = f"""SELECT neuron, token, side, n_positions, probability, probability_change, probability_change_low AS low,
@@ -153,7 +153,7 @@ FROM (
 {effects_sql(limit=20)}
 )"""
     return Section(
-        "What the neurons cause",
+        "Exact ablations",
         (
             effect_words(measured.rows, measured.total),
             "Neurons were mean-ablated at positions of stored texts where they fire; changes are after minus before.",

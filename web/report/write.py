@@ -9,6 +9,7 @@ from atlas import Atlas
 from atlas.core.errors import AtlasError
 from atlas.core.files import appearing_folder, check_place
 from web.report.block import Section
+from web.report.causes import causes, laws
 from web.report.data import best_curves, effects, firing, predictiveness
 from web.report.drawing import drawing
 from web.report.html import report_html
@@ -34,7 +35,9 @@ def sections(atlas: Atlas) -> list[Section]:
         exclusive_pairs(atlas),
         best_curves(atlas),
         predictiveness(atlas),
+        causes(atlas),
         effects(atlas),
+        laws(atlas),
         *studies(atlas),
         hubs(atlas),
         kinds(atlas),

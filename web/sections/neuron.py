@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from web.sections.alike import Alike
+from web.sections.causes import Causes
 from web.sections.connections import Downstream, Upstream
 from web.sections.fires import Fires
 from web.sections.place import Kind, Numbers, Pairs, Place
@@ -20,6 +21,7 @@ SECTIONS: tuple[type[Section], ...] = (
     Writes,
     Predicts,
     Texts,
+    Causes,
     Threshold,
     Candidates,
     Fires,

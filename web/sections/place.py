@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from atlas.topics.family import family_gap
+from atlas.topics.family import family_pairs
 from atlas.topics.kind import NEURON_KIND, NeuronKind, neuron_kind
 from atlas.topics.neuron import NEURON_PAIRS, neuron_pairs
 from atlas.topics.neuron_columns import COLUMNS, Column
@@ -42,11 +42,11 @@ class Pairs(Section, id="pairs", heading="Exclusive pairs", absent="It is in non
     def read(cls, reading: Reading) -> Pairs:
         """The pairs of one neuron."""
         pairs = neuron_pairs(reading.atlas, reading.neuron.neuron_id)
-        lists = {pair.direction: [t for t in reading.tokens if t.direction == pair.direction] for pair in pairs}
+        families = zip(pairs, family_pairs(reading.atlas, pairs), strict=True)
         return cls(
             sql=NEURON_PAIRS.shown(**reading.one),
             pairs=tuple(pairs),
-            family_gaps={direction: family_gap(tokens) for direction, tokens in lists.items()},
+            family_gaps={pair.direction: family.family_gap for pair, family in families},
         )
 
     @property

@@ -30,7 +30,7 @@ from web.server.watched import Watched
 from web.site import bundle, cors, earlier, errors, headers, rate_limit, urls
 from web.site import downloads as whole_files
 from web.site.downloads import DOWNLOADS
-from web.site.markup import column_number, live_text, neuron_rows, number_cell, snippet, table_rows, whole
+from web.site.markup import column_number, live_text, neuron_rows, number_cell, snippet, spaced, table_rows, whole
 from web.site.nav import nav
 from web.site.page import find_atlas
 from web.site.sharing import Citation, citations
@@ -152,9 +152,11 @@ def create_app(
         decimals=display.show_decimals,
         points=display.show_points,
         share=display.show_share,
+        share_decimals=display.share_decimals,
         value=display.show_value,
         visible=display.visible,
         running=display.show_running,
+        spaced=spaced,
         percentile=display.show_percentile,
         plain=texts.text,
         visible_lines=display.visible_lines,

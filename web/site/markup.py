@@ -13,10 +13,10 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from atlas.core.display import show_number
+from atlas.core.display import show_number, show_running
 from atlas.core.units import Token
 from atlas.topics.example import Example
-from atlas.topics.glance import NeuronGlance
+from atlas.topics.glance import Glance
 from atlas.topics.neuron import Neuron
 from atlas.topics.neuron_columns import Column
 from web.charts.chart import Table
@@ -39,6 +39,20 @@ def level(activation: float, scale: float) -> int:
     if ratio < _FLOOR:
         return 0
     return max(1, min(LEVELS, math.ceil(_LOG * math.log1p(15 * min(1.0, ratio)))))
+
+
+_SPACE = '<span class="space"> </span>'
+
+
+def spaced(text: str, everywhere: bool = False) -> Markup:
+    """Text for people, the spaces at its ends (or `everywhere`) drawn as ␣: what is copied has spaces."""
+    shown = show_running(text)
+    if everywhere:
+        return Markup(_SPACE.join(map(_escaped, shown.split(" "))))
+    inner = shown.strip(" ")
+    start = len(shown) - len(shown.lstrip(" "))
+    end = len(shown) - start - len(inner)
+    return Markup(_SPACE * start + _escaped(inner) + _SPACE * end)
 
 
 @lru_cache(maxsize=16_384)
@@ -127,7 +141,7 @@ def number_cell(column: Column, value: float | int | None) -> Markup:
 def neuron_rows(
     columns: Sequence[Column],
     neurons: Sequence[Neuron],
-    glances: Sequence[NeuronGlance],
+    glances: Sequence[Glance],
     token_link: Callable[..., str],
     neuron_link: Callable[..., str],
     ref: AtlasRef,
@@ -141,9 +155,9 @@ def neuron_rows(
     by_column = zip(*shown, strict=True) if shown else [()] * len(columns)
     decimals = [c.decimals(values) if c.number else 0 for c, values in zip(columns, by_column, strict=True)]
 
-    def cell(column: Column, value: Any, places: int, neuron: Neuron, glance: NeuronGlance) -> str:
+    def cell(column: Column, value: Any, places: int, neuron: Neuron, glance: Glance) -> str:
         if column.form == "words":
-            return f"<td>{escape(value)}</td>"
+            return f"<td>{escape(glance.headline)}</td>"
         if column.form == "neuron":
             return f'<td class="stick">{neuron_link(ref, neuron)}</td>'
         if column.form == "token":

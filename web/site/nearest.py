@@ -14,7 +14,18 @@ from atlas.topics.study.study import list_studies
 from web.site import urls
 from web.site.urls import AtlasRef
 
-_LISTS = ("neurons", "pairs", "exclusive", "hubs", "predictive", "prediction", "studies", "compare", "tables")
+_LISTS = (
+    "neurons",
+    "pairs",
+    "exclusive",
+    "hubs",
+    "predictive",
+    "drivers",
+    "prediction",
+    "studies",
+    "compare",
+    "tables",
+)
 _ALIKE = 0.5
 """Least likeness of a name that is offered, as difflib measures it."""
 

@@ -57,6 +57,12 @@
       });
   }
 
+  // The room that the drawing will take: its plot, and the activation axis with its title.
+  function reserve(figure) {
+    const { height } = JSON.parse(figure.querySelector("script[type='application/json']").textContent);
+    if (Number.isInteger(height)) figure.querySelector(".drawing").style.minHeight = `${height + 47}px`;
+  }
+
   // The key of a chart whose lines can be switched on and off: its links become buttons; one line is always drawn.
   function switches(figure) {
     const spec = JSON.parse(figure.querySelector("script[type='application/json']").textContent);
@@ -101,6 +107,7 @@
   );
   function watch(place) {
     place.querySelectorAll("figure[data-chart]").forEach(function (figure) {
+      reserve(figure);
       switches(figure);
       waiting.observe(figure);
     });

@@ -82,7 +82,7 @@
 
   // --- parts that come after the page: the main part of another page, put in place of the link to it
   function load(place) {
-    fetch(place.dataset.src)
+    return fetch(place.dataset.src)
       .then((response) => (response.ok ? response.text() : Promise.reject(new Error(response.statusText))))
       .then(function (text) {
         const other = new DOMParser().parseFromString(text, "text/html");
@@ -90,6 +90,7 @@
         if (!part) throw new Error("the page has no such part");
         place.replaceChildren(document.adoptNode(part));
         place.classList.add("loaded");
+        place.querySelectorAll(".lazy[data-src]").forEach((inner) => waiting.observe(inner));
         document.dispatchEvent(new CustomEvent("loaded", { detail: place }));
       })
       .catch(function () {
@@ -106,14 +107,34 @@
     { rootMargin: "400px" },
   );
   document.querySelectorAll(".lazy[data-src]").forEach((place) => waiting.observe(place));
+  // A fold opens when its parts are there, so that nothing moves when they come.
+  document.addEventListener("click", function (event) {
+    const fold = event.target.closest("summary")?.parentElement;
+    if (!fold || fold.open || event.target.closest("a, button")) return;
+    const shut = (place) => place.parentElement.closest("details") !== fold || place.matches(".loaded, .failed");
+    const places = [...fold.querySelectorAll(".lazy[data-src]")].filter((place) => !shut(place));
+    if (!places.length) return;
+    event.preventDefault();
+    if (fold.classList.contains("waiting")) return;
+    fold.classList.add("waiting");
+    places.forEach((place) => waiting.unobserve(place));
+    Promise.all(places.map(load)).then(function () {
+      fold.classList.remove("waiting");
+      fold.open = true;
+    });
+  });
 
   // --- tables wider than their place: no column is cut in the middle; a button leads to those that do not fit
+  function isLast(place, heads) {
+    return heads.at(-1).getBoundingClientRect().right <= place.getBoundingClientRect().right + 1;
+  }
   function fit(place) {
     const table = place.querySelector("table");
     if (!table || !place.parentElement.clientWidth) return;
     place.style.maxWidth = "";
     const heads = [...table.querySelectorAll("thead tr:last-child > *")];
-    const wide = place.scrollWidth > place.clientWidth + 1 && heads.length > 1;
+    const wide = table.offsetWidth > place.clientWidth + 1 && heads.length > 1;
+    if (!wide) place.style.paddingRight = "";
     place.classList.toggle("fitted", wide);
     if (wide) {
       const left = place.getBoundingClientRect().left;
@@ -121,6 +142,14 @@
       place.style.scrollPaddingLeft = stick ? stick.offsetWidth + "px" : "";
       const ends = heads.map((head) => head.getBoundingClientRect().right - left);
       const whole = Math.max(...ends.filter((end) => end <= place.clientWidth + 1));
+      // At the end a whole column stands first: it has the room behind the last one that this takes, and no later
+      // column draws the table on.
+      const stuck = stick ? stick.offsetWidth : 0;
+      const far = table.offsetWidth - place.clientWidth;
+      const start = (head) => (head === stick ? 0 : head.offsetLeft - stuck);
+      const end = Math.min(...heads.map(start).filter((left) => left >= far));
+      place.style.paddingRight = end < Infinity ? end - far + "px" : "";
+      heads.forEach((head) => (head.style.scrollSnapAlign = start(head) > end ? "none" : ""));
       if (whole > 0) place.style.maxWidth = whole + "px";
     }
     let button = place.previousElementSibling;
@@ -130,14 +159,12 @@
       button.type = "button";
       button.className = "more-columns";
       button.addEventListener("click", function () {
-        const end = place.scrollLeft + place.clientWidth >= place.scrollWidth - 1;
-        place.scrollTo({ left: end ? 0 : place.scrollLeft + place.clientWidth * 0.6 });
+        place.scrollTo({ left: isLast(place, heads) ? 0 : place.scrollLeft + place.clientWidth * 0.6 });
       });
       place.before(button);
     }
     button.hidden = !wide;
-    const end = place.scrollLeft + place.clientWidth >= place.scrollWidth - 1;
-    button.textContent = end ? "← first columns" : "more columns →";
+    button.textContent = isLast(place, heads) ? "← first columns" : "more columns →";
   }
   const sizes = new ResizeObserver(function (entries) {
     entries.forEach((entry) => entry.target.querySelectorAll(".scroll").forEach(fit));

@@ -42,6 +42,9 @@
     function remember() {
       const query = new URLSearchParams(new FormData(form)).toString();
       history.replaceState(null, "", form.getAttribute("action").split(/[?#]/)[0] + "?" + query + "#threshold");
+      document.querySelectorAll(".handing [data-copy]").forEach(function (copy) {
+        copy.dataset.copy = copy.dataset.copy.split("?")[0] + "?" + query;
+      });
     }
 
     const steps = {

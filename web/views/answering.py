@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from flask import current_app, request
 
 from atlas import Atlas
 from atlas.core.answer.texts import is_number
 from atlas.core.sql_text import parameter_names
-from atlas.topics.collection import neurons_of_answer
+from atlas.topics.collection import LONGEST_ADDRESS, Entry, neurons_of_answer
 from atlas.topics.cut_list import Note, notes_of
 from web.charts.chart import Chart
 from web.charts.result import result_chart
@@ -38,7 +39,9 @@ class Result:
     numbers: tuple[bool, ...]
     """Of each column, whether it is of numbers."""
     neurons: tuple[str, ...]
-    """Names of the neurons that it is about, at most as many as a list may have."""
+    """The neurons that it is about as the address of a list has them, at most as many as a list may have."""
+    notes_of_list: str | None
+    """Whether these are 'with' the answer's notes on them or, since those are too long, 'without'; None: no notes."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +84,20 @@ def answered(atlas: Atlas, sql: str, parameters: Mapping[str, str]) -> tuple[Res
         place = None if error.position is None else _around(sql, error.position)
         return None, Problem(error.code, str(error), error.status, place)
     numbers = tuple(map(is_number, answer.shapes))
-    neurons = tuple(ref.name for ref in neurons_of_answer(atlas, answer.columns, rows[:SHOWN]))
+    neurons, notes = _as_list(neurons_of_answer(atlas, answer.columns, rows[:SHOWN]))
     return Result(
-        answer.columns, answer.types, rows[:SHOWN], len(rows), answer_notes(atlas, answer), numbers, neurons
+        answer.columns, answer.types, rows[:SHOWN], len(rows), answer_notes(atlas, answer), numbers, neurons, notes
     ), None
+
+
+def _as_list(entries: Sequence[Entry]) -> tuple[tuple[str, ...], str | None]:
+    """The entries of a list as its address has them, and whether with notes (see Result)."""
+    written = tuple(entry.written() for entry in entries)
+    if not any(entry.note for entry in entries):
+        return written, None
+    if sum(len(f"n={quote(text)}&") for text in written) <= LONGEST_ADDRESS:
+        return written, "with"
+    return tuple(entry.name for entry in entries), "without"
 
 
 _WORD = re.compile(r'"(?:[^"]|"")*"?|\'(?:[^\']|\'\')*\'?|\w+|\S')

@@ -14,13 +14,14 @@ from atlas.core.display import show_value
 from atlas.core.info import AtlasInfo
 from atlas.topics import overview as statements
 from atlas.topics.curve import CURVES, of_pairs
+from atlas.topics.glance import Glance
 from atlas.topics.kind import LAYER_KINDS, LayerKinds, layer_kinds
 from atlas.topics.layer import LAYERS, SUMMARY_COLUMNS, LayerSummary
 from atlas.topics.neuron import Neuron
 from atlas.topics.neuron_columns import Column
 from atlas.topics.overview import highlights
 from atlas.topics.pair import ExclusivePair, exclusive_pairs, ranked_pairs
-from atlas.topics.story import BEST, MOST_JUDGED, Judged, Story, story
+from atlas.topics.story import BEST, MOST_JUDGED, Story, story
 from atlas.topics.study.records import Study
 from atlas.topics.study.study import STUDIES, list_studies
 from atlas.topics.tables import column_comments
@@ -56,7 +57,7 @@ class OverviewPage(AtlasPage, template="overview.html"):
     story: Story | None = field(
         metadata=doc("The neuron to start with, the study that found it, and its curve; null: there is none.")
     )
-    best: tuple[Judged, ...] = field(
+    best: tuple[Glance, ...] = field(
         metadata=doc("The neurons whose firing predicts a token best, one for each token, with their verdicts.")
     )
     pairs: tuple[ExclusivePair, ...] = field(metadata=doc("The best exclusive pairs of ordinary tokens that occur."))

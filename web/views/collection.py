@@ -16,6 +16,7 @@ from atlas import Atlas
 from atlas.core.jsonable import dumps
 from atlas.core.units import Misnamed, names_refused
 from atlas.topics.collection import (
+    LEAST,
     LONGEST_NOTE,
     LONGEST_TITLE,
     MOST,
@@ -74,6 +75,7 @@ class CollectionPage(AtlasPage, template="list.html"):
     longest_note: int = field(metadata=doc("Most characters of a note.", json=False))
     longest_title: int = field(metadata=doc("Most characters of a title.", json=False))
     most: int = field(metadata=doc("Most neurons of a list.", json=False))
+    least: int = field(metadata=doc("Fewest positions of a bin that a small curve shows.", json=False))
     panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
 
     def card(self) -> Card:
@@ -243,6 +245,7 @@ def _page(
         longest_note=LONGEST_NOTE,
         longest_title=LONGEST_TITLE,
         most=MOST,
+        least=LEAST,
         panels={key: sql for key, sql in panels(neurons).items() if len(sql) <= LONGEST_SQL},
     )
 

@@ -16,7 +16,7 @@ from atlas import Atlas
 from atlas.core.errors import NeuronNameError
 from atlas.core.names import is_neuron_name
 from atlas.core.units import Misnamed, Token, names_refused, read_names
-from atlas.topics.collection import LISTED, LISTED_TOKENS, Glance, collection
+from atlas.topics.collection import collection
 from atlas.topics.compare import (
     COSINES,
     HISTOGRAMS,
@@ -31,6 +31,7 @@ from atlas.topics.compare import (
 )
 from atlas.topics.curve import CURVES, Candidate, Curve, histogram, neuron_candidates, of_pairs, token_curves
 from atlas.topics.example import Example, neuron_examples
+from atlas.topics.glance import LISTED, LISTED_TOKENS, Glance
 from atlas.topics.neuron import Neuron
 from atlas.topics.neuron_columns import Column, column_names, columns_of
 from atlas.topics.percentile import Percentile, percentiles, standing
@@ -148,7 +149,7 @@ def _compare_page(
         raise BadRequestError(
             f"token={token_id} was counted with none of {names}; expected a token of their lists, on their pages."
         )
-    own = (item.token.token_id for item in glances if item.verdict.token is not None)
+    own = (item.own_token.token_id for item in glances if item.verdict.token is not None)
     chosen = token_id if token_id is not None else next((t for t in own if t in shared), next(iter(shared), None))
     pairs = [candidate for candidates in counted for candidate in candidates if candidate.token.token_id == chosen]
     curves = token_curves(atlas, pairs)
@@ -163,7 +164,7 @@ def _compare_page(
         misnamed=tuple(misnamed),
         glances=tuple(glances),
         own_curves=tuple(
-            tuple(token_curves(atlas, (pair for pair in candidates if pair.token == item.token)))
+            tuple(token_curves(atlas, (pair for pair in candidates if pair.token == item.own_token)))
             for item, candidates in zip(glances, counted, strict=True)
         ),
         examples=tuple(

@@ -18,7 +18,18 @@ blueprint = Blueprint("crawlers", __name__)
 PER_PART = 20_000
 """Addresses in a part of the site map; the protocol allows 50,000."""
 
-_LISTED = ("overview", "neurons", "pairs", "exclusive", "hubs", "prediction", "predictive", "atlas_glossary", "tables")
+_LISTED = (
+    "overview",
+    "neurons",
+    "pairs",
+    "exclusive",
+    "hubs",
+    "prediction",
+    "predictive",
+    "drivers",
+    "atlas_glossary",
+    "tables",
+)
 """Views of an atlas in the site map, before its studies, layers, neurons and tokens."""
 
 

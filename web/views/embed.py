@@ -41,6 +41,7 @@ TOKEN_PANELS = (
     "relatives",
     "neurons",
     "curves",
+    "causes",
     "texts",
     "pairs",
     "spellings",

@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response
 from atlas import Atlas
 from atlas.core.errors import NeuronNameError
 from atlas.core.units import Listing
-from atlas.topics.glance import NeuronGlance, glances, glances_sql
+from atlas.topics.glance import Glance, glances, glances_sql
 from atlas.topics.kind import KINDS_OF_LAYER, LayerKinds, layer_kinds
 from atlas.topics.layer import (
     LAYER_COLUMNS,
@@ -44,8 +44,8 @@ class LayerPage(AtlasPage, template="layer.html"):
     numbers: tuple[Column, ...] = field(metadata=doc("The numbers of the layer that are shown.", json=False))
     heads: tuple[Head, ...] = field(metadata=doc("Heads of the columns of the neurons' table.", json=False))
     neurons: Listing = field(metadata=doc("A page of its neurons."))
-    glances: tuple[NeuronGlance, ...] = field(
-        metadata=doc("Of each neuron: its verdict, the area under ROC of that, and the token on which it fires most.")
+    glances: tuple[Glance, ...] = field(
+        metadata=doc("Each neuron at a glance: its verdict, the area under ROC of that, what it writes and fires on.")
     )
     sort: str = field(metadata=doc("Column that the neurons are sorted by."))
     order: str = field(metadata=doc("'desc' or 'asc'."))

@@ -9,7 +9,7 @@ from flask import Response, g, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from atlas import Atlas
-from atlas.topics.glance import NeuronGlance, glances, glances_sql
+from atlas.topics.glance import Glance, glances, glances_sql
 from atlas.topics.neuron_columns import LIST_COLUMNS
 from atlas.topics.neuron_facets import facets_sql, neuron_facets
 from atlas.topics.neuron_list import (
@@ -54,8 +54,8 @@ class NeuronsPage(AtlasPage, template="neurons.html"):
     neurons: NeuronIndex = field(
         metadata=doc("A page of the neurons; `offset` is the place of the first in the list, from 0.")
     )
-    glances: tuple[NeuronGlance, ...] = field(
-        metadata=doc("Of each neuron: its verdict, the area under ROC of that, and the token on which it fires most.")
+    glances: tuple[Glance, ...] = field(
+        metadata=doc("Each neuron at a glance: its verdict, the area under ROC of that, what it writes and fires on.")
     )
     heads: tuple[Head, ...] = field(metadata=doc("Heads of the table's columns.", json=False))
     every_head: tuple[Head, ...] = field(metadata=doc("Heads of all columns that can be shown.", json=False))

@@ -1,14 +1,22 @@
-"""Sentences about the comparison of all pairs; every figure is read from its rows."""
+"""Sentences about the comparison of all pairs, and what is caused; every figure is read from its rows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from atlas.core.display import show_number, show_share
+from atlas.topics.causal import CausalAnswer
 from atlas.topics.pair_metric.effects import PairEffect
 from atlas.topics.predictiveness import Correlations, MetricSupport
 from atlas.topics.predictiveness_sql import MetricChoice
 from web.charts.predictiveness import CRITERION_WORDS, METRIC_WORDS
+
+PROMISE_WORDS = {
+    **CRITERION_WORDS,
+    "fired_congruence": "congruence on the side on which it fires",
+    "direct": "direct part",
+}
+"""Names of what attribution is compared with."""
 
 
 def support_words(support: MetricSupport, choice: MetricChoice) -> str:
@@ -53,8 +61,49 @@ def correlation_words(correlations: Correlations, choice: MetricChoice) -> list[
     return sentences
 
 
+def causal_words(answer: CausalAnswer) -> list[str]:
+    """Whether congruence tells what is caused, where in the model, how much is direct, and who opposes."""
+    best, layers = answer.criteria[0], [item for item in answer.layers if item.value is not None]
+    congruence = next(item for item in answer.criteria if item.by == "congruence")
+    sentences = [
+        f"{_strength(congruence.value, congruence.low, congruence.high, 'congruence', 'attribution')} over "
+        f"{answer.n_pairs:,} pairs of {answer.n_neurons:,} neurons and {answer.n_tokens:,} tokens, predicted at 10 or "
+        f"more of {answer.n_positions:,} positions."
+    ]
+    if best.by != "congruence" and best.value is not None:
+        sentences.append(f"Of the criteria, {PROMISE_WORDS[best.by]} does best ({show_number(best.value, 2)}).")
+    if answer.direct.value is not None:
+        sentences.append(
+            f"The direct part, weights and activations together, is correlated with it at "
+            f"{show_number(answer.direct.value, 2)}{_interval(answer.direct.low, answer.direct.high)}."
+        )
+    if layers:
+        most, least = max(layers, key=lambda i: i.value), min(layers, key=lambda i: i.value)
+        kept = [item for item in layers if item.kept is not None]
+        last, rest = kept[-1], kept[:-1]
+        sentences.append(
+            f"By layer, congruence does best in layer {most.layer} ({show_number(most.value, 2)}"
+            f"{_interval(most.low, most.high)}) and worst in layer {least.layer} ({show_number(least.value, 2)}"
+            f"{_interval(least.low, least.high)}). Of each logit that a neuron of layer {last.layer} adds directly, "
+            f"{show_number(last.kept, 2)} remains; in the other layers between "
+            f"{show_number(min(i.kept for i in rest), 2)} and {show_number(max(i.kept for i in rest), 2)}."
+            if rest
+            else f"In layer {most.layer} the correlation is {show_number(most.value, 2)}."
+        )
+    opposed = answer.opposed
+    sentences.append(
+        f"Of {opposed.n_tokens:,} tokens, {opposed.n_opposed:,} have a neuron that opposes them more than any neuron "
+        f"supports them; for {opposed.n_by_last_layer:,} of these it is in the last layer."
+    )
+    return sentences
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "" if low is None else f", 95% interval {show_number(low, 2)} to {show_number(high, 2)}"
+
+
 def _strength(value: float, low: float | None, high: float | None, by: str, metric: str) -> str:
-    interval = f", 95% interval {show_number(low, 2)} to {show_number(high, 2)}" if low is not None else ""
+    interval = _interval(low, high)
     by = by[0].upper() + by[1:]
     if low is None or low <= 0 <= high:
         verdict = f"{by} cannot be told from useless for {metric}"

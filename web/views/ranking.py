@@ -52,7 +52,8 @@ class Column:
     """A column of the table: the rows' attribute `name`; it sorts if it is one of the ranking's sorts.
 
     `kind` says how a cell is shown: 'place' (in the list, from 1), 'number', 'metric' (0 to 1), 'signed', 'neuron',
-    'curve' (the neuron, with the row's token first), 'token', 'side', or 'family' (the row's family gap).
+    'curve' (the neuron, with the row's token first), 'token', 'side', 'family' (the row's family gap), or 'estimate'
+    (the row's attribution with its standard error).
     `title` is the definition; None: the schema's.
     """
 

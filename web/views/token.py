@@ -11,6 +11,13 @@ from werkzeug.wrappers import Response
 from atlas import Atlas
 from atlas.core.display import read_shown, visible
 from atlas.core.units import Token
+from atlas.topics.attribution import (
+    MIN_POSITIONS,
+    TOKEN_DRIVERS,
+    TokenDriver,
+    attributed_positions,
+    token_drivers,
+)
 from atlas.topics.curve import CURVES, TOKEN_CANDIDATES, Candidate, Curve, of_pairs, token_candidates, token_curves
 from atlas.topics.example import TEXTS, Group, group_alike, neuron_examples
 from atlas.topics.family import (
@@ -28,6 +35,7 @@ from atlas.topics.family import (
 )
 from atlas.topics.pair import ExclusivePair
 from atlas.topics.pair_metric.effects import PairFigures, pair_figures
+from atlas.topics.reliability import reliability, reliability_words
 from atlas.topics.search import TOKENS_OF_TEXT, tokens_by_text
 from atlas.topics.study.records import Study
 from atlas.topics.study.study import ASKS_FOR, token_studies
@@ -110,10 +118,21 @@ class TokenPage(AtlasPage, template="token.html"):
         metadata=doc("The curve of its best neuron; null: never predicted, or not counted.", json=False)
     )
     curve_charts: tuple[Chart, ...] = field(metadata=doc("The curves drawn, if there are any.", json=False))
+    supports: tuple[TokenDriver, ...] = field(
+        metadata=doc(
+            "Neurons that support its prediction most where it is predicted, by attribution, the strongest first."
+        )
+    )
+    opposes: tuple[TokenDriver, ...] = field(metadata=doc("Neurons that oppose it most there, the strongest first."))
+    drivers_said: str = field(metadata=doc("How well attributions hold, or why the token has none."))
     studies: tuple[Study, ...] = field(
         metadata=doc("The studies whose answer it is, or what the answer is weighed against.")
     )
     panels: dict[str, str] = field(metadata=doc("The SQL behind each part of the page."))
+
+    def share_title(self) -> str:
+        """Its title for sites that show a link to it."""
+        return f"{self.title}: {self.verdict.headline} · {self.model_name}"
 
     def card(self) -> Card:
         """The token at a glance."""
@@ -162,6 +181,7 @@ def token_page(atlas: Atlas, token_id: int) -> TokenPage:
     pairs = tuple(token_pairs(atlas, token_id))
     families = tuple(family_pairs(atlas, pairs))
     verdict = token_verdict(row, predictions, pairs, families)
+    drivers = token_drivers(atlas, token_id)
     groups = group_alike(neuron_examples(atlas, row.best_neuron.neuron_id, "max"))
     return TokenPage(
         title=f"Token {row.token.shown}",
@@ -185,6 +205,9 @@ def token_page(atlas: Atlas, token_id: int) -> TokenPage:
         family_pairs=families,
         candidates=tuple(candidates),
         figures=tuple(pair_figures(atlas, [(c.neuron.neuron_id, token_id, c.congruence) for c in candidates])),
+        supports=tuple(driver for driver in drivers if driver.direction == "top"),
+        opposes=tuple(driver for driver in drivers if driver.direction == "bottom"),
+        drivers_said=reliability_words(reliability(atlas)) if drivers else _no_drivers(atlas),
         studies=tuple(token_studies(atlas, token_id)),
         panels=_panels(row, chosen[:MAX_CURVES]),
         curves=tuple(curves),
@@ -194,6 +217,17 @@ def token_page(atlas: Atlas, token_id: int) -> TokenPage:
             f"Predictions of {row.token.shown} by activation, {atlas.info.model_name}",
             pair_label("neuron"),
         ),
+    )
+
+
+def _no_drivers(atlas: Atlas) -> str:
+    """Why a token has no drivers."""
+    n = attributed_positions(atlas)
+    if not n:
+        return "Attribution was off when this atlas was made: `atlas attribute FILE` adds it."
+    return (
+        f"The model predicts it at fewer than {MIN_POSITIONS} of the {n:,} positions read for attribution, or it is "
+        "not among the tokens predicted most: too rarely for a mean."
     )
 
 
@@ -216,6 +250,7 @@ def _panels(row: TokenRow, chosen: list[Candidate]) -> dict[str, str]:
         "kin": KIN.shown(**one, best=BEST, shared=SHARED, limit=MAX_KIN),
         "pairs": TOKEN_PAIRS.shown(**one),
         "neurons": TOKEN_NEURONS.shown(**one),
+        "causes": TOKEN_DRIVERS.shown(**one),
         "firing": TOKEN_PREDICTIONS.shown(**one),
         "spellings": FAMILY_PAIRS.shown(),
         "texts": TEXTS.shown(neuron_id=row.best_neuron.neuron_id),

@@ -17,6 +17,8 @@ from atlas.topics.writer import TokenPrediction
 class TokenVerdict:
     """Which neuron writes a token, and whether its firing predicts the token."""
 
+    headline: str
+    """The neuron that predicts it best, or else the one that writes it most: `L25N1527 predicts it`."""
     writes: str
     """A sentence that goes on from the name of the token's best neuron."""
     firing: str
@@ -34,8 +36,10 @@ def token_verdict(
     families: Sequence[FamilyPair],
 ) -> TokenVerdict:
     """The verdict on a token; `predictions` are its neurons', the best first, `families` those of `pairs`."""
-    other = next((item for item in predictions[:1] if item.predicts and item.neuron != row.best_neuron), None)
+    best = next((item for item in predictions[:1] if item.predicts), None)
+    other = best if best and best.neuron != row.best_neuron else None
     return TokenVerdict(
+        f"{best.neuron.name} predicts it" if best else f"{row.best_neuron.name} writes it most",
         _writes(row, pairs, families),
         _firing(row, predictions),
         other.neuron if other else None,

@@ -103,6 +103,13 @@ class Surroundings:
     """The schema's macros, which the connection has in place of the files' (`atlas.core.schema.own_macros`)."""
     foreign: Set[str] = frozenset()
     """Other macros in the files, in lower case: somebody else wrote what they do."""
+    called: Set[str] = frozenset()
+    """The functions that the schema's macros call, in lower case."""
+
+    @property
+    def shadowing(self) -> str | None:
+        """A macro of a file that one of the schema's would call in place of DuckDB's function or operator."""
+        return min((name for name in self.foreign if name in self.called or re.search(r"\W", name)), default=None)
 
 
 @dataclass(frozen=True)
@@ -205,6 +212,11 @@ def _check_function(node: dict[str, Any], around: Surroundings) -> None:
         raise RefusedError(f"The function {name} cannot be used here.")
     if name in around.foreign:
         raise RefusedError(f"The macro {name} cannot be used here: it is not one of the schema's.")
+    if name in around.macros and around.shadowing is not None:
+        raise RefusedError(
+            f"The macro {name} cannot be used here: this file has a macro {around.shadowing!r} of its own, which "
+            f"{name} would run in place of DuckDB's. Ask the tables instead."
+        )
 
 
 def _check_table(node: dict[str, Any]) -> None:

@@ -16,6 +16,9 @@ _PIVOT = ("pivot", "pivot_wider")
 _END = {"using", "group", "order", "limit", "offset", ";"}
 """Words that end the list behind ON."""
 
+_MAIN = {"select", "from", "values", "table", *_PIVOT}
+"""Words with which a statement begins, behind its WITH."""
+
 
 class TooManyError(Exception):
     """A PIVOT would make too many columns; the text says what to do."""
@@ -67,35 +70,75 @@ class Pivot:
 
 
 def pivot_without_values(sql: str) -> Pivot | None:
-    """A statement that is such a PIVOT; None for every other."""
+    """The innermost such PIVOT of a statement, in brackets or by itself; None: it has none."""
     parts = list(words(sql))
-    outer = [(place, part.text.lower()) for place, part in enumerate(parts) if part.depth == 0]
+    scopes = sorted(_scopes(parts), key=lambda scope: -scope.depth)
+    return next(filter(None, (_pivot(sql, parts, scope) for scope in scopes)), None)
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """The words of a statement, or of what stands in brackets: from `start` to before `stop`, `depth` brackets deep."""
+
+    start: int
+    stop: int
+    depth: int
+
+
+def _scopes(parts: Sequence[Word]) -> Iterator[_Scope]:
+    opened: list[int] = []
+    yield _Scope(0, len(parts), 0)
+    for place, part in enumerate(parts):
+        if part.text == "(":
+            opened.append(place)
+        elif part.text == ")" and opened:
+            start = opened.pop() + 1
+            if start < place and parts[start].text.lower() in ("with", *_PIVOT):
+                yield _Scope(start, place, part.depth)
+
+
+def _pivot(sql: str, parts: Sequence[Word], scope: _Scope) -> Pivot | None:
+    places = range(scope.start, scope.stop)
+    outer = [(place, parts[place].text.lower()) for place in places if parts[place].depth == scope.depth]
     if not outer or outer[0][1] not in ("with", *_PIVOT):
         return None
-    first = next((place for place, word in outer if word in _PIVOT), len(parts))
+    first = next((place for place, word in outer if word in _PIVOT), scope.stop)
     on = next((place for place, word in outer if word == "on" and place > first), None)
     if on is None or any(word == "select" for place, word in outer if place < first):
         return None
-    end = next((place for place, word in outer if word in _END and place > on), len(parts))
-    columns = tuple(_columns(sql, parts[on + 1 : end]))
+    end = next((place for place, word in outer if word in _END and place > on), scope.stop)
+    columns = tuple(_columns(sql, parts[on + 1 : end], scope.depth))
     if not columns:
         return None
     source = sql[parts[first].end : parts[on].start].strip()
-    return Pivot(sql, sql[: parts[first].start], source, columns)
+    before = sql[parts[scope.start].start : parts[first].start] or _queries_before(sql, parts, scope)
+    return Pivot(sql, before, source, columns)
 
 
-def _columns(sql: str, listed: Sequence[Word]) -> Iterator[Column]:
+def _queries_before(sql: str, parts: Sequence[Word], scope: _Scope) -> str:
+    """The statement's WITH and those of its queries that come before what stands in brackets; empty without."""
+    outer = [part for part in parts[: scope.start] if part.depth == 0]
+    if scope.depth == 0 or not outer or outer[0].text.lower() != "with":
+        return ""
+    main = next((part for part in outer if part.text.lower() in _MAIN), None)
+    commas = [part for part in outer if part.text == ","]
+    if main is not None:
+        return sql[: main.start]
+    return f"{sql[: commas[-1].start]} " if commas else ""
+
+
+def _columns(sql: str, listed: Sequence[Word], depth: int) -> Iterator[Column]:
     """The expressions of a list between commas that have no IN."""
     piece: list[Word] = []
     for part in listed:
-        if part.text == "," and part.depth == 0:
-            yield from _column(sql, piece)
+        if part.text == "," and part.depth == depth:
+            yield from _column(sql, piece, depth)
             piece = []
         else:
             piece.append(part)
-    yield from _column(sql, piece)
+    yield from _column(sql, piece, depth)
 
 
-def _column(sql: str, piece: Sequence[Word]) -> Iterator[Column]:
-    if piece and not any(part.text.lower() == "in" and part.depth == 0 for part in piece):
+def _column(sql: str, piece: Sequence[Word], depth: int) -> Iterator[Column]:
+    if piece and not any(part.text.lower() == "in" and part.depth == depth for part in piece):
         yield Column(sql[piece[0].start : piece[-1].end], piece[-1].end)

@@ -21,7 +21,7 @@ import duckdb
 
 from atlas.core.answer.asking import ask
 from atlas.core.reads import SERIALIZE, Reads
-from atlas.core.schema import macro_names, own_macros
+from atlas.core.schema import called_by_macros, macro_names, own_macros
 from atlas.core.sql_text import parameter_names, quoted, quoted_text, with_dollars
 from web.workers.sql import gate, layers, probe, wire
 from web.workers.sql.cells import dumps, rows_json
@@ -152,23 +152,22 @@ def _received(connection: int, longest: int) -> dict[str, Any]:
 def _answered(job: Job, connection: duckdb.DuckDBPyConnection, query: dict[str, Any]) -> bytes:
     """The answer: a line of metadata, then the rows."""
     sql, parameters = with_dollars(query["sql"]), query["parameters"]
-    around = _surroundings(connection, query["foreign"])
-    pivot = None if "gate" in job.without else pivot_without_values(sql)
+    around, written = _surroundings(connection, query["foreign"]), sql
     try:
         if "gate" in job.without:
             return _run(job, connection, gate.Checked(sql, Reads()), parameters)
-        if pivot is not None:
+        while (pivot := pivot_without_values(sql)) is not None:
             sql = pivot.filled(lambda values: _texts(job, connection, around, values, parameters))
         return _run(job, connection, gate.check(sql, job.limits.statement, around), parameters)
     except TooManyError as error:
         return _error("sql_refused", str(error))
     except gate.RefusedError as error:
-        return _error(error.code, str(error), None if pivot else error.position)
+        return _error(error.code, str(error), error.position if sql == written else None)
     except duckdb.OutOfMemoryException as error:
         return _error("sql_failed", job.limits.memory_words(disk="offload" in str(error)))
     except duckdb.Error as error:
         message, place = _said(error, sql)
-        return _error("sql_failed", message, None if pivot else place)  # a place in another text than the visitor's
+        return _error("sql_failed", message, place if sql == written else None)  # else a place in another text
     except MemoryError:
         return _error("sql_failed", job.limits.memory_words())
     except Exception as error:  # an exception in a value's conversion ends only this query
@@ -211,6 +210,7 @@ def _surroundings(connection: duckdb.DuckDBPyConnection, foreign: list[str]) -> 
         serialize=lambda sql: connection.execute(SERIALIZE, [sql]).fetchone()[0],
         is_table=lambda name: connection.execute(find, [name]).fetchone()[0] > 0,
         macros=macro_names(),
+        called=called_by_macros(),
         foreign=frozenset(foreign),
     )
 
