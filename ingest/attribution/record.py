@@ -177,10 +177,11 @@ def _write(
         texts = list(choice.lowest(_CHECKED_TEXTS, _CHECKED_WITHIN).texts(dataset, loaded.tokenizer))
         estimates = draw_estimates(sums.model, texts, means, sums.plan.first_position, request.check, request.seed)
         checks = check_rows(sums.model.exact, estimates, means, advance)
-    with phases.phase("Entropy", total=len(sums.plan.n_actual), unit="tokens") as advance:
+    with open_atlas(request.file) as atlas:
+        n_actual = atlas.arrays("SELECT n_actual FROM token ORDER BY token_id")["n_actual"]
+    with phases.phase("Entropy", total=len(n_actual), unit="tokens") as advance:
         texts = choice.lowest(_ENTROPY_TEXTS, _CHECKED_WITHIN).texts(dataset, loaded.tokenizer)
-        plan = sums.plan
-        entropy = entropy_columns(sums.model.exact, texts, means, plan.n_actual, plan.first_position, advance)
+        entropy = entropy_columns(sums.model.exact, texts, means, n_actual, sums.plan.first_position, advance)
     with phases.phase("Writing"):
         tables = {
             "neuron_attribution": sums.neuron_rows(),
@@ -203,14 +204,12 @@ def plan_of(atlas: Atlas, most_tokens: int) -> AttributionPlan:
         f"ORDER BY n_predicted DESC, token_id LIMIT {most_tokens}"
     )
     pairs = atlas.arrays("SELECT neuron_id, token_id FROM candidate_pair ORDER BY neuron_id, token_id")
-    actual = atlas.arrays("SELECT n_actual FROM token ORDER BY token_id")["n_actual"]
     return AttributionPlan(
         activation_mean=np.asarray(means, np.float64),
         tokens=np.array(sorted(token for (token,) in tokens), np.int64),
         pair_neuron=np.asarray(pairs["neuron_id"], np.int64),
         pair_token=np.asarray(pairs["token_id"], np.int64),
         first_position=0 if atlas.info.bos_counted else 1,
-        n_actual=np.asarray(actual, np.int64),
     )
 
 

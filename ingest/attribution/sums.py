@@ -47,8 +47,6 @@ class AttributionPlan:
     pair_neuron: Int[np.ndarray, " pair"]
     pair_token: Int[np.ndarray, " pair"]
     first_position: int
-    n_actual: Int[np.ndarray, " token"]
-    """How often each token of the vocabulary comes next."""
 
 
 _LANES = 4
