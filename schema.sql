@@ -169,7 +169,12 @@ CREATE TABLE neuron (
     activation_min FLOAT NOT NULL,
     activation_max FLOAT NOT NULL,
     positive_fraction DOUBLE NOT NULL,
-    dead BOOLEAN NOT NULL
+    dead BOOLEAN NOT NULL,
+    unembedding_null_fraction FLOAT,
+    entropy_change DOUBLE,
+    entropy_change_by_norm DOUBLE,
+    unigram_divergence_change DOUBLE,
+    n_ablated INTEGER
 );
 COMMENT ON TABLE neuron IS 'Every MLP neuron, a row each, sorted by neuron_id.';
 COMMENT ON COLUMN neuron.neuron_id IS 'layer * d_mlp + index.';
@@ -201,6 +206,11 @@ COMMENT ON COLUMN neuron.activation_min IS 'Least activation over counted positi
 COMMENT ON COLUMN neuron.activation_max IS 'Greatest activation over counted positions.';
 COMMENT ON COLUMN neuron.positive_fraction IS 'Fraction of counted positions with activation > 0, 0 to 1.';
 COMMENT ON COLUMN neuron.dead IS 'Whether every counted activation lies in the zero bin (|activation| below 2^-6).';
+COMMENT ON COLUMN neuron.unembedding_null_fraction IS 'Share of the squared norm of w_out in the smallest singular directions of the readout, d_model / 100 of them (rounded down, at least 1), 0 to 1: what it writes there changes the scale of the final norm and hardly any logit. Where LayerNorm removes the mean, the direction of the mean is one of them, and its share is 0. NULL: its output weights are zero.';
+COMMENT ON COLUMN neuron.entropy_change IS 'Mean change of the entropy of the prediction (nats) when the neuron is set to activation_mean, over the positions of a sample where it fires (its activation is outside the zero bin): above 0, the neuron makes the model surer there. The sample is 4,096 positions in texts chosen by hash, of which the first 256 tokens are read. The mean is that of a first-order estimate, over all of these positions, plus the mean error of the estimate where it is checked exactly (n_ablated): the final norm is scaled anew and the logits are computed again. NULL: of another layer than the last, or n_ablated is 0 or NULL.';
+COMMENT ON COLUMN neuron.entropy_change_by_norm IS 'The same if only the scale of the final norm changes as it does then (nats). NULL: as entropy_change.';
+COMMENT ON COLUMN neuron.unigram_divergence_change IS 'Mean change of the Kullback-Leibler divergence of the prediction from the unigram distribution (nats), over the same positions: above 0, the neuron draws the prediction towards the frequencies of tokens. The unigram distribution is (token.n_actual + 1) over its sum. NULL: as entropy_change.';
+COMMENT ON COLUMN neuron.n_ablated IS 'Positions at which the neuron was ablated exactly, at most 64: the 32 at which its activation is farthest from its mean, and others drawn at random, which stand for the rest. NULL: of another layer than the last, or `atlas attribute` was not run.';
 
 -- ---------------------------------------------------------------------------------------------------------------
 -- Congruence
@@ -270,6 +280,38 @@ COMMENT ON COLUMN neuron_input_token.direction IS '''top'': highest value first.
 COMMENT ON COLUMN neuron_input_token.rank IS 'Place in that direction, from 1; ties by lower token_id.';
 COMMENT ON COLUMN neuron_input_token.token_id IS 'Token.';
 COMMENT ON COLUMN neuron_input_token.value IS 'Input weights (norm gain folded; w_in centred for LayerNorm) . token embedding.';
+
+CREATE TABLE neuron_downstream (
+    neuron_id INTEGER USING COMPRESSION rle NOT NULL,
+    side VARCHAR NOT NULL,
+    direction VARCHAR NOT NULL,
+    rank SMALLINT USING COMPRESSION bitpacking NOT NULL,
+    other_neuron_id INTEGER USING COMPRESSION bitpacking NOT NULL,
+    weight FLOAT USING COMPRESSION alprd NOT NULL
+);
+COMMENT ON TABLE neuron_downstream IS 'The neurons of later layers that read a neuron''s output weights most and least: 20 a side and direction, sorted by neuron_id, side, direction, rank. Weights alone; blocks between the two layers are not included. Only with atlas ingest --connections; empty otherwise. The last layer has no rows.';
+COMMENT ON COLUMN neuron_downstream.neuron_id IS 'Neuron.';
+COMMENT ON COLUMN neuron_downstream.side IS '''in'': the later neuron''s input weights read it. ''gate'' (gated models only): its gate does.';
+COMMENT ON COLUMN neuron_downstream.direction IS '''top'': highest weight first. ''bottom'': lowest first.';
+COMMENT ON COLUMN neuron_downstream.rank IS 'Place in that direction, from 1 to 20; ties by lower other_neuron_id.';
+COMMENT ON COLUMN neuron_downstream.other_neuron_id IS 'Neuron of a later layer, which reads it.';
+COMMENT ON COLUMN neuron_downstream.weight IS 'w_out of the earlier neuron . w_in or w_gate of the later one (neuron_weight): what one unit of the earlier activation adds to what the later neuron reads, directly and before the norm in front of it divides.';
+
+CREATE TABLE neuron_upstream (
+    neuron_id INTEGER USING COMPRESSION rle NOT NULL,
+    side VARCHAR NOT NULL,
+    direction VARCHAR NOT NULL,
+    rank SMALLINT USING COMPRESSION bitpacking NOT NULL,
+    other_neuron_id INTEGER USING COMPRESSION bitpacking NOT NULL,
+    weight FLOAT USING COMPRESSION alprd NOT NULL
+);
+COMMENT ON TABLE neuron_upstream IS 'The neurons of earlier layers whose output weights a neuron reads most and least: 20 a side and direction, sorted by neuron_id, side, direction, rank. Weights alone; blocks between the two layers are not included. Only with atlas ingest --connections; empty otherwise. Layer 0 has no rows.';
+COMMENT ON COLUMN neuron_upstream.neuron_id IS 'Neuron.';
+COMMENT ON COLUMN neuron_upstream.side IS '''in'': its input weights read the other. ''gate'' (gated models only): its gate does.';
+COMMENT ON COLUMN neuron_upstream.direction IS '''top'': highest weight first. ''bottom'': lowest first.';
+COMMENT ON COLUMN neuron_upstream.rank IS 'Place in that direction, from 1 to 20; ties by lower other_neuron_id.';
+COMMENT ON COLUMN neuron_upstream.other_neuron_id IS 'Neuron of an earlier layer, which writes to it.';
+COMMENT ON COLUMN neuron_upstream.weight IS 'w_out of the earlier neuron . w_in or w_gate of the later one (neuron_weight): what one unit of the earlier activation adds to what the later neuron reads, directly and before the norm in front of it divides.';
 
 -- ---------------------------------------------------------------------------------------------------------------
 -- Activations
@@ -1055,7 +1097,12 @@ SELECT n.name AS neuron, n.layer,
        END AS kind,
        n.congruence_kurtosis AS kurtosis, n.congruence_skewness * g.sign AS skewness,
        n.congruence_std::DOUBLE / nullif(n.w_out_norm, 0) / y.spread AS spread,
-       n.hub_count > y.hub_count AS hub, n.hub_count, n.dead, n.neuron_id
+       n.hub_count > y.hub_count AS hub, n.hub_count, n.dead,
+       CASE WHEN n.entropy_change IS NOT NULL
+            THEN n.unembedding_null_fraction > 0.1 AND abs(n.entropy_change) > 0.01
+                 AND n.entropy_change_by_norm / n.entropy_change > 0.5
+       END AS entropy,
+       n.neuron_id
 FROM neuron AS n
 JOIN (
     SELECT neuron_id, CASE WHEN gated AND activation_skewness < 0 THEN -1 ELSE 1 END AS sign FROM neuron, atlas
@@ -1075,6 +1122,7 @@ COMMENT ON COLUMN neuron_kind.spread IS 'Standard deviation of its congruence fo
 COMMENT ON COLUMN neuron_kind.hub IS 'Whether hub_count is above the mean over the model''s neurons by more than two standard deviations, after Radovanović, Nanopoulos and Ivanović, "Hubs in Space" (2010).';
 COMMENT ON COLUMN neuron_kind.hub_count IS 'Tokens whose best neuron this is.';
 COMMENT ON COLUMN neuron_kind.dead IS 'Whether every counted activation lies in the zero bin (|activation| below 2^-6).';
+COMMENT ON COLUMN neuron_kind.entropy IS 'Whether it is an entropy neuron, in the manner of Stolfo et al., "Confidence Regulation Neurons in Language Models" (2024): unembedding_null_fraction above 0.1, entropy_change beyond 0.01 nats either way, and more than half of that by the final norm''s scale alone (entropy_change_by_norm). NULL: entropy_change is NULL.';
 COMMENT ON COLUMN neuron_kind.neuron_id IS 'Neuron.';
 
 CREATE VIEW token_detector AS

@@ -67,6 +67,7 @@ def next_step(demo: Path) -> list[str] | None:
         "--model",
         SLUG,
         *texts(),
+        "--connections",
         "--publish-every",
         "2min",
         "--checkpoint",

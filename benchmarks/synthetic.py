@@ -99,6 +99,7 @@ def finished_run(shape: Shape, out: Path, seed: int = 0) -> Finished:
             "congruence_std",
             "congruence_skewness",
             "congruence_kurtosis",
+            "unembedding_null_fraction",
         )
     }
     for side in ("in", "out"):
@@ -113,6 +114,7 @@ def finished_run(shape: Shape, out: Path, seed: int = 0) -> Finished:
         input_tokens={"in": by["in"]},
         layers=layers,
         columns=columns,
+        connections={},
         readout=Readout("unembed", readout, torch.zeros(shape.d_model)),
     )
     return Finished(run, weights, exclusive, pairs, no_families(d_vocab), made_up_reader(rng, shape, pairs))

@@ -107,7 +107,7 @@ def planted(connection, **changes):
         for neuron_id, (column, value) in enumerate(changes.items()):
             for name, number in zip(column.split("__"), value, strict=True):
                 copy.execute(f"UPDATE neuron SET {name} = ? WHERE neuron_id = ?", [number, neuron_id])
-        return [kind for (kind,) in copy.execute("SELECT kind FROM neuron_kind ORDER BY neuron_id LIMIT 2").fetchall()]
+        return list(copy.execute("SELECT kind, entropy FROM neuron_kind ORDER BY neuron_id LIMIT 2").fetchall())
 
 
 @pytest.mark.parametrize("kurtosis", [10, 10.5])
@@ -116,7 +116,7 @@ def planted(connection, **changes):
 def test_the_side_of_a_gated_neuron_is_that_on_which_it_fires(both, kurtosis, skewness, activation):
     atlas, connection = both
     numbers = (kurtosis, skewness, activation)
-    (kind, _) = planted(connection, congruence_kurtosis__congruence_skewness__activation_skewness=numbers)
+    ((kind, _), _) = planted(connection, congruence_kurtosis__congruence_skewness__activation_skewness=numbers)
     raises = (skewness > 0) != (atlas.info.gated and activation is not None and activation < 0)
     assert kind == (None if kurtosis <= 10 else "prediction" if raises else "suppression")
 
@@ -125,7 +125,27 @@ def test_partition_wants_no_tails(both):
     _, connection = both
     std = 100 * connection.execute("SELECT congruence_std FROM neuron WHERE neuron_id = 0").fetchone()[0]
     for kurtosis, kind in ((4, "partition"), (4.1, None)):
-        assert planted(connection, congruence_std__congruence_kurtosis=(std, kurtosis))[0] == kind
+        assert planted(connection, congruence_std__congruence_kurtosis=(std, kurtosis))[0][0] == kind
+
+
+@pytest.mark.parametrize(
+    ("change", "by_norm", "null", "entropy"),
+    [
+        (0.02, 0.011, 0.2, True),
+        (-0.02, -0.011, 0.2, True),
+        (-0.02, 0.011, 0.2, False),
+        (0.02, 0.009, 0.2, False),
+        (0.009, 0.009, 0.2, False),
+        (0.02, 0.011, 0.09, False),
+        (0.0, 0.0, 0.2, False),
+        (None, None, 0.01, None),
+    ],
+)
+def test_an_entropy_neuron_acts_by_the_norm(both, change, by_norm, null, entropy):
+    _, connection = both
+    numbers = (change, by_norm, null)
+    rows = planted(connection, entropy_change__entropy_change_by_norm__unembedding_null_fraction=numbers)
+    assert [flag for _, flag in rows] == [entropy, None]
 
 
 def test_kinds_divide_layers_and_selections(both):
@@ -136,6 +156,8 @@ def test_kinds_divide_layers_and_selections(both):
     def count(word, chosen):
         if word == "hub":
             return sum(kinds[n["neuron_id"]][3] for n in chosen)
+        if word == "entropy":
+            return 0
         if word == "detector":
             return sum(n["neuron_id"] in detectors for n in chosen)
         return sum((kinds[n["neuron_id"]][0] or "other") == word for n in chosen)

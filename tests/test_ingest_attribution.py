@@ -188,6 +188,14 @@ def test_every_table_against_plain_loops(
         def ask(sql: str) -> list[tuple]:
             return connection.execute(sql).fetchall()
 
+        columns = "entropy_change, entropy_change_by_norm, unigram_divergence_change, n_ablated"
+        last = "layer = (SELECT max(layer) FROM neuron)"
+        assert ask(f"SELECT DISTINCT {columns} FROM neuron WHERE NOT {last}") == [(None,) * 4]
+        assert ask(f"SELECT count(*) FROM neuron WHERE {last} AND n_ablated > 0 AND entropy_change <> 0") > [(20,)]
+        assert ask(f"SELECT count(*) FROM neuron WHERE {last} AND (entropy_change IS NULL) <> (n_ablated = 0)") == [
+            (0,)
+        ]
+
         means = np.array([mean for (mean,) in ask("SELECT activation_mean FROM neuron ORDER BY neuron_id")])
         rows = ask(
             "SELECT list(array_inner_product(n.w_out, t.readout) ORDER BY t.token_id) FROM neuron_weight AS n, "

@@ -95,6 +95,16 @@ def test_input_tokens(case) -> None:
     assert len(lists) == len(brute.w_out) * 2 * (2 if brute.gated else 1)
 
 
+def test_share_of_output_weights_in_the_readouts_null_space(case) -> None:
+    connection, brute = case
+    _, _, directions = np.linalg.svd(brute.readout, full_matrices=False)
+    assert brute.readout.shape[1] < 100  # One direction.
+    share = (brute.w_out @ directions[-1]) ** 2 / (brute.w_out**2).sum(1)
+    stored = connection.execute("SELECT unembedding_null_fraction AS share FROM neuron ORDER BY neuron_id").fetchnumpy()
+    np.testing.assert_allclose(stored["share"], share, atol=1e-6)
+    assert share.max() > 0.1 or not brute.gated  # Of a LayerNorm model the direction that it removes.
+
+
 def test_weights(case) -> None:
     connection, brute = case
     found = connection.execute("SELECT w_in, w_out, w_gate FROM neuron_weight ORDER BY neuron_id").fetchnumpy()

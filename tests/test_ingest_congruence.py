@@ -288,7 +288,7 @@ class TestLayers:
             return self.w_out[index * 10 : index * 10 + 10]
 
         fixed = {"d_mlp": 10, "n_layers": 6, "k_tokens": 7, "k_neurons": 5}
-        return search(layer, order, self.readout, **{**fixed, **options})
+        return search(layer, self.readout, order, **{**fixed, **options})
 
     def test_it_reports_progress_and_takes_layers_in_the_order_given(self) -> None:
         asked, done = [], []
@@ -298,7 +298,7 @@ class TestLayers:
             asked.append(index)
             return w_out[index * 10 : index * 10 + 10]
 
-        result = search(layer, [2, 0, 1], readout, d_mlp=10, k_tokens=4, k_neurons=4, progress=done.append)
+        result = search(layer, readout, [2, 0, 1], d_mlp=10, k_tokens=4, k_neurons=4, progress=done.append)
         assert asked == [2, 0, 1]
         assert sum(done) == 30
         assert_equals_a_sort(result, (w_out @ readout.T).numpy(), 4, 4)

@@ -40,6 +40,20 @@ def dump(path: Path) -> dict[str, list]:
         return {name: [str(row) for row in connection.execute(f'FROM "{name}"').fetchall()] for name in tables}
 
 
+def test_columns_of_neurons_are_replaced_and_the_rest_of_the_table_stays(file: Path):
+    def of(*pairs: tuple[int, float]) -> pa.Table:
+        return pa.table({"neuron_id": [n for n, _ in pairs], "entropy_change": [float(value) for _, value in pairs]})
+
+    before = dump(file)
+    builds = [extend_atlas(file, {}, columns=of((7, 0.5), (3, -0.25))), extend_atlas(file, {}, columns=of((5, 0.125)))]
+    assert len({*builds, *(row.split("'")[3] for row in before["atlas"])}) == 3
+    with duckdb.connect(str(file)) as connection:
+        sql = "SELECT neuron_id, entropy_change FROM neuron WHERE entropy_change IS NOT NULL"
+        assert connection.execute(sql).fetchall() == [(5, 0.125)]
+    extend_atlas(file, {}, columns=of())
+    assert dump(file)["neuron"] == before["neuron"]
+
+
 @pytest.fixture
 def file(built_gpt2: Built, tmp_path: Path) -> Path:
     folder = tmp_path / "O'Neil's"

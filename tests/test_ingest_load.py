@@ -108,7 +108,7 @@ def test_ranked_and_input_rows_against_loops(monkeypatch: pytest.MonkeyPatch, ba
         for place in range(4)
         if lists[d].ids[n, place] >= 0
     ]
-    assert collected(tables.input_rows(sides)) == expected
+    assert collected(tables.sided_rows(sides, "token_id", "value")) == expected
     one = collected(tables.ranked_rows(sides["in"], "neuron_id", "token_id", "value"))
     assert one == [(n, *rest) for n, side, *rest in expected if side == "in"]
 

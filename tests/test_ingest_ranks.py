@@ -66,6 +66,8 @@ def test_torchrun(settings: dict[str, Any], whole: Path, tmp_path: Path) -> None
     """The command of the documentation; sums of attributions are equal but for rounding, so they are left out here."""
     out = tmp_path / "atlas.duckdb"
     options = {name: str(value) for name, value in {**settings, "out": out, "attribution": 0}.items()}
+    flags = settings["statistics"]
+    del options["statistics"]
     arguments = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", value)]
     subprocess.run(
         [
@@ -79,6 +81,7 @@ def test_torchrun(settings: dict[str, Any], whole: Path, tmp_path: Path) -> None
             "-m",
             "ingest",
             *arguments,
+            *flags,
         ],
         check=True,
         timeout=300,

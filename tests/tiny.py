@@ -114,4 +114,5 @@ def run_of_full_texts(folder: Path, n_texts: int) -> dict[str, Any]:
         "top_neurons": 20,
         "top_texts": 6,
         "window": 16,
+        "statistics": ("--connections",),
     }

@@ -28,6 +28,7 @@ TOPICS = tuple(
         "neurons",
         "layer",
         "spread",
+        "connection",
         "search",
         "collection",
         "curve",

@@ -93,12 +93,18 @@ def _patched(_: AtlasInfo) -> str:
     )
 
 
+def _connected(_: AtlasInfo) -> str:
+    return f"each neuron's 20 highest and 20 lowest neurons of later (or earlier) layers, by side; {_ABSENT}"
+
+
 CUT: dict[str, Callable[[AtlasInfo], str]] = {
     "neuron_token": _neuron_lists,
     "congruence": _neuron_lists,
     "neuron_page": _neuron_lists,
     "neuron_input_token": _neuron_lists,
     "token_neuron": _token_lists,
+    "neuron_downstream": _connected,
+    "neuron_upstream": _connected,
     "reduced_congruence": _both_lists,
     "candidate_pair": _candidates,
     "prediction_histogram": _candidates,

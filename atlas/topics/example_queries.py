@@ -55,6 +55,18 @@ EXAMPLE_QUERIES = (
         "ORDER BY layer",
     ),
     ExampleQuery(
+        "Paths of neurons that lead to a token",
+        "WITH RECURSIVE path AS (\n    SELECT n.neuron_id, n.name AS path, 0 AS steps, NULL::FLOAT AS weight\n"
+        '    FROM token AS t JOIN neuron AS n ON n.neuron_id = t.best_neuron_id\n    WHERE t."text" = :token\n'
+        "    UNION ALL\n    SELECT o.neuron_id, o.name || ' → ' || p.path, p.steps + 1, u.weight\n    FROM path AS p\n"
+        "    JOIN neuron_upstream AS u ON u.neuron_id = p.neuron_id AND u.direction = 'top' AND u.rank <= 2\n"
+        "    JOIN neuron AS o ON o.neuron_id = u.other_neuron_id\n    WHERE p.steps < 2\n)\n"
+        'SELECT p.path, p.weight, t."text" AS first_writes\nFROM path AS p\n'
+        "JOIN neuron AS n USING (neuron_id) JOIN token AS t ON t.token_id = n.best_token_id\n"
+        "ORDER BY p.steps, p.weight DESC\nLIMIT 50",
+        (("token", " an"),),
+    ),
+    ExampleQuery(
         "Texts that fire a neuron",
         "SELECT rank, activation, right(before, 60) AS before, token, left(after, 30) AS after, predicted\n"
         "FROM max_activating_example\nWHERE neuron = :neuron AND kind = 'max'\nORDER BY rank",

@@ -1,4 +1,4 @@
-"""Kinds of neurons by their congruence (Gurnee et al. 2024), hubs, and token detectors."""
+"""Kinds of neurons by their congruence (Gurnee et al. 2024), hubs, token detectors, and entropy neurons."""
 
 from __future__ import annotations
 
@@ -51,6 +51,8 @@ class NeuronKind:
     """Whether it is the best neuron of far more tokens than is usual."""
     dead: bool
     """Whether every counted activation lies in the zero bin."""
+    entropy: bool | None
+    """Whether it is an entropy neuron; None: it was not ablated (last layer only)."""
     detects: TokenDetector | None
     """The token that it detects; None: it detects none."""
 
@@ -73,12 +75,14 @@ class LayerKinds:
     """Hubs."""
     detector: int
     """Token detectors."""
+    entropy: int
+    """Entropy neurons."""
     dead: int
     """Dead neurons."""
 
 
-KINDS = ("prediction", "suppression", "partition", "other", "hub", "detector")
-"""Words for kinds. The first four divide the neurons; hubs and detectors overlap with them."""
+KINDS = ("prediction", "suppression", "partition", "other", "hub", "detector", "entropy")
+"""Words for kinds. The first four divide the neurons; the others overlap with them."""
 
 NEURON_KIND = Statement("""SELECT k.*, d.token AS detects, d.side, d.direction, d.lead
 FROM neuron_kind AS k LEFT JOIN token_detector AS d USING (neuron_id)
@@ -87,7 +91,7 @@ WHERE k.neuron_id = $neuron_id""")
 _LAYER_KINDS = """SELECT k.layer, count(*) FILTER (k.kind = 'prediction') AS prediction,
        count(*) FILTER (k.kind = 'suppression') AS suppression, count(*) FILTER (k.kind = 'partition') AS partition,
        count(*) FILTER (k.kind IS NULL) AS other, count(*) FILTER (k.hub) AS hub, count(d.neuron_id) AS detector,
-       count(*) FILTER (k.dead) AS dead
+       count(*) FILTER (k.entropy) AS entropy, count(*) FILTER (k.dead) AS dead
 FROM neuron_kind AS k LEFT JOIN token_detector AS d USING (neuron_id){where}
 GROUP BY k.layer
 ORDER BY k.layer"""
@@ -103,6 +107,7 @@ class _Kinds:
     members: dict[str, np.ndarray]
     numbers: dict[str, np.ma.MaskedArray]
     dead: np.ndarray
+    ablated: np.ndarray
     detectors: dict[int, TokenDetector]
 
 
@@ -115,7 +120,8 @@ def neuron_kind(atlas: Atlas, neuron_id: NeuronId) -> NeuronKind:
         None if np.ma.is_masked(values[neuron_id]) else float(values[neuron_id]) for values in kinds.numbers.values()
     ]
     flags = bool(kinds.members["hub"][neuron_id]), bool(kinds.dead[neuron_id])
-    return NeuronKind(ref, kind, *numbers, *flags, kinds.detectors.get(neuron_id))
+    entropy = bool(kinds.members["entropy"][neuron_id]) if kinds.ablated[neuron_id] else None
+    return NeuronKind(ref, kind, *numbers, *flags, entropy, kinds.detectors.get(neuron_id))
 
 
 @call(OF_ATLAS + "/kinds", name="kinds", python="demo.kinds()", title="kinds of neurons")
@@ -143,7 +149,7 @@ def _kinds(atlas: Atlas) -> _Kinds:
 
 def _read(atlas: Atlas) -> _Kinds:
     columns = atlas.arrays(
-        "SELECT coalesce(kind, 'other') AS kind, kurtosis, skewness, spread, hub, dead "
+        "SELECT coalesce(kind, 'other') AS kind, kurtosis, skewness, spread, hub, dead, entropy "
         "FROM neuron_kind ORDER BY neuron_id"
     )
     detectors = {
@@ -159,14 +165,17 @@ def _read(atlas: Atlas) -> _Kinds:
             **{word: np.asarray(columns["kind"] == word) for word in KINDS[:4]},
             "hub": np.asarray(columns["hub"]),
             "detector": detector,
+            "entropy": np.ma.filled(np.ma.asarray(columns["entropy"]), False).astype(bool),
         },
         numbers={name: np.ma.asarray(columns[name]) for name in ("kurtosis", "skewness", "spread")},
         dead=np.asarray(columns["dead"]),
+        ablated=~np.ma.getmaskarray(columns["entropy"]),
         detectors=detectors,
     )
 
 
 _GURNEE = "Gurnee et al., Universal Neurons in GPT2 Language Models, 2024; the thresholds are conventions of this atlas"
+_STOLFO = "Stolfo et al., Confidence Regulation Neurons in Language Models, 2024; the thresholds are this atlas's"
 
 TERMS = (
     Term(
@@ -199,6 +208,29 @@ TERMS = (
         "layers is not included.",
         "SELECT count(*) AS detectors, max(lead) AS greatest_lead, arg_max(neuron, lead) AS neuron,\n"
         "       arg_max(token, lead) AS token\nFROM token_detector",
+    ),
+    Term(
+        "Entropy neuron",
+        "entropy",
+        "A neuron of the last layer that makes the model surer or less sure through the scale of the final norm rather "
+        "than through the tokens it writes. It is set to its mean where it fires, the norm and all logits are computed "
+        "anew, and the change of the prediction's entropy is averaged (entropy_change, in nats). An entropy neuron "
+        "changes it by more than 0.01, more than half of that by the norm's scale alone (entropy_change_by_norm), and "
+        "has more than a tenth of its squared output weights in the hundredth of the unembedding's directions that "
+        "logits depend on least (unembedding_null_fraction). Measured by atlas attribute.",
+        "SELECT count(*) FILTER (entropy) AS entropy_neurons, count(entropy) AS neurons_ablated FROM neuron_kind",
+        _STOLFO,
+    ),
+    Term(
+        "Unigram divergence",
+        "unigram-divergence",
+        "The Kullback-Leibler divergence of the model's prediction from the frequencies with which tokens come next in "
+        "the atlas's texts (each count plus one), in nats. unigram_divergence_change is how much it changes when a "
+        "neuron of the last layer is set to its mean where it fires: above 0, the neuron draws predictions towards "
+        "those frequencies; far from 0, it is a token-frequency neuron.",
+        "SELECT max(unigram_divergence_change) AS greatest, min(unigram_divergence_change) AS least,\n"
+        "       arg_max(name, abs(unigram_divergence_change)) AS neuron\nFROM neuron",
+        _STOLFO,
     ),
     Term(
         "Hub",

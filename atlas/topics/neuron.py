@@ -54,6 +54,11 @@ class Neuron:
     activation_max: float
     positive_fraction: float
     dead: bool
+    unembedding_null_fraction: float | None
+    entropy_change: float | None
+    entropy_change_by_norm: float | None
+    unigram_divergence_change: float | None
+    n_ablated: int | None
 
 
 @dataclass(frozen=True)

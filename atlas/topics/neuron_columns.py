@@ -107,6 +107,11 @@ COLUMNS = (
     Column("activation_skewness", "signed", "activation"),
     Column("activation_kurtosis", "number", "activation", ("index", "compare")),
     Column("positive_fraction", "share", "activation", _TABLES),
+    Column("unembedding_null_fraction", "share", "entropy", ("index",), "null fraction"),
+    Column("entropy_change", "signed", "entropy", ("index",)),
+    Column("entropy_change_by_norm", "signed", "entropy", (), "entropy change by norm"),
+    Column("unigram_divergence_change", "signed", "entropy", ("index",)),
+    Column("n_ablated", "count", "entropy", (), "positions ablated"),
 )
 """All columns, in the order of every list. The table's `layer`, `name` and `dead` are not shown as columns."""
 

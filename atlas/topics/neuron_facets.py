@@ -82,10 +82,12 @@ ORDER BY list_position(['layer', 'dead', 'exclusive pair', 'kind', 'best token']
 _KINDS = """UNION ALL
 SELECT 'kind', value, n, NULL
 FROM (
-    SELECT unnest(['prediction', 'suppression', 'partition', 'none of these', 'hub', 'token detector']) AS value,
+    SELECT unnest(['prediction', 'suppression', 'partition', 'none of these', 'hub', 'token detector',
+                   'entropy']) AS value,
            unnest([count(*) FILTER (kind = 'prediction'), count(*) FILTER (kind = 'suppression'),
                    count(*) FILTER (kind = 'partition'), count(*) FILTER (kind IS NULL), count(*) FILTER (hub),
-                   (SELECT count(*) FROM token_detector SEMI JOIN selected USING (neuron_id))]) AS n
+                   (SELECT count(*) FROM token_detector SEMI JOIN selected USING (neuron_id)),
+                   count(*) FILTER (entropy)]) AS n
     FROM neuron_kind SEMI JOIN selected USING (neuron_id)
 )
 WHERE n > 0

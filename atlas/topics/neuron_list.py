@@ -22,7 +22,7 @@ class NeuronSelection:
     """A selection of neurons: those that meet every condition that is not None; layer ranges include both ends.
 
     `exclusive` is 'top' or 'bottom' (in an exclusive pair of that direction), 'any' (of either) or 'none'; `kind` is
-    'prediction', 'suppression', 'partition', 'other' (none of these), 'hub' or 'detector'.
+    'prediction', 'suppression', 'partition', 'other' (none of these), 'hub', 'detector' or 'entropy'.
     """
 
     layer_min: int | None = None
@@ -48,7 +48,7 @@ class NeuronIndex:
 
 NEURON_TABLE = sa.table("neuron", *(sa.column(name) for name in NEURON_COLUMNS))
 _TEXT = sa.table("token", sa.column("token_id"), sa.column("text"))
-KIND_TABLE = sa.table("neuron_kind", sa.column("neuron_id"), sa.column("kind"), sa.column("hub"))
+KIND_TABLE = sa.table("neuron_kind", sa.column("neuron_id"), sa.column("kind"), sa.column("hub"), sa.column("entropy"))
 DETECTOR_TABLE = sa.table("token_detector", sa.column("neuron_id"))
 PAIR_TABLE = sa.table("exclusive_pair", sa.column("neuron_id"), sa.column("direction"))
 
@@ -224,7 +224,7 @@ def _kind(word: str) -> sa.ColumnElement[bool]:
     k = KIND_TABLE.c
     if word == "detector":
         return NEURON_TABLE.c.neuron_id.in_(sa.select(DETECTOR_TABLE.c.neuron_id))
-    condition = k.hub if word == "hub" else k.kind.is_(None) if word == "other" else k.kind == word
+    condition = k[word] if word in ("hub", "entropy") else k.kind.is_(None) if word == "other" else k.kind == word
     return NEURON_TABLE.c.neuron_id.in_(sa.select(k.neuron_id).where(condition))
 
 

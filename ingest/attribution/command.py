@@ -48,8 +48,9 @@ def attribute(file: Path, texts: str, memory: str | None, checkpoint_every: str,
     every neuron how much it matters, for every frequent token the neurons that support and oppose it most.
 
     One forward and one backward pass a batch give every neuron's attribution at every position; a sample of them is
-    checked by exact ablation. FILE is copied, extended, checked and renamed into place, under a new build_id. Under
-    torchrun (`torchrun --nproc-per-node N --no-python atlas attribute ...`) the texts are divided over the processes.
+    checked by exact ablation. Neurons of the last layer are ablated for what they change in the prediction's entropy.
+    FILE is copied, extended, checked and renamed into place, under a new build_id. Under torchrun (`torchrun --nproc-
+    per-node N --no-python atlas attribute ...`) the texts are divided over the processes.
     """
     from atlas.cli.streams import plain_console
     from ingest.errors import OptionError

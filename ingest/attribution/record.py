@@ -15,6 +15,7 @@ from atlas.core.db import Atlas, open_atlas
 from atlas.core.files import check_folder
 from atlas.core.info import AtlasInfo
 from ingest.attribution.check import check_rows, draw_estimates
+from ingest.attribution.entropy import entropy_columns
 from ingest.attribution.reading import TextChoice, choose_texts, read_sums
 from ingest.attribution.sums import MIN_POSITIONS, AttributionPlan, AttributionSums
 from ingest.errors import DatasetError
@@ -37,9 +38,9 @@ from ingest.texts.builtin import EMBEDDED
 from ingest.texts.dataset import Dataset, open_dataset
 from ingest.texts.hub import HubTexts
 
-_CHECKED_TEXTS, _CHECKED_WITHIN = 16, 10_000
-"""Texts in which attributions are checked by ablation, and the first texts among which they are chosen: they are read a
-second time."""
+_CHECKED_TEXTS, _ENTROPY_TEXTS, _CHECKED_WITHIN = 16, 64, 10_000
+"""Texts in which attributions are checked by ablation, texts in which neurons of the last layer are ablated, and the
+first texts among which both are chosen: they are read a second time."""
 
 
 @dataclass(frozen=True)
@@ -176,6 +177,11 @@ def _write(
         texts = list(choice.lowest(_CHECKED_TEXTS, _CHECKED_WITHIN).texts(dataset, loaded.tokenizer))
         estimates = draw_estimates(sums.model, texts, means, sums.plan.first_position, request.check, request.seed)
         checks = check_rows(sums.model.exact, estimates, means, advance)
+    with open_atlas(request.file) as atlas:
+        n_actual = atlas.arrays("SELECT n_actual FROM token ORDER BY token_id")["n_actual"]
+    with phases.phase("Entropy", total=len(n_actual), unit="tokens") as advance:
+        texts = choice.lowest(_ENTROPY_TEXTS, _CHECKED_WITHIN).texts(dataset, loaded.tokenizer)
+        entropy = entropy_columns(sums.model.exact, texts, means, n_actual, sums.plan.first_position, advance)
     with phases.phase("Writing"):
         tables = {
             "neuron_attribution": sums.neuron_rows(),
@@ -184,7 +190,7 @@ def _write(
             "attribution_check": checks,
         }
         rows = {table: _table(columns) for table, columns in tables.items()}
-        build_id = extend_atlas(request.file, rows, out=request.out, without="TRUE")
+        build_id = extend_atlas(request.file, rows, out=request.out, without="TRUE", columns=_table(entropy))
     counts = {table: len(added) for table, added in rows.items()}
     out = request.out or request.file
     return AttributionReport(out, build_id, sums.n_texts, sums.n_positions, counts, phases.seconds)

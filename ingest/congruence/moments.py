@@ -1,4 +1,4 @@
-"""Moments of each neuron's congruence over the vocabulary."""
+"""Moments of each neuron's congruence over the vocabulary, and how far it writes what the readout ignores."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ class Moments:
         self.mean = columns.mean(0)
         centred = columns - self.mean
         self.covariance = centred.T @ centred / self.n
+        square = self.covariance + self.mean[:, None] * self.mean
+        self.null_space = torch.linalg.eigh(square).eigenvectors[:, : max(1, len(square) // 100)]
+        """The smallest singular directions of the readout, [d_model, d_model / 100], at least one."""
 
     def of(
         self, w_out: Float[Tensor, "row d_model"], third: Float[Tensor, " row"], fourth: Float[Tensor, " row"]
@@ -29,6 +32,11 @@ class Moments:
         skewness, kurtosis = standardise(variance, third.cpu() / self.n, fourth.cpu() / self.n)
         moments = {"mean": rows @ self.mean, "std": variance.sqrt(), "skewness": skewness, "kurtosis": kurtosis}
         return {name: values.numpy() for name, values in moments.items()}
+
+    def null_fraction(self, w_out: Float[Tensor, "row d_model"]) -> np.ndarray:
+        """Share of the squared norm of output weights in the null space; NaN for output weights that are zero."""
+        rows = w_out.to(torch.float64)
+        return ((rows @ self.null_space).square().sum(1) / rows.square().sum(1)).numpy()
 
 
 def standardise(

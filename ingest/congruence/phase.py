@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,9 +12,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from atlas.core.names import neuron_name
+from ingest.congruence.connections import connect
 from ingest.congruence.moments import Moments
 from ingest.congruence.result import Congruence, RankedList
-from ingest.congruence.search import SharedSearch
+from ingest.congruence.search import SharedSearch, search
 from ingest.errors import ModelError
 from ingest.model.load import LoadedModel
 from ingest.model.weights import LayerWeights, Readout, layer_weights
@@ -32,6 +34,8 @@ class WeightResult:
     input_tokens: dict[str, dict[str, RankedList]]
     columns: dict[str, np.ndarray]
     layers: Callable[[int], LayerWeights]
+    connections: dict[str, Congruence]
+    """By side, in `neuron_token` what each neuron reads, in `token_neuron` what reads it; empty unless asked for."""
 
 
 def run_weight_phase(
@@ -43,10 +47,15 @@ def run_weight_phase(
     k_tokens: int,
     k_neurons: int,
     progress: Callable[[int], None],
+    connections: bool = False,
 ) -> WeightResult:
     """Run the weight phase; `progress` gets the number of rows of weights that have been searched.
 
+    Args:
+        connections: search the connections between neurons too.
+
     Raises:
+        OutOfMemoryError: the output weights of all neurons, which connections need at once, do not fit.
         ModelError: finite weights become infinite or NaN when the norms' gains are folded in.
     """
     if not torch.isfinite(readout.columns).all():
@@ -64,30 +73,44 @@ def run_weight_phase(
     order = sorted(range(n_layers), key=lambda layer: -strength[layer])
     on_device = Readout(readout.kind, readout.columns.to(device), readout.mean)
     searches = SharedSearch(session, order, d_mlp, progress)
+    of_all = partial(search, d_mlp=d_mlp, n_layers=n_layers)
     congruence = searches.run(
         "congruence",
-        lambda layer: layer_weights(model, layer).w_out,
-        on_device.columns,
-        k_tokens=k_tokens,
-        k_neurons=k_neurons,
-        moments=True,
+        partial(
+            of_all,
+            lambda layer: layer_weights(model, layer).w_out,
+            on_device.columns,
+            k_tokens=k_tokens,
+            k_neurons=k_neurons,
+        ),
+        device,
     )
     moments = Moments(readout)
     for layer in range(n_layers):
         here = slice(layer * d_mlp, (layer + 1) * d_mlp)
-        layer_moments = moments.of(layer_weights(model, layer).w_out, congruence.third[here], congruence.fourth[here])
+        w_out = layer_weights(model, layer).w_out
+        layer_moments = moments.of(w_out, congruence.third[here], congruence.fourth[here])
+        columns.setdefault("unembedding_null_fraction", []).append(moments.null_fraction(w_out))
         for name, values in layer_moments.items():
             columns.setdefault(f"congruence_{name}", []).append(values)
     embed = model.embedding.to(device, torch.float32)
     sides = {"in": lambda layer: layer_weights(model, layer).w_in}
     if model.gated:
         sides["gate"] = lambda layer: layer_weights(model, layer).w_gate
+    lists = partial(of_all, k_tokens=INPUT_TOKENS, k_neurons=0, moments=False)
     input_tokens = {
-        side: searches.run(side, rows, embed, k_tokens=INPUT_TOKENS, k_neurons=0, moments=False).neuron_token
-        for side, rows in sides.items()
+        side: searches.run(side, partial(lists, rows, embed), device).neuron_token for side, rows in sides.items()
     }
+    connected = {}
+    if connections:
+        session.budget.reserve("--connections", 4 * n_layers * d_mlp * embed.shape[1], "leave it out")
+        w_out = torch.cat([layer_weights(model, layer).w_out for layer in range(n_layers)]).to(device)
+        connected = {
+            side: searches.run(f"connections-{side}", partial(connect, rows, w_out, d_mlp=d_mlp), device)
+            for side, rows in sides.items()
+        }
     whole = {name: np.concatenate(parts) for name, parts in columns.items()}
-    return WeightResult(readout, congruence, input_tokens, whole, lambda layer: layer_weights(model, layer))
+    return WeightResult(readout, congruence, input_tokens, whole, lambda layer: layer_weights(model, layer), connected)
 
 
 def _check_finite(weights: LayerWeights, layer: int, name: str) -> None:

@@ -16,8 +16,8 @@ from ingest.process.session import Session
 
 def search(
     layers: Callable[[int], Float[Tensor, "d_mlp d_model"]],
-    layer_order: list[int],
     readout: Float[Tensor, "d_vocab d_model"],
+    layer_order: list[int],
     *,
     d_mlp: int,
     k_tokens: int,
@@ -73,7 +73,9 @@ def search(
 
 
 State = dict[str, Tensor]
-Rows = Callable[[int], Float[Tensor, "d_mlp d_model"]]
+LayerSearch = Callable[..., Congruence]
+"""`search`, or a function like it, with all its arguments but the layers' order, `tile_bytes`, `state`, `on_layer` and
+`progress`."""
 
 
 class SharedSearch:
@@ -87,18 +89,8 @@ class SharedSearch:
     def __init__(self, session: Session, order: list[int], d_mlp: int, progress: Callable[[int], None]) -> None:
         self._session, self._order, self._d_mlp, self._progress = session, order, d_mlp, progress
 
-    def run(
-        self,
-        name: str,
-        rows: Rows,
-        readout: Float[Tensor, "d_vocab d_model"],
-        *,
-        k_tokens: int,
-        k_neurons: int,
-        moments: bool,
-    ) -> Congruence:
-        """One search over all layers (see `ingest.congruence.search.search`), resumed from a checkpoint where there is
-        one.
+    def run(self, name: str, layer_search: LayerSearch, device: torch.device) -> Congruence:
+        """One search over all layers, resumed from a checkpoint where there is one; its lists on a device.
 
         Raises:
             SystemExit: a signal asked to stop, and a checkpoint was saved.
@@ -108,7 +100,7 @@ class SharedSearch:
         finished = ranks.broadcast(checkpoints.weights(f"weights-{name}") if ranks.main else None)
         if finished:
             self._progress(self._d_mlp * len(self._order) // ranks.world)
-            return _on(finished, readout.device)
+            return _on(finished, device)
         begun = self._begun(name) if ranks.main else None
         done = ranks.broadcast({"layers": begun["layers"]} if begun else None).get("layers", torch.empty(0)).tolist()
         left = [layer for layer in self._order if layer not in done][ranks.rank :: ranks.world]
@@ -121,21 +113,14 @@ class SharedSearch:
                 state.update(give())
 
         with self._session.stop.deferring():
-            search(
-                rows,
+            layer_search(
                 left,
-                readout,
-                d_mlp=self._d_mlp,
-                n_layers=len(self._order),
-                k_tokens=k_tokens,
-                k_neurons=k_neurons,
-                moments=moments,
                 tile_bytes=self._session.budget.tile_bytes(),
                 state=begun,
                 on_layer=on_layer,
                 progress=self._progress,
             )
-        return self._together(name, state or begun, readout.device)
+        return self._together(name, state or begun, device)
 
     def _maybe_save(self, name: str, give: Callable[[], State]) -> None:
         checkpoints, ranks, stop = self._session.checkpoints, self._session.ranks, self._session.stop

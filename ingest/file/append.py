@@ -32,11 +32,20 @@ ORDERS = {
     "neuron_id NULLS LAST",
 }
 """The tables that can be extended, and how each is sorted."""
+ADDED_COLUMNS = ("entropy_change", "entropy_change_by_norm", "unigram_divergence_change", "n_ablated")
+"""The columns of table `neuron` that a run leaves empty."""
 
 _NOT_HASHED = {"made_at", "command", "versions"}
 
 
-def extend_atlas(file: Path, rows: Mapping[str, pa.Table], *, out: Path | None = None, without: str = "FALSE") -> str:
+def extend_atlas(
+    file: Path,
+    rows: Mapping[str, pa.Table],
+    *,
+    out: Path | None = None,
+    without: str = "FALSE",
+    columns: pa.Table | None = None,
+) -> str:
     """Write `file` with more rows to `out` (None: over `file` itself), under a new build_id.
 
     The new build_id is a hash over the old one and the rows: the same additions to the same build give the same.
@@ -46,6 +55,8 @@ def extend_atlas(file: Path, rows: Mapping[str, pa.Table], *, out: Path | None =
         rows: By table, rows with the table's columns; tables are among `ORDERS`.
         out: File to write; an older file of that name is replaced.
         without: SQL condition of the rows of those tables that are removed, over the table's first column as `key`.
+        columns: Columns of table `neuron` that take the place of the old ones, by neuron_id; neurons that it lacks get
+            NULL.
 
     Returns:
         The new build_id.
@@ -59,7 +70,7 @@ def extend_atlas(file: Path, rows: Mapping[str, pa.Table], *, out: Path | None =
     old = _complete(file)
     content = ContentHash()
     content.update("atlas", {"build_id": pa.array([old])})
-    for table, added in rows.items():
+    for table, added in (*rows.items(), *([("neuron", columns)] if columns is not None else [])):
         content.update(
             table, {name: added[name].combine_chunks() for name in added.column_names if name not in _NOT_HASHED}
         )
@@ -71,7 +82,7 @@ def extend_atlas(file: Path, rows: Mapping[str, pa.Table], *, out: Path | None =
             _check_room(file, temporary)
             shutil.copyfile(file, temporary)
             temporary.chmod(0o600)
-            counts = _insert(temporary, rows, without, build_id)
+            counts = _insert(temporary, rows, without, columns, build_id)
             check_file(temporary, counts)
             publish(temporary, out)
         except (duckdb.Error, OSError) as error:
@@ -123,7 +134,9 @@ def _check_room(file: Path, temporary: Path) -> None:
         raise OSError(errno.ENOSPC, f"a copy takes {needed:,} bytes, and the disk has {free:,} left")
 
 
-def _insert(path: Path, rows: Mapping[str, pa.Table], without: str, build_id: str) -> dict[str, int]:
+def _insert(
+    path: Path, rows: Mapping[str, pa.Table], without: str, columns: pa.Table | None, build_id: str
+) -> dict[str, int]:
     """Insert rows in order; returns the expected number of rows of each table."""
     with duckdb.connect() as connection:
         connection.execute(f"ATTACH {attached(path)} AS target (STORAGE_VERSION '{STORAGE_VERSION}')")
@@ -133,6 +146,8 @@ def _insert(path: Path, rows: Mapping[str, pa.Table], without: str, build_id: st
         connection.execute("BEGIN TRANSACTION")
         for table, added in rows.items():
             counts[table] = _merge(connection, table, added, without)
+        if columns is not None:
+            _replace(connection, columns)
         connection.execute("UPDATE atlas SET build_id = ?", [build_id])
         connection.execute("COMMIT")
         connection.execute("CHECKPOINT target")
@@ -153,6 +168,18 @@ def _merge(connection: duckdb.DuckDBPyConnection, table: str, added: pa.Table, w
     connection.execute(f"DELETE FROM {table}")
     connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM merged ORDER BY {ORDERS[table]}")
     return _count(connection, table)
+
+
+def _replace(connection: duckdb.DuckDBPyConnection, columns: pa.Table) -> None:
+    """Write table `neuron` anew with other columns, in its order."""
+    names = [name for name in columns.column_names if name != "neuron_id"]
+    others = ", ".join(f"columns.{name} AS {name}" for name in names)
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE merged AS SELECT neuron.* REPLACE ({others}) "
+        "FROM neuron LEFT JOIN columns USING (neuron_id)"
+    )
+    connection.execute("DELETE FROM neuron")
+    connection.execute("INSERT INTO neuron BY NAME SELECT * FROM merged ORDER BY neuron_id")
 
 
 def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:

@@ -16,6 +16,8 @@ WEIGHT_TABLES = {
     "token_neuron": ("token_id", "direction", "rank"),
     "exclusive_pair": ("direction", "rank"),
     "neuron_input_token": ("neuron_id", "side", "direction", "rank"),
+    "neuron_downstream": ("neuron_id", "side", "direction", "rank"),
+    "neuron_upstream": ("neuron_id", "side", "direction", "rank"),
     "histogram_bin": ("bin",),
     "candidate_pair": ("neuron_id", "token_id"),
     "token_family": ("token_id",),
@@ -51,6 +53,11 @@ _LAWS = {
         WHERE token_id >= 0 AND token_id < (SELECT d_vocab FROM atlas)""",
     "exclusive pairs that are not candidates": """
         SELECT count(*) FROM exclusive_pair ANTI JOIN candidate_pair USING (neuron_id, token_id)""",
+    "connections that do not go from a layer to a later one": """
+        SELECT count(*) FROM atlas, (
+            SELECT neuron_id AS earlier, other_neuron_id AS later FROM neuron_downstream
+            UNION ALL SELECT other_neuron_id, neuron_id FROM neuron_upstream)
+        WHERE later // d_mlp <= earlier // d_mlp""",
 } | {law: query for counted in _COUNTED for law, query in counted.laws.items()}
 
 

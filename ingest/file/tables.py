@@ -105,8 +105,8 @@ def exclusive_rows(exclusive: dict[str, ExclusivePairs]) -> Iterator[Columns]:
         }
 
 
-def input_rows(sides: dict[str, dict[str, RankedList]]) -> Iterator[Columns]:
-    """Table `neuron_input_token`, ordered by neuron, side, direction, rank."""
+def sided_rows(sides: dict[str, dict[str, RankedList]], item: str, value: str) -> Iterator[Columns]:
+    """A neuron's ranked lists by side, as rows ordered by neuron, side, direction, rank; empty places left out."""
     names = sorted(sides)
     for neuron, number, rank, ids, values in _listed([sides[side][d] for side in names for d in DIRECTIONS]):
         side, direction = np.divmod(number, len(DIRECTIONS))
@@ -115,8 +115,8 @@ def input_rows(sides: dict[str, dict[str, RankedList]]) -> Iterator[Columns]:
             "side": words(side, names),
             "direction": words(direction, DIRECTIONS),
             "rank": rank,
-            "token_id": ids,
-            "value": values,
+            item: ids,
+            value: values,
         }
 
 

@@ -102,6 +102,9 @@ class AtlasWriter:
         }
         batch = pa.table(arrays)
         n_rows = len(batch)
+        self.rows[table] = self.rows.get(table, 0) + n_rows
+        if not n_rows:  # Whether nothing was written, or nothing at a time, is not part of the content.
+            return
         names = ", ".join(f'"{name}"' for name in arrays)
         try:
             self._set_group(self._wide_rows if table in _WIDE else _GROUP_ROWS)
@@ -109,7 +112,6 @@ class AtlasWriter:
             self._connection.execute(f'INSERT INTO "{table}" ({names}) SELECT {names} FROM batch')
         except duckdb.Error as error:
             raise OutputError(f"Rows of table {table!r} cannot be written to {str(self.path)!r}: {error}") from error
-        self.rows[table] = self.rows.get(table, 0) + n_rows
         skip = _NOT_HASHED.get(table, ())
         self._content.update(table, {name: array for name, array in arrays.items() if name not in skip})
 

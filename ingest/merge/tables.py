@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from ingest.activations.registry import DERIVED, STATISTICS
 from ingest.activations.statistic import Statistic
 from ingest.activations.text_store import TextStore
+from ingest.file.append import ADDED_COLUMNS
 from ingest.file.checks import WEIGHT_TABLES
 from ingest.file.writer import AtlasWriter
 from ingest.merge.parts import MergeError
@@ -47,15 +48,17 @@ def write_tables(sources: Sources, writer: AtlasWriter, advance: Callable[[float
 
 
 def _weight_rows(sources: Sources, table: str) -> Iterator[Columns]:
-    """A table of weights as in the first part, in its order; one that is not by neuron or token is small."""
+    """A table of weights as in the first part that has any, in its order; one not by neuron or token is small."""
+    filled = (i for i in range(len(sources.parts)) if sources.rows(f'SELECT EXISTS (FROM p{i}."{table}")')[0][0])
+    part = next(filled, 0)
     axis, info = WEIGHT_TABLES[table][0], sources.parts[0].info
     end = {"neuron_id": info.n_neurons, "token_id": info.d_vocab}.get(axis)
     if end is None:
-        yield columns(sources.read(f'SELECT * FROM p0."{table}"'))
+        yield columns(sources.read(f'SELECT * FROM p{part}."{table}"'))
         return
     row_bytes = 12 * info.d_model if table.endswith("_weight") else 0
     for low, high in sources.spans(end, parts=1, row_bytes=row_bytes):
-        yield columns(sources.rows_of(0, table, axis, low, high))
+        yield columns(sources.rows_of(part, table, axis, low, high))
 
 
 def _counted(sources: Sources, kind: type[Statistic]) -> bool:
@@ -82,7 +85,7 @@ def _write_span(
     """Write the rows of some neurons or tokens: of their own table, of their statistics, of derived tables."""
     spans = [sources.span(part, axis, low, high, texts.hash_of) for part in range(len(sources.parts))]
     table = axis.removesuffix("_id")
-    rows = columns(spans[0].rows(table))
+    rows = {name: column for name, column in columns(spans[0].rows(table)).items() if name not in ADDED_COLUMNS}
     statistics = {}
     for kind in kinds:
         statistics[kind.name] = whole = kind.from_rows(spans[0])

@@ -16,6 +16,7 @@ from atlas.core.files import check_folder
 from atlas.core.info import AtlasInfo
 from atlas.core.names import check_slug, slugify
 from atlas.core.schema import SCHEMA_VERSION
+from atlas.topics.connection import OPTION as CONNECTIONS
 from ingest.congruence.pairs import (
     CandidatePairs,
     ExclusivePairs,
@@ -213,7 +214,8 @@ def _candidates(
 
 def _weights(run: Run, session: Session) -> WeightResult:
     settings, model = run.settings, run.model
-    total = run.n_layers * run.d_mlp * (3 if model.gated else 2) // session.ranks.world
+    sides, connections = 2 if model.gated else 1, CONNECTIONS.flag in settings.statistics
+    total = run.n_layers * run.d_mlp * (1 + sides * (1 + connections)) // session.ranks.world
     with session.phases.phase("Congruence", total=total, unit="neurons") as advance:
         return run_weight_phase(
             model,
@@ -223,4 +225,5 @@ def _weights(run: Run, session: Session) -> WeightResult:
             progress=advance,
             k_tokens=max(settings.top_tokens, settings.pair_candidates, 2),
             k_neurons=max(settings.top_neurons, settings.pair_candidates, 2),
+            connections=connections,
         )

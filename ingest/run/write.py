@@ -70,7 +70,11 @@ def write_weights(run: Run, writer: AtlasWriter, findings: WeightFindings) -> No
     _write(writer, "neuron_token", tables.ranked_rows(neuron_token, "neuron_id", "token_id", "congruence"))
     _write(writer, "token_neuron", tables.ranked_rows(token_neuron, "token_id", "neuron_id", "congruence"))
     _write(writer, "exclusive_pair", tables.exclusive_rows(findings.exclusive))
-    _write(writer, "neuron_input_token", tables.input_rows(findings.weights.input_tokens))
+    _write(writer, "neuron_input_token", tables.sided_rows(findings.weights.input_tokens, "token_id", "value"))
+    for table, part in (("neuron_downstream", "token_neuron"), ("neuron_upstream", "neuron_token")):
+        lists = {side: getattr(connected, part) for side, connected in findings.weights.connections.items()}
+        if lists:
+            _write(writer, table, tables.sided_rows(lists, "other_neuron_id", "weight"))
     writer.write("histogram_bin", tables.bin_rows())
     _write(writer, "candidate_pair", tables.candidate_rows(findings.pairs))
     writer.write("token_family", tables.family_rows(findings.families.of_token))

@@ -183,7 +183,7 @@ class StudyModel:
         return self._logits(final)
 
     def _logits(self, final: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_vocab"]:
-        return self._capped((self.norm(final) @ self._weight.T + self._bias) * self.scale)
+        return self.capped((self.norm(final) @ self._weight.T + self._bias) * self.scale)
 
     @torch.no_grad()
     def predict(self, final: Float[Tensor, "row d_model"]) -> Int[Tensor, " row"]:
@@ -207,7 +207,7 @@ class StudyModel:
     def difference(self, final: Float[Tensor, "row d_model"], answer: int, other: int) -> Float[Tensor, " row"]:
         """logit(answer) - logit(other), the model's own, of each row; a gradient goes through it."""
         both = [answer, other]
-        logits = self._capped((self.norm(final) @ self._weight[both].T + self._bias[both]) * self.scale)
+        logits = self.capped((self.norm(final) @ self._weight[both].T + self._bias[both]) * self.scale)
         return logits[:, 0] - logits[:, 1]
 
     def direction(self, answer: int, other: int | None) -> tuple[Float[Tensor, " d_model"], float]:
@@ -223,7 +223,12 @@ class StudyModel:
         """Means over the vocabulary of the unembedding and its bias."""
         return self._weight.mean(0, dtype=torch.float64), self._bias.mean(dtype=torch.float64)
 
-    def _capped(self, logits: Tensor) -> Tensor:
+    def unembedding(self, tokens: slice) -> tuple[Float[Tensor, "token d_model"], Float[Tensor, " token"]]:
+        """Rows of the unembedding and of its bias, times the scale of the logits."""
+        return self._weight[tokens] * self.scale, self._bias[tokens] * self.scale
+
+    def capped(self, logits: Tensor) -> Tensor:
+        """Logits with the model's soft cap, where it has one."""
         return logits if self._soft_cap is None else self._soft_cap * torch.tanh(logits / self._soft_cap)
 
     def _run(

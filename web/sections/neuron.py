@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from web.sections.alike import Alike
 from web.sections.causes import Causes
+from web.sections.connections import Downstream, Upstream
 from web.sections.fires import Fires
 from web.sections.place import Kind, Numbers, Pairs, Place
 from web.sections.predicts import Candidates, Predicts, Threshold
@@ -27,6 +28,8 @@ SECTIONS: tuple[type[Section], ...] = (
     Guard,
     Signs,
     Reads,
+    Upstream,
+    Downstream,
     Alike,
     Studies,
     Pairs,

@@ -40,6 +40,11 @@ class Section(ABC):
         cls.id, cls.heading, cls.absent, cls.later = id, heading, absent, later
 
     @classmethod
+    def offered(cls, reading: Reading) -> bool:
+        """Whether a page leaves it folded, before it is known whether this neuron has any of it."""
+        return True
+
+    @classmethod
     @abstractmethod
     def read(cls, reading: Reading) -> Self:
         """The part of one neuron."""

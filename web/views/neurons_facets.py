@@ -16,7 +16,7 @@ Link = Callable[[NeuronsState], str]
 """The URL of a state, as the request would have it."""
 
 _KIND_WORDS = {word: word for word in ("prediction", "suppression", "partition", "hub")}
-_KIND_WORDS |= {"other": "none of these", "detector": "token detector"}
+_KIND_WORDS |= {"other": "none of these", "detector": "token detector", "entropy": "entropy"}
 _EXCLUSIVE_WORDS = {"top": "in a top pair", "bottom": "in a bottom pair", "any": "in any pair", "none": "in no pair"}
 
 
