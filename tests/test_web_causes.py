@@ -84,7 +84,7 @@ def test_a_neuron_shows_what_it_causes(attributed, client, monkeypatch):
     ]
     html = part(site.get(f"/tiny-llama/{name}").text, "causes")
     text = words(html)
-    assert "On the mean over 400 positions its attribution is" in text
+    assert "Averaged over 400 positions its attribution is" in text
     assert f"p{100 * data['attribution']['percentile']:.0f}"[:2] in text
     assert "Supports" in text
     assert "Opposes" in text
@@ -97,7 +97,7 @@ def test_a_neuron_shows_what_it_causes(attributed, client, monkeypatch):
     assert 'id="causes"' not in client.get(f"/tiny-llama/{name}").text
     assert "This atlas has no attributions." in client.get(f"/tiny-llama/{name}/part/causes").text
     first = atlas.rows("SELECT name FROM token_driver JOIN neuron USING (neuron_id) WHERE layer = 0 LIMIT 1")[0][0]
-    assert "(?)" in part(site.get(f"/tiny-llama/{first}").text, "causes").replace("pages mark those (?)", "")
+    assert "(?)" in part(site.get(f"/tiny-llama/{first}").text, "causes").replace("those are marked with (?)", "")
 
 
 @pytest.mark.parametrize(

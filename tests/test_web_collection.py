@@ -111,7 +111,7 @@ def test_a_wrong_name_leaves_the_rest_to_people_and_is_an_error_to_programs(clie
     page = client.get(url)
     assert page.status_code == 200
     assert re.findall(r'<li id="(L\d+N\d+)">', page.text) == ["L1N7"]
-    assert "2 names in this address are of no" in page.text
+    assert "Left out, because they are no neurons of this model" in page.text
     assert "'/tiny-llama/L2N47'" in page.text.replace('"', "'")
     assert client.get(url.replace("/list", "/list.card.png")).status_code == 200
     error = client.get(url.replace("/list", "/list.json"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import html
 import json
 import math
 import re
@@ -339,6 +340,9 @@ def test_thresholds_are_in_the_address(client):
     page = client.get(url)
     assert f'<option value="{edge:g}" selected>' in page.text
     assert client.get(client.get(url.replace("?", ".json?")).json["url"]).text == page.text
+    preview = html.unescape(re.search(r'<meta property="og:description" content="([^"]*)"', client.get(url).text)[1])
+    assert f"{edge:g}".lstrip("-") in preview.split(", “")[0]
+    assert "is the model’s top prediction at " in preview
     for bad, said in (("threshold=0.3", "threshold=&#39;0.3&#39; is no bin edge with counted positions beyond it"),):
         response = client.get(f"/tiny-llama/L1N7?{bad}")
         assert response.status_code == 400
@@ -405,7 +409,7 @@ def test_compare_leaves_the_rest_where_a_name_is_wrong(client):
     page = client.get("/tiny-llama/compare?n=L1N7&n=banana&n=L2N99&n=L2N3")
     assert page.status_code == 200
     assert "Compare L1N7, L2N3" in page.text
-    assert "2 names in this address are of no" in page.text
+    assert "Left out, because they are no neurons of this model" in page.text
     assert ">L2N47</a>" in page.text
     data = client.get("/tiny-llama/compare.json?n=L1N7&n=L2N99")
     assert data.status_code == 404

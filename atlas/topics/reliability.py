@@ -98,7 +98,7 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
 def reliability_words(known: Reliability | None) -> str:
     """How well estimates hold, in a sentence or two that stand wherever an estimate does; None: none was checked."""
     if known is None:
-        return "Attributions are first-order estimates, and none of these was checked by ablation; pages mark them (?)."
+        return "Attributions are first-order estimates; none of these, marked with (?), was checked by ablation."
     if known.first_layer is None or known.correlation_above is None:
         value = "too few to tell" if known.correlation_above is None else f"r = {known.correlation_above:.2f}"
         return f"Attributions are first-order estimates; {known.n:,} exact ablations agree with them poorly ({value})."
@@ -116,4 +116,4 @@ def reliability_words(known: Reliability | None) -> str:
         if known.correlation_below is None
         else f" (r = {known.correlation_below:.2f} over {known.n - known.n_above})"
     )
-    return f"{text} from layer {known.first_layer} on; in {below} they do not{value}; pages mark those (?)."
+    return f"{text} from layer {known.first_layer} on; in {below} they do not{value}; those are marked with (?)."

@@ -145,20 +145,18 @@ def verdict_of(atlas: Atlas, neuron: Neuron) -> Verdict:
     if deviations >= CLEAR and (side == "negative" or neuron.activation_max >= ZERO_EDGE):
         sentence = _writes_sentence(atlas, neuron, side, token, congruence, deviations)
         return Verdict("writes", token, side, f"writes {token.shown}", _joined(sentence, causes), prediction)
-    sentence = (
-        f"No clear token: on the side on which it fires{_only(neuron, side)}, its output weights favour "
-        f"“{token.shown}”, but only by {show_number(deviations, 2)} standard deviations, and its firing predicts none "
-        "of the tokens counted with it."
+    favoured = (
+        f"on the side on which it fires{_only(neuron, side)}, its output weights favour “{token.shown}”, but only by "
+        f"{show_number(deviations, 2)} standard deviations"
     )
-    return Verdict("none", None, side, _headline(atlas, neuron, token), _joined(sentence, causes), prediction)
-
-
-def _headline(atlas: Atlas, neuron: Neuron, token: Token) -> str:
-    """Of a neuron that neither predicts nor writes a token: what it does for one by attribution, if that is much."""
     cause = clearest_cause(atlas, neuron.neuron_id, token)
-    if cause is None or abs(cause.attribution) < MUCH:
-        return "no clear token"
-    return f"{cause.verb} {cause.token.shown}"
+    if cause is not None and abs(cause.attribution) >= MUCH:
+        headline = f"{cause.verb} {cause.token.shown}"
+        return Verdict(
+            "none", None, side, headline, _joined(causes, f"No clear token otherwise: {favoured}."), prediction
+        )
+    sentence = f"No clear token: {favoured}, and its firing predicts none of the tokens counted with it."
+    return Verdict("none", None, side, "no clear token", _joined(sentence, causes), prediction)
 
 
 def best_prediction(atlas: Atlas, neuron_id: int) -> NeuronPrediction | None:
@@ -199,8 +197,8 @@ def _predicts(prediction: NeuronPrediction) -> str:
     return (
         f"Predicts {token}: where its activation is {_beyond(prediction)}, {token} is the model’s top prediction at "
         f"{show_number(prediction.n_hits)} of {show_number(prediction.n_beyond)} positions "
-        f"({show_share(prediction.precision, 2)}), which are {show_share(prediction.recall, 2)} of all its predictions "
-        f"(area under ROC {prediction.auroc:.2f})."
+        f"({show_share(prediction.precision, 2)}), {show_share(prediction.recall, 2)} of those where the model predicts "
+        f"it (area under ROC {prediction.auroc:.2f})."
     )
 
 
@@ -231,7 +229,7 @@ def _writes_sentence(
     n = int(counts[token.token_id])
     if n < MIN_SUPPORT:
         times = f"predicts it only {'once' if n == 1 else f'at {n} positions'}" if n else "never predicts it"
-        doubt = f"the model {times} in these texts, too rarely to judge whether its firing goes with that"
+        doubt = f"the model {times} in these texts, so its firing cannot be judged"
     else:
         doubt = f"no threshold of its activation picks out the {show_number(n)} positions where the model predicts it"
     return (

@@ -70,7 +70,7 @@ def _f1(threshold: Threshold) -> float:
 def explore(curve: Curve, prediction: NeuronPrediction | None) -> Explorer | None:
     """The explorer of a curve as the URL asks for it; None where no counted activation lies beyond any edge.
 
-    `prediction` is the best of the neuron: for its token, the line starts where its verdict does.
+    `prediction` is the best of the neuron: if it predicts its token, the line starts where its verdict does.
 
     Raises:
         BadRequestError: the URL's threshold is none of those there are.
@@ -81,7 +81,8 @@ def explore(curve: Curve, prediction: NeuronPrediction | None) -> Explorer | Non
     text = request.args.get("threshold")
     if text is None:
         natural = "above" if curve.candidate.congruence >= 0 else "below"
-        known = prediction.threshold if prediction and prediction.token == curve.candidate.token else None
+        judged = prediction is not None and prediction.predicts and prediction.token == curve.candidate.token
+        known = prediction.threshold if judged else None
         best = max(choices, key=lambda choice: (choice.edge == known, _f1(choice), choice.side == natural))
         return Explorer(curve.candidate, choices, best, False)
     for choice in choices:

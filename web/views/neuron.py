@@ -22,6 +22,7 @@ from web.sections.neuron import PARTS, SECTIONS
 from web.sections.predicts import Predicts
 from web.sections.section import Reading, Section
 from web.sections.texts import Texts
+from web.sections.threshold import Explorer
 from web.sections.writes import Writes
 from web.site import urls
 from web.site.errors import BadRequestError, NotServedError
@@ -133,6 +134,18 @@ def random_neuron(atlas: Atlas) -> Response:
     return response
 
 
+def _description(reading: Reading, asked: Explorer | None) -> str:
+    """What previews say of the page: what lies beyond the threshold that the address names, and the verdict."""
+    neuron, name = reading.neuron, reading.atlas.info.model_name
+    beyond = (
+        ""
+        if asked is None
+        else f"Where its activation is {asked.shown['edge']}, “{asked.candidate.token.shown}” is the model’s top "
+        f"prediction at {asked.shown['n_predicted']} of {asked.shown['n']} positions ({asked.shown['precision']}). "
+    )
+    return f"Neuron {neuron.index} of layer {neuron.layer} of {name}. {beyond}{reading.verdict.text}"
+
+
 def neuron_page(atlas: Atlas, neuron_id: int, token_id: int | None, *, framed: bool = False) -> NeuronPage:
     """A neuron's page, or the page behind its frame on another site; `token_id` puts that candidate's curve first."""
     record = find_neuron(atlas, neuron_id)
@@ -144,7 +157,7 @@ def neuron_page(atlas: Atlas, neuron_id: int, token_id: int | None, *, framed: b
         title=record.name,
         url=urls.to("neuron", g.ref, record.name, token=token_id, threshold=threshold),
         **atlas_fields(atlas),
-        description=f"Neuron {record.index} of layer {record.layer} of {atlas.info.model_name}. {reading.verdict.text}",
+        description=_description(reading, asked),
         neuron=record,
         headline=f"{record.name} {reading.verdict.headline}",
         neighbours=reading.neighbours,
