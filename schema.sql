@@ -634,8 +634,8 @@ COMMENT ON COLUMN study.p_other_clean IS 'Probability of the other token after t
 COMMENT ON COLUMN study.p_other_corrupt IS 'Probability of the other token after the corrupt prompt.';
 COMMENT ON COLUMN study.n_prompts IS 'Prompt pairs (>= 1; more than one in a suite).';
 COMMENT ON COLUMN study.from_end IS 'Whether positions in study_step are counted back from the last token, -1 being the last: in suites whose pairs differ in length.';
-COMMENT ON COLUMN study.patched_layers IS 'Layers whose neurons were patched one by one.';
-COMMENT ON COLUMN study.found_neuron_ids IS 'The neurons that stood out in patching, most recovering first: those that were ablated. May be empty.';
+COMMENT ON COLUMN study.patched_layers IS 'Layers all of whose neurons were patched one by one. Empty: only the neurons of greatest |attribution| in the whole model were.';
+COMMENT ON COLUMN study.found_neuron_ids IS 'The neurons that stood out in patching, most recovering first and those that take most away last: those that were ablated. May be empty.';
 COMMENT ON COLUMN study.versions IS 'Versions of the program and libraries that ran it, JSON.';
 COMMENT ON COLUMN study.command IS 'Command line that ran it.';
 
@@ -704,16 +704,30 @@ CREATE TABLE study_step (
 );
 COMMENT ON TABLE study_step IS 'Every number a study measured; heat maps are rows. Sorted by study, kind, variant, site, layer, position, neuron_id.';
 COMMENT ON COLUMN study_step.study IS 'Study.';
-COMMENT ON COLUMN study_step.kind IS '''logit_lens'': logit(answer) - logit(other) read from the residual stream at the last position of the clean prompt. ''patch_resid_pre'', ''patch_attn_out'', ''patch_mlp_out'': one (layer, position) of the corrupt run replaced by the clean run''s. ''patch_neuron'': one neuron replaced at all positions. ''direct_effect'': what a neuron adds to the logit difference at the last position by itself. ''ablation'': found neurons changed at all positions but BOS in the clean run.';
-COMMENT ON COLUMN study_step.variant IS 'logit_lens: ''own_norm'' (the final norm applied at the site) or ''final_norm'' (the scale that it has at the end). direct_effect: ''clean'' or ''corrupt''. ablation: ''zero'', ''mean'' (neuron.activation_mean) or ''negate''. NULL: patching has no variants.';
+COMMENT ON COLUMN study_step.kind IS '''logit_lens'': logit(answer) - logit(other) read from the residual stream at the last position of the clean prompt. ''patch_resid_pre'', ''patch_attn_out'', ''patch_mlp_out'': one (layer, position) of the corrupt run replaced by the clean run''s. ''patch_neuron'': one neuron replaced at all positions, of the neurons of greatest |attribution|. ''attribution'': an estimate of that for every neuron: (clean - corrupt activation) times the gradient of the logit difference in the corrupt run, summed over positions. ''direct_effect'': what a neuron adds to the logit difference at the last position by itself. ''ablation'': found neurons changed at all positions but BOS in the clean run.';
+COMMENT ON COLUMN study_step.variant IS 'logit_lens: ''own_norm'' (the final norm applied at the site) or ''final_norm'' (the scale that it has at the end). direct_effect: ''clean'' or ''corrupt''. ablation: ''zero'', ''mean'' (neuron.activation_mean) or ''negate''. NULL: patching and attribution have no variants.';
 COMMENT ON COLUMN study_step.site IS 'logit_lens: ''pre'' (before the block), ''mid'' (after attention) or ''post'' (after the last block). NULL: other kinds.';
 COMMENT ON COLUMN study_step.layer IS 'Block, from 0. NULL: found neurons ablated together.';
 COMMENT ON COLUMN study_step.position IS 'Position, 0 is BOS; negative: counted from the end (see study.from_end). NULL: all positions.';
 COMMENT ON COLUMN study_step.neuron_id IS 'Neuron. NULL: the step is no neuron''s, or that of all found neurons together.';
-COMMENT ON COLUMN study_step.value IS 'logit_lens, direct_effect: logits. patch_*: relative logit-difference recovery, (patched - corrupt) / (clean - corrupt): 0 as corrupt, 1 as clean; may lie outside. ablation: change in the answer''s probability, after minus before. Of a suite: the mean over its pairs.';
+COMMENT ON COLUMN study_step.value IS 'logit_lens, direct_effect: logits. patch_*, attribution: relative logit-difference recovery, (patched - corrupt) / (clean - corrupt): 0 as corrupt, 1 as clean; may lie outside. ablation: change in the answer''s probability, after minus before. Of a suite: the mean over its pairs.';
 COMMENT ON COLUMN study_step.low IS 'Lower end of the 95% bootstrap interval of the mean over the pairs of a suite. NULL: one pair.';
 COMMENT ON COLUMN study_step.high IS 'Upper end of that interval. NULL: one pair.';
 COMMENT ON COLUMN study_step.n_prompts IS 'Pairs the value is a mean over.';
+
+CREATE TABLE study_edge (
+    study VARCHAR NOT NULL,
+    source_neuron_id INTEGER NOT NULL,
+    target_neuron_id INTEGER NOT NULL,
+    estimate FLOAT NOT NULL,
+    exact FLOAT
+);
+COMMENT ON TABLE study_edge IS 'How a study''s found neurons act through each other: every found neuron with every found one of a later layer. Sorted by study, source_neuron_id, target_neuron_id.';
+COMMENT ON COLUMN study_edge.study IS 'Study.';
+COMMENT ON COLUMN study_edge.source_neuron_id IS 'The earlier neuron.';
+COMMENT ON COLUMN study_edge.target_neuron_id IS 'The later neuron.';
+COMMENT ON COLUMN study_edge.estimate IS 'The part of the source''s attribution that goes through the target, as a relative logit-difference recovery: the source''s change from corrupt to clean, times the gradient of the target''s activation with respect to the source''s, times that of the logit difference with respect to the target''s, in the corrupt run, summed over positions of both. Of a suite: the mean over its pairs.';
+COMMENT ON COLUMN study_edge.exact IS 'The recovery if in the corrupt run the target alone takes the activations that it has when the source is patched. Of a suite: the mean over its pairs. NULL: not measured; the ten edges of greatest |estimate| are.';
 
 -- ---------------------------------------------------------------------------------------------------------------
 -- Effects: what neurons do where they fire (`atlas effects`)
@@ -1268,8 +1282,9 @@ direct AS (
     SELECT study, neuron_id, max(value) FILTER (variant = 'clean') AS clean,
            max(value) FILTER (variant = 'corrupt') AS corrupt
     FROM study_step WHERE kind = 'direct_effect' GROUP BY study, neuron_id
-)
-SELECT p.study, n.name AS neuron, p.rank, p.value AS recovery, p.low, p.high,
+),
+estimate AS (SELECT study, neuron_id, value FROM study_step WHERE kind = 'attribution')
+SELECT p.study, n.name AS neuron, p.rank, p.value AS recovery, p.low, p.high, e.value AS attribution,
        d.clean AS direct_effect_clean, d.corrupt AS direct_effect_corrupt,
        list_contains(s.found_neuron_ids, p.neuron_id) AS found,
        best."text" AS best_token, worst."text" AS worst_token, p.layer, p.neuron_id
@@ -1278,7 +1293,8 @@ JOIN study AS s ON s.name = p.study
 JOIN neuron AS n USING (neuron_id)
 JOIN token AS best ON best.token_id = n.best_token_id
 JOIN token AS worst ON worst.token_id = n.worst_token_id
-LEFT JOIN direct AS d ON d.study = p.study AND d.neuron_id = p.neuron_id;
+LEFT JOIN direct AS d ON d.study = p.study AND d.neuron_id = p.neuron_id
+LEFT JOIN estimate AS e ON e.study = p.study AND e.neuron_id = p.neuron_id;
 COMMENT ON VIEW study_neuron IS 'The neurons that each study patched one by one: how much of the clean logit difference each brings back, and what it adds directly.';
 COMMENT ON COLUMN study_neuron.study IS 'Study.';
 COMMENT ON COLUMN study_neuron.neuron IS 'Neuron name.';
@@ -1286,6 +1302,7 @@ COMMENT ON COLUMN study_neuron.rank IS 'Place by |recovery| among the study''s p
 COMMENT ON COLUMN study_neuron.recovery IS 'Relative logit-difference recovery when its clean activation is put into the corrupt run: 0 as corrupt, 1 as clean.';
 COMMENT ON COLUMN study_neuron.low IS 'Lower end of its 95% interval over the pairs of a suite. NULL: one pair.';
 COMMENT ON COLUMN study_neuron.high IS 'Upper end of that interval. NULL: one pair.';
+COMMENT ON COLUMN study_neuron.attribution IS 'Its estimate, by which the neuron was chosen. NULL: not computed.';
 COMMENT ON COLUMN study_neuron.direct_effect_clean IS 'What it adds to the logit difference by itself after the clean prompt, logits. NULL: not measured.';
 COMMENT ON COLUMN study_neuron.direct_effect_corrupt IS 'The same after the corrupt prompt. NULL: not measured.';
 COMMENT ON COLUMN study_neuron.found IS 'Whether it stood out (study.found_neuron_ids).';

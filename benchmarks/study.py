@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -90,13 +91,14 @@ class Spent:
 def compete(module: nn.Module, runs: PairRuns, layer: int, sample: list[int]) -> None:
     """Print one layer's line."""
     d_mlp = runs.model.model.d_mlp
-    patch_neurons(runs, layer, BATCHES)  # Warm.
+    neurons = np.arange(layer * d_mlp, (layer + 1) * d_mlp)
+    patch_neurons(runs, neurons, BATCHES)  # Warm.
     naive(module, runs, layer, sample[:1])
     loop, ours, limit = Spent(), Spent(), Spent()
     with loop.timed():
         values = naive(module, runs, layer, sample[::2])
     with ours.timed():
-        recoveries = patch_neurons(runs, layer, BATCHES)
+        recoveries = patch_neurons(runs, neurons, BATCHES)
     with limit.timed():
         products(runs, layer)
     with loop.timed():

@@ -42,6 +42,9 @@ def _steps(rng: np.random.Generator, info: dict, n_prompts: int, from_end: bool)
     for neuron in range((layers - 2) * d_mlp, layers * d_mlp):
         recovery = {(layers - 1) * d_mlp + 7: 0.4, (layers - 2) * d_mlp + 3: 0.2}.get(neuron, rng.normal(0, 0.01))
         add("patch_neuron", recovery, layer=neuron // d_mlp, neuron_id=neuron)
+        add("attribution", 1.1 * recovery, layer=neuron // d_mlp, neuron_id=neuron)
+    for neuron in range((layers - 2) * d_mlp):
+        add("attribution", rng.normal(0, 0.001), layer=neuron // d_mlp, neuron_id=neuron)
     for neuron in range(layers * d_mlp):
         for variant in ("clean", "corrupt"):
             add("direct_effect", rng.normal(0, 0.2), variant=variant, layer=neuron // d_mlp, neuron_id=neuron)
@@ -129,6 +132,10 @@ def invent(
         "study_prompt": prompts,
         "study_prediction": predictions,
         "study_step": _steps(rng, info, n_prompts, from_end),
+        "study_edge": [
+            {"source_neuron_id": found[1], "target_neuron_id": found[0], "estimate": 0.21, "exact": 0.19},
+            {"source_neuron_id": found[1], "target_neuron_id": found[0] + 1, "estimate": -0.05, "exact": None},
+        ],
     }
     keys = {"study_step": dict.fromkeys(("variant", "site", "layer", "position", "neuron_id"))}
     return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -14,8 +15,9 @@ from atlas.cli import main as cli
 from atlas.core.errors import ParameterError, StudyNameError
 from atlas.topics.curve import CURVES, neuron_candidates, token_curves
 from atlas.topics.pair_standing import pair_standing
+from atlas.topics.study.edges import EDGES, study_edges
 from atlas.topics.study.lens import lens_jumps
-from atlas.topics.study.neurons import DIRECT, study_neurons
+from atlas.topics.study.neurons import ATTRIBUTION, DIRECT, study_neurons
 from atlas.topics.study.records import StudyStep
 from atlas.topics.study.study import (
     ASKS_FOR,
@@ -92,11 +94,34 @@ def test_neurons_are_ranked_and_counted(opened):
     difference = study.clean_logit_diff - study.corrupt_logit_diff
     shares = {n: (direct[n, "clean"] - direct[n, "corrupt"]) / difference for n in recovery}
     assert [item.neuron.neuron_id for item in found.direct] == sorted(shares, key=lambda n: (-abs(shares[n]), n))[:9]
+    estimate = {neuron: value for neuron, _, value in values(connection, "attribution")}
+    every = estimate | recovery
     last = found.bars[-1].upper
     for bar in found.bars:
-        inside = [v for v in recovery.values() if bar.lower <= v < bar.upper or (bar.upper == last == v)]
+        inside = [v for v in every.values() if bar.lower <= v < bar.upper or (bar.upper == last == v)]
         assert len(inside) == bar.n
-    assert sum(bar.n for bar in found.bars) == sum(cell.n for cell in found.cells) == 96
+    assert sum(bar.n for bar in found.bars) == len(every) == found.n_estimated == 144
+    assert sum(cell.n for cell in found.cells) == sum(cell.n for cell in found.agreement.cells) == 96
+    assert [item.attribution for item in found.top] == [estimate[item.neuron.neuron_id] for item in found.top]
+    pairs = [(estimate[n], recovery[n]) for n in recovery]
+    assert found.agreement.pearson == pytest.approx(float(np.corrcoef(np.array(pairs).T)[0, 1]))
+    assert found.agreement.spearman == pytest.approx(1)  # every estimate is a tenth too great
+    assert found.agreement.worst.neuron.neuron_id == max(recovery, key=lambda n: abs(estimate[n] - recovery[n]))
+
+
+def test_edges_greatest_first(opened):
+    atlas, connection = opened
+    found = study_edges(atlas, "an")
+    rows = connection.execute(
+        "SELECT source_neuron_id, target_neuron_id, estimate, exact FROM study_edge WHERE study = 'an'"
+    ).fetchall()
+    wanted = sorted(rows, key=lambda row: -abs(row[2]))
+    assert [(e.source.neuron_id, e.target.neuron_id, e.estimate, e.exact) for e in found] == wanted
+    assert [edge.value for edge in found] == [wanted[0][3], wanted[1][2]]
+    with client.open(atlas.path) as demo:
+        assert tuple(demo.study("an").edges()) == found
+    with pytest.raises(StudyNameError):
+        study_edges(atlas, "pear")
 
 
 def test_where_neurons_and_tokens_stand_out(opened):
@@ -162,6 +187,9 @@ def test_the_panels_answer(opened):
     assert [row[0] for row in atlas.query(STUDIES.shown()).rows] == ["an", "suite"]
     rows = atlas.query(DIRECT.shown(study="an", limit=9)).rows
     assert [row[0] for row in rows] == [item.neuron.name for item in study_neurons(atlas, study, 9).direct]
+    rows = atlas.query(ATTRIBUTION.shown(study="an", limit=2)).rows
+    assert [row[0] for row in rows] == ["L2N7", "L1N3"]
+    assert [row[0] for row in atlas.query(EDGES.shown(study="an")).rows] == ["L1N3", "L1N3"]
     (row,) = atlas.query(STUDY.shown(study="an")).rows
     assert {study.name, study.clean, study.clean_logit_diff, study.versions, study.command} <= {
         value for value in row if not isinstance(value, list)
@@ -195,7 +223,12 @@ def test_the_client(opened, tiny_llama_atlas: Path):
         expected = [value for _, variant, value in values(connection, "logit_lens") if variant == "own_norm"]
         assert sorted(item.value for item in lens) == sorted(expected)
         name = study.found_neurons[0].name
-        assert {item.kind for item in study.steps(neuron=name)} == {"patch_neuron", "direct_effect", "ablation"}
+        assert {item.kind for item in study.steps(neuron=name)} == {
+            "attribution",
+            "patch_neuron",
+            "direct_effect",
+            "ablation",
+        }
         (total,) = connection.execute("SELECT count(*) FROM study_step WHERE study = 'an'").fetchone()
         assert len(study.steps()) == len(list(study.steps())) == total
         with pytest.raises(ParameterError, match="There is no 'colour'"):

@@ -90,10 +90,10 @@ FACTS = [
         [(62, 119, 14, 0.7, 0.95)],
     ),
     (
-        "the token would lose 0.76, by estimate over 11 positions",
-        "SELECT round(direct, 1), round(attribution, 2), n FROM token_driver JOIN neuron USING (neuron_id) "
-        "WHERE name = 'L24N917' AND token_id = (SELECT token_id FROM token WHERE \"text\" = ' than')",
-        [(8.6, 0.76, 11)],
+        "over 20,472 pairs of 60 tokens (5,791 positions)",
+        "SELECT count(*), count(DISTINCT token_id), (SELECT max(n_positions) FROM neuron_attribution) "
+        "FROM pair_attribution WHERE n >= 10",
+        [(20472, 60, 5791)],
     ),
     ("46,080 neurons and 49,152 tokens", "SELECT n_layers * d_mlp, d_vocab FROM atlas", [(46080, 49152)]),
 ]

@@ -21,11 +21,11 @@ from transformers import AutoModelForCausalLM, DynamicCache, LlamaForCausalLM
 from atlas.cli.main import main
 from atlas.core.db import open_atlas
 from ingest.attribution import record, sums
-from ingest.attribution.gradients import GradientRun
 from ingest.attribution.reading import choose_texts
 from ingest.attribution.sums import RANKED, AttributionSums
 from ingest.model.load import bridge_for, describe, load_model
 from ingest.model.weights import layer_weights, read_readout
+from ingest.study.gradients import GradientRun
 from ingest.study.study_model import StudyModel
 from ingest.texts.tokens import batches
 from tests import families, forked, tiny
@@ -126,8 +126,8 @@ class Plain:
         self.seen[layer] = x
         return (x,)
 
-    def position(self, ids: list[int], t: int):
-        """Token, attribution and direct share per unit of congruence of every neuron."""
+    def position(self, ids: list[int], t: int, token: int | None = None, against: int | None = None):
+        """Token (None: the predicted one), attribution and direct share per unit of congruence of every neuron."""
         replay = Replay()
         with torch.no_grad():
             self.net(input_ids=torch.tensor([ids[: t + 1]]), past_key_values=replay, use_cache=True)
@@ -138,8 +138,8 @@ class Plain:
             logits = self.net(input_ids=torch.tensor([ids[: t + 1]]), past_key_values=replay, use_cache=True).logits[
                 0, -1
             ]
-            token = int(logits.argmax())
-            (logits[token] - logits.mean()).backward()
+            token = int(logits.argmax()) if token is None else token
+            (logits[token] - (logits.mean() if against is None else logits[against])).backward()
         activations = np.concatenate([self.seen[layer][0, -1].detach().numpy() for layer in range(len(self.outs))])
         gradient = np.concatenate([self.seen[layer].grad[0, -1].numpy() for layer in range(len(self.outs))])
         final = self.seen["final"][0, -1].detach().numpy()
@@ -148,7 +148,7 @@ class Plain:
         excess = activations - self.means
         return token, excess * gradient, excess / np.sqrt((final**2).mean() + eps)
 
-    def fall(self, ids: list[int], t: int, neuron: int, token: int, *, held: bool) -> float:
+    def fall(self, ids: list[int], t: int, neuron: int, token: int, *, held: bool, against: int | None = None) -> float:
         """How far the score falls if a neuron is set to its mean at a position."""
         layer, index = divmod(neuron, self.outs[0].weight.shape[1 if self.gated else 0])
         scores, replay = [], Replay()
@@ -157,7 +157,7 @@ class Plain:
                 self.set = {layer: (index, self.means[neuron])} if place else {}
                 cache = {"past_key_values": replay, "use_cache": True} if held else {"use_cache": False}
                 logits = self.net(input_ids=torch.tensor([ids[: t + 1]]), **cache).logits[0, -1]
-                scores.append(float(logits[token] - logits.mean()))
+                scores.append(float(logits[token] - (logits.mean() if against is None else logits[against])))
                 replay.place = 0
         self.set = {}
         return scores[0] - scores[1]

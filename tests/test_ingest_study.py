@@ -12,6 +12,7 @@ import torch
 
 from ingest.model.load import LoadedModel, bridge_for, describe
 from ingest.study.ablation import VARIANTS, ablate, ablation_sets
+from ingest.study.edges import check_edges, edges_between, estimate_edges
 from ingest.study.engine import planned_passes, run_study
 from ingest.study.options import StudyOptions
 from ingest.study.prompts import PromptPair, tokenise_pair
@@ -24,6 +25,7 @@ from tests.study_models import KINDS, Plain, rows_of, softmax
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 PAIR = PromptPair("I climbed the apple tree", "I climbed the lemon tree", " an", " a")
 TOLERANCE = {"atol": 2e-4, "rtol": 1e-3}
+PART = {"abs": 5e-4, "rel": 3e-3}
 MEAN = np.linspace(-1, 1, 3 * 24)
 
 
@@ -62,7 +64,7 @@ def case(request: pytest.FixtureRequest, tokenizer) -> Case:
     study_model = StudyModel(model, torch.device("cpu"))
     with warnings.catch_warnings():
         warnings.simplefilter("error", FutureWarning)  # transformers announces there what it will drop
-        result = run_study(study_model, [PAIR], StudyOptions(layers="all", batch_size=7), activation_mean=MEAN)
+        result = run_study(study_model, [PAIR], StudyOptions(patched=72, batch_size=7), activation_mean=MEAN)
     return Case(study_model, result, plain_of(request.param, net, result))
 
 
@@ -107,10 +109,68 @@ def test_patching_every_neuron(case: Case) -> None:
     expected = [case.plain.patch_neuron(n // 24, n % 24) for n in range(72)]
     np.testing.assert_allclose([row["value"] for row in rows], expected, **TOLERANCE)
     assert all(row["position"] is np.ma.masked for row in rows)
-    best = np.argsort(-np.array(expected))[:5]
     deviations = np.abs(expected - np.median(expected))
-    least = max(0.02, np.median(expected) + 10 * np.median(deviations))
-    assert case.result.found_neuron_ids == [n for n in best.tolist() if expected[n] >= least]
+    out = [n for n in range(72) if abs(expected[n]) >= 0.02 and deviations[n] >= 10 * np.median(deviations)]
+    greatest = sorted(out, key=lambda n: -abs(expected[n]))[:10]
+    assert case.result.found_neuron_ids == sorted(greatest, key=lambda n: -expected[n])
+
+
+def test_attribution_is_the_slope_of_the_recovery_in_the_whole_model(case: Case) -> None:
+    """Every neuron moved a little from corrupt towards clean; keys and values follow."""
+    rows = case.rows("attribution")
+    assert [row["neuron_id"] for row in rows] == list(range(72))
+    plain, step = case.plain, 1e-2  # norms of these modules round to float32
+    clean, corrupt = (plain.seen[side] for side in ("clean", "corrupt"))
+    for row in rows[::9]:
+        layer, index = divmod(row["neuron_id"], 24)
+        change = (clean[layer, "neuron"] - corrupt[layer, "neuron"])[:, index]
+        ends = []
+        for sign in (1, -1):
+
+            def move(value: torch.Tensor) -> None:
+                value[:, index] += sign * step * change  # noqa: B023
+
+            ends.append(plain.recovery(plain.run(plain.corrupt, {(layer, "neuron"): move})))
+        assert row["value"] == pytest.approx((ends[0] - ends[1]) / (2 * step), **PART)
+
+
+def test_edges_are_slopes_through_a_neuron_and_paths_patched_by_plain_loops(case: Case) -> None:
+    plain, step = case.plain, 1e-2
+    clean, corrupt = (plain.seen[side] for side in ("clean", "corrupt"))
+    runs = PairRuns(case.model, tokenise_pair(case.model.model, PAIR))
+    edges = edges_between([3, 20, 30, 50], 24)
+    assert edges == [(3, 30), (3, 50), (20, 30), (20, 50), (30, 50)]
+
+    def target_run(source: int, target: int, share: float) -> torch.Tensor:
+        """The target's activations if the source goes this part of the way from corrupt to clean."""
+        (layer, index), kept = divmod(source, 24), {}
+
+        def move(value: torch.Tensor) -> None:
+            value[:, index] += share * (clean[layer, "neuron"] - corrupt[layer, "neuron"])[:, index]
+
+        plain.run(
+            plain.corrupt,
+            {(layer, "neuron"): move, (target // 24, "neuron"): lambda value: kept.update(at=value[:, target % 24])},
+        )
+        return kept["at"].clone()
+
+    def recovery_with(target: int, activations: torch.Tensor) -> float:
+        def put_in(value: torch.Tensor) -> None:
+            value[:, target % 24] = activations
+
+        return plain.recovery(plain.run(plain.corrupt, {(target // 24, "neuron"): put_in}))
+
+    slopes, paths = [], []
+    for source, target in edges:
+        before = corrupt[target // 24, "neuron"][:, target % 24]
+        change = (target_run(source, target, step) - target_run(source, target, -step)) / (2 * step)
+        ends = [recovery_with(target, before + sign * step * change) for sign in (1, -1)]
+        slopes.append((ends[0] - ends[1]) / (2 * step))
+        paths.append(recovery_with(target, target_run(source, target, 1.0)))
+    silent = Batches(None, lambda _: None)
+    np.testing.assert_allclose(estimate_edges(runs, edges, silent), slopes, **TOLERANCE)
+    np.testing.assert_allclose(check_edges(runs, edges, silent), paths, **TOLERANCE)
+    assert np.abs(slopes).max() > 1e-4
 
 
 class Linear:
@@ -214,15 +274,22 @@ def test_ablation(case: Case, batch_size: int | None) -> None:
             assert value == pytest.approx(expected, abs=2e-5, rel=1e-3)
 
 
-def test_its_own_choice_of_layers_and_the_count_of_passes(case: Case) -> None:
+def test_the_neurons_that_are_patched_and_the_count_of_passes(case: Case) -> None:
     done: list[int] = []
-    options = StudyOptions(found=2)
+    options = StudyOptions(patched=9, layers=(1,), found=2)
     planned = planned_passes(case.model.model, [PAIR], options)
     result = run_study(case.model, [PAIR], options, activation_mean=MEAN, progress=done.append)
-    assert result.patched_layers == [0, 1, 2]  # The best four of three.
-    sets = len(result.found_neuron_ids) + (len(result.found_neuron_ids) > 1)
-    assert sum(done) == sum(result.forward_passes.values()) == planned - 3 * (3 - sets)
-    for kind in ("patch_neuron", "patch_resid_pre", "logit_lens", "direct_effect"):
+    estimates = [row["value"] for row in case.rows("attribution")]
+    strongest = sorted(range(72), key=lambda n: -abs(estimates[n]))[:9]
+    patched = rows_of(result.steps, "patch_neuron")
+    assert [row["neuron_id"] for row in patched] == sorted({*strongest, *range(24, 48)})
+    every = np.array([row["value"] for row in case.rows("patch_neuron")])
+    values = [row["value"] for row in patched]
+    np.testing.assert_allclose(values, every[[row["neuron_id"] for row in patched]], atol=1e-4)
+    assert result.patched_layers == [1]
+    assert sum(done) == sum(result.forward_passes.values()) <= planned
+    assert sum(done) > planned - 3 * 3 - 9 - (2 + 2 + 20)
+    for kind in ("attribution", "patch_resid_pre", "logit_lens", "direct_effect"):
         mine, theirs = (part["value"][part["kind"] == kind] for part in (result.steps, case.result.steps))
         np.testing.assert_allclose(mine, theirs, atol=1e-4)
 
@@ -239,5 +306,5 @@ def test_what_cannot_be_resumed_is_run_whole(case: Case, monkeypatch, broken: st
     runs = PairRuns(case.model, tokenise_pair(case.model.model, PAIR))
     assert (runs.first == 0) is (broken == "prefix")
     assert runs.part.skip is runs.whole.skip is (broken == "prefix")
-    result = run_study(case.model, [PAIR], StudyOptions(layers="all"), activation_mean=MEAN)
+    result = run_study(case.model, [PAIR], StudyOptions(patched=72), activation_mean=MEAN)
     np.testing.assert_allclose(result.steps["value"], case.result.steps["value"], atol=1e-4)

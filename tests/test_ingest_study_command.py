@@ -55,8 +55,6 @@ def studied(built_gpt2: Built, pair: PromptPair, tmp_path_factory: pytest.TempPa
         pair.answer,
         "--other",
         pair.other,
-        "--layers",
-        "all",
         "--model",
         built_gpt2.model,
     )
@@ -70,7 +68,7 @@ def options_of(pair: PromptPair) -> list[str]:
 
 def test_what_is_stored_is_what_was_measured(studied: Path, built_gpt2: Built, pair: PromptPair):
     means = np.array(ask(studied, "SELECT activation_mean FROM neuron ORDER BY neuron_id"))[:, 0]
-    expected = run_study(load_model(str(built_gpt2.model)), [pair], StudyOptions(layers="all"), activation_mean=means)
+    expected = run_study(load_model(str(built_gpt2.model)), [pair], StudyOptions(), activation_mean=means)
     columns = "kind, variant, site, layer, position, neuron_id, value, low, high, n_prompts"
     stored = ask(studied, f"SELECT {columns} FROM study_step")
     wanted = list(zip(*(expected.steps[name].tolist() for name in columns.split(", ")), strict=True))
@@ -83,10 +81,15 @@ def test_what_is_stored_is_what_was_measured(studied: Path, built_gpt2: Built, p
         studied, "SELECT name, clean_logit_diff, p_answer_clean, n_prompts, patched_layers, found_neuron_ids FROM study"
     )
     prompt = expected.prompts[0]
-    assert (name, n, layers, found) == ("one", 1, [0, 1], expected.found_neuron_ids)
+    assert (name, n, layers, found) == ("one", 1, [], expected.found_neuron_ids)
     assert (diff, p) == pytest.approx((prompt.clean_logit_diff, prompt.p_answer_clean), abs=1e-5)
     ((ids,),) = ask(studied, "SELECT clean_token_ids FROM study_prompt")
     assert ids == prompt.clean_token_ids
+    edges = ask(studied, "SELECT source_neuron_id, target_neuron_id, estimate, exact FROM study_edge")
+    measured = list(zip(*(column.tolist() for column in expected.edges.values()), strict=True))
+    assert len(edges) == len(measured)
+    for edge, other in zip(edges, measured, strict=True):
+        assert edge == pytest.approx(other, abs=2e-5)
     sides = dict(ask(studied, "SELECT side, count(*) FROM study_prediction GROUP BY side"))
     assert set(sides) == {"clean", "corrupt"}
     assert min(sides.values()) >= 10
@@ -114,8 +117,8 @@ def test_a_suite_from_a_file(studied: Path, built_gpt2: Built, pair: PromptPair,
         "a",
         "--other",
         "x",
-        "--layers",
-        "1",
+        "--patched",
+        "5",
         "--model",
         built_gpt2.model,
         "--out",
@@ -126,6 +129,7 @@ def test_a_suite_from_a_file(studied: Path, built_gpt2: Built, pair: PromptPair,
     assert ask(
         out, "SELECT DISTINCT n_prompts, low <= value AND value <= high FROM study_step WHERE study = 'many'"
     ) == [(2, True)]
+    assert ask(out, "SELECT count(*) FROM study_neuron WHERE study = 'many'") == [(5,)]
     assert ask(studied, "SELECT name FROM study") == [("one",)]
 
 
@@ -137,8 +141,8 @@ def test_a_name_is_used_once_unless_forced(studied: Path, built_gpt2: Built, pai
     assert refused.exit_code == 1
     assert "has a study 'one' already" in refused.output
     assert file.read_bytes() == before
-    assert run(*again, "--layers", "0", "--force").exit_code == 0
-    assert ask(file, "SELECT name, patched_layers FROM study") == [("one", [0])]
+    assert run(*again, "--patched", "3", "--force").exit_code == 0
+    assert ask(file, "SELECT study, count(*) FROM study_neuron GROUP BY ALL") == [("one", 3)]
 
 
 @pytest.mark.parametrize(
@@ -147,8 +151,6 @@ def test_a_name_is_used_once_unless_forced(studied: Path, built_gpt2: Built, pai
         ({"--name": "An Study"}, "The study's name 'An Study' is not allowed"),
         ({"--answer": None}, "--answer is missing"),
         ({"--suite": "x.yaml"}, "--suite brings its own prompts"),
-        ({"--layers": "1;2"}, "--layers '1;2' is neither all nor a list"),
-        ({"--layers": "7"}, "layer 7"),
         ({"--answer": "apple lemon"}, "is 6 tokens"),
         ({"--model": "no-such-folder/x"}, "cannot be loaded"),
     ],

@@ -11,10 +11,12 @@ import torch
 
 from ingest.errors import ModelError, StudyError
 from ingest.model.load import bridge_for, describe
+from ingest.study.edges import check_edges, edges_between, estimate_edges, strongest
 from ingest.study.engine import run_study
-from ingest.study.options import StudyOptions, best_layers, find_neurons
+from ingest.study.options import StudyOptions, find_neurons
 from ingest.study.prompts import PromptPair, tokenise_pair
 from ingest.study.result import StudyResult
+from ingest.study.runs import Batches, PairRuns
 from ingest.study.study_model import StudyModel
 from ingest.study.suite import read_suite
 from tests import study_models
@@ -27,7 +29,7 @@ PAIRS = [
     PromptPair("the apple", "the lemon", " an", " a"),
 ]
 MEAN = np.linspace(-1, 1, 3 * 24)
-OPTIONS = StudyOptions(layers=(0, 2), bootstrap=50, seed=3)
+OPTIONS = StudyOptions(patched=72, bootstrap=50, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,15 @@ def rows(result: StudyResult, kinds: tuple[str, ...]) -> dict[tuple, dict]:
     return found
 
 
-MEASURED = ("direct_effect", "logit_lens", "patch_attn_out", "patch_mlp_out", "patch_neuron", "patch_resid_pre")
+MEASURED = (
+    "attribution",
+    "direct_effect",
+    "logit_lens",
+    "patch_attn_out",
+    "patch_mlp_out",
+    "patch_neuron",
+    "patch_resid_pre",
+)
 
 
 def test_means_and_intervals_by_plain_loops_and_positions_from_the_end(model: StudyModel, alone) -> None:
@@ -107,14 +117,59 @@ def test_rows_are_sorted_and_the_same_twice(model: StudyModel) -> None:
     assert first.steps["layer"].dtype == first.steps["neuron_id"].dtype == np.int32
     assert first.predictions["prompt"][-1] == 2
 
+    edges = list(zip(first.edges["source_neuron_id"].tolist(), first.edges["target_neuron_id"].tolist(), strict=True))
+    assert edges == edges_between(first.found_neuron_ids, 24)
+    runs = [PairRuns(model, tokenise_pair(model.model, pair)) for pair in PAIRS[:3]]
+    silent = Batches(None, lambda _: None)
+    estimates = np.mean([estimate_edges(pair, edges, silent) for pair in runs], axis=0)
+    exact = np.mean([check_edges(pair, edges, silent) for pair in runs], axis=0)
+    np.testing.assert_allclose(first.edges["estimate"], estimates, atol=1e-6)
+    np.testing.assert_allclose(first.edges["exact"], exact, atol=1e-6)
+    assert strongest(np.arange(-10.0, 12.0)) == [21, 0, 20, 1, 19, 2, 18, 3, 17, 4]
 
-def test_layers_and_neurons_that_stand_out() -> None:
-    assert best_layers(np.array([0.1, 0.5, 0.1, -1, 0.3, 0.1])) == (0, 1, 2, 4)
+
+def test_a_planted_circuit_is_found_with_its_edge(model: StudyModel) -> None:
+    """L0N3 tells the last words apart, L2N5 reads what it writes and writes the answer; nothing else does anything."""
+    net, tokenizer = study_models.make("llama"), model.model.tokenizer
+    pair = PromptPair("the tree apple", "the tree lemon", " an", " a")
+    ids = tokenise_pair(model.model, pair)
+    with torch.no_grad():
+        for block in net.model.layers:
+            block.mlp.down_proj.weight *= 0.01
+            block.self_attn.o_proj.weight *= 0.01
+        table, readout = net.model.embed_tokens.weight, net.lm_head.weight
+        reads = table[ids.clean_ids[-1]] - table[ids.corrupt_ids[-1]]
+        answer = readout[ids.answer_id] - readout[ids.other_id]
+        between = torch.randn(32, generator=torch.Generator().manual_seed(0))
+        directions = ((0, 3, reads, between), (2, 5, between, answer))
+        for layer, neuron, source, target in directions:
+            mlp = net.model.layers[layer].mlp
+            mlp.gate_proj.weight[neuron] = mlp.up_proj.weight[neuron] = source / source.norm()
+            mlp.down_proj.weight[:, neuron] = target / target.norm()
+    planted = StudyModel(describe("planted", None, bridge_for("planted", net, tokenizer), tokenizer), model.device)
+    result = run_study(planted, [pair], StudyOptions(patched=5), activation_mean=MEAN)
+    first, last = 3, 2 * 24 + 5
+    assert set(result.found_neuron_ids) == {first, last}
+    recovery = {place[-1]: row["value"] for place, row in rows(result, ("patch_neuron",)).items()}
+    assert len(recovery) == 5
+    columns = (column.tolist() for column in result.edges.values())
+    edges = {(source, target): exact for source, target, _, exact in zip(*columns, strict=True)}
+    assert edges.keys() == {(first, last)}
+    assert edges[first, last] == pytest.approx(recovery[first], rel=0.1)
+    assert edges[first, last] > 0.5
+
+
+def test_neurons_that_are_patched_and_that_stand_out() -> None:
     recovery = np.array([0.0, 0.001, -0.001, 0.5, 0.019, 0.022, 0.5, 0.0, 0.001, -0.001])
-    assert find_neurons(recovery, 5) == [3, 6, 5]
-    assert find_neurons(recovery, 2) == [3, 6]
-    assert find_neurons(recovery, 0) == []
-    assert find_neurons(np.linspace(0, 1, 100), 5) == []  # Everything recovers: nothing stands out.
+    patched = np.ones(10, bool)
+    assert find_neurons(recovery, patched, 5) == [3, 6, 5]
+    assert find_neurons(-recovery, patched, 5) == [5, 3, 6]  # What takes away stands out too.
+    assert find_neurons(recovery, patched, 2) == [3, 6]
+    assert find_neurons(recovery, patched, 0) == []
+    assert find_neurons(recovery, np.arange(10) != 3, 5) == [6, 5]  # What is only estimated is not found.
+    assert find_neurons(np.linspace(0, 1, 100), np.ones(100, bool), 5) == []  # Everything recovers: nothing stands out.
+    chosen = StudyOptions(patched=3, layers=(1,)).chosen(np.array([0.1, -0.9, 0.1, 0.1, 0.0, 0.2, 0.0, 0.1]), 2)
+    assert chosen.tolist() == [0, 1, 2, 3, 5]
 
 
 @pytest.mark.parametrize(
@@ -152,9 +207,8 @@ def test_nothing_to_recover(model: StudyModel) -> None:
 
 
 def test_options_that_cannot_be(model: StudyModel) -> None:
-    for layers, message in (((0, 3), "There is no layer 3: the model's 3 layers are 0 to 2"), ((), "No layers")):
-        with pytest.raises(StudyError, match=message):
-            run_study(model, PAIRS, StudyOptions(layers=layers), activation_mean=MEAN)
+    with pytest.raises(StudyError, match="patched is 0, expected at least 1"):
+        StudyOptions(patched=0)
     with pytest.raises(StudyError, match="found is -1, expected at least 0"):
         StudyOptions(found=-1)
     with pytest.raises(StudyError, match="There is no prompt pair"):

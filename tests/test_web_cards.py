@@ -203,10 +203,12 @@ def test_what_a_studys_card_says(tiny_llama_atlas):
     ]
     jumps = [LensJump("own_norm", 2, "mlp", 0.0, 9.0), LensJump("final_norm", 1, "mlp", -0.5, 3.0)]
     stands = [
-        StudyNeuron(neuron_ref(2, index), index + 1, value, None, None, None, None, True)
+        StudyNeuron(neuron_ref(2, index), index + 1, value, *[None] * 5, True)
         for index, value in enumerate((0.405, -0.2025, 0.1, 0.1, 0.1, 0.1))
     ]
-    card = study_card(study, steps[::-1], jumps, StudyNeurons(6, tuple(stands), (), (), ()), "It was found.", "x")
+    card = study_card(
+        study, steps[::-1], jumps, StudyNeurons(6, tuple(stands), (), (), (), 0, None), "It was found.", "x"
+    )
     assert words(card)[2:] == [
         "Study an",
         "·an",

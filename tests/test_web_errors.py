@@ -94,10 +94,13 @@ def test_what_is_not_there_offers_the_nearest_and_keeps_what_was_typed(client, u
 
 
 def test_notes_for_operators_are_not_for_visitors(client):
-    for url in ("/tiny-llama/q/abcdefgh", "/tiny-llama/live", "/tiny-llama/L1N2/live"):
+    response = client.get("/tiny-llama/q/abcdefgh")
+    assert response.status_code == 404
+    assert "atlas serve" not in response.text
+    for url in ("/tiny-llama/live", "/tiny-llama/L1N2/live"):
         response = client.get(url)
         assert response.status_code == 404
-        assert "atlas serve" not in response.text
+        assert "On a machine of your own, `atlas serve FILE --live`" in response.text
 
 
 def test_the_wrong_method(client):

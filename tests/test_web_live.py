@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import suppress
+from html import unescape
 from pathlib import Path
 from urllib.parse import quote
 
@@ -27,6 +28,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from atlas.cli.main import MissingExtraError
 from atlas.core.errors import AtlasError
 from atlas.topics.live import ModelWanted
+from tests.test_ingest_attribution import Plain as Attributed
 from tests.test_web_browser import DRAWN
 from web import create_app
 from web.site import urls
@@ -175,9 +177,58 @@ def test_a_page_shows_the_tokens_the_chart_and_a_table(client):
     assert "<table" not in empty.text
 
 
+@pytest.fixture(scope="module")
+def references(models, tiny_llama_atlas, tiny_gpt2_atlas):
+    """By atlas: TEXT in float64, attributions in float64, mean activations."""
+    found = {}
+    for slug, atlas in zip(SITES, (tiny_llama_atlas, tiny_gpt2_atlas), strict=True):
+        with duckdb.connect(str(atlas), read_only=True) as connection:
+            rows = connection.execute("SELECT activation_mean FROM neuron ORDER BY neuron_id").fetchall()
+        means = np.array([mean for (mean,) in rows])
+        found[slug] = Plain(models[slug], TEXT), Attributed(models[slug], means), means
+    return found
+
+
 @pytest.mark.parametrize("slug", SITES)
-def test_effects_are_the_direct_paths(client, models, slug):
-    plain = Plain(models[slug], TEXT)
+@pytest.mark.parametrize("pair", [None, (" an", None), (" an", " a")])
+def test_neurons_are_ranked_by_attribution_and_ablated_exactly(client, references, slug, pair):
+    """Against autograd in float64 over recorded keys and values, and plain runs with a hook."""
+    plain, slow, means = references[slug]
+    given = [None if text is None else plain.token(text) for text in pair or (None, None)]
+    named = {name: quote(text) for name, text in zip(("token", "against"), pair or (), strict=False) if text}
+    query = "".join(f"&{name}={text}" for name, text in named.items())
+    last = len(plain.ids) - 1
+    token, attribution, _ = slow.position(plain.ids, last, *given)
+    answer = get(client, f"/{slug}/live.json?text={quote(TEXT)}{query}&neuron=L1N7&limit=12").json["explained"]
+    assert answer["token"]["token_id"] == token
+    assert (answer["against"] or {}).get("token_id") == given[1]
+    less, off = plain.unembedding.mean(0), plain.logits.mean()
+    if given[1] is not None:
+        less, off = plain.unembedding[given[1]], plain.logits[given[1]]
+    assert answer["value"] == pytest.approx(plain.logits[token] - off, rel=1e-4, abs=1e-4)
+    ratio = plain.effects(plain.unembedding[token] - less).ravel() / plain.activations[:, -1].ravel()
+    direct = (plain.activations[:, -1].ravel() - means) * ratio
+    order = {"supports": attribution, "opposes": -attribution, "direct": np.abs(direct)}
+    for side, key in order.items():
+        expected = [n for n in np.argsort(-key, kind="stable")[: 6 if side == "direct" else 12] if key[n] > 0]
+        assert [item["neuron"]["neuron_id"] for item in answer[side]] == expected
+        for item in answer[side]:
+            n = item["neuron"]["neuron_id"]
+            assert item["attribution"] == pytest.approx(attribution[n], rel=2e-3, abs=1e-5)
+            assert item["direct"] == pytest.approx(direct[n], rel=2e-3, abs=1e-5)
+        for item in answer[side][:2]:
+            exact = slow.fall(plain.ids, last, item["neuron"]["neuron_id"], token, held=False, against=given[1])
+            assert item["exact"] == pytest.approx(exact, rel=2e-3, abs=2e-5)
+    ablated, n = answer["ablated"], means.size // plain.activations.shape[0] + 7
+    assert ablated["attribution"] == pytest.approx(attribution[n], rel=2e-3, abs=1e-5)
+    for name, held in (("exact", True), ("exact_full", False)):
+        exact = slow.fall(plain.ids, last, n, token, held=held, against=given[1])
+        assert ablated[name] == pytest.approx(exact, rel=2e-3, abs=2e-5)
+
+
+@pytest.mark.parametrize("slug", SITES)
+def test_predictions_and_the_strongest_neurons_of_each_token(client, references, slug):
+    plain, slow, _ = references[slug]
     answer = get(client, f"/{slug}/live.json?text={quote(TEXT)}").json["explained"]
     order = np.argsort(-plain.logits, kind="stable")
     probabilities = np.exp(plain.logits - plain.logits.max()) / np.exp(plain.logits - plain.logits.max()).sum()
@@ -186,34 +237,49 @@ def test_effects_are_the_direct_paths(client, models, slug):
         number = item["token"]["token_id"]
         assert item["logit"] == pytest.approx(plain.logits[number], rel=1e-4, abs=1e-4)
         assert item["probability"] == pytest.approx(probabilities[number], rel=1e-3)
-    best = order[0]
-    _check(answer, plain, plain.unembedding[best] - plain.unembedding.mean(0), plain.logits[best] - plain.logits.mean())
-
-    answer = get(client, f"/{slug}/live.json?text={quote(TEXT)}&token=%20an&against=%20a").json["explained"]
-    an, a = plain.token(" an"), plain.token(" a")
-    assert (answer["token"]["token_id"], answer["against"]["token_id"]) == (an, a)
-    _check(answer, plain, plain.unembedding[an] - plain.unembedding[a], plain.logits[an] - plain.logits[a])
-
-
-def _check(answer, plain, direction, value):
-    each = plain.effects(direction)
-    assert answer["value"] == pytest.approx(value, rel=1e-4, abs=1e-4)
-    assert answer["total"] == pytest.approx(each.sum(), rel=1e-3, abs=1e-3)
-    flat, d_mlp = each.ravel(), each.shape[1]
-    for side, sign in (("raising", 1), ("lowering", -1)):
-        expected = [place for place in np.argsort(-sign * flat, kind="stable")[:20] if sign * flat[place] > 0]
-        assert [item["neuron"]["neuron_id"] for item in answer[side]] == expected
-        for item in answer[side]:
-            layer, index = divmod(item["neuron"]["neuron_id"], d_mlp)
-            assert item["effect"] == pytest.approx(each[layer, index], rel=1e-3, abs=1e-5)
-            assert item["activation"] == pytest.approx(plain.activations[layer, -1, index], rel=1e-3, abs=1e-5)
+    assert [item["position"] for item in answer["positions"]] == list(range(1, len(plain.ids)))
+    for item in answer["positions"][::3]:
+        token, attribution, _ = slow.position(plain.ids, item["position"])
+        assert item["predicted"]["token_id"] == token
+        assert item["token"]["token_id"] == plain.ids[item["position"]]
+        found = {each["neuron"]["neuron_id"]: each["attribution"] for each in item["neurons"]}
+        assert list(found) == np.argsort(-np.abs(attribution), kind="stable")[:3].tolist()
+        assert list(found.values()) == pytest.approx(attribution[list(found)], rel=2e-3, abs=1e-5)
+    page = get(client, f"/{slug}/live?text={quote(TEXT)}").text
+    *_, last = re.findall(rf'href="(/{slug}/live[?]text=[^"&]*)" aria-label="Why', page)
+    asked = client.get(last.replace("/live?", "/live.json?")).json["explained"]
+    assert asked["token"] == answer["positions"][-2]["predicted"]
 
 
-def test_effects_page(client):
-    page = get(client, f"/tiny-llama/live?text={quote(HOSTILE)}&token=%20an&against=%20a").text
+def test_a_listed_neuron_has_its_place_and_its_verdict(client, tiny_llama_atlas):
+    answer = get(client, f"/tiny-llama/live.json?text={quote(TEXT)}").json["explained"]
+    for item in answer["supports"][:3]:
+        name = item["neuron"]["name"]
+        assert item["verdict"] == client.get(f"/tiny-llama/{name}.json").json["verdict"]["headline"]
+        placed = client.get(f"/tiny-llama/{name}/live.json?text={quote(TEXT)}").json["tokens"][-1]
+        assert item["place"] == {part: placed[part] for part in ("below", "within", "beyond")}
+        assert item["activation"] == pytest.approx(placed["activation"], rel=1e-4)
+    with duckdb.connect(str(tiny_llama_atlas), read_only=True) as connection:
+        assert connection.execute("SELECT count(*) FROM neuron_attribution").fetchone() == (0,)
+    assert {item["usual"] for item in answer["opposes"]} == {None}
+
+
+def test_the_page_says_why_and_can_be_shared(client):
+    url = f"/tiny-llama/live?text={quote(HOSTILE, safe='')}&token=%20an&against=%20a&neuron=L1N7"
+    page = get(client, url).text
     assert "<script>alert" not in page
-    assert "Raise it most" in page
+    for said in ("Support it most", "Oppose it most", "Greatest direct parts", "At each token of the text"):
+        assert said in page
+    assert re.search(r"Without <a [^>]*>L1N7</a>", page)
+    links = [unescape(link) for link in re.findall(r'href="([^"]*#ablated)"', page)]
+    assert client.get(links[0].partition("#")[0]).status_code == 200
+    assert url in unescape(page)  # its address, to copy
     assert client.get("/tiny-llama/live").status_code == 200
+    assert client.get("/tiny-llama/live?text=a&neuron=L9N9").status_code == 404
+    for place in ("/", "/tiny-llama"):
+        assert 'action="/tiny-llama/live"' in client.get(place).text
+    study = client.get("/tiny-llama/study/an").text
+    assert "/tiny-llama/live?text=I%20climbed" in study
 
 
 @pytest.mark.parametrize(
@@ -222,6 +288,8 @@ def test_effects_page(client):
         ("/tiny-llama/L1N7/live{}?text=" + "x%20=%20" * 30, "tokens; expected at most 30 here. Shorten it."),
         ("/tiny-llama/L1N7/live{}?text=" + "a" * 361, "The text has 361 characters; expected at most 30 tokens"),
         ("/tiny-llama/live{}?text=a&token=" + quote(" apple tree"), "The token &#39; apple tree&#39; is "),
+        ("/tiny-llama/live{}?text=%20", "The text is empty: type at least one word."),
+        ("/tiny-llama/live{}?text=a&limit=201", "The limit &#39;201&#39; is not a whole number from 1 to 200."),
         ("/tiny-llama/live{}?text=a&token=%20a&against=%20a", "are the same: give two"),
     ],
 )
@@ -277,6 +345,9 @@ def test_a_study_from_the_form_to_its_page(client, models, tiny_gpt2_atlas):
         patched = Plain(models["tiny-gpt2"], [*corrupt.ids[:place], clean.ids[place], *corrupt.ids[place + 1 :]])
         recovery = (patched.logits[an] - patched.logits[a] - lead[1]) / (lead[0] - lead[1])
         assert first[place] == pytest.approx(recovery, abs=1e-3)
+    assert data["neurons"]["n_estimated"] == data["neurons"]["n"] == clean.activations[:, 0].size  # fewer than 200
+    assert -1 <= data["neurons"]["agreement"]["pearson"] <= 1
+    assert {edge["exact"] is None for edge in data["edges"][:10]} <= {False}
     direct = clean.effects(clean.unembedding[an] - clean.unembedding[a]).ravel()
     for item in data["neurons"]["top"]:
         assert item["direct_effect_clean"] == pytest.approx(direct[item["neuron"]["neuron_id"]], abs=1e-3)
@@ -375,6 +446,7 @@ def test_off_unless_asked_for(tiny_llama_atlas):
         answer = client.get(url)
         assert answer.status_code == 404
         assert "Live mode is off on this site" in answer.text
+        assert "atlas serve FILE --live" in answer.text
     assert client.post("/tiny-llama/live/study", data=PAIR).status_code == 404
     # A page kept from before live mode was turned on is not taken for the page of now.
     on = create_app([tiny_llama_atlas], live=Live(LiveOptions()))

@@ -272,7 +272,7 @@ def test_ends_of_a_distribution_have_names_on_lines():
 
 
 def test_the_identity_line_runs_from_corner_to_corner():
-    neurons = StudyNeurons(9, (), (), (), (EffectCell(-0.1, 0.7, 0.0, 0.5, 9),))
+    neurons = StudyNeurons(9, (), (), (), (EffectCell(-0.1, 0.7, 0.0, 0.5, 9),), 0, None)
     chart = direct_chart(SimpleNamespace(is_suite=False), neurons, "M", lambda neuron: "")
     params = [one["value"] for one in chart.spec["params"]]
     assert params == pytest.approx([-0.124, 0.724])
@@ -285,14 +285,18 @@ def test_the_identity_line_runs_from_corner_to_corner():
 
 def test_bars_of_recovery_say_more_or_less():
     stands = tuple(
-        StudyNeuron(NeuronRef(place, 0, place, f"L0N{place}"), place + 1, value, None, None, None, None, place == 0)
+        StudyNeuron(
+            NeuronRef(place, 0, place, f"L0N{place}"), place + 1, value, None, None, None, None, None, place == 0
+        )
         for place, value in enumerate((0.5, -0.25))
     )
     study = SimpleNamespace(is_suite=False, n_prompts=1)
-    chart = recovery_chart(study, StudyNeurons(9, stands, (), (), ()), "M", lambda neuron: f"/a/{neuron.name}")
+    chart = recovery_chart(study, StudyNeurons(9, stands, (), (), (), 0, None), "M", lambda neuron: f"/a/{neuron.name}")
     assert chart.spec["datasets"]["rows"] == [
         {"name": "L0N0", "value": 0.5, "rank": 1, "found": True, "sign": "more", "url": "/a/L0N0"},
         {"name": "L0N1", "value": -0.25, "rank": 2, "found": False, "sign": "less", "url": "/a/L0N1"},
     ]
-    assert chart.table == Table(("neuron", "recovery"), (("L0N0", "0.5000"), ("L0N1", "−0.2500")))
+    assert chart.table == Table(
+        ("neuron", "recovery", "attribution"), (("L0N0", "0.5000", "–"), ("L0N1", "−0.2500", "–"))
+    )
     assert chart.caption.startswith("The 2 of 9 patched neurons")

@@ -19,7 +19,10 @@ from tests.invented_study import invent
 from tests.test_web_browser import DRAWN
 from web import create_app
 
-CHARTS = ("lens", "resid", "attention", "mlp", "recovery", "distribution", "direct", "ablation", "predicted")
+CHARTS = (
+    *("lens", "resid", "attention", "mlp", "recovery", "distribution", "estimate", "graph", "direct", "ablation"),
+    "predicted",
+)
 
 
 @pytest.mark.parametrize("path", ["/tiny-llama/studies", "/tiny-llama/study/an", "/tiny-gpt2/study/suite"])
@@ -52,6 +55,9 @@ def test_values_are_those_of_the_rows(client, tiny_llama_atlas: Path):
     said = data["sayings"]
     assert f"Patching layer {best[1]}’s MLP at the last position recovers {best[0]:.0%} of the" in said["patching"]
     assert "L2N7 alone recovers 40%; the next, L1N3, 20%" in said["neurons"]
+    assert said["neurons"].startswith("Of the model’s 144 neurons, 96, all of layer 1, 2 and those of greatest")
+    assert "it is furthest off for L2N7, 44% for 40%" in said["agreement"]
+    assert said["edges"].startswith("The most goes from L1N3 through L2N7: 19% of the logit difference")
     assert f"has probability 50%; with L2N7 set to zero {row[0] + effect:.0%}" in said["ablation"].replace("−", "-")
     assert data["study"]["clean_logit_diff"] == row[1]
     assert "MLP of layer 1" in said["lens"]
@@ -68,7 +74,7 @@ def test_values_are_those_of_the_rows(client, tiny_llama_atlas: Path):
         prompt[f"{side}_tokens"][4]["shown"].strip("␣") for side in ("clean", "corrupt")
     ]  # invented_study.CHANGED
     assert re.findall(r'class="chip (?:clean|corrupt)">([^<]+)<', page)[:2] == changed
-    for part in ("lens", "patching", "neurons"):
+    for part in ("lens", "patching", "neurons", "agreement", "edges"):
         assert said[part] in page.replace("&#39;", "'").replace("&lt;", "<").replace("&gt;", ">")
 
 
@@ -82,11 +88,11 @@ def test_every_chart_is_a_file(client, study, name):
         assert found.text.splitlines()[0].endswith("low,high")
 
 
-@pytest.mark.parametrize("name", ["lens", "mlp", "direct"])
+@pytest.mark.parametrize("name", ["lens", "mlp", "direct", "graph"])
 def test_charts_are_drawn(client, name):
     drawn = client.get(f"/tiny-llama/study/an.chart.svg?chart={name}")
     assert drawn.mimetype == "image/svg+xml"
-    assert drawn.text.count("<path") > 20
+    assert drawn.text.count("<path") > (10 if name == "graph" else 20)
 
 
 def test_a_suite_lists_its_pairs_with_means_and_intervals(client):
@@ -151,7 +157,11 @@ def test_hostile_prompts_are_text_and_a_bare_study_is_a_page(built_llama: Built,
     lists = bare["study"].schema
     extend_atlas(
         file,
-        bare | {"study": type(bare["study"]).from_pylist([study], lists), "study_step": bare["study_step"].slice(0, 0)},
+        bare
+        | {
+            "study": type(bare["study"]).from_pylist([study], lists),
+            **{table: bare[table].slice(0, 0) for table in ("study_step", "study_edge")},
+        },
     )
     app = create_app([file])
     client = app.test_client()

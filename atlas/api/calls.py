@@ -45,6 +45,7 @@ TOPICS = tuple(
         "law",
         "predictiveness",
         "study.study",
+        "study.edges",
         "bridge",
     )
 )

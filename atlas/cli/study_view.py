@@ -85,13 +85,15 @@ class StudyView:
             f"Neurons, {show_number(self.neurons.n)} patched one at a time",
             "neuron",
             "recovery",
+            "attribution",
             "direct effect, clean",
             "corrupt",
             "stood out",
         )
         for item in self.neurons.top[:10]:
             direct = (show_number(item.direct_effect_clean), show_number(item.direct_effect_corrupt))
-            table.add_row(item.neuron.name, show_share(item.recovery), *direct, "yes" if item.found else "")
+            numbers = (show_share(item.recovery), show_share(item.attribution), *direct)
+            table.add_row(item.neuron.name, *numbers, "yes" if item.found else "")
         return table
 
     def _without(self) -> Table:

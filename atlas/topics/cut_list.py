@@ -79,6 +79,20 @@ def _checked(_: AtlasInfo) -> str:
     return "a sample of positions and neurons, half of them the strongest at their position."
 
 
+def _found(_: AtlasInfo) -> str:
+    return (
+        "the neurons that stand out in a study, each with those of later layers; of other neurons the edges were not "
+        "measured, they are not zero."
+    )
+
+
+def _patched(_: AtlasInfo) -> str:
+    return (
+        "the neurons that each study patched, those of greatest |attribution|; of the others `study_step` has the "
+        "estimate alone (kind 'attribution')."
+    )
+
+
 def _connected(_: AtlasInfo) -> str:
     return f"each neuron's 20 highest and 20 lowest neurons of later (or earlier) layers, by side; {_ABSENT}"
 
@@ -108,10 +122,12 @@ CUT: dict[str, Callable[[AtlasInfo], str]] = {
     "token_driver": _drivers,
     "pair_attribution": _attributed,
     "attribution_check": _checked,
+    "study_edge": _found,
+    "study_neuron": _patched,
 }
 """By table, view or macro: what it holds."""
 
-COMPLETE = frozenset({"token_exclusivity", "pair", "neuron_kind", "token_detector", "study_neuron"})
+COMPLETE = frozenset({"token_exclusivity", "pair", "neuron_kind", "token_detector"})
 """Views whose answers are complete: what they read of a list that is cut (the first ranks) is always stored."""
 
 _ASKS_ALL = ("congruence", "neuron_token", "token_neuron", "reduced_congruence")

@@ -60,16 +60,21 @@ class Activations:
 
 
 @dataclass(frozen=True)
-class EffectsWanted:
-    """A request for each neuron's direct effect on a next token's logit after a text."""
+class ExplainWanted:
+    """A request for each neuron's attribution to a token after a text."""
 
     text: str
     token: str | None
     """Text of the token; None: the predicted one."""
     against: str | None
     """Text of the token whose logit is subtracted; None: the mean over the vocabulary is subtracted."""
+    means: str
+    """File of the mean activation of every neuron over the atlas's data: float32 [layer, d_mlp], as `numpy.save`
+    writes it."""
     most: int
     """Neurons listed at each end."""
+    neuron: int | None = None
+    """A neuron to ablate."""
 
 
 @dataclass(frozen=True)
@@ -85,18 +90,56 @@ class Predicted:
 
 
 @dataclass(frozen=True)
-class NeuronEffect:
+class NeuronShare:
     """A neuron at the last position."""
 
     neuron_id: int
     activation: float
-    effect: float
-    """Its activation times the dot product of its output weights with the readout of the token (less that of the other
-    token, or the mean over the vocabulary), norms behind it held at the scale they have there: logits."""
+    attribution: float
+    """(activation - mean over the atlas's data) times the gradient of the explained value with respect to it, keys and
+    values held: logits."""
+    direct: float
+    """Its direct part: (activation - mean) times the dot product of its output weights with the readout of the token
+    (less that of the other token, or the mean over the vocabulary), norms behind it held at the scale they have there;
+    before any soft cap."""
+    exact: float
+    """How far the explained value falls in the whole model if the neuron is set to its mean."""
 
 
 @dataclass(frozen=True)
-class Effects:
+class ToldPosition:
+    """A position of the text: the token predicted after it, and the neurons of greatest |attribution| to that, each
+    with its attribution."""
+
+    position: int
+    token_id: int
+    probability: float
+    neurons: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True)
+class AblatedNeuron:
+    """A neuron set to its mean over the atlas's data at the last position: what becomes of the token."""
+
+    neuron_id: int
+    activation: float
+    mean: float
+    attribution: float
+    """The estimated fall of the explained value."""
+    exact: float | None
+    """The exact fall with the position's keys and values held; None: the model has no cache to hold them in."""
+    exact_full: float
+    """The exact fall in the whole model."""
+    probability: float
+    """Of the token, as the text stands; so the next in the whole model without the neuron."""
+    probability_after: float
+    top_id: int
+    """The prediction without the neuron."""
+    top_probability: float
+
+
+@dataclass(frozen=True)
+class Explanation:
     """The answer."""
 
     token_ids: tuple[int, ...]
@@ -106,21 +149,31 @@ class Effects:
     token_id: int
     against_id: int | None
     value: float
-    """The explained value: the token's logit less the other token's, or less the mean over the vocabulary; before any
-    soft cap."""
-    total: float
-    """The sum of all neurons' effects; embeddings, attention and biases add the rest of `value`."""
-    raising: tuple[NeuronEffect, ...]
-    """Greatest effect first."""
-    lowering: tuple[NeuronEffect, ...]
-    """Least effect first."""
+    """The explained value: the token's logit less the other token's, or less the mean over the vocabulary."""
+    supports: tuple[NeuronShare, ...]
+    """Greatest attribution first."""
+    opposes: tuple[NeuronShare, ...]
+    """Least attribution first."""
+    direct: tuple[NeuronShare, ...]
+    """Greatest |direct part| first, half as many."""
+    positions: tuple[ToldPosition, ...]
+    """Every counted position, in order."""
+    ablated: AblatedNeuron | None
 
     @classmethod
-    def read(cls, answer: dict[str, Any]) -> Effects:
+    def read(cls, answer: dict[str, Any]) -> Explanation:
         """From JSON."""
-        lists = {name: tuple(NeuronEffect(**item) for item in answer[name]) for name in ("raising", "lowering")}
+        lists = {
+            name: tuple(NeuronShare(**item) for item in answer[name]) for name in ("supports", "opposes", "direct")
+        }
+        positions = tuple(
+            ToldPosition(**{**item, "neurons": tuple((n, value) for n, value in item["neurons"])})
+            for item in answer["positions"]
+        )
+        ablated = None if answer["ablated"] is None else AblatedNeuron(**answer["ablated"])
         predictions = tuple(Predicted(**item) for item in answer["predictions"])
-        return cls(**{**answer, "token_ids": tuple(answer["token_ids"]), "predictions": predictions, **lists})
+        read = {"token_ids": tuple(answer["token_ids"]), "predictions": predictions, "positions": positions}
+        return cls(**{**answer, **read, "ablated": ablated, **lists})
 
 
 @dataclass(frozen=True)
@@ -132,7 +185,7 @@ class StudyWanted:
     answer: str
     other: str
     means: str
-    """Mean activation of every neuron over the atlas's data: float32, little-endian, in base64."""
+    """File of the mean activations, as of `ExplainWanted`."""
     command: str
     """The command line that records the same study."""
     folder: str
@@ -140,7 +193,6 @@ class StudyWanted:
 
 
 def activation_means(atlas: Atlas) -> np.ndarray:
-    """Mean activation of every neuron over the atlas's data, float32, by id."""
-    return np.asarray(
-        atlas.arrays("SELECT activation_mean FROM neuron ORDER BY neuron_id")["activation_mean"], np.float32
-    )
+    """Mean activation of every neuron over the atlas's data, float32 [layer, d_mlp]."""
+    means = atlas.arrays("SELECT activation_mean FROM neuron ORDER BY neuron_id")["activation_mean"]
+    return np.asarray(means, np.float32).reshape(atlas.info.n_layers, atlas.info.d_mlp)

@@ -12,7 +12,7 @@ from atlas.core.display import show_number
 from atlas.core.statements import Statement
 from atlas.core.stats import number_or_none, spearman
 
-HOLDS = 0.99
+HOLDS = 0.95
 """Correlation of estimates with exact ablations from which on they are said to hold."""
 
 
@@ -24,7 +24,7 @@ class Reliability:
     n: int
     """Checks."""
     first_layer: int | None
-    """The first layer from which on the correlation of all checks is at least 0.99."""
+    """The first layer from which on the correlation of all checks is at least 0.95."""
     n_above: int
     """Checks from there on (all of them, where there is no such layer)."""
     correlation_above: float | None

@@ -259,7 +259,8 @@ def _causes(atlas: Atlas, neuron_id: int, token: Token, side: str) -> str:
     effect = _effects(atlas).get((neuron_id, token.token_id, side))
     clauses = [] if effect is None else [_effect(token, *effect)]
     clauses += [
-        f"restoring it alone recovers {show_share(item.neuron.recovery, 2)} of the logit difference in the study "
+        f"restoring it alone {'recovers' if item.neuron.recovery > 0 else 'takes away'} "
+        f"{show_share(abs(item.neuron.recovery), 2)} of the logit difference in the study "
         f"‘{item.study.name}’"
         for item in stands_out(atlas, neuron_id)[:1]
     ]

@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ingest.attribution.gradients import GradientRun
 from ingest.attribution.sums import counted_positions
-from ingest.effects.measure import TextRun, written
 from ingest.process.arrow import Columns
+from ingest.study.gradients import GradientRun
 from ingest.study.study_model import StudyModel
+from ingest.study.text_run import TextRun, written
 from ingest.texts.tokens import Text
 
 

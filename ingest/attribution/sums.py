@@ -1,7 +1,7 @@
 """Sums of attributions: by neuron, by predicted token and neuron, and by counted pair. All of them add up.
 
 The attribution of a neuron at a position is (activation - its mean over the atlas's data) * gradient of the position's
-score (`ingest.attribution.gradients`). Its direct part is (activation - mean) * congruence / scale of the final norm.
+score (`ingest.study.gradients`). Its direct part is (activation - mean) * congruence / scale of the final norm.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ingest.attribution.gradients import GradientRun
 from ingest.model.weights import Readout
 from ingest.process.arrow import Columns
+from ingest.study.gradients import GradientRun
 from ingest.study.study_model import StudyModel
 from ingest.texts.tokens import TextBatch
 

@@ -25,6 +25,7 @@ ORDERS = {
     "pair_effect": "neuron_id, token_id, side",
     "token_driver": "token_id, direction, rank",
     "study": "name",
+    "study_edge": "study, source_neuron_id, target_neuron_id",
     "study_prompt": "study, prompt",
     "study_prediction": "study, prompt, side, rank",
     "study_step": "study, kind, variant NULLS LAST, site NULLS LAST, layer NULLS LAST, position NULLS LAST, "

@@ -33,6 +33,7 @@ _ADDED_TABLES = {
     "pair_effect": ("neuron_id", "token_id", "side"),
     "token_driver": ("token_id", "direction", "rank"),
     "study": ("name",),
+    "study_edge": ("study", "source_neuron_id", "target_neuron_id"),
     "study_prompt": ("study", "prompt"),
     "study_prediction": ("study", "prompt", "side", "rank"),
     "study_step": ("study", "kind", "variant", "site", "layer", "position", "neuron_id"),

@@ -29,13 +29,13 @@ FILE = click.Path(path_type=Path)
     "answer and other may come from the options.",
 )
 @click.option(
-    "--layers",
-    metavar="LIST",
-    help="Layers whose neurons are patched, as in 3,7, or all  [default: the "
-    "four whose MLP patch at the last position recovers most].",
+    "--patched",
+    type=click.IntRange(1),
+    default=200,
+    help="Patch this many neurons of the model exactly, those of greatest attribution.",
 )
 @click.option(
-    "--found", type=click.IntRange(0), default=5, help="At most this many neurons that stand out are ablated."
+    "--found", type=click.IntRange(0), default=10, help="At most this many neurons that stand out are ablated."
 )
 @click.option("--model", help="What to load, as for `atlas ingest`; by default the atlas's own model.")
 @click.option("--revision", help="Revision of the model on the Hub; by default the atlas's own.")
@@ -54,12 +54,11 @@ def study(
     answer: str | None,
     other: str | None,
     suite: Path | None,
-    layers: str | None,
     quiet: bool,
     **options: object,
 ) -> None:
     """Run the post's experiments on the model of FILE and record them in it: predictions of two prompts, the logit
-    lens, activation patching by layer and by neuron, direct effects, ablations.
+    lens, activation patching by layer and by neuron, direct effects, ablations, edges between neurons.
 
     FILE is copied, extended, checked and renamed into place, under a new build_id; running readers keep the old one.
     """
@@ -76,7 +75,6 @@ def study(
         )
     if suite is not None and (clean is not None or corrupt is not None):
         raise OptionError("--suite brings its own prompts: leave --clean and --corrupt out.")
-    chosen = read_layers(layers)
     from atlas.cli.streams import plain_console
 
     console = plain_console(stderr=True, quiet=quiet)
@@ -91,24 +89,8 @@ def study(
         answer=answer,
         other=other,
         suite=suite,
-        layers=chosen,
         command=shlex.join(["atlas", *sys.argv[1:]]),
         **options,
     )
     recorded = record_study(request, console)
     print_study(recorded, console)
-
-
-def read_layers(text: str | None) -> tuple[int, ...] | str | None:
-    """`--layers`: a comma-separated list, 'all', or nothing.
-
-    Raises:
-        OptionError: it is none of these.
-    """
-    from ingest.errors import OptionError
-
-    if text is None or text == "all":
-        return text
-    if not re.fullmatch(r"\s*\d+\s*(,\s*\d+\s*)*", text):
-        raise OptionError(f"--layers {text!r} is neither all nor a list of layers such as 3,7.")
-    return tuple(sorted({int(part) for part in text.split(",")}))

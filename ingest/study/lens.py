@@ -6,11 +6,12 @@ Both are before any soft cap of the logits, and both count the biases that the m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64
+from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
 from ingest.study.blocks import RecordedRun
@@ -52,25 +53,34 @@ def direct_effects(model: StudyModel, run: RecordedRun, tokens: TokenPair) -> Fl
 
     With the shares of embeddings, attention and all biases, an exact sum: the logit difference.
     """
-    return effects_along(model, run, model.direction(tokens.answer_id, tokens.other_id)[0])
+    direction = model.direction(tokens.answer_id, tokens.other_id)[0]
+    reads = reads_along(model, direction, run.residual[-1, -1], run.projected[:, -1])
+    return run.activations[:, -1].cpu().numpy() * reads.numpy()
 
 
 @torch.inference_mode()
-def effects_along(
-    model: StudyModel, run: RecordedRun, direction: Float64[Tensor, " d_model"]
-) -> Float32[np.ndarray, "layer d_mlp"]:
-    """The same along any direction of the final norm's output (see `StudyModel.direction`)."""
-    direction = hold_final(model, run).back(direction)
-    effects = []
+def reads_along(
+    model: StudyModel,
+    direction: Float64[Tensor, " d_model"],
+    final: Float[Tensor, " d_model"],
+    projected: Sequence[Float[Tensor, " d_model"]] | Float[Tensor, "layer d_model"],
+) -> Float32[Tensor, "layer d_mlp"]:
+    """What one unit of each neuron's activation adds along a direction of the final norm's output (see
+    `StudyModel.direction`), with every later norm held at its scale at one position; on the CPU.
+
+    Args:
+        final: the residual stream there, behind the last block.
+        projected: what each layer's output projection gives there; read where a norm follows.
+    """
+    direction = hold(model.norm, model.model.final_gain, final, model.model.layer_norm).back(direction)
+    reads = []
     for layer, block in enumerate(model.blocks):
         back = direction
         if block.post_norm is not None and block.post_gain is not None:
-            projected = run.projected[layer, -1]
-            back = hold(block.post_norm, block.post_gain, projected, model.model.layer_norm).back(direction)
+            back = hold(block.post_norm, block.post_gain, projected[layer], model.model.layer_norm).back(direction)
         w_out = model.model.layers[layer].w_out.to(model.device)
-        reads = w_out @ (back * model.factors[layer].mlp).float()
-        effects.append(run.activations[layer, -1] * reads)
-    return torch.stack(effects).cpu().numpy()
+        reads.append(w_out @ (back * model.factors[layer].mlp).float())
+    return torch.stack(reads).cpu()
 
 
 def hold_final(model: StudyModel, run: RecordedRun) -> HeldNorm:

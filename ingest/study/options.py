@@ -1,12 +1,11 @@
-"""The options of a study, and its choice of layers and neurons."""
+"""The options of a study, and its choice of neurons."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from ingest.errors import StudyError
 
@@ -19,10 +18,12 @@ class StudyOptions:
         StudyError: a number is out of range.
     """
 
-    layers: tuple[int, ...] | Literal["all"] | None = None
-    """Layers whose neurons are patched one by one. None: the four whose MLP patch at the last position recovers most
-    (on the mean of a suite's pairs)."""
-    found: int = 5
+    patched: int = 200
+    """Neurons of the model that are patched one by one: those of greatest |attribution| (on the mean of a suite's
+    pairs)."""
+    layers: tuple[int, ...] = ()
+    """Layers whose neurons are patched too, all of them."""
+    found: int = 10
     """At most this many neurons that stand out are ablated."""
     batch_size: int | None = None
     """Forward passes run together. None: as many as make two thousand tokens on a CPU, sixteen thousand on a GPU."""
@@ -32,47 +33,35 @@ class StudyOptions:
     """Seed of those resamples."""
 
     def __post_init__(self) -> None:
-        for name, least in (("found", 0), ("batch_size", 1), ("bootstrap", 1), ("seed", 0)):
+        for name, least in (("patched", 1), ("found", 0), ("batch_size", 1), ("bootstrap", 1), ("seed", 0)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise StudyError(f"{name.replace('_', ' ')} is {value}, expected at least {least}.")
 
-    def chosen(self, n_layers: int) -> tuple[int, ...] | None:
-        """The requested layers, ascending; None: still to be chosen.
-
-        Raises:
-            StudyError: the model has no such layer.
-        """
-        if self.layers is None:
-            return None
-        if self.layers == "all":
-            return tuple(range(n_layers))
-        for layer in self.layers:
-            if not 0 <= layer < n_layers:
-                raise StudyError(f"There is no layer {layer}: the model's {n_layers} layers are 0 to {n_layers - 1}.")
-        if not self.layers:
-            raise StudyError("No layers were named: name some, as in 3,7, or leave the choice to the study.")
-        return tuple(sorted(set(self.layers)))
+    def chosen(self, attribution: Float[np.ndarray, " neuron"], d_mlp: int) -> Int[np.ndarray, " item"]:
+        """The neurons to patch, ascending. Equal attributions: the lower neuron first."""
+        strongest = np.argsort(-np.abs(attribution), kind="stable")[: self.patched]
+        whole = [np.arange(layer * d_mlp, (layer + 1) * d_mlp) for layer in self.layers]
+        return np.unique(np.concatenate([strongest, *whole]))
 
 
-_LAYERS = 4
 _LEAST_RECOVERY = 0.02
 _LEAST_DEVIATIONS = 10.0
 
 
-def best_layers(recovery: Float[np.ndarray, " layer"]) -> tuple[int, ...]:
-    """The four layers whose MLP patch at the last position recovers most, ascending; the lower of equal ones."""
-    return tuple(sorted(int(layer) for layer in np.argsort(-recovery, kind="stable")[:_LAYERS]))
+def find_neurons(recovery: Float[np.ndarray, " neuron"], patched: Bool[np.ndarray, " neuron"], most: int) -> list[int]:
+    """The patched neurons that stand out, at most `most` by |recovery|, most recovering first; the lower of equal ones
+    first.
 
+    A neuron stands out when by itself it recovers 2% of the logit difference or takes as much away, and lies ten median
+    absolute deviations from the median of all neurons: most neurons do nothing, and their spread is the measure.
 
-def find_neurons(recovery: Float[np.ndarray, " neuron"], most: int) -> list[int]:
-    """Places of the neurons that stand out, most recovering first, at most `most`; the lower of equal ones first.
-
-    A neuron stands out when by itself it recovers 2% of the logit difference, and lies ten median absolute deviations
-    above the median of all patched neurons: most neurons do nothing, and their spread is the measure.
+    Args:
+        recovery: of every neuron of the model; estimated where it was not patched.
     """
     median = np.median(recovery)
     deviation = np.median(np.abs(recovery - median))
-    out = (recovery >= _LEAST_RECOVERY) & (recovery >= median + _LEAST_DEVIATIONS * deviation)
-    order = np.argsort(-recovery, kind="stable")
-    return [int(neuron) for neuron in order[out[order]][:most]]
+    far = np.abs(recovery - median) >= _LEAST_DEVIATIONS * deviation
+    out = patched & (np.abs(recovery) >= _LEAST_RECOVERY) & far
+    order = np.argsort(-np.abs(recovery), kind="stable")
+    return sorted((int(neuron) for neuron in order[out[order]][:most]), key=lambda neuron: -recovery[neuron])

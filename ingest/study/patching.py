@@ -6,11 +6,12 @@ Before the first token that differs both runs are the same, so patching there re
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
 from ingest.model.hooks import Change
@@ -71,28 +72,82 @@ def _put_in(runs: PairRuns, layer: int, site: Site, at: list[tuple[int, int]]) -
     return change
 
 
-@torch.inference_mode()
-def patch_neurons(runs: PairRuns, layer: int, batches: Batches) -> Float32[np.ndarray, " d_mlp"]:
-    """Relative recovery of replacing each neuron of a layer at all positions.
+def set_neurons(rows: Sequence[int], indices: Sequence[int], values: Float[Tensor, "item pos"]) -> Change:
+    """A change that gives one neuron of each row other activations, at every position of a resumed run."""
 
-    A neuron's change is added to the block's output, so runs begin at the block after it.
-    """
-    model, block, factor = runs.model, runs.model.blocks[layer], runs.model.factors[layer].mlp
-    # Behind the last block only the last position is read.
-    at = slice(runs.first, None) if layer + 1 < model.n_layers else slice(-1, None)
-    change = runs.clean.activations[layer, at] - runs.corrupt.activations[layer, at]
-    w_out = model.model.layers[layer].w_out.to(model.device)
-    residual, projected = runs.corrupt.residual[layer + 1, at], runs.corrupt.projected[layer, at]
-    without = residual - factor * runs.corrupt.mlp_out[layer, at]
-    recovery = torch.zeros(len(w_out), device=model.device)
-    moved = change.any(0).nonzero()[:, 0]  # The others recover exactly nothing.
-    for neurons in moved.split(batches.size(model.device, len(change))):
-        writes = change[:, neurons].T[:, :, None] * w_out[neurons][:, None, :]
-        if block.post_norm is None:
-            patched = residual + factor * writes
+    def change(activations: Tensor) -> Tensor:
+        activations = activations.clone()
+        activations[list(rows), :, list(indices)] = values
+        return activations
+
+    return change
+
+
+@torch.inference_mode()
+def patch_neurons(
+    runs: PairRuns, neuron_ids: Int[np.ndarray, " item"], batches: Batches
+) -> Float32[np.ndarray, " item"]:
+    """Relative recovery of replacing each neuron at all positions; layers with few neurons run together."""
+    recovery = np.zeros(len(neuron_ids), np.float32)
+    layers, indices = np.divmod(neuron_ids, runs.model.model.d_mlp)
+    rows = batches.size(runs.model.device, len(runs.part.token_ids))
+    for group in _groups(layers, rows):
+        at = np.flatnonzero(np.isin(layers, group))
+        if len(group) == 1:
+            neurons = torch.as_tensor(indices[at], device=runs.model.device)
+            recovery[at] = _patch_layer(runs, group[0], neurons, batches)
         else:
-            patched = without + factor * block.post_norm(projected + writes)
-        recovery[neurons] = runs.recovery(layer + 1, patched)
-        batches.progress(len(neurons))
-    batches.progress(len(w_out) - len(moved))
+            recovery[at] = _patch_together(runs, layers[at], indices[at])
+            batches.progress(len(at))
+    return recovery
+
+
+def _groups(layers: Int[np.ndarray, " item"], rows: int) -> Iterator[list[int]]:
+    """The layers, neighbours together as long as their neurons are one batch."""
+    group: list[int] = []
+    for layer in np.unique(layers).tolist():
+        here = [*group, layer]
+        if group and (layer - group[0] >= _LAYERS_TOGETHER or np.isin(layers, here).sum() > rows):
+            yield group
+            here = [layer]
+        group = here
+    if group:
+        yield group
+
+
+def _patch_together(runs: PairRuns, layers: Int[np.ndarray, " row"], indices: Int[np.ndarray, " row"]) -> np.ndarray:
+    """One batch, from the first of the layers on."""
+    edits: dict[tuple[int, Site], Change] = {}
+    for layer in np.unique(layers).tolist():
+        at = np.flatnonzero(layers == layer).tolist()
+        neurons = indices[at].tolist()
+        edits[layer, "neuron"] = set_neurons(at, neurons, runs.clean.activations[layer, runs.first :, neurons].T)
+    first = int(layers.min())
+    residual = runs.corrupt.residual[first, runs.first :]
+    return runs.recovery(first, residual.expand(len(layers), -1, -1), edits).cpu().numpy()
+
+
+def _patch_layer(runs: PairRuns, layer: int, neurons: Int[Tensor, " item"], batches: Batches) -> np.ndarray:
+    """A neuron's change is added to the block's output, so runs begin at the block after it."""
+    pos = len(runs.corrupt.residual[layer, runs.read_after(layer)])
+    recovery = torch.zeros(len(neurons), device=runs.model.device)
+    # Where no activation differs, patching recovers exactly nothing.
+    moved = (runs.clean.activations[layer] != runs.corrupt.activations[layer])[:, neurons].any(0).nonzero()[:, 0]
+    for places in moved.split(batches.size(runs.model.device, pos)):
+        recovery[places] = runs.recovery(layer + 1, _patched_stream(runs, layer, neurons[places]))
+        batches.progress(len(places))
+    batches.progress(len(neurons) - len(moved))
     return recovery.cpu().numpy()
+
+
+def _patched_stream(runs: PairRuns, layer: int, neurons: Int[Tensor, " row"]) -> Float[Tensor, "row pos d_model"]:
+    """The corrupt run's residual stream behind a block, each row with the clean activations of one of its neurons."""
+    model, at = runs.model, runs.read_after(layer)
+    block, factor = model.blocks[layer], model.factors[layer].mlp
+    change = runs.clean.activations[layer, at][:, neurons] - runs.corrupt.activations[layer, at][:, neurons]
+    writes = change.T[:, :, None] * model.model.layers[layer].w_out.to(model.device)[neurons][:, None, :]
+    residual = runs.corrupt.residual[layer + 1, at]
+    if block.post_norm is None:
+        return residual + factor * writes
+    without = residual - factor * runs.corrupt.mlp_out[layer, at]
+    return without + factor * block.post_norm(runs.corrupt.projected[layer, at] + writes)

@@ -54,7 +54,7 @@ class Request:
     answer: str | None
     other: str | None
     suite: Path | None
-    layers: tuple[int, ...] | str | None
+    patched: int
     found: int
     model: str | None
     revision: str | None
@@ -96,7 +96,7 @@ def record_study(request: Request, console: Console) -> Recorded:
         with phases.phase("Loading model"):
             model = load_own_model(info, request.model, request.revision)
         options = StudyOptions(
-            layers=request.layers, found=request.found, batch_size=request.batch_size, seed=request.seed
+            patched=request.patched, found=request.found, batch_size=request.batch_size, seed=request.seed
         )
         planned = planned_passes(model, pairs, options)
         with phases.phase("Experiments", total=planned, unit="passes") as advance:
@@ -165,6 +165,7 @@ def study_tables(name: str, result: StudyResult, command: str) -> dict[str, pa.T
         ),
         "study_prediction": _named(name, result.predictions),
         "study_step": _named(name, result.steps),
+        "study_edge": _named(name, result.edges),
     }
 
 

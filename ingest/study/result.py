@@ -48,8 +48,10 @@ class StudyResult:
     """Columns of `study_prediction`, sorted."""
     steps: dict[str, np.ndarray]
     """Columns of `study_step`, sorted with NULLs last. NULLs: None in columns of text, masked in those of numbers."""
+    edges: dict[str, np.ndarray]
+    """Columns of `study_edge`, sorted; `exact` is masked where it was not measured."""
     patched_layers: list[int]
-    """Ascending."""
+    """Layers that were patched whole, ascending."""
     found_neuron_ids: list[int]
     """Most recovering first."""
     from_end: bool

@@ -79,6 +79,10 @@ class PairRuns:
                 if is_out_of_memory(error):
                     raise
 
+    def read_after(self, layer: int) -> slice:
+        """Positions of the stream behind a block that are read: behind the last block the last position alone."""
+        return slice(self.first, None) if layer + 1 < self.model.n_layers else slice(-1, None)
+
     def recovery(
         self, layer: int, residual: Float[Tensor, "row pos d_model"], edits: Edits | None = None
     ) -> Float[Tensor, " row"]:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32, Int
 
 from ingest.study.ablation import VARIANTS, ablation_sets
+from ingest.study.edges import Edge
 from ingest.study.lens import Lens
 from ingest.study.options import StudyOptions
 from ingest.study.prompts import TokenPair
@@ -26,17 +27,26 @@ class Measured:
     """Direct effects, 'clean' and 'corrupt'."""
     sites: dict[Site, Float32[np.ndarray, "layer pos"]]
     """Recovery of replacing a site at one layer and position."""
-    neurons: Float32[np.ndarray, "patched d_mlp"] = field(init=False)
-    """Recovery of replacing a neuron, of the layers patched."""
+    attribution: Float32[np.ndarray, " neuron"]
+    """Estimated recovery of replacing each neuron."""
+    neurons: Float32[np.ndarray, " patched"] = field(init=False)
+    """Recovery of replacing a neuron, of those patched."""
     ablation: Float32[np.ndarray, "ablated variant"] = field(init=False)
     """Change in the answer's probability."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The neurons that were patched, ascending, and those that stand out among them, most recovering first."""
+
+    patched: Int[np.ndarray, " patched"]
+    found: list[int]
 
 
 def steps_of(
     measured: Sequence[Measured],
     d_mlp: int,
-    layers: Sequence[int],
-    neuron_ids: Sequence[int],
+    chosen: Chosen,
     from_end: bool,
     options: StudyOptions,
 ) -> dict[str, np.ndarray]:
@@ -44,8 +54,9 @@ def steps_of(
     steps = Steps(options.bootstrap, options.seed)
     n_layers = len(measured[0].sites["mlp_out"])
     last = -1 if from_end else len(measured[0].tokens) - 1
-    _add_ablation(steps, measured, d_mlp, neuron_ids)
+    _add_ablation(steps, measured, d_mlp, chosen.found)
     every = np.arange(n_layers * d_mlp, dtype=np.int32)
+    steps.add("attribution", np.stack([pair.attribution for pair in measured]), layer=every // d_mlp, neuron_id=every)
     for variant in ("clean", "corrupt"):
         values = np.stack([pair.effects[variant].ravel() for pair in measured])
         at = np.full_like(every, last)
@@ -53,11 +64,23 @@ def steps_of(
     _add_lens(steps, measured, n_layers, last)
     _add_site(steps, measured, "attn_out", from_end)
     _add_site(steps, measured, "mlp_out", from_end)
-    ids = np.concatenate([np.arange(layer * d_mlp, (layer + 1) * d_mlp, dtype=np.int32) for layer in layers])
-    values = np.stack([pair.neurons.ravel() for pair in measured])
-    steps.add("patch_neuron", values, layer=ids // d_mlp, neuron_id=ids)
+    ids = chosen.patched.astype(np.int32)
+    steps.add("patch_neuron", np.stack([pair.neurons for pair in measured]), layer=ids // d_mlp, neuron_id=ids)
     _add_site(steps, measured, "resid_pre", from_end)
     return steps.columns()
+
+
+def edges_of(
+    edges: Sequence[Edge], estimate: Float[np.ndarray, " edge"], exact: Float[np.ma.MaskedArray, " edge"]
+) -> dict[str, np.ndarray]:
+    """Columns of `study_edge`, sorted."""
+    ids = np.array(edges, np.int32).reshape(-1, 2)
+    return {
+        "source_neuron_id": ids[:, 0],
+        "target_neuron_id": ids[:, 1],
+        "estimate": estimate.astype(np.float32),
+        "exact": exact,
+    }
 
 
 def _add_ablation(steps: Steps, measured: Sequence[Measured], d_mlp: int, neuron_ids: Sequence[int]) -> None:

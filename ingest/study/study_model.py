@@ -204,9 +204,8 @@ class StudyModel:
             parts.append(logits.gather(1, tokens[:, None])[:, 0] - logits.mean(-1))
         return torch.cat(parts)
 
-    @torch.inference_mode()
     def difference(self, final: Float[Tensor, "row d_model"], answer: int, other: int) -> Float[Tensor, " row"]:
-        """logit(answer) - logit(other), the model's own."""
+        """logit(answer) - logit(other), the model's own, of each row; a gradient goes through it."""
         both = [answer, other]
         logits = self.capped((self.norm(final) @ self._weight[both].T + self._bias[both]) * self.scale)
         return logits[:, 0] - logits[:, 1]

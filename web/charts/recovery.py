@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
@@ -11,7 +11,7 @@ import altair as alt
 from atlas.core.display import show_number, show_share
 from atlas.core.units import NeuronRef
 from atlas.topics.study.neurons import direct_share
-from atlas.topics.study.records import Study, StudyNeuron, StudyNeurons
+from atlas.topics.study.records import Agreement, EffectCell, Study, StudyNeuron, StudyNeurons
 from web.charts.axes import sides_colour
 from web.charts.chart import Chart, Table, drawn, interval, rounded, rows_of, specification
 from web.charts.density import cell_rows, cells_layer, names_layers, spread_of, with_names
@@ -75,15 +75,19 @@ def recovery_chart(study: Study, neurons: StudyNeurons, model: str, url: Callabl
     )
     caption += means(study, "lines")
     table = Table(
-        ("neuron", "recovery", *interval_heads(study)),
-        tuple((i.neuron.name, show_number(i.recovery), *interval_cells(study, i)) for i in neurons.top),
+        ("neuron", "recovery", "attribution", *interval_heads(study)),
+        tuple(
+            (i.neuron.name, show_number(i.recovery), show_number(i.attribution), *interval_cells(study, i))
+            for i in neurons.top
+        ),
     )
     title = f"Recovery by patching single neurons, {model}"
     return drawn("recovery", title, caption, _bars_spec(len(bars), study.is_suite), rows, table)
 
 
 def distribution_chart(neurons: StudyNeurons, model: str, url: Callable[[NeuronRef], str]) -> Chart:
-    """Distribution of the recovery of all patched neurons; those that stood out have names."""
+    """Distribution of the recovery of all neurons, estimated where they were not patched; those that stood out have
+    names."""
     rows = bar_rows(neurons.bars, show_share)
     top = neurons.top[:SHOWN]
     ends = {
@@ -97,24 +101,26 @@ def distribution_chart(neurons: StudyNeurons, model: str, url: Callable[[NeuronR
     table = Table(
         ("from", "to", "neurons"), tuple((show_number(b.lower), show_number(b.upper), b.n) for b in neurons.bars)
     )
-    title = f"Recovery of all {neurons.n:,} patched neurons, {model}"
-    caption = "All patched neurons by recovery; counts on a logarithmic axis, marks lead to single neurons."
+    n = sum(bar.n for bar in neurons.bars)
+    title = f"Recovery of {n:,} neurons, {model}"
+    by = "recovery, by attribution where they were not patched" if n > neurons.n else "recovery"
+    caption = f"{n:,} neurons by {by}; counts on a logarithmic axis, marks lead to single neurons."
     spec = ends_spec("neuron", "recovery", "~%", tuple(end for end, n in named.items() if n))
     return drawn("distribution", title, caption, spec, rows, table)
 
 
 @cache
-def _scatter_spec(sides: tuple[str, ...]) -> dict[str, Any]:
+def _scatter_spec(sides: tuple[str, ...], x_title: str) -> dict[str, Any]:
     # The same values on both axes of a square: the identity line runs at 45 degrees from corner to corner.
     scale = alt.Scale(domain=[alt.ExprRef("least"), alt.ExprRef("most")], nice=False)
     axis = alt.Axis(format="~%", tickCount=6, grid=False)
-    x = alt.X("x:Q", title="direct share", axis=axis, scale=scale)
+    x = alt.X("x:Q", title=x_title, axis=axis, scale=scale)
     y = alt.Y("y:Q", title="recovery", axis=axis, scale=scale)
     line = rows_of("line").mark_line(style="quiet", strokeDash=[4, 3]).encode(x=x, y=y)
     tips = [
         alt.Tooltip("name:N", title="neuron"),
         alt.Tooltip("y:Q", title="recovery", format=".2%"),
-        alt.Tooltip("x:Q", title="direct share", format=".2%"),
+        alt.Tooltip("x:Q", title=x_title, format=".2%"),
     ]
     points = rows_of("neuron")
     dots = points.mark_circle(size=45, style="accent").encode(x=x, y=y, href="url:N", tooltip=tips)
@@ -125,19 +131,7 @@ def _scatter_spec(sides: tuple[str, ...]) -> dict[str, Any]:
 
 def direct_chart(study: Study, neurons: StudyNeurons, model: str, url: Callable[[NeuronRef], str]) -> Chart:
     """Recovery against the share of the neuron's direct path alone; outliers lead to their pages."""
-    rows = cell_rows(neurons.cells)
     items = {item.neuron: (share_of(study, item), item) for item in (*neurons.top[:SHOWN], *neurons.direct[:SHOWN])}
-    points: list[dict[str, Any]] = [
-        {"kind": "neuron", "x": rounded(x), "y": rounded(i.recovery), "name": i.neuron.name, "url": url(i.neuron)}
-        for x, i in items.values()
-        if x is not None
-    ]
-    sides = with_names(points, "x", "y", spread_of(points, "x") / 6, spread_of(points, "y") / 16, NAMED)
-    rows += points
-    values = [row[name] for row in rows for name in ("x", "x2", "y", "y2") if name in row]
-    room = 0.03 * (max(values) - min(values))
-    least, most = rounded(min(values) - room), rounded(max(values) + room)
-    rows += [{"kind": "line", "x": end, "y": end} for end in (least, most)]
     caption = (
         "Shading: density of neurons. The direct share is the change of the neuron’s direct effect from corrupt "
         "to clean over that of the logit difference. On the dashed line the direct path explains all of the recovery; "
@@ -155,7 +149,46 @@ def direct_chart(study: Study, neurons: StudyNeurons, model: str, url: Callable[
         )
         for item in neurons.top
     )
-    return drawn("direct", title, caption, _scatter_spec(sides), rows, Table(heads, table), least=least, most=most)
+    return _square("direct", "direct share", title, caption, neurons.cells, items.values(), Table(heads, table), url)
+
+
+def estimate_chart(neurons: StudyNeurons, agreement: Agreement, model: str, url: Callable[[NeuronRef], str]) -> Chart:
+    """Recovery against its estimate; outliers lead to their pages."""
+    items = {item.neuron: (item.attribution, item) for item in (agreement.worst, *neurons.top[:SHOWN])}
+    caption = (
+        "Shading: density of neurons. On the dashed line patching gives exactly what one backward pass estimates; the "
+        f"estimate of {agreement.worst.neuron.name} is furthest off."
+    )
+    title = f"Recovery against attribution, {model}"
+    table = tuple((i.neuron.name, show_number(i.attribution), show_number(i.recovery)) for i in neurons.top)
+    heads = Table(("neuron", "attribution", "recovery"), table)
+    return _square("estimate", "attribution", title, caption, agreement.cells, items.values(), heads, url)
+
+
+def _square(
+    name: str,
+    x_title: str,
+    title: str,
+    caption: str,
+    cells: Iterable[EffectCell],
+    items: Iterable[tuple[float | None, StudyNeuron]],
+    table: Table,
+    url: Callable[[NeuronRef], str],
+) -> Chart:
+    """Recovery against another share, with the line on which both are equal; the first items have names."""
+    rows = cell_rows(cells)
+    points: list[dict[str, Any]] = [
+        {"kind": "neuron", "x": rounded(x), "y": rounded(i.recovery), "name": i.neuron.name, "url": url(i.neuron)}
+        for x, i in items
+        if x is not None
+    ]
+    sides = with_names(points, "x", "y", spread_of(points, "x") / 6, spread_of(points, "y") / 16, NAMED)
+    rows += points
+    values = [row[name] for row in rows for name in ("x", "x2", "y", "y2") if name in row]
+    room = 0.03 * (max(values) - min(values))
+    least, most = rounded(min(values) - room), rounded(max(values) + room)
+    rows += [{"kind": "line", "x": end, "y": end} for end in (least, most)]
+    return drawn(name, title, caption, _scatter_spec(sides, x_title), rows, table, least=least, most=most)
 
 
 def share_of(study: Study, item: StudyNeuron) -> float | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from atlas import Atlas
 from atlas.core.parameter import MOST_ROWS
+from atlas.topics.study.edges import study_edges
 from atlas.topics.study.lens import lens_jumps
 from atlas.topics.study.neurons import study_neurons
 from atlas.topics.study.records import Study
@@ -13,7 +14,8 @@ from atlas.topics.study.study import list_studies, study_prompts
 from web.charts.ablation import ablation_chart
 from web.charts.heat import KINDS, heat_chart, reach_of
 from web.charts.lens import lens_chart
-from web.charts.recovery import direct_chart, distribution_chart, recovery_chart
+from web.charts.recovery import direct_chart, distribution_chart, estimate_chart, recovery_chart
+from web.charts.study_graph import graph_chart
 from web.report.block import Panel, Section, panel
 from web.views.study import layer_steps, position_labels, study_panels
 from web.views.study_words import say
@@ -41,7 +43,8 @@ def _section(atlas: Atlas, study: Study) -> Section:
     lens, patches, ablations = layer_steps(atlas, name)
     jumps = lens_jumps(lens)
     neurons = study_neurons(atlas, study, 20)
-    sayings = say(study, jumps, patches, neurons, ablations)
+    edges = study_edges(atlas, name)
+    sayings = say(study, jumps, patches, neurons, ablations, edges)
     labels = position_labels(study, prompts, {step.position for steps in patches.values() for step in steps})
     reach = reach_of(list(patches.values()))
     sql = study_panels(study, prompts)
@@ -72,6 +75,12 @@ def _section(atlas: Atlas, study: Study) -> Section:
     if neurons.n:
         charts = [recovery_chart(study, neurons, model, _nowhere), distribution_chart(neurons, model, _nowhere)]
         panels.append(part("Neurons", "neurons", sayings.neurons, *charts, table=True))
+    if neurons.agreement:
+        chart = estimate_chart(neurons, neurons.agreement, model, _nowhere)
+        panels.append(part("Attribution", "attribution", sayings.agreement, chart))
+    if edges:
+        chart = graph_chart(study, edges, [item for item in neurons.top if item.found], model, _nowhere)
+        panels.append(part("Edges", "edges", sayings.edges, chart, table=True))
     if neurons.cells:
         panels.append(part("Direct effect", "direct", "", direct_chart(study, neurons, model, _nowhere)))
     if ablations:

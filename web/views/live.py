@@ -1,4 +1,4 @@
-"""`/{slug}/L31N892/live`: a neuron on a typed text. `/{slug}/live`: the neurons behind what follows a typed text."""
+"""`/{slug}/L31N892/live`: a neuron on a typed text; and what live pages share."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from werkzeug.wrappers import Response as BaseResponse
 from atlas import Atlas
 from atlas.core.errors import NeuronNameError
 from atlas.core.names import is_neuron_name
-from atlas.core.units import NeuronRef, Token, named_ref, neuron_ref
+from atlas.core.units import named_ref
 from atlas.topics.curve import histogram
-from atlas.topics.live import Activations, ActivationsWanted, Effects, EffectsWanted, NeuronEffect
+from atlas.topics.live import Activations, ActivationsWanted
 from atlas.topics.neuron import Neuron, find_neuron
 from web.charts.chart import Chart
 from web.charts.placed import placed_chart
@@ -27,9 +27,6 @@ from web.workers.live.live import Live
 from web.workers.live.placed import PlacedToken, placed
 
 blueprint = Blueprint("live", __name__)
-
-MOST = 20
-"""Neurons listed at each end."""
 
 
 @dataclass(frozen=True)
@@ -49,66 +46,6 @@ class LiveNeuronPage(AtlasPage, template="live_neuron.html"):
     text: str = field(metadata=doc("The text."))
     tokens: tuple[PlacedToken, ...] = field(metadata=doc("Its tokens as ingest would have them, with activations."))
     place_chart: Chart | None = field(metadata=doc("They, marked on the histogram.", json=False))
-    trouble: Trouble | None = field(metadata=doc("Why there is no answer; null if nothing went wrong.", json=False))
-
-    @property
-    def status(self) -> int:
-        """200, or what the trouble is answered with."""
-        return self.trouble.status if self.trouble else 200
-
-
-@dataclass(frozen=True)
-class PredictedToken:
-    """A token after the text: rank from 1 by logit, the model's own logit and probability."""
-
-    token: Token
-    rank: int
-    logit: float
-    probability: float
-
-
-@dataclass(frozen=True)
-class EffectRow:
-    """A neuron with what it adds directly, in logits, and the token that it writes most: its best, or its worst where
-    the activation is negative."""
-
-    neuron: NeuronRef
-    activation: float
-    effect: float
-    writes: Token
-
-
-@dataclass(frozen=True)
-class Explained:
-    """What follows a text, and the neurons behind it.
-
-    `value` is what is explained, in logits: the token's logit less that of `against`, or less the mean over the
-    vocabulary. `total` is what all neurons together add to it directly.
-    """
-
-    tokens: tuple[Token, ...]
-    predictions: tuple[PredictedToken, ...]
-    token: Token
-    against: Token | None
-    value: float
-    total: float
-    raising: tuple[EffectRow, ...]
-    lowering: tuple[EffectRow, ...]
-
-    @property
-    def greatest(self) -> float:
-        """The greatest |effect|."""
-        return max((abs(item.effect) for item in (*self.raising[:1], *self.lowering[:1])), default=1.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LiveEffectsPage(AtlasPage, template="live.html"):
-    """The neurons behind what follows a text that a visitor typed."""
-
-    text: str = field(metadata=doc("The text."))
-    token: str = field(metadata=doc("Text of the token that was asked for; empty: the one that is predicted."))
-    against: str = field(metadata=doc("Text of the token it is weighed against; empty: the vocabulary's mean."))
-    explained: Explained | None = field(metadata=doc("The answer; null if nothing was asked or it has none."))
     trouble: Trouble | None = field(metadata=doc("Why there is no answer; null if nothing went wrong.", json=False))
 
     @property
@@ -139,7 +76,8 @@ def live_of(ref: urls.AtlasRef) -> Live:
     live = current_app.extensions["live"]
     if live is None:
         raise NotServedError(
-            "Live mode is off on this site: no model answers here.",
+            "Live mode is off on this site: no model answers here. On a machine of your own, `atlas serve FILE --live` "
+            "serves the downloaded atlas with its model.",
             urls.to("overview", ref),
         )
     return live
@@ -172,10 +110,10 @@ def live_neuron(atlas: Atlas, name: str) -> LiveNeuronPage | BaseResponse:
     text, answer, trouble = request.args.get("text", ""), None, None
     try:
         if typed(live) and not wants_card():
-            measured = live.text(atlas, "activations", ActivationsWanted(typed(live), ref.layer, ref.index), _visitor())
+            measured = live.text(atlas, "activations", ActivationsWanted(typed(live), ref.layer, ref.index), visitor())
             answer = Activations.read(measured)
     except LiveError as error:
-        trouble = _trouble(error)
+        trouble = trouble_of(error)
     bars = histogram(atlas, ref.neuron_id)
     tokens = () if answer is None else placed(atlas, record, bars, answer)
     return LiveNeuronPage(
@@ -197,62 +135,12 @@ def live_neuron(atlas: Atlas, name: str) -> LiveNeuronPage | BaseResponse:
     )
 
 
-@page(blueprint, "/<atlas:ref>/live", kept=False)
-def live(atlas: Atlas) -> LiveEffectsPage:
-    """The neurons behind what follows `?text=`: behind the predicted token, `token`, or its lead over `against`."""
-    live, query = live_of(g.ref), {name: request.args.get(name, "") for name in ("text", "token", "against")}
-    answer, trouble = None, None
-    try:
-        texts = {name: typed(live, name) for name in query}
-        if texts["text"] and not wants_card():
-            wanted = EffectsWanted(texts["text"], texts["token"] or None, texts["against"] or None, MOST)
-            answer = Effects.read(live.text(atlas, "effects", wanted, _visitor()))
-    except LiveError as error:
-        trouble = _trouble(error)
-    return LiveEffectsPage(
-        title="Neurons behind a prediction",
-        url=urls.to("live", g.ref, **{name: text or None for name, text in query.items()}),
-        **atlas_fields(atlas),
-        description=f"The neurons of {atlas.info.model_name} that add most, directly, to the token after a typed text.",
-        text=query["text"],
-        token=query["token"],
-        against=query["against"],
-        explained=None if answer is None else _explained(atlas, answer),
-        trouble=trouble,
-    )
-
-
-def _explained(atlas: Atlas, answer: Effects) -> Explained:
-    def rows(items: tuple[NeuronEffect, ...]) -> tuple[EffectRow, ...]:
-        effects = []
-        for item in items:
-            neuron = find_neuron(atlas, item.neuron_id)
-            writes = neuron.best_token if item.activation > 0 else neuron.worst_token
-            ref = neuron_ref(atlas, item.neuron_id)
-            effects.append(EffectRow(ref, item.activation, item.effect, writes))
-        return tuple(effects)
-
-    return Explained(
-        tokens=atlas.tokens.many(answer.token_ids),
-        predictions=tuple(
-            PredictedToken(atlas.tokens[item.token_id], item.rank, item.logit, item.probability)
-            for item in answer.predictions
-        ),
-        token=atlas.tokens[answer.token_id],
-        against=None if answer.against_id is None else atlas.tokens[answer.against_id],
-        value=answer.value,
-        total=answer.total,
-        raising=rows(answer.raising),
-        lowering=rows(answer.lowering),
-    )
-
-
-def _visitor() -> socket.socket | None:
+def visitor() -> socket.socket | None:
     """The visitor's socket, where the server shows it."""
     return request.environ.get("gunicorn.socket")
 
 
-def _trouble(error: LiveError) -> Trouble:
+def trouble_of(error: LiveError) -> Trouble:
     """What a page says of an error; anything but a page of HTML is answered with the error itself."""
     g.trouble = error
     if request.path.endswith(".json") or ".chart." in request.path:

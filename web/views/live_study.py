@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import shlex
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -15,7 +14,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from atlas import Atlas
 from atlas.core.jsonable import dumps
 from atlas.core.overlay import Overlaid
-from atlas.topics.live import StudyWanted, activation_means
+from atlas.topics.live import StudyWanted
 from atlas.topics.tables import column_comments
 from web.site import urls
 from web.site.errors import NotServedError
@@ -31,7 +30,7 @@ blueprint = Blueprint("live_study", __name__)
 blueprint.after_request(fleeting)
 
 FIELDS = ("clean", "corrupt", "answer", "other")
-_TABLES = ("study", "study_prompt", "study_prediction", "study_step")
+_TABLES = ("study", "study_prompt", "study_prediction", "study_step", "study_edge")
 _LONGEST_FORM = 1 << 20
 
 
@@ -101,10 +100,9 @@ def run_study(ref: AtlasRef) -> BaseResponse:
     for name, text in prompts.items():
         if not text:
             raise LiveRefused(f"{name} is missing; expected all of {', '.join(FIELDS)}.")
-    means = base64.b64encode(activation_means(atlas).astype("<f4").tobytes()).decode()
     command = shlex.join(["atlas", "study", atlas.path.name, "--name", "mine"])
     command += "".join(f" --{name} {shlex.quote(text)}" for name, text in prompts.items())
-    name = live.study(atlas, StudyWanted(**prompts, means=means, command=command, folder=""))
+    name = live.study(atlas, StudyWanted(**prompts, means=live.means(atlas), command=command, folder=""))
     url = urls.to("live_progress", ref, name)
     if request.accept_mimetypes.best != "application/json":
         return redirect(url, 303)

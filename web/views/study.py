@@ -17,9 +17,10 @@ from atlas.core.units import NeuronRef
 from atlas.topics.curve import CURVES, Curve, neuron_candidates, token_curves
 from atlas.topics.neuron import Neuron, find_neuron
 from atlas.topics.pair_standing import PLACES, PairStanding, pair_standing
+from atlas.topics.study.edges import EDGES, study_edges
 from atlas.topics.study.lens import lens_jumps
-from atlas.topics.study.neurons import DIRECT, PATCHED, direct_share, study_neurons
-from atlas.topics.study.records import LensJump, Study, StudyNeurons, StudyPrompt, StudyStep
+from atlas.topics.study.neurons import ATTRIBUTION, DIRECT, PATCHED, direct_share, study_neurons
+from atlas.topics.study.records import LensJump, Study, StudyEdge, StudyNeurons, StudyPrompt, StudyStep
 from atlas.topics.study.study import (
     PREDICTIONS,
     PROMPTS,
@@ -39,7 +40,8 @@ from web.charts.chart import Chart
 from web.charts.curve import curve_charts
 from web.charts.heat import KINDS, heat_chart, reach_of
 from web.charts.lens import lens_chart
-from web.charts.recovery import direct_chart, distribution_chart, recovery_chart
+from web.charts.recovery import direct_chart, distribution_chart, estimate_chart, recovery_chart
+from web.charts.study_graph import graph_chart
 from web.sections.curves import pair_label
 from web.site import urls
 from web.site.page import AtlasPage, atlas_fields, doc, page
@@ -91,6 +93,9 @@ class StudyPage(AtlasPage, template="study.html"):
     neurons: StudyNeurons = field(metadata=doc("The neurons that were patched: the greatest, and all in numbers."))
     shares: dict[str, float | None] = field(metadata=doc("By name: the direct share of each neuron listed."))
     neuron_charts: tuple[Chart, ...] = field(metadata=doc("Recovery by neuron, and of all neurons.", json=False))
+    estimate_charts: tuple[Chart, ...] = field(metadata=doc("Recovery against attribution.", json=False))
+    edges: tuple[StudyEdge, ...] = field(metadata=doc("How the neurons that stand out act through each other."))
+    graph_charts: tuple[Chart, ...] = field(metadata=doc("The edges as a graph.", json=False))
     direct_charts: tuple[Chart, ...] = field(metadata=doc("Recovery against direct effect.", json=False))
     ablations: tuple[StudyStep, ...] = field(metadata=doc("What became of the answer without the found neurons."))
     ablation_charts: tuple[Chart, ...] = field(metadata=doc("The ablations drawn, if any were made.", json=False))
@@ -131,8 +136,8 @@ def study(atlas: Atlas, name: str) -> StudyPage:
     prompts = study_prompts(atlas, name, limit=MOST_ROWS).rows
     lens, patches, ablations = layer_steps(atlas, name)
     jumps = lens_jumps(lens)
-    neurons = study_neurons(atlas, found, NEURONS)
-    sayings = say(found, jumps, patches, neurons, ablations)
+    neurons, edges = study_neurons(atlas, found, NEURONS), study_edges(atlas, name)
+    sayings = say(found, jumps, patches, neurons, ablations, edges)
     best = _best(atlas, found)
     listed = {item.neuron.name: item for item in (*neurons.top, *neurons.direct)}
     return StudyPage(
@@ -150,6 +155,7 @@ def study(atlas: Atlas, name: str) -> StudyPage:
         jumps=jumps,
         patches=patches,
         neurons=neurons,
+        edges=edges,
         shares={
             name: direct_share(found, item.direct_effect_clean, item.direct_effect_corrupt)
             for name, item in listed.items()
@@ -157,7 +163,7 @@ def study(atlas: Atlas, name: str) -> StudyPage:
         ablations=ablations,
         best=best,
         panels=study_panels(found, prompts, best),
-        **_charts(atlas, found, prompts, lens, jumps, patches, neurons, ablations),
+        **_charts(atlas, found, prompts, lens, jumps, patches, neurons, ablations, edges),
         curve_charts=curve_charts(
             best.curves if best else (),
             f"Tokens predicted by activation of {best.neuron.name}, {atlas.info.model_name}" if best else "",
@@ -194,6 +200,8 @@ def study_panels(study: Study, prompts: Sequence[StudyPrompt], best: BestNeuron 
         "lens": steps_statement(name, ["logit_lens"], ("variant", "layer", "site", *values)).shown(),
         "patching": steps_statement(name, list(KINDS), ("kind", "layer", "position", *values)).shown(),
         "neurons": PATCHED.shown(study=name, limit=NEURONS),
+        "attribution": ATTRIBUTION.shown(study=name, limit=NEURONS),
+        "edges": EDGES.shown(study=name),
         "direct": DIRECT.shown(study=name, limit=NEURONS),
         "ablation": steps_statement(name, ["ablation"], ("neuron", "variant", *values)).shown(),
         "numbers": STUDY.shown(study=name),
@@ -221,6 +229,7 @@ def _charts(
     patches: dict[str, tuple[StudyStep, ...]],
     neurons: StudyNeurons,
     ablations: tuple[StudyStep, ...],
+    edges: tuple[StudyEdge, ...],
 ) -> dict[str, Any]:
     """The charts of what was measured, by field of the page."""
     model, n_layers = atlas.info.model_name, atlas.info.n_layers
@@ -233,6 +242,10 @@ def _charts(
         ),
         "neuron_charts": (recovery_chart(found, neurons, model, _url), distribution_chart(neurons, model, _url))
         if neurons.n
+        else (),
+        "estimate_charts": (estimate_chart(neurons, neurons.agreement, model, _url),) if neurons.agreement else (),
+        "graph_charts": (graph_chart(found, edges, [item for item in neurons.top if item.found], model, _url),)
+        if edges
         else (),
         "direct_charts": (direct_chart(found, neurons, model, _url),) if neurons.cells else (),
         "ablation_charts": (ablation_chart(found, ablations, model, _url),) if ablations else (),

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 from atlas.core.display import show_number, show_share
 from atlas.core.units import Token
-from atlas.topics.study.records import LensJump, Study, StudyNeurons, StudyPrompt, StudyStep
+from atlas.topics.study.records import LensJump, Study, StudyEdge, StudyNeurons, StudyPrompt, StudyStep
 from web.charts.ablation import VARIANTS
 from web.charts.lens import part_name
+
+_AGAINST = 0.02
+"""Least share that a neuron takes away to be named."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,9 @@ class Sayings:
     lens: str
     patching: str
     neurons: str
+    agreement: str
+    """How well the estimates hold by which the patched neurons were chosen."""
+    edges: str
     ablation: str
 
     def claim(self, study: Study) -> str:
@@ -62,15 +68,18 @@ def say(
     maps: Mapping[str, Sequence[StudyStep]],
     neurons: StudyNeurons,
     ablations: Sequence[StudyStep],
+    edges: Sequence[StudyEdge],
 ) -> Sayings:
     """What a study's rows say. `maps` are the patching steps by kind."""
     return Sayings(
-        _finding(study, neurons, ablations),
-        _predictions(study),
-        _lens(jumps),
-        _patching(study, maps),
-        _neurons(study, neurons),
-        _ablation(study, ablations),
+        finding=_finding(study, neurons, ablations),
+        predictions=_predictions(study),
+        lens=_lens(jumps),
+        patching=_patching(study, maps),
+        neurons=_neurons(study, neurons),
+        agreement=_agreement(neurons),
+        edges=_edges(edges),
+        ablation=_ablation(study, ablations),
     )
 
 
@@ -161,17 +170,52 @@ def _patching(study: Study, maps: Mapping[str, Sequence[StudyStep]]) -> str:
 def _neurons(study: Study, neurons: StudyNeurons) -> str:
     if not neurons.n:
         return ""
-    first = neurons.top[0]
-    layers = ", ".join(map(str, study.patched_layers))
-    text = (
-        f"Of the {neurons.n:,} neurons of {'layer' if len(study.patched_layers) == 1 else 'layers'} {layers}, patched "
-        f"one at a time, {first.neuron.name} alone recovers {show_share(first.recovery, 2)}"
-    )
+    ordered = sorted(neurons.top, key=lambda item: -item.recovery)
+    first, *others = ordered
+    text = f"{neurons.n:,} neurons were patched one at a time"
+    if neurons.n_estimated:
+        which = f"the {neurons.n:,} of greatest attribution"
+        if study.patched_layers:
+            layers = ", ".join(map(str, study.patched_layers))
+            which = f"{neurons.n:,}, all of layer {layers} and those of greatest attribution,"
+        text = f"Of the model’s {neurons.n_estimated:,} neurons, {which} were patched one at a time"
+    text += f": {first.neuron.name} alone recovers {show_share(first.recovery, 2)}"
     if study.is_suite and first.low is not None:
         text += f" (95% interval {show_share(first.low, 2)} to {show_share(first.high, 2)})"
-    if len(neurons.top) > 1:
-        second = neurons.top[1]
-        text += f"; the next, {second.neuron.name}, {show_share(second.recovery, 2)}"
+    if others:
+        text += f"; the next, {others[0].neuron.name}, {show_share(others[0].recovery, 2)}"
+    if ordered[-1].recovery < -_AGAINST:
+        text += f"; {ordered[-1].neuron.name} does most against it, {show_share(ordered[-1].recovery, 2)}"
+    return text + "."
+
+
+def _agreement(neurons: StudyNeurons) -> str:
+    item = neurons.agreement
+    if item is None or item.pearson is None or item.spearman is None:
+        return ""
+    worst, pearson, ranks = item.worst, show_number(item.pearson, 3), show_number(item.spearman, 3)
+    return (
+        f"Attribution estimates each neuron’s recovery from one backward pass. Over the {neurons.n:,} patched neurons "
+        f"its correlation with patching is {pearson} (of ranks, {ranks}); it is furthest off for {worst.neuron.name}, "
+        f"{show_share(worst.attribution, 2)} for {show_share(worst.recovery, 2)}."
+    )
+
+
+def _edges(edges: Sequence[StudyEdge]) -> str:
+    if not edges:
+        return ""
+    first = max(edges, key=lambda edge: abs(edge.value))
+    text = (
+        f"The most goes from {first.source.name} through {first.target.name}: {show_share(first.value, 2)} of the "
+        "logit difference"
+    )
+    checked = [edge for edge in edges if edge.exact is not None]
+    if checked:
+        worst = max(checked, key=lambda edge: abs(edge.estimate - edge.value))
+        text += (
+            f". The {len(checked)} strongest lines are measured exactly; the estimate of {worst.source.name} through "
+            f"{worst.target.name} is furthest off, {show_share(worst.estimate, 2)} for {show_share(worst.value, 2)}"
+        )
     return text + "."
 
 

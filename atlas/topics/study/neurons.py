@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from atlas.core.db import Atlas
 from atlas.core.statements import Statement
-from atlas.core.stats import number_or_none
+from atlas.core.stats import number_or_none, spearman
 from atlas.core.units import neuron_ref
-from atlas.topics.study.records import EffectCell, RecoveryCell, Study, StudyNeuron, StudyNeurons
+from atlas.topics.study.records import Agreement, EffectCell, RecoveryCell, Study, StudyNeuron, StudyNeurons
 
 BARS = 60
 """Bars of the distribution of recovery."""
@@ -18,15 +19,27 @@ BARS = 60
 CELLS = (48, 36)
 """Columns and rows of the cells of direct share against recovery."""
 
-_NUMBERS = ("recovery", "low", "high", "direct_effect_clean", "direct_effect_corrupt")
+_NUMBERS = ("recovery", "low", "high", "attribution", "direct_effect_clean", "direct_effect_corrupt")
 
-PATCHED = Statement("""SELECT rank, neuron, recovery, low, high, direct_effect_clean, direct_effect_corrupt, found,
-       best_token, neuron_id
+PATCHED = Statement("""SELECT rank, neuron, recovery, low, high, attribution,
+       direct_effect_clean, direct_effect_corrupt, found, best_token, neuron_id
 FROM study_neuron
 WHERE study = $study
 ORDER BY rank
 LIMIT $limit""")
 """The neurons that a study patched, greatest |recovery| first; all of them for a limit of None."""
+
+ATTRIBUTION = Statement("""SELECT n.name AS neuron, s.value AS attribution, s.low, s.high, p.recovery, s.neuron_id
+FROM study_step AS s
+JOIN neuron AS n USING (neuron_id)
+LEFT JOIN study_neuron AS p ON p.study = s.study AND p.neuron_id = s.neuron_id
+WHERE s.study = $study AND s.kind = 'attribution'
+ORDER BY abs(s.value) DESC, s.neuron_id
+LIMIT $limit""")
+"""The neurons of greatest |attribution|, with their recovery where they were patched."""
+
+_ESTIMATED = Statement("""SELECT neuron_id, value FROM study_step WHERE study = $study AND kind = 'attribution'
+ORDER BY neuron_id""")
 
 DIRECT = Statement("""SELECT n.neuron, n.recovery,
        (n.direct_effect_clean - n.direct_effect_corrupt) / (s.clean_logit_diff - s.corrupt_logit_diff) AS direct_share
@@ -39,7 +52,7 @@ LIMIT $limit""")
 
 def study_neurons(atlas: Atlas, study: Study, limit: int = 50) -> StudyNeurons:
     """The neurons that a study patched: the `limit` of greatest |recovery| and those that stood out, all in numbers."""
-    columns = atlas.remembered(f"neurons of study {study.name}", lambda: _read(atlas, study))
+    columns, every, n_estimated = atlas.remembered(f"neurons of study {study.name}", lambda: _read(atlas, study))
     names = {neuron.neuron_id for neuron in study.found_neurons}
     n = len(columns["neuron_id"])
 
@@ -55,9 +68,25 @@ def study_neurons(atlas: Atlas, study: Study, limit: int = 50) -> StudyNeurons:
     return StudyNeurons(
         n=n,
         top=tuple(row(place) for place in places),
-        bars=_bars(columns["recovery"]),
+        bars=_bars(every),
         direct=tuple(row(int(place)) for place in direct),
         cells=_cells(shares[known], columns["recovery"][known]),
+        n_estimated=n_estimated,
+        agreement=_agreement(columns, row),
+    )
+
+
+def _agreement(columns: dict[str, np.ndarray], row: Callable[[int], StudyNeuron]) -> Agreement | None:
+    there = np.flatnonzero(np.isfinite(columns["attribution"]))
+    if not len(there):
+        return None
+    estimate, exact = columns["attribution"][there], columns["recovery"][there]
+    varied = estimate.std() > 0 and exact.std() > 0
+    return Agreement(
+        pearson=float(np.corrcoef(estimate, exact)[0, 1]) if varied else None,
+        spearman=number_or_none(spearman([estimate], exact)[0]),
+        worst=row(int(there[np.argmax(np.abs(estimate - exact))])),
+        cells=_cells(estimate, exact),
     )
 
 
@@ -68,14 +97,18 @@ def direct_share(study: Study, clean: float | None, corrupt: float | None) -> fl
     return None if clean is None or corrupt is None or difference == 0 else (clean - corrupt) / difference
 
 
-def _read(atlas: Atlas, study: Study) -> dict[str, np.ndarray]:
-    """Columns over the patched neurons, greatest |recovery| first; NaN where there is no value."""
+def _read(atlas: Atlas, study: Study) -> tuple[dict[str, np.ndarray], np.ndarray, int]:
+    """Columns over the patched neurons, greatest |recovery| first (NaN where there is no value); the recovery of every
+    neuron, patched or estimated; and the number of neurons with an estimate."""
     columns = PATCHED.arrays(atlas, study=study.name, limit=None)
     filled: dict[str, np.ndarray] = {"neuron_id": np.asarray(columns["neuron_id"], np.int64)}
     filled |= {name: np.ma.filled(np.ma.asarray(columns[name], np.float64), np.nan) for name in _NUMBERS}
     difference = study.clean_logit_diff - study.corrupt_logit_diff
     filled["share"] = (filled["direct_effect_clean"] - filled["direct_effect_corrupt"]) / (difference or np.nan)
-    return filled
+    estimated = _ESTIMATED.arrays(atlas, study=study.name)
+    elsewhere = ~np.isin(estimated["neuron_id"], filled["neuron_id"])
+    every = np.concatenate([filled["recovery"], np.asarray(estimated["value"], np.float64)[elsewhere]])
+    return filled, every, len(elsewhere)
 
 
 def _edges(values: np.ndarray, n: int) -> np.ndarray:

@@ -110,8 +110,9 @@ class LensJump:
 class StudyNeuron:
     """A neuron in a study: its place by |recovery| among the patched ones, and its direct effect on the difference.
 
-    `low` and `high` are the interval of the recovery (None: one pair of prompts), `found` whether it stood out (those
-    were ablated). Direct effects are in logits, after the clean and the corrupt prompt; None: not measured.
+    `low` and `high` are the interval of the recovery (None: one pair of prompts), `attribution` is its estimate (None:
+    not computed), `found` says whether it stood out (those were ablated). Direct effects are in logits, after the clean
+    and the corrupt prompt; None: not measured.
     """
 
     TABLE = "study_neuron"
@@ -121,6 +122,7 @@ class StudyNeuron:
     recovery: float
     low: float | None
     high: float | None
+    attribution: float | None
     direct_effect_clean: float | None
     direct_effect_corrupt: float | None
     found: bool
@@ -128,7 +130,7 @@ class StudyNeuron:
 
 @dataclass(frozen=True)
 class RecoveryCell:
-    """Patched neurons `n` whose value lies in lower <= value < upper; the last cell includes its end."""
+    """Neurons `n` whose value lies in lower <= value < upper; the last cell includes its end."""
 
     lower: float
     upper: float
@@ -137,7 +139,8 @@ class RecoveryCell:
 
 @dataclass(frozen=True)
 class EffectCell:
-    """Patched neurons `n` in one cell of direct share (x) against recovery (y); empty cells are left out."""
+    """Patched neurons `n` in one cell of direct share or attribution (x) against recovery (y); empty cells are left
+    out."""
 
     x_lower: float
     x_upper: float
@@ -147,9 +150,21 @@ class EffectCell:
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """How well attribution estimates recovery over the patched neurons: correlations (None: not defined), the neuron
+    whose estimate is furthest off, and cells of attribution (x) against recovery (y)."""
+
+    pearson: float | None
+    spearman: float | None
+    worst: StudyNeuron
+    cells: tuple[EffectCell, ...]
+
+
+@dataclass(frozen=True)
 class StudyNeurons:
-    """All neurons that a study patched: the `top` by |recovery|, the distribution of all `n` of them, and direct share
-    against recovery.
+    """The `n` neurons that a study patched: the `top` by |recovery|, and direct share against recovery. The attribution
+    of `n_estimated` neurons was computed (0, or all of the model); `bars` are the distribution of all of them, with
+    their recovery where they were patched.
 
     The direct share is (direct_effect_clean - direct_effect_corrupt) / (clean_logit_diff - corrupt_logit_diff): the
     recovery that the neuron's change would bring by its direct path alone. `direct` are the neurons of greatest
@@ -161,6 +176,27 @@ class StudyNeurons:
     bars: tuple[RecoveryCell, ...]
     direct: tuple[StudyNeuron, ...]
     cells: tuple[EffectCell, ...]
+    n_estimated: int
+    agreement: Agreement | None
+
+
+@dataclass(frozen=True)
+class StudyEdge:
+    """What a neuron that stands out does through a later one: the part of its attribution that goes through the target
+    (`estimate`), and the recovery when the target alone takes the activations that it has with the source patched
+    (`exact`; None: not measured)."""
+
+    TABLE = "study_edge"
+
+    source: NeuronRef
+    target: NeuronRef
+    estimate: float
+    exact: float | None
+
+    @property
+    def value(self) -> float:
+        """The exact recovery, or its estimate."""
+        return self.estimate if self.exact is None else self.exact
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ STEP_KINDS = (
     "patch_resid_pre",
     "patch_attn_out",
     "patch_mlp_out",
+    "attribution",
     "patch_neuron",
     "direct_effect",
     "ablation",
@@ -38,8 +39,8 @@ STEP_KINDS = (
 
 STEP_VARIANTS = ("own_norm", "final_norm", "clean", "corrupt", "zero", "mean", "negate")
 
-_STUDY = OF_ATLAS + "/studies/{study}"
-_Name = Annotated[str, Text("Name of a study.", least=1, most=200, name="study")]
+OF_STUDY = OF_ATLAS + "/studies/{study}"
+StudyName = Annotated[str, Text("Name of a study.", least=1, most=200, name="study")]
 _Kind = Annotated[str, Choice("Only steps of this kind.", STEP_KINDS)]
 _Variant = Annotated[str, Choice("Only steps of this variant.", STEP_VARIANTS)]
 
@@ -112,8 +113,8 @@ def _read_studies(atlas: Atlas) -> list[Study]:
     return read
 
 
-@call(_STUDY, name="study", python='demo.study("{study}").record')
-def find_study(atlas: Atlas, name: _Name) -> Study:
+@call(OF_STUDY, name="study", python='demo.study("{study}").record')
+def find_study(atlas: Atlas, name: StudyName) -> Study:
     """One study: its row of the table `study`.
 
     Raises:
@@ -127,8 +128,8 @@ def find_study(atlas: Atlas, name: _Name) -> Study:
     raise StudyNameError(f"There is no study {name!r} in {atlas.info.slug!r}; there is {names}.")
 
 
-@call(_STUDY + "/prompts", python='demo.study("{study}").prompts(limit=20)', limit=20)
-def study_prompts(atlas: Atlas, name: _Name, *, offset: Offset = 0, limit: Limit = 100) -> Listing[StudyPrompt]:
+@call(OF_STUDY + "/prompts", python='demo.study("{study}").prompts(limit=20)', limit=20)
+def study_prompts(atlas: Atlas, name: StudyName, *, offset: Offset = 0, limit: Limit = 100) -> Listing[StudyPrompt]:
     """The pairs of prompts of a study, and the predictions after each.
 
     Raises:
@@ -150,10 +151,12 @@ def study_prompts(atlas: Atlas, name: _Name, *, offset: Offset = 0, limit: Limit
     return Listing(tuple(prompts), total, offset, limit)
 
 
-@call(_STUDY + "/steps", python='demo.study("{study}").steps(kind="logit_lens", limit=20)', kind="logit_lens", limit=20)
+@call(
+    OF_STUDY + "/steps", python='demo.study("{study}").steps(kind="logit_lens", limit=20)', kind="logit_lens", limit=20
+)
 def study_steps(
     atlas: Atlas,
-    name: _Name,
+    name: StudyName,
     *,
     kind: _Kind | None = None,
     variant: _Variant | None = None,
@@ -217,8 +220,8 @@ def _steps(atlas: Atlas, statement: Composed) -> tuple[StudyStep, ...]:
     )
 
 
-@call(_STUDY + "/neurons", name="study_neurons", python='demo.study("{study}").neurons()')
-def neurons_of_study(atlas: Atlas, name: _Name, limit: Most = 50) -> StudyNeurons:
+@call(OF_STUDY + "/neurons", name="study_neurons", python='demo.study("{study}").neurons()')
+def neurons_of_study(atlas: Atlas, name: StudyName, limit: Most = 50) -> StudyNeurons:
     """The neurons that a study patched: those of greatest recovery, those that stood out, and a summary of all."""
     return study_neurons(atlas, find_study(atlas, name), limit)
 

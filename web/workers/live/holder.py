@@ -48,8 +48,8 @@ class Holder:
         return self._process.pid
 
     def takes(self, job: Job) -> bool:
-        """Whether it would begin a job now. A study is not sent to a process that is busy with a text: the study's
-        message is larger than the pipe's buffer, and a busy process does not read."""
+        """Whether it would begin a job now. A study is not sent to a process that is busy with a text: the process is
+        killed with it if the text takes too long."""
         return self.ready and job.lane not in self.lanes and (job.lane == TEXT or not self.lanes)
 
     def start(self, job: Job) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -16,9 +17,11 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from atlas import Atlas
 from atlas.cli.main import MissingExtraError
-from atlas.topics.live import ModelWanted, StudyWanted
+from atlas.topics.live import ModelWanted, StudyWanted, activation_means
 from web.workers import supervisor
 from web.workers.live.errors import LiveBusy, LiveUnavailable, error_of
 from web.workers.live.holder import GROUP
@@ -84,6 +87,22 @@ class Live(Supervisor):
         """
         request = {"do": "study", "model": self.wanted(atlas), "job": "study", "wanted": asdict(wanted)}
         return self._ask(request, _SLACK)["name"]
+
+    def means(self, atlas: Atlas) -> str:
+        """File of the mean activations of an atlas, for its model's process.
+
+        Raises:
+            LiveError: it cannot be written.
+        """
+        path = self._folder / f"means-{atlas.info.slug}-{atlas.info.build_id}.npy"
+        if not path.exists():
+            mine = path.with_name(f"{path.stem}-{secrets.token_hex(4)}.npy")
+            try:
+                np.save(mine, activation_means(atlas))
+                mine.replace(path)
+            except OSError as error:
+                raise LiveUnavailable("The server cannot write its temporary files; try again in a moment.") from error
+        return str(path)
 
     def status(self, name: str) -> Status | None:
         """Status of a study; None: there is none of that name, or no longer."""

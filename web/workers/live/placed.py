@@ -28,18 +28,35 @@ class PlacedToken:
     beyond: str | None
 
 
+@dataclass(frozen=True)
+class Place:
+    """The place of an activation in a neuron's histogram: the fractions of counted positions in lower bins and in its
+    own bin. `beyond` is 'above' or 'below' where it lies outside the data."""
+
+    below: float
+    within: float
+    beyond: str | None
+
+
+def place_of(neuron: Neuron, bars: Sequence[HistogramBar], value: float) -> Place:
+    """The place of an activation; `bars` is the neuron's histogram."""
+    total = sum(bar.n for bar in bars) or 1
+    return Place(
+        below=sum(bar.n for bar in bars if bar.upper is not None and bar.upper <= value) / total,
+        within=sum(bar.n for bar in bars if _holds(bar, value)) / total,
+        beyond="above" if value > neuron.activation_max else "below" if value < neuron.activation_min else None,
+    )
+
+
 def placed(atlas: Atlas, neuron: Neuron, bars: Sequence[HistogramBar], answer: Activations) -> tuple[PlacedToken, ...]:
     """The tokens in order; `bars` is the neuron's histogram."""
-    total = sum(bar.n for bar in bars) or 1
     tokens = []
     for position, (token_id, value) in enumerate(zip(answer.token_ids, answer.values, strict=True)):
-        below = within = beyond = None
         # Without BOS the first position counts; so does BOS where the atlas counted it.
-        if position > 0 or not answer.has_bos or atlas.info.bos_counted:
-            below = sum(bar.n for bar in bars if bar.upper is not None and bar.upper <= value) / total
-            within = sum(bar.n for bar in bars if _holds(bar, value)) / total
-            beyond = "above" if value > neuron.activation_max else "below" if value < neuron.activation_min else None
-        tokens.append(PlacedToken(position, atlas.tokens[token_id], value, below, within, beyond))
+        counted = position > 0 or not answer.has_bos or atlas.info.bos_counted
+        at = place_of(neuron, bars, value) if counted else None
+        place = (None, None, None) if at is None else (at.below, at.within, at.beyond)
+        tokens.append(PlacedToken(position, atlas.tokens[token_id], value, *place))
     return tuple(tokens)
 
 
