@@ -61,12 +61,14 @@ def packed(copy: Path) -> dict[str, str]:
     atlas = json.loads((copy / STATE).read_text())["atlases"][SLUG]
     folder = copy / "static" / "atlases" / SLUG / atlas["builds"][atlas["build"]]["folder"]
     index, pages = (folder / "index.bin").read_bytes(), {}
+    phrases = gzip.decompress((folder / "phrases.bin").read_bytes()).decode().split("\0")
     for first, offset, length in json.loads((folder / "index.json").read_text()):
         lines = gzip.decompress(index[offset : offset + length]).decode().split("\n")
         assert lines[0].startswith(f"{first} ")
         for address, number, start, size in (line.split(" ") for line in lines):
             content = (folder / f"pages-{int(number):03}.bin").read_bytes()
-            pages[address] = gzip.decompress(content[int(start) : int(start) + int(size)]).decode()
+            text = gzip.decompress(content[int(start) : int(start) + int(size)]).decode()
+            pages[address] = re.sub("\x01([0-9a-z]+);", lambda mark: phrases[int(mark[1], 36)], text)
     return pages
 
 

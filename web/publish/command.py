@@ -33,8 +33,16 @@ _FILE = click.Path(path_type=Path)
     show_default=True,
     help="Every neuron and token, or those that the overview and the rankings name.",
 )
+@click.option(
+    "--data/--no-data",
+    default=True,
+    show_default=True,
+    help="Pack the data of each neuron and token (.json) too: more than half of the whole.",
+)
 @click.option("--workers", type=click.IntRange(1), help="Processes that make pages; the default is one for each core.")
-def publish(files: tuple[Path, ...], folder: Path, base_url: str | None, pages: str, workers: int | None) -> None:
+def publish(
+    files: tuple[Path, ...], folder: Path, base_url: str | None, pages: str, data: bool, workers: int | None
+) -> None:
     """Write the pages of FILEs to the folder DIR, for a host without a server. DIR is replaced when everything is
     written; a command that was interrupted goes on where it was when it is given again."""
     # Imported here: the help text does not need the site.
@@ -55,6 +63,7 @@ def publish(files: tuple[Path, ...], folder: Path, base_url: str | None, pages: 
             base_url=base_url,
             choose=every if whole else notable,
             paged=whole,
+            data=data,
             workers=workers or os.cpu_count() or 1,
             progress=progress,
         )

@@ -94,9 +94,16 @@ def named(atlas: Atlas, texts: list[str]) -> list[str]:
 
 
 def make_plan(
-    app: Flask, files: tuple[Path, ...], base_url: str | None, choose: Choose = every, *, paged: bool = True
+    app: Flask,
+    files: tuple[Path, ...],
+    base_url: str | None,
+    choose: Choose = every,
+    *,
+    paged: bool = True,
+    data: bool = True,
 ) -> Plan:
-    """The plan of a copy; `app` is the site, and `paged` whether lists are followed to their ends."""
+    """The plan of a copy; `app` is the site, `paged` whether lists are followed to their ends, `data` whether neurons
+    and tokens that are packed only have their data."""
     atlases: dict[str, Atlas] = app.extensions["atlases"]
     builds = {slug: atlas.info.build_id for slug, atlas in atlases.items()}
     site = [urls.to("home"), urls.to("glossary"), urls.to("search"), *([urls.to("bridge")] if len(atlases) > 1 else [])]
@@ -106,9 +113,11 @@ def make_plan(
     pages = [address for job in jobs for address in job.addresses]
     parts = [urls.to("random_neuron", AtlasRef(slug)) for slug in atlases]  # the worker draws it
     parts += [urls.to("neuron_part", *neuron, part) for neuron in map(_neuron, pages) if neuron for part in PARTS]
-    key = repr((builds, program_digest(), base_url, paged, [str(job) for job in jobs]))
+    key = repr((builds, program_digest(), base_url, paged, data, [str(job) for job in jobs]))
     digest = blake2b(key.encode(), digest_size=6).hexdigest()
-    return Plan(files, base_url, Published(frozenset(pages + parts), base_url, paged), builds, tuple(jobs), digest)
+    bare = frozenset(url for job in jobs if job.kind == "packed" and not data for url in job.addresses)
+    published = Published(frozenset(pages + parts), base_url, paged, bare)
+    return Plan(files, base_url, published, builds, tuple(jobs), digest)
 
 
 def _neuron(address: str) -> tuple[AtlasRef, str] | None:

@@ -84,9 +84,11 @@ class Pages:
 
     def _packed(self, address: str) -> Iterator[tuple[str, str, bytes]]:
         """A page and its data, which are made of one record, and the parts that it fetches."""
-        html, data = self._record(address)
+        bare = address in self.plan.published.bare
+        html, data = self._record(address, data=not bare)
         yield address, HTML, self._settled(html)
-        yield address, DATA, data
+        if not bare:
+            yield address, DATA, data
         yield from self._parts(html)
 
     def _parts(self, html: str) -> Iterator[tuple[str, str, bytes]]:

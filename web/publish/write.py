@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -17,8 +18,9 @@ import vl_convert
 
 from atlas import Atlas
 from atlas.core.errors import AtlasError
-from atlas.core.files import appearing_folder, check_place
+from atlas.core.files import appearing_folder, check_place, write_texts
 from web.publish.pack import Archives, Entry, compressed, name_of, read_chunk, write_chunk
+from web.publish.phrases import Phrases
 from web.publish.plan import Choose, Job, Plan, every, make_plan
 from web.publish.render import CARD, HTML, Pages
 from web.publish.search_index import search_index
@@ -30,6 +32,10 @@ STATE = Path("static", "published.json")
 """What the copy holds; the worker reads it, and so does the next `atlas publish`."""
 WORKER = "worker.js"
 """The service worker: at the root, since it answers for everything below."""
+
+PHRASES = "phrases.bin"
+_SAMPLE = 100
+"""Pages, at most, from which phrases are taken."""
 
 Progress = Callable[[int, int], None]
 
@@ -45,13 +51,14 @@ def publish_site(
     base_url: str | None = None,
     choose: Choose = every,
     paged: bool = True,
+    data: bool = True,
     workers: int = 1,
     progress: Progress = lambda done, total: None,
 ) -> str:
     """Write the site of some atlas files to a folder, and return a report of its sizes. The folder is replaced when
     everything is written. What was made before an interruption is used again; nothing is written where the folder has
-    these pages already. `choose` says which neurons and tokens, `paged` whether lists are followed to their ends;
-    `progress` is told the jobs that are done, and all.
+    these pages already. `choose` says which neurons and tokens, `paged` whether lists are followed to their ends,
+    `data` whether packed neurons and tokens have their data; `progress` is told the jobs that are done, and all.
 
     Raises:
         PublishError: the folder holds something else, or cannot be written.
@@ -64,14 +71,15 @@ def publish_site(
     app = create_app(files)
     atlases: dict[str, Atlas] = app.extensions["atlases"]
     try:
-        plan = make_plan(app, files, base_url, choose, paged=paged)
+        plan = make_plan(app, files, base_url, choose, paged=paged, data=data)
         if before is not None and before["digest"] == plan.digest:
             return f"{folder} has these pages already; nothing is written.\n{size_report(folder, atlases)}"
         kept = _kept(folder, plan)
-        _make(plan, kept, workers, progress)
+        phrases = _phrases(plan, kept)
+        _make(plan, kept, phrases, workers, progress)
         try:
             with appearing_folder(folder) as place:
-                _fill(place, folder, plan, kept, before, atlases)
+                _fill(place, folder, plan, kept, phrases, before, atlases)
         except OSError as error:
             raise PublishError(f"{str(folder)!r} cannot be written: {error.strerror or error}.") from error
     finally:
@@ -129,52 +137,74 @@ def _kept(folder: Path, plan: Plan) -> Path:
     return kept
 
 
-_pages: Pages | None = None
-"""The site of this process."""
+_maker: tuple[Pages, Phrases] | None = None
+"""The site of this process, and the phrases of its pages."""
 
 
-def _start(plan: Plan) -> None:
-    global _pages
-    _pages = Pages(plan)
+def _start(plan: Plan, phrases: Phrases) -> None:
+    global _maker
+    _maker = Pages(plan), phrases
 
 
 def _run(job: Job, path: Path) -> None:
-    assert _pages is not None
+    assert _maker is not None
+    pages, phrases = _maker
     entries = (
         Entry(address, kind, job.kind != "packed" and "/part/" not in address and "?" not in address, content)
-        for address, kind, content in _pages.of(job)
+        for address, kind, content in pages.of(job)
     )
-    write_chunk(path, (entry if entry.plain else _packed(entry) for entry in entries))
+    write_chunk(path, (entry if entry.plain else replace(entry, content=_packed(entry, phrases)) for entry in entries))
 
 
-def _packed(entry: Entry) -> Entry:
-    return Entry(entry.address, entry.kind, False, compressed(entry.content))
+def _packed(entry: Entry, phrases: Phrases) -> bytes:
+    """A page as it lies in an archive."""
+    content = entry.content
+    return compressed(phrases.shortened(content.decode("utf-8")).encode("utf-8") if entry.kind == HTML else content)
 
 
-def _make(plan: Plan, kept: Path, workers: int, progress: Progress) -> None:
+def _phrases(plan: Plan, kept: Path) -> Phrases:
+    """The phrases of a plan's pages, from some of them; those that pages were packed with before, if any were."""
+    path = kept / PHRASES
+    if not path.exists():
+        packed = [address for job in plan.jobs if job.kind == "packed" for address in job.addresses]
+        sample = Job("sample", "packed", tuple(packed[:: len(packed) // _SAMPLE + 1]))
+        pages = [content.decode("utf-8") for _, kind, content in Pages(plan).of(sample) if kind == HTML]
+        write_texts({path: "\0".join(Phrases.of(pages).texts)})
+    return Phrases(path.read_text(encoding="utf-8").split("\0"))
+
+
+def _make(plan: Plan, kept: Path, phrases: Phrases, workers: int, progress: Progress) -> None:
     """Make the pages of every job that is not done."""
     jobs = [job for job in plan.jobs if not (kept / job.name).exists()]
     done = len(plan.jobs) - len(jobs)
     progress(done, len(plan.jobs))
-    with _runner(plan, min(workers, len(jobs))) as run:
+    with _runner(plan, phrases, min(workers, len(jobs))) as run:
         for _ in run(_run, jobs, [kept / job.name for job in jobs]):
             done += 1
             progress(done, len(plan.jobs))
 
 
 @contextmanager
-def _runner(plan: Plan, workers: int) -> Iterator[Callable]:
+def _runner(plan: Plan, phrases: Phrases, workers: int) -> Iterator[Callable]:
     """`map`, in this process or in several."""
     if workers < 2:
-        _start(plan)
+        _start(plan, phrases)
         yield map
         return
     # Spawned: the files are open here, and DuckDB's threads do not survive a fork.
-    with ProcessPoolExecutor(workers, get_context("spawn"), _start, (plan,)) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), _start, (plan, phrases)) as pool:
         yield pool.map
 
 
-def _fill(place: Path, folder: Path, plan: Plan, kept: Path, before: dict | None, atlases: dict[str, Atlas]) -> None:
+def _fill(
+    place: Path,
+    folder: Path,
+    plan: Plan,
+    kept: Path,
+    phrases: Phrases,
+    before: dict | None,
+    atlases: dict[str, Atlas],
+) -> None:
     """Write a copy at `place`; `folder` is the one that it replaces."""
     archives = {slug: Archives(_archive(place, slug, plan.folder(slug))) for slug in plan.builds}
     for job in plan.jobs:
@@ -182,7 +212,7 @@ def _fill(place: Path, folder: Path, plan: Plan, kept: Path, before: dict | None
             if entry.plain:
                 _write(place / path_of(entry.address, entry.kind), entry.content)
             if entry.kind != CARD and job.kind != "site":
-                content = compressed(entry.content) if entry.plain else entry.content
+                content = _packed(entry, phrases) if entry.plain else entry.content
                 archives[entry.address.split("/")[1]].add(name_of(entry.address, entry.kind), content)
     for archive in archives.values():
         archive.close()
@@ -203,7 +233,9 @@ def _fill(place: Path, folder: Path, plan: Plan, kept: Path, before: dict | None
             int(match[1]) for address in pages if (match := re.fullmatch(rf"/{slug}/token/([0-9]+)", address))
         )
         index = json.dumps(search_index(atlas, tokens), ensure_ascii=False, separators=(",", ":"))
-        (_archive(place, slug, plan.folder(slug)) / "search.bin").write_bytes(compressed(index.encode("utf-8")))
+        archive = _archive(place, slug, plan.folder(slug))
+        (archive / "search.bin").write_bytes(compressed(index.encode("utf-8")))
+        (archive / PHRASES).write_bytes(compressed("\0".join(phrases.texts).encode("utf-8")))
     _write(place / STATE, json.dumps(state, indent=1).encode())
     _static(place)
     _write(place / "404.html", Pages(plan).absent())

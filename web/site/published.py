@@ -24,6 +24,9 @@ class Published:
     paged: bool = False
     """Whether the further pages of lists are in the copy."""
 
+    bare: frozenset[str] = frozenset()
+    """Pages whose data are not in the copy."""
+
     @property
     def prefix(self) -> str:
         """What comes before the site's own paths: '/atlas', or nothing."""
@@ -42,9 +45,10 @@ class Published:
         its data too, except a part's: its data are its page's."""
         page = _PIN.sub(r"\1", address)
         path, data, query = page.partition(".json")
-        return page in self.addresses or (
-            bool(data) and "/part/" not in path and (path or "/") + query in self.addresses
-        )
+        if not data:
+            return page in self.addresses
+        source = (path or "/") + query
+        return source in self.addresses and source not in self.bare and "/part/" not in path
 
 
 def published() -> Published | None:

@@ -71,6 +71,15 @@
     return lists.get(folder);
   }
 
+  const pieces = new Map(); // what many pages have, by folder
+  async function phrases(folder) {
+    if (!pieces.has(folder)) {
+      const bytes = await (await lasting(`${folder}/phrases.bin`)).arrayBuffer();
+      pieces.set(folder, (await unpacked(bytes)).split("\0"));
+    }
+    return pieces.get(folder);
+  }
+
   // The place of the last that is not greater.
   function last(items, name, of) {
     let low = 0;
@@ -91,7 +100,10 @@
     const line = lines.find((text) => text.startsWith(name + " "));
     if (!line) return null;
     const [number, offset, length] = line.slice(name.length + 1).split(" ").map(Number);
-    return unpacked(await part(`${folder}/pages-${String(number).padStart(3, "0")}.bin`, offset, length));
+    const text = await unpacked(await part(`${folder}/pages-${String(number).padStart(3, "0")}.bin`, offset, length));
+    if (/\.json(\?|$)/.test(name)) return text;
+    const texts = await phrases(folder);
+    return text.replace(/\u0001([0-9a-z]+);/g, (mark, number) => texts[parseInt(number, 36)]);
   }
 
   // --- an atlas's page: /slug, /slug.json, /slug/L1N2, /slug@build/…
