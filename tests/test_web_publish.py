@@ -21,8 +21,9 @@ from tests.html_reader import Reader
 from tests.static_host import static_host
 from web.publish import plan
 from web.publish.command import publish
+from web.publish.folder import STATE, path_of
 from web.publish.plan import Chosen
-from web.publish.write import STATE, PublishError, path_of, publish_site
+from web.publish.write import PublishError, publish_site
 from web.views.crawlers import fixed
 
 SLUG = "tiny-llama"

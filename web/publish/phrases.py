@@ -16,7 +16,7 @@ _LEAST = 16
 """Characters of the shortest phrase."""
 _MOST = 8000
 """Phrases: each page's reader has them all."""
-_COMMON, _OFTEN = 0.1, 0.03
+_COMMON, _OFTEN = 0.04, 0.012
 """Shares of pages that have a piece for it to be common, and a run of common pieces for it to be a phrase."""
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 

@@ -55,6 +55,11 @@ class Plan:
         """Name of the folder that holds an atlas's archives: never the same for other pages."""
         return f"{self.builds[slug]}-{self.digest}"
 
+    def tokens(self, slug: str) -> frozenset[int]:
+        """The tokens of an atlas that have a page."""
+        token = re.compile(rf"/{slug}/token/([0-9]+)")
+        return frozenset(int(match[1]) for url in self.published.addresses if (match := token.fullmatch(url)))
+
 
 @dataclass(frozen=True)
 class Chosen:

@@ -9,6 +9,7 @@ from typing import Any
 
 from flask import Flask, g, render_template, request
 
+from atlas import Atlas
 from atlas.core.errors import AtlasError
 from atlas.core.room import Room
 from web.publish.links import settled
@@ -16,6 +17,7 @@ from web.publish.plan import LAZY, Job, Plan
 from web.site import urls
 from web.site.app import create_app
 from web.site.page import answered, find_atlas
+from web.views.neuron import NeuronPage, part_page
 
 HTML, DATA, CARD = "html", "json", "png"
 
@@ -35,6 +37,11 @@ class Pages:
         self.plan = plan
         room = Room(threads=1)  # the other processes have the other cores
         self._app: Flask = create_app(plan.files, published=plan.published, room=lambda _: room)
+
+    @property
+    def atlases(self) -> dict[str, Atlas]:
+        """The atlases, by slug."""
+        return self._app.extensions["atlases"]
 
     def of(self, job: Job) -> Iterator[tuple[str, str, bytes]]:
         """(address, kind, content) of every page of a job: 'html', 'json', or 'png', a card."""
@@ -67,7 +74,7 @@ class Pages:
         if card and self.plan.base_url:
             yield address, CARD, self._get(urls.card(address)).data
         if re.search(r"/L[0-9]+N[0-9]+$", address):
-            yield from self._parts(self._get(address).get_data(as_text=True))
+            yield from self._made(address, "part")
 
     def _following(self, address: str) -> Iterator[tuple[str, str, bytes]]:
         """The pages that follow the first of a list. Each leads back to the one before by that one's address: the
@@ -83,20 +90,11 @@ class Pages:
                 yield page, kind, _PREVIOUS.sub(back, content) if kind == HTML else content
 
     def _packed(self, address: str) -> Iterator[tuple[str, str, bytes]]:
-        """A page and its data, which are made of one record, and the parts that it fetches."""
-        bare = address in self.plan.published.bare
-        html, data = self._record(address, data=not bare)
-        yield address, HTML, self._settled(html)
-        if not bare:
-            yield address, DATA, data
-        yield from self._parts(html)
+        """A page, its data, and the parts that it fetches, which are made of one record."""
+        kinds = (HTML, "part") if address in self.plan.published.bare else (HTML, "part", DATA)
+        yield from self._made(address, *kinds)
 
-    def _parts(self, html: str) -> Iterator[tuple[str, str, bytes]]:
-        for part in dict.fromkeys(unescape(src) for src in LAZY.findall(html)):
-            if "/part/" in part and self.plan.published.leads_to(part):
-                yield part, HTML, self._settled(self._record(part, data=False)[0])
-
-    def _record(self, address: str, *, data: bool = True) -> tuple[str, bytes]:
+    def _made(self, address: str, *kinds: str) -> list[tuple[str, str, bytes]]:
         with self._app.test_request_context(address):
             if request.routing_exception is not None:
                 raise request.routing_exception
@@ -105,4 +103,16 @@ class Pages:
             view: Any = getattr(self._app.view_functions[request.endpoint or ""], "view")  # noqa: B009  # see `page`
             context = view(atlas=find_atlas(g.ref), **values)
             html = answered(context, "html").get_data(as_text=True)
-            return html, answered(context, "data").data if data else b""
+            made = [(address, HTML, self._settled(html))] if HTML in kinds else []
+            if DATA in kinds:
+                made.append((address, DATA, answered(context, "data").data))
+            if "part" in kinds and isinstance(context, NeuronPage):
+                made += self._parts(context, html)
+            return made
+
+    def _parts(self, page: NeuronPage, html: str) -> Iterator[tuple[str, str, bytes]]:
+        """The parts that a neuron's page fetches. What it has read is not read again."""
+        for part in dict.fromkeys(unescape(src) for src in LAZY.findall(html)):
+            if "/part/" in part and self.plan.published.leads_to(part):
+                text = answered(part_page(page.reading, part.rpartition("/")[2]), "html").get_data(as_text=True)
+                yield part, HTML, self._settled(text)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from atlas import Atlas
 
 
-def search_index(atlas: Atlas, published_tokens: frozenset[int] | None) -> list[tuple[int, str, str, int]]:
+def search_index(atlas: Atlas, pages: frozenset[int]) -> list[tuple[int, str, str, int]]:
     """(token_id, text, as shown, times it is the actual next token) of every token that has a text and a page: the
     shortest first, then the most frequent, which is the order of the site's own suggestions.
 
-    `published_tokens`: those that have a page; None: all."""
+    `pages`: the tokens that have one."""
     rows = atlas.rows(
         'SELECT token_id, n_actual FROM token WHERE "text" IS NOT NULL ORDER BY length("text"), n_actual DESC, token_id'
     )
-    tokens = ((atlas.tokens[token_id], n) for token_id, n in rows if token_id in (published_tokens or {token_id}))
+    tokens = ((atlas.tokens[token_id], n) for token_id, n in rows if token_id in pages)
     return [(token.token_id, token.text, token.shown, n) for token, n in tokens]

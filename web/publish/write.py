@@ -1,4 +1,4 @@
-"""The folder of a published copy: pages are made by several processes, kept job by job, and renamed into place."""
+"""Write a published copy: pages are made by several processes, kept job by job, and renamed into place."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -14,26 +13,17 @@ from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
-import vl_convert
-
 from atlas import Atlas
 from atlas.core.errors import AtlasError
 from atlas.core.files import appearing_folder, check_place, write_texts
-from web.publish.pack import Archives, Entry, compressed, name_of, read_chunk, write_chunk
+from web.publish.folder import PHRASES, STATE, fill, packed, size_report
+from web.publish.pack import Entry, read_chunk, write_chunk
 from web.publish.phrases import Phrases
 from web.publish.plan import Choose, Job, Plan, every, make_plan
-from web.publish.render import CARD, HTML, Pages
-from web.publish.search_index import search_index
-from web.site import bundle, urls
+from web.publish.render import HTML, Pages
 from web.site.app import create_app
 from web.site.public_url import PublicUrlError, read_public_url
 
-STATE = Path("static", "published.json")
-"""What the copy holds; the worker reads it, and so does the next `atlas publish`."""
-WORKER = "worker.js"
-"""The service worker: at the root, since it answers for everything below."""
-
-PHRASES = "phrases.bin"
 _SAMPLE = 100
 """Pages, at most, from which phrases are taken."""
 
@@ -79,7 +69,8 @@ def publish_site(
         _make(plan, kept, phrases, workers, progress)
         try:
             with appearing_folder(folder) as place:
-                _fill(place, folder, plan, kept, phrases, before, atlases)
+                entries = (entry for job in plan.jobs for entry in read_chunk(kept / job.name))
+                fill(place, folder, plan, entries, phrases, before)
         except OSError as error:
             raise PublishError(f"{str(folder)!r} cannot be written: {error.strerror or error}.") from error
     finally:
@@ -153,13 +144,7 @@ def _run(job: Job, path: Path) -> None:
         Entry(address, kind, job.kind != "packed" and "/part/" not in address and "?" not in address, content)
         for address, kind, content in pages.of(job)
     )
-    write_chunk(path, (entry if entry.plain else replace(entry, content=_packed(entry, phrases)) for entry in entries))
-
-
-def _packed(entry: Entry, phrases: Phrases) -> bytes:
-    """A page as it lies in an archive."""
-    content = entry.content
-    return compressed(phrases.shortened(content.decode("utf-8")).encode("utf-8") if entry.kind == HTML else content)
+    write_chunk(path, (entry if entry.plain else replace(entry, content=packed(entry, phrases)) for entry in entries))
 
 
 def _phrases(plan: Plan, kept: Path) -> Phrases:
@@ -194,107 +179,3 @@ def _runner(plan: Plan, phrases: Phrases, workers: int) -> Iterator[Callable]:
     # Spawned: the files are open here, and DuckDB's threads do not survive a fork.
     with ProcessPoolExecutor(workers, get_context("spawn"), _start, (plan, phrases)) as pool:
         yield pool.map
-
-
-def _fill(
-    place: Path,
-    folder: Path,
-    plan: Plan,
-    kept: Path,
-    phrases: Phrases,
-    before: dict | None,
-    atlases: dict[str, Atlas],
-) -> None:
-    """Write a copy at `place`; `folder` is the one that it replaces."""
-    archives = {slug: Archives(_archive(place, slug, plan.folder(slug))) for slug in plan.builds}
-    for job in plan.jobs:
-        for entry in read_chunk(kept / job.name):
-            if entry.plain:
-                _write(place / path_of(entry.address, entry.kind), entry.content)
-            if entry.kind != CARD and job.kind != "site":
-                content = _packed(entry, phrases) if entry.plain else entry.content
-                archives[entry.address.split("/")[1]].add(name_of(entry.address, entry.kind), content)
-    for archive in archives.values():
-        archive.close()
-    state: dict = {"digest": plan.digest, "atlases": {}}
-    for slug, atlas in atlases.items():
-        earlier = _keep_earlier(place, folder, plan, slug, before)
-        builds = {**earlier, plan.builds[slug]: {"folder": plan.folder(slug), "prefix": plan.published.prefix}}
-        info = atlas.info
-        state["atlases"][slug] = {
-            "build": info.build_id,
-            "model": info.model_name,
-            "layers": info.n_layers,
-            "width": info.d_mlp,
-            "builds": builds,
-        }
-        pages = plan.published.addresses
-        tokens = frozenset(
-            int(match[1]) for address in pages if (match := re.fullmatch(rf"/{slug}/token/([0-9]+)", address))
-        )
-        index = json.dumps(search_index(atlas, tokens), ensure_ascii=False, separators=(",", ":"))
-        archive = _archive(place, slug, plan.folder(slug))
-        (archive / "search.bin").write_bytes(compressed(index.encode("utf-8")))
-        (archive / PHRASES).write_bytes(compressed("\0".join(phrases.texts).encode("utf-8")))
-    _write(place / STATE, json.dumps(state, indent=1).encode())
-    _static(place)
-    _write(place / "404.html", Pages(plan).absent())
-    (place / ".nojekyll").touch()  # GitHub Pages would leave files out
-
-
-def _archive(place: Path, slug: str, folder: str) -> Path:
-    return place / "static" / "atlases" / slug / folder
-
-
-def _keep_earlier(place: Path, folder: Path, plan: Plan, slug: str, before: dict | None) -> dict[str, dict]:
-    """Carry over the archives of earlier builds, which are not copied but linked where the disk can, and the Vega that
-    their charts name; returns what the state says of each."""
-    builds = ((before or {}).get("atlases", {}).get(slug) or {}).get("builds", {})
-    earlier = {build: item for build, item in builds.items() if build != plan.builds[slug]}
-    for item in earlier.values():
-        name = item["folder"]
-        shutil.copytree(_archive(folder, slug, name), _archive(place, slug, name), copy_function=_link)
-    for vega in folder.glob("static/vega-*.js") if earlier else ():
-        shutil.copyfile(vega, place / "static" / vega.name)
-    return earlier
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
-
-
-def path_of(address: str, kind: str) -> str:
-    """The file of a page. Hosts lead from `/x` to `x/index.html` without being told; few know `x.html`."""
-    path = address.strip("/")
-    return f"{path}/index.html".lstrip("/") if kind == HTML else f"{path}.{'card.png' if kind == CARD else kind}"
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-
-
-def _static(place: Path) -> None:
-    """The site's own files."""
-    for source in urls.STATIC.iterdir():
-        shutil.copyfile(source, place / (WORKER if source.name == WORKER else f"static/{source.name}"))
-    name = f"vega-{vl_convert.__version__}.js"  # type: ignore[attr-defined]  # its stubs lack it
-    _write(place / "static" / name, bundle.bundle()[0])
-
-
-_KINDS = {"index.html": "pages that are files", ".png": "cards", ".bin": "archives", ".json": "data", ".js": "scripts"}
-
-
-def size_report(folder: Path, atlases: dict[str, Atlas]) -> str:
-    """What a copy takes, by kind of file, beside the atlas files."""
-    sizes: Counter[str] = Counter()
-    for path in folder.rglob("*"):
-        if path.is_file():
-            kind = next((words for ending, words in _KINDS.items() if path.name.endswith(ending)), "other files")
-            sizes[kind] += path.stat().st_size
-    total, files = sum(sizes.values()), sum(atlas.path.stat().st_size for atlas in atlases.values())
-    lines = [f"{size / 1e6:10.1f} MB  {kind}" for kind, size in sizes.most_common()]
-    return "\n".join([*lines, f"{total / 1e6:10.1f} MB  in all: {total / files:.2f} times the atlas files"])
