@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+import time
 import traceback
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -69,6 +70,18 @@ def start_ranks(
         start(settings, folder / f"rank{rank}.log", share=share, RANK=str(rank), LOCAL_RANK=str(rank), **shared)
         for rank in range(world)
     ]
+
+
+def wait_for_checkpoint(folder: Path, stem: str, number: int, ranks: list[ForkServerProcess]) -> None:
+    """Wait until a stem's checkpoint of that number or a later one is there (the newest two are kept), or a rank has
+    ended."""
+    deadline = time.monotonic() + 100
+    while all(rank.exitcode is None for rank in ranks):
+        numbers = [int(path.name[len(stem) + 1 :].split("-")[0]) for path in folder.glob(f"{stem}-*.safetensors")]
+        if max(numbers, default=0) >= number:
+            return
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
 
 
 def finish(process: ForkServerProcess, timeout: float = 120) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import copy
 import signal
-import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -339,10 +338,7 @@ def test_ranks_that_die_in_the_attribution_go_on(attributed: dict[str, Any], tmp
     saved, out = tmp_path / "saved", tmp_path / "atlas.duckdb"
     settings = {**attributed, "out": out, "checkpoint": saved, "checkpoint_every": 1e-9}
     ranks = forked.start_ranks(2, settings, tmp_path, free_port())
-    deadline = time.monotonic() + 100
-    while not list(saved.glob("attribution-1-1of2-000004*")) and ranks[1].exitcode is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
+    forked.wait_for_checkpoint(saved, "attribution-1-1of2", 4, ranks)
     ranks[1].kill()
     logs = [tmp_path / f"rank{rank}.log" for rank in range(2)]
     assert [forked.finish(rank) for rank in ranks] == [1, -signal.SIGKILL], logs[0].read_text()

@@ -362,7 +362,7 @@ def test_what_does_not_hold_together_is_not_published(tiny_llama_atlas: Path, tm
 
 
 def test_every_table_has_a_key_that_is_checked(tiny_llama_atlas: Path) -> None:
-    assert {*checks._KEYS, "atlas"} == set(tables(tiny_llama_atlas))
+    assert {*checks.KEYS, "atlas"} == set(tables(tiny_llama_atlas))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 0.999])

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -98,14 +97,8 @@ def test_a_rank_that_dies(settings: dict[str, Any], whole: Path, tmp_path: Path)
     def begin(world: int) -> list[forked.ForkServerProcess]:
         return forked.start_ranks(world, changes, tmp_path, free_port())
 
-    def wait_for(pattern: str, ranks: list[forked.ForkServerProcess]) -> None:
-        deadline = time.monotonic() + 60
-        while not list(saved.glob(pattern)) and all(rank.exitcode is None for rank in ranks):
-            assert time.monotonic() < deadline
-            time.sleep(0.002)
-
     ranks = begin(3)
-    wait_for("texts-1-1of3-000003*", ranks)
+    forked.wait_for_checkpoint(saved, "texts-1-1of3", 3, ranks)
     ranks[1].kill()
     codes = [forked.finish(rank) for rank in ranks]
     assert codes == [1, -signal.SIGKILL, 1], logs(tmp_path, 3)
@@ -113,7 +106,7 @@ def test_a_rank_that_dies(settings: dict[str, Any], whole: Path, tmp_path: Path)
         assert f"Rank {rank} of 3 lost another rank" in (tmp_path / f"rank{rank}.log").read_text()
 
     ranks = begin(2)
-    wait_for("texts-2-0of2-000003*", ranks)
+    forked.wait_for_checkpoint(saved, "texts-2-0of2", 3, ranks)
     assert not list(saved.glob("texts-1-*"))
     for rank in ranks:
         os.kill(rank.pid, signal.SIGTERM)

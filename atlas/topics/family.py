@@ -196,12 +196,15 @@ def family_pairs(atlas: Atlas, pairs: Iterable[ExclusivePair]) -> list[FamilyPai
     """Exclusive pairs with the other spellings of their tokens set aside, in their order. The first call reads all
     pairs, which takes about 200 ms."""
 
-    def read() -> dict[tuple[int, str], FamilyPair]:
-        columns = (column.tolist() for column in FAMILY_PAIRS.arrays(atlas).values())
-        return {(neuron_id, direction): FamilyPair(*rest) for neuron_id, direction, *rest in zip(*columns, strict=True)}
+    def read() -> tuple[dict[tuple[int, str], int], np.ndarray, np.ndarray]:
+        columns = FAMILY_PAIRS.arrays(atlas)
+        keys = zip(columns["neuron_id"].tolist(), columns["direction"].tolist(), strict=True)
+        return {key: row for row, key in enumerate(keys)}, columns["family_gap"], columns["family_rank"]
 
-    known = atlas.remembered("families of pairs", read)
-    return [known[pair.neuron.neuron_id, pair.direction] for pair in pairs]
+    # Arrays, not a record for each pair: the collector would walk them all.
+    row_of, gaps, ranks = atlas.remembered("families of pairs", read)
+    rows = (row_of[pair.neuron.neuron_id, pair.direction] for pair in pairs)
+    return [FamilyPair(gaps[row : row + 1].tolist()[0], int(ranks[row])) for row in rows]
 
 
 @call(OF_NEURON + "/families", name="neuron_families", python='demo.neuron("{neuron}").families()')

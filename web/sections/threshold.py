@@ -20,8 +20,8 @@ class Explorer:
     """One candidate pair's thresholds in order of activation, and the one that is read; `asked` if the URL chose it.
 
     Below zero a threshold reads the positions with a smaller activation, above zero those with a greater one. Without a
-    choice it is the neuron's verdict's, or else the one of the candidate's own side whose precision and recall agree
-    best (the greatest F1).
+    choice it is the neuron's verdict's, or else the one whose precision and recall agree best (the greatest F1): on the
+    other side than the congruence's, where a neuron fires as a token is predicted that it opposes.
     """
 
     candidate: Candidate
@@ -82,7 +82,7 @@ def explore(curve: Curve, prediction: NeuronPrediction | None) -> Explorer | Non
     if text is None:
         natural = "above" if curve.candidate.congruence >= 0 else "below"
         known = prediction.threshold if prediction and prediction.token == curve.candidate.token else None
-        best = max(choices, key=lambda choice: (choice.edge == known, choice.side == natural, _f1(choice)))
+        best = max(choices, key=lambda choice: (choice.edge == known, _f1(choice), choice.side == natural))
         return Explorer(curve.candidate, choices, best, False)
     for choice in choices:
         if text in (f"{choice.edge:g}", str(choice.edge)):
