@@ -304,7 +304,18 @@ def test_what_nobody_published_is_not_replaced(tiny_llama_atlas, tmp_path):
 
 def test_the_command_writes_notable_pages(few, tiny_llama_atlas, tmp_path, monkeypatch):
     monkeypatch.setattr(plan, "notable", choose)
-    arguments = [str(tiny_llama_atlas), "--out", str(tmp_path / "copy"), "--pages", "notable", "--workers", "1"]
+    arguments = [
+        str(tiny_llama_atlas),
+        "--out",
+        str(tmp_path / "copy"),
+        "--pages",
+        "notable",
+        "--no-data",
+        "--workers",
+        "1",
+    ]
     done = CliRunner().invoke(publish, arguments, catch_exceptions=False)
     assert "is written" in done.output
-    assert (tmp_path / "copy" / SLUG / "index.html").is_file()
+    text = (tmp_path / "copy" / SLUG / "index.html").read_text()
+    assert "as JSON" not in text
+    assert [str(path) for path in (tmp_path / "copy" / SLUG).rglob("*.json")] == []

@@ -37,7 +37,7 @@ _FILE = click.Path(path_type=Path)
     "--data/--no-data",
     default=True,
     show_default=True,
-    help="Pack the data of each neuron and token (.json) too: more than half of the whole.",
+    help="Write the data of each page (.json) too: more than half of the whole.",
 )
 @click.option("--workers", type=click.IntRange(1), help="Processes that make pages; the default is one for each core.")
 def publish(

@@ -107,8 +107,8 @@ def make_plan(
     paged: bool = True,
     data: bool = True,
 ) -> Plan:
-    """The plan of a copy; `app` is the site, `paged` whether lists are followed to their ends, `data` whether neurons
-    and tokens that are packed only have their data."""
+    """The plan of a copy; `app` is the site, `paged` whether lists are followed to their ends, `data` whether pages
+    have their data."""
     atlases: dict[str, Atlas] = app.extensions["atlases"]
     builds = {slug: atlas.info.build_id for slug, atlas in atlases.items()}
     site = [urls.to("home"), urls.to("glossary"), urls.to("search"), *([urls.to("bridge")] if len(atlases) > 1 else [])]
@@ -120,8 +120,7 @@ def make_plan(
     parts += [urls.to("neuron_part", *neuron, part) for neuron in map(_neuron, pages) if neuron for part in PARTS]
     key = repr((builds, program_digest(), base_url, paged, data, [str(job) for job in jobs]))
     digest = blake2b(key.encode(), digest_size=6).hexdigest()
-    bare = frozenset(url for job in jobs if job.kind == "packed" and not data for url in job.addresses)
-    published = Published(frozenset(pages + parts), base_url, paged, bare)
+    published = Published(frozenset(pages + parts), base_url, paged, data)
     return Plan(files, base_url, published, builds, tuple(jobs), digest)
 
 

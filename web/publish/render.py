@@ -70,7 +70,8 @@ class Pages:
     def _whole(self, address: str, *, card: bool) -> Iterator[tuple[str, str, bytes]]:
         """A page asked for as a browser asks, its data and its card."""
         yield address, HTML, self._settled(self._get(address).get_data(as_text=True))
-        yield address, DATA, self._get(urls.json(address)).data
+        if self.plan.published.data:
+            yield address, DATA, self._get(urls.json(address)).data
         if card and self.plan.base_url:
             yield address, CARD, self._get(urls.card(address)).data
         if re.search(r"/L[0-9]+N[0-9]+$", address):
@@ -91,8 +92,7 @@ class Pages:
 
     def _packed(self, address: str) -> Iterator[tuple[str, str, bytes]]:
         """A page, its data, and the parts that it fetches, which are made of one record."""
-        kinds = (HTML, "part") if address in self.plan.published.bare else (HTML, "part", DATA)
-        yield from self._made(address, *kinds)
+        yield from self._made(address, HTML, "part", *([DATA] if self.plan.published.data else []))
 
     def _made(self, address: str, *kinds: str) -> list[tuple[str, str, bytes]]:
         with self._app.test_request_context(address):

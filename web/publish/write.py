@@ -48,7 +48,7 @@ def publish_site(
     """Write the site of some atlas files to a folder, and return a report of its sizes. The folder is replaced when
     everything is written. What was made before an interruption is used again; nothing is written where the folder has
     these pages already. `choose` says which neurons and tokens, `paged` whether lists are followed to their ends,
-    `data` whether packed neurons and tokens have their data; `progress` is told the jobs that are done, and all.
+    `data` whether pages have their data; `progress` is told the jobs that are done, and all.
 
     Raises:
         PublishError: the folder holds something else, or cannot be written.

@@ -24,8 +24,8 @@ class Published:
     paged: bool = False
     """Whether the further pages of lists are in the copy."""
 
-    bare: frozenset[str] = frozenset()
-    """Pages whose data are not in the copy."""
+    data: bool = True
+    """Whether pages have their data ('.json')."""
 
     @property
     def prefix(self) -> str:
@@ -44,11 +44,10 @@ class Published:
         """Whether a page is in the copy. A link to it that is pinned to its build counts as one to it, and a link to
         its data too, except a part's: its data are its page's."""
         page = _PIN.sub(r"\1", address)
-        path, data, query = page.partition(".json")
-        if not data:
+        path, ending, query = page.partition(".json")
+        if not ending:
             return page in self.addresses
-        source = (path or "/") + query
-        return source in self.addresses and source not in self.bare and "/part/" not in path
+        return self.data and "/part/" not in path and (path or "/") + query in self.addresses
 
 
 def published() -> Published | None:
