@@ -94,7 +94,7 @@ def _of_overview(atlas: Atlas, pages: dict[str, str]) -> list[str]:
 
 def named(atlas: Atlas, texts: list[str]) -> list[str]:
     """The neurons and tokens that pages lead to."""
-    link = re.compile(rf'href="(/{atlas.info.slug}/(?:L[0-9]+N[0-9]+|token/[0-9]+))"')
+    link = re.compile(rf'href="(/{atlas.info.slug}/(?:L[0-9]+N[0-9]+|token/[0-9]+))[?"]')
     return sorted({url for text in texts for url in link.findall(text)})
 
 

@@ -8,6 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from flask import current_app
 
+from web.site import urls
+
 _PIN = re.compile(r"^(/[a-z0-9-]+)@[0-9a-f]{12}")
 _READ_BY_SCRIPTS = {"token", "threshold"}
 """Parameters that only choose what a page opens with: an address that has them leads to the page without them."""
@@ -36,7 +38,7 @@ class Published:
         """The address in the copy that a URL of the site leads to; None: the copy has no such page."""
         address, mark, fragment = url.partition("#")
         path, _, query = address.partition("?")
-        if self._has(address):
+        if self._has(address) or path == urls.to("search"):
             return url
         return path + mark + fragment if self._has(path) and parse_qs(query).keys() <= _READ_BY_SCRIPTS else None
 
