@@ -33,7 +33,10 @@
   sessionStorage.removeItem("opened " + location.href);
   if (!had) {
     if (!navigator.serviceWorker.controller) {
-      await new Promise((resolve) => navigator.serviceWorker.addEventListener("controllerchange", resolve, { once: true }));
+      await new Promise(function (resolve) {
+        navigator.serviceWorker.addEventListener("controllerchange", resolve, { once: true });
+        setTimeout(resolve, 2000); // after a forced reload the browser keeps the worker out
+      });
     }
     // The worker has not seen what this page was made of: once more, so that it opens offline too.
     const files = [...document.querySelectorAll("script[src], link[rel~=stylesheet], link[rel~=icon]")];
