@@ -126,6 +126,7 @@ FLOORS = {
         ("sections",),
         ("views",),
         ("report", "site.app", "site.registry"),
+        ("publish",),
         ("server",),
     ),
 }

@@ -105,7 +105,8 @@ def test_each_claim(planted):
     assert predicts.text == (
         f"Predicts “{token}”: where its activation is below −2, “{token}” is the model’s top prediction at 10 of 13 "
         "positions (75%), 50% of those where the model predicts it (area under ROC 0.90). Ablating it at 8 positions "
-        f"where it fires lowers the probability of “{token}” from 50% to 30% (95% interval of the change −30 to −10 points)."
+        f"where it fires lowers the probability of “{token}” from 50% to 30% (95% interval of the change −30 to −10 "
+        "points)."
     )
     assert idle.text.endswith(f"Ablating it where it fires does not change the probability of “{token}” significantly.")
     assert (writes.claim, writes.side, writes.token, writes.prediction) == ("writes", "positive", predicts.token, None)

@@ -197,8 +197,8 @@ def _predicts(prediction: NeuronPrediction) -> str:
     return (
         f"Predicts {token}: where its activation is {_beyond(prediction)}, {token} is the model’s top prediction at "
         f"{show_number(prediction.n_hits)} of {show_number(prediction.n_beyond)} positions "
-        f"({show_share(prediction.precision, 2)}), {show_share(prediction.recall, 2)} of those where the model predicts "
-        f"it (area under ROC {prediction.auroc:.2f})."
+        f"({show_share(prediction.precision, 2)}), {show_share(prediction.recall, 2)} of those where the model "
+        f"predicts it (area under ROC {prediction.auroc:.2f})."
     )
 
 

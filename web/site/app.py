@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 
-from flask import Flask, g, request
+from flask import Flask, current_app, g, request
 from flask_compress import Compress
 from werkzeug.routing import BaseConverter, ValidationError
 
@@ -33,6 +33,7 @@ from web.site.downloads import DOWNLOADS
 from web.site.markup import column_number, live_text, neuron_rows, number_cell, snippet, spaced, table_rows, whole
 from web.site.nav import nav
 from web.site.page import find_atlas
+from web.site.published import Published
 from web.site.sharing import Citation, citations
 from web.site.urls import AtlasRef
 from web.workers.live.live import Live
@@ -66,9 +67,11 @@ class LayerConverter(BaseConverter):
 
 
 def cited(title: str, description: str, url: str, ref: AtlasRef) -> list[Citation]:
-    """How to cite a page of an atlas, for its template."""
-    info, host = find_atlas(ref).info, request.host_url.rstrip("/")
-    return citations(title, description, host, urls.pinned(ref, url, info.build_id), info)
+    """How to cite a page of an atlas, for its template; of a published copy only what works without a server."""
+    info, copy = find_atlas(ref).info, current_app.extensions["published"]
+    host = copy.base_url if copy else request.host_url.rstrip("/")
+    ways = citations(title, description, host, urls.pinned(ref, url, info.build_id), info)
+    return [way for way in ways if way.needs != "server"] if copy else ways
 
 
 def open_atlases(files: Iterable[Path], room: Callable[[str], Room] | None = None) -> dict[str, Atlas]:
@@ -102,6 +105,7 @@ def create_app(
     live: Live | None = None,
     room: Callable[[str], Room] | None = None,
     watched: Watched | None = None,
+    published: Published | None = None,
 ) -> Flask:
     """The site of some atlas files. Each file is checked now and opened again at its first query.
 
@@ -109,7 +113,8 @@ def create_app(
     SQL; None makes one with the limits that `atlas serve` has, started when it is first used. `saved_queries` keeps
     short links of queries; None keeps none. `downloads` is how many whole files are sent at a time; 0: none.
     `live` reaches the models that visitors may try; None: they may not. `room` says what each atlas, by slug, may use.
-    `watched` says where runs are heard of that write the files; None: nowhere.
+    `watched` says where runs are heard of that write the files; None: nowhere. `published` is the copy that the pages
+    are made for, without what needs a server; None: they are served.
 
     Raises:
         AtlasError: a file cannot be served (see `open_atlases`), or the rate cannot be read.
@@ -120,11 +125,14 @@ def create_app(
     app.extensions["console"] = console or Console({slug: atlas.path for slug, atlas in atlases.items()})
     app.extensions["saved"] = saved_queries
     app.extensions["live"] = live
+    app.extensions["published"] = published
     app.extensions["watched"] = watched or Watched()
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals.update(
         urls=urls,
-        absolute=lambda url: request.host_url.rstrip("/") + url,
+        absolute=lambda url: ((published.base_url or "") if published else request.host_url.rstrip("/")) + url,
+        published=published,
+        policy=headers.WITHOUT_SERVER,
         citations=cited,
         served_together=lambda: len(atlases) > 1,
         live_options=live and live.options,

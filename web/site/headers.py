@@ -15,6 +15,9 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
 }
 
+WITHOUT_SERVER = HEADERS["Content-Security-Policy"].removesuffix("; frame-ancestors 'none'")
+"""Policy of a page that no server sends: browsers read it in a page too, but for who may frame it."""
+
 EMBED_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors *"
 )

@@ -10,6 +10,7 @@ from flask import current_app, g, request
 from atlas import Atlas
 from atlas.topics.study.study import list_studies
 from web.site import urls
+from web.site.published import published
 from web.site.urls import AtlasRef
 
 _NEURON_OR_LAYER = re.compile(r"/[a-z0-9@-]+/L[0-9]+(?:N[0-9]+)?(?:/|$)")
@@ -53,7 +54,7 @@ def nav() -> Nav | None:
 
 
 def _items(atlas: Atlas, ref: AtlasRef) -> tuple[NavItem, ...]:
-    live = current_app.extensions["live"]
+    live, copy = current_app.extensions["live"], published()
     pages = [
         ("neurons", "neurons", "Every neuron: sort and filter"),
         ("predictive pairs", "predictive", "Neurons and tokens by how well firing predicts the token"),
@@ -63,8 +64,8 @@ def _items(atlas: Atlas, ref: AtlasRef) -> tuple[NavItem, ...]:
         ("does congruence predict?", "prediction", "Congruence from the weights against predictions in the texts"),
         *([("studies", "studies", "Experiments on prompts")] if list_studies(atlas) else []),
         *([("live", "live", "Run the model on a text of yours")] if live and live.options else []),
-        ("SQL", "console", "Ask the file anything"),
-        ("tables", "tables", "Every table and column, and files to download"),
+        *([] if copy else [("SQL", "console", "Ask the file anything")]),
+        ("tables", "tables", "Every table and column" if copy else "Every table and column, and files to download"),
         ("glossary", "atlas_glossary", "What the words mean"),
     ]
     items = [(label, urls.to(view, ref), title, view) for label, view, title in pages]

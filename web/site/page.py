@@ -241,16 +241,16 @@ def page(blueprint: Blueprint, rule: str, *, kept: bool = True, data: bool = Tru
         def answer(**values: Any) -> Any:
             kind = values.pop("kind", "html")
             if "ref" not in values:
-                return _answer(view(**values), kind)
+                return answered(view(**values), kind)
             g.ref = values.pop("ref")
             atlas = _atlas_of_page(kind)
             if "gone_build" in g:
-                return _for_gone_build(_answer(view(atlas=atlas, **values), kind))
+                return _for_gone_build(answered(view(atlas=atlas, **values), kind))
             held = not_modified(atlas.info.build_id) if kept else None
             if held is not None:
                 return held
             context = view(atlas=atlas, **values)
-            response: Any = _answer(context, kind)
+            response: Any = answered(context, kind)
             if not isinstance(context, Page) or response.status_code != 200:
                 return response
             if not kept:
@@ -273,7 +273,8 @@ def page(blueprint: Blueprint, rule: str, *, kept: bool = True, data: bool = Tru
     return decorate
 
 
-def _answer(context: Page | BaseResponse, kind: str) -> BaseResponse:
+def answered(context: Page | BaseResponse, kind: str) -> BaseResponse:
+    """The answer of a view as 'html', 'data', 'card', or the format of a chart."""
     if not isinstance(context, Page):
         return context
     if kind == "html":

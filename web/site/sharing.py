@@ -23,6 +23,8 @@ class Citation:
 
     name: str
     text: str
+    needs: str | None = None
+    """'server' where it works only while a server answers."""
 
     @property
     def anchor(self) -> str:
@@ -75,12 +77,14 @@ def _fetched(host: str, path: str, data: str) -> list[Citation]:
     if re.match(r"/[^/]+/list\?n=", path):
         names = [text.partition("~")[0] for text in parse_qs(path.partition("?")[2])["n"]]
         call = f'neurons = atlas.open("{host}/{path.split("/")[1]}").collection({names!r})'
-        return [Citation("Data, in Python", f"import atlas\n\n{call}")]
+        return [Citation("Data, in Python", f"import atlas\n\n{call}", "server")]
     match = re.match(r"/([^/]+)/(?:(L[0-9]+N[0-9]+)|token/([0-9]+))(?:\?|$)", path)
     if match is None:
         return [
             Citation(
-                "Data, in Python", f"import json, urllib.request\n\npage = json.load(urllib.request.urlopen({data!r}))"
+                "Data, in Python",
+                f"import json, urllib.request\n\npage = json.load(urllib.request.urlopen({data!r}))",
+                "server",
             )
         ]
     atlas, neuron, token = match.groups()
@@ -90,7 +94,9 @@ def _fetched(host: str, path: str, data: str) -> list[Citation]:
         else (f"token({token})", f"SELECT * FROM token WHERE token_id = {token}")
     )
     return [
-        Citation("Data, in Python", f'import atlas\n\n{call.split("(")[0]} = atlas.open("{host}/{atlas}").{call}'),
+        Citation(
+            "Data, in Python", f'import atlas\n\n{call.split("(")[0]} = atlas.open("{host}/{atlas}").{call}', "server"
+        ),
         Citation("Data, in SQL", sql),
     ]
 
@@ -99,13 +105,13 @@ def citations(title: str, description: str, host: str, pinned: str, info: AtlasI
     """Ways to cite a page. `host` is this site's address; `pinned` the page's path and query, pinned to the build."""
     address, data = host + pinned, host + urls.json(pinned)
     name = f"{title}, {info.model_name}"
-    framed = [Citation("Embed", frame(host + urls.embed(pinned), name))] if urls.has_embed(pinned) else []
+    framed = [Citation("Embed", frame(host + urls.embed(pinned), name), "server")] if urls.has_embed(pinned) else []
     return [
         Citation("Link", address),
         Citation("Markdown", _markdown(title, description, address, info)),
         *framed,
         Citation("BibTeX", _bibtex(title, address, info)),
-        Citation("curl", f"curl '{data}'"),
+        Citation("curl", f"curl '{data}'", "server"),
         *_fetched(host, pinned, data),
     ]
 

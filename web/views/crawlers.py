@@ -42,10 +42,11 @@ def _full(url: str) -> str:
 
 
 def _count(atlas: Atlas) -> int:
-    return len(_fixed(AtlasRef(atlas.info.slug), atlas)) + atlas.info.n_neurons + atlas.info.d_vocab
+    return len(fixed(AtlasRef(atlas.info.slug), atlas)) + atlas.info.n_neurons + atlas.info.d_vocab
 
 
-def _fixed(ref: AtlasRef, atlas: Atlas) -> list[str]:
+def fixed(ref: AtlasRef, atlas: Atlas) -> list[str]:
+    """Addresses of an atlas's pages that are of no neuron and no token."""
     pages = [urls.to(view, ref) for view in _LISTED]
     studies = [urls.to("study", ref, study.name) for study in list_studies(atlas)]
     pages += [urls.to("studies", ref), *studies] if studies else []
@@ -55,15 +56,15 @@ def _fixed(ref: AtlasRef, atlas: Atlas) -> list[str]:
 def _addresses(atlas: Atlas, start: int, stop: int) -> Iterator[str]:
     """Canonical addresses of an atlas's pages: rankings, studies and layers, neurons, tokens."""
     ref, info = AtlasRef(atlas.info.slug), atlas.info
-    fixed = _fixed(ref, atlas)
+    first = fixed(ref, atlas)
     for place in range(start, min(stop, _count(atlas))):
-        if place < len(fixed):
-            yield fixed[place]
-        elif place - len(fixed) < info.n_neurons:
-            layer, index = divmod(place - len(fixed), info.d_mlp)
+        if place < len(first):
+            yield first[place]
+        elif place - len(first) < info.n_neurons:
+            layer, index = divmod(place - len(first), info.d_mlp)
             yield urls.to("neuron", ref, neuron_name(layer, index))
         else:
-            yield urls.to("token", ref, place - len(fixed) - info.n_neurons)
+            yield urls.to("token", ref, place - len(first) - info.n_neurons)
 
 
 @blueprint.get("/robots.txt")

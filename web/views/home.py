@@ -17,6 +17,7 @@ from atlas.topics.story import Story, story
 from web.server.watched import Run, Watched
 from web.site import urls
 from web.site.page import Page, doc, page
+from web.site.published import published
 from web.site.urls import AtlasRef, Blueprint
 
 blueprint = Blueprint("home", __name__)
@@ -79,11 +80,11 @@ def _examples(atlas: Atlas) -> tuple[SearchExample, ...]:
         name = neuron_ref(atlas, 0).name
         return (SearchExample(name, "a neuron"),)
     token = SearchExample(f'"{told.token.text}"', f"the token {told.token.shown} and its neurons")
-    named = best[0] if best else told
+    named, texts = best[0] if best else told, published() is None  # a copy does not search texts
     return (
         token,
         SearchExample(named.neuron.name, f"the neuron that {named.verdict.headline}"),
-        *([SearchExample(told.phrase, "texts and the neurons that fire there")] if told.phrase else []),
+        *([SearchExample(told.phrase, "texts and the neurons that fire there")] if told.phrase and texts else []),
     )
 
 

@@ -118,11 +118,15 @@ def neuron_part(atlas: Atlas, name: str, section: str) -> NeuronPartPage | Respo
         )
     if name != ref.name:
         return redirect(like_request(url), 301)
-    record = find_neuron(atlas, ref.neuron_id)
-    part = Reading(atlas, record)[PARTS[section]]
-    return NeuronPartPage(
-        title=f"{record.name}: {part.heading}", url=url, **atlas_fields(atlas), neuron=record, section=part
-    )
+    return part_page(Reading(atlas, find_neuron(atlas, ref.neuron_id)), section)
+
+
+def part_page(reading: Reading, section: str) -> NeuronPartPage:
+    """A section of a neuron that is read already, by itself."""
+    record, part = reading.neuron, reading[PARTS[section]]
+    url = urls.to("neuron_part", g.ref, record.name, section)
+    title = f"{record.name}: {part.heading}"
+    return NeuronPartPage(title=title, url=url, **atlas_fields(reading.atlas), neuron=record, section=part)
 
 
 @page(blueprint, "/<atlas:ref>/random")

@@ -1,0 +1,309 @@
+"""A published copy on a plain file server: the server's numbers, the server's addresses, offline, build after build."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import re
+import shutil
+from collections import Counter
+from html import unescape
+from pathlib import Path
+
+import duckdb
+import pytest
+from click.testing import CliRunner
+
+from atlas.core.errors import AtlasError
+from tests.conftest import new_context
+from tests.html_reader import Reader
+from tests.static_host import static_host
+from web.publish import plan
+from web.publish.command import publish
+from web.publish.folder import STATE, path_of
+from web.publish.plan import Chosen
+from web.publish.write import PublishError, publish_site
+from web.views.crawlers import fixed
+
+SLUG = "tiny-llama"
+PREFIX = "/atlas"
+DRAWN = random.Random(17).sample([f"/{SLUG}/L{layer}N{index}" for layer in range(3) for index in range(48)], 5)
+TOKENS = [f"/{SLUG}/token/{token}" for token in (5, 40, 41)]
+PLAIN = f"/{SLUG}/L1N7"
+
+
+def choose(atlas, pages):
+    """A neuron that is a file, some that are packed, some tokens."""
+    return Chosen([PLAIN], [url for url in DRAWN if url != PLAIN] + TOKENS)
+
+
+@pytest.fixture(scope="module")
+def few():
+    """Of the fixed pages some: each costs time."""
+    with pytest.MonkeyPatch.context() as patch:
+        some = re.compile(rf"/{SLUG}(?:/neurons|/study/an)?$")
+        patch.setattr(plan, "fixed", lambda ref, atlas: [url for url in fixed(ref, atlas) if some.match(url)])
+        yield
+
+
+@pytest.fixture(scope="module")
+def copy(few, tiny_llama_atlas: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A published copy, as `atlas publish` writes it."""
+    folder = tmp_path_factory.mktemp("publish") / "copy"
+    report = publish_site([tiny_llama_atlas], folder, base_url=f"https://someone.example{PREFIX}/", choose=choose)
+    assert "times the atlas files" in report
+    return folder
+
+
+@pytest.fixture(scope="module")
+def packed(copy: Path) -> dict[str, str]:
+    """Every packed page by its address, as a reader of the archives finds it."""
+    atlas = json.loads((copy / STATE).read_text())["atlases"][SLUG]
+    folder = copy / "static" / "atlases" / SLUG / atlas["builds"][atlas["build"]]["folder"]
+    index, pages = (folder / "index.bin").read_bytes(), {}
+    phrases = gzip.decompress((folder / "phrases.bin").read_bytes()).decode().split("\0")
+    for first, offset, length in json.loads((folder / "index.json").read_text()):
+        lines = gzip.decompress(index[offset : offset + length]).decode().split("\n")
+        assert lines[0].startswith(f"{first} ")
+        for address, number, start, size in (line.split(" ") for line in lines):
+            content = (folder / f"pages-{int(number):03}.bin").read_bytes()
+            text = gzip.decompress(content[int(start) : int(start) + int(size)]).decode()
+            pages[address] = re.sub("\x01([0-9a-z]+);", lambda mark: phrases[int(mark[1], 36)], text)
+    return pages
+
+
+def numbers(html: str) -> Counter[str]:
+    """The numbers that a page's main part shows."""
+    main = re.search(r"<main.*?</main>", html, re.DOTALL)[0]
+    text = re.sub(r"<script.*?</script>|<[^>]*>", " ", main, flags=re.DOTALL)
+    return Counter(re.findall(r"[−-]?\d[\d.,]*", unescape(text)))
+
+
+@pytest.mark.parametrize("address", [*DRAWN, *TOKENS, PLAIN, f"/{SLUG}", f"/{SLUG}/study/an"])
+def test_every_number_is_the_servers(client, packed, address):
+    served = client.get(address)
+    assert json.loads(packed[f"{address}.json"]) == client.get(f"{address}.json").json
+    here, there = numbers(packed[address]), numbers(served.get_data(as_text=True))
+    assert here - there == Counter()
+    assert here.total() > 20
+
+
+def test_parts_and_further_pages_are_packed_too(client, packed):
+    for address in DRAWN:
+        part = f"{address}/part/lists"
+        assert numbers(packed[part]) == numbers(client.get(part).get_data(as_text=True))
+    further = unescape(re.search(r'rel="next" href="([^"]+)"', packed[f"/{SLUG}/neurons"])[1]).removeprefix(PREFIX)
+    assert f'rel="prev" href="{PREFIX}/{SLUG}/neurons"' in packed[further]
+    assert json.loads(packed[further.replace("?", ".json?")]) == client.get(further.replace("?", ".json?")).json
+
+
+def test_no_link_leads_nowhere(copy, packed):
+    there = {*packed, f"/{SLUG}/random", "/search", "/"}
+    texts = {**packed, **{str(path): path.read_text() for path in copy.rglob("*.html")}}
+    texts = {name: text for name, text in texts.items() if "json" not in name}
+    assert len(texts) > 30
+    for name, text in texts.items():
+        for link in Reader(text).links:
+            if not link.startswith("/"):
+                continue
+            assert link.startswith(f"{PREFIX}/"), (name, link)
+            link = re.sub(r"@[0-9a-f]{12}", "", link.partition("#")[0]).removeprefix(PREFIX)
+            if link in there:
+                continue
+            path = link.partition("?")[0]
+            assert path in there or (copy / path.lstrip("/")).is_file() or (copy / path_of(path, "html")).is_file(), (
+                name,
+                link,
+            )
+        for word in ("/sql", "/api", "oembed", "/live"):
+            assert f'"{PREFIX}/{SLUG}{word}' not in text, (name, word)
+
+
+def test_files_have_tags_and_cards_for_previews(copy):
+    text = (copy / path_of(PLAIN, "html")).read_text()
+    assert f'<meta property="og:image" content="https://someone.example{PREFIX}{PLAIN}.card.png">' in text
+    assert (copy / f"{PLAIN[1:]}.card.png").read_bytes()[:4] == b"\x89PNG"
+    assert "cite-bibtex" in text
+    assert "cite-embed" not in text
+
+
+@pytest.fixture
+def opened(chromium, copy):
+    """A tab of its own, and the host of the copy."""
+    context = new_context(chromium, viewport={"width": 1280, "height": 900})
+    with static_host(copy, PREFIX) as host:
+        yield context.new_page(), host
+        context.close()
+
+
+READY = "() => document.documentElement.dataset.worker === 'ready'"
+
+
+def test_a_first_visit_to_a_packed_page_and_what_follows(opened, packed):
+    page, host = opened
+    first, second, *_ = [url for url in DRAWN if url != PLAIN]
+    page.goto(host.url + first)
+    page.wait_for_function(READY)
+    assert page.locator("h1").inner_text() == first.rpartition("/")[2]
+    vega = sum(size for path, size in host.requests if "vega" in path)
+    print(
+        f"\nfirst visit: {len(host.requests)} requests, {sum(n for _, n in host.requests) - vega} bytes, {vega} Vega's"
+    )
+    host.requests.clear()
+    page.goto(host.url + second)
+    page.wait_for_function(READY)
+    size = sum(size for _, size in host.requests)
+    print(f"the next neuron: {len(host.requests)} requests, {size} bytes")
+    assert len(host.requests) <= 8
+    assert size < 300_000
+    page.locator("#writes summary").first.click()
+    page.locator("#writes .lazy.loaded").first.wait_for()
+    data = page.evaluate("url => fetch(url).then((answer) => answer.text())", f"{host.url}{second}.json")
+    assert data == packed[f"{second}.json"]
+    host.requests.clear()
+    page.goto(host.url + TOKENS[0])
+    page.wait_for_function(READY)
+    assert page.locator("h1").inner_text().startswith("Token")
+    assert len(host.requests) <= 8
+    assert sum(size for _, size in host.requests) < 300_000
+
+
+def test_a_page_seen_before_opens_offline_and_another_says_why_not(opened):
+    page, host = opened
+    first, second, *_ = [url for url in DRAWN if url != PLAIN]
+    page.goto(f"{host.url}/{SLUG}")  # a file: the worker starts beside it
+    page.wait_for_function(READY)
+    assert page.url == f"{host.url}/{SLUG}"
+    page.goto(host.url + first)
+    page.wait_for_function(READY)
+    page.context.set_offline(True)
+    for path, heading in ((f"/{SLUG}", None), (first, first.rpartition("/")[2])):
+        page.goto(host.url + path)
+        assert heading is None or page.locator("h1").inner_text() == heading
+        page.wait_for_function("() => document.styleSheets.length > 0 && document.styleSheets[0].cssRules.length > 10")
+    page.goto(host.url + second)
+    assert "offline" in page.locator("main").inner_text()
+
+
+def test_spellings_pins_random_and_absent_pages(opened, copy):
+    page, host = opened
+    build = json.loads((copy / STATE).read_text())["atlases"][SLUG]["build"]
+    name = DRAWN[0].rpartition("/")[2]
+    layer, index = re.findall(r"\d+", name)
+    page.goto(f"{host.url}/{SLUG}/{layer}.{index}")
+    page.wait_for_url(host.url + DRAWN[0])
+    page.wait_for_function(READY)
+    page.goto(f"{host.url}/{SLUG}@{build}/{name}")
+    assert page.locator("header.site nav a").first.get_attribute("href") == f"{PREFIX}/{SLUG}@{build}/neurons"
+    page.goto(f"{host.url}/{SLUG}/random")
+    assert page.url.replace(host.url, "") in {*DRAWN, PLAIN}
+    page.goto(f"{host.url}/{SLUG}/L2N99")
+    page.get_by_text("Nothing is published at").wait_for()
+    page.goto(f"{host.url}/{SLUG}@{'0' * 12}/{name}")
+    assert page.locator("h1").inner_text() == "Build not published"
+
+
+def test_search_finds_names_and_tokens(opened, client):
+    page, host = opened
+    page.goto(f"{host.url}/{SLUG}")
+    page.wait_for_function(READY)
+    pages = "url => fetch(url).then((answer) => answer.json())"
+    kept = {url.rpartition("/")[2] for url in TOKENS}
+    for query in ("L1", "layer 2 neuron 5", "1.7", '"a"', "an", " an"):
+        served = client.get("/search/suggest.json", query_string={"q": query, "atlas": SLUG}).json["suggestions"]
+        here = page.evaluate(pages, f"{PREFIX}/search/suggest.json?atlas={SLUG}&q={query}".replace('"', "%22"))[
+            "suggestions"
+        ]
+        names = [item["url"].removeprefix(PREFIX) for item in here]
+        assert names == [
+            item["url"] for item in served if "/token/" not in item["url"] or item["url"].rpartition("/")[2] in kept
+        ]
+    page.goto(f"{host.url}/search?q=layer 2 neuron 5&atlas={SLUG}")
+    assert page.locator("main ul a").first.inner_text() == "L2N5"
+
+
+def test_a_packed_page_is_dark_and_fits_a_phone(chromium, copy):
+    context = new_context(chromium, viewport={"width": 390, "height": 800}, color_scheme="dark")
+    page, said = context.new_page(), []
+    page.on("pageerror", lambda error: said.append(str(error)))
+    with static_host(copy, PREFIX) as host:
+        page.goto(host.url + DRAWN[0])
+        page.wait_for_function(READY)
+        page.locator("figure[data-chart][data-drawn=yes] svg").first.wait_for()
+        dark = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+        assert sum(map(int, re.findall(r"\d+", dark)[:3])) < 300
+        page.wait_for_function("() => document.documentElement.scrollWidth <= innerWidth")
+        assert said == []
+    context.close()
+
+
+def test_a_host_without_ranges_is_named(chromium, copy):
+    context = new_context(chromium)
+    page = context.new_page()
+    with static_host(copy, PREFIX, ranges=False) as host:
+        page.goto(host.url + DRAWN[0])
+        page.get_by_text("ignores range requests").wait_for()
+        assert host.url.removeprefix("http://").partition("/")[0] in page.locator("main").inner_text()
+    context.close()
+
+
+def state_of(folder: Path) -> dict[str, tuple[int, int]]:
+    """What would change if a file were written."""
+    return {str(path): (path.stat().st_mtime_ns, path.stat().st_ino) for path in folder.rglob("*")}
+
+
+def test_a_new_build_stands_beside_the_old_and_a_kill_leaves_the_old_whole(
+    copy, tiny_llama_atlas, tmp_path, chromium, monkeypatch
+):
+    folder, later = tmp_path / "copy", tmp_path / "later.duckdb"
+    shutil.copytree(copy, folder, copy_function=shutil.copy2)
+    shutil.copy(tiny_llama_atlas, later)
+    later.chmod(0o644)
+    old = json.loads((folder / STATE).read_text())["atlases"][SLUG]["build"]
+    with duckdb.connect(str(later)) as connection:
+        connection.execute("UPDATE atlas SET build_id = 'abcdefabcdef'")
+    before, told = state_of(folder), []
+
+    def stop(done: int, total: int) -> None:
+        told.append(done)
+        if done == 3:
+            raise KeyboardInterrupt
+
+    few = {"choose": choose, "paged": False, "data": False}
+    with pytest.raises(KeyboardInterrupt):
+        publish_site([later], folder, **few, progress=stop)
+    assert state_of(folder) == before
+    told.clear()
+    publish_site([later], folder, **few, progress=lambda done, total: told.append(done))
+    assert told[0] == 3  # what was made before is not made again
+    assert {path.name for path in tmp_path.iterdir()} == {"copy", "later.duckdb"}
+    written = state_of(folder)
+    monkeypatch.setattr(plan, "notable", choose)
+    arguments = [str(later), "--out", str(folder), "--pages", "notable", "--no-data", "--workers", "1"]
+    assert "nothing is written" in CliRunner().invoke(publish, arguments, catch_exceptions=False).output
+    assert state_of(folder) == written
+    text = (folder / path_of(PLAIN, "html")).read_text()
+    assert "og:image" not in text  # no address was given
+    assert "as JSON" not in text
+    assert [str(path) for path in (folder / SLUG).rglob("*.json")] == []
+    context = new_context(chromium)
+    page = context.new_page()
+    with static_host(folder) as host:
+        for build in (old, "abcdefabcdef"):
+            page.goto(f"{host.url}/{SLUG}@{build}{DRAWN[0].removeprefix('/' + SLUG)}")
+            page.wait_for_function(READY)
+            assert build in page.locator("footer.site").inner_text()
+    context.close()
+
+
+def test_what_nobody_published_is_not_replaced(tiny_llama_atlas, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    with pytest.raises(PublishError, match="no `atlas publish` wrote it"):
+        publish_site([tiny_llama_atlas], tmp_path / "mine")
+    with pytest.raises(PublishError, match="does not exist"):
+        publish_site([tiny_llama_atlas], tmp_path / "no" / "place")
+    with pytest.raises(AtlasError, match="is not the address"):
+        publish_site([tiny_llama_atlas], tmp_path / "copy", base_url="example.org/copy")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]

@@ -1,0 +1,70 @@
+"""`atlas publish`: the site of some atlas files as a folder that any static host serves."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=_FILE)
+@click.option(
+    "--out",
+    "folder",
+    metavar="DIR",
+    type=_FILE,
+    required=True,
+    help="Folder to write: empty, new, or published before, whose links to earlier builds go on working.",
+)
+@click.option(
+    "--base-url",
+    metavar="URL",
+    help="Address of the copy, as in https://someone.github.io/atlas, for links, cards and citations. Without it "
+    "pages have no cards and citations, and belong at the root of a host.",
+)
+@click.option(
+    "--pages",
+    type=click.Choice(["all", "notable"]),
+    default="all",
+    show_default=True,
+    help="Every neuron and token, or those that the overview and the rankings name.",
+)
+@click.option(
+    "--data/--no-data",
+    default=True,
+    show_default=True,
+    help="Write the data of each page (.json) too: more than half of the whole.",
+)
+@click.option("--workers", type=click.IntRange(1), help="Processes that make pages; the default is one for each core.")
+def publish(
+    files: tuple[Path, ...], folder: Path, base_url: str | None, pages: str, data: bool, workers: int | None
+) -> None:
+    """Write the pages of FILEs to the folder DIR, for a host without a server. DIR is replaced when everything is
+    written; a command that was interrupted goes on where it was when it is given again."""
+    # Imported here: the help text does not need the site.
+    from web.publish.plan import every, notable
+    from web.publish.write import publish_site
+
+    whole = pages == "all"
+
+    with click.progressbar(length=0, label="Pages", show_pos=True) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.length = total
+            bar.update(done - bar.pos)
+
+        report = publish_site(
+            files,
+            folder,
+            base_url=base_url,
+            choose=every if whole else notable,
+            paged=whole,
+            data=data,
+            workers=workers or os.cpu_count() or 1,
+            progress=progress,
+        )
+    click.echo(report)

@@ -1,0 +1,128 @@
+"""The folder of a published copy: files, archives, what the worker reads, and archives of earlier builds."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import vl_convert
+
+from atlas import Atlas
+from web.publish.pack import Archives, Entry, compressed, name_of
+from web.publish.phrases import Phrases
+from web.publish.plan import Plan
+from web.publish.render import CARD, HTML, Pages
+from web.publish.search_index import search_index
+from web.site import bundle, urls
+
+STATE = Path("static", "published.json")
+"""What the copy holds; the worker reads it, and so does the next `atlas publish`."""
+WORKER = "worker.js"
+"""The service worker: at the root, since it answers for everything below."""
+PHRASES = "phrases.bin"
+
+
+def packed(entry: Entry, phrases: Phrases) -> bytes:
+    """A page as it lies in an archive."""
+    content = entry.content
+    return compressed(phrases.shortened(content.decode("utf-8")).encode("utf-8") if entry.kind == HTML else content)
+
+
+def fill(
+    place: Path, folder: Path, plan: Plan, entries: Iterable[Entry], phrases: Phrases, before: dict | None
+) -> None:
+    """Write a copy at `place` from the pages that were made; `folder` is the copy that it replaces, `before` its state;
+    None: it replaces nothing."""
+    archives = {slug: Archives(_archive(place, slug, plan.folder(slug))) for slug in plan.builds}
+    for entry in entries:
+        if entry.plain:
+            _write(place / path_of(entry.address, entry.kind), entry.content)
+        slug = re.split(r"[/.]", entry.address)[1]
+        if entry.kind != CARD and slug in archives:
+            content = packed(entry, phrases) if entry.plain else entry.content
+            archives[slug].add(name_of(entry.address, entry.kind), content)
+    for archive in archives.values():
+        archive.close()
+    pages = Pages(plan)
+    state: dict = {"digest": plan.digest, "atlases": {}}
+    for slug, atlas in pages.atlases.items():
+        earlier = _keep_earlier(place, folder, plan, slug, before)
+        state["atlases"][slug] = _state_of(atlas) | {
+            "builds": {**earlier, plan.builds[slug]: {"folder": plan.folder(slug), "prefix": plan.published.prefix}}
+        }
+        index = json.dumps(search_index(atlas, plan.tokens(slug)), ensure_ascii=False, separators=(",", ":"))
+        beside = _archive(place, slug, plan.folder(slug))
+        (beside / "search.bin").write_bytes(compressed(index.encode("utf-8")))
+        (beside / PHRASES).write_bytes(compressed("\0".join(phrases.texts).encode("utf-8")))
+    _write(place / STATE, json.dumps(state, indent=1).encode())
+    _static(place)
+    _write(place / "404.html", pages.absent())
+    (place / ".nojekyll").touch()  # GitHub Pages would leave files out
+
+
+def _state_of(atlas: Atlas) -> dict:
+    info = atlas.info
+    return {"build": info.build_id, "model": info.model_name, "layers": info.n_layers, "width": info.d_mlp}
+
+
+def _archive(place: Path, slug: str, folder: str) -> Path:
+    return place / "static" / "atlases" / slug / folder
+
+
+def _keep_earlier(place: Path, folder: Path, plan: Plan, slug: str, before: dict | None) -> dict[str, dict]:
+    """Carry over the archives of earlier builds, which are not copied but linked where the disk can, and the Vega that
+    their charts name; returns what the state says of each."""
+    builds = ((before or {}).get("atlases", {}).get(slug) or {}).get("builds", {})
+    earlier = {build: item for build, item in builds.items() if build != plan.builds[slug]}
+    for item in earlier.values():
+        name = item["folder"]
+        shutil.copytree(_archive(folder, slug, name), _archive(place, slug, name), copy_function=_link)
+    for vega in folder.glob("static/vega-*.js") if earlier else ():
+        shutil.copyfile(vega, place / "static" / vega.name)
+    return earlier
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def path_of(address: str, kind: str) -> str:
+    """The file of a page. Hosts lead from `/x` to `x/index.html` without being told; few know `x.html`."""
+    path = address.strip("/")
+    return f"{path}/index.html".lstrip("/") if kind == HTML else f"{path}.{'card.png' if kind == CARD else kind}"
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def _static(place: Path) -> None:
+    """The site's own files."""
+    for source in urls.STATIC.iterdir():
+        shutil.copyfile(source, place / (WORKER if source.name == WORKER else f"static/{source.name}"))
+    name = f"vega-{vl_convert.__version__}.js"  # type: ignore[attr-defined]  # its stubs lack it
+    _write(place / "static" / name, bundle.bundle()[0])
+
+
+_KINDS = {"index.html": "pages that are files", ".png": "cards", ".bin": "archives", ".json": "data", ".js": "scripts"}
+
+
+def size_report(folder: Path, atlases: dict[str, Atlas]) -> str:
+    """What a copy takes, by kind of file, beside the atlas files."""
+    sizes: Counter[str] = Counter()
+    for path in folder.rglob("*"):
+        if path.is_file():
+            kind = next((words for ending, words in _KINDS.items() if path.name.endswith(ending)), "other files")
+            sizes[kind] += path.stat().st_size
+    total, files = sum(sizes.values()), sum(atlas.path.stat().st_size for atlas in atlases.values())
+    lines = [f"{size / 1e6:10.1f} MB  {kind}" for kind, size in sizes.most_common()]
+    return "\n".join([*lines, f"{total / 1e6:10.1f} MB  in all: {total / files:.2f} times the atlas files"])

@@ -1,0 +1,40 @@
+"""Links and forms of a published page: what leads to pages that only a server makes is text."""
+
+from __future__ import annotations
+
+import re
+from html import escape, unescape
+
+from web.site.published import Published
+
+_LINK = re.compile(r'<a\b([^>]*?)\shref="(/[^"]*)"([^>]*)>(.*?)</a>', re.DOTALL)
+_FORM = re.compile(r"<form\b([^>]*)>.*?</form>", re.DOTALL)
+_PATH = re.compile(r'(\s(?:href|src|action|data-src)=")/(?!/)')
+_SCRIPT = re.compile(r'<script type="application/json">.*?</script>', re.DOTALL)
+_CHART_LINK = re.compile(r'("(?:href|url)": ?")/(?!/)')
+_ATTRIBUTE = re.compile(r'\s(?:class|title)="[^"]*"')
+_WITHOUT_SERVER = re.compile(r'class="[^"]*\b(?:search|threshold)\b')
+"""Forms that scripts answer."""
+
+
+def settled(html: str, published: Published) -> str:
+    """A page of the server as a page of a copy."""
+
+    def link(match: re.Match[str]) -> str:
+        before, href, after, inner = match.groups()
+        attributes = before + after
+        paged = published.paged and "?" in href and re.search(r'\srel="(?:next|prev)"', attributes)
+        target = unescape(href) if paged else published.leads_to(unescape(href))
+        if target is None:
+            return f"<span{''.join(_ATTRIBUTE.findall(attributes))}>{inner}</span>"
+        return f'<a{before} href="{escape(target)}"{after}>{inner}</a>'
+
+    html = _FORM.sub(lambda form: form[0] if _WITHOUT_SERVER.search(form[1]) else "", html)
+    html = _LINK.sub(link, html)
+    return _below(html, published.prefix) if published.prefix else html
+
+
+def _below(html: str, prefix: str) -> str:
+    """The page with its links, and those of its charts, for a folder of a host."""
+    html = _PATH.sub(rf"\g<1>{prefix}/", html)
+    return _SCRIPT.sub(lambda script: _CHART_LINK.sub(rf"\g<1>{prefix}/", script[0]), html)

@@ -1,0 +1,118 @@
+"""Pages as the server makes them, by its own app: each once, with its data and its card."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html import escape, unescape
+from typing import Any
+
+from flask import Flask, g, render_template, request
+
+from atlas import Atlas
+from atlas.core.errors import AtlasError
+from atlas.core.room import Room
+from web.publish.links import settled
+from web.publish.plan import LAZY, Job, Plan
+from web.site import urls
+from web.site.app import create_app
+from web.site.page import answered, find_atlas
+from web.views.neuron import NeuronPage, part_page
+
+HTML, DATA, CARD = "html", "json", "png"
+
+_PAGER = re.compile(r'<nav class="pager".*?</nav>', re.DOTALL)
+_NEXT = re.compile(r'<a rel="next"[^>]* href="([^"]+)"')
+_PREVIOUS = re.compile(rb'(<a rel="prev"[^>]* href=")[^"]+')
+
+
+class PageError(AtlasError):
+    """A page of the plan cannot be made."""
+
+
+class Pages:
+    """The pages of a copy. One of a process: each has its own connections to the files."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        room = Room(threads=1)  # the other processes have the other cores
+        self._app: Flask = create_app(plan.files, published=plan.published, room=lambda _: room)
+
+    @property
+    def atlases(self) -> dict[str, Atlas]:
+        """The atlases, by slug."""
+        return self._app.extensions["atlases"]
+
+    def of(self, job: Job) -> Iterator[tuple[str, str, bytes]]:
+        """(address, kind, content) of every page of a job: 'html', 'json', or 'png', a card."""
+        for address in job.addresses:
+            if job.kind == "packed":
+                yield from self._packed(address)
+            else:
+                yield from self._whole(address, card=True)
+        if job.kind == "list" and self.plan.published.paged:
+            yield from self._following(job.addresses[0])
+
+    def absent(self) -> bytes:
+        """The page for addresses at which the host has no file: it opens what is packed, or says that there is none."""
+        with self._app.test_request_context("/404"):
+            return self._settled(render_template("unpacked.html", title="Page"))
+
+    def _settled(self, html: str) -> bytes:
+        return settled(html, self.plan.published).encode("utf-8")
+
+    def _get(self, address: str) -> Any:
+        answer = self._app.test_client().get(address)
+        if answer.status_code != 200:
+            raise PageError(f"The page {address} cannot be made: the site answers {answer.status}.")
+        return answer
+
+    def _whole(self, address: str, *, card: bool) -> Iterator[tuple[str, str, bytes]]:
+        """A page asked for as a browser asks, its data and its card."""
+        yield address, HTML, self._settled(self._get(address).get_data(as_text=True))
+        if self.plan.published.data:
+            yield address, DATA, self._get(urls.json(address)).data
+        if card and self.plan.base_url:
+            yield address, CARD, self._get(urls.card(address)).data
+        if re.search(r"/L[0-9]+N[0-9]+$", address):
+            yield from self._made(address, "part")
+
+    def _following(self, address: str) -> Iterator[tuple[str, str, bytes]]:
+        """The pages that follow the first of a list. Each leads back to the one before by that one's address: the
+        server's own spells a page from its other end."""
+        while True:
+            pager = _PAGER.search(self._get(address).get_data(as_text=True))
+            further = pager and _NEXT.search(pager[0])
+            if not further:
+                return
+            before, address = address, unescape(further[1])
+            for page, kind, content in self._whole(address, card=False):
+                back = rf"\g<1>{self.plan.published.prefix}{escape(before)}".encode()
+                yield page, kind, _PREVIOUS.sub(back, content) if kind == HTML else content
+
+    def _packed(self, address: str) -> Iterator[tuple[str, str, bytes]]:
+        """A page, its data, and the parts that it fetches, which are made of one record."""
+        yield from self._made(address, HTML, "part", *([DATA] if self.plan.published.data else []))
+
+    def _made(self, address: str, *kinds: str) -> list[tuple[str, str, bytes]]:
+        with self._app.test_request_context(address):
+            if request.routing_exception is not None:
+                raise request.routing_exception
+            values = dict(request.view_args or {})
+            g.ref = values.pop("ref")
+            view: Any = getattr(self._app.view_functions[request.endpoint or ""], "view")  # noqa: B009  # see `page`
+            context = view(atlas=find_atlas(g.ref), **values)
+            html = answered(context, "html").get_data(as_text=True)
+            made = [(address, HTML, self._settled(html))] if HTML in kinds else []
+            if DATA in kinds:
+                made.append((address, DATA, answered(context, "data").data))
+            if "part" in kinds and isinstance(context, NeuronPage):
+                made += self._parts(context, html)
+            return made
+
+    def _parts(self, page: NeuronPage, html: str) -> Iterator[tuple[str, str, bytes]]:
+        """The parts that a neuron's page fetches. What it has read is not read again."""
+        for part in dict.fromkeys(unescape(src) for src in LAZY.findall(html)):
+            if "/part/" in part and self.plan.published.leads_to(part):
+                text = answered(part_page(page.reading, part.rpartition("/")[2]), "html").get_data(as_text=True)
+                yield part, HTML, self._settled(text)

@@ -1,0 +1,181 @@
+"""Write a published copy: pages are made by several processes, kept job by job, and renamed into place."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+
+from atlas import Atlas
+from atlas.core.errors import AtlasError
+from atlas.core.files import appearing_folder, check_place, write_texts
+from web.publish.folder import PHRASES, STATE, fill, packed, size_report
+from web.publish.pack import Entry, read_chunk, write_chunk
+from web.publish.phrases import Phrases
+from web.publish.plan import Choose, Job, Plan, every, make_plan
+from web.publish.render import HTML, Pages
+from web.site.app import create_app
+from web.site.public_url import PublicUrlError, read_public_url
+
+_SAMPLE = 100
+"""Pages, at most, from which phrases are taken."""
+
+Progress = Callable[[int, int], None]
+
+
+class PublishError(AtlasError):
+    """The folder of a copy cannot be written, or holds what no `atlas publish` wrote."""
+
+
+def publish_site(
+    files: Iterable[Path],
+    folder: Path,
+    *,
+    base_url: str | None = None,
+    choose: Choose = every,
+    paged: bool = True,
+    data: bool = True,
+    workers: int = 1,
+    progress: Progress = lambda done, total: None,
+) -> str:
+    """Write the site of some atlas files to a folder, and return a report of its sizes. The folder is replaced when
+    everything is written. What was made before an interruption is used again; nothing is written where the folder has
+    these pages already. `choose` says which neurons and tokens, `paged` whether lists are followed to their ends,
+    `data` whether pages have their data; `progress` is told the jobs that are done, and all.
+
+    Raises:
+        PublishError: the folder holds something else, or cannot be written.
+        AtlasError: a file cannot be served, or `base_url` is not the address of a site.
+    """
+    files = tuple(path.absolute() for path in files)
+    base_url = None if base_url is None else read_base_url(base_url)
+    folder = Path(os.path.abspath(folder))
+    before = _state(folder)
+    app = create_app(files)
+    atlases: dict[str, Atlas] = app.extensions["atlases"]
+    try:
+        plan = make_plan(app, files, base_url, choose, paged=paged, data=data)
+        if before is not None and before["digest"] == plan.digest:
+            return f"{folder} has these pages already; nothing is written.\n{size_report(folder, atlases)}"
+        kept = _kept(folder, plan)
+        phrases = _phrases(plan, kept)
+        _make(plan, kept, phrases, workers, progress)
+        try:
+            with appearing_folder(folder) as place:
+                entries = (entry for job in plan.jobs for entry in read_chunk(kept / job.name))
+                fill(place, folder, plan, entries, phrases, before)
+        except OSError as error:
+            raise PublishError(f"{str(folder)!r} cannot be written: {error.strerror or error}.") from error
+    finally:
+        for atlas in atlases.values():
+            atlas.close()
+    shutil.rmtree(kept)
+    return f"{folder} is written.\n{size_report(folder, atlases)}"
+
+
+def read_base_url(text: str) -> str:
+    """The address of a copy, such as 'https://someone.github.io/atlas', without a slash at its end.
+
+    Raises:
+        PublicUrlError: it is no such address.
+    """
+    match = re.fullmatch(r"(.*?[^/])((?:/[A-Za-z0-9._~-]+)*)/?", text)
+    site, path = (match[1], match[2]) if match and "//" in match[1] else (text, "")
+    try:
+        return "://".join(read_public_url(site)) + path
+    except PublicUrlError:
+        raise PublishError(
+            f"{text!r} is not the address of a copy; expected http or https, a host and perhaps a path, as in "
+            "https://someone.github.io/atlas."
+        ) from None
+
+
+def _state(folder: Path) -> dict | None:
+    """What an earlier command wrote here; None: nothing is here.
+
+    Raises:
+        PublishError: something else is here, or the folder above is not there.
+    """
+    if not folder.parent.is_dir():
+        raise PublishError(f"The folder {str(folder.parent)!r} does not exist. Create it first.")
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise PublishError(f"{str(folder)!r} is not a folder; expected one that is empty or does not exist.")
+    check_place(folder)
+    if not folder.exists() or not any(folder.iterdir()):
+        return None
+    try:
+        return json.loads((folder / STATE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise PublishError(
+            f"{str(folder)!r} is not empty, and no `atlas publish` wrote it: it is not replaced. Choose another folder."
+        ) from None
+
+
+def _kept(folder: Path, plan: Plan) -> Path:
+    """Where the pages of a plan are kept until all are made: those of another plan are removed."""
+    kept = folder.with_name(f"{folder.name}.pages-{plan.digest}")
+    for other in folder.parent.glob(f"{folder.name}.pages-*"):
+        if other != kept:
+            shutil.rmtree(other, ignore_errors=True)
+    kept.mkdir(exist_ok=True)
+    return kept
+
+
+_maker: tuple[Pages, Phrases] | None = None
+"""The site of this process, and the phrases of its pages."""
+
+
+def _start(plan: Plan, phrases: Phrases) -> None:
+    global _maker
+    _maker = Pages(plan), phrases
+
+
+def _run(job: Job, path: Path) -> None:
+    assert _maker is not None
+    pages, phrases = _maker
+    entries = (
+        Entry(address, kind, job.kind != "packed" and "/part/" not in address and "?" not in address, content)
+        for address, kind, content in pages.of(job)
+    )
+    write_chunk(path, (entry if entry.plain else replace(entry, content=packed(entry, phrases)) for entry in entries))
+
+
+def _phrases(plan: Plan, kept: Path) -> Phrases:
+    """The phrases of a plan's pages, from some of them; those that pages were packed with before, if any were."""
+    path = kept / PHRASES
+    if not path.exists():
+        packed = [address for job in plan.jobs if job.kind == "packed" for address in job.addresses]
+        sample = Job("sample", "packed", tuple(packed[:: len(packed) // _SAMPLE + 1]))
+        pages = [content.decode("utf-8") for _, kind, content in Pages(plan).of(sample) if kind == HTML]
+        write_texts({path: "\0".join(Phrases.of(pages).texts)})
+    return Phrases(path.read_text(encoding="utf-8").split("\0"))
+
+
+def _make(plan: Plan, kept: Path, phrases: Phrases, workers: int, progress: Progress) -> None:
+    """Make the pages of every job that is not done."""
+    jobs = [job for job in plan.jobs if not (kept / job.name).exists()]
+    done = len(plan.jobs) - len(jobs)
+    progress(done, len(plan.jobs))
+    with _runner(plan, phrases, min(workers, len(jobs))) as run:
+        for _ in run(_run, jobs, [kept / job.name for job in jobs]):
+            done += 1
+            progress(done, len(plan.jobs))
+
+
+@contextmanager
+def _runner(plan: Plan, phrases: Phrases, workers: int) -> Iterator[Callable]:
+    """`map`, in this process or in several."""
+    if workers < 2:
+        _start(plan, phrases)
+        yield map
+        return
+    # Spawned: the files are open here, and DuckDB's threads do not survive a fork.
+    with ProcessPoolExecutor(workers, get_context("spawn"), _start, (plan, phrases)) as pool:
+        yield pool.map

@@ -1,0 +1,57 @@
+"""A published copy of the site, for hosts without a server: what its pages may lead to."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import parse_qs, urlsplit
+
+from flask import current_app
+
+from web.site import urls
+
+_PIN = re.compile(r"^(/[a-z0-9-]+)@[0-9a-f]{12}")
+_READ_BY_SCRIPTS = {"token", "threshold"}
+"""Parameters that only choose what a page opens with: an address that has them leads to the page without them."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A copy of the site. Its pages are those of the server, less what only a server can do."""
+
+    addresses: frozenset[str]
+    """Every page of the copy: path, and query where it has one."""
+    base_url: str | None = None
+    """The copy's own address, as in 'https://someone.github.io/atlas'; None: not known, so that no page names it."""
+    paged: bool = False
+    """Whether the further pages of lists are in the copy."""
+
+    data: bool = True
+    """Whether pages have their data ('.json')."""
+
+    @property
+    def prefix(self) -> str:
+        """What comes before the site's own paths: '/atlas', or nothing."""
+        return urlsplit(self.base_url or "").path
+
+    def leads_to(self, url: str) -> str | None:
+        """The address in the copy that a URL of the site leads to; None: the copy has no such page."""
+        address, mark, fragment = url.partition("#")
+        path, _, query = address.partition("?")
+        if self._has(address) or path == urls.to("search"):
+            return url
+        return path + mark + fragment if self._has(path) and parse_qs(query).keys() <= _READ_BY_SCRIPTS else None
+
+    def _has(self, address: str) -> bool:
+        """Whether a page is in the copy. A link to it that is pinned to its build counts as one to it, and a link to
+        its data too, except a part's: its data are its page's."""
+        page = _PIN.sub(r"\1", address)
+        path, ending, query = page.partition(".json")
+        if not ending:
+            return page in self.addresses
+        return self.data and "/part/" not in path and (path or "/") + query in self.addresses
+
+
+def published() -> Published | None:
+    """The copy that pages are made for; None: they are served."""
+    return current_app.extensions["published"]

@@ -1,0 +1,75 @@
+// Pages of a published copy (`atlas publish`): starts the worker that opens packed pages, shows the page of an address at
+// which the host has no file, and lists what a search finds.
+(async function () {
+  "use strict";
+  const base = new URL("..", document.currentScript.src).pathname.replace(/\/$/, ""); // the copy's folder on this host
+  // Hosts lead from /x to /x/, the folder of its file; the site's own address has no slash.
+  if (location.pathname.length > base.length + 1 && location.pathname.endsWith("/")) {
+    history.replaceState(history.state, "", location.pathname.replace(/\/+$/, "") + location.search + location.hash);
+  }
+  const lost = document.querySelector("[data-unpacked]");
+  const say = (title, text) => {
+    lost.querySelector("h1").textContent = title;
+    lost.querySelector("p").textContent = text;
+  };
+  if (!("serviceWorker" in navigator)) {
+    return; // the page without a worker says what it needs
+  }
+  const had = navigator.serviceWorker.controller;
+  try {
+    await navigator.serviceWorker.register(base + "/worker.js");
+  } catch (error) {
+    if (lost) say("This page cannot be opened here", `The script that opens archives does not start: ${error.message}`);
+    return;
+  }
+  await navigator.serviceWorker.ready;
+  if (lost) {
+    if (had) return say("Page not found", `Nothing is published at ${location.pathname}.`);
+    const key = "opened " + location.href;
+    if (sessionStorage.getItem(key)) return say("This page cannot be opened here", "The script that opens archives does not answer.");
+    sessionStorage.setItem(key, "yes");
+    return location.reload();
+  }
+  sessionStorage.removeItem("opened " + location.href);
+  if (!had) {
+    if (!navigator.serviceWorker.controller) {
+      await new Promise(function (resolve) {
+        navigator.serviceWorker.addEventListener("controllerchange", resolve, { once: true });
+        setTimeout(resolve, 2000); // after a forced reload the browser keeps the worker out
+      });
+    }
+    // The worker has not seen what this page was made of: once more, so that it opens offline too.
+    const files = [...document.querySelectorAll("script[src], link[rel~=stylesheet], link[rel~=icon]")];
+    await Promise.allSettled([location.href, ...files.map((file) => file.src || file.href)].map((url) => fetch(url)));
+  }
+  document.documentElement.dataset.worker = "ready";
+
+  // --- the page of a search
+  const parameters = new URLSearchParams(location.search);
+  if (location.pathname !== base + "/search" || !parameters.get("q")) return;
+  const main = document.getElementById("main");
+  const query = parameters.get("q");
+  main.querySelector("input[name=q]").value = query;
+  parameters.set("most", "60");
+  const { suggestions } = await (await fetch(base + "/search/suggest.json?" + parameters)).json();
+  main.querySelector(".lede")?.remove();
+  const list = document.createElement("ul");
+  list.className = "results";
+  for (const item of suggestions) {
+    const line = document.createElement("li");
+    const link = document.createElement("a");
+    link.href = item.url;
+    link.className = ["layer", "neuron"].includes(item.kind) ? "unit" : "chip";
+    link.textContent = item.label;
+    const words = document.createElement("span");
+    words.className = "dim";
+    words.textContent = item.detail;
+    line.append(link, " ", words);
+    list.append(line);
+  }
+  const note = document.createElement("p");
+  note.className = "note";
+  note.textContent = (suggestions.length ? "" : `No neuron, layer or token is called “${query}”. `)
+    + "This copy finds neurons, layers and tokens; words of the texts are found where atlas serve runs.";
+  main.append(list, note);
+})();
