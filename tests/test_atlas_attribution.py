@@ -311,7 +311,7 @@ def test_without_attribution(both):
     assert (
         token_drivers(atlas, 40) == unkept_promises(atlas) == indirect_causes(atlas) == attribution_check(atlas) == []
     )
-    assert "none of these was checked" in reliability_words(reliability(atlas))
+    assert "none of these, marked with (?), was checked" in reliability_words(reliability(atlas))
     assert (drivers(atlas).total, attributed_positions(atlas)) == (0, 0)
 
 
