@@ -11,6 +11,7 @@ Whole-atlas figures that a page keeps for the life of the process are worked out
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import tempfile
 import time
@@ -43,6 +44,8 @@ MOST_BEFORE_CHARTS = 100_000
 def site(path: Path) -> Iterator[tuple[Flask, duckdb.DuckDBPyConnection]]:
     """The site of one atlas, and a plain connection to the same file; both on one thread."""
     app = create_app([path])
+    gc.collect()
+    gc.freeze()  # As the server does before it forks: what was imported is not walked again.
     try:
         with duckdb.connect(str(path), read_only=True) as plain:
             # Of the whole process: the site's connections to this file share the instance, as long as one is open.
