@@ -43,7 +43,7 @@ from transformers import (
 )
 
 from benchmarks.gpu import measure
-from ingest.file.checks import KEYS
+from ingest.file.checks import KEYS, WEIGHT_TABLES
 from ingest.model.load import LoadedModel, bridge_for, describe
 from ingest.process.device import choose_device, choose_dtype
 from ingest.process.settings import Settings
@@ -55,8 +55,20 @@ GOALS = {"congruence / limit": 1.10, "activations / limit": 1.15, "attribution /
 """Times over the limit of each phase, at most."""
 SHARED = {"float32": 0.99, "bfloat16": 0.5}
 """Share of a table's keys, at least, that two runs share: lists are cut, and values near a cut change places."""
-CORRELATED = {"float32": 0.9999, "bfloat16": 0.8}
-"""Correlation, at least, of each column of numbers over the keys in common: a random model has near ties everywhere."""
+APART = {"float32": 0.001, "bfloat16": 0.1}
+"""Root mean square of the differences over that of the exact values, at most, in each column over the shared keys.
+Tables from weights are float32 in either run."""
+OF_CHOICES = {
+    "neuron_attribution",
+    "pair_attribution",
+    "pair_metric",
+    "prediction_histogram",
+    "sign_case",
+    "token_driver",
+}
+CHOICES_APART = 0.5
+"""The same for bfloat16 where predictions or extremes are chosen: a random model has near ties, so others win."""
+_NOT_OF_A_RUN = {"study", "study_prompt", "study_prediction", "study_step", "study_edge", "pair_effect", "text"}
 
 
 @dataclass
@@ -172,6 +184,7 @@ def tables(result: Result, device: torch.device) -> None:
                 device=where,
                 dtype=dtype,
                 attribution=None,
+                statistics=("--connections", "--sign-cases"),
             )
             ingest(settings, Console(quiet=True), Stop())
         for dtype in ("float32", "bfloat16"):
@@ -183,7 +196,15 @@ def compare(result: Result, exact: Path, other: Path, dtype: str) -> None:
     with duckdb.connect() as connection:
         connection.execute(f"ATTACH '{exact}' AS a (READ_ONLY); ATTACH '{other}' AS b (READ_ONLY)")
         for table, key in sorted(KEYS.items()):
-            if table in ("study", "study_prompt", "study_prediction", "study_step", "pair_effect", "text"):
+            if table in (
+                "study",
+                "study_prompt",
+                "study_prediction",
+                "study_step",
+                "study_edge",
+                "pair_effect",
+                "text",
+            ):
                 continue
             key = tuple(part.strip('"') for part in key)
             if ranked := table in _MEMBER:
@@ -196,35 +217,44 @@ def compare(result: Result, exact: Path, other: Path, dtype: str) -> None:
             values = [column for (column,) in columns if column not in key and not column.endswith("_id")]
             values = [column for column in values if not (ranked and column == "rank")]
             using = ", ".join(f'"{part}"' for part in key)
-            picked = "".join(f', corr(a."{value}", b."{value}")' for value in values)
+            picked = "".join(f", {_APART.format(value)}" for value in values)
             (n_a, n_b) = connection.execute(
                 f"SELECT (SELECT count(*) FROM a.{table}), (SELECT count(*) FROM b.{table})"
             ).fetchone()
-            shared, *correlations = connection.execute(
+            shared, *differences = connection.execute(
                 f"SELECT count(*){picked} FROM a.{table} AS a JOIN b.{table} AS b USING ({using})"
             ).fetchone()
             share = shared / max(n_a, n_b, 1)
-            known = {v: c for v, c in zip(values, correlations, strict=True) if c is not None and np.isfinite(c)}
-            worst = min(known, key=known.get, default=None)
+            known = {v: d for v, d in zip(values, differences, strict=True) if d is not None}
+            worst = max(known, key=known.get, default=None)
             result.figures[f"{table}, {dtype}"] = {
                 "rows": n_a,
                 "keys in common": share,
-                "least correlation": None if worst is None else known[worst],
+                "greatest difference": None if worst is None else known[worst],
                 "of": worst,
             }
             line = f"  {dtype:<9} {table:<22} {n_a:>8,} rows, {share:.4f} in common"
-            print(line + ("" if worst is None else f", {worst} correlates {known[worst]:.6f}"))
-            if n_a and share < SHARED[dtype]:
+            print(line + ("" if worst is None else f", {worst} is {known[worst]:.2e} apart"))
+            if max(n_a, n_b) and share < SHARED[dtype]:
                 result.missed.append(f"{table}, {dtype}: {share:.4f} of the keys in common")
-            if worst is not None and known[worst] < CORRELATED[dtype]:
-                result.missed.append(f"{table}, {dtype}: {worst} correlates {known[worst]:.6f}")
+            bound = APART["float32" if table in WEIGHT_TABLES else dtype]
+            if dtype == "bfloat16" and table in OF_CHOICES:
+                bound = CHOICES_APART
+            if worst is not None and not known[worst] <= bound:
+                result.missed.append(f"{table}, {dtype}: {worst} is {known[worst]:.2e} apart, at most {bound} is right")
 
+
+_FINITE = """FILTER (isfinite(a."{0}"::DOUBLE) AND isfinite(b."{0}"::DOUBLE))"""
+_APART = f"""sqrt(sum((a."{{0}}"::DOUBLE - b."{{0}}"::DOUBLE) ** 2) {_FINITE}
+    / nullif(sum(a."{{0}}"::DOUBLE ** 2) {_FINITE}, 0))"""
 
 _MEMBER = {
     "neuron_token": "token_id",
     "token_neuron": "neuron_id",
     "neuron_input_token": "token_id",
     "token_driver": "neuron_id",
+    "neuron_downstream": "other_neuron_id",
+    "neuron_upstream": "other_neuron_id",
     "example": "text_id",
 }
 """What a list ranks: its members are compared, not its places."""

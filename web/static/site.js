@@ -48,6 +48,7 @@
   function showLinks(on) {
     root.classList.toggle("show-sql", on);
     links.setAttribute("aria-pressed", String(on));
+    document.querySelectorAll(".sql-link").forEach((link) => { link.tabIndex = on ? 0 : -1; });
   }
   try { showLinks(localStorage.getItem("sql") === "shown"); } catch { showLinks(false); }
   links.addEventListener("click", function () {
