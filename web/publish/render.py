@@ -13,11 +13,10 @@ from atlas import Atlas
 from atlas.core.errors import AtlasError
 from atlas.core.room import Room
 from web.publish.links import settled
-from web.publish.plan import LAZY, Job, Plan
+from web.publish.plan import Job, Plan
 from web.site import urls
 from web.site.app import create_app
 from web.site.page import answered, find_atlas
-from web.views.neuron import NeuronPage, part_page
 
 HTML, DATA, CARD = "html", "json", "png"
 
@@ -74,8 +73,6 @@ class Pages:
             yield address, DATA, self._get(urls.json(address)).data
         if card and self.plan.base_url:
             yield address, CARD, self._get(urls.card(address)).data
-        if re.search(r"/L[0-9]+N[0-9]+$", address):
-            yield from self._made(address, "part")
 
     def _following(self, address: str) -> Iterator[tuple[str, str, bytes]]:
         """The pages that follow the first of a list. Each leads back to the one before by that one's address: the
@@ -91,10 +88,7 @@ class Pages:
                 yield page, kind, _PREVIOUS.sub(back, content) if kind == HTML else content
 
     def _packed(self, address: str) -> Iterator[tuple[str, str, bytes]]:
-        """A page, its data, and the parts that it fetches, which are made of one record."""
-        yield from self._made(address, HTML, "part", *([DATA] if self.plan.published.data else []))
-
-    def _made(self, address: str, *kinds: str) -> list[tuple[str, str, bytes]]:
+        """A page and its data, made of one record."""
         with self._app.test_request_context(address):
             if request.routing_exception is not None:
                 raise request.routing_exception
@@ -102,17 +96,6 @@ class Pages:
             g.ref = values.pop("ref")
             view: Any = getattr(self._app.view_functions[request.endpoint or ""], "view")  # noqa: B009  # see `page`
             context = view(atlas=find_atlas(g.ref), **values)
-            html = answered(context, "html").get_data(as_text=True)
-            made = [(address, HTML, self._settled(html))] if HTML in kinds else []
-            if DATA in kinds:
-                made.append((address, DATA, answered(context, "data").data))
-            if "part" in kinds and isinstance(context, NeuronPage):
-                made += self._parts(context, html)
-            return made
-
-    def _parts(self, page: NeuronPage, html: str) -> Iterator[tuple[str, str, bytes]]:
-        """The parts that a neuron's page fetches. What it has read is not read again."""
-        for part in dict.fromkeys(unescape(src) for src in LAZY.findall(html)):
-            if "/part/" in part and self.plan.published.leads_to(part):
-                text = answered(part_page(page.reading, part.rpartition("/")[2]), "html").get_data(as_text=True)
-                yield part, HTML, self._settled(text)
+            yield address, HTML, self._settled(answered(context, "html").get_data(as_text=True))
+            if self.plan.published.data:
+                yield address, DATA, answered(context, "data").data

@@ -141,7 +141,7 @@ def _run(job: Job, path: Path) -> None:
     assert _maker is not None
     pages, phrases = _maker
     entries = (
-        Entry(address, kind, job.kind != "packed" and "/part/" not in address and "?" not in address, content)
+        Entry(address, kind, job.kind != "packed" and "?" not in address, content)
         for address, kind, content in pages.of(job)
     )
     write_chunk(path, (entry if entry.plain else replace(entry, content=packed(entry, phrases)) for entry in entries))

@@ -44,12 +44,12 @@ class Published:
 
     def _has(self, address: str) -> bool:
         """Whether a page is in the copy. A link to it that is pinned to its build counts as one to it, and a link to
-        its data too, except a part's: its data are its page's."""
+        its data too."""
         page = _PIN.sub(r"\1", address)
         path, ending, query = page.partition(".json")
         if not ending:
             return page in self.addresses
-        return self.data and "/part/" not in path and (path or "/") + query in self.addresses
+        return self.data and (path or "/") + query in self.addresses
 
 
 def published() -> Published | None:

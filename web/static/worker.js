@@ -124,6 +124,8 @@
         `${BASE}/${slug}${rest}`);
     }
     if (rest.endsWith("/")) return Response.redirect(base + rest.replace(/\/+$/, "") + url.search, 301);
+    const part = /^(\/L\d+N\d+)\/part\/([a-z]+)$/.exec(rest); // a page of its own on a server
+    if (part) return Response.redirect(`${base}${part[1]}#${part[2]}`, 302);
     if (rest === "/random") return Response.redirect(base + (await drawn(atlas, slug, folder)), 302);
     const spelt = NEURON.exec(rest);
     const right = spelt && `/L${Number(spelt[1])}N${Number(spelt[2])}${spelt[3]}`;
