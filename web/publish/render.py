@@ -10,8 +10,10 @@ from typing import Any
 from flask import Flask, g, render_template, request
 
 from atlas import Atlas
+from atlas.core.ahead import Ahead
 from atlas.core.errors import AtlasError
 from atlas.core.room import Room
+from atlas.core.units import named_ref
 from web.publish.links import settled
 from web.publish.plan import Job, Plan
 from web.site import urls
@@ -20,6 +22,9 @@ from web.site.page import answered, find_atlas
 
 HTML, DATA, CARD = "html", "json", "png"
 
+_UNIT = re.compile(r"/([^/]+)/(?:(L[0-9]+N[0-9]+)|token/([0-9]+))")
+_SPREAD = 4
+"""Ids that are read for each that is needed, at most."""
 _PAGER = re.compile(r'<nav class="pager".*?</nav>', re.DOTALL)
 _NEXT = re.compile(r'<a rel="next"[^>]* href="([^"]+)"')
 _PREVIOUS = re.compile(rb'(<a rel="prev"[^>]* href=")[^"]+')
@@ -36,6 +41,8 @@ class Pages:
         self.plan = plan
         room = Room(threads=1)  # the other processes have the other cores
         self._app: Flask = create_app(plan.files, published=plan.published, room=lambda _: room)
+        for atlas in self.atlases.values():
+            atlas.ahead = Ahead(atlas)
 
     @property
     def atlases(self) -> dict[str, Atlas]:
@@ -44,6 +51,7 @@ class Pages:
 
     def of(self, job: Job) -> Iterator[tuple[str, str, bytes]]:
         """(address, kind, content) of every page of a job: 'html', 'json', or 'png', a card."""
+        self._read_ahead(job)
         for address in job.addresses:
             if job.kind == "packed":
                 yield from self._packed(address)
@@ -51,6 +59,17 @@ class Pages:
                 yield from self._whole(address, card=True)
         if job.kind == "list" and self.plan.published.paged:
             yield from self._following(job.addresses[0])
+
+    def _read_ahead(self, job: Job) -> None:
+        """Ask for what the pages of a job need all at once, where these are neurons, or tokens, close to each other."""
+        for slug, atlas in self.atlases.items():
+            units = [match for match in map(_UNIT.fullmatch, job.addresses) if match and match[1] == slug]
+            neurons = [named_ref(atlas, match[2]).neuron_id for match in units if match[2]]
+            tokens = [int(match[3]) for match in units if match[3]]
+            name, ids = ("neuron_id", neurons) if len(neurons) > len(tokens) else ("token_id", tokens)
+            if ids and max(ids) - min(ids) < _SPREAD * len(ids):
+                assert atlas.ahead is not None
+                atlas.ahead.turn_to(name, range(min(ids), max(ids) + 1))
 
     def absent(self) -> bytes:
         """The page for addresses at which the host has no file: it opens what is packed, or says that there is none."""
