@@ -104,7 +104,7 @@ def make_plan(
     choose: Choose = every,
     *,
     paged: bool = True,
-    data: bool = True,
+    data: bool = False,
 ) -> Plan:
     """The plan of a copy; `app` is the site, `paged` whether lists are followed to their ends, `data` whether pages
     have their data."""

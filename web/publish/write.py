@@ -41,7 +41,7 @@ def publish_site(
     base_url: str | None = None,
     choose: Choose = every,
     paged: bool = True,
-    data: bool = True,
+    data: bool = False,
     workers: int = 1,
     progress: Progress = lambda done, total: None,
 ) -> str:

@@ -43,9 +43,6 @@ class NeuronPage(AtlasPage, template="neuron.html"):
     )
     reading: Reading = field(metadata=doc("Reads its sections.", json=False))
     sections: tuple[type[Section], ...] = field(metadata=doc("The sections, in their order.", json=False))
-    parts: dict[str, type[Section]] = field(
-        metadata=doc("The sections, and what the page leaves folded of them, by id.", json=False)
-    )
 
     def as_json(self) -> dict[str, Any]:
         """The data of all sections, and the SQL behind each."""
@@ -170,5 +167,4 @@ def neuron_page(atlas: Atlas, neuron_id: int, token_id: int | None, *, framed: b
         neighbours=reading.neighbours,
         reading=reading,
         sections=SECTIONS,
-        parts=PARTS,
     )

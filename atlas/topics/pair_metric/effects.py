@@ -93,7 +93,7 @@ _FIGURES_OF_TOKEN = Statement(_FIGURES.format("m.token_id = $token_id"), each="m
 # The table is sorted by neuron: the span keeps a neuron's page to one small part of it.
 _FIGURES_OF_PAIRS = Statement(
     _FIGURES.format(
-        "list_contains($n, m.neuron_id) AND list_contains($t, m.token_id) AND m.neuron_id BETWEEN $a AND $b"
+        "list_contains($n, m.neuron_id) AND list_contains($t, m.token_id) AND m.neuron_id BETWEEN $first AND $last"
     )
 )
 
