@@ -102,6 +102,11 @@ def show_number(value: float | int | None, digits: int = 4) -> str:
     return text.replace("-", "−") if value < 0 or not plain else text
 
 
+def show_exact(value: float | int | bool | None) -> str:
+    """A number as programs read it, to nine significant digits: no two 32-bit numbers share them."""
+    return f"{value:.9g}" if isinstance(value, float) else str(value)
+
+
 def _magnitude(value: float, digits: int) -> int:
     """The power of ten of a number's first digit when it is rounded: 0 for 0.99996 at 4 digits."""
     magnitude = math.floor(math.log10(abs(value)))

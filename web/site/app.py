@@ -155,7 +155,10 @@ def create_app(
         curves_drawing=curves_drawing,
         spark_drawing=spark_drawing,
     )
+    app.jinja_env.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":"), "ensure_ascii": False}
     app.jinja_env.filters.update(
+        brief=lambda value: f"{value:.4g}",
+        exact=display.show_exact,
         number=display.show_number,
         decimals=display.show_decimals,
         points=display.show_points,
