@@ -21,6 +21,7 @@ from tests.html_reader import Reader
 from tests.static_host import static_host
 from web.publish import plan
 from web.publish.command import publish
+from web.publish.dictionaries import Dictionaries
 from web.publish.folder import STATE, path_of
 from web.publish.plan import LAZY, Chosen
 from web.publish.write import PublishError, publish_site
@@ -65,14 +66,13 @@ def packed(copy: Path) -> dict[str, str]:
     atlas = json.loads((copy / STATE).read_text())["atlases"][SLUG]
     folder = copy / "static" / "atlases" / SLUG / atlas["builds"][atlas["build"]]["folder"]
     index, pages = (folder / "index.bin").read_bytes(), {}
-    phrases = gzip.decompress((folder / "phrases.bin").read_bytes()).decode().split("\0")
+    dictionaries = Dictionaries.read((folder / "dictionaries.bin").read_bytes())
     for first, offset, length in json.loads((folder / "index.json").read_text()):
         lines = gzip.decompress(index[offset : offset + length]).decode().split("\n")
         assert lines[0].startswith(f"{first} ")
         for address, number, start, size in (line.split(" ") for line in lines):
             content = (folder / f"pages-{int(number):03}.bin").read_bytes()
-            text = gzip.decompress(content[int(start) : int(start) + int(size)]).decode()
-            pages[address] = re.sub("\x01([0-9a-z]+);", lambda mark: phrases[int(mark[1], 36)], text)
+            pages[address] = dictionaries.unpacked(content[int(start) : int(start) + int(size)])
     return pages
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import vl_convert
 
 from atlas import Atlas
+from web.publish.dictionaries import Dictionaries
 from web.publish.pack import Archives, Entry, compressed, name_of
-from web.publish.phrases import Phrases
 from web.publish.plan import Plan
 from web.publish.render import CARD, HTML, Pages
 from web.publish.search_index import search_index
@@ -24,17 +24,11 @@ STATE = Path("static", "published.json")
 """What the copy holds; the worker reads it, and so does the next `atlas publish`."""
 WORKER = "worker.js"
 """The service worker: at the root, since it answers for everything below."""
-PHRASES = "phrases.bin"
-
-
-def packed(entry: Entry, phrases: Phrases) -> bytes:
-    """A page as it lies in an archive."""
-    content = entry.content
-    return compressed(phrases.shortened(content.decode("utf-8")).encode("utf-8") if entry.kind == HTML else content)
+DICTIONARIES = "dictionaries.bin"
 
 
 def fill(
-    place: Path, folder: Path, plan: Plan, entries: Iterable[Entry], phrases: Phrases, before: dict | None
+    place: Path, folder: Path, plan: Plan, entries: Iterable[Entry], dictionaries: Dictionaries, before: dict | None
 ) -> None:
     """Write a copy at `place` from the pages that were made; `folder` is the copy that it replaces, `before` its state;
     None: it replaces nothing."""
@@ -44,7 +38,7 @@ def fill(
             _write(place / path_of(entry.address, entry.kind), entry.content)
         slug = re.split(r"[/.]", entry.address)[1]
         if entry.kind != CARD and slug in archives:
-            content = packed(entry, phrases) if entry.plain else entry.content
+            content = dictionaries.packed(entry.content.decode()) if entry.plain else entry.content
             archives[slug].add(name_of(entry.address, entry.kind), content)
     for archive in archives.values():
         archive.close()
@@ -58,7 +52,7 @@ def fill(
         index = json.dumps(search_index(atlas, plan.tokens(slug)), ensure_ascii=False, separators=(",", ":"))
         beside = _archive(place, slug, plan.folder(slug))
         (beside / "search.bin").write_bytes(compressed(index.encode("utf-8")))
-        (beside / PHRASES).write_bytes(compressed("\0".join(phrases.texts).encode("utf-8")))
+        (beside / DICTIONARIES).write_bytes(dictionaries.file())
     _write(place / STATE, json.dumps(state, indent=1).encode())
     _static(place)
     _write(place / "404.html", pages.absent())

@@ -1,6 +1,6 @@
 """Archives of pages that are read by ranges, and their index.
 
-`pages-000.bin`, `pages-001.bin`, …: compressed pages (gzip, each by itself), one behind the other. `index.bin`: blocks
+`pages-000.bin`, `pages-001.bin`, …: packed pages (see `dictionaries`), one behind the other. `index.bin`: blocks
 of lines `address archive offset length`, sorted by address, each block compressed. `index.json`: the first address of
 each block, with its offset and length. A reader fetches `index.json` once, then a block, then a page.
 """
@@ -97,4 +97,7 @@ class Archives:
 
 def compressed(content: bytes) -> bytes:
     """As gzip, which browsers open by themselves; the same bytes every time."""
-    return gzip.compress(content, compresslevel=6, mtime=0)
+    return gzip.compress(content, compresslevel=9, mtime=0)
+
+
+uncompressed = gzip.decompress

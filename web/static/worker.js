@@ -71,13 +71,33 @@
     return lists.get(folder);
   }
 
-  const pieces = new Map(); // what many pages have, by folder
-  async function phrases(folder) {
-    if (!pieces.has(folder)) {
-      const bytes = await (await lasting(`${folder}/phrases.bin`)).arrayBuffer();
-      pieces.set(folder, (await unpacked(bytes)).split("\0"));
+  const shared = new Map(); // what pages have in common, by folder
+  async function dictionaries(folder) {
+    if (!shared.has(folder)) {
+      const texts = JSON.parse(await unpacked(await (await lasting(`${folder}/dictionaries.bin`)).arrayBuffer()));
+      shared.set(folder, [new Uint8Array(), ...texts.map(([, text]) => new TextEncoder().encode(text))]);
     }
-    return pieces.get(folder);
+    return shared.get(folder);
+  }
+
+  // A stretch of a page: raw deflate that refers to a dictionary, which goes before it as a block of its own.
+  async function stretch(bytes, dictionary) {
+    const size = dictionary.length;
+    const head = size ? [Uint8Array.of(0, size & 255, size >> 8, ~size & 255, (~size >> 8) & 255), dictionary] : [];
+    const inflated = new Blob([...head, bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
+    return (await new Response(inflated).arrayBuffer()).slice(size);
+  }
+
+  async function whole(packed, dictionaries) {
+    const bytes = new Uint8Array(packed);
+    const stretches = [];
+    for (let at = 0; at < bytes.length;) {
+      const [number, low, middle, high] = bytes.subarray(at, at + 4);
+      const end = at + 4 + low + 256 * (middle + 256 * high);
+      stretches.push(stretch(bytes.subarray(at + 4, end), dictionaries[number]));
+      at = end;
+    }
+    return new Blob(await Promise.all(stretches)).text();
   }
 
   // The place of the last that is not greater.
@@ -100,10 +120,8 @@
     const line = lines.find((text) => text.startsWith(name + " "));
     if (!line) return null;
     const [number, offset, length] = line.slice(name.length + 1).split(" ").map(Number);
-    const text = await unpacked(await part(`${folder}/pages-${String(number).padStart(3, "0")}.bin`, offset, length));
-    if (/\.json(\?|$)/.test(name)) return text;
-    const texts = await phrases(folder);
-    return text.replace(/\u0001([0-9a-z]+);/g, (mark, number) => texts[parseInt(number, 36)]);
+    const packed = part(`${folder}/pages-${String(number).padStart(3, "0")}.bin`, offset, length);
+    return whole(await packed, await dictionaries(folder));
   }
 
   // --- an atlas's page: /slug, /slug.json, /slug/L1N2, /slug@build/…
