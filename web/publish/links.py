@@ -9,7 +9,6 @@ from web.site.published import Published
 
 _LINK = re.compile(r'<a\b([^>]*?)\shref="(/[^"]*)"([^>]*)>(.*?)</a>', re.DOTALL)
 _FORM = re.compile(r"<form\b([^>]*)>.*?</form>", re.DOTALL)
-_PATH = re.compile(r'(\s(?:href|src|action|data-src)=")/(?!/)')
 _SCRIPT = re.compile(r'<script type="application/json">.*?</script>', re.DOTALL)
 _CHART_LINKS = re.compile(r'"(?:href|url)":\[[^\]]*\]')
 _ATTRIBUTE = re.compile(r'\s(?:class|title)="[^"]*"')
@@ -22,6 +21,8 @@ def settled(html: str, published: Published) -> str:
 
     def link(match: re.Match[str]) -> str:
         before, href, after, inner = match.groups()
+        if href in published.addresses:
+            return match[0]
         attributes = before + after
         paged = published.paged and "?" in href and re.search(r'\srel="(?:next|prev)"', attributes)
         target = unescape(href) if paged else published.leads_to(unescape(href))
@@ -40,4 +41,6 @@ def _below(html: str, prefix: str) -> str:
     def chart(script: re.Match[str]) -> str:
         return _CHART_LINKS.sub(lambda urls: urls[0].replace('"/', f'"{prefix}/'), script[0])
 
-    return _SCRIPT.sub(chart, _PATH.sub(rf"\g<1>{prefix}/", html))
+    for attribute in ("href", "src", "action"):
+        html = html.replace(f'{attribute}="/', f'{attribute}="{prefix}/')
+    return _SCRIPT.sub(chart, html)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -140,6 +141,8 @@ def _run(job: Job, path: Path) -> None:
     assert _maker is not None
     pages, dictionaries = _maker
     entries = []
+    gc.collect()
+    gc.freeze()  # what is kept between jobs is not walked again
     for address, kind, content in pages.of(job):
         plain = job.kind != "packed" and "?" not in address
         entries.append(Entry(address, kind, plain, content if plain else dictionaries.packed(content.decode())))

@@ -30,7 +30,18 @@ from web.server.watched import Watched
 from web.site import bundle, cors, earlier, errors, headers, rate_limit, urls
 from web.site import downloads as whole_files
 from web.site.downloads import DOWNLOADS
-from web.site.markup import column_number, live_text, neuron_rows, number_cell, snippet, spaced, table_rows, whole
+from web.site.markup import (
+    column_number,
+    link_to_neuron,
+    link_to_token,
+    live_text,
+    neuron_rows,
+    number_cell,
+    snippet,
+    spaced,
+    table_rows,
+    whole,
+)
 from web.site.nav import nav
 from web.site.page import find_atlas
 from web.site.published import Published
@@ -150,6 +161,8 @@ def create_app(
         column_number=column_number,
         number_cell=number_cell,
         neuron_rows=neuron_rows,
+        link_to_token=link_to_token,
+        link_to_neuron=link_to_neuron,
         live_text=live_text,
         histogram_drawing=histogram_drawing,
         curves_drawing=curves_drawing,
