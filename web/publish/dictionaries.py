@@ -51,11 +51,16 @@ class Dictionaries:
     @classmethod
     def read(cls, content: bytes) -> Dictionaries:
         """The dictionaries of a file."""
-        return cls(dict(json.loads(uncompressed(content))))
+        return cls(json.loads(uncompressed(content)))
 
     def file(self) -> bytes:
-        """The file that readers of the pages need: gzip of JSON, [[kind, text], …] in the order of their numbers."""
-        return compressed(json.dumps(list(self._texts.items()), ensure_ascii=False, separators=(",", ":")).encode())
+        """A file that keeps them."""
+        return compressed(json.dumps(self._texts).encode())
+
+    @property
+    def texts(self) -> list[str]:
+        """The dictionaries by number, from 1: readers of pages need them."""
+        return list(self._texts.values())
 
     def packed(self, page: str) -> bytes:
         """A page as it lies in an archive."""

@@ -41,6 +41,6 @@ def _below(html: str, prefix: str) -> str:
     def chart(script: re.Match[str]) -> str:
         return _CHART_LINKS.sub(lambda urls: urls[0].replace('"/', f'"{prefix}/'), script[0])
 
-    for attribute in ("href", "src", "action"):
+    for attribute in ("href", "src", "action", "data-unpacked"):
         html = html.replace(f'{attribute}="/', f'{attribute}="{prefix}/')
     return _SCRIPT.sub(chart, html)

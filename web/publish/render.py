@@ -74,7 +74,8 @@ class Pages:
     def absent(self) -> bytes:
         """The page for addresses at which the host has no file: it opens what is packed, or says that there is none."""
         with self._app.test_request_context("/404"):
-            return self._settled(render_template("unpacked.html", title="Page"))
+            script = urls.script("unpacked.js")
+            return self._settled(render_template("unpacked.html", title="Opening the page", script=script))
 
     def _settled(self, html: str) -> bytes:
         return settled(html, self.plan.published).encode("utf-8")

@@ -17,7 +17,7 @@ from atlas import Atlas
 from atlas.core.errors import AtlasError
 from atlas.core.files import appearing_folder, check_place, temporary_beside
 from web.publish.dictionaries import Dictionaries
-from web.publish.folder import DICTIONARIES, STATE, fill, size_report
+from web.publish.folder import STATE, fill, size_report
 from web.publish.pack import Entry, read_chunk, write_chunk
 from web.publish.plan import Choose, Job, Plan, every, make_plan
 from web.publish.render import Pages
@@ -151,7 +151,7 @@ def _run(job: Job, path: Path) -> None:
 
 def _dictionaries(plan: Plan, kept: Path) -> Dictionaries:
     """The dictionaries of a plan's pages, from some of them; those that pages were packed with before, if any were."""
-    path = kept / DICTIONARIES
+    path = kept / "dictionaries.bin"
     if not path.exists():
         packed = [address for job in plan.jobs if job.kind == "packed" for address in job.addresses]
         sample = Job("sample", "packed", tuple(packed[:: len(packed) // _SAMPLE + 1]))

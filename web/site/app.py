@@ -143,7 +143,6 @@ def create_app(
         urls=urls,
         absolute=lambda url: ((published.base_url or "") if published else request.host_url.rstrip("/")) + url,
         published=published,
-        policy=headers.WITHOUT_SERVER,
         citations=cited,
         served_together=lambda: len(atlases) > 1,
         live_options=live and live.options,

@@ -40,6 +40,19 @@
     return (named[0]?.[1] || []).map((_, place) => Object.fromEntries(there(place).map(([name, values]) => [name, values[place]])));
   }
 
+  // Vega takes a second to load and start: it comes when the first chart is near.
+  let vega = null;
+  function loaded() {
+    vega ||= new Promise(function (resolve, reject) {
+      const script = document.createElement("script");
+      script.src = document.querySelector("link[rel=vega]").href;
+      script.addEventListener("load", resolve);
+      script.addEventListener("error", () => reject(new Error("Vega did not load")));
+      document.head.append(script);
+    });
+    return vega;
+  }
+
   function draw(figure) {
     const target = figure.querySelector(".drawing");
     const { title, columns, sparse, ...spec } = carried(figure);
@@ -49,11 +62,11 @@
     spec.params = (spec.params || []).map((one) => (one.name in chosen ? { ...one, value: chosen[one.name] } : one));
     const colours = config();
     if (figure.querySelector(".series")) colours.legend.disable = true;
-    return window
-      .vegaEmbed(target, spec, {
+    return loaded()
+      .then(() => window.vegaEmbed(target, spec, {
         actions: false, ast: true, config: colours, defaultStyle: false, renderer: "svg",
         tooltip: { disableDefaultStyle: true },
-      })
+      }))
       .then(function (result) {
         if (figure.view) figure.view.finalize();
         figure.view = result.view;

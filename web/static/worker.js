@@ -1,8 +1,9 @@
 // The service worker of a published copy (`atlas publish`): answers for the pages that are packed into archives, which it
 // reads by ranges, and for the search box. What it has fetched stays in the browser, so a page seen before opens offline.
+// `PUBLISHED`, what static/published.json says, stands before it: browsers take a new one with a new worker.
+/* global PUBLISHED */
 (function () {
   "use strict";
-  const FRESH = 60_000; // milliseconds for which the list of builds is not asked for again
   const BASE = new URL(".", location.href).pathname.replace(/\/$/, ""); // the copy's folder on this host
   const KEPT = "atlas " + BASE;
   const TYPES = { html: "text/html; charset=utf-8", json: "application/json" };
@@ -54,30 +55,15 @@
     return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
   }
 
-  // --- what is published
-  let state = null;
-  let asked = 0;
-  async function published() {
-    if (!state || Date.now() - asked > FRESH) {
-      state = await (await fresh(new Request(BASE + "/static/published.json"))).json();
-      asked = Date.now();
+  // --- what is published: each block of the index by its first address, and what pages have in common, by folder
+  const starts = new Map();
+  async function start(folder) {
+    if (!starts.has(folder)) {
+      const { blocks, dictionaries } = JSON.parse(await unpacked(await (await lasting(`${folder}/start.bin`)).arrayBuffer()));
+      const known = [new Uint8Array(), ...dictionaries.map((text) => new TextEncoder().encode(text))];
+      starts.set(folder, { blocks, dictionaries: known });
     }
-    return state;
-  }
-
-  const lists = new Map(); // the first address of each block, by folder
-  async function blocks(folder) {
-    if (!lists.has(folder)) lists.set(folder, await (await lasting(`${folder}/index.json`)).json());
-    return lists.get(folder);
-  }
-
-  const shared = new Map(); // what pages have in common, by folder
-  async function dictionaries(folder) {
-    if (!shared.has(folder)) {
-      const texts = JSON.parse(await unpacked(await (await lasting(`${folder}/dictionaries.bin`)).arrayBuffer()));
-      shared.set(folder, [new Uint8Array(), ...texts.map(([, text]) => new TextEncoder().encode(text))]);
-    }
-    return shared.get(folder);
+    return starts.get(folder);
   }
 
   // A stretch of a page: raw deflate that refers to a dictionary, which goes before it as a block of its own.
@@ -113,15 +99,14 @@
   }
 
   async function page(folder, name) {
-    const all = await blocks(folder);
+    const { blocks: all, dictionaries } = await start(folder);
     const at = last(all, name, (block) => block[0]);
     if (at < 0) return null;
     const lines = (await unpacked(await part(`${folder}/index.bin`, all[at][1], all[at][2]))).split("\n");
     const line = lines.find((text) => text.startsWith(name + " "));
     if (!line) return null;
     const [number, offset, length] = line.slice(name.length + 1).split(" ").map(Number);
-    const packed = part(`${folder}/pages-${String(number).padStart(3, "0")}.bin`, offset, length);
-    return whole(await packed, await dictionaries(folder));
+    return whole(await part(`${folder}/pages-${String(number).padStart(3, "0")}.bin`, offset, length), dictionaries);
   }
 
   // --- an atlas's page: /slug, /slug.json, /slug/L1N2, /slug@build/…
@@ -132,7 +117,7 @@
     const path = url.pathname.slice(BASE.length);
     const data = path.endsWith(".json");
     const match = ADDRESS.exec(path.replace(/\.json$/, ""));
-    const atlas = match && (await published()).atlases[match[1]];
+    const atlas = match && PUBLISHED.atlases[match[1]];
     if (!atlas) return null;
     const [, slug, pin, rest] = match;
     const { folder, prefix } = atlas.builds[pin || atlas.build] || {};
@@ -153,7 +138,7 @@
     const where = `${BASE}/static/atlases/${slug}/${folder}`;
     let text = url.search ? await page(where, name + url.search) : null;
     if (text === null) text = await page(where, name);
-    if (text === null) return absent();
+    if (text === null) return said("Page not found", `Nothing is published at ${url.pathname}.`, 404, `${BASE}/search`);
     if (prefix !== BASE) text = text.replaceAll(`"${prefix}/`, `"${BASE}/`); // made for another folder of a host
     if (pin) text = text.replaceAll(`"${BASE}/${slug}/`, `"${base}/`).replaceAll(`"${BASE}/${slug}"`, `"${base}"`);
     return new Response(text, { headers: { "Content-Type": data ? TYPES.json : TYPES.html } });
@@ -163,7 +148,7 @@
   async function drawn(atlas, slug, folder) {
     const first = `/L${Math.floor(Math.random() * atlas.layers)}N${Math.floor(Math.random() * atlas.width)}`;
     const where = `${BASE}/static/atlases/${slug}/${folder}`;
-    const all = await blocks(where);
+    const all = (await start(where)).blocks;
     const near = Math.max(0, last(all, `/${slug}${first}`, (block) => block[0]));
     for (let step = 0; step < all.length; step += 1) {
       const block = all[(near + step) % all.length];
@@ -174,11 +159,6 @@
       if (neurons.length) return neurons[Math.floor(Math.random() * neurons.length)];
     }
     return "";
-  }
-
-  async function absent() {
-    const response = await fresh(new Request(BASE + "/404.html"));
-    return new Response(await response.text(), { status: 404, headers: { "Content-Type": TYPES.html } });
   }
 
   function said(title, text, status, link) {
@@ -207,7 +187,7 @@
     const query = url.searchParams.get("q") || "";
     const only = url.searchParams.get("atlas");
     const most = Number(url.searchParams.get("most")) || 10;
-    const { atlases } = await published();
+    const { atlases } = PUBLISHED;
     const groups = [];
     for (const [slug, atlas] of Object.entries(atlases)) {
       if (query && (!only || only === slug || !atlases[only])) groups.push(await matches(slug, atlas, query, most));
