@@ -7,6 +7,7 @@ import json
 import random
 import re
 import shutil
+import subprocess
 from collections import Counter
 from html import unescape
 from pathlib import Path
@@ -294,6 +295,9 @@ def test_a_new_build_stands_beside_the_old_and_a_kill_leaves_the_old_whole(
     with pytest.raises(KeyboardInterrupt):
         publish_site([later], folder, **few, progress=stop)
     assert state_of(folder) == before
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    (tmp_path / f"copy.tmp-{dead.pid}" / "static").mkdir(parents=True)  # as a command that is killed leaves it
     told.clear()
     publish_site([later], folder, **few, progress=lambda done, total: told.append(done))
     assert told[0] == 3  # what was made before is not made again

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from atlas import Atlas
 from atlas.core.errors import AtlasError
-from atlas.core.files import appearing_folder, check_place, temporary_beside
+from atlas.core.files import appearing_folder, check_place, is_left_over, temporary_beside
 from web.publish.dictionaries import Dictionaries
 from web.publish.folder import STATE, fill, size_report
 from web.publish.pack import Entry, read_chunk, write_chunk
@@ -119,10 +119,11 @@ def _state(folder: Path) -> dict | None:
 
 
 def _kept(folder: Path, plan: Plan) -> Path:
-    """Where the pages of a plan are kept until all are made: those of another plan are removed."""
+    """Where the pages of a plan are kept until all are made: those of another plan are removed, and what a killed
+    command left."""
     kept = folder.with_name(f"{folder.name}.pages-{plan.digest}")
-    for other in folder.parent.glob(f"{folder.name}.pages-*"):
-        if other != kept:
+    for other in folder.parent.iterdir():
+        if other.name.startswith(f"{folder.name}.pages-") and other != kept or is_left_over(other, folder):
             shutil.rmtree(other, ignore_errors=True)
     kept.mkdir(exist_ok=True)
     return kept
