@@ -165,10 +165,9 @@ def test_a_first_visit_to_a_packed_page_and_what_follows(opened, packed):
     page.wait_for_function(READY)
     assert page.locator("h1").inner_text() == first.rpartition("/")[2]
     page.locator("figure[data-drawn=yes]").first.wait_for()
-    vega = [size for path, size in host.requests if "vega" in path]  # last: when a chart is near
-    assert "vega" in host.requests[-1][0]
-    n, size = len(host.requests) - 1, sum(size for _, size in host.requests) - sum(vega)
-    print(f"\nfirst visit: {n} requests, {size} bytes; then Vega, {vega} bytes")
+    (vega,) = (size for path, size in host.requests if "vega" in path)
+    n, size = len(host.requests) - 1, sum(size for _, size in host.requests) - vega
+    print(f"\nfirst visit: {n} requests, {size} bytes; when a chart is near Vega, {vega} bytes")
     assert n <= 8
     assert size < 300_000
     host.requests.clear()

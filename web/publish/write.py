@@ -123,7 +123,7 @@ def _kept(folder: Path, plan: Plan) -> Path:
     command left."""
     kept = folder.with_name(f"{folder.name}.pages-{plan.digest}")
     for other in folder.parent.iterdir():
-        if other.name.startswith(f"{folder.name}.pages-") and other != kept or is_left_over(other, folder):
+        if (other.name.startswith(f"{folder.name}.pages-") and other != kept) or is_left_over(other, folder):
             shutil.rmtree(other, ignore_errors=True)
     kept.mkdir(exist_ok=True)
     return kept
