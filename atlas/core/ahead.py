@@ -16,7 +16,7 @@ Key = TypeVar("Key", bound=Hashable)
 Made = TypeVar("Made")
 
 _MOST = 65_536
-"""Most records of a kind that are kept, about 2 kB each."""
+"""Most records of a kind that are kept: about 2 kB for a neuron, less for a token."""
 
 
 class Ahead:
@@ -24,6 +24,7 @@ class Ahead:
 
     def __init__(self, atlas: Atlas) -> None:
         self._atlas = atlas
+        atlas.tokens.most_made = _MOST
         self._name, self._ids = "", range(0)
         self._rows: dict[tuple, dict[int, list[tuple]]] = {}
         self._records: dict[str, dict[Any, Any]] = {}
