@@ -83,7 +83,7 @@ class Dictionaries:
 
 
 def _deflated(text: str, dictionary: bytes) -> bytes:
-    deflate = zlib.compressobj(8, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, dictionary)
+    deflate = zlib.compressobj(6, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, dictionary)
     return deflate.compress(text.encode()) + deflate.flush()
 
 

@@ -24,8 +24,8 @@ from web.publish.render import Pages
 from web.site.app import create_app
 from web.site.public_url import PublicUrlError, read_public_url
 
-_SAMPLE = 128
-"""Pages, at most, from which dictionaries are made."""
+_SAMPLE = 256
+"""Pages from which dictionaries are made; of few a tenth, but at least 32."""
 
 Progress = Callable[[int, int], None]
 
@@ -155,7 +155,8 @@ def _dictionaries(plan: Plan, kept: Path) -> Dictionaries:
     path = kept / "dictionaries.bin"
     if not path.exists():
         packed = [address for job in plan.jobs if job.kind == "packed" for address in job.addresses]
-        sample = Job("sample", "packed", tuple(packed[:: len(packed) // _SAMPLE + 1]))
+        n = max(32, min(_SAMPLE, len(packed) // 10))
+        sample = Job("sample", "packed", tuple(packed[:: max(1, len(packed) // n)]))
         dictionaries = Dictionaries.of(content.decode() for _, kind, content in Pages(plan).of(sample))
         temporary = temporary_beside(path)
         temporary.write_bytes(dictionaries.file())
