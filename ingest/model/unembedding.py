@@ -8,7 +8,7 @@ rounded to float32, is greatest; of equal ones the lowest id.
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
@@ -107,7 +107,7 @@ class TopToken:
         ]
         value = torch.cat(exact).to(torch.float32)
         top = torch.full((len(hidden),), -torch.inf, device=hidden.device).scatter_reduce(0, row, value, "amax")
-        first: Bool[Tensor, " pair"] = value == top[row]
-        best = torch.full((len(hidden),), len(self.weight), device=hidden.device)
-        best = best.scatter_reduce(0, row[first], token[first], "amin")
-        return torch.where(best < len(self.weight), best, 0)
+        none = len(self.weight)
+        token = torch.where(value == top[row], token, none)
+        best = torch.full((len(hidden),), none, device=hidden.device).scatter_reduce(0, row, token, "amin")
+        return torch.where(best < none, best, 0)

@@ -53,16 +53,10 @@ def _norms(exact: Float[Tensor, "row d"], approximate: Float[Tensor, "row d"]) -
     for rows, rounded in zip(exact.split(4096), approximate.split(4096), strict=True):
         wide = rounded.to(torch.float32)
         error = rows - wide  # Two neighbours of one magnitude: the difference is exact.
-        parts.append(torch.stack([_norm(rows), _norm(error), _norm(wide)]))
+        parts.append(
+            torch.stack([torch.linalg.vector_norm(x, dim=1, dtype=torch.float64) for x in (rows, error, wide)])
+        )
     return tuple(torch.cat(parts, dim=1))
-
-
-def _norm(rows: Float[Tensor, "row d"]) -> Float[Tensor, " row"]:
-    """Norm of each row, float64; summed in float32 where squares can neither overflow nor vanish."""
-    norm = torch.linalg.vector_norm(rows, dim=1)
-    if ((norm < 1 / LARGEST) | (norm > LARGEST)).any():
-        return torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64)
-    return norm.to(torch.float64)
 
 
 @functools.cache
