@@ -83,7 +83,7 @@ class LeanModel:
         move(module, device, dtype)
         self._norm, self._weight = self._norm.to(device), self._weight.to(device)
         self._bias = None if self._bias is None else self._bias.to(device)
-        self._unembed = TopToken(self._weight, self._bias)
+        self.unembed = TopToken(self._weight, self._bias)
         own = readout is None or readout.kind == "unembed"
         self._embed = None if own else TopToken(readout.columns.to(device))
 
@@ -125,7 +125,7 @@ class LeanModel:
         """Top prediction at each row of the final residual; equal logits go to the lower token id."""
         if self._embed is not None:
             return self._embed(self.normalised(residual))
-        return self._unembed(self._norm(residual.to(torch.float32)))
+        return self.unembed(self._norm(residual.to(torch.float32)))
 
     def normalised(self, residual: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_model"]:
         """The final norm's output before gain and bias (TransformerLens' `ln_final.hook_normalized`), float32."""
