@@ -146,7 +146,7 @@ def _sums(
     loaded: LoadedModel, info: AtlasInfo, plan: AttributionPlan, device: torch.device, dtype: torch.dtype
 ) -> AttributionSums:
     readout = read_readout(loaded, info.readout)
-    model = StudyModel(loaded, device)
+    model = StudyModel(loaded, device, most=0)
     return AttributionSums(model if dtype == torch.float32 else model.rounded(dtype), readout, plan)
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ingest.errors import ModelError
 from ingest.model.load import LoadedModel
+from ingest.model.precision import aliased, stored_parts, widen, widened
 from ingest.model.probe import original
 from ingest.model.weights import Readout
 
@@ -62,10 +63,10 @@ class LeanModel:
         sides = [[block.mlp.gate, getattr(block.mlp, "in")] for block in bridge.blocks if hasattr(block.mlp, "gate")]
         norm, unembed = original(bridge.ln_final), original(bridge.unembed)
         module = take_apart(bridge.original_model)
-        expected = _logits_of(module)
+        with widened(module):
+            expected = _logits_of(module)
         paths = {id(part): path for path, part in module.named_modules()}
-        if device.type != "cpu" or dtype != torch.float32:
-            module = copy.deepcopy(module)  # The bridge keeps its float32 weights.
+        module = aliased(module, module)  # The bridge keeps its weights.
         self._module = module
         self._outputs = [module.get_submodule(paths[id(part)]) for part in outputs]
         # A model that has gate and input in one projection has none.
@@ -79,7 +80,8 @@ class LeanModel:
         module.set_submodule(paths[id(norm)], self._keep)
         module.set_submodule(paths[id(unembed)], _NoLogits())
         module.eval().requires_grad_(False)
-        self._check_logits(expected)  # Checked in float32 on the CPU, before any rounding.
+        with widened(module):
+            self._check_logits(expected)  # Checked in float32 on the CPU, before any rounding.
         move(module, device, dtype)
         self._norm, self._weight = self._norm.to(device), self._weight.to(device)
         self._bias = None if self._bias is None else self._bias.to(device)
@@ -184,20 +186,29 @@ def _watch(part: nn.Module, both: list[nn.Module], tell: Callable[[Tensor, Tenso
     return [*watched, part.register_forward_pre_hook(hook)]
 
 
-def move(module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
-    """Move a module, but leave rotary frequencies in float32, as `from_pretrained` does: rounded to bfloat16 they
-    would turn a position a hundred tokens on by a wrong angle."""
-    exact = {name: buffer.to(device) for name, buffer in module.named_buffers() if name.endswith("inv_freq")}
-    module.to(device, dtype)
-    for name, buffer in exact.items():
-        path, _, leaf = name.rpartition(".")
-        setattr(module.get_submodule(path), leaf, buffer)
+def move(module: nn.Module, device: torch.device, dtype: torch.dtype | None = None) -> None:
+    """Move a module to a device and a dtype (None: each tensor's own), tensor by tensor.
+
+    Rotary frequencies stay in float32, as in `from_pretrained`: rounded to bfloat16 they would turn a position a
+    hundred tokens on by a wrong angle. On a CPU, parameters that are narrower than `dtype` stay as they are and are
+    converted at each use.
+    """
+    if device.type == "cpu" and dtype is not None:
+        widen(module, dtype)
+    for part in stored_parts(module):
+        for parameter in [each for each in part._parameters.values() if each is not None]:
+            parameter.data = parameter.data.to(device, dtype)
+        for name, buffer in part._buffers.items():
+            if buffer is not None:
+                exact = name.endswith("inv_freq") or not buffer.is_floating_point()
+                part._buffers[name] = buffer.to(device, None if exact else dtype)
 
 
 def take_apart(module: nn.Module) -> nn.Module:
     """Put a bridge's original modules back in place, with PyTorch's own attention where the model allows it."""
     for name, child in module.named_children():
         bare = original(child)
+        vars(bare).pop("forward", None)  # A replacement (Falcon's) that would read this module's weights in a copy too.
         if bare is not child:
             module._modules[name] = bare
         take_apart(bare)
