@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from ingest.errors import ModelError
 from ingest.model.load import LoadedModel
-from ingest.model.precision import aliased, stored_parts, widen, widened
+from ingest.model.placement import Room, divide
+from ingest.model.precision import aliased, move, widened
 from ingest.model.probe import original
 from ingest.model.weights import Readout
 
@@ -51,14 +52,21 @@ class LeanModel:
         device, dtype: of the blocks; final norm and unembedding are float32.
         readout: for kind 'embed', the matrix whose argmax is the top prediction (the original post's convention);
             None or kind 'unembed' predicts by the model's own logits.
+        room: the devices that the blocks are divided over, the first being `device`; None: all are there.
     """
 
     def __init__(
-        self, model: LoadedModel, device: torch.device, dtype: torch.dtype, readout: Readout | None = None
+        self,
+        model: LoadedModel,
+        device: torch.device,
+        dtype: torch.dtype,
+        readout: Readout | None = None,
+        room: Room | None = None,
     ) -> None:
         self.model, self.device, self.dtype, self.d_model = model, device, dtype, model.embedding.shape[1]
         bridge = model.bridge
         self.n_layers, self.d_mlp = len(bridge.blocks), model.d_mlp
+        blocks = [original(block) for block in bridge.blocks]
         outputs = [original(block.mlp.out) for block in bridge.blocks]
         sides = [[block.mlp.gate, getattr(block.mlp, "in")] for block in bridge.blocks if hasattr(block.mlp, "gate")]
         norm, unembed = original(bridge.ln_final), original(bridge.unembed)
@@ -82,7 +90,10 @@ class LeanModel:
         module.eval().requires_grad_(False)
         with widened(module):
             self._check_logits(expected)  # Checked in float32 on the CPU, before any rounding.
-        move(module, device, dtype)
+        if room is None:
+            move(module, device, dtype)
+        else:
+            divide(module, [module.get_submodule(paths[id(block)]) for block in blocks], dtype, room)
         self._norm, self._weight = self._norm.to(device), self._weight.to(device)
         self._bias = None if self._bias is None else self._bias.to(device)
         self._embed = None if readout is None or readout.kind == "unembed" else readout.columns.to(device)
@@ -100,6 +111,7 @@ class LeanModel:
 
         `on_sides(layer, activations, gate, in)` is called too, with the pre-activations of a gated MLP's two sides.
         Padding needs no mask: attention is causal, so it reaches no earlier position. Returns the final residual.
+        Tensors are on the model's device, wherever their layer is.
         """
         batch, pos = input_ids.shape
         handles = []
@@ -107,18 +119,21 @@ class LeanModel:
             for layer, part in enumerate(self._outputs):
 
                 def hook(_: nn.Module, args: tuple[Any, ...], layer: int = layer) -> None:
-                    on_layer(layer, args[0].view(batch, pos, -1))
+                    on_layer(layer, args[0].view(batch, pos, -1).to(self.device))
 
                 handles.append(part.register_forward_pre_hook(hook))
         if on_sides is not None:
             for layer, (part, both) in enumerate(zip(self._outputs, self._sides, strict=True)):
-                handles += _watch(part, both, partial(on_sides, layer))
+                handles += _watch(part, both, partial(self._tell, on_sides, layer))
         try:
             self._module(input_ids=input_ids, use_cache=False)
         finally:
             for handle in handles:
                 handle.remove()
-        return self._keep.residual
+        return self._keep.residual.to(self.device)
+
+    def _tell(self, on_sides: OnSides, layer: int, *sides: Float[Tensor, "batch pos d_mlp"]) -> None:
+        on_sides(layer, *(side.to(self.device) for side in sides))
 
     @torch.inference_mode()
     def predict(self, residual: Float[Tensor, "row d_model"]) -> Int[Tensor, " row"]:
@@ -186,24 +201,6 @@ def _watch(part: nn.Module, both: list[nn.Module], tell: Callable[[Tensor, Tenso
     return [*watched, part.register_forward_pre_hook(hook)]
 
 
-def move(module: nn.Module, device: torch.device, dtype: torch.dtype | None = None) -> None:
-    """Move a module to a device and a dtype (None: each tensor's own), tensor by tensor.
-
-    Rotary frequencies stay in float32, as in `from_pretrained`: rounded to bfloat16 they would turn a position a
-    hundred tokens on by a wrong angle. On a CPU, parameters that are narrower than `dtype` stay as they are and are
-    converted at each use.
-    """
-    if device.type == "cpu" and dtype is not None:
-        widen(module, dtype)
-    for part in stored_parts(module):
-        for parameter in [each for each in part._parameters.values() if each is not None]:
-            parameter.data = parameter.data.to(device, dtype)
-        for name, buffer in part._buffers.items():
-            if buffer is not None:
-                exact = name.endswith("inv_freq") or not buffer.is_floating_point()
-                part._buffers[name] = buffer.to(device, None if exact else dtype)
-
-
 def take_apart(module: nn.Module) -> nn.Module:
     """Put a bridge's original modules back in place, with PyTorch's own attention where the model allows it."""
     for name, child in module.named_children():
@@ -230,11 +227,10 @@ def _logits_of(module: nn.Module) -> Float[Tensor, "row d_vocab"]:
     return module(input_ids=_probe(d_vocab), use_cache=False).logits[0].to(torch.float32)
 
 
-def bytes_per_token(model: LeanModel) -> int:
+def bytes_per_token(n_layers: int, d_mlp: int, d_model: int, dtype: torch.dtype) -> int:
     """Scratch bytes of one position of a batch, padding included; nothing else grows with the batch.
 
     One byte of bin an activation, in every layer; one layer's MLP (gate, input, product and a spare) and residual
     and attention (a dozen of d_model) in the blocks' dtype; the keys that a text of a few tokens adds.
     """
-    width = model.dtype.itemsize
-    return model.n_layers * model.d_mlp + width * (4 * model.d_mlp + 12 * model.d_model) + 8 * model.d_mlp
+    return n_layers * d_mlp + dtype.itemsize * (4 * d_mlp + 12 * d_model) + 8 * d_mlp

@@ -87,6 +87,24 @@ def widened(module: nn.Module, dtype: torch.dtype = torch.float32) -> Iterator[N
             parametrize.remove_parametrizations(owner, name, leave_parametrized=False)
 
 
+def move(module: nn.Module, device: torch.device, dtype: torch.dtype | None = None) -> None:
+    """Move a module to a device and a dtype (None: each tensor's own), tensor by tensor.
+
+    Rotary frequencies stay in float32, as in `from_pretrained`: rounded to bfloat16 they would turn a position a
+    hundred tokens on by a wrong angle. On a CPU, parameters that are narrower than `dtype` stay as they are and are
+    converted at each use.
+    """
+    if device.type == "cpu" and dtype is not None:
+        widen(module, dtype)
+    for part in stored_parts(module):
+        for parameter in [each for each in part._parameters.values() if each is not None]:
+            parameter.data = parameter.data.to(device, dtype)
+        for name, buffer in part._buffers.items():
+            if buffer is not None:
+                exact = name.endswith("inv_freq") or not buffer.is_floating_point()
+                part._buffers[name] = buffer.to(device, None if exact else dtype)
+
+
 def aliased(value: T, *modules: nn.Module) -> T:
     """A deep copy (of modules, or of what holds them) whose parameters share the memory of those of `modules`."""
     memo: dict[int, Any] = {}

@@ -75,7 +75,7 @@ def build(settings: Settings, console: Console, stop: Stop | None = None) -> Bui
     slug = check_slug(settings.slug) if settings.slug else slugify(_without_suffix(label_of(settings.model)))
     if settings.pairs is not None:
         pairs_text(settings.pairs)  # Before the model is loaded.
-    device = own_device(choose_device(settings.device))
+    device = own_device(choose_device(settings.device), settings.devices_per_rank)
     torch.manual_seed(settings.seed)
     match_threads()
     with joined(device) as ranks, Phases(console, device, ranks.rank, settings.out) as phases, ExitStack() as locks:

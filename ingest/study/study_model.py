@@ -22,10 +22,10 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from ingest.errors import ModelError
-from ingest.model.forward import move, take_apart
+from ingest.model.forward import take_apart
 from ingest.model.hooks import Change, after, before, instead, shaped, skip
 from ingest.model.load import LoadedModel
-from ingest.model.precision import aliased, widen
+from ingest.model.precision import aliased, move, widen
 from ingest.model.probe import original
 from ingest.model.weights import soft_capped
 from ingest.study.blocks import Block, RecordedRun, Recorder, read_blocks, read_factors
