@@ -155,8 +155,8 @@ def _sums(
         if not is_out_of_memory(error):
             raise
         raise OutOfMemoryError(
-            f"{loaded.name!r} does not fit {device} as a whole ({str(error).splitlines()[0]}), which attribution needs: "
-            "it is not divided over GPUs. Use `atlas attribute --device cpu`."
+            f"{loaded.name!r} does not fit {device} ({str(error).splitlines()[0]}): for attributions it is not divided "
+            "over GPUs. Use `atlas attribute --device cpu`."
         ) from error
 
 
