@@ -17,7 +17,8 @@ from ingest.process.ranks import Ranks
 from ingest.texts import tokenising
 from ingest.texts.dataset import Dataset, open_dataset
 from ingest.texts.token_file import TokenFile
-from ingest.texts.tokenising import Chunks, tokenised_once
+from ingest.texts.token_writer import Chunks
+from ingest.texts.tokenising import tokenised_once
 from ingest.texts.tokens import encoded, iter_texts
 from tests import tiny
 

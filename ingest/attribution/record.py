@@ -37,6 +37,7 @@ from ingest.study.study_model import StudyModel
 from ingest.texts.builtin import EMBEDDED
 from ingest.texts.dataset import Dataset, open_dataset
 from ingest.texts.hub import HubTexts
+from ingest.texts.tokenising import tokenised_once
 
 _CHECKED_TEXTS, _ENTROPY_TEXTS, _CHECKED_WITHIN = 16, 64, 10_000
 """Texts in which attributions are checked by ablation, texts in which neurons of the last layer are ablated, and the
@@ -109,6 +110,8 @@ def record_attribution(
                 sums = _sums(loaded, info, plan, device, choose_dtype(request.dtype, device))
             session = _session(request, info, ranks, stop or Stop(), phases)
             choice = choose_texts(info, request.texts)
+            tokenised = tokenised_once(dataset, loaded.tokenizer, choice.chunks, ranks, request.checkpoint)
+            dataset = locks.enter_context(tokenised)
             whole = read_sums(sums, choice, dataset, loaded.tokenizer, session, request.batch_size)
             report = ranks.on_main(lambda: _write(request, whole, choice, dataset, loaded, phases))
         session.checkpoints.clear()

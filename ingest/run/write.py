@@ -24,7 +24,7 @@ from ingest.model.weights import Readout
 from ingest.process.arrow import Columns, vectors
 from ingest.process.settings import Settings
 from ingest.texts.dataset import Dataset
-from ingest.texts.tokenising import Chunks
+from ingest.texts.token_writer import Chunks
 
 
 @dataclass(frozen=True)

@@ -14,40 +14,21 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import xxhash
 
-from atlas.core.errors import AtlasError
 from ingest.process.ranks import Ranks
+from ingest.texts import token_writer
 from ingest.texts.dataset import Dataset
 from ingest.texts.token_file import TokenFile
-from ingest.texts.tokens import encoded
-
-
-@dataclass(frozen=True)
-class Chunks:
-    """How rows become texts: `step` tokens each, all of a row's (`split`) or the first; none from id `stop` on."""
-
-    step: int
-    split: bool
-    stop: int | None
-
-    def counter(self) -> Callable[[int], bool]:
-        """A function of the number of tokens of row after row: whether the texts are complete with it."""
-        n_texts = 0
-
-        def enough(n_tokens: int) -> bool:
-            nonlocal n_texts
-            n_texts += -(-n_tokens // self.step) if self.split else min(n_tokens, 1)
-            return self.stop is not None and n_texts >= self.stop
-
-        return enough
+from ingest.texts.token_writer import Chunks
+from ingest.texts.tokens import Backend
 
 
 @contextmanager
@@ -109,26 +90,9 @@ def _start(folder: Path, dataset: Dataset, tokenizer: Any, chunks: Chunks) -> su
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         "TOKENIZERS_PARALLELISM": "true",
     }
-    process = subprocess.Popen([sys.executable, "-m", __name__], stdin=subprocess.PIPE, env=environment)
+    process = subprocess.Popen([sys.executable, "-m", token_writer.__name__], stdin=subprocess.PIPE, env=environment)
+    if tokenizer.is_fast:
+        tokenizer = Backend(tokenizer.backend_tokenizer, tokenizer.split_special_tokens)
     with process.stdin as stdin:
         stdin.write(pickle.dumps((folder, dataset, tokenizer, chunks, os.getpid())))
     return process
-
-
-def _write(folder: Path, dataset: Dataset, tokenizer: Any, chunks: Chunks, parent: int) -> None:
-    """Tokenise rows into a folder; in a process of its own."""
-    file, count = TokenFile(folder), chunks.counter()
-
-    def enough(n_tokens: int) -> bool:
-        return count(n_tokens) or os.getppid() != parent  # Nobody reads any more.
-
-    try:
-        file.write(lambda row: encoded(dataset, tokenizer, row), enough)
-    except AtlasError as error:
-        file.fail(str(error))
-    except OSError as error:
-        file.fail(f"The token ids cannot be written to {str(folder)!r}: {error}.")
-
-
-if __name__ == "__main__":
-    _write(*pickle.load(sys.stdin.buffer))

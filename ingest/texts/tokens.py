@@ -137,6 +137,15 @@ def _tokenised_rows(dataset: Dataset, tokenizer: Any, d_vocab: int | None, start
         yield _Row(source_row, token_ids)
 
 
+@dataclass(frozen=True)
+class Backend:
+    """What of a fast tokenizer makes token ids, for a process without transformers."""
+
+    backend_tokenizer: Any
+    split_special_tokens: bool
+    is_fast: bool = True
+
+
 def encoded(dataset: Dataset, tokenizer: Any, start_row: int) -> Iterator[Int32[np.ndarray, " pos"]]:
     """The token ids of each row from `start_row` on.
 
