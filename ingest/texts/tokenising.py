@@ -42,7 +42,8 @@ def tokenised_once(
         saved: the run's folder of checkpoints, where an interrupted run finds the ids again; None: they are in a
             temporary folder.
     """
-    host = socket.gethostname()
+    # With torchrun's number of the machine: containers of several may have one name.
+    host = f"{socket.gethostname()}-{os.environ.get('GROUP_RANK', '0')}"
     hosts = ranks.gather(host)
     if hosts.count(host) == 1:
         yield dataset
