@@ -28,6 +28,7 @@ from ingest.model.load import LoadedModel
 from ingest.model.precision import aliased, move, widen
 from ingest.model.probe import original
 from ingest.model.weights import soft_capped
+from ingest.process.product import linear, use_fastest
 from ingest.study.blocks import Block, RecordedRun, Recorder, read_blocks, read_factors
 
 _ROW_TILE = 512
@@ -109,6 +110,7 @@ class StudyModel:
         blocks, norm, unembed = read_blocks(bridge), original(bridge.ln_final), original(bridge.unembed)
         module = take_apart(bridge.original_model).eval().requires_grad_(False)
         self._stored = aliased((module, blocks, norm, unembed), module)
+        use_fastest(self._stored[0])
         move(self._stored[0], device)
         module, blocks, norm, unembed = aliased(self._stored, self._stored[0])
         self._weight = unembed.weight.detach().to(torch.float32)
@@ -192,7 +194,7 @@ class StudyModel:
         return self._logits(final)
 
     def _logits(self, final: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_vocab"]:
-        return self.capped((self.norm(final) @ self._weight.T + self._bias) * self.scale)
+        return self.capped(linear(self.norm(final), self._weight, self._bias) * self.scale)
 
     @torch.no_grad()
     def predict(self, final: Float[Tensor, "row d_model"]) -> Int[Tensor, " row"]:
