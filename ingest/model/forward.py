@@ -80,7 +80,7 @@ class LeanModel:
         side_paths = [[paths.get(id(original(part))) for part in both] for both in sides]
         self._sides = [[module.get_submodule(path) for path in both] for both in side_paths if None not in both]
         self._norm = copy.deepcopy(norm).to(torch.float32)
-        self._weight = unembed.weight.detach().to(torch.float32)
+        self._weight = unembed.weight.detach()
         bias = getattr(unembed, "bias", None)
         self._bias = None if bias is None else bias.detach().to(torch.float32)
         self._keep = _Keep()
@@ -157,7 +157,7 @@ class LeanModel:
         if not torch.isfinite(expected).all():
             return  # The activation phase reports where the model overflows.
         residual = self.run(_probe(len(self._weight))).flatten(0, 1)
-        logits = self._norm(residual.to(torch.float32)) @ self._weight.T
+        logits = self._norm(residual.to(torch.float32)) @ self._weight.to(torch.float32).T
         if self._bias is not None:
             logits = logits + self._bias
         cap = getattr(self.model.cfg, "output_logits_soft_cap", -1.0) or -1.0

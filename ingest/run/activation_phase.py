@@ -81,9 +81,7 @@ def _room(run: Run, session: Session, reserved: int) -> Room | None:
         return None
     devices = own_group(run.device, run.settings.devices_per_rank)
     free = [session.budget.left(), *(torch.cuda.mem_get_info(device)[0] for device in devices[1:])]
-    embedding = (
-        6 * run.model.unembedding.numel()
-    )  # In float32 and bfloat16: the model's own, and the one of `--readout embed`.
+    embedding = 6 * run.model.unembedding.numel()  # In its own dtype, float32 at most, and in bfloat16.
     weights = run.dtype.itemsize * sum(each.numel() for each in run.model.bridge.original_model.parameters())
     return room_for(weights, devices, free, reserved + embedding * (1 + (run.readout.kind == "embed")))
 

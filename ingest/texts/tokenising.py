@@ -35,7 +35,7 @@ from ingest.texts.tokens import Backend
 def tokenised_once(
     dataset: Dataset, tokenizer: Any, chunks: Chunks, ranks: Ranks, saved: Path | None
 ) -> Iterator[Dataset]:
-    """Within it, the dataset's rows come tokenised from one process for all ranks of this machine; where a rank is
+    """Within it, the dataset's rows come tokenised from one process for all ranks of a machine; where every rank is
     alone on its machine, the dataset is as it was.
 
     Args:
@@ -45,26 +45,25 @@ def tokenised_once(
     # With torchrun's number of the machine: containers of several may have one name.
     host = f"{socket.gethostname()}-{os.environ.get('GROUP_RANK', '0')}"
     hosts = ranks.gather(host)
-    if hosts.count(host) == 1:
+    if len(set(hosts)) == len(hosts):
         yield dataset
         return
     leads = hosts.index(host) == ranks.rank
     own = _folder(f"tokens-{host}-", _digest(dataset, tokenizer), saved) if leads else None
     folder = ranks.gather(own)[hosts.index(host)]
-    if not leads:
-        yield replace(dataset, tokens=TokenFile(folder))
-        ranks.barrier()
-        return
-    process = _start(folder, dataset, tokenizer, chunks)
+    process = _start(folder, dataset, tokenizer, chunks) if leads else None
     try:
-        yield replace(dataset, tokens=TokenFile(folder, lambda: process.poll() is None))
+        yield replace(dataset, tokens=TokenFile(folder, lambda: process is None or process.poll() is None))
         ranks.barrier()  # No rank reads any more.
-        shutil.rmtree(folder, ignore_errors=True)
-    finally:
-        process.kill()
-        process.wait()
-        if saved is None:
+        if leads:
             shutil.rmtree(folder, ignore_errors=True)
+        ranks.barrier()  # All are gone: rank 0 finds the folder of checkpoints empty.
+    finally:
+        if process is not None:
+            process.kill()
+            process.wait()
+            if saved is None:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _folder(stem: str, digest: str, saved: Path | None) -> Path:
