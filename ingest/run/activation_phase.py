@@ -27,6 +27,7 @@ from ingest.run.publish import PartialAtlases, Publisher
 from ingest.run.write import Run, WeightFindings
 from ingest.texts.tokens import Text, TextBatch, batches, iter_texts
 
+_TILES = 2 << 30  # Bytes of a GPU for logits and for the examples that are described at once.
 _PREFETCHED = 3  # Batches tokenised and padded ahead of the model.
 
 
@@ -83,7 +84,8 @@ def _room(run: Run, session: Session, reserved: int) -> Room | None:
     free = [session.budget.left(), *(torch.cuda.mem_get_info(device)[0] for device in devices[1:])]
     embedding = 6 * run.model.unembedding.numel()  # In its own dtype, float32 at most, and in bfloat16.
     weights = run.dtype.itemsize * sum(each.numel() for each in run.model.bridge.original_model.parameters())
-    return room_for(weights, devices, free, reserved + embedding * (1 + (run.readout.kind == "embed")))
+    reserved += _TILES + embedding * (1 + (run.readout.kind == "embed"))
+    return room_for(weights, devices, free, reserved)
 
 
 def _check_statistics(run: Run, lean: LeanModel) -> None:
