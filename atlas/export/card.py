@@ -84,8 +84,10 @@ def front_matter(fields: Mapping[str, Any]) -> str:
     """The head of a README on the Hub. A JSON value is a YAML value: nothing in a model's name is read as YAML."""
     lines = []
     for name, value in fields.items():
-        items = value if isinstance(value, (list, tuple)) else ()
-        lines += [f"{name}:", *(f"- {json.dumps(item)}" for item in items)] if items else [f"{name}: {json.dumps(value)}"]
+        if isinstance(value, (list, tuple)) and value:
+            lines += [f"{name}:", *(f"- {json.dumps(item)}" for item in value)]
+        else:
+            lines.append(f"{name}: {json.dumps(value)}")
     return "\n".join(["---", *lines, "---", ""])
 
 
@@ -99,8 +101,7 @@ def _card_fields(atlas: Atlas, files: tuple[Written, ...], licence: str) -> dict
         "tags": TAGS,
         "size_categories": [size_category(sum(item.rows or 0 for item in files))],
         "configs": [
-            {"config_name": item.table.name, "data_files": item.file}
-            | ({"default": True} if item is default else {})
+            {"config_name": item.table.name, "data_files": item.file} | ({"default": True} if item is default else {})
             for item in loadable
         ],
     }
