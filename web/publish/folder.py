@@ -6,8 +6,7 @@ import json
 import os
 import re
 import shutil
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import vl_convert
@@ -34,10 +33,16 @@ def packed(entry: Entry, phrases: Phrases) -> bytes:
 
 
 def fill(
-    place: Path, folder: Path, plan: Plan, entries: Iterable[Entry], phrases: Phrases, before: dict | None
+    place: Path,
+    folder: Path,
+    plan: Plan,
+    entries: Iterable[Entry],
+    phrases: Phrases,
+    before: dict | None,
+    beside: Mapping[str, str],
 ) -> None:
     """Write a copy at `place` from the pages that were made; `folder` is the copy that it replaces, `before` its state;
-    None: it replaces nothing."""
+    None: it replaces nothing. `beside`: further files, by name."""
     archives = {slug: Archives(_archive(place, slug, plan.folder(slug))) for slug in plan.builds}
     for entry in entries:
         if entry.plain:
@@ -56,12 +61,14 @@ def fill(
             "builds": {**earlier, plan.builds[slug]: {"folder": plan.folder(slug), "prefix": plan.published.prefix}}
         }
         index = json.dumps(search_index(atlas, plan.tokens(slug)), ensure_ascii=False, separators=(",", ":"))
-        beside = _archive(place, slug, plan.folder(slug))
-        (beside / "search.bin").write_bytes(compressed(index.encode("utf-8")))
-        (beside / PHRASES).write_bytes(compressed("\0".join(phrases.texts).encode("utf-8")))
+        archived = _archive(place, slug, plan.folder(slug))
+        (archived / "search.bin").write_bytes(compressed(index.encode("utf-8")))
+        (archived / PHRASES).write_bytes(compressed("\0".join(phrases.texts).encode("utf-8")))
     _write(place / STATE, json.dumps(state, indent=1).encode())
     _static(place)
     _write(place / "404.html", pages.absent())
+    for name, text in beside.items():
+        _write(place / name, text.encode("utf-8"))
     (place / ".nojekyll").touch()  # GitHub Pages would leave files out
 
 
@@ -111,18 +118,3 @@ def _static(place: Path) -> None:
         shutil.copyfile(source, place / (WORKER if source.name == WORKER else f"static/{source.name}"))
     name = f"vega-{vl_convert.__version__}.js"  # type: ignore[attr-defined]  # its stubs lack it
     _write(place / "static" / name, bundle.bundle()[0])
-
-
-_KINDS = {"index.html": "pages that are files", ".png": "cards", ".bin": "archives", ".json": "data", ".js": "scripts"}
-
-
-def size_report(folder: Path, atlases: dict[str, Atlas]) -> str:
-    """What a copy takes, by kind of file, beside the atlas files."""
-    sizes: Counter[str] = Counter()
-    for path in folder.rglob("*"):
-        if path.is_file():
-            kind = next((words for ending, words in _KINDS.items() if path.name.endswith(ending)), "other files")
-            sizes[kind] += path.stat().st_size
-    total, files = sum(sizes.values()), sum(atlas.path.stat().st_size for atlas in atlases.values())
-    lines = [f"{size / 1e6:10.1f} MB  {kind}" for kind, size in sizes.most_common()]
-    return "\n".join([*lines, f"{total / 1e6:10.1f} MB  in all: {total / files:.2f} times the atlas files"])

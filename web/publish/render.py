@@ -14,6 +14,8 @@ from atlas.core.errors import AtlasError
 from atlas.core.room import Room
 from web.publish.links import settled
 from web.publish.plan import LAZY, Job, Plan
+from web.report.names import Links
+from web.report.write import report_page
 from web.site import urls
 from web.site.app import create_app
 from web.site.page import answered, find_atlas
@@ -48,10 +50,16 @@ class Pages:
         for address in job.addresses:
             if job.kind == "packed":
                 yield from self._packed(address)
+            elif job.kind == "report":
+                yield address, HTML, self._report(address)
             else:
                 yield from self._whole(address, card=True)
         if job.kind == "list" and self.plan.published.paged:
             yield from self._following(job.addresses[0])
+
+    def _report(self, address: str) -> bytes:
+        atlas = self.atlases[address.split("/")[1]]
+        return self._settled(report_page(atlas, Links("", atlas.info.slug)))
 
     def absent(self) -> bytes:
         """The page for addresses at which the host has no file: it opens what is packed, or says that there is none."""

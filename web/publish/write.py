@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing import get_context
@@ -16,11 +17,14 @@ from pathlib import Path
 from atlas import Atlas
 from atlas.core.errors import AtlasError
 from atlas.core.files import appearing_folder, check_place, write_texts
-from web.publish.folder import PHRASES, STATE, fill, packed, size_report
+from web.publish.crawlers import crawler_files
+from web.publish.folder import PHRASES, STATE, fill, packed
+from web.publish.hosts import NOWHERE, Hosting, estimated
 from web.publish.pack import Entry, read_chunk, write_chunk
 from web.publish.phrases import Phrases
 from web.publish.plan import Choose, Job, Plan, every, make_plan
 from web.publish.render import HTML, Pages
+from web.publish.sizes import file_sizes, size_report
 from web.site.app import create_app
 from web.site.public_url import PublicUrlError, read_public_url
 
@@ -42,16 +46,20 @@ def publish_site(
     choose: Choose = every,
     paged: bool = True,
     data: bool = True,
+    report: bool = False,
+    hosting: Hosting = NOWHERE,
     workers: int = 1,
     progress: Progress = lambda done, total: None,
 ) -> str:
     """Write the site of some atlas files to a folder, and return a report of its sizes. The folder is replaced when
     everything is written. What was made before an interruption is used again; nothing is written where the folder has
     these pages already. `choose` says which neurons and tokens, `paged` whether lists are followed to their ends,
-    `data` whether pages have their data; `progress` is told the jobs that are done, and all.
+    `data` whether pages have their data, `report` whether each atlas has its report (`atlas report`); `hosting` names
+    hosts whose files and limits count; `progress` is told the jobs that are done, and all.
 
     Raises:
         PublishError: the folder holds something else, or cannot be written.
+        HostLimitError: the copy is too large for a host.
         AtlasError: a file cannot be served, or `base_url` is not the address of a site.
     """
     files = tuple(path.absolute() for path in files)
@@ -61,23 +69,36 @@ def publish_site(
     app = create_app(files)
     atlases: dict[str, Atlas] = app.extensions["atlases"]
     try:
-        plan = make_plan(app, files, base_url, choose, paged=paged, data=data)
+        plan = make_plan(app, files, base_url, choose, paged=paged, data=data, report=report, beside=hosting)
         if before is not None and before["digest"] == plan.digest:
-            return f"{folder} has these pages already; nothing is written.\n{size_report(folder, atlases)}"
+            return f"{folder} has these pages already; nothing is written.\n{size_report(folder, folder, atlases)}"
         kept = _kept(folder, plan)
         phrases = _phrases(plan, kept)
+        for host in hosting.hosts:
+            host.check_estimate(estimated(plan, phrases))
         _make(plan, kept, phrases, workers, progress)
-        try:
-            with appearing_folder(folder) as place:
-                entries = (entry for job in plan.jobs for entry in read_chunk(kept / job.name))
-                fill(place, folder, plan, entries, phrases, before)
-        except OSError as error:
-            raise PublishError(f"{str(folder)!r} cannot be written: {error.strerror or error}.") from error
+        beside = crawler_files(plan, atlases) | hosting.files(base_url, atlases)
+        with appearing_folder(folder) as place:
+            entries = (entry for job in plan.jobs for entry in read_chunk(kept / job.name))
+            fill(place, folder, plan, entries, phrases, before, beside)
+            for host in hosting.hosts:
+                host.check(file_sizes(place))
+            sizes = size_report(place, folder, atlases)
+    except OSError as error:
+        raise PublishError(
+            f"{str(folder)!r} cannot be written: {error.strerror or error}. What was there is as it was. Free some "
+            "space or choose another folder; the same command goes on with the pages that are made."
+        ) from error
+    except BrokenProcessPool as error:
+        raise PublishError(
+            "A process that makes pages was ended from outside, perhaps for want of memory. Give the command again, "
+            "with fewer --workers; it goes on with the pages that are made."
+        ) from error
     finally:
         for atlas in atlases.values():
             atlas.close()
     shutil.rmtree(kept)
-    return f"{folder} is written.\n{size_report(folder, atlases)}"
+    return f"{folder} is written.\n{sizes}"
 
 
 def read_base_url(text: str) -> str:

@@ -37,7 +37,7 @@ def report_html(
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n"
         f"<nav>{contents}</nav>\n{body}\n"
-        f'<p class="note">Made by Neuron Atlas from build {atlas.info.build_id} of {escape(atlas.info.slug)}. '
+        f'<p class="note">Made by Neuron Atlas from build {atlas.info.build_id} of {_named(atlas.info.slug, links)}. '
         "Every query runs unchanged on that file.</p>\n</body>\n</html>\n"
     )
 
@@ -76,6 +76,11 @@ def _table(answer: QueryResult, links: Links) -> str:
 def _cell(cell: Cell) -> str:
     text = escape(cell.text) if cell.link is None else _link(escape(cell.text), cell.link)
     return f"<td{' class=n' if cell.number else ''}>{text}</td>"
+
+
+def _named(slug: str, links: Links) -> str:
+    url = links.overview()
+    return escape(slug) if url is None else _link(escape(slug), url)
 
 
 def _link(text: str, url: str) -> str:
