@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import random
 import re
 import shutil
+import signal
+import subprocess
+import sys
 from collections import Counter
 from html import unescape
 from pathlib import Path
+from unittest.mock import Mock
+from xml.etree import ElementTree
 
 import duckdb
 import pytest
@@ -19,9 +25,11 @@ from atlas.core.errors import AtlasError
 from tests.conftest import new_context
 from tests.html_reader import Reader
 from tests.static_host import static_host
+from web.publish import folder as folder_module
 from web.publish import plan
 from web.publish.command import publish
 from web.publish.folder import STATE, path_of
+from web.publish.hosts import PAGES_SITE, SPACE, Hosting
 from web.publish.plan import Chosen
 from web.publish.write import PublishError, publish_site
 from web.views.crawlers import fixed
@@ -51,8 +59,11 @@ def few():
 def copy(few, tiny_llama_atlas: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A published copy, as `atlas publish` writes it."""
     folder = tmp_path_factory.mktemp("publish") / "copy"
-    report = publish_site([tiny_llama_atlas], folder, base_url=f"https://someone.example{PREFIX}/", choose=choose)
-    assert "times the atlas files" in report
+    hosting = Hosting((PAGES_SITE, SPACE), "mit")
+    address = f"https://someone.example{PREFIX}/"
+    sizes = publish_site([tiny_llama_atlas], folder, base_url=address, choose=choose, report=True, hosting=hosting)
+    assert "times the atlas files" in sizes
+    assert {"README.md", "sitemap.xml"} <= {path.name for path in folder.iterdir()}
     return folder
 
 
@@ -118,6 +129,25 @@ def test_no_link_leads_nowhere(copy, packed):
             )
         for word in ("/sql", "/api", "oembed", "/live"):
             assert f'"{PREFIX}/{SLUG}{word}' not in text, (name, word)
+
+
+def test_the_site_map_is_of_pages_that_are_files_and_name_themselves(copy, packed):
+    places = [item.text for item in ElementTree.parse(copy / "sitemap.xml").iter() if item.tag.endswith("loc")]
+    for address in (place.removeprefix(f"https://someone.example{PREFIX}") for place in places):
+        text = (copy / path_of(address, "html")).read_text()
+        canonical = f'<link rel="canonical" href="https://someone.example{PREFIX}{address}">'
+        assert canonical in text or address == f"/{SLUG}/report"
+    assert {f"https://someone.example{PREFIX}/{SLUG}/report", f"https://someone.example{PREFIX}{PLAIN}"} <= {*places}
+    assert len(places) == len([*copy.rglob("index.html")]) - 1  # the search
+    assert f'<link rel="canonical" href="https://someone.example{PREFIX}{DRAWN[0]}">' in packed[DRAWN[0]]
+
+
+def test_the_report_leads_to_pages_of_the_copy(copy, packed):
+    text = packed[f"/{SLUG}/report"]
+    assert text == (copy / SLUG / "report" / "index.html").read_text()
+    assert f'href="{PREFIX}/{SLUG}"' in text
+    assert f'href="{PREFIX}/{SLUG}/report"' in packed[f"/{SLUG}"]
+    assert "<h2 id=" in text
 
 
 def test_files_have_tags_and_cards_for_previews(copy):
@@ -264,24 +294,30 @@ def test_a_new_build_stands_beside_the_old_and_a_kill_leaves_the_old_whole(
     with duckdb.connect(str(later)) as connection:
         connection.execute("UPDATE atlas SET build_id = 'abcdefabcdef'")
     before, told = state_of(folder), []
-
-    def stop(done: int, total: int) -> None:
-        told.append(done)
-        if done == 3:
-            raise KeyboardInterrupt
-
-    few = {"choose": choose, "paged": False, "data": False}
-    with pytest.raises(KeyboardInterrupt):
-        publish_site([later], folder, **few, progress=stop)
+    chosen = choose(None, None)
+    arguments = [sys.executable, "-m", "tests.killed_publish", str(later), str(folder), *chosen.plain, *chosen.packed]
+    killed = subprocess.run(arguments, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True)
+    assert killed.stdout.split() == [str(-signal.SIGKILL)] * 4, killed.stderr
     assert state_of(folder) == before
-    told.clear()
-    publish_site([later], folder, **few, progress=lambda done, total: told.append(done))
-    assert told[0] == 3  # what was made before is not made again
-    assert {path.name for path in tmp_path.iterdir()} == {"copy", "later.duckdb"}
+    orphan = int((tmp_path / "copy.orphan").read_text())
+    few = {"choose": choose, "paged": False, "data": False}
+    with monkeypatch.context() as full:
+        full.setattr(folder_module, "search_index", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+        with pytest.raises(PublishError, match=r"No space left.*goes on with the pages"):
+            publish_site([later], folder, **few)
+    assert state_of(folder) == before
+    sizes = publish_site([later], folder, **few, progress=lambda done, total: told.append(done))
+    assert re.search(r"[1-9][.\d]* MB new, 0\.[1-9] MB of the earlier copy", sizes)
+    assert told == [told[-1]]  # what was made before is not made again
+    assert not Path(f"/proc/{orphan}").exists()
+    left = {path.name for path in tmp_path.iterdir() if ".tmp-" not in path.name}
+    assert left == {"copy", "copy.orphan", "later.duckdb"}
     written = state_of(folder)
     monkeypatch.setattr(plan, "notable", choose)
     arguments = [str(later), "--out", str(folder), "--pages", "notable", "--no-data", "--workers", "1"]
-    assert "nothing is written" in CliRunner().invoke(publish, arguments, catch_exceptions=False).output
+    output = CliRunner().invoke(publish, arguments, catch_exceptions=False).output
+    assert "nothing is written" in output
+    assert " 0.0 MB new," in output
     assert state_of(folder) == written
     text = (folder / path_of(PLAIN, "html")).read_text()
     assert "og:image" not in text  # no address was given

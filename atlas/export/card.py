@@ -85,10 +85,15 @@ def front_matter(fields: Mapping[str, Any]) -> str:
     lines = []
     for name, value in fields.items():
         if isinstance(value, (list, tuple)) and value:
-            lines += [f"{name}:", *(f"- {json.dumps(item)}" for item in value)]
+            lines += [f"{name}:", *(f"- {_yaml(item)}" for item in value)]
         else:
-            lines.append(f"{name}: {json.dumps(value)}")
+            lines.append(f"{name}: {_yaml(value)}")
     return "\n".join(["---", *lines, "---", ""])
+
+
+def _yaml(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if text.isprintable() else json.dumps(value)
 
 
 def _card_fields(atlas: Atlas, files: tuple[Written, ...], licence: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import vl_convert
@@ -43,16 +44,17 @@ def fill(
 ) -> None:
     """Write a copy at `place` from the pages that were made; `folder` is the copy that it replaces, `before` its state;
     None: it replaces nothing. `beside`: further files, by name."""
-    archives = {slug: Archives(_archive(place, slug, plan.folder(slug))) for slug in plan.builds}
-    for entry in entries:
-        if entry.plain:
-            _write(place / path_of(entry.address, entry.kind), entry.content)
-        slug = re.split(r"[/.]", entry.address)[1]
-        if entry.kind != CARD and slug in archives:
-            content = packed(entry, phrases) if entry.plain else entry.content
-            archives[slug].add(name_of(entry.address, entry.kind), content)
-    for archive in archives.values():
-        archive.close()
+    with ExitStack() as stack:
+        archives = {
+            slug: stack.enter_context(Archives(_archive(place, slug, plan.folder(slug)))) for slug in plan.builds
+        }
+        for entry in entries:
+            if entry.plain:
+                _write(place / path_of(entry.address, entry.kind), entry.content)
+            slug = re.split(r"[/.]", entry.address)[1]
+            if entry.kind != CARD and slug in archives:
+                content = packed(entry, phrases) if entry.plain else entry.content
+                archives[slug].add(name_of(entry.address, entry.kind), content)
     pages = Pages(plan)
     state: dict = {"digest": plan.digest, "atlases": {}}
     for slug, atlas in pages.atlases.items():

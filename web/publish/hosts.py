@@ -17,6 +17,8 @@ from web.publish.space import space_readme
 
 _SAMPLE = 16
 """Pages from which the size of all is estimated."""
+_FEW = 200
+"""Pages that are not estimated: the copy is checked when it is written, which is soon."""
 _UNSURE = 1.25
 """An estimate is taken for too large when it is this many times what a host takes."""
 _NAMED = 5
@@ -101,9 +103,11 @@ NOWHERE = Hosting()
 
 
 def estimated(plan: Plan, phrases: Phrases) -> float:
-    """Bytes of the packed pages, from some of them."""
+    """Bytes of the packed pages, from some of them; 0 where they are few."""
     addresses = [address for job in plan.jobs if job.kind == "packed" for address in job.addresses]
+    if len(addresses) <= _FEW:
+        return 0.0
     some = tuple(addresses[:: len(addresses) // _SAMPLE + 1])
     made = Pages(plan).of(Job("sample", "packed", some))
     size = sum(len(packed(Entry(*page[:2], False, page[2]), phrases)) for page in made)
-    return size / max(1, len(some)) * len(addresses)
+    return size / len(some) * len(addresses)

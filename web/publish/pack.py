@@ -11,6 +11,7 @@ import gzip
 import json
 import struct
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -66,6 +67,17 @@ class Archives:
         self._number, self._size = 0, 0
         self._lines: list[tuple[str, int, int, int]] = []
         self._file = self._open()
+
+    def __enter__(self) -> Archives:
+        return self
+
+    def __exit__(self, error: object, *_: object) -> None:
+        """Write the index, unless the archives are not whole."""
+        if error is None:
+            self.close()
+        else:
+            with suppress(OSError):  # a full disk takes no rest
+                self._file.close()
 
     def _open(self) -> BinaryIO:
         return (self._folder / f"pages-{self._number:03}.bin").open("wb")

@@ -17,8 +17,8 @@ _KINDS = {
     r"^static/atlases/.*\.duckdb$": "atlas files",
     r"^static/atlases/": "index of the archives",
     r"\.wasm$|/duckdb-[^/]*\.js$": "SQL engine",
-    r"\.json$": "data of pages that are files",
     r"^static/|\.js$": "scripts and styles",
+    r"\.json$": "data of pages that are files",
 }
 """The first that a file's path has."""
 

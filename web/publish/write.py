@@ -11,8 +11,9 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 
 from atlas import Atlas
 from atlas.core.errors import AtlasError
@@ -74,8 +75,10 @@ def publish_site(
             return f"{folder} has these pages already; nothing is written.\n{size_report(folder, folder, atlases)}"
         kept = _kept(folder, plan)
         phrases = _phrases(plan, kept)
-        for host in hosting.hosts:
-            host.check_estimate(estimated(plan, phrases))
+        if hosting.hosts:
+            size = estimated(plan, phrases)
+            for host in hosting.hosts:
+                host.check_estimate(size)
         _make(plan, kept, phrases, workers, progress)
         beside = crawler_files(plan, atlases) | hosting.files(base_url, atlases)
         with appearing_folder(folder) as place:
@@ -158,6 +161,23 @@ def _start(plan: Plan, phrases: Phrases) -> None:
     _maker = Pages(plan), phrases
 
 
+def _start_worker(plan: Plan, phrases: Phrases) -> None:
+    end_with_parent()
+    _start(plan, phrases)
+
+
+def end_with_parent() -> None:
+    """End this process as soon as the one that started it is gone: it would wait for work forever."""
+    parent = parent_process()
+
+    def wait() -> None:
+        assert parent is not None
+        parent.join()
+        os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
+
+
 def _run(job: Job, path: Path) -> None:
     assert _maker is not None
     pages, phrases = _maker
@@ -198,5 +218,5 @@ def _runner(plan: Plan, phrases: Phrases, workers: int) -> Iterator[Callable]:
         yield map
         return
     # Spawned: the files are open here, and DuckDB's threads do not survive a fork.
-    with ProcessPoolExecutor(workers, get_context("spawn"), _start, (plan, phrases)) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (plan, phrases)) as pool:
         yield pool.map
