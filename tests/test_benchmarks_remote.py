@@ -1,4 +1,4 @@
-"""The SQL for an atlas elsewhere, on a file beside us: `httpfs` is no part of this environment. Requests are counted."""
+"""The SQL for an atlas elsewhere, on a file beside us: `httpfs` is no part of this environment; requests, counted."""
 
 from __future__ import annotations
 
