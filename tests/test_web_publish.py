@@ -30,8 +30,10 @@ from web.publish import plan
 from web.publish.command import publish
 from web.publish.folder import STATE, path_of
 from web.publish.hosts import PAGES_SITE, SPACE, Hosting
+from web.publish.links import settled
 from web.publish.plan import Chosen
 from web.publish.write import PublishError, publish_site
+from web.site.published import Published
 from web.views.crawlers import fixed
 
 SLUG = "tiny-llama"
@@ -129,6 +131,18 @@ def test_no_link_leads_nowhere(copy, packed):
             )
         for word in ("/sql", "/api", "oembed", "/live"):
             assert f'"{PREFIX}/{SLUG}{word}' not in text, (name, word)
+
+
+def test_what_leads_nowhere_is_text_if_it_names_something_and_left_out_if_it_offers_something():
+    page = """<p class="choices"><span><a href="/a/x" rel="nofollow">one</a> · <b>two</b> ·
+<a href="/a/y" rel="nofollow">three</a> · <a href="/a/z" rel="nofollow">four</a></span></p><p class="choices"><span>
+<a href="/a/list" rel="nofollow">as a list</a></span></p><a href="/a/L1N2" rel="nofollow">here</a>
+<a href="/a/L9N9">L9N9</a> <a class="s1" href="/a/L9N9" rel="nofollow">curve of L9N9</a> <a rel="next" data-key="j" href="/a?page=2">next</a>"""
+    text = settled(page, Published(frozenset({"/a/L1N2"})))
+    assert " ".join(text.split()) == (
+        '<p class="choices"><span><b>two</b></span></p><a href="/a/L1N2" rel="nofollow">here</a> <span>L9N9</span> '
+        '<span class="s1">curve of L9N9</span>'
+    )
 
 
 def test_the_site_map_is_of_pages_that_are_files_and_name_themselves(copy, packed):
