@@ -137,7 +137,8 @@ def test_what_leads_nowhere_is_text_if_it_names_something_and_left_out_if_it_off
     page = """<p class="choices"><span><a href="/a/x" rel="nofollow">one</a> · <b>two</b> ·
 <a href="/a/y" rel="nofollow">three</a> · <a href="/a/z" rel="nofollow">four</a></span></p><p class="choices"><span>
 <a href="/a/list" rel="nofollow">as a list</a></span></p><a href="/a/L1N2" rel="nofollow">here</a>
-<a href="/a/L9N9">L9N9</a> <a class="s1" href="/a/L9N9" rel="nofollow">curve of L9N9</a> <a rel="next" data-key="j" href="/a?page=2">next</a>"""
+<a href="/a/L9N9">L9N9</a> <a class="s1" href="/a/L9N9" rel="nofollow">curve of L9N9</a>
+<a rel="next" data-key="j" href="/a?page=2">next</a>"""
     text = settled(page, Published(frozenset({"/a/L1N2"})))
     assert " ".join(text.split()) == (
         '<p class="choices"><span><b>two</b></span></p><a href="/a/L1N2" rel="nofollow">here</a> <span>L9N9</span> '

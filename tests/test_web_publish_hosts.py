@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.robotparser import RobotFileParser
@@ -102,25 +103,22 @@ def test_what_is_too_large_for_a_host_is_named():
         PAGES_SITE.check_estimate(6_500_000_000)
 
 
-def test_the_size_of_all_pages_is_estimated_from_some(tiny_llama_atlas, monkeypatch):
-    neurons = tuple(f"/tiny-llama/L{layer}N{index}" for layer in range(3) for index in range(48))
-    plan = plan_of(tiny_llama_atlas, None, Job("a", "packed", neurons))
-    assert estimated(plan, Phrases([])) == 0  # few: they are soon written
+def test_a_copy_that_will_be_too_large_is_not_written(tiny_llama_atlas, tmp_path, monkeypatch):
+    """The size of all pages is estimated from some, unless they are few."""
+    neurons = [f"/tiny-llama/L{layer}N{index}" for layer in range(3) for index in range(48)]
+    plan = plan_of(tiny_llama_atlas, None, Job("a", "packed", tuple(neurons)))
+    assert estimated(plan, Phrases([])) == 0
     monkeypatch.setattr(hosts, "_FEW", 100)
-    monkeypatch.setattr(hosts, "_SAMPLE", 3)
-    assert 144 * 5_000 < estimated(plan, Phrases([])) < 144 * 60_000
-
-
-def test_a_copy_that_is_too_large_is_not_written(tiny_llama_atlas, tmp_path, monkeypatch):
-    monkeypatch.setattr(hosts, "_FEW", 0)
-    monkeypatch.setattr(hosts, "_SAMPLE", 1)
+    monkeypatch.setattr(hosts, "_SAMPLE", 2)
+    monkeypatch.setattr("web.publish.write._SAMPLE", 2)
     monkeypatch.setattr("web.publish.plan.fixed", lambda ref, atlas: ["/tiny-llama"])
-    monkeypatch.setattr("web.publish.plan.notable", lambda atlas, pages: Chosen([], ["/tiny-llama/L1N7"]))
-    monkeypatch.setattr("web.publish.hosts.PAGES_SITE", hosts.Host("GitHub Pages", 4_000, 100))
+    monkeypatch.setattr("web.publish.plan.notable", lambda atlas, pages: Chosen([], neurons))
+    monkeypatch.setattr("web.publish.hosts.PAGES_SITE", hosts.Host("GitHub Pages", 100_000, 100))
     arguments = [str(tiny_llama_atlas), "--out", str(tmp_path / "copy"), "--pages", "notable", "--pages-site"]
     result = CliRunner().invoke(publish, arguments)
     assert isinstance(result.exception, HostLimitError)
-    assert "estimated from some" in str(result.exception)
+    size = int(re.search(r"about (\d+) MB, estimated from some", str(result.exception))[1])
+    assert 144 * 5_000 < size * 1e6 < 144 * 60_000
     assert not (tmp_path / "copy").exists()
 
 
