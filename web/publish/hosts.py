@@ -86,6 +86,25 @@ class Hosting:
     hosts: tuple[Host, ...] = ()
     licence: str | None = None
 
+    def check_estimate(self, plan: Plan, phrases: Phrases) -> None:
+        """Refuse a copy that will be too large for one of the hosts.
+
+        Raises:
+            HostLimitError: see `Host.check_estimate`.
+        """
+        size = estimated(plan, phrases) if self.hosts else 0
+        for host in self.hosts:
+            host.check_estimate(size)
+
+    def check(self, sizes: Mapping[str, int]) -> None:
+        """Refuse a copy that is too large for one of the hosts.
+
+        Raises:
+            HostLimitError: see `Host.check`.
+        """
+        for host in self.hosts:
+            host.check(sizes)
+
     def files(self, base_url: str | None, atlases: Mapping[str, Atlas]) -> dict[str, str]:
         """The hosts' own files, by name."""
         files = {}

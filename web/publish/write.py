@@ -20,7 +20,7 @@ from atlas.core.errors import AtlasError
 from atlas.core.files import appearing_folder, check_place, write_texts
 from web.publish.crawlers import crawler_files
 from web.publish.folder import PHRASES, STATE, fill, packed
-from web.publish.hosts import NOWHERE, Hosting, estimated
+from web.publish.hosts import NOWHERE, HostLimitError, Hosting
 from web.publish.pack import Entry, read_chunk, write_chunk
 from web.publish.phrases import Phrases
 from web.publish.plan import Choose, Job, Plan, every, make_plan
@@ -75,17 +75,17 @@ def publish_site(
             return f"{folder} has these pages already; nothing is written.\n{size_report(folder, folder, atlases)}"
         kept = _kept(folder, plan)
         phrases = _phrases(plan, kept)
-        if hosting.hosts:
-            size = estimated(plan, phrases)
-            for host in hosting.hosts:
-                host.check_estimate(size)
+        try:
+            hosting.check_estimate(plan, phrases)
+        except HostLimitError:
+            shutil.rmtree(kept)
+            raise
         _make(plan, kept, phrases, workers, progress)
         beside = crawler_files(plan, atlases) | hosting.files(base_url, atlases)
         with appearing_folder(folder) as place:
             entries = (entry for job in plan.jobs for entry in read_chunk(kept / job.name))
             fill(place, folder, plan, entries, phrases, before, beside)
-            for host in hosting.hosts:
-                host.check(file_sizes(place))
+            hosting.check(file_sizes(place))
             sizes = size_report(place, folder, atlases)
     except OSError as error:
         raise PublishError(

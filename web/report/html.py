@@ -23,6 +23,9 @@ th { color: #655f57; } td.n { text-align: right; white-space: nowrap; }
 figure { margin: .8rem 0; } figcaption, summary, .note { font: .82rem/1.4 system-ui, sans-serif; color: #655f57; }
 pre { overflow-x: auto; background: #f4f1ea; padding: .6rem .8rem; font-size: .78rem; } nav a { margin-right: 1rem; }
 a { color: #7b2341; }
+@media (prefers-color-scheme: dark) {
+  body { background: #16151a; color: #e9e5dd; } a { color: #e68aae; } pre { background: #24222a; }
+  th, figcaption, summary, .note { color: #aaa297; } h2, th, td { border-color: #3a3740; } }
 """
 
 
