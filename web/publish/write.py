@@ -20,7 +20,7 @@ from atlas.core.errors import AtlasError
 from atlas.core.files import appearing_folder, check_place, write_texts
 from web.publish.crawlers import crawler_files
 from web.publish.folder import PHRASES, STATE, fill, packed
-from web.publish.hosts import NOWHERE, HostLimitError, Hosting
+from web.publish.hosts import NOWHERE, Hosting, HostLimitError
 from web.publish.pack import Entry, read_chunk, write_chunk
 from web.publish.phrases import Phrases
 from web.publish.plan import Choose, Job, Plan, every, make_plan
