@@ -20,7 +20,7 @@ _STATE = re.compile(r'^(?!.*\sclass=).*\s(?:rel="(?:nofollow|next|prev)"|data-ke
 nowhere, they are left out."""
 _OUT = "\0"
 """In place of such a link, for a moment."""
-_SEPARATORS = ((re.compile(rf"(?:\s*·\s*{_OUT})+"), ""), (re.compile(rf"{_OUT}(?:\s*·\s*)?"), ""))
+_SEPARATORS = (re.compile(rf"(?:\s*·\s*{_OUT})+"), re.compile(rf"{_OUT}(?:\s*·\s*)?"))
 _NOTHING = re.compile(r'<p class="choices">(?:\s|</?span>)*</p>\n?')
 
 
@@ -40,8 +40,9 @@ def settled(html: str, published: Published) -> str:
 
     html = _FORM.sub(lambda form: form[0] if _WITHOUT_SERVER.search(form[1]) else "", html)
     html = _LINK.sub(link, html)
-    for pattern, text in (*_SEPARATORS, (_NOTHING, "")):
-        html = pattern.sub(text, html)
+    if _OUT in html:
+        for pattern in (*_SEPARATORS, _NOTHING):
+            html = pattern.sub("", html)
     return _below(html, published.prefix) if published.prefix else html
 
 

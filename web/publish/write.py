@@ -73,20 +73,47 @@ def publish_site(
         plan = make_plan(app, files, base_url, choose, paged=paged, data=data, report=report, beside=hosting)
         if before is not None and before["digest"] == plan.digest:
             return f"{folder} has these pages already; nothing is written.\n{size_report(folder, folder, atlases)}"
-        kept = _kept(folder, plan)
-        phrases = _phrases(plan, kept)
-        try:
-            hosting.check_estimate(plan, phrases)
-        except HostLimitError:
-            shutil.rmtree(kept)
-            raise
-        _make(plan, kept, phrases, workers, progress)
-        beside = crawler_files(plan, atlases) | hosting.files(base_url, atlases)
-        with appearing_folder(folder) as place:
-            entries = (entry for job in plan.jobs for entry in read_chunk(kept / job.name))
-            fill(place, folder, plan, entries, phrases, before, beside)
-            hosting.check(file_sizes(place))
-            sizes = size_report(place, folder, atlases)
+        with _explained(folder):
+            sizes = _write(plan, folder, before, atlases, hosting, workers, progress)
+    finally:
+        for atlas in atlases.values():
+            atlas.close()
+    return f"{folder} is written.\n{sizes}"
+
+
+def _write(
+    plan: Plan,
+    folder: Path,
+    before: dict | None,
+    atlases: dict[str, Atlas],
+    hosting: Hosting,
+    workers: int,
+    progress: Progress,
+) -> str:
+    """Make the pages of a plan, and write the copy in place of an earlier one, whose state is `before`; its sizes."""
+    kept = _kept(folder, plan)
+    phrases = _phrases(plan, kept)
+    try:
+        hosting.check_estimate(plan, phrases)
+    except HostLimitError:
+        shutil.rmtree(kept)
+        raise
+    _make(plan, kept, phrases, workers, progress)
+    beside = crawler_files(plan, atlases) | hosting.files(plan.base_url, atlases)
+    with appearing_folder(folder) as place:
+        entries = (entry for job in plan.jobs for entry in read_chunk(kept / job.name))
+        fill(place, folder, plan, entries, phrases, before, beside)
+        hosting.check(file_sizes(place))
+        sizes = size_report(place, folder, atlases)
+    shutil.rmtree(kept)
+    return sizes
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """Errors of the disk and of processes as ones for people."""
+    try:
+        yield
     except OSError as error:
         raise PublishError(
             f"{str(folder)!r} cannot be written: {error.strerror or error}. What was there is as it was. Free some "
@@ -97,11 +124,6 @@ def publish_site(
             "A process that makes pages was ended from outside, perhaps for want of memory. Give the command again, "
             "with fewer --workers; it goes on with the pages that are made."
         ) from error
-    finally:
-        for atlas in atlases.values():
-            atlas.close()
-    shutil.rmtree(kept)
-    return f"{folder} is written.\n{sizes}"
 
 
 def read_base_url(text: str) -> str:
