@@ -16,8 +16,8 @@ from atlas import open_atlas
 from web.publish import hosts
 from web.publish.command import publish
 from web.publish.crawlers import crawler_files
+from web.publish.dictionaries import Dictionaries
 from web.publish.hosts import PAGES_SITE, SPACE, Hosting, HostLimitError, estimated
-from web.publish.phrases import Phrases
 from web.publish.plan import Chosen, Job, Plan
 from web.publish.sizes import size_report
 from web.publish.space import space_readme
@@ -107,7 +107,7 @@ def test_a_copy_that_will_be_too_large_is_not_written(tiny_llama_atlas, tmp_path
     """The size of all pages is estimated from some, unless they are few."""
     neurons = [f"/tiny-llama/L{layer}N{index}" for layer in range(3) for index in range(48)]
     plan = plan_of(tiny_llama_atlas, None, Job("a", "packed", tuple(neurons)))
-    assert estimated(plan, Phrases([])) == 0
+    assert estimated(plan, Dictionaries.of([])) == 0
     monkeypatch.setattr(hosts, "_FEW", 100)
     monkeypatch.setattr(hosts, "_SAMPLE", 2)
     monkeypatch.setattr("web.publish.write._SAMPLE", 2)

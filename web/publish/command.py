@@ -35,9 +35,9 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option(
     "--data/--no-data",
-    default=True,
+    default=False,
     show_default=True,
-    help="Write the data of each page (.json) too: more than half of the whole.",
+    help="Write the data of each page (.json) too: three times the size.",
 )
 @click.option("--report", is_flag=True, help="Write the report of each atlas too (see atlas report), at /SLUG/report.")
 @click.option(

@@ -13,24 +13,18 @@ from pathlib import Path
 import vl_convert
 
 from atlas import Atlas
+from web.publish.dictionaries import Dictionaries
 from web.publish.pack import Archives, Entry, compressed, name_of
-from web.publish.phrases import Phrases
 from web.publish.plan import Plan
 from web.publish.render import CARD, HTML, Pages
 from web.publish.search_index import search_index
 from web.site import bundle, urls
+from web.site.published import COPY, copy_script
 
 STATE = Path("static", "published.json")
 """What the copy holds; the worker reads it, and so does the next `atlas publish`."""
 WORKER = "worker.js"
 """The service worker: at the root, since it answers for everything below."""
-PHRASES = "phrases.bin"
-
-
-def packed(entry: Entry, phrases: Phrases) -> bytes:
-    """A page as it lies in an archive."""
-    content = entry.content
-    return compressed(phrases.shortened(content.decode("utf-8")).encode("utf-8") if entry.kind == HTML else content)
 
 
 def fill(
@@ -38,7 +32,7 @@ def fill(
     folder: Path,
     plan: Plan,
     entries: Iterable[Entry],
-    phrases: Phrases,
+    dictionaries: Dictionaries,
     before: dict | None,
     beside: Mapping[str, str],
 ) -> None:
@@ -46,14 +40,15 @@ def fill(
     None: it replaces nothing. `beside`: further files, by name."""
     with ExitStack() as stack:
         archives = {
-            slug: stack.enter_context(Archives(_archive(place, slug, plan.folder(slug)))) for slug in plan.builds
+            slug: stack.enter_context(Archives(_archive(place, slug, plan.folder(slug)), dictionaries.texts))
+            for slug in plan.builds
         }
         for entry in entries:
             if entry.plain:
                 _write(place / path_of(entry.address, entry.kind), entry.content)
             slug = re.split(r"[/.]", entry.address)[1]
             if entry.kind != CARD and slug in archives:
-                content = packed(entry, phrases) if entry.plain else entry.content
+                content = dictionaries.packed(entry.content.decode()) if entry.plain else entry.content
                 archives[slug].add(name_of(entry.address, entry.kind), content)
     pages = Pages(plan)
     state: dict = {"digest": plan.digest, "atlases": {}}
@@ -63,11 +58,9 @@ def fill(
             "builds": {**earlier, plan.builds[slug]: {"folder": plan.folder(slug), "prefix": plan.published.prefix}}
         }
         index = json.dumps(search_index(atlas, plan.tokens(slug)), ensure_ascii=False, separators=(",", ":"))
-        archived = _archive(place, slug, plan.folder(slug))
-        (archived / "search.bin").write_bytes(compressed(index.encode("utf-8")))
-        (archived / PHRASES).write_bytes(compressed("\0".join(phrases.texts).encode("utf-8")))
+        (_archive(place, slug, plan.folder(slug)) / "search.bin").write_bytes(compressed(index.encode("utf-8")))
     _write(place / STATE, json.dumps(state, indent=1).encode())
-    _static(place)
+    _static(place, state)
     _write(place / "404.html", pages.absent())
     for name, text in beside.items():
         _write(place / name, text.encode("utf-8"))
@@ -114,9 +107,12 @@ def _write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def _static(place: Path) -> None:
-    """The site's own files."""
+def _static(place: Path, state: dict) -> None:
+    """The site's own files; the worker begins with the state."""
     for source in urls.STATIC.iterdir():
-        shutil.copyfile(source, place / (WORKER if source.name == WORKER else f"static/{source.name}"))
+        shutil.copyfile(source, place / f"static/{source.name}")
+    worker = (place / "static" / WORKER).rename(place / WORKER)
+    worker.write_text(f"const PUBLISHED = {json.dumps(state)};\n{worker.read_text()}")
+    (place / "static" / COPY).write_bytes(copy_script())
     name = f"vega-{vl_convert.__version__}.js"  # type: ignore[attr-defined]  # its stubs lack it
     _write(place / "static" / name, bundle.bundle()[0])

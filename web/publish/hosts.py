@@ -8,9 +8,7 @@ from urllib.parse import urlsplit
 
 from atlas import Atlas
 from atlas.core.errors import AtlasError
-from web.publish.folder import packed
-from web.publish.pack import Entry
-from web.publish.phrases import Phrases
+from web.publish.dictionaries import Dictionaries
 from web.publish.plan import Job, Plan
 from web.publish.render import Pages
 from web.publish.space import space_readme
@@ -86,13 +84,13 @@ class Hosting:
     hosts: tuple[Host, ...] = ()
     licence: str | None = None
 
-    def check_estimate(self, plan: Plan, phrases: Phrases) -> None:
+    def check_estimate(self, plan: Plan, dictionaries: Dictionaries) -> None:
         """Refuse a copy that will be too large for one of the hosts.
 
         Raises:
             HostLimitError: see `Host.check_estimate`.
         """
-        size = estimated(plan, phrases) if self.hosts else 0
+        size = estimated(plan, dictionaries) if self.hosts else 0
         for host in self.hosts:
             host.check_estimate(size)
 
@@ -121,12 +119,12 @@ NOWHERE = Hosting()
 """No host in particular."""
 
 
-def estimated(plan: Plan, phrases: Phrases) -> float:
+def estimated(plan: Plan, dictionaries: Dictionaries) -> float:
     """Bytes of the packed pages, from some of them; 0 where they are few."""
     addresses = [address for job in plan.jobs if job.kind == "packed" for address in job.addresses]
     if len(addresses) <= _FEW:
         return 0.0
     some = tuple(addresses[:: len(addresses) // _SAMPLE + 1])
     made = Pages(plan).of(Job("sample", "packed", some))
-    size = sum(len(packed(Entry(*page[:2], False, page[2]), phrases)) for page in made)
+    size = sum(len(dictionaries.packed(content.decode())) for _, _, content in made)
     return size / len(some) * len(addresses)

@@ -9,9 +9,8 @@ from web.site.published import Published
 
 _LINK = re.compile(r'<a\b([^>]*?)\shref="(/[^"]*)"([^>]*)>(.*?)</a>', re.DOTALL)
 _FORM = re.compile(r"<form\b([^>]*)>.*?</form>", re.DOTALL)
-_PATH = re.compile(r'(\s(?:href|src|action|data-src)=")/(?!/)')
 _SCRIPT = re.compile(r'<script type="application/json">.*?</script>', re.DOTALL)
-_CHART_LINK = re.compile(r'("(?:href|url)": ?")/(?!/)')
+_CHART_LINKS = re.compile(r'"(?:href|url)":\[[^\]]*\]')
 _ATTRIBUTE = re.compile(r'\s(?:class|title)="[^"]*"')
 _WITHOUT_SERVER = re.compile(r'class="[^"]*\b(?:search|threshold)\b')
 """Forms that scripts answer."""
@@ -29,6 +28,8 @@ def settled(html: str, published: Published) -> str:
 
     def link(match: re.Match[str]) -> str:
         before, href, after, inner = match.groups()
+        if href in published.addresses:
+            return match[0]
         attributes = before + after
         paged = published.paged and "?" in href and re.search(r'\srel="(?:next|prev)"', attributes)
         target = unescape(href) if paged else published.leads_to(unescape(href))
@@ -48,5 +49,10 @@ def settled(html: str, published: Published) -> str:
 
 def _below(html: str, prefix: str) -> str:
     """The page with its links, and those of its charts, for a folder of a host."""
-    html = _PATH.sub(rf"\g<1>{prefix}/", html)
-    return _SCRIPT.sub(lambda script: _CHART_LINK.sub(rf"\g<1>{prefix}/", script[0]), html)
+
+    def chart(script: re.Match[str]) -> str:
+        return _CHART_LINKS.sub(lambda urls: urls[0].replace('"/', f'"{prefix}/'), script[0])
+
+    for attribute in ("href", "src", "action", "data-unpacked"):
+        html = html.replace(f'{attribute}="/', f'{attribute}="{prefix}/')
+    return _SCRIPT.sub(chart, html)

@@ -13,7 +13,6 @@ from flask import Flask
 
 from atlas import Atlas
 from atlas.core.names import neuron_name
-from web.sections.neuron import PARTS
 from web.site import urls
 from web.site.caching import program_digest
 from web.site.published import Published
@@ -105,7 +104,7 @@ def make_plan(
     choose: Choose = every,
     *,
     paged: bool = True,
-    data: bool = True,
+    data: bool = False,
     report: bool = False,
     beside: object = None,
 ) -> Plan:
@@ -121,17 +120,11 @@ def make_plan(
             [Job(f"{atlas.info.slug}-report", "report", (urls.report(AtlasRef(atlas.info.slug)),))] if report else []
         )
     pages = [address for job in jobs for address in job.addresses]
-    parts = [urls.to("random_neuron", AtlasRef(slug)) for slug in atlases]  # the worker draws it
-    parts += [urls.to("neuron_part", *neuron, part) for neuron in map(_neuron, pages) if neuron for part in PARTS]
+    drawn = [urls.to("random_neuron", AtlasRef(slug)) for slug in atlases]  # by the worker
     key = repr((builds, program_digest(), base_url, paged, data, beside, [str(job) for job in jobs]))
     digest = blake2b(key.encode(), digest_size=6).hexdigest()
-    published = Published(frozenset(pages + parts), base_url, paged, data)
+    published = Published(frozenset(pages + drawn), base_url, paged, data)
     return Plan(files, base_url, published, builds, tuple(jobs), digest)
-
-
-def _neuron(address: str) -> tuple[AtlasRef, str] | None:
-    match = re.fullmatch(r"/([a-z0-9-]+)/(L[0-9]+N[0-9]+)", address)
-    return (AtlasRef(match[1]), match[2]) if match else None
 
 
 def _jobs(app: Flask, atlas: Atlas, choose: Choose) -> list[Job]:
