@@ -138,7 +138,7 @@
     const where = `${BASE}/static/atlases/${slug}/${folder}`;
     let text = url.search ? await page(where, name + url.search) : null;
     if (text === null) text = await page(where, name);
-    if (text === null) return said("Page not found", `Nothing is published at ${url.pathname}.`, 404, `${BASE}/search`);
+    if (text === null) return said("Page not found", `Nothing is published at ${url.pathname}.`, 404, `${BASE}/search`, "Search");
     if (prefix !== BASE) text = text.replaceAll(`"${prefix}/`, `"${BASE}/`); // made for another folder of a host
     if (pin) text = text.replaceAll(`"${BASE}/${slug}/`, `"${base}/`).replaceAll(`"${BASE}/${slug}"`, `"${base}"`);
     return new Response(text, { headers: { "Content-Type": data ? TYPES.json : TYPES.html } });
@@ -161,9 +161,9 @@
     return "";
   }
 
-  function said(title, text, status, link) {
+  function said(title, text, status, link, words = link) {
     const safe = (words) => words.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
-    const more = link ? `<p><a href="${safe(link)}">${safe(link)}</a></p>` : "";
+    const more = link ? `<p><a href="${safe(link)}">${safe(words)}</a></p>` : "";
     const html = `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="color-scheme" content="light dark">`
       + `<meta name="viewport" content="width=device-width"><title>${safe(title)}</title>`
       + `<link rel="icon" href="${BASE}/static/icon.svg"><link rel="stylesheet" href="${BASE}/static/atlas.css"><main id="main"><h1>${safe(title)}</h1>`
