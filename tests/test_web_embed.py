@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from atlas.core.display import show_number
@@ -191,8 +192,8 @@ def test_panels_of_a_neuron_show_the_data_of_its_page(client, page):
     texts = "".join(squeezed(client.get(f"/embed{page}/{panel}").text) for panel in ("texts", "guard"))
     stored = data["texts"]["maximum"] + data["texts"]["minimum"]
     stored += [example for interval in data["texts"]["intervals"] for example in interval["examples"]]
-    shown = sorted(float(value) for value in re.findall(r'<span class="value [^"]*" title="([^"]+)">', texts))
-    assert shown == sorted(example["activation"] for example in stored)
+    values = sorted(np.float32(value) for value in re.findall(r'<span class="value [^"]*" title="([^"]+)">', texts))
+    assert values == sorted(np.float32(example["activation"]) for example in stored)
     counted = client.get(f"/embed{page}/candidates").text
     links = re.findall(rf'href="/{slug}/token/(\d+)"', counted)
     assert links == [str(candidate["token"]["token_id"]) for candidate in data["candidates"]]

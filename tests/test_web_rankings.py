@@ -187,7 +187,8 @@ def test_hubs(client):
     assert response.status_code == 400
     assert "expected one of 1, 5, 10, 20." in response.text
     (spec,) = re.findall(r'</div>\s*<script type="application/json">(.*?)</script>', page, flags=re.DOTALL)
-    rows = json.loads(spec)["datasets"]["rows"]
+    columns = json.loads(spec)["columns"]
+    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     for occurrence, what in (
         (data["neuron_occurrence"], "neurons, k = 5"),
         (data["token_occurrence"], "tokens, k = 5"),
