@@ -39,17 +39,43 @@ _FILE = click.Path(path_type=Path)
     show_default=True,
     help="Write the data of each page (.json) too: more than half of the whole.",
 )
+@click.option(
+    "--file/--no-file",
+    "with_file",
+    default=True,
+    show_default=True,
+    help="Write the atlas files too, for SQL in the browser and for DuckDB: for hosts that take files of this size.",
+)
+@click.option(
+    "--engine",
+    "engine_folder",
+    metavar="DIR",
+    type=_FILE,
+    help="Folder with DuckDB for browsers: the `dist` of the npm package @duckdb/duckdb-wasm in the version that a "
+    "refusal names. Without it npm downloads the package; without npm too, the copy has no SQL.",
+)
 @click.option("--workers", type=click.IntRange(1), help="Processes that make pages; the default is one for each core.")
 def publish(
-    files: tuple[Path, ...], folder: Path, base_url: str | None, pages: str, data: bool, workers: int | None
+    files: tuple[Path, ...],
+    folder: Path,
+    base_url: str | None,
+    pages: str,
+    data: bool,
+    with_file: bool,
+    engine_folder: Path | None,
+    workers: int | None,
 ) -> None:
     """Write the pages of FILEs to the folder DIR, for a host without a server. DIR is replaced when everything is
     written; a command that was interrupted goes on where it was when it is given again."""
     # Imported here: the help text does not need the site.
+    from web.publish.engine import find_engine
     from web.publish.plan import every, notable
     from web.publish.write import publish_site
 
     whole = pages == "all"
+    engine, lacking = (
+        find_engine(engine_folder, folder) if with_file else (None, "--no-file leaves out the atlas files.")
+    )
 
     with click.progressbar(length=0, label="Pages", show_pos=True) as bar:
 
@@ -64,7 +90,11 @@ def publish(
             choose=every if whole else notable,
             paged=whole,
             data=data,
+            file=with_file,
+            engine=engine,
             workers=workers or os.cpu_count() or 1,
             progress=progress,
         )
     click.echo(report)
+    if engine is None:
+        click.echo(f"The copy has no SQL. {lacking}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections import Counter
@@ -13,11 +12,13 @@ from pathlib import Path
 import vl_convert
 
 from atlas import Atlas
+from web.publish.engine import Engine
 from web.publish.pack import Archives, Entry, compressed, name_of
 from web.publish.phrases import Phrases
 from web.publish.plan import Plan
 from web.publish.render import CARD, HTML, Pages
 from web.publish.search_index import search_index
+from web.publish.sql import add_engine, add_file, link
 from web.site import bundle, urls
 
 STATE = Path("static", "published.json")
@@ -34,10 +35,16 @@ def packed(entry: Entry, phrases: Phrases) -> bytes:
 
 
 def fill(
-    place: Path, folder: Path, plan: Plan, entries: Iterable[Entry], phrases: Phrases, before: dict | None
+    place: Path,
+    folder: Path,
+    plan: Plan,
+    entries: Iterable[Entry],
+    phrases: Phrases,
+    before: dict | None,
+    engine: Engine | None,
 ) -> None:
     """Write a copy at `place` from the pages that were made; `folder` is the copy that it replaces, `before` its state;
-    None: it replaces nothing."""
+    None: it replaces nothing. `engine` runs SQL."""
     archives = {slug: Archives(_archive(place, slug, plan.folder(slug))) for slug in plan.builds}
     for entry in entries:
         if entry.plain:
@@ -59,9 +66,14 @@ def fill(
         beside = _archive(place, slug, plan.folder(slug))
         (beside / "search.bin").write_bytes(compressed(index.encode("utf-8")))
         (beside / PHRASES).write_bytes(compressed("\0".join(phrases.texts).encode("utf-8")))
-    _write(place / STATE, json.dumps(state, indent=1).encode())
     _static(place)
     _write(place / "404.html", pages.absent())
+    if plan.published.file:
+        for slug in pages.atlases:
+            add_file(place, folder, plan, slug, state, before)
+    if engine is not None:
+        add_engine(place, engine)
+    _write(place / STATE, json.dumps(state, indent=1).encode())
     (place / ".nojekyll").touch()  # GitHub Pages would leave files out
 
 
@@ -81,17 +93,10 @@ def _keep_earlier(place: Path, folder: Path, plan: Plan, slug: str, before: dict
     earlier = {build: item for build, item in builds.items() if build != plan.builds[slug]}
     for item in earlier.values():
         name = item["folder"]
-        shutil.copytree(_archive(folder, slug, name), _archive(place, slug, name), copy_function=_link)
+        shutil.copytree(_archive(folder, slug, name), _archive(place, slug, name), copy_function=link)
     for vega in folder.glob("static/vega-*.js") if earlier else ():
         shutil.copyfile(vega, place / "static" / vega.name)
     return earlier
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def path_of(address: str, kind: str) -> str:
@@ -113,7 +118,15 @@ def _static(place: Path) -> None:
     _write(place / "static" / name, bundle.bundle()[0])
 
 
-_KINDS = {"index.html": "pages that are files", ".png": "cards", ".bin": "archives", ".json": "data", ".js": "scripts"}
+_KINDS = {
+    "atlas.duckdb": "atlas files",
+    ".wasm": "DuckDB for browsers",
+    "index.html": "pages that are files",
+    ".png": "cards",
+    ".bin": "archives",
+    ".json": "data",
+    ".js": "scripts",
+}
 
 
 def size_report(folder: Path, atlases: dict[str, Atlas]) -> str:

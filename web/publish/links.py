@@ -9,12 +9,14 @@ from web.site.published import Published
 
 _LINK = re.compile(r'<a\b([^>]*?)\shref="(/[^"]*)"([^>]*)>(.*?)</a>', re.DOTALL)
 _FORM = re.compile(r"<form\b([^>]*)>.*?</form>", re.DOTALL)
-_PATH = re.compile(r'(\s(?:href|src|action|data-src)=")/(?!/)')
+_PATH = re.compile(r'(\s(?:href|src|action|data-src|data-suggest)=")/(?!/)')
 _SCRIPT = re.compile(r'<script type="application/json">.*?</script>', re.DOTALL)
 _CHART_LINK = re.compile(r'("(?:href|url)": ?")/(?!/)')
 _ATTRIBUTE = re.compile(r'\s(?:class|title)="[^"]*"')
-_WITHOUT_SERVER = re.compile(r'class="[^"]*\b(?:search|threshold)\b')
+_WITHOUT_SERVER = re.compile(r'class="[^"]*\b(?:search|threshold|query|drawing-form)\b')
 """Forms that scripts answer."""
+_TEMPLATE = re.compile(r"(<template\b.*?</template>)", re.DOTALL)
+"""What a script fills in: where its links lead is not known here."""
 
 
 def settled(html: str, published: Published) -> str:
@@ -30,7 +32,7 @@ def settled(html: str, published: Published) -> str:
         return f'<a{before} href="{escape(target)}"{after}>{inner}</a>'
 
     html = _FORM.sub(lambda form: form[0] if _WITHOUT_SERVER.search(form[1]) else "", html)
-    html = _LINK.sub(link, html)
+    html = "".join(text if _TEMPLATE.match(text) else _LINK.sub(link, text) for text in _TEMPLATE.split(html))
     return _below(html, published.prefix) if published.prefix else html
 
 

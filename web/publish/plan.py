@@ -51,6 +51,10 @@ class Plan:
     digest: str
     """12 hex: of the files' builds, the program, and the options. The same for the same pages."""
 
+    def of_slug(self, slug: str) -> Path:
+        """The file of an atlas."""
+        return self.files[list(self.builds).index(slug)]
+
     def folder(self, slug: str) -> str:
         """Name of the folder that holds an atlas's archives: never the same for other pages."""
         return f"{self.builds[slug]}-{self.digest}"
@@ -106,9 +110,11 @@ def make_plan(
     *,
     paged: bool = True,
     data: bool = True,
+    file: bool = True,
+    engine: str | None = None,
 ) -> Plan:
     """The plan of a copy; `app` is the site, `paged` whether lists are followed to their ends, `data` whether pages
-    have their data."""
+    have their data, `file` whether the atlas files are in it, `engine` the folder of what runs SQL on them."""
     atlases: dict[str, Atlas] = app.extensions["atlases"]
     builds = {slug: atlas.info.build_id for slug, atlas in atlases.items()}
     site = [urls.to("home"), urls.to("glossary"), urls.to("search"), *([urls.to("bridge")] if len(atlases) > 1 else [])]
@@ -118,9 +124,10 @@ def make_plan(
     pages = [address for job in jobs for address in job.addresses]
     parts = [urls.to("random_neuron", AtlasRef(slug)) for slug in atlases]  # the worker draws it
     parts += [urls.to("neuron_part", *neuron, part) for neuron in map(_neuron, pages) if neuron for part in PARTS]
-    key = repr((builds, program_digest(), base_url, paged, data, [str(job) for job in jobs]))
+    parts += [urls.to("atlas_file", AtlasRef(slug)) for slug in atlases if file]
+    key = repr((builds, program_digest(), base_url, paged, data, file, engine, [str(job) for job in jobs]))
     digest = blake2b(key.encode(), digest_size=6).hexdigest()
-    published = Published(frozenset(pages + parts), base_url, paged, data)
+    published = Published(frozenset(pages + parts), base_url, paged, data, file, engine)
     return Plan(files, base_url, published, builds, tuple(jobs), digest)
 
 
@@ -134,7 +141,7 @@ def _jobs(app: Flask, atlas: Atlas, choose: Choose) -> list[Job]:
     layer = re.compile(rf"/{slug}/L[0-9]+$")
     texts = {url: client.get(url) for url in fixed(ref, atlas) if not layer.match(url)}
     pages = {url: answer.get_data(as_text=True) for url, answer in texts.items() if answer.status_code == 200}
-    lists = [*pages, *(url for url in fixed(ref, atlas) if layer.match(url))]
+    lists = [*pages, urls.sql(ref), *(url for url in fixed(ref, atlas) if layer.match(url))]
     sources = dict.fromkeys(unescape(src) for text in pages.values() for src in LAZY.findall(text))
     folded = [url for url in sources if client.get(url).status_code == 200]
     chosen = choose(atlas, pages)

@@ -16,6 +16,7 @@ from pathlib import Path
 from atlas import Atlas
 from atlas.core.errors import AtlasError
 from atlas.core.files import appearing_folder, check_place, write_texts
+from web.publish.engine import FOLDER, Engine
 from web.publish.folder import PHRASES, STATE, fill, packed, size_report
 from web.publish.pack import Entry, read_chunk, write_chunk
 from web.publish.phrases import Phrases
@@ -42,13 +43,16 @@ def publish_site(
     choose: Choose = every,
     paged: bool = True,
     data: bool = True,
+    file: bool = True,
+    engine: Engine | None = None,
     workers: int = 1,
     progress: Progress = lambda done, total: None,
 ) -> str:
     """Write the site of some atlas files to a folder, and return a report of its sizes. The folder is replaced when
     everything is written. What was made before an interruption is used again; nothing is written where the folder has
     these pages already. `choose` says which neurons and tokens, `paged` whether lists are followed to their ends,
-    `data` whether pages have their data; `progress` is told the jobs that are done, and all.
+    `data` whether pages have their data, `file` whether the atlas files are in the copy; `engine` runs SQL on them in
+    the browser. `progress` is told the jobs that are done, and all.
 
     Raises:
         PublishError: the folder holds something else, or cannot be written.
@@ -61,7 +65,8 @@ def publish_site(
     app = create_app(files)
     atlases: dict[str, Atlas] = app.extensions["atlases"]
     try:
-        plan = make_plan(app, files, base_url, choose, paged=paged, data=data)
+        place = FOLDER if engine else None
+        plan = make_plan(app, files, base_url, choose, paged=paged, data=data, file=file, engine=place)
         if before is not None and before["digest"] == plan.digest:
             return f"{folder} has these pages already; nothing is written.\n{size_report(folder, atlases)}"
         kept = _kept(folder, plan)
@@ -70,7 +75,7 @@ def publish_site(
         try:
             with appearing_folder(folder) as place:
                 entries = (entry for job in plan.jobs for entry in read_chunk(kept / job.name))
-                fill(place, folder, plan, entries, phrases, before)
+                fill(place, folder, plan, entries, phrases, before, engine)
         except OSError as error:
             raise PublishError(f"{str(folder)!r} cannot be written: {error.strerror or error}.") from error
     finally:
