@@ -19,8 +19,9 @@ from atlas.core.errors import AtlasError
 from tests.conftest import new_context
 from tests.html_reader import Reader
 from tests.static_host import static_host
-from web.publish import plan
+from web.publish import engine, plan
 from web.publish.command import publish
+from web.publish.engine import EngineError, find_engine
 from web.publish.folder import STATE, path_of
 from web.publish.plan import Chosen
 from web.publish.write import PublishError, publish_site
@@ -49,9 +50,11 @@ def few():
 
 @pytest.fixture(scope="module")
 def copy(few, tiny_llama_atlas: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A published copy, as `atlas publish` writes it."""
+    """A published copy, as `atlas publish` writes it; with SQL where npm can be reached."""
     folder = tmp_path_factory.mktemp("publish") / "copy"
-    report = publish_site([tiny_llama_atlas], folder, base_url=f"https://someone.example{PREFIX}/", choose=choose)
+    engine, _ = find_engine(None, folder)
+    address = f"https://someone.example{PREFIX}/"
+    report = publish_site([tiny_llama_atlas], folder, base_url=address, choose=choose, engine=engine)
     assert "times the atlas files" in report
     return folder
 
@@ -116,7 +119,7 @@ def test_no_link_leads_nowhere(copy, packed):
                 name,
                 link,
             )
-        for word in ("/sql", "/api", "oembed", "/live"):
+        for word in ("/api", "oembed", "/live"):
             assert f'"{PREFIX}/{SLUG}{word}' not in text, (name, word)
 
 
@@ -248,6 +251,10 @@ def test_a_host_without_ranges_is_named(chromium, copy):
     context.close()
 
 
+def away():
+    raise EngineError("npm is away.")
+
+
 def state_of(folder: Path) -> dict[str, tuple[int, int]]:
     """What would change if a file were written."""
     return {str(path): (path.stat().st_mtime_ns, path.stat().st_ino) for path in folder.rglob("*")}
@@ -280,9 +287,16 @@ def test_a_new_build_stands_beside_the_old_and_a_kill_leaves_the_old_whole(
     assert {path.name for path in tmp_path.iterdir()} == {"copy", "later.duckdb"}
     written = state_of(folder)
     monkeypatch.setattr(plan, "notable", choose)
+    monkeypatch.setattr(engine, "engine_from_npm", away)
     arguments = [str(later), "--out", str(folder), "--pages", "notable", "--no-data", "--workers", "1"]
-    assert "nothing is written" in CliRunner().invoke(publish, arguments, catch_exceptions=False).output
+    output = CliRunner().invoke(publish, arguments, catch_exceptions=False).output
+    assert "nothing is written" in output
+    assert "The copy has no SQL. npm is away." in output
     assert state_of(folder) == written
+    assert "SQL does not run in this copy" in (folder / path_of(f"/{SLUG}/sql", "html")).read_text()
+    for name, build in ((SLUG, "abcdefabcdef"), (f"{SLUG}@{old}", old)):
+        with duckdb.connect(str(folder / name / "atlas.duckdb"), read_only=True) as connection:
+            assert connection.execute("SELECT build_id FROM atlas").fetchall() == [(build,)]
     text = (folder / path_of(PLAIN, "html")).read_text()
     assert "og:image" not in text  # no address was given
     assert "as JSON" not in text

@@ -97,7 +97,7 @@ def _unpacked(package: bytes) -> Engine:
     if b64encode(sha512(package).digest()).decode() != _INTEGRITY:
         raise EngineError(f"The package that npm downloaded is not {PACKAGE} as this program knows it; it is not used.")
     with tarfile.open(fileobj=io.BytesIO(package)) as archive:
-        return _checked({name: archive.extractfile(f"package/dist/{name}").read() for name in DIGESTS})  # type: ignore[union-attr]
+        return _checked({name: archive.extractfile(f"package/dist/{name}").read() for name in DIGESTS})
 
 
 def _checked(engine: Engine) -> Engine:

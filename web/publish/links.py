@@ -10,7 +10,7 @@ from web.site.published import Published
 _LINK = re.compile(r'<a\b([^>]*?)\shref="(/[^"]*)"([^>]*)>(.*?)</a>', re.DOTALL)
 _FORM = re.compile(r"<form\b([^>]*)>.*?</form>", re.DOTALL)
 _PATH = re.compile(r'(\s(?:href|src|action|data-src|data-suggest)=")/(?!/)')
-_SCRIPT = re.compile(r'<script type="application/json">.*?</script>', re.DOTALL)
+_SCRIPT = re.compile(r'<script type="application/json"[^>]*>.*?</script>', re.DOTALL)
 _CHART_LINK = re.compile(r'("(?:href|url)": ?")/(?!/)')
 _ATTRIBUTE = re.compile(r'\s(?:class|title)="[^"]*"')
 _WITHOUT_SERVER = re.compile(r'class="[^"]*\b(?:search|threshold|query|drawing-form)\b')

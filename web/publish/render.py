@@ -70,7 +70,7 @@ class Pages:
     def _whole(self, address: str, *, card: bool) -> Iterator[tuple[str, str, bytes]]:
         """A page asked for as a browser asks, its data and its card."""
         yield address, HTML, self._settled(self._get(address).get_data(as_text=True))
-        if self.plan.published.leads_to(urls.json(address)):
+        if self.plan.published.has_data(address):
             yield address, DATA, self._get(urls.json(address)).data
         if card and self.plan.base_url:
             yield address, CARD, self._get(urls.card(address)).data

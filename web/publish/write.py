@@ -65,8 +65,9 @@ def publish_site(
     app = create_app(files)
     atlases: dict[str, Atlas] = app.extensions["atlases"]
     try:
-        place = FOLDER if engine else None
-        plan = make_plan(app, files, base_url, choose, paged=paged, data=data, file=file, engine=place)
+        plan = make_plan(
+            app, files, base_url, choose, paged=paged, data=data, file=file, engine=FOLDER if engine else None
+        )
         if before is not None and before["digest"] == plan.digest:
             return f"{folder} has these pages already; nothing is written.\n{size_report(folder, atlases)}"
         kept = _kept(folder, plan)

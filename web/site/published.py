@@ -58,6 +58,10 @@ class Published:
             return url
         return path + mark + fragment if self._has(path) and parse_qs(query).keys() <= _READ_BY_SCRIPTS else None
 
+    def has_data(self, address: str) -> bool:
+        """Whether a page of the copy has its data there."""
+        return self.data and not _NO_DATA.search(address)
+
     def _has(self, address: str) -> bool:
         """Whether a page is in the copy. A link to it that is pinned to its build counts as one to it, and a link to
         its data too, if it has any."""
@@ -65,7 +69,7 @@ class Published:
         path, ending, query = page.partition(".json")
         if not ending:
             return page in self.addresses
-        return self.data and not _NO_DATA.search(path) and (path or "/") + query in self.addresses
+        return self.has_data(path) and (path or "/") + query in self.addresses
 
 
 def published() -> Published | None:

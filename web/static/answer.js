@@ -70,16 +70,18 @@
   async function answered(query) {
     const before = 'CREATE OR REPLACE TEMP TABLE "the answer" AS FROM (\n';
     const written = query.get("sql").replace(/[\s;]+$/, "");
-    const sql = written.replace(form.tokens, (...match) => (match[5] && query.has("p." + match[5].slice(1)) ? quoted(query.get("p." + match[5].slice(1)), "'") : match[0]));
+    const value = (name) => (query.has(`p.${name}`) ? quoted(query.get(`p.${name}`), "'") : null);
+    const sql = written.replace(form.tokens, (...match) => (match[5] && value(match[5].slice(1))) || match[0]);
     const atlases = rules.atlases.filter(({ name }, at) => at === 0 || written.includes(name));
-    if (!atlases.every((atlas) => engine?.atlases.includes(atlas))) await start(atlases);
+    if (!atlases.every((atlas) => engine?.atlases.includes(atlas))) await start(atlases).catch((error) => { engine = null; throw error; });
     try {
       await run(`${before}${sql}\n) LIMIT ${rules.rows + 1}`);
     } catch (error) {
       const record = /\{.*\}$/s.exec(error.message);
       if (!record) throw error;
       const { exception_type: type, exception_message: message, position } = JSON.parse(record[0]);
-      const at = written === sql && position >= before.length ? new TextDecoder().decode(new TextEncoder().encode(sql).slice(0, position - before.length)).length : null;
+      const bytes = new TextEncoder().encode(sql).slice(0, Math.max(0, position - before.length)); // DuckDB counts bytes
+      const at = written === sql && position >= before.length ? new TextDecoder().decode(bytes).length : null;
       throw Object.assign(new Error(`${type} Error: ${message}`), { at, sql });
     }
     const text = await csv(`FROM "the answer" LIMIT ${rules.rows}`);
@@ -96,20 +98,20 @@
   // --- showing, as atlas/core/display.py and web/templates/_answer.html do
   const grouped = (digits) => digits.replace(/\B(?=(\d{3})+$)/g, ",");
   function shownNumber(text, type) {
-    const value = Number(text);
+    const value = type === "FLOAT" ? Math.fround(text) : Number(text);
     if (INTEGER.test(type)) return grouped(text).replace("-", "−");
     if (!value || !Number.isFinite(value)) return value === 0 ? "0" : text;
     const power = Number(value.toExponential(5).split("e")[1]);
     const plain = power >= -4 && power < 7;
-    const shown = plain ? value.toFixed(Math.max(0, 5 - power)).replace(/\d+/, grouped) : value.toExponential(5).replace(/e(.)(\d)$/, "e$10$2");
-    return shown.replaceAll("-", "−");
+    const shown = plain ? value.toFixed(Math.max(0, 5 - power)).replace(/\d+/, grouped) : value.toExponential(5);
+    return shown.replace(/e(.)(\d)$/, "e$10$2").replaceAll("-", "−");
   }
 
   const HIDDEN = /(?! )[\p{C}\p{Z}\u034F\u115F\u1160\u17B4\u17B5\u2800\u3164\uFFA0\uFE00-\uFE0F\u{E0100}-\u{E01EF}]/gu;
   function escaped(mark) {
-    const code = mark.codePointAt(0);
-    const [letter, digits] = code < 256 ? ["x", 2] : code < 65536 ? ["u", 4] : ["U", 8];
-    return { "\t": "\\t", "\r": "\\r" }[mark] || `\\${letter}${code.toString(16).padStart(digits, "0")}`;
+    const code = mark.codePointAt(0).toString(16);
+    const digits = code.length < 3 ? 2 : code.length < 5 ? 4 : 8;
+    return { "\t": "\\t", "\r": "\\r" }[mark] || `\\${{ 2: "x", 4: "u", 8: "U" }[digits]}${code.padStart(digits, "0")}`;
   }
   function spaced(text, everywhere = false) {
     const shown = text.split("\n").map((line) => line.replace(HIDDEN, escaped).replace(/^\p{M}/u, "◌$&")).join("↵");
@@ -132,63 +134,56 @@
     return item;
   }
 
-  function choose(select, names, name) {
-    select.replaceChildren(...names.map((text) => new Option(text, text, false, text === name)));
-  }
-
   function draw(answer, query, figure, choice) {
-    const { columns, types } = answer;
-    const number = (name) => NUMBER.test(types[columns.indexOf(name)]);
-    const placed = (name) => rules.charts.places.includes(name) || name.endsWith("_id");
-    const sides = [columns.filter((name) => !number(name)), columns.filter((name) => number(name) && placed(name)),
-      columns.filter((name) => number(name) && !placed(name))];
-    const x = query.get("x") || [...sides[0], ...sides[1], columns[0]][0];
-    const y = query.get("y") || [...sides[2], ...sides[1], columns.at(-1)].find((name) => name !== x) || x;
-    for (const [select, name] of [["x", x], ["y", y]]) choose(choice.elements[select], columns, name);
-    if (query.get("draw")) choice.elements.draw.value = query.get("draw");
-    const common = rules.charts.kinds[query.get("draw")];
-    if (!common || !columns.includes(x) || !columns.includes(y)) return figure.remove();
-    const values = (name) => answer.rows.slice(0, rules.charts.most).map((row) => row[columns.indexOf(name)]).map((text) => (
-      text !== null && number(name) ? (Number.isFinite(Number(text)) ? Number(text) : null) : text));
-    const [xs, ys] = [values(x), values(y)];
-    const kind = (name) => (INTEGER.test(types[columns.indexOf(name)]) ? "integer" : number(name) ? "quantitative" : "nominal");
-    const bars = query.get("draw") === "bar" && kind(x) === "integer" && new Set(xs).size === xs.length && xs.length <= rules.charts.most_bars;
-    const encoding = { x: { ...rules.charts.x[bars ? "ordinal" : kind(x)], title: x }, y: { ...rules.charts.y[kind(y)], title: y } };
+    const { charts } = rules;
+    const kinds = Object.fromEntries(answer.columns.map((name, at) => [name,
+      INTEGER.test(answer.types[at]) ? "integer" : NUMBER.test(answer.types[at]) ? "quantitative" : "nominal"]));
+    const names = answer.columns.filter((name) => kinds[name] === "nominal");
+    const places = answer.columns.filter((name) => !names.includes(name) && (charts.places.includes(name) || name.endsWith("_id")));
+    const values = answer.columns.filter((name) => !names.includes(name) && !places.includes(name));
+    const x = query.get("x") || [...names, ...places, answer.columns[0]][0];
+    const y = query.get("y") || [...values, ...places].find((name) => name !== x) || answer.columns.at(-1);
+    for (const [select, chosen] of [["x", x], ["y", y]]) {
+      choice.elements[select].replaceChildren(...answer.columns.map((name) => new Option(name, name, false, name === chosen)));
+    }
+    const kind = query.get("draw");
+    if (kind) choice.elements.draw.value = kind;
+    if (!charts.kinds[kind] || !kinds[x] || !kinds[y]) return figure.remove();
+    const [xs, ys] = [x, y].map((name) => answer.rows.slice(0, charts.most).map((row) => row[answer.columns.indexOf(name)]).map(
+      (text) => (text === null || kinds[name] === "nominal" ? text : Number.isFinite(Number(text)) ? Number(text) : null)));
+    const each = kind === "bar" && kinds[x] === "integer" && new Set(xs).size === xs.length && xs.length <= charts.most_bars;
+    const encoding = { x: { ...charts.x[each ? "ordinal" : kinds[x]], title: x }, y: { ...charts.y[kinds[y]], title: y } };
     encoding.tooltip = ["x", "y"].map((field) => ({ field, type: encoding[field].type }));
-    const title = figure.querySelector(".drawing").getAttribute("aria-label").replace("y by x", `${y} by ${x}`);
-    const spec = { ...common, encoding, title, datasets: { [rules.charts.rows]: xs.map((value, at) => ({ x: value, y: ys[at] })) } };
-    figure.querySelector("script").textContent = JSON.stringify(spec);
-    figure.querySelector(".drawing").setAttribute("aria-label", title);
+    const drawing = figure.querySelector(".drawing");
+    const title = drawing.getAttribute("aria-label").replace("y by x", `${y} by ${x}`);
+    const datasets = { [charts.rows]: xs.map((value, at) => ({ x: value, y: ys[at] })) };
+    figure.querySelector("script").textContent = JSON.stringify({ ...charts.kinds[kind], encoding, title, datasets });
+    drawing.setAttribute("aria-label", title);
     figure.querySelector("figcaption").textContent = `${xs.length.toLocaleString("en")} rows.`;
-    figure.querySelectorAll("th").forEach((head, at) => (head.textContent = [x, y][at]));
-    const row = figure.querySelector("tbody tr");
-    row.parentNode.replaceChildren(...xs.map(function (value, at) {
-      const copy = row.cloneNode(true);
-      [value, ys[at]].forEach((shown, side) => (copy.children[side].textContent = shown ?? "–"));
-      return copy;
-    }));
+    figure.querySelector("details").remove(); // the answer itself follows
   }
 
   function show(answer, query) {
-    const section = content.getElementById("answer").cloneNode(true);
     const { columns, types, rows, text, cut, notes } = answer;
-    const heading = section.querySelector("h2");
-    heading.textContent = `${rows.length.toLocaleString("en")} row${rows.length === 1 ? "" : "s"}${rows.length > rules.shown ? `, the first ${rules.shown.toLocaleString("en")} shown` : ""}`;
+    const section = content.getElementById("answer").cloneNode(true);
+    const count = (number) => number.toLocaleString("en");
+    section.querySelector("h2").textContent = `${count(rows.length)} row${rows.length === 1 ? "" : "s"}`
+      + (rows.length > rules.shown ? `, the first ${count(rules.shown)} shown` : "");
     const note = section.querySelector(".notice");
     note.replaceWith(...notes.map((words) => Object.assign(note.cloneNode(), { textContent: words })));
-    const values = rows.map((row) => `[${row.map((value, at) => (value !== null && NUMBER.test(types[at]) && Number.isFinite(Number(value)) ? value : JSON.stringify(value))).join(",")}]`);
-    const json = `{"columns":${JSON.stringify(columns)},"types":${JSON.stringify(types)},"truncated":${cut},"rows":[\n${values.join(",\n")}]}`;
+    const json = (value, at) => (value !== null && NUMBER.test(types[at]) && Number.isFinite(Number(value)) ? value : JSON.stringify(value));
+    const lines = rows.map((row) => `[${row.map(json)}]`).join(",\n");
+    const whole = `{"columns":${JSON.stringify(columns)},"types":${JSON.stringify(types)},"truncated":${cut},"rows":[\n${lines}]}`;
     section.querySelectorAll(".choices a").forEach(function (link, at) {
-      const [name, file] = [["answer.csv", text], ["answer.json", json]][at];
-      Object.assign(link, { download: name, href: URL.createObjectURL(new Blob([file])) });
+      const [download, file] = [["answer.csv", text], ["answer.json", whole]][at];
+      Object.assign(link, { download, href: URL.createObjectURL(new Blob([file])) });
     });
     section.querySelector(".citation code").textContent = location.href;
     draw(answer, query, section.querySelector("figure"), section.querySelector(".drawing-form"));
-    const table = section.querySelector(".scroll[aria-label=Answer] table");
+    const table = section.querySelector("[aria-label=Answer] table");
     const head = table.querySelector("th");
     head.parentNode.replaceChildren(...columns.map((name, at) => Object.assign(head.cloneNode(), { textContent: name, title: types[at] })));
-    const names = [...table.tBodies[0].rows[0].cells].map((item, at) => [rules.kinds[at], item]);
-    const samples = Object.fromEntries(names);
+    const samples = Object.fromEntries(Array.from(table.tBodies[0].rows[0].cells, (item, at) => [rules.kinds[at], item]));
     table.tBodies[0].replaceChildren(...rows.slice(0, rules.shown).map(function (row) {
       const line = document.createElement("tr");
       line.append(...row.map((value, at) => cell(samples, columns[at], types[at], value)));
@@ -198,16 +193,15 @@
     document.dispatchEvent(new CustomEvent("loaded", { detail: place }));
   }
 
-  function fail(error) {
+  function fail({ message, at, sql }) {
     const section = content.querySelector(".problem").cloneNode(true);
-    const [text, wrong] = [section.querySelector("p"), section.querySelector("pre")];
-    text.textContent = error.message;
-    if (error.at === null || error.at === undefined) wrong.remove();
+    const [text, code] = [section.querySelector("p"), section.querySelector("pre code")];
+    text.textContent = message;
+    if (typeof at !== "number") code.parentNode.remove();
     else {
-      const word = /"(?:[^"]|"")*"?|'(?:[^']|'')*'?|\w+|\S|$/y;
-      word.lastIndex = error.at;
-      const mark = Object.assign(wrong.querySelector("mark"), { textContent: word.exec(error.sql)[0] });
-      wrong.firstChild.replaceChildren(error.sql.slice(0, error.at), mark, error.sql.slice(error.at + mark.textContent.length));
+      const [word] = /^(?:"(?:[^"]|"")*"?|'(?:[^']|'')*'?|\w+|\S|$)/.exec(sql.slice(at));
+      const mark = Object.assign(code.querySelector("mark"), { textContent: word });
+      code.replaceChildren(sql.slice(0, at), mark, sql.slice(at + word.length));
     }
     place.replaceChildren(section);
   }
