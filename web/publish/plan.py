@@ -13,6 +13,7 @@ from flask import Flask
 
 from atlas import Atlas
 from atlas.core.names import neuron_name
+from web.saved.store import SavedQueries
 from web.sections.neuron import PARTS
 from web.site import urls
 from web.site.caching import program_digest
@@ -48,6 +49,8 @@ class Plan:
     builds: dict[str, str]
     """Build of each atlas, by slug."""
     jobs: tuple[Job, ...]
+    saved: Path | None
+    """The file of saved queries and lists; None: none are published."""
     digest: str
     """12 hex: of the files' builds, the program, and the options. The same for the same pages."""
 
@@ -112,15 +115,18 @@ def make_plan(
     data: bool = True,
     file: bool = True,
     engine: str | None = None,
+    saved: Path | None = None,
 ) -> Plan:
     """The plan of a copy; `app` is the site, `paged` whether lists are followed to their ends, `data` whether pages
-    have their data, `file` whether the atlas files are in it, `engine` the folder of what runs SQL on them."""
+    have their data, `file` whether the atlas files are in it, `engine` the folder of what runs SQL on them, `saved` the
+    file of saved queries and lists."""
     atlases: dict[str, Atlas] = app.extensions["atlases"]
     builds = {slug: atlas.info.build_id for slug, atlas in atlases.items()}
     site = [urls.to("home"), urls.to("glossary"), urls.to("search"), *([urls.to("bridge")] if len(atlases) > 1 else [])]
     jobs = [Job("site", "site", tuple(site))]
     for atlas in atlases.values():
         jobs += _jobs(app, atlas, choose)
+        jobs += _chunks(f"{atlas.info.slug}-saved", "file", _saved(atlas.info.slug, saved), 8)
     pages = [address for job in jobs for address in job.addresses]
     parts = [urls.to("random_neuron", AtlasRef(slug)) for slug in atlases]  # the worker draws it
     parts += [urls.to("neuron_part", *neuron, part) for neuron in map(_neuron, pages) if neuron for part in PARTS]
@@ -128,7 +134,16 @@ def make_plan(
     key = repr((builds, program_digest(), base_url, paged, data, file, engine, [str(job) for job in jobs]))
     digest = blake2b(key.encode(), digest_size=6).hexdigest()
     published = Published(frozenset(pages + parts), base_url, paged, data, file, engine)
-    return Plan(files, base_url, published, builds, tuple(jobs), digest)
+    return Plan(files, base_url, published, builds, tuple(jobs), saved, digest)
+
+
+def _saved(slug: str, saved: Path | None) -> list[str]:
+    """The short links of an atlas."""
+    if saved is None:
+        return []
+    queries, lists = SavedQueries(saved).names_of(slug)
+    views = ("saved_query", queries), ("saved_collection", lists)
+    return [urls.to(view, AtlasRef(slug), name) for view, names in views for name in names]
 
 
 def _neuron(address: str) -> tuple[AtlasRef, str] | None:

@@ -14,6 +14,7 @@ from atlas.core.errors import AtlasError
 from atlas.core.room import Room
 from web.publish.links import settled
 from web.publish.plan import LAZY, Job, Plan
+from web.saved.store import SavedQueries
 from web.site import urls
 from web.site.app import create_app
 from web.site.page import answered, find_atlas
@@ -36,7 +37,8 @@ class Pages:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         room = Room(threads=1)  # the other processes have the other cores
-        self._app: Flask = create_app(plan.files, published=plan.published, room=lambda _: room)
+        saved = None if plan.saved is None else SavedQueries(plan.saved)
+        self._app: Flask = create_app(plan.files, published=plan.published, saved_queries=saved, room=lambda _: room)
 
     @property
     def atlases(self) -> dict[str, Atlas]:

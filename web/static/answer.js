@@ -230,7 +230,9 @@
 
   form.addEventListener("submit", function (event) {
     event.preventDefault();
-    if (button.textContent === "Run") return form.elements.sql.value.trim() && go(new URLSearchParams(new FormData(form)));
+    const [asked, before] = [new URLSearchParams(new FormData(form)), new URLSearchParams(location.search)];
+    if (asked.get("sql") === before.get("sql")) for (const name of ["draw", "x", "y"]) if (before.get(name)) asked.set(name, before.get(name));
+    if (button.textContent === "Run") return asked.get("sql").trim() && go(asked);
     engine?.worker.terminate();
     [engine, button.textContent, state.textContent] = [null, "Run", "Stopped."];
   });
