@@ -18,9 +18,13 @@ from web.publish import plan
 from web.publish.engine import DIGESTS, EngineError, engine_from, find_engine
 from web.publish.plan import Chosen
 from web.publish.write import publish_site
+from web.saved.query import Query, SharedList, names
+from web.saved.store import open_saved
 
 SLUG = "tiny-llama"
 PREFIX = "/atlas"
+QUERY = Query("FROM neuron WHERE name = :name", (("name", "L1N7"),), None)
+LIST = SharedList("Some neurons", (("L0N3", "a note"), ("L1N7", "")))
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +34,9 @@ def copy(tiny_llama_atlas: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     engine, lacking = find_engine(None, folder)
     if engine is None:
         pytest.skip(f"SQL in a browser cannot be tried: {lacking}")
+    saved = open_saved(folder.with_name("saved.sqlite"))
+    saved.save(SLUG, QUERY, "Called so")
+    saved.save_list(SLUG, LIST)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, "fixed", lambda ref, atlas: [f"/{SLUG}"])
         publish_site(
@@ -39,7 +46,9 @@ def copy(tiny_llama_atlas: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
             choose=lambda *_: Chosen([], [f"/{SLUG}/token/{number}" for number in range(3)]),
             data=False,
             engine=engine,
+            saved=saved.path,
         )
+    saved.close()
     return folder
 
 
@@ -144,6 +153,19 @@ def test_a_browser_answers_what_the_server_answers(opened, client, tab, site):
     assert page.input_value("[name^='p.']") != ""
     page.set_viewport_size({"width": 390, "height": 800})
     page.wait_for_function("() => document.documentElement.scrollWidth <= innerWidth")
+    assert page.said == []
+
+
+def test_short_links_have_pages_that_lead_to_the_console(opened):
+    page, host = opened
+    page.goto(f"{host.url}/{SLUG}/q/{next(iter(names(QUERY)))}")
+    assert page.inner_text("h1") == "Called so"
+    address = page.get_by_text("Run it in the console").get_attribute("href")
+    assert address == f"{PREFIX}/{SLUG}/sql?sql=FROM%20neuron%20WHERE%20name%20%3D%20%3Aname&p.name=L1N7"
+    page.goto(f"{host.url}/{SLUG}/list/{next(iter(names(LIST)))}")
+    assert page.inner_text("h1") == "Some neurons"
+    assert page.locator(".listed li").count() == 2
+    assert page.inner_text(".listed .said >> nth=0") == "a note"
     assert page.said == []
 
 

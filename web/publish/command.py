@@ -54,6 +54,12 @@ _FILE = click.Path(path_type=Path)
     help="Folder with DuckDB for browsers: the `dist` of the npm package @duckdb/duckdb-wasm in the version that a "
     "refusal names. Without it npm downloads the package; without npm too, the copy has no SQL.",
 )
+@click.option(
+    "--saved",
+    metavar="FILE",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The file of short links that `atlas serve --saved` writes: each query and list gets its page.",
+)
 @click.option("--workers", type=click.IntRange(1), help="Processes that make pages; the default is one for each core.")
 def publish(
     files: tuple[Path, ...],
@@ -63,6 +69,7 @@ def publish(
     data: bool,
     with_file: bool,
     engine_folder: Path | None,
+    saved: Path | None,
     workers: int | None,
 ) -> None:
     """Write the pages of FILEs to the folder DIR, for a host without a server. DIR is replaced when everything is
@@ -92,6 +99,7 @@ def publish(
             data=data,
             file=with_file,
             engine=engine,
+            saved=saved,
             workers=workers or os.cpu_count() or 1,
             progress=progress,
         )

@@ -13,6 +13,8 @@ from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
+import duckdb
+
 from atlas import Atlas
 from atlas.core.errors import AtlasError
 from atlas.core.files import appearing_folder, check_place, write_texts
@@ -45,6 +47,7 @@ def publish_site(
     data: bool = True,
     file: bool = True,
     engine: Engine | None = None,
+    saved: Path | None = None,
     workers: int = 1,
     progress: Progress = lambda done, total: None,
 ) -> str:
@@ -52,7 +55,8 @@ def publish_site(
     everything is written. What was made before an interruption is used again; nothing is written where the folder has
     these pages already. `choose` says which neurons and tokens, `paged` whether lists are followed to their ends,
     `data` whether pages have their data, `file` whether the atlas files are in the copy; `engine` runs SQL on them in
-    the browser. `progress` is told the jobs that are done, and all.
+    the browser. `saved` is the file of saved queries and lists, whose short links get pages. `progress` is told the
+    jobs that are done, and all.
 
     Raises:
         PublishError: the folder holds something else, or cannot be written.
@@ -66,7 +70,15 @@ def publish_site(
     atlases: dict[str, Atlas] = app.extensions["atlases"]
     try:
         plan = make_plan(
-            app, files, base_url, choose, paged=paged, data=data, file=file, engine=FOLDER if engine else None
+            app,
+            files,
+            base_url,
+            choose,
+            paged=paged,
+            data=data,
+            file=file,
+            engine=FOLDER if engine else None,
+            saved=saved,
         )
         if before is not None and before["digest"] == plan.digest:
             return f"{folder} has these pages already; nothing is written.\n{size_report(folder, atlases)}"
@@ -77,8 +89,10 @@ def publish_site(
             with appearing_folder(folder) as place:
                 entries = (entry for job in plan.jobs for entry in read_chunk(kept / job.name))
                 fill(place, folder, plan, entries, phrases, before, engine)
-        except OSError as error:
-            raise PublishError(f"{str(folder)!r} cannot be written: {error.strerror or error}.") from error
+        except (OSError, duckdb.Error) as error:
+            raise PublishError(
+                f"{str(folder)!r} cannot be written: {getattr(error, 'strerror', None) or error}."
+            ) from error
     finally:
         for atlas in atlases.values():
             atlas.close()

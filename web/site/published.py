@@ -11,8 +11,8 @@ from flask import current_app
 from web.site import urls
 
 _CONSOLE = re.compile(r"/[a-z0-9-]+(?:@[0-9a-f]{12})?/sql")
-_NO_DATA = re.compile(r"/part/|/sql$")
-"""Pages without data of their own: a part's are its page's, the console's are answers."""
+_NO_DATA = re.compile(r"/part/|/sql$|/q/[a-z0-9]+$")
+"""Pages without data of their own: a part's are its page's, those of the console and of saved queries are answers."""
 _PIN = re.compile(r"^(/[a-z0-9-]+)@[0-9a-f]{12}")
 ENGINE_WORKER, ENGINE_WASM = "duckdb-browser-eh.worker.js", "duckdb-eh.wasm"
 """Files of DuckDB's engine for browsers."""
