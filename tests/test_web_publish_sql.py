@@ -16,6 +16,7 @@ from tests.conftest import new_context
 from tests.static_host import static_host
 from web.publish import plan
 from web.publish.engine import DIGESTS, EngineError, engine_from, find_engine
+from web.publish.folder import STATE
 from web.publish.plan import Chosen
 from web.publish.write import publish_site
 from web.saved.query import Query, SharedList, names
@@ -92,14 +93,14 @@ KINDS = """SELECT name AS neuron, best_token_id, "text" AS token, n.neuron_id, a
     NULL::INTEGER AS nothing,
     activation_mean * 1e-6 AS small, activation_max * 1e7 AS large, -1234567::BIGINT AS whole, ' ends ' AS words,
     sum(n.neuron_id) OVER () AS huge, chr(8238) || chr(9) || chr(10) || chr(769) AS hidden, '' AS empty,
-    'say "x", y' AS quotes, true AS flag
+    1.50::DECIMAL(4, 2) AS decimal, 'say "x", y' AS quotes, true AS flag
 FROM neuron AS n JOIN token AS t ON t.token_id = n.best_token_id ORDER BY n.neuron_id LIMIT 30"""
 MACRO = """SELECT neuron, congruence FROM congruence_with(' an')
 WHERE neuron IN (SELECT neuron FROM congruence) ORDER BY neuron LIMIT 7"""
 ERROR = "SELECT \"name\", 'é', foo FROM neuron"
 
 
-def test_a_browser_answers_what_the_server_answers(opened, client, tab, site):
+def test_a_browser_answers_what_the_server_answers(opened, copy, client, tab, site):
     page, host = opened
     run(page, "SELECT * FROM neuron WHERE name = 'L1N7'")
     read = [size for path, size in host.requests if path.endswith((".duckdb", "catalog.bin"))]
@@ -144,7 +145,8 @@ def test_a_browser_answers_what_the_server_answers(opened, client, tab, site):
     for place in ("h2", "p >> nth=0", "pre", "mark"):
         assert page.inner_text(f"#asked .problem {place}") == tab.inner_text(f".problem {place}")
 
-    page.goto(address)  # a link with a query; the engine is here already
+    build = json.loads((copy / STATE).read_text())["atlases"][SLUG]["build"]
+    page.goto(address.replace(f"/{SLUG}/", f"/{SLUG}@{build}/"))  # a link with a query; the engine is here already
     page.locator("figure[data-drawn=yes] svg").wait_for()
     assert page.locator("#asked tbody tr").count() == 7
     page.locator("aside a", has_text="Texts that fire a neuron").click()

@@ -12,7 +12,7 @@
   const megabytes = (bytes) => `${(bytes / 1e6).toFixed(2)} MB`;
   const quoted = (text, mark) => mark + text.replaceAll(mark, mark + mark) + mark;
   const INTEGER = /^U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?$/;
-  const NUMBER = /^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*)$/;
+  const NUMBER = /^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE)$/;
 
   // --- the engine, by the messages of its worker
   let engine = null;
@@ -32,11 +32,12 @@
       else if (type !== "LOG") waiting[requestId || 0].done(result);
     };
     const { atlases: published } = await (await fetch(full(rules.state))).json();
-    const catalog = function ({ slug, url }, at) {
+    const open = atlases.map(function ({ slug, url }) {
       const { build, builds } = published[slug];
-      return full({ url: `${rules.archives.url}/${slug}/${builds[(at === 0 && /@(\w+)\//.exec(url)?.[1]) || build].folder}/catalog.bin` });
-    };
-    const open = atlases.map((atlas, at) => ({ url: full(atlas), catalog: catalog(atlas, at) }));
+      const pin = /@(\w+)/.exec(url)?.[1] || build; // the current build has its file at the address without a pin
+      const catalog = `${rules.archives.url}/${slug}/${builds[pin].folder}/catalog.bin`;
+      return { url: full({ url: pin === build ? url.replace(`@${pin}`, "") : url }), catalog: full({ url: catalog }) };
+    });
     await new Promise(function (done, fail) {
       waiting.push({ done, fail });
       worker.postMessage({ open, engine: full(rules.engine) });
@@ -44,8 +45,9 @@
     await engine.call("INSTANTIATE", [full(rules.wasm), null]);
     await engine.call("OPEN", { filesystem: { reliableHeadRequests: true, allowFullHTTPReads: false, forceFullHTTPReads: false } });
     engine.connection = await engine.call("CONNECT");
-    for (const sql of [...atlases.map(({ name }, at) => `ATTACH ${quoted(open[at].url, "'")} AS ${name} (READ_ONLY)`), `USE ${atlases[0].name}`,
-      ...["errors_as_json = true", "autoinstall_known_extensions = false", "autoload_known_extensions = false"].map((set) => `SET ${set}`)]) await run(sql);
+    for (const set of ["errors_as_json = true", "autoinstall_known_extensions = false", "autoload_known_extensions = false"]) await run(`SET ${set}`);
+    for (const [at, { name }] of atlases.entries()) await run(`ATTACH ${quoted(open[at].url, "'")} AS ${name} (READ_ONLY)`);
+    await run(`USE ${atlases[0].name}`);
   }
 
   const run = (sql) => engine.call("RUN_QUERY", [engine.connection, sql]);
@@ -137,7 +139,7 @@
   function draw(answer, query, figure, choice) {
     const { charts } = rules;
     const kinds = Object.fromEntries(answer.columns.map((name, at) => [name,
-      INTEGER.test(answer.types[at]) ? "integer" : NUMBER.test(answer.types[at]) ? "quantitative" : "nominal"]));
+      INTEGER.test(answer.types[at]) ? "integer" : /FLOAT|DOUBLE|DECIMAL/.test(answer.types[at]) ? "quantitative" : "nominal"]));
     const names = answer.columns.filter((name) => kinds[name] === "nominal");
     const places = answer.columns.filter((name) => !names.includes(name) && (charts.places.includes(name) || name.endsWith("_id")));
     const values = answer.columns.filter((name) => !names.includes(name) && !places.includes(name));
@@ -208,8 +210,10 @@
 
   // --- the address holds the query, and its answer is that of the page
   let last = [];
+  let address = location.search;
   async function go(query) {
     if (location.search !== `?${query}`) history.pushState(null, "", `?${query}`);
+    address = location.search;
     form.dispatchEvent(new Event("asked"));
     button.textContent = "Stop";
     try {
@@ -249,10 +253,10 @@
     fill(new URLSearchParams(link.search));
     go(new URLSearchParams(link.search));
   });
-  addEventListener("popstate", () => location.reload());
+  addEventListener("popstate", () => location.search !== address && location.reload());
   const query = new URLSearchParams(location.search);
   if (query.has("sql")) {
     fill(query);
-    caches.match(full(rules.wasm)).then((kept) => kept && go(query)); // else it is large: the reader asks for it
+    self.caches?.match(full(rules.wasm)).then((kept) => kept && go(query)); // else it is large: the reader asks for it
   }
 })();
