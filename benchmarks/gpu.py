@@ -5,11 +5,11 @@
 `benchmarks/gpu_check.sh` does this for random models of two shapes, beside other checks of a GPU.
 
 Congruence: the search over every neuron and token, against its bare float32 GEMMs. Reduction: one layer's kernel on one
-batch, in bytes of activations read. Activations: the reader with every statistic on, against the lean forward pass and
-unembedding over the same batches, alternating batch by batch. Attribution: forward and backward pass and all sums over
-the first of these texts, against the lean forward pass over the same. Syncs are counted over the batches: those that
-the dispatcher shows (see `benchmarks.syncs`) and, on CUDA, those that torch itself reports, each split into inside a
-forward pass and after it.
+batch, in bytes of activations read. Unembedding: the top predictions of a batch, against those by float32 logits.
+Activations: the reader with every statistic on, against the lean forward pass and unembedding over the same batches,
+alternating batch by batch. Attribution: forward and backward pass and all sums over the first of these texts, against
+the lean forward pass over the same. Syncs are counted over the batches: those that the dispatcher shows (see
+`benchmarks.syncs`) and, on CUDA, those that torch itself reports, each split into inside a forward pass and after it.
 """
 
 from __future__ import annotations
@@ -126,6 +126,21 @@ def reduction(lean: LeanModel, batch: TextBatch, dtype: torch.dtype, device: tor
     return {"reduction, ms a layer and batch": took * 1e3, "reduction, GB/s": size / took / 1e9}
 
 
+def unembedding(lean: LeanModel, batch: TextBatch, device: torch.device) -> Figures:
+    """Time the top predictions of a batch, and those by float32 logits in tiles; count where they differ."""
+    hidden = lean.normalised(lean.run(torch.from_numpy(batch.input_ids).to(device)).flatten(0, 1))
+    weight, rows = lean.unembed.weight.to(torch.float32), 1024
+
+    def in_float32() -> torch.Tensor:
+        return torch.cat([(part @ weight.T).argmax(1) for part in hidden.split(rows)])
+
+    differ = int((in_float32() != lean.unembed(hidden)).sum())  # Compiles at first use.
+    limit, ours = seconds(in_float32, device), seconds(lambda: lean.unembed(hidden), device)
+    print(f"unembedding  float32 {limit:6.2f} s   ours {ours:8.2f} s   ratio {ours / limit:.2f} x   ", end="")
+    print(f"{differ} of {len(hidden):,} rows differ, by {str(lean.unembed.dtype).removeprefix('torch.')}")
+    return {"unembedding / float32": ours / limit, "predictions that float32 makes otherwise": differ}
+
+
 def activations(
     lean: LeanModel, reader: Reader, work: Iterator[TextBatch], n_parameters: int, device: torch.device
 ) -> Figures:
@@ -222,7 +237,7 @@ def expected_bytes(model: LoadedModel, plan: Plan, n_parameters: int, dtype: tor
     """The device's memory by the table in docs/gpu.md, without the terms that are bounds only."""
     n, d_mlp, d_vocab = plan.n_neurons, model.d_mlp, len(model.unembedding)
     sides = 2 if model.gated else 1
-    blocks = dtype.itemsize * n_parameters + 4 * model.unembedding.numel()
+    blocks = dtype.itemsize * n_parameters + 6 * model.unembedding.numel() + min(1 << 30, 2 * d_vocab * 8192)
     lists = sides * 20 * n * (16 + 28 + 128) + sides * 99 * n * 16
     held = n * (8 * N_BINS + 144) + lists + 24 * len(plan.pair_neuron)
     batch = len(model.layers) * tokens * d_mlp + tokens * d_mlp * (2 * dtype.itemsize + 1)
@@ -267,6 +282,7 @@ def measure(
     Reader(lean, plan).read(first)  # Compiles at first use.
     reader = Reader(lean, plan)
     figures |= reduction(lean, first, dtype, device)
+    figures |= unembedding(lean, first, device)
     figures |= activations(lean, reader, islice(work, n), n_parameters, device)
     figures |= syncs(reader, first, device)
     figures["memory by the formula, GB"] = expected_bytes(model, plan, n_parameters, dtype, tokens) / 1e9
@@ -281,6 +297,7 @@ def measure(
     work.close()
     again = {
         "congruence": lambda: congruence(model, device),
+        "unembedding": lambda: unembedding(lean, first, device),
         "activations": lambda: reader.read(first),
         "attribution": lambda: attribution(lean, study, weights.readout, pairs, first.texts, device),
     }

@@ -51,7 +51,12 @@ from ingest.process.stop import Stop
 from ingest.run.ingest import ingest
 from ingest.texts.tokens import Text
 
-GOALS = {"congruence / limit": 1.10, "activations / limit": 1.15, "attribution / limit": 2.5}
+GOALS = {
+    "congruence / limit": 1.10,
+    "unembedding / float32": 0.35,
+    "activations / limit": 1.15,
+    "attribution / limit": 2.5,
+}
 """Times over the limit of each phase, at most."""
 SHARED = {"float32": 0.99, "bfloat16": 0.5}
 """Share of a table's keys, at least, that two runs share: lists are cut, and values near a cut change places."""
@@ -196,15 +201,7 @@ def compare(result: Result, exact: Path, other: Path, dtype: str) -> None:
     with duckdb.connect() as connection:
         connection.execute(f"ATTACH '{exact}' AS a (READ_ONLY); ATTACH '{other}' AS b (READ_ONLY)")
         for table, key in sorted(KEYS.items()):
-            if table in (
-                "study",
-                "study_prompt",
-                "study_prediction",
-                "study_step",
-                "study_edge",
-                "pair_effect",
-                "text",
-            ):
+            if table in _NOT_OF_A_RUN:
                 continue
             key = tuple(part.strip('"') for part in key)
             if ranked := table in _MEMBER:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 
-from ingest.congruence import cpu, error_bound
+from ingest.congruence import cpu
 from ingest.congruence import reference as reference_module
 from ingest.congruence.cpu import CpuSearch
 from ingest.congruence.pairs import exclusive_pairs, gap, hub_count
@@ -17,6 +17,7 @@ from ingest.congruence.result import Congruence, RankedList, congruence_of, merg
 from ingest.congruence.search import search
 from ingest.congruence.topk import TopLists
 from ingest.errors import CheckpointError, RankError
+from ingest.process import error_bound
 from ingest.process import sort_keys as keys
 
 SIDES = (("top", 1), ("bottom", -1))
@@ -245,7 +246,7 @@ def test_tile_bytes_bound_what_is_held() -> None:
 
 
 def test_huge_weights_are_not_rounded_to_bfloat16(monkeypatch) -> None:
-    monkeypatch.setattr(cpu, "bfloat16_pays", lambda: True)
+    monkeypatch.setattr(cpu, "bfloat16_pays", lambda device: True)
     small = normal(70, 8, 10)
     assert CpuSearch(small, 9, 5, 0, moments=False).dtype == torch.bfloat16
     assert CpuSearch(small * 1e20, 9, 5, 0, moments=False).dtype == torch.float32

@@ -9,13 +9,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 import transformers as hf
+from transformers.pytorch_utils import Conv1D
 
 from ingest.errors import ModelError
 from ingest.model import checks as model_checks
-from ingest.model import source
+from ingest.model import source, unembedding
 from ingest.model.forward import LeanModel
 from ingest.model.load import bridge_for, describe, load_model
 from ingest.model.weights import layer_weights, read_readout
+from ingest.process import product
 from tests import tiny
 
 SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 320}
@@ -112,6 +114,63 @@ def test_embed_readout_predicts_by_the_normalised_residual(models, tokenizer) ->
     expected = (cache["ln_final.hook_normalized"][0] @ readout.columns.T).argmax(-1)
     assert lean.predict(lean.run(tokens)[0]).tolist() == expected.tolist()
     torch.testing.assert_close(readout.columns, (model.embedding - model.embedding.mean(1, keepdim=True)))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("biased", [False, True])
+def test_top_token_is_that_of_float64(biased, dtype, monkeypatch) -> None:
+    """Against argmax in float64, rounded to float32; many scores are within bfloat16's error of each other, some equal,
+    and two rows cannot be multiplied in bfloat16 or at all."""
+    monkeypatch.setattr(unembedding, "bfloat16_pays", lambda device: dtype == torch.bfloat16)
+    monkeypatch.setitem(unembedding._ROWS, "cpu", (32, 40))
+    generator = torch.Generator().manual_seed(2)
+    hidden, weight = (torch.randn(n, 24, generator=generator) for n in (300, 1000))
+    weight[500:900] = weight[100:500] * (1 + 1e-4 * torch.randn(400, 1, generator=generator))
+    weight[900:] = weight[:100]
+    bias = torch.randn(1000, generator=generator) if biased else None
+    if biased:
+        bias[500:] = torch.cat([bias[100:500], bias[:100]])
+    hidden[7] *= 1e30
+    hidden[8, 3] = torch.nan
+    exact = hidden.double() @ weight.double().T + (0 if bias is None else bias.double())
+    top = unembedding.TopToken(weight, bias)
+    assert top.dtype == dtype
+    finite = torch.arange(300) != 8
+    expected = exact.float().argmax(1)[finite]
+    assert top(hidden)[finite].tolist() == expected.tolist()
+    second = exact.float().topk(2, dim=1).values[:, 1]
+    assert ((exact.float().amax(1) - second) < 2e-3).sum() > 100  # The test is hard enough.
+    assert (expected < 100).any()
+    assert (expected < 900).all()
+
+
+@pytest.mark.parametrize("shape", [(7, 24), (3, 5, 24), (0, 24)])
+def test_linear_is_torchs_and_so_are_its_gradients(shape, monkeypatch) -> None:
+    """Both libraries, whichever pays here."""
+    generator = torch.Generator().manual_seed(3)
+    x, weight, bias = (torch.randn(size, generator=generator) for size in (shape, (9, 24), (9,)))
+    target = torch.randn(*shape[:-1], 9, generator=generator)
+    results = []
+    for pays in (True, False):
+        monkeypatch.setattr(product, "onednn_pays", lambda pays=pays: pays)
+        ours = x.clone().requires_grad_(True)
+        y = product.linear(ours, weight, bias)
+        (gradient,) = torch.autograd.grad((y * target).sum(), ours)
+        results.append((y, gradient))
+    exact = (x.double() @ weight.double().T + bias.double(), target.double() @ weight.double())
+    for result in results:
+        for ours, expected in zip(result, exact, strict=True):
+            torch.testing.assert_close(ours.double(), expected, atol=1e-5, rtol=0)
+
+
+def test_every_linear_layer_of_a_module_is_multiplied_alike(monkeypatch) -> None:
+    plain = torch.nn.Sequential(torch.nn.Linear(6, 8), Conv1D(5, 8)).requires_grad_(False)
+    module = copy.deepcopy(plain)
+    product.use_fastest(module)
+    x, calls = torch.randn(3, 6), []
+    monkeypatch.setattr(product, "onednn_pays", lambda: calls.append(1) or True)
+    torch.testing.assert_close(copy.deepcopy(module)(x), plain(x))
+    assert len(calls) == 2
 
 
 def test_equal_scores_go_to_the_lower_token(models, tokenizer) -> None:

@@ -136,12 +136,12 @@ def test_no_layer_makes_the_host_wait(lean: LeanModel, again: list) -> None:
     assert watch.total > 0
 
 
-def test_the_forward_pass_asks_one_question_before_its_layers(lean: LeanModel) -> None:
-    """Which is transformers' own; if it goes, docs/gpu.md has one exception less."""
+def test_the_forward_pass_asks_one_question_and_a_prediction_three(lean: LeanModel) -> None:
+    """The first is transformers' own; if it goes, docs/gpu.md has one exception less."""
     with SyncWatch() as watch:
         residual = lean.run(torch.from_numpy(make_batches()[0].input_ids))
         lean.predict(residual.flatten(0, 1))
-    assert dict(watch.seen) == {"aten.is_nonzero": 1}
+    assert dict(watch.seen) == {"aten.is_nonzero": 1, "aten.nonzero": 3}
 
 
 def test_batches_prepared_by_another_thread_are_read_the_same(lean: LeanModel, plain: Reader) -> None:

@@ -2,7 +2,7 @@
 
 A tile's candidates for tokens' lists are inserted while the tile is in the cache; neurons' lists are selected when
 their block is done. With moments, the products of a float32 GEMM are the values. Without, products only exclude
-candidates by the bound of `ingest.congruence.error_bound`, so they may be cheap: bfloat16, where the machine is faster
+candidates by the bound of `ingest.process.error_bound`, so they may be cheap: bfloat16, where the machine is faster
 with it. The remaining candidates are multiplied again exactly: values are inner products rounded once, for any tiles,
 threads and dtype.
 """
@@ -17,14 +17,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ingest.congruence.error_bound import LARGEST, ROUNDING, bfloat16_pays, column_bound, row_bound
 from ingest.congruence.kernels.columns import offer_columns, seed_columns
 from ingest.congruence.kernels.rows import mark_rows, rank_rows, value_rows
 from ingest.congruence.kernels.tiles import scan_tile
 from ingest.congruence.kernels.vectors import LANES, WIDTH
-from ingest.congruence.result import SearchState, true_float32
+from ingest.congruence.result import SearchState
 from ingest.process import sort_keys as keys
+from ingest.process.error_bound import LARGEST, ROUNDING, bfloat16_pays, column_bound, row_bound
+from ingest.process.product import linear, multiply, true_float32
 
+CPU = torch.device("cpu")
 NEURON_TILE = 512
 LEAST_NEURONS = 16
 TOKEN_TILE = 4096
@@ -92,7 +94,7 @@ class CpuSearch(SearchState):
 
     def _best_dtype(self) -> torch.dtype:
         small = self._exact and bool(self._readout.abs().amax() < LARGEST)
-        return torch.bfloat16 if small and bfloat16_pays() else torch.float32
+        return torch.bfloat16 if small and bfloat16_pays(CPU) else torch.float32
 
     def update(self, first_neuron: int, w_out: Float[Tensor, "neuron d_model"]) -> None:
         """Add neurons `first_neuron`, `first_neuron + 1`, ...; each neuron must be added exactly once."""
@@ -126,9 +128,9 @@ class CpuSearch(SearchState):
         width = (chunks.stop - chunks.start) * WIDTH
         products = self._products[n * first : n * (first + width)].view(n, width)
         if real == width:
-            torch.mm(block.approximate, self._approximate[columns].T, out=products)
+            products.copy_(multiply(block.approximate, self._approximate[columns], products))
         else:
-            products[:, :real] = block.approximate @ self._approximate[columns].T
+            products[:, :real] = linear(block.approximate, self._approximate[columns])
             products[:, real:] = products[:, real - 1 : real]
         tile, bound = _array(products), self._bound[:, chunks]
         limits = self._limits(block, tile, bound, columns)

@@ -12,9 +12,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ingest.congruence.result import DIRECTIONS, SearchState, true_float32
+from ingest.congruence.result import DIRECTIONS, SearchState
 from ingest.congruence.topk import TopLists, candidates_in
 from ingest.process import sort_keys as keys
+from ingest.process.product import true_float32
 
 CHUNK = 16
 TILE_BYTES = {"cpu": 1 << 24, "cuda": 1 << 28}

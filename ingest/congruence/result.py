@@ -3,8 +3,6 @@ layers, which may run on different workers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,17 +51,6 @@ def ranked_of(stacked: Int[Tensor, "direction row k"]) -> dict[str, RankedList]:
         direction: RankedList(keys.decode_ids(part), keys.decode_values(part) * sign)
         for part, (direction, sign) in zip(stacked, DIRECTIONS.items(), strict=True)
     }
-
-
-@contextmanager
-def true_float32() -> Iterator[None]:
-    """Switch off TF32 and bfloat16 inside float32 GEMMs for a block, and restore the process's settings afterwards."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 class SearchState:

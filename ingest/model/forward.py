@@ -1,7 +1,7 @@
 """The forward pass without the bridge: the Hugging Face module, SDPA attention, and one hook a layer.
 
 The hook reads the input of the MLP's output projection, which is TransformerLens' `blocks.{l}.mlp.hook_post`. The
-unembedding is done here in tiles of the vocabulary, so logits never exist whole.
+unembedding is done apart, in tiles, so float32 logits never exist.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ from torch import Tensor, nn
 from ingest.errors import ModelError
 from ingest.model.load import LoadedModel
 from ingest.model.probe import original
+from ingest.model.unembedding import TopToken
 from ingest.model.weights import Readout
-
-_POSITION_TILE = 1024
-_VOCAB_TILE = 8192
+from ingest.process.product import use_fastest
 
 OnLayer = Callable[[int, Float[Tensor, "batch pos d_mlp"]], None]
 OnSides = Callable[[int, *[Float[Tensor, "batch pos d_mlp"]] * 3], None]
@@ -79,11 +78,14 @@ class LeanModel:
         module.set_submodule(paths[id(norm)], self._keep)
         module.set_submodule(paths[id(unembed)], _NoLogits())
         module.eval().requires_grad_(False)
+        use_fastest(module)
         self._check_logits(expected)  # Checked in float32 on the CPU, before any rounding.
         move(module, device, dtype)
         self._norm, self._weight = self._norm.to(device), self._weight.to(device)
         self._bias = None if self._bias is None else self._bias.to(device)
-        self._embed = None if readout is None or readout.kind == "unembed" else readout.columns.to(device)
+        self.unembed = TopToken(self._weight, self._bias)
+        own = readout is None or readout.kind == "unembed"
+        self._embed = None if own else TopToken(readout.columns.to(device))
 
     @property
     def has_sides(self) -> bool:
@@ -120,26 +122,10 @@ class LeanModel:
 
     @torch.inference_mode()
     def predict(self, residual: Float[Tensor, "row d_model"]) -> Int[Tensor, " row"]:
-        """Top prediction at each row of the final residual, float32; equal scores go to the lower token id."""
-        parts = [self._predict_tile(residual[i : i + _POSITION_TILE]) for i in range(0, len(residual), _POSITION_TILE)]
-        return torch.cat(parts)
-
-    def _predict_tile(self, residual: Float[Tensor, "row d_model"]) -> Int[Tensor, " row"]:
+        """Top prediction at each row of the final residual; equal logits go to the lower token id."""
         if self._embed is not None:
-            hidden, matrix, bias = self.normalised(residual), self._embed, None
-        else:
-            hidden, matrix, bias = self._norm(residual.to(torch.float32)), self._weight, self._bias
-        best = torch.full((len(hidden),), -torch.inf, device=self.device)
-        token = torch.zeros(len(hidden), dtype=torch.int64, device=self.device)
-        for start in range(0, len(matrix), _VOCAB_TILE):
-            logits = hidden @ matrix[start : start + _VOCAB_TILE].T
-            if bias is not None:
-                logits += bias[start : start + _VOCAB_TILE]
-            value, index = logits.max(1)
-            better = value > best
-            best = torch.where(better, value, best)
-            token = torch.where(better, index + start, token)
-        return token
+            return self._embed(self.normalised(residual))
+        return self.unembed(self._norm(residual.to(torch.float32)))
 
     def normalised(self, residual: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_model"]:
         """The final norm's output before gain and bias (TransformerLens' `ln_final.hook_normalized`), float32."""

@@ -26,6 +26,7 @@ from ingest.model.hooks import Change, after, before, instead, shaped, skip
 from ingest.model.load import LoadedModel
 from ingest.model.probe import original
 from ingest.model.weights import soft_capped
+from ingest.process.product import linear, use_fastest
 from ingest.study.blocks import Block, RecordedRun, Recorder, read_blocks, read_factors
 
 _ROW_TILE = 512
@@ -104,6 +105,7 @@ class StudyModel:
             module, blocks, norm, unembed = copy.deepcopy((module, blocks, norm, unembed))
             move(module, device, torch.float32)
         self._module = module.eval().requires_grad_(False)
+        use_fastest(module)
         # transformers renamed this argument in 5.x and drops the old name in 5.40; models in remote code keep it.
         self._cache_argument = "cache" if "cache" in inspect.signature(module.forward).parameters else "past_key_values"
         self.blocks: list[Block] = blocks
@@ -183,7 +185,7 @@ class StudyModel:
         return self._logits(final)
 
     def _logits(self, final: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_vocab"]:
-        return self.capped((self.norm(final) @ self._weight.T + self._bias) * self.scale)
+        return self.capped(linear(self.norm(final), self._weight, self._bias) * self.scale)
 
     @torch.no_grad()
     def predict(self, final: Float[Tensor, "row d_model"]) -> Int[Tensor, " row"]:
