@@ -107,6 +107,7 @@ def test_no_link_leads_nowhere(copy, packed):
     texts = {name: text for name, text in texts.items() if "json" not in name}
     assert len(texts) > 30
     for name, text in texts.items():
+        text = re.sub(r"<template.*?</template>", "", text, flags=re.DOTALL)  # a script fills it in
         for link in Reader(text).links:
             if not link.startswith("/"):
                 continue
