@@ -84,7 +84,8 @@
       const { exception_type: type, exception_message: message, position } = JSON.parse(record[0]);
       const bytes = new TextEncoder().encode(sql).slice(0, Math.max(0, position - before.length)); // DuckDB counts bytes
       const at = written === sql && position >= before.length ? new TextDecoder().decode(bytes).length : null;
-      throw Object.assign(new Error(`${type} Error: ${message}`), { at, sql });
+      const read = /failed with error: Error: ([^"]*)/.exec(message); // an error of engine.js
+      throw Object.assign(new Error(read ? read[1] : `${type} Error: ${message}`), { at, sql });
     }
     const text = await csv(`FROM "the answer" LIMIT ${rules.rows}`);
     const [columns, ...rows] = cells(text);

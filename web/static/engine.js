@@ -26,7 +26,7 @@
     request.open("GET", file.url, false);
     request.responseType = "arraybuffer";
     request.setRequestHeader("Range", `bytes=${start}-${Math.min(end, file.size) - 1}`);
-    request.send();
+    try { request.send(); } catch { throw new Error(`${location.host} does not answer.`); }
     if (request.status === 200) throw new Error(`${location.host} sends no parts of files: it ignores range requests.`);
     if (request.status !== 206) throw new Error(`${location.host} does not send the atlas file: status ${request.status}.`);
     if (!(request.getResponseHeader("Content-Range") || "").endsWith(`/${file.size}`)) throw new Error("The atlas file is another one by now. Load the page again.");
