@@ -8,6 +8,7 @@ import signal
 import duckdb
 import pytest
 
+from ingest.errors import RankError
 from ingest.process.stop import Stop
 
 
@@ -62,3 +63,17 @@ def test_a_signal_in_a_query_still_leaves(number: int, kind: type[BaseException]
         connection.create_function("signal_me", lambda x: send(number) or x, ["BIGINT"], "BIGINT")
         with pytest.raises(kind), Stop():
             connection.execute("SELECT sum(signal_me(a.range) * b.range) FROM range(2) AS a, range(300000) AS b")
+
+
+def test_a_rank_that_loses_the_others_while_all_stop_stops_too() -> None:
+    def lose(stop: Stop, *, told: bool) -> None:
+        with stop, stop.deferring():
+            if told:
+                send(signal.SIGTERM)
+            raise RankError("Rank 1 of 2 lost another rank.")
+
+    with pytest.raises(SystemExit) as leaving:
+        lose(Stop(True), told=True)
+    assert leaving.value.code == 75
+    with pytest.raises(RankError):
+        lose(Stop(True), told=False)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
+from ingest.errors import RankError
+
 EXIT_RESUMABLE = 75
 """Exit code of a run stopped by SIGTERM that goes on when it is started again (EX_TEMPFAIL of sysexits.h)."""
 EXIT_TERMINATED = 143
@@ -44,6 +46,9 @@ class Stop:
             signal.signal(number, handler)
         if self._leaving is not None and isinstance(error, Exception):
             raise self._leaving from error  # DuckDB turns a signal in a query into an error of its own.
+        if self.requested and isinstance(error, RankError):  # The others were told to stop too, and were faster.
+            self._say("Stopped with the other ranks. The same command goes on from the last checkpoints.")
+            raise SystemExit(self._code) from error
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self._deferring and self._signal is None:
@@ -80,4 +85,8 @@ class Stop:
             SystemExit: always; 75 after SIGTERM, 130 after Ctrl-C.
         """
         self._say("Stopped; the checkpoint is saved. The same command goes on from there.")
-        raise SystemExit(EXIT_INTERRUPTED if self._signal == signal.SIGINT else EXIT_RESUMABLE)
+        raise SystemExit(self._code)
+
+    @property
+    def _code(self) -> int:
+        return EXIT_INTERRUPTED if self._signal == signal.SIGINT else EXIT_RESUMABLE
