@@ -10,7 +10,7 @@
   const state = form.querySelector(".choices [role=status]");
   const full = (address) => new URL(address.url, location.href).href;
   const megabytes = (bytes) => `${(bytes / 1e6).toFixed(2)} MB`;
-  const quoted = (text, mark) => mark + text.replaceAll(mark, mark + mark) + mark;
+  const quoted = (text) => `'${text.replaceAll("'", "''")}'`;
   const INTEGER = /^U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?$/;
   const NUMBER = /^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE)$/;
 
@@ -46,7 +46,7 @@
     await engine.call("OPEN", { filesystem: { reliableHeadRequests: true, allowFullHTTPReads: false, forceFullHTTPReads: false } });
     engine.connection = await engine.call("CONNECT");
     for (const set of ["errors_as_json = true", "autoinstall_known_extensions = false", "autoload_known_extensions = false"]) await run(`SET ${set}`);
-    for (const [at, { name }] of atlases.entries()) await run(`ATTACH ${quoted(open[at].url, "'")} AS ${name} (READ_ONLY)`);
+    for (const [at, { name }] of atlases.entries()) await run(`ATTACH ${quoted(open[at].url)} AS ${name} (READ_ONLY)`);
     await run(`USE ${atlases[0].name}`);
   }
 
@@ -72,7 +72,7 @@
   async function answered(query) {
     const before = 'CREATE OR REPLACE TEMP TABLE "the answer" AS FROM (\n';
     const written = query.get("sql").replace(/[\s;]+$/, "");
-    const value = (name) => (query.has(`p.${name}`) ? quoted(query.get(`p.${name}`), "'") : null);
+    const value = (name) => (query.has(`p.${name}`) ? quoted(query.get(`p.${name}`)) : null);
     const sql = written.replace(form.tokens, (...match) => (match[5] && value(match[5].slice(1))) || match[0]);
     const atlases = rules.atlases.filter(({ name }, at) => at === 0 || written.includes(name));
     if (!atlases.every((atlas) => engine?.atlases.includes(atlas))) await start(atlases).catch((error) => { engine = null; throw error; });
@@ -125,8 +125,9 @@
     });
   }
 
+  const LINKED = Object.entries(rules.linked).map(([kind, columns]) => [kind, new RegExp(`^(?:${columns})$`)]);
   function cell(samples, column, type, text) {
-    const linked = Object.keys(rules.linked).find((kind) => new RegExp(`^(?:${rules.linked[kind]})$`).test(column));
+    const linked = LINKED.find(([, columns]) => columns.test(column))?.[0];
     const fits = linked === "token_id" ? INTEGER.test(type) : type === "VARCHAR" && (linked !== "neuron" || /^L\d+N\d+$/i.test(text));
     const kind = text === null ? "nothing" : linked && fits ? linked : NUMBER.test(type) ? "number" : "words";
     const item = samples[kind].cloneNode(true);
@@ -162,16 +163,15 @@
     const datasets = { [charts.rows]: xs.map((value, at) => ({ x: value, y: ys[at] })) };
     figure.querySelector("script").textContent = JSON.stringify({ ...charts.kinds[kind], encoding, title, datasets });
     drawing.setAttribute("aria-label", title);
-    figure.querySelector("figcaption").textContent = `${xs.length.toLocaleString("en")} rows.`;
+    figure.querySelector("figcaption").textContent = `${grouped(`${xs.length}`)} rows.`;
     figure.querySelector("details").remove(); // the answer itself follows
   }
 
   function show(answer, query) {
     const { columns, types, rows, text, cut, notes } = answer;
     const section = content.getElementById("answer").cloneNode(true);
-    const count = (number) => number.toLocaleString("en");
-    section.querySelector("h2").textContent = `${count(rows.length)} row${rows.length === 1 ? "" : "s"}`
-      + (rows.length > rules.shown ? `, the first ${count(rules.shown)} shown` : "");
+    section.querySelector("h2").textContent = `${grouped(`${rows.length}`)} row${rows.length === 1 ? "" : "s"}`
+      + (rows.length > rules.shown ? `, the first ${grouped(`${rules.shown}`)} shown` : "");
     const note = section.querySelector(".notice");
     note.replaceWith(...notes.map((words) => Object.assign(note.cloneNode(), { textContent: words })));
     const json = (value, at) => (value !== null && NUMBER.test(types[at]) && Number.isFinite(Number(value)) ? value : JSON.stringify(value));
