@@ -38,16 +38,13 @@
       const catalog = `${rules.archives.url}/${slug}/${builds[pin].folder}/catalog.bin`;
       return { url: full({ url: pin === build ? url.replace(`@${pin}`, "") : url }), catalog: full({ url: catalog }) };
     });
-    await new Promise(function (done, fail) {
-      waiting.push({ done, fail });
-      worker.postMessage({ open, engine: full(rules.engine) });
-    });
+    await engine.call("START", { open, engine: full(rules.engine) });
     await engine.call("INSTANTIATE", [full(rules.wasm), null]);
     await engine.call("OPEN", { filesystem: { reliableHeadRequests: true, allowFullHTTPReads: false, forceFullHTTPReads: false } });
     engine.connection = await engine.call("CONNECT");
-    for (const set of ["errors_as_json = true", "autoinstall_known_extensions = false", "autoload_known_extensions = false"]) await run(`SET ${set}`);
-    for (const [at, { name }] of atlases.entries()) await run(`ATTACH ${quoted(open[at].url)} AS ${name} (READ_ONLY)`);
-    await run(`USE ${atlases[0].name}`);
+    const attached = atlases.map(({ name }, at) => `ATTACH ${quoted(open[at].url)} AS ${name} (READ_ONLY);`).join("");
+    await run(`SET errors_as_json = true; SET autoinstall_known_extensions = false; SET autoload_known_extensions = false;
+      ${attached} USE ${atlases[0].name}`);
   }
 
   const run = (sql) => engine.call("RUN_QUERY", [engine.connection, sql]);

@@ -64,11 +64,11 @@
     }
   };
 
-  self.onmessage = async function ({ data }) {
+  self.onmessage = async function ({ data: { data } }) {
     try {
       await Promise.all(data.open.map(open));
       importScripts(data.engine); // it takes the messages from here on
-      self.postMessage({ type: "OPENED" });
+      self.postMessage({ type: "STARTED" });
     } catch (error) {
       self.postMessage({ type: "ERROR", data: error });
     }
