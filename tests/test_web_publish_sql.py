@@ -134,9 +134,10 @@ def test_a_browser_answers_what_the_server_answers(opened, copy, client, tab, si
     text = client.get(f"/{SLUG}/sql", query_string=query | {"draw": "bar"}).text
     spec = json.loads(page.eval_on_selector("figure script", "one => one.textContent"))
     drawn = json.loads(re.search(r'<figure.*?<script type="application/json">(.*?)</script>', text, re.DOTALL)[1])
-    rows, served_rows = (one.pop("datasets")["rows"] for one in (spec, drawn))
+    rows, served_rows = (one.pop("columns") for one in (spec, drawn))
     assert spec == drawn
-    assert [row["y"] for row in rows] == pytest.approx([row["y"] for row in served_rows], rel=1e-5)
+    assert rows["x"] == served_rows["x"]
+    assert rows["y"] == pytest.approx(served_rows["y"], rel=1e-5)
     assert "draw=bar" in page.url
     address = page.url
 

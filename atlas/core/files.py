@@ -108,6 +108,20 @@ def temporary_beside(out: Path) -> Path:
     return out.with_name(f"{out.name}.tmp-{os.getpid()}")
 
 
+def is_left_over(path: Path, out: Path) -> bool:
+    """Whether a path is what `temporary_beside` called the future `out` in a process that runs no more."""
+    pid = path.name.removeprefix(f"{out.name}.tmp-")
+    if pid == path.name or not pid.isdecimal():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        pass
+    return False
+
+
 def publish(temporary: Path, out: Path) -> None:
     """Flush a finished file to disk, make it read-only, and rename it into place (over an older file of that name)."""
     os.chmod(temporary, 0o444)

@@ -74,7 +74,7 @@ def chart_parts() -> dict[str, Any]:
     specs = {name: _spec("bar", (kind, kind), (integer, integer)) for name, (kind, integer) in types.items()}
     encodings = {channel: {name: spec["encoding"][channel] for name, spec in specs.items()} for channel in ("x", "y")}
     kinds = {kind: _spec(kind, ("nominal", "nominal"), (False, False)) for kind in KINDS}
-    return {"kinds": kinds, **encodings, "rows": DATA, "most": _MOST, "most_bars": _MOST_BARS, "places": _PLACES}
+    return {"kinds": kinds, **encodings, "most": _MOST, "most_bars": _MOST_BARS, "places": _PLACES}
 
 
 def _is_number(values: Sequence[Any]) -> bool:

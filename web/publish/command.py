@@ -35,9 +35,9 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option(
     "--data/--no-data",
-    default=True,
+    default=False,
     show_default=True,
-    help="Write the data of each page (.json) too: more than half of the whole.",
+    help="Write the data of each page (.json) too: three times the size.",
 )
 @click.option(
     "--file/--no-file",

@@ -12,26 +12,20 @@ from pathlib import Path
 import vl_convert
 
 from atlas import Atlas
+from web.publish.dictionaries import Dictionaries
 from web.publish.engine import Engine
 from web.publish.pack import Archives, Entry, compressed, name_of
-from web.publish.phrases import Phrases
 from web.publish.plan import Plan
 from web.publish.render import CARD, HTML, Pages
 from web.publish.search_index import search_index
 from web.publish.sql import add_engine, add_file, link
 from web.site import bundle, urls
+from web.site.published import COPY, copy_script
 
 STATE = Path("static", "published.json")
 """What the copy holds; the worker reads it, and so does the next `atlas publish`."""
 WORKER = "worker.js"
 """The service worker: at the root, since it answers for everything below."""
-PHRASES = "phrases.bin"
-
-
-def packed(entry: Entry, phrases: Phrases) -> bytes:
-    """A page as it lies in an archive."""
-    content = entry.content
-    return compressed(phrases.shortened(content.decode("utf-8")).encode("utf-8") if entry.kind == HTML else content)
 
 
 def fill(
@@ -39,7 +33,7 @@ def fill(
     folder: Path,
     plan: Plan,
     entries: Iterable[Entry],
-    phrases: Phrases,
+    dictionaries: Dictionaries,
     before: dict | None,
     engine: Engine | None,
 ) -> None:
@@ -51,10 +45,10 @@ def fill(
             _write(place / path_of(entry.address, entry.kind), entry.content)
         slug = re.split(r"[/.]", entry.address)[1]
         if entry.kind != CARD and slug in archives:
-            content = packed(entry, phrases) if entry.plain else entry.content
+            content = dictionaries.packed(entry.content.decode()) if entry.plain else entry.content
             archives[slug].add(name_of(entry.address, entry.kind), content)
     for archive in archives.values():
-        archive.close()
+        archive.close(dictionaries.texts)
     pages = Pages(plan)
     state: dict = {"digest": plan.digest, "atlases": {}}
     for slug, atlas in pages.atlases.items():
@@ -63,17 +57,15 @@ def fill(
             "builds": {**earlier, plan.builds[slug]: {"folder": plan.folder(slug), "prefix": plan.published.prefix}}
         }
         index = json.dumps(search_index(atlas, plan.tokens(slug)), ensure_ascii=False, separators=(",", ":"))
-        beside = _archive(place, slug, plan.folder(slug))
-        (beside / "search.bin").write_bytes(compressed(index.encode("utf-8")))
-        (beside / PHRASES).write_bytes(compressed("\0".join(phrases.texts).encode("utf-8")))
-    _static(place)
-    _write(place / "404.html", pages.absent())
+        (_archive(place, slug, plan.folder(slug)) / "search.bin").write_bytes(compressed(index.encode("utf-8")))
     if plan.published.file:
         for slug in pages.atlases:
             add_file(place, folder, plan, slug, state, before)
+    _write(place / STATE, json.dumps(state, indent=1).encode())
+    _static(place, state)
     if engine is not None:
         add_engine(place, engine)
-    _write(place / STATE, json.dumps(state, indent=1).encode())
+    _write(place / "404.html", pages.absent())
     (place / ".nojekyll").touch()  # GitHub Pages would leave files out
 
 
@@ -110,10 +102,13 @@ def _write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def _static(place: Path) -> None:
-    """The site's own files."""
+def _static(place: Path, state: dict) -> None:
+    """The site's own files; the worker begins with the state."""
     for source in urls.STATIC.iterdir():
-        shutil.copyfile(source, place / (WORKER if source.name == WORKER else f"static/{source.name}"))
+        shutil.copyfile(source, place / f"static/{source.name}")
+    worker = (place / "static" / WORKER).rename(place / WORKER)
+    worker.write_text(f"const PUBLISHED = {json.dumps(state)};\n{worker.read_text()}")
+    (place / "static" / COPY).write_bytes(copy_script())
     name = f"vega-{vl_convert.__version__}.js"  # type: ignore[attr-defined]  # its stubs lack it
     _write(place / "static" / name, bundle.bundle()[0])
 

@@ -9,9 +9,9 @@ from web.site.published import Published
 
 _LINK = re.compile(r'<a\b([^>]*?)\shref="(/[^"]*)"([^>]*)>(.*?)</a>', re.DOTALL)
 _FORM = re.compile(r"<form\b([^>]*)>.*?</form>", re.DOTALL)
-_PATH = re.compile(r'(\s(?:href|src|action|data-src|data-suggest)=")/(?!/)')
-_SCRIPT = re.compile(r'<script type="application/json"[^>]*>.*?</script>', re.DOTALL)
-_CHART_LINK = re.compile(r'("(?:href|url)": ?")/(?!/)')
+_SCRIPT = re.compile(r'<script type="application/json">.*?</script>', re.DOTALL)
+_CHART_LINKS = re.compile(r'"(?:href|url)":\[[^\]]*\]')
+_IN_BROWSER = re.compile(r'<script type="application/json" id="in-browser">.*?</script>', re.DOTALL)
 _ATTRIBUTE = re.compile(r'\s(?:class|title)="[^"]*"')
 _WITHOUT_SERVER = re.compile(r'class="[^"]*\b(?:search|threshold|query|drawing-form)\b')
 """Forms that scripts answer."""
@@ -24,6 +24,8 @@ def settled(html: str, published: Published) -> str:
 
     def link(match: re.Match[str]) -> str:
         before, href, after, inner = match.groups()
+        if href in published.addresses:
+            return match[0]
         attributes = before + after
         paged = published.paged and "?" in href and re.search(r'\srel="(?:next|prev)"', attributes)
         target = unescape(href) if paged else published.leads_to(unescape(href))
@@ -38,5 +40,11 @@ def settled(html: str, published: Published) -> str:
 
 def _below(html: str, prefix: str) -> str:
     """The page with its links, and those of its charts, for a folder of a host."""
-    html = _PATH.sub(rf"\g<1>{prefix}/", html)
-    return _SCRIPT.sub(lambda script: _CHART_LINK.sub(rf"\g<1>{prefix}/", script[0]), html)
+
+    def chart(script: re.Match[str]) -> str:
+        return _CHART_LINKS.sub(lambda urls: urls[0].replace('"/', f'"{prefix}/'), script[0])
+
+    for attribute in ("href", "src", "action", "data-unpacked", "data-suggest"):
+        html = html.replace(f'{attribute}="/', f'{attribute}="{prefix}/')
+    html = _IN_BROWSER.sub(lambda rules: rules[0].replace('"url":"/', f'"url":"{prefix}/'), html)
+    return _SCRIPT.sub(chart, html)

@@ -1,8 +1,9 @@
 """Archives of pages that are read by ranges, and their index.
 
-`pages-000.bin`, `pages-001.bin`, …: compressed pages (gzip, each by itself), one behind the other. `index.bin`: blocks
-of lines `address archive offset length`, sorted by address, each block compressed. `index.json`: the first address of
-each block, with its offset and length. A reader fetches `index.json` once, then a block, then a page.
+`pages-000.bin`, `pages-001.bin`, …: packed pages (see `dictionaries`), one behind the other. `index.bin`: blocks
+of lines `address archive offset length`, sorted by address, each block compressed (gzip). `start.bin`: the first
+address of each block, with its offset and length, and the dictionaries. A reader fetches `start.bin` once, then a
+block, then a page.
 """
 
 from __future__ import annotations
@@ -80,8 +81,8 @@ class Archives:
         self._lines.append((address, self._number, self._size, len(content)))
         self._size += len(content)
 
-    def close(self) -> None:
-        """Write the index."""
+    def close(self, dictionaries: list[str]) -> None:
+        """Write the index, and what a reader needs first: the index's index, and the dictionaries of the pages."""
         self._file.close()
         self._lines.sort()
         blocks, offset = [], 0
@@ -92,9 +93,14 @@ class Archives:
                 file.write(block)
                 blocks.append((lines[0][0], offset, len(block)))
                 offset += len(block)
-        (self._folder / "index.json").write_text(json.dumps(blocks, separators=(",", ":")))
+        first = {"blocks": blocks, "dictionaries": dictionaries}
+        text = json.dumps(first, ensure_ascii=False, separators=(",", ":"))
+        (self._folder / "start.bin").write_bytes(compressed(text.encode()))
 
 
 def compressed(content: bytes) -> bytes:
     """As gzip, which browsers open by themselves; the same bytes every time."""
-    return gzip.compress(content, compresslevel=6, mtime=0)
+    return gzip.compress(content, compresslevel=9, mtime=0)
+
+
+uncompressed = gzip.decompress

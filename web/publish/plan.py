@@ -14,7 +14,6 @@ from flask import Flask
 from atlas import Atlas
 from atlas.core.names import neuron_name
 from web.saved.store import SavedQueries
-from web.sections.neuron import PARTS
 from web.site import urls
 from web.site.caching import program_digest
 from web.site.published import Published
@@ -112,7 +111,7 @@ def make_plan(
     choose: Choose = every,
     *,
     paged: bool = True,
-    data: bool = True,
+    data: bool = False,
     file: bool = True,
     engine: str | None = None,
     saved: Path | None = None,
@@ -128,12 +127,11 @@ def make_plan(
         jobs += _jobs(app, atlas, choose)
         jobs += _chunks(f"{atlas.info.slug}-saved", "file", _saved(atlas.info.slug, saved), 8)
     pages = [address for job in jobs for address in job.addresses]
-    parts = [urls.to("random_neuron", AtlasRef(slug)) for slug in atlases]  # the worker draws it
-    parts += [urls.to("neuron_part", *neuron, part) for neuron in map(_neuron, pages) if neuron for part in PARTS]
-    parts += [urls.to("atlas_file", AtlasRef(slug)) for slug in atlases if file]
+    drawn = [urls.to("random_neuron", AtlasRef(slug)) for slug in atlases]  # by the worker
+    drawn += [urls.to("atlas_file", AtlasRef(slug)) for slug in atlases if file]
     key = repr((builds, program_digest(), base_url, paged, data, file, engine, [str(job) for job in jobs]))
     digest = blake2b(key.encode(), digest_size=6).hexdigest()
-    published = Published(frozenset(pages + parts), base_url, paged, data, file, engine)
+    published = Published(frozenset(pages + drawn), base_url, paged, data, file, engine)
     return Plan(files, base_url, published, builds, tuple(jobs), saved, digest)
 
 
@@ -144,11 +142,6 @@ def _saved(slug: str, saved: Path | None) -> list[str]:
     queries, lists = SavedQueries(saved).names_of(slug)
     views = ("saved_query", queries), ("saved_collection", lists)
     return [urls.to(view, AtlasRef(slug), name) for view, names in views for name in names]
-
-
-def _neuron(address: str) -> tuple[AtlasRef, str] | None:
-    match = re.fullmatch(r"/([a-z0-9-]+)/(L[0-9]+N[0-9]+)", address)
-    return (AtlasRef(match[1]), match[2]) if match else None
 
 
 def _jobs(app: Flask, atlas: Atlas, choose: Choose) -> list[Job]:

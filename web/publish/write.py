@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -9,7 +10,6 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -17,18 +17,18 @@ import duckdb
 
 from atlas import Atlas
 from atlas.core.errors import AtlasError
-from atlas.core.files import appearing_folder, check_place, write_texts
+from atlas.core.files import appearing_folder, check_place, is_left_over, temporary_beside
+from web.publish.dictionaries import Dictionaries
 from web.publish.engine import FOLDER, Engine
-from web.publish.folder import PHRASES, STATE, fill, packed, size_report
+from web.publish.folder import STATE, fill, size_report
 from web.publish.pack import Entry, read_chunk, write_chunk
-from web.publish.phrases import Phrases
 from web.publish.plan import Choose, Job, Plan, every, make_plan
-from web.publish.render import HTML, Pages
+from web.publish.render import Pages
 from web.site.app import create_app
 from web.site.public_url import PublicUrlError, read_public_url
 
-_SAMPLE = 100
-"""Pages, at most, from which phrases are taken."""
+_SAMPLE = 128
+"""Pages, at most, from which dictionaries are made."""
 
 Progress = Callable[[int, int], None]
 
@@ -44,7 +44,7 @@ def publish_site(
     base_url: str | None = None,
     choose: Choose = every,
     paged: bool = True,
-    data: bool = True,
+    data: bool = False,
     file: bool = True,
     engine: Engine | None = None,
     saved: Path | None = None,
@@ -83,12 +83,12 @@ def publish_site(
         if before is not None and before["digest"] == plan.digest:
             return f"{folder} has these pages already; nothing is written.\n{size_report(folder, atlases)}"
         kept = _kept(folder, plan)
-        phrases = _phrases(plan, kept)
-        _make(plan, kept, phrases, workers, progress)
+        dictionaries = _dictionaries(plan, kept)
+        _make(plan, kept, dictionaries, workers, progress)
         try:
             with appearing_folder(folder) as place:
                 entries = (entry for job in plan.jobs for entry in read_chunk(kept / job.name))
-                fill(place, folder, plan, entries, phrases, before, engine)
+                fill(place, folder, plan, entries, dictionaries, before, engine)
         except (OSError, duckdb.Error) as error:
             raise PublishError(
                 f"{str(folder)!r} cannot be written: {getattr(error, 'strerror', None) or error}."
@@ -139,63 +139,68 @@ def _state(folder: Path) -> dict | None:
 
 
 def _kept(folder: Path, plan: Plan) -> Path:
-    """Where the pages of a plan are kept until all are made: those of another plan are removed."""
+    """Where the pages of a plan are kept until all are made: those of another plan are removed, and what a killed
+    command left."""
     kept = folder.with_name(f"{folder.name}.pages-{plan.digest}")
-    for other in folder.parent.glob(f"{folder.name}.pages-*"):
-        if other != kept:
+    for other in folder.parent.iterdir():
+        if (other.name.startswith(f"{folder.name}.pages-") and other != kept) or is_left_over(other, folder):
             shutil.rmtree(other, ignore_errors=True)
     kept.mkdir(exist_ok=True)
     return kept
 
 
-_maker: tuple[Pages, Phrases] | None = None
-"""The site of this process, and the phrases of its pages."""
+_maker: tuple[Pages, Dictionaries] | None = None
+"""The site of this process, and the dictionaries of its pages."""
 
 
-def _start(plan: Plan, phrases: Phrases) -> None:
+def _start(plan: Plan, dictionaries: Dictionaries) -> None:
     global _maker
-    _maker = Pages(plan), phrases
+    _maker = Pages(plan), dictionaries
 
 
 def _run(job: Job, path: Path) -> None:
     assert _maker is not None
-    pages, phrases = _maker
-    entries = (
-        Entry(address, kind, job.kind != "packed" and "/part/" not in address and "?" not in address, content)
-        for address, kind, content in pages.of(job)
-    )
-    write_chunk(path, (entry if entry.plain else replace(entry, content=packed(entry, phrases)) for entry in entries))
+    pages, dictionaries = _maker
+    entries = []
+    gc.collect()
+    gc.freeze()  # what is kept between jobs is not walked again
+    for address, kind, content in pages.of(job):
+        plain = job.kind != "packed" and "?" not in address
+        entries.append(Entry(address, kind, plain, content if plain else dictionaries.packed(content.decode())))
+    write_chunk(path, entries)
 
 
-def _phrases(plan: Plan, kept: Path) -> Phrases:
-    """The phrases of a plan's pages, from some of them; those that pages were packed with before, if any were."""
-    path = kept / PHRASES
+def _dictionaries(plan: Plan, kept: Path) -> Dictionaries:
+    """The dictionaries of a plan's pages, from some of them; those that pages were packed with before, if any were."""
+    path = kept / "dictionaries.bin"
     if not path.exists():
         packed = [address for job in plan.jobs if job.kind == "packed" for address in job.addresses]
         sample = Job("sample", "packed", tuple(packed[:: len(packed) // _SAMPLE + 1]))
-        pages = [content.decode("utf-8") for _, kind, content in Pages(plan).of(sample) if kind == HTML]
-        write_texts({path: "\0".join(Phrases.of(pages).texts)})
-    return Phrases(path.read_text(encoding="utf-8").split("\0"))
+        dictionaries = Dictionaries.of(content.decode() for _, kind, content in Pages(plan).of(sample))
+        temporary = temporary_beside(path)
+        temporary.write_bytes(dictionaries.file())
+        temporary.rename(path)
+    return Dictionaries.read(path.read_bytes())
 
 
-def _make(plan: Plan, kept: Path, phrases: Phrases, workers: int, progress: Progress) -> None:
+def _make(plan: Plan, kept: Path, dictionaries: Dictionaries, workers: int, progress: Progress) -> None:
     """Make the pages of every job that is not done."""
     jobs = [job for job in plan.jobs if not (kept / job.name).exists()]
     done = len(plan.jobs) - len(jobs)
     progress(done, len(plan.jobs))
-    with _runner(plan, phrases, min(workers, len(jobs))) as run:
+    with _runner(plan, dictionaries, min(workers, len(jobs))) as run:
         for _ in run(_run, jobs, [kept / job.name for job in jobs]):
             done += 1
             progress(done, len(plan.jobs))
 
 
 @contextmanager
-def _runner(plan: Plan, phrases: Phrases, workers: int) -> Iterator[Callable]:
+def _runner(plan: Plan, dictionaries: Dictionaries, workers: int) -> Iterator[Callable]:
     """`map`, in this process or in several."""
     if workers < 2:
-        _start(plan, phrases)
+        _start(plan, dictionaries)
         yield map
         return
     # Spawned: the files are open here, and DuckDB's threads do not survive a fork.
-    with ProcessPoolExecutor(workers, get_context("spawn"), _start, (plan, phrases)) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), _start, (plan, dictionaries)) as pool:
         yield pool.map

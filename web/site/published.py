@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
+from hashlib import blake2b
+from typing import ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 from flask import current_app
 
 from web.site import urls
+from web.site.headers import without_server
 
 _CONSOLE = re.compile(r"/[a-z0-9-]+(?:@[0-9a-f]{12})?/sql")
 _NO_DATA = re.compile(r"/part/|/sql$|/q/[a-z0-9]+$")
@@ -18,6 +22,17 @@ ENGINE_WORKER, ENGINE_WASM = "duckdb-browser-eh.worker.js", "duckdb-eh.wasm"
 """Files of DuckDB's engine for browsers."""
 _READ_BY_SCRIPTS = {"token", "threshold"}
 """Parameters that only choose what a page opens with: an address that has them leads to the page without them."""
+
+
+COPY = "copy.js"
+"""The script of every page of a copy: those that pages of a server name one by one."""
+
+
+@cache
+def copy_script() -> bytes:
+    """What COPY holds."""
+    names = ("site.js", "search.js", "published.js", "charts.js", "threshold.js")
+    return "\n".join(urls.script(name) for name in names).encode()
 
 
 @dataclass(frozen=True)
@@ -44,6 +59,16 @@ class Published:
     def sql(self) -> bool:
         """Whether the console runs: in the browser."""
         return self.file and self.engine is not None
+
+    theme: ClassVar[str] = urls.script("theme.js")
+    """The script that pages have inline."""
+    policy: ClassVar[str] = without_server(theme)
+    """Their security policy."""
+
+    @property
+    def script(self) -> str:
+        """The address of COPY, which changes with its content."""
+        return urls.to("static_file", COPY, v=blake2b(copy_script(), digest_size=4).hexdigest())
 
     @property
     def prefix(self) -> str:

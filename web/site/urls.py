@@ -181,6 +181,12 @@ def current(ref: AtlasRef, url: str) -> str:
 
 
 @cache
+def script(name: str) -> str:
+    """A script among the static files, as its text, for a page that has it inline."""
+    return (STATIC / name).read_text(encoding="utf-8")
+
+
+@cache
 def static(name: str) -> str:
     """A static file; the URL changes with its content, so browsers may keep it without asking."""
     return to("static_file", name, v=blake2b((STATIC / name).read_bytes(), digest_size=4).hexdigest())

@@ -157,8 +157,7 @@
     encoding.tooltip = ["x", "y"].map((field) => ({ field, type: encoding[field].type }));
     const drawing = figure.querySelector(".drawing");
     const title = drawing.getAttribute("aria-label").replace("y by x", `${y} by ${x}`);
-    const datasets = { [charts.rows]: xs.map((value, at) => ({ x: value, y: ys[at] })) };
-    figure.querySelector("script").textContent = JSON.stringify({ ...charts.kinds[kind], encoding, title, datasets });
+    figure.querySelector("script").textContent = JSON.stringify({ ...charts.kinds[kind], encoding, title, columns: { x: xs, y: ys }, sparse: [] });
     drawing.setAttribute("aria-label", title);
     figure.querySelector("figcaption").textContent = `${grouped(`${xs.length}`)} rows.`;
     figure.querySelector("details").remove(); // the answer itself follows
