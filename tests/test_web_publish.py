@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import random
 import re
 import shutil
+import signal
 import subprocess
+import sys
 from collections import Counter
 from html import unescape
 from pathlib import Path
+from unittest.mock import Mock
+from xml.etree import ElementTree
 
 import duckdb
 import pytest
@@ -21,13 +26,17 @@ from tests.conftest import new_context
 from tests.html_reader import Reader
 from tests.static_host import static_host
 from web.publish import engine, plan
+from web.publish import folder as folder_module
 from web.publish.command import publish
 from web.publish.dictionaries import Dictionaries
 from web.publish.engine import EngineError
 from web.publish.folder import STATE, path_of
+from web.publish.hosts import PAGES_SITE, SPACE, Hosting
+from web.publish.links import settled
 from web.publish.plan import LAZY, Chosen
 from web.publish.write import PublishError, publish_site
 from web.sections.neuron import PARTS
+from web.site.published import Published
 from web.views.crawlers import fixed
 
 SLUG = "tiny-llama"
@@ -55,16 +64,20 @@ def few():
 def copy(few, tiny_llama_atlas: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A published copy, as `atlas publish` writes it; what runs SQL is tried elsewhere."""
     folder = tmp_path_factory.mktemp("publish") / "copy"
-    report = publish_site(
+    hosting = Hosting((PAGES_SITE, SPACE), "mit")
+    sizes = publish_site(
         [tiny_llama_atlas],
         folder,
         base_url=f"https://someone.example{PREFIX}/",
         choose=choose,
         data=True,
         engine={"duckdb-eh.wasm": b""},
+        report=True,
+        hosting=hosting,
         workers=2,
     )
-    assert "times the atlas files" in report
+    assert "times the atlas files" in sizes
+    assert {"README.md", "sitemap.xml"} <= {path.name for path in folder.iterdir()}
     return folder
 
 
@@ -144,6 +157,38 @@ def test_no_link_leads_nowhere(copy, packed):
             )
         for word in ("/api", "oembed", "/live"):
             assert f'"{PREFIX}/{SLUG}{word}' not in text, (name, word)
+
+
+def test_what_leads_nowhere_is_text_if_it_names_something_and_left_out_if_it_offers_something():
+    page = """<p class="choices"><span><a href="/a/x" rel="nofollow">one</a> · <b>two</b> ·
+<a href="/a/y" rel="nofollow">three</a> · <a href="/a/z" rel="nofollow">four</a></span></p><p class="choices"><span>
+<a href="/a/list" rel="nofollow">as a list</a></span></p><a href="/a/L1N2" rel="nofollow">here</a>
+<a href="/a/L9N9">L9N9</a> <a class="s1" href="/a/L9N9" rel="nofollow">curve of L9N9</a>
+<a rel="next" data-key="j" href="/a?page=2">next</a>"""
+    text = settled(page, Published(frozenset({"/a/L1N2"})))
+    assert " ".join(text.split()) == (
+        '<p class="choices"><span><b>two</b></span></p><a href="/a/L1N2" rel="nofollow">here</a> <span>L9N9</span> '
+        '<span class="s1">curve of L9N9</span>'
+    )
+
+
+def test_the_site_map_is_of_pages_that_are_files_and_name_themselves(copy, packed):
+    places = [item.text for item in ElementTree.parse(copy / "sitemap.xml").iter() if item.tag.endswith("loc")]
+    for address in (place.removeprefix(f"https://someone.example{PREFIX}") for place in places):
+        text = (copy / path_of(address, "html")).read_text()
+        canonical = f'<link rel="canonical" href="https://someone.example{PREFIX}{address}">'
+        assert canonical in text or address == f"/{SLUG}/report"
+    assert {f"https://someone.example{PREFIX}/{SLUG}/report", f"https://someone.example{PREFIX}{PLAIN}"} <= {*places}
+    assert len(places) == len([*copy.rglob("index.html")]) - 1  # the search
+    assert f'<link rel="canonical" href="https://someone.example{PREFIX}{DRAWN[0]}">' in packed[DRAWN[0]]
+
+
+def test_the_report_leads_to_pages_of_the_copy(copy, packed):
+    text = packed[f"/{SLUG}/report"]
+    assert text == (copy / SLUG / "report" / "index.html").read_text()
+    assert f'href="{PREFIX}/{SLUG}"' in text
+    assert f'href="{PREFIX}/{SLUG}/report"' in packed[f"/{SLUG}"]
+    assert "<h2 id=" in text
 
 
 def test_files_have_tags_and_cards_for_previews(copy):
@@ -296,29 +341,30 @@ def test_a_new_build_stands_beside_the_old_and_a_kill_leaves_the_old_whole(
     with duckdb.connect(str(later)) as connection:
         connection.execute("UPDATE atlas SET build_id = 'abcdefabcdef'")
     before, told = state_of(folder), []
-
-    def stop(done: int, total: int) -> None:
-        told.append(done)
-        if done == 3:
-            raise KeyboardInterrupt
-
-    few = {"choose": choose, "paged": False, "data": False}
-    with pytest.raises(KeyboardInterrupt):
-        publish_site([later], folder, **few, progress=stop)
+    chosen = choose(None, None)
+    arguments = [sys.executable, "-m", "tests.killed_publish", str(later), str(folder), *chosen.plain, *chosen.packed]
+    killed = subprocess.run(arguments, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True)
+    assert killed.stdout.split() == [str(-signal.SIGKILL)] * 4, killed.stderr
     assert state_of(folder) == before
-    dead = subprocess.Popen(["true"])
-    dead.wait()
-    (tmp_path / f"copy.tmp-{dead.pid}" / "static").mkdir(parents=True)  # as a command that is killed leaves it
-    told.clear()
-    publish_site([later], folder, **few, progress=lambda done, total: told.append(done))
-    assert told[0] == 3  # what was made before is not made again
-    assert {path.name for path in tmp_path.iterdir()} == {"copy", "later.duckdb"}
+    orphan = int((tmp_path / "copy.orphan").read_text())
+    few = {"choose": choose, "paged": False, "data": False}
+    with monkeypatch.context() as full:
+        full.setattr(folder_module, "search_index", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+        with pytest.raises(PublishError, match=r"No space left.*goes on with the pages"):
+            publish_site([later], folder, **few)
+    assert state_of(folder) == before
+    sizes = publish_site([later], folder, **few, progress=lambda done, total: told.append(done))
+    assert re.search(r"[1-9][.\d]* MB new, (?!0\.0 )[.\d]+ MB of the earlier copy", sizes)
+    assert told == [told[-1]]  # what was made before is not made again
+    assert not Path(f"/proc/{orphan}").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"copy", "copy.orphan", "later.duckdb"}
     written = state_of(folder)
     monkeypatch.setattr(plan, "notable", choose)
     monkeypatch.setattr(engine, "engine_from_npm", away)
     arguments = [str(later), "--out", str(folder), "--pages", "notable", "--no-data", "--workers", "1"]
     output = CliRunner().invoke(publish, arguments, catch_exceptions=False).output
     assert "nothing is written" in output
+    assert " 0.0 MB new," in output
     assert "The copy has no SQL. npm is away." in output
     assert state_of(folder) == written
     assert "SQL does not run in this copy" in (folder / path_of(f"/{SLUG}/sql", "html")).read_text()

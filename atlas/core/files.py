@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -152,7 +153,7 @@ def write_texts(texts: Mapping[Path, str]) -> None:
 @contextmanager
 def appearing_folder(folder: Path) -> Iterator[Path]:
     """A new folder beside `folder` that takes its place at the end, and is removed on an error. Its files are flushed
-    to disk before the rename."""
+    to disk before the rename. Where the system can exchange two names, there is a folder at every moment."""
     folder = Path(os.path.abspath(folder))  # `absolute` gives `.` a name too.
     place = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
     old = folder.with_name(f"{folder.name}.old-{os.getpid()}")
@@ -162,19 +163,30 @@ def appearing_folder(folder: Path) -> Iterator[Path]:
         yield place
         for path in (*place.rglob("*"), place):
             flush(path)
-        if folder.exists():
-            folder.rename(old)
-        try:
-            place.rename(folder)
-        except OSError:
-            with suppress(OSError):
-                old.rename(folder)
-            raise
+        if not (folder.exists() and _exchange(place, folder)):
+            if folder.exists():
+                folder.rename(old)
+            try:
+                place.rename(folder)
+            except OSError:
+                with suppress(OSError):
+                    old.rename(folder)
+                raise
         flush(folder.absolute().parent)
     finally:
         shutil.rmtree(place, ignore_errors=True)
         if folder.exists():
             shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two names change places in one step; False: this system or disk cannot."""
+    try:
+        rename = ctypes.CDLL(None).renameat2
+    except (OSError, AttributeError):  # Linux alone has it
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0
 
 
 def flush(path: Path) -> None:

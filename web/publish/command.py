@@ -39,6 +39,19 @@ _FILE = click.Path(path_type=Path)
     show_default=True,
     help="Write the data of each page (.json) too: three times the size.",
 )
+@click.option("--report", is_flag=True, help="Write the report of each atlas too (see atlas report), at /SLUG/report.")
+@click.option(
+    "--pages-site",
+    is_flag=True,
+    help="For GitHub Pages: refuse what is over its limits (1 GB in all, 100 MiB a file), and write the CNAME of a "
+    "host of one's own.",
+)
+@click.option(
+    "--space",
+    is_flag=True,
+    help="For a Hugging Face static Space: write its README, and refuse what is over 1 GB.",
+)
+@click.option("--license", "licence", metavar="ID", help="The licence that the Space's README names, as the Hub does.")
 @click.option(
     "--file/--no-file",
     "with_file",
@@ -67,6 +80,10 @@ def publish(
     base_url: str | None,
     pages: str,
     data: bool,
+    report: bool,
+    pages_site: bool,
+    space: bool,
+    licence: str | None,
     with_file: bool,
     engine_folder: Path | None,
     saved: Path | None,
@@ -76,10 +93,12 @@ def publish(
     written; a command that was interrupted goes on where it was when it is given again."""
     # Imported here: the help text does not need the site.
     from web.publish.engine import find_engine
+    from web.publish.hosts import PAGES_SITE, SPACE, Hosting
     from web.publish.plan import every, notable
     from web.publish.write import publish_site
 
     whole = pages == "all"
+    hosts = (*([PAGES_SITE] if pages_site else []), *([SPACE] if space else []))
     engine, lacking = (
         find_engine(engine_folder, folder) if with_file else (None, "--no-file leaves out the atlas files.")
     )
@@ -90,19 +109,21 @@ def publish(
             bar.length = total
             bar.update(done - bar.pos)
 
-        report = publish_site(
+        outcome = publish_site(
             files,
             folder,
             base_url=base_url,
             choose=every if whole else notable,
             paged=whole,
             data=data,
+            report=report,
             file=with_file,
             engine=engine,
             saved=saved,
+            hosting=Hosting(hosts, licence),
             workers=workers or os.cpu_count() or 1,
             progress=progress,
         )
-    click.echo(report)
+    click.echo(outcome)
     if engine is None:
         click.echo(f"The copy has no SQL. {lacking}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import vl_convert
@@ -35,20 +35,23 @@ def fill(
     entries: Iterable[Entry],
     dictionaries: Dictionaries,
     before: dict | None,
+    beside: Mapping[str, str],
     engine: Engine | None,
 ) -> None:
     """Write a copy at `place` from the pages that were made; `folder` is the copy that it replaces, `before` its state;
-    None: it replaces nothing. `engine` runs SQL."""
-    archives = {slug: Archives(_archive(place, slug, plan.folder(slug))) for slug in plan.builds}
-    for entry in entries:
-        if entry.plain:
-            _write(place / path_of(entry.address, entry.kind), entry.content)
-        slug = re.split(r"[/.]", entry.address)[1]
-        if entry.kind != CARD and slug in archives:
-            content = dictionaries.packed(entry.content.decode()) if entry.plain else entry.content
-            archives[slug].add(name_of(entry.address, entry.kind), content)
-    for archive in archives.values():
-        archive.close(dictionaries.texts)
+    None: it replaces nothing. `beside`: further files, by name; `engine` runs SQL."""
+    with ExitStack() as stack:
+        archives = {
+            slug: stack.enter_context(Archives(_archive(place, slug, plan.folder(slug)), dictionaries.texts))
+            for slug in plan.builds
+        }
+        for entry in entries:
+            if entry.plain:
+                _write(place / path_of(entry.address, entry.kind), entry.content)
+            slug = re.split(r"[/.]", entry.address)[1]
+            if entry.kind != CARD and slug in archives:
+                content = dictionaries.packed(entry.content.decode()) if entry.plain else entry.content
+                archives[slug].add(name_of(entry.address, entry.kind), content)
     pages = Pages(plan)
     state: dict = {"digest": plan.digest, "atlases": {}}
     for slug, atlas in pages.atlases.items():
@@ -66,6 +69,8 @@ def fill(
     if engine is not None:
         add_engine(place, engine)
     _write(place / "404.html", pages.absent())
+    for name, text in beside.items():
+        _write(place / name, text.encode("utf-8"))
     (place / ".nojekyll").touch()  # GitHub Pages would leave files out
 
 
@@ -111,26 +116,3 @@ def _static(place: Path, state: dict) -> None:
     (place / "static" / COPY).write_bytes(copy_script())
     name = f"vega-{vl_convert.__version__}.js"  # type: ignore[attr-defined]  # its stubs lack it
     _write(place / "static" / name, bundle.bundle()[0])
-
-
-_KINDS = {
-    "atlas.duckdb": "atlas files",
-    ".wasm": "DuckDB for browsers",
-    "index.html": "pages that are files",
-    ".png": "cards",
-    ".bin": "archives",
-    ".json": "data",
-    ".js": "scripts",
-}
-
-
-def size_report(folder: Path, atlases: dict[str, Atlas]) -> str:
-    """What a copy takes, by kind of file, beside the atlas files."""
-    sizes: Counter[str] = Counter()
-    for path in folder.rglob("*"):
-        if path.is_file():
-            kind = next((words for ending, words in _KINDS.items() if path.name.endswith(ending)), "other files")
-            sizes[kind] += path.stat().st_size
-    total, files = sum(sizes.values()), sum(atlas.path.stat().st_size for atlas in atlases.values())
-    lines = [f"{size / 1e6:10.1f} MB  {kind}" for kind, size in sizes.most_common()]
-    return "\n".join([*lines, f"{total / 1e6:10.1f} MB  in all: {total / files:.2f} times the atlas files"])

@@ -1,4 +1,4 @@
-"""Links and forms of a published page: what leads to pages that only a server makes is text."""
+"""Links and forms of a published page: what leads to pages that only a server makes is text, or left out."""
 
 from __future__ import annotations
 
@@ -9,12 +9,18 @@ from web.site.published import Published
 
 _LINK = re.compile(r'<a\b([^>]*?)\shref="(/[^"]*)"([^>]*)>(.*?)</a>', re.DOTALL)
 _FORM = re.compile(r"<form\b([^>]*)>.*?</form>", re.DOTALL)
-_SCRIPT = re.compile(r'<script type="application/json">.*?</script>', re.DOTALL)
-_CHART_LINKS = re.compile(r'"(?:href|url)":\[[^\]]*\]')
-_IN_BROWSER = re.compile(r'<script type="application/json" id="in-browser">.*?</script>', re.DOTALL)
+_SCRIPT = re.compile(r'<script type="application/json"[^>]*>.*?</script>', re.DOTALL)
+_CHART_LINKS = re.compile(r'"(?:href|url)": ?(?:\[[^\]]*\]|"[^"]*")')
 _ATTRIBUTE = re.compile(r'\s(?:class|title)="[^"]*"')
 _WITHOUT_SERVER = re.compile(r'class="[^"]*\b(?:search|threshold|query|drawing-form)\b')
 """Forms that scripts answer."""
+_STATE = re.compile(r'^(?!.*\sclass=).*\s(?:rel="(?:nofollow|next|prev)"|data-key=)', re.DOTALL)
+"""Attributes of links that offer something (another order, the next page, a list) and name nothing: where they lead
+nowhere, they are left out."""
+_OUT = "\0"
+"""In place of such a link, for a moment."""
+_SEPARATORS = (re.compile(rf"(?:\s*·\s*{_OUT})+"), re.compile(rf"{_OUT}(?:\s*·\s*)?"))
+_NOTHING = re.compile(r'<p class="choices">(?:\s|</?span>)*</p>\n?')
 _TEMPLATE = re.compile(r"(<template\b.*?</template>)", re.DOTALL)
 """What a script fills in: where its links lead is not known here."""
 
@@ -29,12 +35,17 @@ def settled(html: str, published: Published) -> str:
         attributes = before + after
         paged = published.paged and "?" in href and re.search(r'\srel="(?:next|prev)"', attributes)
         target = unescape(href) if paged else published.leads_to(unescape(href))
+        if target is None and _STATE.match(attributes):
+            return _OUT
         if target is None:
             return f"<span{''.join(_ATTRIBUTE.findall(attributes))}>{inner}</span>"
         return f'<a{before} href="{escape(target)}"{after}>{inner}</a>'
 
     html = _FORM.sub(lambda form: form[0] if _WITHOUT_SERVER.search(form[1]) else "", html)
     html = "".join(text if _TEMPLATE.match(text) else _LINK.sub(link, text) for text in _TEMPLATE.split(html))
+    if _OUT in html:
+        for pattern in (*_SEPARATORS, _NOTHING):
+            html = pattern.sub("", html)
     return _below(html, published.prefix) if published.prefix else html
 
 
@@ -46,5 +57,4 @@ def _below(html: str, prefix: str) -> str:
 
     for attribute in ("href", "src", "action", "data-unpacked", "data-suggest"):
         html = html.replace(f'{attribute}="/', f'{attribute}="{prefix}/')
-    html = _IN_BROWSER.sub(lambda rules: rules[0].replace('"url":"/', f'"url":"{prefix}/'), html)
     return _SCRIPT.sub(chart, html)

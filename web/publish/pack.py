@@ -12,6 +12,7 @@ import gzip
 import json
 import struct
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -59,14 +60,25 @@ def name_of(address: str, kind: str) -> str:
 
 
 class Archives:
-    """The archives of an atlas while they are written."""
+    """The archives of an atlas while they are written; `dictionaries`: those of the pages."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, dictionaries: list[str]) -> None:
         folder.mkdir(parents=True)
-        self._folder = folder
+        self._folder, self._dictionaries = folder, dictionaries
         self._number, self._size = 0, 0
         self._lines: list[tuple[str, int, int, int]] = []
         self._file = self._open()
+
+    def __enter__(self) -> Archives:
+        return self
+
+    def __exit__(self, error: object, *_: object) -> None:
+        """Write the index, unless the archives are not whole."""
+        if error is None:
+            self.close()
+        else:
+            with suppress(OSError):  # a full disk takes no rest
+                self._file.close()
 
     def _open(self) -> BinaryIO:
         return (self._folder / f"pages-{self._number:03}.bin").open("wb")
@@ -81,7 +93,7 @@ class Archives:
         self._lines.append((address, self._number, self._size, len(content)))
         self._size += len(content)
 
-    def close(self, dictionaries: list[str]) -> None:
+    def close(self) -> None:
         """Write the index, and what a reader needs first: the index's index, and the dictionaries of the pages."""
         self._file.close()
         self._lines.sort()
@@ -93,7 +105,7 @@ class Archives:
                 file.write(block)
                 blocks.append((lines[0][0], offset, len(block)))
                 offset += len(block)
-        first = {"blocks": blocks, "dictionaries": dictionaries}
+        first = {"blocks": blocks, "dictionaries": self._dictionaries}
         text = json.dumps(first, ensure_ascii=False, separators=(",", ":"))
         (self._folder / "start.bin").write_bytes(compressed(text.encode()))
 

@@ -34,7 +34,7 @@ class Job:
     name: str
     kind: str
     """'file' (HTML of its own, data and card, and packed), 'list' (the same, and the pages that follow it), 'packed',
-    or 'site' (of no atlas: a file only)."""
+    'report' (a file, and packed), or 'site' (of no atlas: a file only)."""
     addresses: tuple[str, ...]
 
 
@@ -115,10 +115,13 @@ def make_plan(
     file: bool = True,
     engine: str | None = None,
     saved: Path | None = None,
+    report: bool = False,
+    beside: object = None,
 ) -> Plan:
     """The plan of a copy; `app` is the site, `paged` whether lists are followed to their ends, `data` whether pages
     have their data, `file` whether the atlas files are in it, `engine` the folder of what runs SQL on them, `saved` the
-    file of saved queries and lists."""
+    file of saved queries and lists, `report` whether each atlas has its report; `beside`: what else the copy depends
+    on."""
     atlases: dict[str, Atlas] = app.extensions["atlases"]
     builds = {slug: atlas.info.build_id for slug, atlas in atlases.items()}
     site = [urls.to("home"), urls.to("glossary"), urls.to("search"), *([urls.to("bridge")] if len(atlases) > 1 else [])]
@@ -126,10 +129,12 @@ def make_plan(
     for atlas in atlases.values():
         jobs += _jobs(app, atlas, choose)
         jobs += _chunks(f"{atlas.info.slug}-saved", "file", _saved(atlas.info.slug, saved), 8)
+        if report:
+            jobs.append(Job(f"{atlas.info.slug}-report", "report", (urls.report(AtlasRef(atlas.info.slug)),)))
     pages = [address for job in jobs for address in job.addresses]
     drawn = [urls.to("random_neuron", AtlasRef(slug)) for slug in atlases]  # by the worker
     drawn += [urls.to("atlas_file", AtlasRef(slug)) for slug in atlases if file]
-    key = repr((builds, program_digest(), base_url, paged, data, file, engine, [str(job) for job in jobs]))
+    key = repr((builds, program_digest(), base_url, paged, data, file, engine, beside, [str(job) for job in jobs]))
     digest = blake2b(key.encode(), digest_size=6).hexdigest()
     published = Published(frozenset(pages + drawn), base_url, paged, data, file, engine)
     return Plan(files, base_url, published, builds, tuple(jobs), saved, digest)

@@ -16,6 +16,8 @@ from atlas.core.room import Room
 from atlas.core.units import named_ref
 from web.publish.links import settled
 from web.publish.plan import Job, Plan
+from web.report.names import Links
+from web.report.write import report_page
 from web.saved.store import SavedQueries
 from web.site import urls
 from web.site.app import create_app
@@ -57,10 +59,16 @@ class Pages:
         for address in job.addresses:
             if job.kind == "packed":
                 yield from self._packed(address)
+            elif job.kind == "report":
+                yield address, HTML, self._report(address)
             else:
                 yield from self._whole(address, card=True)
         if job.kind == "list" and self.plan.published.paged:
             yield from self._following(job.addresses[0])
+
+    def _report(self, address: str) -> bytes:
+        atlas = self.atlases[address.split("/")[1]]
+        return self._settled(report_page(atlas, Links("", atlas.info.slug)))
 
     def _read_ahead(self, job: Job) -> None:
         """Ask for what the pages of a job need all at once, where these are neurons, or tokens, close to each other."""

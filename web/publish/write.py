@@ -9,21 +9,26 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 
 import duckdb
 
 from atlas import Atlas
 from atlas.core.errors import AtlasError
 from atlas.core.files import appearing_folder, check_place, is_left_over, temporary_beside
+from web.publish.crawlers import crawler_files
 from web.publish.dictionaries import Dictionaries
 from web.publish.engine import FOLDER, Engine
-from web.publish.folder import STATE, fill, size_report
+from web.publish.folder import STATE, fill
+from web.publish.hosts import NOWHERE, Hosting, HostLimitError
 from web.publish.pack import Entry, read_chunk, write_chunk
 from web.publish.plan import Choose, Job, Plan, every, make_plan
 from web.publish.render import Pages
+from web.publish.sizes import file_sizes, size_report
 from web.site.app import create_app
 from web.site.public_url import PublicUrlError, read_public_url
 
@@ -48,18 +53,22 @@ def publish_site(
     file: bool = True,
     engine: Engine | None = None,
     saved: Path | None = None,
+    report: bool = False,
+    hosting: Hosting = NOWHERE,
     workers: int = 1,
     progress: Progress = lambda done, total: None,
 ) -> str:
     """Write the site of some atlas files to a folder, and return a report of its sizes. The folder is replaced when
     everything is written. What was made before an interruption is used again; nothing is written where the folder has
     these pages already. `choose` says which neurons and tokens, `paged` whether lists are followed to their ends,
-    `data` whether pages have their data, `file` whether the atlas files are in the copy; `engine` runs SQL on them in
-    the browser. `saved` is the file of saved queries and lists, whose short links get pages. `progress` is told the
+    `data` whether pages have their data, `file` whether the atlas files are in the copy, `report` whether each atlas
+    has its report (`atlas report`); `engine` runs SQL on the files in the browser; `saved` is the file of saved queries
+    and lists, whose short links get pages; `hosting` names hosts whose files and limits count; `progress` is told the
     jobs that are done, and all.
 
     Raises:
         PublishError: the folder holds something else, or cannot be written.
+        HostLimitError: the copy is too large for a host.
         AtlasError: a file cannot be served, or `base_url` is not the address of a site.
     """
     files = tuple(path.absolute() for path in files)
@@ -79,25 +88,63 @@ def publish_site(
             file=file,
             engine=FOLDER if engine else None,
             saved=saved,
+            report=report,
+            beside=hosting,
         )
         if before is not None and before["digest"] == plan.digest:
-            return f"{folder} has these pages already; nothing is written.\n{size_report(folder, atlases)}"
-        kept = _kept(folder, plan)
-        dictionaries = _dictionaries(plan, kept)
-        _make(plan, kept, dictionaries, workers, progress)
-        try:
-            with appearing_folder(folder) as place:
-                entries = (entry for job in plan.jobs for entry in read_chunk(kept / job.name))
-                fill(place, folder, plan, entries, dictionaries, before, engine)
-        except (OSError, duckdb.Error) as error:
-            raise PublishError(
-                f"{str(folder)!r} cannot be written: {getattr(error, 'strerror', None) or error}."
-            ) from error
+            return f"{folder} has these pages already; nothing is written.\n{size_report(folder, folder, atlases)}"
+        with _explained(folder):
+            sizes = _write(plan, folder, before, atlases, engine, hosting, workers, progress)
     finally:
         for atlas in atlases.values():
             atlas.close()
+    return f"{folder} is written.\n{sizes}"
+
+
+def _write(
+    plan: Plan,
+    folder: Path,
+    before: dict | None,
+    atlases: dict[str, Atlas],
+    engine: Engine | None,
+    hosting: Hosting,
+    workers: int,
+    progress: Progress,
+) -> str:
+    """Make the pages of a plan, and write the copy in place of an earlier one, whose state is `before`; its sizes."""
+    kept = _kept(folder, plan)
+    dictionaries = _dictionaries(plan, kept)
+    try:
+        hosting.check_estimate(plan, dictionaries)
+    except HostLimitError:
+        shutil.rmtree(kept)
+        raise
+    _make(plan, kept, dictionaries, workers, progress)
+    beside = crawler_files(plan, atlases) | hosting.files(plan.base_url, atlases)
+    with appearing_folder(folder) as place:
+        entries = (entry for job in plan.jobs for entry in read_chunk(kept / job.name))
+        fill(place, folder, plan, entries, dictionaries, before, beside, engine)
+        hosting.check(file_sizes(place))
+        sizes = size_report(place, folder, atlases)
     shutil.rmtree(kept)
-    return f"{folder} is written.\n{size_report(folder, atlases)}"
+    return sizes
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """Errors of the disk and of processes as ones for people."""
+    try:
+        yield
+    except (OSError, duckdb.Error) as error:
+        raise PublishError(
+            f"{str(folder)!r} cannot be written: {getattr(error, 'strerror', None) or error}. What was there is as it "
+            "was. Free some space or choose another folder; the same command goes on with the pages that are made."
+        ) from error
+    except BrokenProcessPool as error:
+        raise PublishError(
+            "A process that makes pages was ended from outside, perhaps for want of memory. Give the command again, "
+            "with fewer --workers; it goes on with the pages that are made."
+        ) from error
 
 
 def read_base_url(text: str) -> str:
@@ -158,6 +205,23 @@ def _start(plan: Plan, dictionaries: Dictionaries) -> None:
     _maker = Pages(plan), dictionaries
 
 
+def _start_worker(plan: Plan, dictionaries: Dictionaries) -> None:
+    end_with_parent()
+    _start(plan, dictionaries)
+
+
+def end_with_parent() -> None:
+    """End this process as soon as the one that started it is gone: it would wait for work forever."""
+    parent = parent_process()
+
+    def wait() -> None:
+        assert parent is not None
+        parent.join()
+        os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
+
+
 def _run(job: Job, path: Path) -> None:
     assert _maker is not None
     pages, dictionaries = _maker
@@ -202,5 +266,5 @@ def _runner(plan: Plan, dictionaries: Dictionaries, workers: int) -> Iterator[Ca
         yield map
         return
     # Spawned: the files are open here, and DuckDB's threads do not survive a fork.
-    with ProcessPoolExecutor(workers, get_context("spawn"), _start, (plan, dictionaries)) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (plan, dictionaries)) as pool:
         yield pool.map

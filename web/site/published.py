@@ -55,11 +55,6 @@ class Published:
     engine: str | None = None
     """Folder of DuckDB's engine among the copy's static files; None: it is not there."""
 
-    @property
-    def sql(self) -> bool:
-        """Whether the console runs: in the browser."""
-        return self.file and self.engine is not None
-
     theme: ClassVar[str] = urls.script("theme.js")
     """The script that pages have inline."""
     policy: ClassVar[str] = without_server(theme)
@@ -69,6 +64,11 @@ class Published:
     def script(self) -> str:
         """The address of COPY, which changes with its content."""
         return urls.to("static_file", COPY, v=blake2b(copy_script(), digest_size=4).hexdigest())
+
+    @property
+    def sql(self) -> bool:
+        """Whether the console runs: in the browser."""
+        return self.file and self.engine is not None
 
     @property
     def prefix(self) -> str:

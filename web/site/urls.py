@@ -106,6 +106,11 @@ def json(url: str) -> str:
     return _ended(url, ".json")
 
 
+def report(ref: AtlasRef) -> str:
+    """The report on an atlas, which published copies may have."""
+    return f"/{ref}/report"
+
+
 def chart(url: str, name: str, kind: str) -> str:
     """A chart of the page at a URL as a file: 'svg', 'png', 'csv', or 'json' for its Vega-Lite specification."""
     url = _ended(url, f".chart.{kind}")
