@@ -24,8 +24,7 @@
       waiting.push({ done, fail });
       worker.postMessage({ messageId: waiting.length - 1, type, data });
     }) };
-    worker.onmessage = function ({ data }) {
-      const { read, type, requestId, data: result } = data;
+    worker.onmessage = function ({ data: { read, type, requestId, data: result } }) {
       if (read) state.textContent = `${megabytes(read.bytes)} of the file read, in ${read.requests} requests.`;
       else if (type === "INSTANTIATE_PROGRESS") state.textContent = `DuckDB: ${megabytes(result.bytesLoaded)} of 34 MB.`;
       else if (type === "ERROR") waiting[requestId || 0].fail(new Error(result.message));
@@ -144,9 +143,8 @@
     const values = answer.columns.filter((name) => !names.includes(name) && !places.includes(name));
     const x = query.get("x") || [...names, ...places, answer.columns[0]][0];
     const y = query.get("y") || [...values, ...places].find((name) => name !== x) || answer.columns.at(-1);
-    for (const [select, chosen] of [["x", x], ["y", y]]) {
-      choice.elements[select].replaceChildren(...answer.columns.map((name) => new Option(name, name, false, name === chosen)));
-    }
+    const options = (chosen) => answer.columns.map((name) => new Option(name, name, false, name === chosen));
+    for (const [side, chosen] of [["x", x], ["y", y]]) choice.elements[side].replaceChildren(...options(chosen));
     const kind = query.get("draw");
     if (kind) choice.elements.draw.value = kind;
     if (!charts.kinds[kind] || !kinds[x] || !kinds[y]) return figure.remove();
@@ -166,13 +164,12 @@
   function show(answer, query) {
     const { columns, types, rows, text, cut, notes } = answer;
     const section = content.getElementById("answer").cloneNode(true);
-    section.querySelector("h2").textContent = `${grouped(`${rows.length}`)} row${rows.length === 1 ? "" : "s"}`
-      + (rows.length > rules.shown ? `, the first ${grouped(`${rules.shown}`)} shown` : "");
+    const first = rows.length > rules.shown ? `, the first ${grouped(`${rules.shown}`)} shown` : "";
+    section.querySelector("h2").textContent = `${grouped(`${rows.length}`)} row${rows.length === 1 ? "" : "s"}${first}`;
     const note = section.querySelector(".notice");
     note.replaceWith(...notes.map((words) => Object.assign(note.cloneNode(), { textContent: words })));
     const json = (value, at) => (value !== null && NUMBER.test(types[at]) && Number.isFinite(Number(value)) ? value : JSON.stringify(value));
-    const lines = rows.map((row) => `[${row.map(json)}]`).join(",\n");
-    const whole = `{"columns":${JSON.stringify(columns)},"types":${JSON.stringify(types)},"truncated":${cut},"rows":[\n${lines}]}`;
+    const whole = `${JSON.stringify({ columns, types, truncated: cut }).slice(0, -1)},"rows":[\n${rows.map((row) => `[${row.map(json)}]`).join(",\n")}]}`;
     section.querySelectorAll(".choices a").forEach(function (link, at) {
       const [download, file] = [["answer.csv", text], ["answer.json", whole]][at];
       Object.assign(link, { download, href: URL.createObjectURL(new Blob([file])) });
@@ -194,8 +191,8 @@
 
   function fail({ message, at, sql }) {
     const section = content.querySelector(".problem").cloneNode(true);
-    const [text, code] = [section.querySelector("p"), section.querySelector("pre code")];
-    text.textContent = message;
+    const code = section.querySelector("pre code");
+    section.querySelector("p").textContent = message;
     if (typeof at !== "number") code.parentNode.remove();
     else {
       const [word] = /^(?:"(?:[^"]|"")*"?|'(?:[^']|'')*'?|\w+|\S|$)/.exec(sql.slice(at));
@@ -206,8 +203,7 @@
   }
 
   // --- the address holds the query, and its answer is that of the page
-  let last = [];
-  let address = location.search;
+  let [last, address] = [[], location.search];
   async function go(query) {
     if (location.search !== `?${query}`) history.pushState(null, "", `?${query}`);
     address = location.search;
@@ -227,6 +223,7 @@
     form.elements.sql.value = query.get("sql");
     form.elements.sql.dispatchEvent(new Event("input"));
     for (const [name, value] of query) if (name.startsWith("p.") && form.elements[name]) form.elements[name].value = value;
+    return query;
   }
 
   form.addEventListener("submit", function (event) {
@@ -247,8 +244,7 @@
     const link = event.target.closest("aside a[href]");
     if (!link || link.pathname !== location.pathname || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
-    fill(new URLSearchParams(link.search));
-    go(new URLSearchParams(link.search));
+    go(fill(new URLSearchParams(link.search)));
   });
   addEventListener("popstate", () => location.search !== address && location.reload());
   const query = new URLSearchParams(location.search);
