@@ -74,7 +74,7 @@ def test_macros_know_nothing_but_their_arguments(environment):
 
 def test_every_template_is_accounted_for(environment):
     shared = {"layout.html", "page.html", "atlas.html", "_answer.html", "_live.html", "_macros.html", "error.html"}
-    shared |= {"_parts.html", "embed.html", "embed_error.html", "unpacked.html"} | {
+    shared |= {"_parts.html", "embed.html", "embed_error.html", "unpacked.html", "sections/folded.html"} | {
         f"sections/{kind.id}.html" for kind in PARTS.values()
     }
     assert set(environment.list_templates()) == set(TEMPLATES) | shared

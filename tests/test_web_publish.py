@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import random
 import re
 import shutil
+import signal
+import subprocess
+import sys
 from collections import Counter
 from html import unescape
 from pathlib import Path
+from unittest.mock import Mock
+from xml.etree import ElementTree
 
 import duckdb
 import pytest
@@ -19,11 +25,17 @@ from atlas.core.errors import AtlasError
 from tests.conftest import new_context
 from tests.html_reader import Reader
 from tests.static_host import static_host
+from web.publish import folder as folder_module
 from web.publish import plan
 from web.publish.command import publish
+from web.publish.dictionaries import Dictionaries
 from web.publish.folder import STATE, path_of
-from web.publish.plan import Chosen
+from web.publish.hosts import PAGES_SITE, SPACE, Hosting
+from web.publish.links import settled
+from web.publish.plan import LAZY, Chosen
 from web.publish.write import PublishError, publish_site
+from web.sections.neuron import PARTS
+from web.site.published import Published
 from web.views.crawlers import fixed
 
 SLUG = "tiny-llama"
@@ -51,8 +63,19 @@ def few():
 def copy(few, tiny_llama_atlas: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A published copy, as `atlas publish` writes it."""
     folder = tmp_path_factory.mktemp("publish") / "copy"
-    report = publish_site([tiny_llama_atlas], folder, base_url=f"https://someone.example{PREFIX}/", choose=choose)
-    assert "times the atlas files" in report
+    hosting = Hosting((PAGES_SITE, SPACE), "mit")
+    sizes = publish_site(
+        [tiny_llama_atlas],
+        folder,
+        base_url=f"https://someone.example{PREFIX}/",
+        choose=choose,
+        data=True,
+        report=True,
+        hosting=hosting,
+        workers=2,
+    )
+    assert "times the atlas files" in sizes
+    assert {"README.md", "sitemap.xml"} <= {path.name for path in folder.iterdir()}
     return folder
 
 
@@ -62,14 +85,14 @@ def packed(copy: Path) -> dict[str, str]:
     atlas = json.loads((copy / STATE).read_text())["atlases"][SLUG]
     folder = copy / "static" / "atlases" / SLUG / atlas["builds"][atlas["build"]]["folder"]
     index, pages = (folder / "index.bin").read_bytes(), {}
-    phrases = gzip.decompress((folder / "phrases.bin").read_bytes()).decode().split("\0")
-    for first, offset, length in json.loads((folder / "index.json").read_text()):
+    start = json.loads(gzip.decompress((folder / "start.bin").read_bytes()))
+    dictionaries = Dictionaries(dict(enumerate(start["dictionaries"])))
+    for first, offset, length in start["blocks"]:
         lines = gzip.decompress(index[offset : offset + length]).decode().split("\n")
         assert lines[0].startswith(f"{first} ")
         for address, number, start, size in (line.split(" ") for line in lines):
             content = (folder / f"pages-{int(number):03}.bin").read_bytes()
-            text = gzip.decompress(content[int(start) : int(start) + int(size)]).decode()
-            pages[address] = re.sub("\x01([0-9a-z]+);", lambda mark: phrases[int(mark[1], 36)], text)
+            pages[address] = dictionaries.unpacked(content[int(start) : int(start) + int(size)])
     return pages
 
 
@@ -80,19 +103,32 @@ def numbers(html: str) -> Counter[str]:
     return Counter(re.findall(r"[−-]?\d[\d.,]*", unescape(text)))
 
 
+def parts(html: str, address: str) -> set[str]:
+    """The parts of a neuron's page that are fetched when their fold is opened."""
+    return set(LAZY.findall(html)) & {f"{address}/part/{name}" for name in PARTS}
+
+
+def cells(html: str) -> Counter[str]:
+    """The texts of a page's cells."""
+    return Counter(re.findall(r"<td[^>]*>([^<]*\S[^<]*)<", html))
+
+
 @pytest.mark.parametrize("address", [*DRAWN, *TOKENS, PLAIN, f"/{SLUG}", f"/{SLUG}/study/an"])
 def test_every_number_is_the_servers(client, packed, address):
     served = client.get(address)
     assert json.loads(packed[f"{address}.json"]) == client.get(f"{address}.json").json
-    here, there = numbers(packed[address]), numbers(served.get_data(as_text=True))
+    here, there = numbers(packed[address]), numbers(served.text)
+    for part in parts(served.text, address):
+        page = client.get(part).text
+        there += numbers(page)
+        assert cells(page) - cells(packed[address]) == Counter()
     assert here - there == Counter()
     assert here.total() > 20
 
 
-def test_parts_and_further_pages_are_packed_too(client, packed):
-    for address in DRAWN:
-        part = f"{address}/part/lists"
-        assert numbers(packed[part]) == numbers(client.get(part).get_data(as_text=True))
+def test_parts_stand_in_their_page_and_further_pages_are_packed_too(client, packed):
+    assert all(parts(client.get(address).text, address) for address in DRAWN)
+    assert not any("/part/" in name or "/part/" in text for name, text in packed.items())
     further = unescape(re.search(r'rel="next" href="([^"]+)"', packed[f"/{SLUG}/neurons"])[1]).removeprefix(PREFIX)
     assert f'rel="prev" href="{PREFIX}/{SLUG}/neurons"' in packed[further]
     assert json.loads(packed[further.replace("?", ".json?")]) == client.get(further.replace("?", ".json?")).json
@@ -102,7 +138,7 @@ def test_no_link_leads_nowhere(copy, packed):
     there = {*packed, f"/{SLUG}/random", "/search", "/"}
     texts = {**packed, **{str(path): path.read_text() for path in copy.rglob("*.html")}}
     texts = {name: text for name, text in texts.items() if "json" not in name}
-    assert len(texts) > 30
+    assert len(texts) > 20
     for name, text in texts.items():
         for link in Reader(text).links:
             if not link.startswith("/"):
@@ -118,6 +154,38 @@ def test_no_link_leads_nowhere(copy, packed):
             )
         for word in ("/sql", "/api", "oembed", "/live"):
             assert f'"{PREFIX}/{SLUG}{word}' not in text, (name, word)
+
+
+def test_what_leads_nowhere_is_text_if_it_names_something_and_left_out_if_it_offers_something():
+    page = """<p class="choices"><span><a href="/a/x" rel="nofollow">one</a> · <b>two</b> ·
+<a href="/a/y" rel="nofollow">three</a> · <a href="/a/z" rel="nofollow">four</a></span></p><p class="choices"><span>
+<a href="/a/list" rel="nofollow">as a list</a></span></p><a href="/a/L1N2" rel="nofollow">here</a>
+<a href="/a/L9N9">L9N9</a> <a class="s1" href="/a/L9N9" rel="nofollow">curve of L9N9</a>
+<a rel="next" data-key="j" href="/a?page=2">next</a>"""
+    text = settled(page, Published(frozenset({"/a/L1N2"})))
+    assert " ".join(text.split()) == (
+        '<p class="choices"><span><b>two</b></span></p><a href="/a/L1N2" rel="nofollow">here</a> <span>L9N9</span> '
+        '<span class="s1">curve of L9N9</span>'
+    )
+
+
+def test_the_site_map_is_of_pages_that_are_files_and_name_themselves(copy, packed):
+    places = [item.text for item in ElementTree.parse(copy / "sitemap.xml").iter() if item.tag.endswith("loc")]
+    for address in (place.removeprefix(f"https://someone.example{PREFIX}") for place in places):
+        text = (copy / path_of(address, "html")).read_text()
+        canonical = f'<link rel="canonical" href="https://someone.example{PREFIX}{address}">'
+        assert canonical in text or address == f"/{SLUG}/report"
+    assert {f"https://someone.example{PREFIX}/{SLUG}/report", f"https://someone.example{PREFIX}{PLAIN}"} <= {*places}
+    assert len(places) == len([*copy.rglob("index.html")]) - 1  # the search
+    assert f'<link rel="canonical" href="https://someone.example{PREFIX}{DRAWN[0]}">' in packed[DRAWN[0]]
+
+
+def test_the_report_leads_to_pages_of_the_copy(copy, packed):
+    text = packed[f"/{SLUG}/report"]
+    assert text == (copy / SLUG / "report" / "index.html").read_text()
+    assert f'href="{PREFIX}/{SLUG}"' in text
+    assert f'href="{PREFIX}/{SLUG}/report"' in packed[f"/{SLUG}"]
+    assert "<h2 id=" in text
 
 
 def test_files_have_tags_and_cards_for_previews(copy):
@@ -146,10 +214,12 @@ def test_a_first_visit_to_a_packed_page_and_what_follows(opened, packed):
     page.goto(host.url + first)
     page.wait_for_function(READY)
     assert page.locator("h1").inner_text() == first.rpartition("/")[2]
-    vega = sum(size for path, size in host.requests if "vega" in path)
-    print(
-        f"\nfirst visit: {len(host.requests)} requests, {sum(n for _, n in host.requests) - vega} bytes, {vega} Vega's"
-    )
+    page.locator("figure[data-drawn=yes]").first.wait_for()
+    (vega,) = (size for path, size in host.requests if "vega" in path)
+    n, size = len(host.requests) - 1, sum(size for _, size in host.requests) - vega
+    print(f"\nfirst visit: {n} requests, {size} bytes; when a chart is near Vega, {vega} bytes")
+    assert n <= 8
+    assert size < 300_000
     host.requests.clear()
     page.goto(host.url + second)
     page.wait_for_function(READY)
@@ -158,7 +228,7 @@ def test_a_first_visit_to_a_packed_page_and_what_follows(opened, packed):
     assert len(host.requests) <= 8
     assert size < 300_000
     page.locator("#writes summary").first.click()
-    page.locator("#writes .lazy.loaded").first.wait_for()
+    page.locator("#writes [data-part] td").first.wait_for()
     data = page.evaluate("url => fetch(url).then((answer) => answer.text())", f"{host.url}{second}.json")
     assert data == packed[f"{second}.json"]
     host.requests.clear()
@@ -264,24 +334,29 @@ def test_a_new_build_stands_beside_the_old_and_a_kill_leaves_the_old_whole(
     with duckdb.connect(str(later)) as connection:
         connection.execute("UPDATE atlas SET build_id = 'abcdefabcdef'")
     before, told = state_of(folder), []
-
-    def stop(done: int, total: int) -> None:
-        told.append(done)
-        if done == 3:
-            raise KeyboardInterrupt
-
-    few = {"choose": choose, "paged": False, "data": False}
-    with pytest.raises(KeyboardInterrupt):
-        publish_site([later], folder, **few, progress=stop)
+    chosen = choose(None, None)
+    arguments = [sys.executable, "-m", "tests.killed_publish", str(later), str(folder), *chosen.plain, *chosen.packed]
+    killed = subprocess.run(arguments, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True)
+    assert killed.stdout.split() == [str(-signal.SIGKILL)] * 4, killed.stderr
     assert state_of(folder) == before
-    told.clear()
-    publish_site([later], folder, **few, progress=lambda done, total: told.append(done))
-    assert told[0] == 3  # what was made before is not made again
-    assert {path.name for path in tmp_path.iterdir()} == {"copy", "later.duckdb"}
+    orphan = int((tmp_path / "copy.orphan").read_text())
+    few = {"choose": choose, "paged": False, "data": False}
+    with monkeypatch.context() as full:
+        full.setattr(folder_module, "search_index", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+        with pytest.raises(PublishError, match=r"No space left.*goes on with the pages"):
+            publish_site([later], folder, **few)
+    assert state_of(folder) == before
+    sizes = publish_site([later], folder, **few, progress=lambda done, total: told.append(done))
+    assert re.search(r"[1-9][.\d]* MB new, 0\.[1-9] MB of the earlier copy", sizes)
+    assert told == [told[-1]]  # what was made before is not made again
+    assert not Path(f"/proc/{orphan}").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"copy", "copy.orphan", "later.duckdb"}
     written = state_of(folder)
     monkeypatch.setattr(plan, "notable", choose)
     arguments = [str(later), "--out", str(folder), "--pages", "notable", "--no-data", "--workers", "1"]
-    assert "nothing is written" in CliRunner().invoke(publish, arguments, catch_exceptions=False).output
+    output = CliRunner().invoke(publish, arguments, catch_exceptions=False).output
+    assert "nothing is written" in output
+    assert " 0.0 MB new," in output
     assert state_of(folder) == written
     text = (folder / path_of(PLAIN, "html")).read_text()
     assert "og:image" not in text  # no address was given

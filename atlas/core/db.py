@@ -7,7 +7,7 @@ import os
 import shlex
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -20,6 +20,7 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
+from atlas.core.ahead import Ahead
 from atlas.core.answer.asking import Answer, QueryResult, answer
 from atlas.core.errors import NotAnAtlasError, QueryError, SchemaVersionError, SlugError
 from atlas.core.files import attached, database
@@ -31,6 +32,7 @@ from atlas.core.schema import SCHEMA_VERSION, macro_names, own_macros
 from atlas.core.tokens import Tokens
 from atlas.core.units import field_names
 
+Key = TypeVar("Key", bound=Hashable)
 Made = TypeVar("Made")
 
 _AGAIN = (0.05, 0.1, 0.2, 0.5, *[1.0] * 30)
@@ -59,6 +61,7 @@ class Atlas:
         self.path = path
         self.info = info
         self.room = room or Room()
+        self.ahead: Ahead | None = None
         self._remembered: dict[str, Any] = {}
         self._making: dict[str, threading.Lock] = {}
         self._local = threading.local()
@@ -143,6 +146,10 @@ class Atlas:
                 if name not in self._remembered:
                     self._remembered[name] = make()
         return self._remembered[name]
+
+    def records(self, kind: str, keys: Iterable[Key], make: Callable[[list[Key]], dict[Key, Made]]) -> dict[Key, Made]:
+        """What `make` makes of keys, by key: made anew, but for a program that reads ahead."""
+        return make(list(keys)) if self.ahead is None else self.ahead.records(kind, keys, make)
 
     def remembered_large(self, name: str, make: Callable[[], Made]) -> Made:
         """As `remember`, for values that need much memory to compute: one at a time in a process."""

@@ -96,10 +96,18 @@ def show_number(value: float | int | None, digits: int = 4) -> str:
         return f"{value:,}".replace("-", "−")
     if value == 0:
         return "0"
+    if digits > 2 and 1e-3 <= abs(value) < 10 ** (digits - 2):  # most numbers, at a third of the cost
+        text = _SIGNIFICANT[digits] % value
+        return f"−{text[1:]}" if value < 0 else text
     magnitude = _magnitude(value, digits)
     plain = -4 <= magnitude < 7
     text = format(value, _PLAIN[max(0, digits - 1 - magnitude)] if plain else f".{digits - 1}e")
     return text.replace("-", "−") if value < 0 or not plain else text
+
+
+def show_exact(value: float | int | bool | None) -> str:
+    """A number as programs read it, to nine significant digits: no two 32-bit numbers share them."""
+    return f"{value:.9g}" if isinstance(value, float) else str(value)
 
 
 def _magnitude(value: float, digits: int) -> int:
@@ -125,6 +133,9 @@ def column_decimals(values: Iterable[float | None], digits: int = 4) -> int:
     decimals = max(0, digits - 1 - _magnitude(greatest, digits))
     return min(decimals, 2) if greatest >= 1 else decimals
 
+
+_SIGNIFICANT = tuple(f"%#.{digits}g" for digits in range(18))
+"""Formats of numbers by significant digits."""
 
 _PLAIN = tuple(f",.{decimals}f" for decimals in range(32))
 """Format specifications by decimals: made once, since a page has thousands of numbers."""

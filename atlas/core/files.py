@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -108,6 +109,20 @@ def temporary_beside(out: Path) -> Path:
     return out.with_name(f"{out.name}.tmp-{os.getpid()}")
 
 
+def is_left_over(path: Path, out: Path) -> bool:
+    """Whether a path is what `temporary_beside` called the future `out` in a process that runs no more."""
+    pid = path.name.removeprefix(f"{out.name}.tmp-")
+    if pid == path.name or not pid.isdecimal():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        pass
+    return False
+
+
 def publish(temporary: Path, out: Path) -> None:
     """Flush a finished file to disk, make it read-only, and rename it into place (over an older file of that name)."""
     os.chmod(temporary, 0o444)
@@ -138,7 +153,7 @@ def write_texts(texts: Mapping[Path, str]) -> None:
 @contextmanager
 def appearing_folder(folder: Path) -> Iterator[Path]:
     """A new folder beside `folder` that takes its place at the end, and is removed on an error. Its files are flushed
-    to disk before the rename."""
+    to disk before the rename. Where the system can exchange two names, there is a folder at every moment."""
     folder = Path(os.path.abspath(folder))  # `absolute` gives `.` a name too.
     place = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
     old = folder.with_name(f"{folder.name}.old-{os.getpid()}")
@@ -148,19 +163,30 @@ def appearing_folder(folder: Path) -> Iterator[Path]:
         yield place
         for path in (*place.rglob("*"), place):
             flush(path)
-        if folder.exists():
-            folder.rename(old)
-        try:
-            place.rename(folder)
-        except OSError:
-            with suppress(OSError):
-                old.rename(folder)
-            raise
+        if not (folder.exists() and _exchange(place, folder)):
+            if folder.exists():
+                folder.rename(old)
+            try:
+                place.rename(folder)
+            except OSError:
+                with suppress(OSError):
+                    old.rename(folder)
+                raise
         flush(folder.absolute().parent)
     finally:
         shutil.rmtree(place, ignore_errors=True)
         if folder.exists():
             shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two names change places in one step; False: this system or disk cannot."""
+    try:
+        rename = ctypes.CDLL(None).renameat2
+    except (OSError, AttributeError):  # Linux alone has it
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0
 
 
 def flush(path: Path) -> None:

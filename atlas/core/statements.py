@@ -41,6 +41,10 @@ class Statement:
     """
 
     sql: str
+    each: str | None = None
+    """The neuron_id or token_id that the query compares with the parameter of that name, as its first list of columns
+    can spell it. The rows of an id are the same where the comparison is with a range (see `Ahead`); None: they are not.
+    """
 
     def rows(self, atlas: Atlas, **parameters: Any) -> Sequence[tuple]:
         """Rows of the query on an atlas.
@@ -48,7 +52,16 @@ class Statement:
         Raises:
             QueryError: DuckDB refuses the query or fails at it.
         """
+        if atlas.ahead is not None and self.each is not None:
+            rows = atlas.ahead.rows(self, parameters)
+            if rows is not None:
+                return rows
         return atlas.rows(self.sql, parameters) if parameters else atlas.rows(self.sql)
+
+    def of_range(self) -> str:
+        """The query of a statement that has `each` for the ids from `$first` to `$last`, each row led by its id."""
+        ranged = re.sub(r"(\w+_id) = \$\1\b", r"\1 BETWEEN $first AND $last", self.sql)
+        return ranged.replace("SELECT ", f"SELECT {self.each}, ", 1)
 
     def arrays(self, atlas: Atlas, **parameters: Any) -> dict[str, np.ndarray]:
         """Columns of the query on an atlas as NumPy arrays, masked where there are NULLs.

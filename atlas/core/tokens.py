@@ -12,7 +12,7 @@ from atlas.core.errors import TokenError
 from atlas.core.units import Token
 
 _MOST_MADE = 16_384
-"""Most cached records of tokens, about 300 bytes each."""
+"""Cached records of tokens, at most, but for a program that reads ahead; about 300 bytes each."""
 
 
 def letters(text: str) -> str:
@@ -28,6 +28,8 @@ class Tokens:
         self._texts: list[str | None] = []
         self._bytes: dict[int, bytes] = {}
         self._special: set[int] = set()
+        self.most_made = _MOST_MADE
+        """Most records that are kept."""
         self._made: dict[int, Token] = {}  # a page shows thousands of tokens, most of them the same few
         for token_id, (text, raw, special) in enumerate(rows):
             self._texts.append(text)
@@ -54,7 +56,7 @@ class Tokens:
         raw = self._bytes.get(token_id)
         if raw is None and text is not None:
             raw = text.encode("utf-8")
-        if len(self._made) >= _MOST_MADE:
+        if len(self._made) >= self.most_made:
             self._made.clear()
         made = self._made[token_id] = Token(token_id, text, raw, token_id in self._special)
         return made

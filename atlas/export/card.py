@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from atlas.core.db import Atlas, program_version
 from atlas.core.display import show_value, visible
-from atlas.core.info import count_words, unfinished_words
+from atlas.core.info import AtlasInfo, count_words, unfinished_words
 
 if TYPE_CHECKING:
     from atlas.export.folder import Written
@@ -49,7 +49,7 @@ _PROVENANCE = (
 
 def card(atlas: Atlas, files: tuple[Written, ...], form: str, licence: str, *, views: bool) -> str:
     """The README's text; `views`: whether `views.sql` contains the atlas's own views."""
-    parts = [_front_matter(atlas, files, form, licence), *_introduction(atlas, files, licence)]
+    parts = [front_matter(_card_fields(atlas, files, licence)), *_introduction(atlas, files, licence)]
     parts += _loading(files, form, views)
     parts += _provenance(atlas)
     parts += ["## Tables\n", "| table | rows | MB | content |", "|---|--:|--:|---|"]
@@ -76,28 +76,56 @@ def size_category(rows: int) -> str:
     return f"{_SIZES[place - 1]}<n<{_SIZES[place]}" if place < len(_SIZES) else f"n>{_SIZES[-1]}"
 
 
-def _front_matter(atlas: Atlas, files: tuple[Written, ...], form: str, licence: str) -> str:
-    # A JSON string is a YAML string: nothing in a model's name is read as YAML syntax.
-    lines = ["---", f"pretty_name: {json.dumps(f'Neuron Atlas of {atlas.info.model_name}')}"]
-    lines += [f"license: {json.dumps(licence)}", "tags:"]
-    lines += [f"- {tag}" for tag in ("neuron-atlas", "interpretability", "mechanistic-interpretability", "neurons")]
-    lines += ["size_categories:", f"- {size_category(sum(item.rows or 0 for item in files))}", "configs:"]
-    default = "neuron" if any(item.table.name == "neuron" for item in files) else files[0].table.name
-    for item in files:
-        lines += [f"- config_name: {json.dumps(item.table.name)}", f"  data_files: {json.dumps(item.file)}"]
-        lines += ["  default: true"] if item.table.name == default else []
-    return "\n".join([*lines, "---", ""])
+TAGS = ("neuron-atlas", "interpretability", "mechanistic-interpretability", "neurons")
+"""The Hub's tags of an atlas."""
+
+
+def front_matter(fields: Mapping[str, Any]) -> str:
+    """The head of a README on the Hub. A JSON value is a YAML value: nothing in a model's name is read as YAML."""
+    lines = []
+    for name, value in fields.items():
+        if isinstance(value, (list, tuple)) and value:
+            lines += [f"{name}:", *(f"- {_yaml(item)}" for item in value)]
+        else:
+            lines.append(f"{name}: {_yaml(value)}")
+    return "\n".join(["---", *lines, "---", ""])
+
+
+def _yaml(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if text.isprintable() else json.dumps(value)
+
+
+def _card_fields(atlas: Atlas, files: tuple[Written, ...], licence: str) -> dict[str, Any]:
+    # `datasets` cannot load a configuration without rows, and the Hub's viewer cannot show it.
+    loadable = [item for item in files if item.rows != 0] or list(files)
+    default = next((item for item in loadable if item.table.name == "neuron"), loadable[0])
+    return {
+        "pretty_name": f"Neuron Atlas of {atlas.info.model_name}",
+        "license": licence,
+        "tags": TAGS,
+        "size_categories": [size_category(sum(item.rows or 0 for item in files))],
+        "configs": [
+            {"config_name": item.table.name, "data_files": item.file} | ({"default": True} if item is default else {})
+            for item in loadable
+        ],
+    }
+
+
+def about(info: AtlasInfo) -> str:
+    """What an atlas holds, in a sentence or two of Markdown."""
+    return (
+        f"Every MLP neuron of {_prose(info.model_name)} ({info.n_neurons:,} in {info.n_layers} layers): the tokens its "
+        f"output weights are congruent with, how its activations are distributed over {info.n_positions:,} positions "
+        f"of {_prose(info.dataset)}, the texts that fire it most, and whether its firing goes with those tokens being "
+        "predicted. A neuron is named `L31N892` (layer, index, both from 0)."
+    )
 
 
 def _introduction(atlas: Atlas, files: tuple[Written, ...], licence: str) -> Iterator[str]:
     info = atlas.info
     yield f"# Neuron Atlas of {_prose(info.model_name)}\n"
-    yield (
-        f"Every MLP neuron of {_prose(info.model_name)} ({info.n_neurons:,} in {info.n_layers} layers): the tokens its "
-        f"output weights are congruent with, how its activations are distributed over {info.n_positions:,} positions "
-        f"of {_prose(info.dataset)}, the texts that fire it most, and whether its firing goes with those tokens being "
-        "predicted. A neuron is named `L31N892` (layer, index, both from 0).\n"
-    )
+    yield f"{about(info)}\n"
     note = unfinished_words(info)
     if note is not None:
         yield f"**{note}** The run had read {count_words(info)} texts when this build was written.\n"

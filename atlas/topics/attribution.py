@@ -101,27 +101,31 @@ class NeuronAttribution:
     holds: bool
 
 
-TOKEN_DRIVERS = Statement("""SELECT d.direction, d.rank, /*+n.name AS neuron, */d.n, d.attribution, d.direct,
-       d.standard_error, array_inner_product(
-           w.w_out, (SELECT readout FROM token_weight WHERE token_id = $token_id)
-       ) AS congruence, d.neuron_id
+TOKEN_DRIVERS = Statement(
+    """SELECT d.direction, d.rank, /*+n.name AS neuron, */d.n, d.attribution, d.direct,
+       d.standard_error, array_inner_product(w.w_out, r.readout) AS congruence, d.neuron_id
 FROM token_driver AS d/*+ JOIN neuron AS n USING (neuron_id)*/
+LEFT JOIN (FROM token_weight WHERE token_id = $token_id) AS r ON r.token_id = d.token_id
 LEFT JOIN (
     FROM neuron_weight WHERE neuron_id IN (SELECT neuron_id FROM token_driver WHERE token_id = $token_id)
 ) AS w ON w.neuron_id = d.neuron_id
 WHERE d.token_id = $token_id
-ORDER BY d.direction DESC, d.rank""")
+ORDER BY d.direction DESC, d.rank""",
+    each="d.token_id",
+)
 
-NEURON_CAUSES = Statement("""WITH driven AS (FROM token_driver WHERE neuron_id = $neuron_id),
-paired AS (FROM pair_attribution WHERE neuron_id = $neuron_id)
-SELECT /*+t."text" AS token, */coalesce(d.n, p.n) AS n, coalesce(d.attribution, p.attribution) AS attribution,
+NEURON_CAUSES = Statement(
+    """SELECT /*+t."text" AS token, */coalesce(d.n, p.n) AS n, coalesce(d.attribution, p.attribution) AS attribution,
        coalesce(d.direct, p.direct) AS direct, coalesce(d.standard_error, p.standard_error) AS standard_error,
        c.congruence, d.direction, d.rank, coalesce(d.token_id, p.token_id) AS token_id
-FROM driven AS d FULL JOIN paired AS p ON p.token_id = d.token_id
-LEFT JOIN candidate_pair AS c
-    ON c.neuron_id = $neuron_id AND c.token_id = coalesce(d.token_id, p.token_id)/*+
+FROM (FROM token_driver WHERE neuron_id = $neuron_id) AS d
+FULL JOIN (FROM pair_attribution WHERE neuron_id = $neuron_id) AS p USING (neuron_id, token_id)
+LEFT JOIN (FROM candidate_pair WHERE neuron_id = $neuron_id) AS c
+    ON c.neuron_id = coalesce(d.neuron_id, p.neuron_id) AND c.token_id = coalesce(d.token_id, p.token_id)/*+
 JOIN token AS t ON t.token_id = coalesce(d.token_id, p.token_id)*/
-ORDER BY attribution DESC, token_id""")
+ORDER BY attribution DESC, token_id""",
+    each="coalesce(d.neuron_id, p.neuron_id)",
+)
 """What a neuron does to the tokens that it is paired with or drives."""
 
 NEURON_ATTRIBUTIONS = Statement("""SELECT neuron_id, n_positions, attribution_mean, attribution_abs_mean, direct_mean,

@@ -42,8 +42,8 @@ LEFT JOIN neuron_prediction AS p ON p.neuron_id = l.other_neuron_id*/
 WHERE l.neuron_id = $neuron_id/*+
 ORDER BY l.side DESC, l.direction DESC, l.rank*/"""
 
-DOWNSTREAM = Statement(_LIST.format(table="neuron_downstream"))
-UPSTREAM = Statement(_LIST.format(table="neuron_upstream"))
+DOWNSTREAM = Statement(_LIST.format(table="neuron_downstream"), each="l.neuron_id")
+UPSTREAM = Statement(_LIST.format(table="neuron_upstream"), each="l.neuron_id")
 
 
 def has_connections(atlas: Atlas) -> bool:

@@ -92,8 +92,8 @@ LEFT JOIN pair_effect AS e ON e.neuron_id = m.neuron_id AND e.token_id = m.token
 WHERE c.{unit} = ${unit}/*+
 ORDER BY c.congruence DESC, c.neuron_id, c.token_id*/"""
 
-NEURON_CANDIDATES = Statement(_CANDIDATES.format(unit="neuron_id"))
-TOKEN_CANDIDATES = Statement(_CANDIDATES.format(unit="token_id"))
+NEURON_CANDIDATES = Statement(_CANDIDATES.format(unit="neuron_id"), each="c.neuron_id")
+TOKEN_CANDIDATES = Statement(_CANDIDATES.format(unit="token_id"), each="c.token_id")
 
 CURVES = Statement("""SELECT neuron, token, lower, upper, n, n_predicted, n_actual, predicted_fraction, actual_fraction
 FROM prediction_curve
@@ -153,13 +153,18 @@ def _curve(candidate: Candidate, bars: Iterable[HistogramBar], cells: Mapping[in
     return Curve(candidate, tuple(curve_point(bar.bin, bar.n, *cells.get(bar.bin, (0, 0))) for bar in bars))
 
 
+_CELLS = Statement(
+    "SELECT token_id, bin, n_predicted, n_actual FROM prediction_histogram WHERE neuron_id = $neuron_id",
+    each="neuron_id",
+)
+
+
 def neuron_curves(
     atlas: Atlas, neuron_id: int, candidates: Iterable[Candidate], bars: Sequence[HistogramBar]
 ) -> list[Curve]:
     """Curves of some of a neuron's candidates, in their order, from one lookup; `bars` is the neuron's histogram."""
     cells: dict[int, dict[int, tuple[int, int]]] = {}
-    sql = "SELECT token_id, bin, n_predicted, n_actual FROM prediction_histogram WHERE neuron_id = ?"
-    for token_id, bin, predicted, actual in atlas.rows(sql, neuron_id):
+    for token_id, bin, predicted, actual in _CELLS.rows(atlas, neuron_id=neuron_id):
         cells.setdefault(token_id, {})[bin] = (predicted, actual)
     return [_curve(candidate, bars, cells.get(candidate.token.token_id, {})) for candidate in candidates]
 
@@ -182,15 +187,32 @@ def neuron_curve(atlas: Atlas, neuron_id: NeuronId, token_id: TokenId) -> Curve:
     )
 
 
+_CELLS_OF = Statement("""SELECT neuron_id, token_id, bin, n_predicted, n_actual
+FROM prediction_histogram
+WHERE neuron_id IN (SELECT unnest($neuron_ids)) AND token_id IN (SELECT unnest($token_ids))""")
+
+_BARS_OF = Statement("""SELECT neuron_id, bin, n
+FROM activation_histogram
+WHERE neuron_id IN (SELECT unnest($neuron_ids))
+ORDER BY neuron_id, bin""")
+
+
 def token_curves(atlas: Atlas, candidates: Iterable[Candidate]) -> list[Curve]:
-    """Curves of some candidates, in their order: two point lookups for each."""
-    sql = "SELECT bin, n_predicted, n_actual FROM prediction_histogram WHERE neuron_id = ? AND token_id = ?"
-    curves = []
-    for candidate in candidates:
-        neuron_id, token_id = candidate.neuron.neuron_id, candidate.token.token_id
-        cells = {bin: counts for bin, *counts in atlas.rows(sql, neuron_id, token_id)}
-        curves.append(_curve(candidate, histogram(atlas, neuron_id), cells))
-    return curves
+    """Curves of some candidates, in their order, from two lookups."""
+    candidates = list(candidates)
+    ids = of_pairs(candidates)
+    cells: dict[tuple[int, int], dict[int, Sequence[int]]] = {}
+    rows = _CELLS_OF.rows(atlas, neuron_ids=ids["neuron_ids"], token_ids=ids["token_ids"]) if candidates else ()
+    for neuron_id, token_id, bin, *counts in rows:
+        cells.setdefault((neuron_id, token_id), {})[bin] = counts
+    bars: dict[int, list[HistogramBar]] = {}
+    for neuron_id, bin, n in _BARS_OF.rows(atlas, neuron_ids=ids["neuron_ids"]) if candidates else ():
+        bars.setdefault(neuron_id, []).append(HistogramBar(bin, *finite_edges(bin), n))
+    return [
+        _curve(candidate, bars.get(neuron_id, []), cells.get((neuron_id, candidate.token.token_id), {}))
+        for candidate in candidates
+        for neuron_id in (candidate.neuron.neuron_id,)
+    ]
 
 
 def pair_curves(atlas: Atlas, pairs: Iterable[ExclusivePair]) -> list[Curve]:

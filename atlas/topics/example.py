@@ -110,7 +110,9 @@ class IllusionGuard:
 _ROW = """kind, "interval", rank, text_id, position, activation, predicted_token_id, window_start, window_activations,
        window_scale"""
 
-_EXAMPLES = f"SELECT {_ROW} FROM example WHERE neuron_id = $neuron_id AND ($kind IS NULL OR kind = $kind)"
+_EXAMPLES = Statement(
+    f"SELECT {_ROW} FROM example WHERE neuron_id = $neuron_id AND ($kind IS NULL OR kind = $kind)", each="neuron_id"
+)
 
 _FIRST = f"""SELECT neuron_id, {_ROW}
 FROM example
@@ -151,7 +153,7 @@ def neuron_examples(atlas: Atlas, neuron_id: NeuronId, kind: Kind | None = None)
 
     They are sorted by kind ('interval', 'max', 'min'), within 'interval' by octave, then by rank.
     """
-    examples = _decoded(atlas, atlas.rows(_EXAMPLES, {"neuron_id": neuron_id, "kind": kind}))
+    examples = _decoded(atlas, _EXAMPLES.rows(atlas, neuron_id=neuron_id, kind=kind))
     return sorted(examples, key=lambda example: (example.kind, example.interval or 0, example.rank))
 
 

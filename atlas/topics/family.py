@@ -122,10 +122,13 @@ BEST = 5
 SHARED = 2
 """Fewest of those that kin share."""
 
-FAMILY = Statement("""SELECT t."text" AS token, t.n_predicted, t.n_actual, t.token_id
+FAMILY = Statement(
+    """SELECT t."text" AS token, t.n_predicted, t.n_actual, t.token_id
 FROM token_family AS f JOIN token_family AS m USING (family_id) JOIN token AS t ON t.token_id = m.token_id
 WHERE f.token_id = $token_id
-ORDER BY t.token_id""")
+ORDER BY t.token_id""",
+    each="f.token_id",
+)
 
 FAMILY_CURVES = Statement("""SELECT /*+b.lower, b.upper, */h.bin, h.n, coalesce(p.n_predicted, 0) AS n_predicted,
        coalesce(p.n_actual, 0) AS n_actual, coalesce(f.n_predicted, 0) AS family_predicted,
@@ -255,36 +258,40 @@ def kin(atlas: Atlas, token_id: TokenId, limit: Most = 20) -> list[KinToken]:
         TokenError: the id is out of range.
     """
     atlas.tokens[token_id]  # raises
-    lists, weights, totals = atlas.remembered_large("best neurons of tokens", lambda: _best(atlas))
+    lists, weights, totals, by_neuron = atlas.remembered_large("best neurons of tokens", lambda: _best(atlas))
     own = lists[token_id]
-    shared = np.any([lists == one for one in own], axis=0)
-    common = (weights[lists] * shared).sum(axis=1)
-    both = totals[token_id] + totals - common
+    near = np.unique(np.concatenate([by_neuron[one] for one in own]))  # the tokens that share any
+    shared = np.any([lists[near] == one for one in own], axis=0)
+    common = (weights[lists[near]] * shared).sum(axis=1)
+    both = totals[token_id] + totals[near] - common
     likeness = np.divide(common, both, out=np.zeros_like(common), where=both > 0)
-    enough = (shared.sum(axis=1) >= SHARED) & (likeness > 0)
-    enough[token_id] = False
-    others = np.flatnonzero(enough)
+    enough = (shared.sum(axis=1) >= SHARED) & (likeness > 0) & (near != token_id)
+    others, likeness = near[enough], likeness[enough]
     relatives = {member.token.token_id for member in family(atlas, token_id)}
     return [
         KinToken(
             atlas.tokens[other],
-            float(likeness[other]),
+            float(likeness[place]),
             tuple(neuron_ref(atlas, n) for n in own.tolist() if n in lists[other]),
             other in relatives,
         )
-        for other in others[np.lexsort((others, -likeness[others]))][:limit].tolist()
+        for place in np.lexsort((others, -likeness))[:limit].tolist()
+        for other in (int(others[place]),)
     ]
 
 
-def _best(atlas: Atlas) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The best neurons of every token, [token, rank]; the weight of every neuron; the sum of weights of each list."""
+def _best(atlas: Atlas) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[np.ndarray]]:
+    """The best neurons of every token, [token, rank]; the weight of every neuron; the sum of weights of each list; the
+    tokens in whose lists each neuron is."""
     d_vocab, k = atlas.info.d_vocab, min(BEST, atlas.info.top_neurons)
     rows = atlas.arrays(
         "SELECT neuron_id FROM token_neuron WHERE direction = 'top' AND rank <= ? ORDER BY token_id, rank", k
     )
     lists = np.asarray(rows["neuron_id"]).reshape(d_vocab, -1)
     weights = np.log(d_vocab / np.maximum(neuron_occurrences(atlas, k), 1))
-    return lists, weights, weights[lists].sum(axis=1)
+    order = np.argsort(lists, axis=None, kind="stable")
+    starts = np.searchsorted(lists.ravel()[order], np.arange(1, atlas.info.n_neurons))
+    return lists, weights, weights[lists].sum(axis=1), np.split((order // lists.shape[1]).astype(np.int32), starts)
 
 
 TERMS = (

@@ -102,26 +102,40 @@ JOIN token AS worst ON worst.token_id = n.worst_token_id*/
 WHERE n.neuron_id IN (SELECT unnest($neuron_ids))/*+
 ORDER BY list_position($neuron_ids, n.neuron_id)*/""")
 
-NEURON_TOKENS = Statement("""SELECT /*+t."text" AS token, */l.rank, l.congruence, l.token_id, l.direction
+_NEURON = Statement(f"SELECT {_COLUMNS} FROM neuron WHERE neuron_id = $neuron_id", each="neuron_id")
+
+NEURON_TOKENS = Statement(
+    """SELECT /*+t."text" AS token, */l.rank, l.congruence, l.token_id, l.direction
 FROM neuron_token AS l/*+ JOIN token AS t USING (token_id)*/
 WHERE l.neuron_id = $neuron_id/*+
-ORDER BY l.direction DESC, l.rank*/""")
+ORDER BY l.direction DESC, l.rank*/""",
+    each="l.neuron_id",
+)
 
-INPUT_TOKENS = Statement("""SELECT l.side, l.direction, l.rank, /*+t."text" AS token, */l.value, l.token_id
+INPUT_TOKENS = Statement(
+    """SELECT l.side, l.direction, l.rank, /*+t."text" AS token, */l.value, l.token_id
 FROM neuron_input_token AS l/*+ JOIN token AS t USING (token_id)*/
 WHERE l.neuron_id = $neuron_id/*+
-ORDER BY l.side DESC, l.direction DESC, l.rank*/""")
+ORDER BY l.side DESC, l.direction DESC, l.rank*/""",
+    each="l.neuron_id",
+)
 
-NEURON_PAIRS = Statement(f"""SELECT /*+n.name AS neuron, t."text" AS token,
+NEURON_PAIRS = Statement(
+    f"""SELECT /*+n.name AS neuron, t."text" AS token,
        */{PAIR_COLUMNS}
 FROM exclusive_pair AS p JOIN token AS t USING (token_id)/*+ JOIN neuron AS n USING (neuron_id)*/
 WHERE p.neuron_id = $neuron_id
-ORDER BY p.direction DESC""")
+ORDER BY p.direction DESC""",
+    each="p.neuron_id",
+)
 
-HISTOGRAM = Statement("""SELECT /*+b.lower, b.upper, */h.n, h.bin
+HISTOGRAM = Statement(
+    """SELECT /*+b.lower, b.upper, */h.n, h.bin
 FROM activation_histogram AS h/*+ JOIN histogram_bin AS b USING (bin)*/
 WHERE h.neuron_id = $neuron_id/*+
-ORDER BY h.bin*/""")
+ORDER BY h.bin*/""",
+    each="h.neuron_id",
+)
 
 
 def make_neuron(atlas: Atlas, row: tuple) -> Neuron:
@@ -137,7 +151,7 @@ def find_neuron(atlas: Atlas, neuron_id: int) -> Neuron:
     Raises:
         NeuronNameError: the id is out of range.
     """
-    rows = atlas.rows(f"SELECT {_COLUMNS} FROM neuron WHERE neuron_id = ?", neuron_id)
+    rows = _NEURON.rows(atlas, neuron_id=neuron_id)
     if not rows:
         raise NeuronNameError(f"There is no neuron {neuron_id}: neuron ids go from 0 to {atlas.info.n_neurons - 1}.")
     return make_neuron(atlas, rows[0])
@@ -145,8 +159,12 @@ def find_neuron(atlas: Atlas, neuron_id: int) -> Neuron:
 
 def neurons_by_id(atlas: Atlas, neuron_ids: Iterable[int]) -> dict[int, Neuron]:
     """The rows of several neurons, by neuron_id. Ids out of range are left out."""
-    rows = NEURONS.rows(atlas, neuron_ids=list(dict.fromkeys(neuron_ids)))
-    return {neuron.neuron_id: neuron for neuron in (make_neuron(atlas, row) for row in rows)}
+
+    def read(ids: list[int]) -> dict[int, Neuron]:
+        rows = NEURONS.rows(atlas, neuron_ids=ids)
+        return {neuron.neuron_id: neuron for neuron in (make_neuron(atlas, row) for row in rows)}
+
+    return atlas.records("neurons", dict.fromkeys(neuron_ids), read)
 
 
 @call(OF_NEURON + "/tokens", python='demo.neuron("{neuron}").best_tokens')

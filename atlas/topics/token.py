@@ -47,25 +47,34 @@ class CongruentNeuron:
     congruence: float
 
 
-TOKEN_ROW = Statement("""SELECT t.token_id, /*+t."text" AS token, t.bytes, t.special, */t.piece, t.in_tokenizer,
+TOKEN_ROW = Statement(
+    """SELECT t.token_id, /*+t."text" AS token, t.bytes, t.special, */t.piece, t.in_tokenizer,
        t.n_input, t.n_actual, t.n_predicted, /*+b.name AS best_neuron, */t.best_neuron_id, t.best_congruence,
        t.neuron_gap, /*+w.name AS worst_neuron, */t.worst_neuron_id, t.worst_congruence,
        t.neuron_gap_bottom, t.hub_count
 FROM token AS t/*+
 JOIN neuron AS b ON b.neuron_id = t.best_neuron_id
 JOIN neuron AS w ON w.neuron_id = t.worst_neuron_id*/
-WHERE t.token_id = $token_id""")
+WHERE t.token_id = $token_id""",
+    each="t.token_id",
+)
 
-TOKEN_NEURONS = Statement("""SELECT /*+n.name AS neuron, */l.rank, l.congruence, l.neuron_id, l.direction
+TOKEN_NEURONS = Statement(
+    """SELECT /*+n.name AS neuron, */l.rank, l.congruence, l.neuron_id, l.direction
 FROM token_neuron AS l/*+ JOIN neuron AS n USING (neuron_id)*/
 WHERE l.token_id = $token_id
-ORDER BY l.direction DESC, l.rank""")
+ORDER BY l.direction DESC, l.rank""",
+    each="l.token_id",
+)
 
-TOKEN_PAIRS = Statement(f"""SELECT /*+n.name AS neuron, t."text" AS token,
+TOKEN_PAIRS = Statement(
+    f"""SELECT /*+n.name AS neuron, t."text" AS token,
        */{PAIR_COLUMNS}
 FROM exclusive_pair AS p JOIN token AS t USING (token_id)/*+ JOIN neuron AS n USING (neuron_id)*/
 WHERE p.token_id = $token_id
-ORDER BY p.direction DESC""")
+ORDER BY p.direction DESC""",
+    each="p.token_id",
+)
 
 RELATIVES = Statement("""SELECT t."text" AS token, t.n_actual, t.n_predicted, t.token_id
 FROM token AS t, (SELECT "text" FROM token WHERE token_id = $token_id) AS q

@@ -126,7 +126,8 @@ def verdict(atlas: Atlas, neuron_id: NeuronId) -> Verdict:
 
 def verdicts(atlas: Atlas, neurons: Iterable[Neuron]) -> dict[int, Verdict]:
     """Verdicts on neurons by neuron_id."""
-    return {neuron.neuron_id: verdict_of(atlas, neuron) for neuron in neurons}
+    by_id = {neuron.neuron_id: neuron for neuron in neurons}
+    return atlas.records("verdicts", by_id, lambda ids: {one: verdict_of(atlas, by_id[one]) for one in ids})
 
 
 def verdict_of(atlas: Atlas, neuron: Neuron) -> Verdict:

@@ -44,11 +44,14 @@ class TokenPrediction:
     predicts: bool
 
 
-TOKEN_PREDICTIONS = Statement("""SELECT /*+neuron, */side, threshold, n_beyond, n_hits, n_predicted, "precision",
+TOKEN_PREDICTIONS = Statement(
+    """SELECT /*+neuron, */side, threshold, n_beyond, n_hits, n_predicted, "precision",
        recall, auroc, average_precision, f1_gain, predicts, neuron_id
 FROM token_prediction
 WHERE token_id = $token_id
-ORDER BY predicts DESC, f1_gain DESC NULLS LAST, neuron_id""")
+ORDER BY predicts DESC, f1_gain DESC NULLS LAST, neuron_id""",
+    each="token_id",
+)
 
 _NUMBERS = [field.name for field in fields(TokenPrediction) if field.name != "neuron"]
 

@@ -7,6 +7,7 @@ headings and keys in HTML, which wrap.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,21 @@ class Chart:
     table: Table
     series: tuple[Series, ...] = ()
     more: str = ""
+
+    @property
+    def carried(self) -> dict[str, Any]:
+        """The specification as a page carries it: its rows as columns, which take half the room. charts.js turns them
+        round; a name in `sparse` is missing in the rows where its column has null."""
+        rest = {name: value for name, value in self.spec.items() if name != "datasets"}
+        columns, sparse = columns_of(self.spec["datasets"][DATA])
+        return {**rest, "columns": columns, "sparse": sparse}
+
+
+def columns_of(rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, list[Any]], list[str]]:
+    """Rows as columns, and the names that some rows lack."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    columns = {name: [row.get(name) for row in rows] for name in names}
+    return columns, [name for name in names if any(name not in row for row in rows)]
 
 
 def rows_of(kind: str = "") -> alt.Chart:

@@ -35,21 +35,45 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option(
     "--data/--no-data",
-    default=True,
+    default=False,
     show_default=True,
-    help="Write the data of each page (.json) too: more than half of the whole.",
+    help="Write the data of each page (.json) too: three times the size.",
 )
+@click.option("--report", is_flag=True, help="Write the report of each atlas too (see atlas report), at /SLUG/report.")
+@click.option(
+    "--pages-site",
+    is_flag=True,
+    help="For GitHub Pages: refuse what is over its limits (1 GB in all, 100 MiB a file), and write the CNAME of a "
+    "host of one's own.",
+)
+@click.option(
+    "--space",
+    is_flag=True,
+    help="For a Hugging Face static Space: write its README, and refuse what is over 1 GB.",
+)
+@click.option("--license", "licence", metavar="ID", help="The licence that the Space's README names, as the Hub does.")
 @click.option("--workers", type=click.IntRange(1), help="Processes that make pages; the default is one for each core.")
 def publish(
-    files: tuple[Path, ...], folder: Path, base_url: str | None, pages: str, data: bool, workers: int | None
+    files: tuple[Path, ...],
+    folder: Path,
+    base_url: str | None,
+    pages: str,
+    data: bool,
+    report: bool,
+    pages_site: bool,
+    space: bool,
+    licence: str | None,
+    workers: int | None,
 ) -> None:
     """Write the pages of FILEs to the folder DIR, for a host without a server. DIR is replaced when everything is
     written; a command that was interrupted goes on where it was when it is given again."""
     # Imported here: the help text does not need the site.
+    from web.publish.hosts import PAGES_SITE, SPACE, Hosting
     from web.publish.plan import every, notable
     from web.publish.write import publish_site
 
     whole = pages == "all"
+    hosts = (*([PAGES_SITE] if pages_site else []), *([SPACE] if space else []))
 
     with click.progressbar(length=0, label="Pages", show_pos=True) as bar:
 
@@ -57,14 +81,16 @@ def publish(
             bar.length = total
             bar.update(done - bar.pos)
 
-        report = publish_site(
+        outcome = publish_site(
             files,
             folder,
             base_url=base_url,
             choose=every if whole else notable,
             paged=whole,
             data=data,
+            report=report,
+            hosting=Hosting(hosts, licence),
             workers=workers or os.cpu_count() or 1,
             progress=progress,
         )
-    click.echo(report)
+    click.echo(outcome)

@@ -6,48 +6,50 @@ import json
 import os
 import re
 import shutil
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import vl_convert
 
 from atlas import Atlas
+from web.publish.dictionaries import Dictionaries
 from web.publish.pack import Archives, Entry, compressed, name_of
-from web.publish.phrases import Phrases
 from web.publish.plan import Plan
 from web.publish.render import CARD, HTML, Pages
 from web.publish.search_index import search_index
 from web.site import bundle, urls
+from web.site.published import COPY, copy_script
 
 STATE = Path("static", "published.json")
 """What the copy holds; the worker reads it, and so does the next `atlas publish`."""
 WORKER = "worker.js"
 """The service worker: at the root, since it answers for everything below."""
-PHRASES = "phrases.bin"
-
-
-def packed(entry: Entry, phrases: Phrases) -> bytes:
-    """A page as it lies in an archive."""
-    content = entry.content
-    return compressed(phrases.shortened(content.decode("utf-8")).encode("utf-8") if entry.kind == HTML else content)
 
 
 def fill(
-    place: Path, folder: Path, plan: Plan, entries: Iterable[Entry], phrases: Phrases, before: dict | None
+    place: Path,
+    folder: Path,
+    plan: Plan,
+    entries: Iterable[Entry],
+    dictionaries: Dictionaries,
+    before: dict | None,
+    beside: Mapping[str, str],
 ) -> None:
     """Write a copy at `place` from the pages that were made; `folder` is the copy that it replaces, `before` its state;
-    None: it replaces nothing."""
-    archives = {slug: Archives(_archive(place, slug, plan.folder(slug))) for slug in plan.builds}
-    for entry in entries:
-        if entry.plain:
-            _write(place / path_of(entry.address, entry.kind), entry.content)
-        slug = re.split(r"[/.]", entry.address)[1]
-        if entry.kind != CARD and slug in archives:
-            content = packed(entry, phrases) if entry.plain else entry.content
-            archives[slug].add(name_of(entry.address, entry.kind), content)
-    for archive in archives.values():
-        archive.close()
+    None: it replaces nothing. `beside`: further files, by name."""
+    with ExitStack() as stack:
+        archives = {
+            slug: stack.enter_context(Archives(_archive(place, slug, plan.folder(slug)), dictionaries.texts))
+            for slug in plan.builds
+        }
+        for entry in entries:
+            if entry.plain:
+                _write(place / path_of(entry.address, entry.kind), entry.content)
+            slug = re.split(r"[/.]", entry.address)[1]
+            if entry.kind != CARD and slug in archives:
+                content = dictionaries.packed(entry.content.decode()) if entry.plain else entry.content
+                archives[slug].add(name_of(entry.address, entry.kind), content)
     pages = Pages(plan)
     state: dict = {"digest": plan.digest, "atlases": {}}
     for slug, atlas in pages.atlases.items():
@@ -56,12 +58,12 @@ def fill(
             "builds": {**earlier, plan.builds[slug]: {"folder": plan.folder(slug), "prefix": plan.published.prefix}}
         }
         index = json.dumps(search_index(atlas, plan.tokens(slug)), ensure_ascii=False, separators=(",", ":"))
-        beside = _archive(place, slug, plan.folder(slug))
-        (beside / "search.bin").write_bytes(compressed(index.encode("utf-8")))
-        (beside / PHRASES).write_bytes(compressed("\0".join(phrases.texts).encode("utf-8")))
+        (_archive(place, slug, plan.folder(slug)) / "search.bin").write_bytes(compressed(index.encode("utf-8")))
     _write(place / STATE, json.dumps(state, indent=1).encode())
-    _static(place)
+    _static(place, state)
     _write(place / "404.html", pages.absent())
+    for name, text in beside.items():
+        _write(place / name, text.encode("utf-8"))
     (place / ".nojekyll").touch()  # GitHub Pages would leave files out
 
 
@@ -105,24 +107,12 @@ def _write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def _static(place: Path) -> None:
-    """The site's own files."""
+def _static(place: Path, state: dict) -> None:
+    """The site's own files; the worker begins with the state."""
     for source in urls.STATIC.iterdir():
-        shutil.copyfile(source, place / (WORKER if source.name == WORKER else f"static/{source.name}"))
+        shutil.copyfile(source, place / f"static/{source.name}")
+    worker = (place / "static" / WORKER).rename(place / WORKER)
+    worker.write_text(f"const PUBLISHED = {json.dumps(state)};\n{worker.read_text()}")
+    (place / "static" / COPY).write_bytes(copy_script())
     name = f"vega-{vl_convert.__version__}.js"  # type: ignore[attr-defined]  # its stubs lack it
     _write(place / "static" / name, bundle.bundle()[0])
-
-
-_KINDS = {"index.html": "pages that are files", ".png": "cards", ".bin": "archives", ".json": "data", ".js": "scripts"}
-
-
-def size_report(folder: Path, atlases: dict[str, Atlas]) -> str:
-    """What a copy takes, by kind of file, beside the atlas files."""
-    sizes: Counter[str] = Counter()
-    for path in folder.rglob("*"):
-        if path.is_file():
-            kind = next((words for ending, words in _KINDS.items() if path.name.endswith(ending)), "other files")
-            sizes[kind] += path.stat().st_size
-    total, files = sum(sizes.values()), sum(atlas.path.stat().st_size for atlas in atlases.values())
-    lines = [f"{size / 1e6:10.1f} MB  {kind}" for kind, size in sizes.most_common()]
-    return "\n".join([*lines, f"{total / 1e6:10.1f} MB  in all: {total / files:.2f} times the atlas files"])

@@ -1,4 +1,4 @@
-"""Links and forms of a published page: what leads to pages that only a server makes is text."""
+"""Links and forms of a published page: what leads to pages that only a server makes is text, or left out."""
 
 from __future__ import annotations
 
@@ -9,12 +9,18 @@ from web.site.published import Published
 
 _LINK = re.compile(r'<a\b([^>]*?)\shref="(/[^"]*)"([^>]*)>(.*?)</a>', re.DOTALL)
 _FORM = re.compile(r"<form\b([^>]*)>.*?</form>", re.DOTALL)
-_PATH = re.compile(r'(\s(?:href|src|action|data-src)=")/(?!/)')
 _SCRIPT = re.compile(r'<script type="application/json">.*?</script>', re.DOTALL)
-_CHART_LINK = re.compile(r'("(?:href|url)": ?")/(?!/)')
+_CHART_LINKS = re.compile(r'"(?:href|url)":\[[^\]]*\]')
 _ATTRIBUTE = re.compile(r'\s(?:class|title)="[^"]*"')
 _WITHOUT_SERVER = re.compile(r'class="[^"]*\b(?:search|threshold)\b')
 """Forms that scripts answer."""
+_STATE = re.compile(r'^(?!.*\sclass=).*\s(?:rel="(?:nofollow|next|prev)"|data-key=)', re.DOTALL)
+"""Attributes of links that offer something (another order, the next page, a list) and name nothing: where they lead
+nowhere, they are left out."""
+_OUT = "\0"
+"""In place of such a link, for a moment."""
+_SEPARATORS = (re.compile(rf"(?:\s*·\s*{_OUT})+"), re.compile(rf"{_OUT}(?:\s*·\s*)?"))
+_NOTHING = re.compile(r'<p class="choices">(?:\s|</?span>)*</p>\n?')
 
 
 def settled(html: str, published: Published) -> str:
@@ -22,19 +28,31 @@ def settled(html: str, published: Published) -> str:
 
     def link(match: re.Match[str]) -> str:
         before, href, after, inner = match.groups()
+        if href in published.addresses:
+            return match[0]
         attributes = before + after
         paged = published.paged and "?" in href and re.search(r'\srel="(?:next|prev)"', attributes)
         target = unescape(href) if paged else published.leads_to(unescape(href))
+        if target is None and _STATE.match(attributes):
+            return _OUT
         if target is None:
             return f"<span{''.join(_ATTRIBUTE.findall(attributes))}>{inner}</span>"
         return f'<a{before} href="{escape(target)}"{after}>{inner}</a>'
 
     html = _FORM.sub(lambda form: form[0] if _WITHOUT_SERVER.search(form[1]) else "", html)
     html = _LINK.sub(link, html)
+    if _OUT in html:
+        for pattern in (*_SEPARATORS, _NOTHING):
+            html = pattern.sub("", html)
     return _below(html, published.prefix) if published.prefix else html
 
 
 def _below(html: str, prefix: str) -> str:
     """The page with its links, and those of its charts, for a folder of a host."""
-    html = _PATH.sub(rf"\g<1>{prefix}/", html)
-    return _SCRIPT.sub(lambda script: _CHART_LINK.sub(rf"\g<1>{prefix}/", script[0]), html)
+
+    def chart(script: re.Match[str]) -> str:
+        return _CHART_LINKS.sub(lambda urls: urls[0].replace('"/', f'"{prefix}/'), script[0])
+
+    for attribute in ("href", "src", "action", "data-unpacked"):
+        html = html.replace(f'{attribute}="/', f'{attribute}="{prefix}/')
+    return _SCRIPT.sub(chart, html)

@@ -1,8 +1,9 @@
 """Archives of pages that are read by ranges, and their index.
 
-`pages-000.bin`, `pages-001.bin`, …: compressed pages (gzip, each by itself), one behind the other. `index.bin`: blocks
-of lines `address archive offset length`, sorted by address, each block compressed. `index.json`: the first address of
-each block, with its offset and length. A reader fetches `index.json` once, then a block, then a page.
+`pages-000.bin`, `pages-001.bin`, …: packed pages (see `dictionaries`), one behind the other. `index.bin`: blocks
+of lines `address archive offset length`, sorted by address, each block compressed (gzip). `start.bin`: the first
+address of each block, with its offset and length, and the dictionaries. A reader fetches `start.bin` once, then a
+block, then a page.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import gzip
 import json
 import struct
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -58,14 +60,25 @@ def name_of(address: str, kind: str) -> str:
 
 
 class Archives:
-    """The archives of an atlas while they are written."""
+    """The archives of an atlas while they are written; `dictionaries`: those of the pages."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, dictionaries: list[str]) -> None:
         folder.mkdir(parents=True)
-        self._folder = folder
+        self._folder, self._dictionaries = folder, dictionaries
         self._number, self._size = 0, 0
         self._lines: list[tuple[str, int, int, int]] = []
         self._file = self._open()
+
+    def __enter__(self) -> Archives:
+        return self
+
+    def __exit__(self, error: object, *_: object) -> None:
+        """Write the index, unless the archives are not whole."""
+        if error is None:
+            self.close()
+        else:
+            with suppress(OSError):  # a full disk takes no rest
+                self._file.close()
 
     def _open(self) -> BinaryIO:
         return (self._folder / f"pages-{self._number:03}.bin").open("wb")
@@ -81,7 +94,7 @@ class Archives:
         self._size += len(content)
 
     def close(self) -> None:
-        """Write the index."""
+        """Write the index, and what a reader needs first: the index's index, and the dictionaries of the pages."""
         self._file.close()
         self._lines.sort()
         blocks, offset = [], 0
@@ -92,9 +105,14 @@ class Archives:
                 file.write(block)
                 blocks.append((lines[0][0], offset, len(block)))
                 offset += len(block)
-        (self._folder / "index.json").write_text(json.dumps(blocks, separators=(",", ":")))
+        first = {"blocks": blocks, "dictionaries": self._dictionaries}
+        text = json.dumps(first, ensure_ascii=False, separators=(",", ":"))
+        (self._folder / "start.bin").write_bytes(compressed(text.encode()))
 
 
 def compressed(content: bytes) -> bytes:
     """As gzip, which browsers open by themselves; the same bytes every time."""
-    return gzip.compress(content, compresslevel=6, mtime=0)
+    return gzip.compress(content, compresslevel=9, mtime=0)
+
+
+uncompressed = gzip.decompress

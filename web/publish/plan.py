@@ -13,7 +13,6 @@ from flask import Flask
 
 from atlas import Atlas
 from atlas.core.names import neuron_name
-from web.sections.neuron import PARTS
 from web.site import urls
 from web.site.caching import program_digest
 from web.site.published import Published
@@ -34,7 +33,7 @@ class Job:
     name: str
     kind: str
     """'file' (HTML of its own, data and card, and packed), 'list' (the same, and the pages that follow it), 'packed',
-    or 'site' (of no atlas: a file only)."""
+    'report' (a file, and packed), or 'site' (of no atlas: a file only)."""
     addresses: tuple[str, ...]
 
 
@@ -105,28 +104,27 @@ def make_plan(
     choose: Choose = every,
     *,
     paged: bool = True,
-    data: bool = True,
+    data: bool = False,
+    report: bool = False,
+    beside: object = None,
 ) -> Plan:
     """The plan of a copy; `app` is the site, `paged` whether lists are followed to their ends, `data` whether pages
-    have their data."""
+    have their data, `report` whether each atlas has its report; `beside`: what else the copy depends on."""
     atlases: dict[str, Atlas] = app.extensions["atlases"]
     builds = {slug: atlas.info.build_id for slug, atlas in atlases.items()}
     site = [urls.to("home"), urls.to("glossary"), urls.to("search"), *([urls.to("bridge")] if len(atlases) > 1 else [])]
     jobs = [Job("site", "site", tuple(site))]
     for atlas in atlases.values():
         jobs += _jobs(app, atlas, choose)
+        jobs += (
+            [Job(f"{atlas.info.slug}-report", "report", (urls.report(AtlasRef(atlas.info.slug)),))] if report else []
+        )
     pages = [address for job in jobs for address in job.addresses]
-    parts = [urls.to("random_neuron", AtlasRef(slug)) for slug in atlases]  # the worker draws it
-    parts += [urls.to("neuron_part", *neuron, part) for neuron in map(_neuron, pages) if neuron for part in PARTS]
-    key = repr((builds, program_digest(), base_url, paged, data, [str(job) for job in jobs]))
+    drawn = [urls.to("random_neuron", AtlasRef(slug)) for slug in atlases]  # by the worker
+    key = repr((builds, program_digest(), base_url, paged, data, beside, [str(job) for job in jobs]))
     digest = blake2b(key.encode(), digest_size=6).hexdigest()
-    published = Published(frozenset(pages + parts), base_url, paged, data)
+    published = Published(frozenset(pages + drawn), base_url, paged, data)
     return Plan(files, base_url, published, builds, tuple(jobs), digest)
-
-
-def _neuron(address: str) -> tuple[AtlasRef, str] | None:
-    match = re.fullmatch(r"/([a-z0-9-]+)/(L[0-9]+N[0-9]+)", address)
-    return (AtlasRef(match[1]), match[2]) if match else None
 
 
 def _jobs(app: Flask, atlas: Atlas, choose: Choose) -> list[Job]:

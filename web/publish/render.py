@@ -10,17 +10,23 @@ from typing import Any
 from flask import Flask, g, render_template, request
 
 from atlas import Atlas
+from atlas.core.ahead import Ahead
 from atlas.core.errors import AtlasError
 from atlas.core.room import Room
+from atlas.core.units import named_ref
 from web.publish.links import settled
-from web.publish.plan import LAZY, Job, Plan
+from web.publish.plan import Job, Plan
+from web.report.names import Links
+from web.report.write import report_page
 from web.site import urls
 from web.site.app import create_app
 from web.site.page import answered, find_atlas
-from web.views.neuron import NeuronPage, part_page
 
 HTML, DATA, CARD = "html", "json", "png"
 
+_UNIT = re.compile(r"/([^/]+)/(?:(L[0-9]+N[0-9]+)|token/([0-9]+))")
+_SPREAD = 4
+"""Ids that are read for each that is needed, at most."""
 _PAGER = re.compile(r'<nav class="pager".*?</nav>', re.DOTALL)
 _NEXT = re.compile(r'<a rel="next"[^>]* href="([^"]+)"')
 _PREVIOUS = re.compile(rb'(<a rel="prev"[^>]* href=")[^"]+')
@@ -37,6 +43,8 @@ class Pages:
         self.plan = plan
         room = Room(threads=1)  # the other processes have the other cores
         self._app: Flask = create_app(plan.files, published=plan.published, room=lambda _: room)
+        for atlas in self.atlases.values():
+            atlas.ahead = Ahead(atlas)
 
     @property
     def atlases(self) -> dict[str, Atlas]:
@@ -45,18 +53,37 @@ class Pages:
 
     def of(self, job: Job) -> Iterator[tuple[str, str, bytes]]:
         """(address, kind, content) of every page of a job: 'html', 'json', or 'png', a card."""
+        self._read_ahead(job)
         for address in job.addresses:
             if job.kind == "packed":
                 yield from self._packed(address)
+            elif job.kind == "report":
+                yield address, HTML, self._report(address)
             else:
                 yield from self._whole(address, card=True)
         if job.kind == "list" and self.plan.published.paged:
             yield from self._following(job.addresses[0])
 
+    def _report(self, address: str) -> bytes:
+        atlas = self.atlases[address.split("/")[1]]
+        return self._settled(report_page(atlas, Links("", atlas.info.slug)))
+
+    def _read_ahead(self, job: Job) -> None:
+        """Ask for what the pages of a job need all at once, where these are neurons, or tokens, close to each other."""
+        for slug, atlas in self.atlases.items():
+            units = [match for match in map(_UNIT.fullmatch, job.addresses) if match and match[1] == slug]
+            neurons = [named_ref(atlas, match[2]).neuron_id for match in units if match[2]]
+            tokens = [int(match[3]) for match in units if match[3]]
+            name, ids = ("neuron_id", neurons) if len(neurons) > len(tokens) else ("token_id", tokens)
+            if ids and max(ids) - min(ids) < _SPREAD * len(ids):
+                assert atlas.ahead is not None
+                atlas.ahead.turn_to(name, range(min(ids), max(ids) + 1))
+
     def absent(self) -> bytes:
         """The page for addresses at which the host has no file: it opens what is packed, or says that there is none."""
         with self._app.test_request_context("/404"):
-            return self._settled(render_template("unpacked.html", title="Page"))
+            script = urls.script("unpacked.js")
+            return self._settled(render_template("unpacked.html", title="Opening the page", script=script))
 
     def _settled(self, html: str) -> bytes:
         return settled(html, self.plan.published).encode("utf-8")
@@ -74,8 +101,6 @@ class Pages:
             yield address, DATA, self._get(urls.json(address)).data
         if card and self.plan.base_url:
             yield address, CARD, self._get(urls.card(address)).data
-        if re.search(r"/L[0-9]+N[0-9]+$", address):
-            yield from self._made(address, "part")
 
     def _following(self, address: str) -> Iterator[tuple[str, str, bytes]]:
         """The pages that follow the first of a list. Each leads back to the one before by that one's address: the
@@ -91,10 +116,7 @@ class Pages:
                 yield page, kind, _PREVIOUS.sub(back, content) if kind == HTML else content
 
     def _packed(self, address: str) -> Iterator[tuple[str, str, bytes]]:
-        """A page, its data, and the parts that it fetches, which are made of one record."""
-        yield from self._made(address, HTML, "part", *([DATA] if self.plan.published.data else []))
-
-    def _made(self, address: str, *kinds: str) -> list[tuple[str, str, bytes]]:
+        """A page and its data, made of one record."""
         with self._app.test_request_context(address):
             if request.routing_exception is not None:
                 raise request.routing_exception
@@ -102,17 +124,6 @@ class Pages:
             g.ref = values.pop("ref")
             view: Any = getattr(self._app.view_functions[request.endpoint or ""], "view")  # noqa: B009  # see `page`
             context = view(atlas=find_atlas(g.ref), **values)
-            html = answered(context, "html").get_data(as_text=True)
-            made = [(address, HTML, self._settled(html))] if HTML in kinds else []
-            if DATA in kinds:
-                made.append((address, DATA, answered(context, "data").data))
-            if "part" in kinds and isinstance(context, NeuronPage):
-                made += self._parts(context, html)
-            return made
-
-    def _parts(self, page: NeuronPage, html: str) -> Iterator[tuple[str, str, bytes]]:
-        """The parts that a neuron's page fetches. What it has read is not read again."""
-        for part in dict.fromkeys(unescape(src) for src in LAZY.findall(html)):
-            if "/part/" in part and self.plan.published.leads_to(part):
-                text = answered(part_page(page.reading, part.rpartition("/")[2]), "html").get_data(as_text=True)
-                yield part, HTML, self._settled(text)
+            yield address, HTML, self._settled(answered(context, "html").get_data(as_text=True))
+            if self.plan.published.data:
+                yield address, DATA, answered(context, "data").data

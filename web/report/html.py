@@ -23,6 +23,9 @@ th { color: #655f57; } td.n { text-align: right; white-space: nowrap; }
 figure { margin: .8rem 0; } figcaption, summary, .note { font: .82rem/1.4 system-ui, sans-serif; color: #655f57; }
 pre { overflow-x: auto; background: #f4f1ea; padding: .6rem .8rem; font-size: .78rem; } nav a { margin-right: 1rem; }
 a { color: #7b2341; }
+@media (prefers-color-scheme: dark) {
+  body { background: #16151a; color: #e9e5dd; } a { color: #e68aae; } pre { background: #24222a; }
+  th, figcaption, summary, .note { color: #aaa297; } h2, th, td { border-color: #3a3740; } }
 """
 
 
@@ -37,7 +40,7 @@ def report_html(
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n"
         f"<nav>{contents}</nav>\n{body}\n"
-        f'<p class="note">Made by Neuron Atlas from build {atlas.info.build_id} of {escape(atlas.info.slug)}. '
+        f'<p class="note">Made by Neuron Atlas from build {atlas.info.build_id} of {_named(atlas.info.slug, links)}. '
         "Every query runs unchanged on that file.</p>\n</body>\n</html>\n"
     )
 
@@ -76,6 +79,11 @@ def _table(answer: QueryResult, links: Links) -> str:
 def _cell(cell: Cell) -> str:
     text = escape(cell.text) if cell.link is None else _link(escape(cell.text), cell.link)
     return f"<td{' class=n' if cell.number else ''}>{text}</td>"
+
+
+def _named(slug: str, links: Links) -> str:
+    url = links.overview()
+    return escape(slug) if url is None else _link(escape(slug), url)
 
 
 def _link(text: str, url: str) -> str:

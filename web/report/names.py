@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from web.site import urls
 from web.site.urls import AtlasRef
+from web.views.atlas_page import overview
 from web.views.neuron import neuron
 from web.views.token import find_token, token
 
@@ -23,6 +24,10 @@ class Links:
 
     site: str | None
     slug: str
+
+    def overview(self) -> str | None:
+        """The overview of the atlas."""
+        return None if self.site is None else self.site + urls.to(overview.__name__, AtlasRef(self.slug))
 
     def neuron(self, name: str) -> str | None:
         """The page of a neuron."""

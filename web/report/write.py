@@ -59,13 +59,7 @@ def write_report(atlas: Atlas, folder: Path, *, force: bool = False, site: str |
     _check(folder, force)
     links = Links(None if site is None else "://".join(read_public_url(site)), atlas.info.slug)
     chapters = sections(atlas)
-    title = f"Neurons of {atlas.info.model_name}"
-    drawings = {
-        anchor(section.title, panel.title, chart.name): drawing(chart)
-        for section in chapters
-        for panel in section.panels
-        for chart in panel.charts
-    }
+    title, drawings = _title(atlas), _drawings(chapters)
     try:
         with appearing_folder(folder) as place:
             (place / FIGURES).mkdir()
@@ -79,6 +73,26 @@ def write_report(atlas: Atlas, folder: Path, *, force: bool = False, site: str |
             "folder, or free some space."
         ) from error
     return tuple(chapters)
+
+
+def report_page(atlas: Atlas, links: Links) -> str:
+    """The report as one HTML document, which fetches nothing."""
+    chapters = sections(atlas)
+    return report_html(atlas, _title(atlas), chapters, _drawings(chapters), links)
+
+
+def _title(atlas: Atlas) -> str:
+    return f"Neurons of {atlas.info.model_name}"
+
+
+def _drawings(chapters: list[Section]) -> dict[str, bytes]:
+    """The charts as SVG, by file name."""
+    return {
+        anchor(section.title, panel.title, chart.name): drawing(chart)
+        for section in chapters
+        for panel in section.panels
+        for chart in panel.charts
+    }
 
 
 def _check(folder: Path, force: bool) -> None:

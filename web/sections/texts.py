@@ -140,6 +140,11 @@ class Texts(Section, id="texts", heading="Texts", absent="The atlas keeps no tex
         return self.ends[0].groups[:STRONGEST] if self.ends else ()
 
     @property
+    def folded(self) -> type[Section]:
+        """What the page leaves folded."""
+        return Rest
+
+    @property
     def rest(self) -> Sequence[End]:
         """What is left of both ends."""
         if not self.ends:

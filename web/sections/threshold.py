@@ -12,6 +12,7 @@ from atlas.core.display import show_edge, show_number, show_share
 from atlas.topics.curve import Candidate, Curve
 from atlas.topics.threshold import Threshold, thresholds
 from atlas.topics.verdict import NeuronPrediction
+from web.charts.chart import columns_of
 from web.site.errors import BadRequestError
 
 
@@ -39,6 +40,11 @@ class Explorer:
         """Every threshold as it is read, for the line in the chart."""
         return [shown(choice) for choice in self.choices]
 
+    @property
+    def columns(self) -> dict[str, list[str]]:
+        """The same by column, as the page carries them."""
+        return columns_of(self.rows)[0]
+
     def as_json(self) -> dict[str, Any]:
         """For JSON: the thresholds, and the side of the chosen one."""
         side = self.threshold.side
@@ -49,7 +55,6 @@ def shown(threshold: Threshold) -> dict[str, str]:
     """A threshold's numbers as text."""
     return {
         "value": f"{threshold.edge:g}",
-        "word": f"{show_share(threshold.precision)} of {show_number(threshold.n)}",
         "edge": f"{'≥' if threshold.side == 'above' else '<'} {show_edge(threshold.edge)}",
         "n": show_number(threshold.n),
         "n_predicted": show_number(threshold.n_predicted),

@@ -44,6 +44,11 @@ class Writes(Section, id="writes", heading="What it writes"):
         return f"All {len(self.best_tokens)} best and {len(self.worst_tokens)} worst tokens"
 
     @property
+    def folded(self) -> type[Section]:
+        """What that is."""
+        return Lists
+
+    @property
     def lists(self) -> list[tuple[str, tuple[CongruentToken, ...]]]:
         """The lists with their headings: in a gated MLP that of the side on which it fires first, then the other."""
         best, worst = ("Best tokens", self.best_tokens), ("Worst tokens", self.worst_tokens)

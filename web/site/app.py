@@ -30,7 +30,18 @@ from web.server.watched import Watched
 from web.site import bundle, cors, earlier, errors, headers, rate_limit, urls
 from web.site import downloads as whole_files
 from web.site.downloads import DOWNLOADS
-from web.site.markup import column_number, live_text, neuron_rows, number_cell, snippet, spaced, table_rows, whole
+from web.site.markup import (
+    column_number,
+    link_to_neuron,
+    link_to_token,
+    live_text,
+    neuron_rows,
+    number_cell,
+    snippet,
+    spaced,
+    table_rows,
+    whole,
+)
 from web.site.nav import nav
 from web.site.page import find_atlas
 from web.site.published import Published
@@ -132,7 +143,6 @@ def create_app(
         urls=urls,
         absolute=lambda url: ((published.base_url or "") if published else request.host_url.rstrip("/")) + url,
         published=published,
-        policy=headers.WITHOUT_SERVER,
         citations=cited,
         served_together=lambda: len(atlases) > 1,
         live_options=live and live.options,
@@ -150,12 +160,17 @@ def create_app(
         column_number=column_number,
         number_cell=number_cell,
         neuron_rows=neuron_rows,
+        link_to_token=link_to_token,
+        link_to_neuron=link_to_neuron,
         live_text=live_text,
         histogram_drawing=histogram_drawing,
         curves_drawing=curves_drawing,
         spark_drawing=spark_drawing,
     )
+    app.jinja_env.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":"), "ensure_ascii": False}
     app.jinja_env.filters.update(
+        brief=lambda value: f"{value:.4g}",
+        exact=display.show_exact,
         number=display.show_number,
         decimals=display.show_decimals,
         points=display.show_points,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from hashlib import sha256
+
 from flask import Flask, Response, request
 
 from web.site.urls import may_be_framed
@@ -15,8 +18,14 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
 }
 
-WITHOUT_SERVER = HEADERS["Content-Security-Policy"].removesuffix("; frame-ancestors 'none'")
-"""Policy of a page that no server sends: browsers read it in a page too, but for who may frame it."""
+
+def without_server(script: str) -> str:
+    """The policy of a page that no server sends, and that has one script inline: browsers read a policy in a page too,
+    but for who may frame it."""
+    digest = b64encode(sha256(script.encode()).digest()).decode()
+    policy = HEADERS["Content-Security-Policy"].removesuffix("; frame-ancestors 'none'")
+    return policy.replace("script-src 'self'", f"script-src 'self' 'sha256-{digest}'")
+
 
 EMBED_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors *"

@@ -7,19 +7,20 @@ security policy.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
 from markupsafe import Markup, escape
 
 from atlas.core.display import show_number, show_running
-from atlas.core.units import Token
+from atlas.core.units import NeuronRef, Token
 from atlas.topics.example import Example
 from atlas.topics.glance import Glance
 from atlas.topics.neuron import Neuron
 from atlas.topics.neuron_columns import Column
 from web.charts.chart import Table
+from web.site import urls
 from web.site.urls import AtlasRef
 from web.workers.live.placed import PlacedToken
 
@@ -85,6 +86,27 @@ def _peak(example: Example, scale: float) -> str:
     return _span(example.tokens[peak], example.activation, scale, "peak")
 
 
+def link_to_token(ref: AtlasRef, token: Token) -> Markup:
+    """A token that leads to its page."""
+    return _link_to_token(ref, token.token_id, token.shown, token.special)
+
+
+@lru_cache(maxsize=16_384)
+def _link_to_token(ref: AtlasRef, token_id: int, shown: str, special: bool) -> Markup:
+    kind, title = (" special", ' title="special token"') if special else ("", "")
+    return Markup(f'<a class="chip{kind}"\n  href="{urls.to("token", ref, token_id)}"{title}>{_escaped(shown)}</a>')
+
+
+def link_to_neuron(ref: AtlasRef, neuron: Neuron | NeuronRef) -> Markup:
+    """A neuron's name that leads to its page."""
+    return _link_to_neuron(ref, neuron.name)
+
+
+@lru_cache(maxsize=16_384)
+def _link_to_neuron(ref: AtlasRef, name: str) -> Markup:
+    return Markup(f'<a class="unit" href="{escape(urls.to("neuron", ref, name))}">{_escaped(name)}</a>')
+
+
 _CUT = '<span class="cut">…</span>'
 
 
@@ -142,8 +164,6 @@ def neuron_rows(
     columns: Sequence[Column],
     neurons: Sequence[Neuron],
     glances: Sequence[Glance],
-    token_link: Callable[..., str],
-    neuron_link: Callable[..., str],
     ref: AtlasRef,
 ) -> Markup:
     """The rows of a list of neurons, the numbers of a column to the same decimals. In Python: a page has a thousand
@@ -159,12 +179,12 @@ def neuron_rows(
         if column.form == "words":
             return f"<td>{escape(glance.headline)}</td>"
         if column.form == "neuron":
-            return f'<td class="stick">{neuron_link(ref, neuron)}</td>'
+            return f'<td class="stick">{link_to_neuron(ref, neuron)}</td>'
         if column.form == "token":
             if value is None:
                 return '<td class="dim">various</td>'
             texts = f' title="In {glance.n_fires_on} of its top texts"' if column.name == "fires_on" else ""
-            return f"<td{texts}>{token_link(ref, value)}</td>"
+            return f"<td{texts}>{link_to_token(ref, value)}</td>"
         sign = f" {_sign(value)}" if column.form == "signed" and value else ""
         return f'<td class="n{sign}">{"" if value is None and column.meaning else column.show(value, places)}</td>'
 

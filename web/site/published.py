@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
+from hashlib import blake2b
+from typing import ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 from flask import current_app
 
 from web.site import urls
+from web.site.headers import without_server
 
 _PIN = re.compile(r"^(/[a-z0-9-]+)@[0-9a-f]{12}")
 _READ_BY_SCRIPTS = {"token", "threshold"}
 """Parameters that only choose what a page opens with: an address that has them leads to the page without them."""
+
+
+COPY = "copy.js"
+"""The script of every page of a copy: those that pages of a server name one by one."""
+
+
+@cache
+def copy_script() -> bytes:
+    """What COPY holds."""
+    names = ("site.js", "search.js", "published.js", "charts.js", "threshold.js")
+    return "\n".join(urls.script(name) for name in names).encode()
 
 
 @dataclass(frozen=True)
@@ -29,6 +44,16 @@ class Published:
     data: bool = True
     """Whether pages have their data ('.json')."""
 
+    theme: ClassVar[str] = urls.script("theme.js")
+    """The script that pages have inline."""
+    policy: ClassVar[str] = without_server(theme)
+    """Their security policy."""
+
+    @property
+    def script(self) -> str:
+        """The address of COPY, which changes with its content."""
+        return urls.to("static_file", COPY, v=blake2b(copy_script(), digest_size=4).hexdigest())
+
     @property
     def prefix(self) -> str:
         """What comes before the site's own paths: '/atlas', or nothing."""
@@ -44,12 +69,12 @@ class Published:
 
     def _has(self, address: str) -> bool:
         """Whether a page is in the copy. A link to it that is pinned to its build counts as one to it, and a link to
-        its data too, except a part's: its data are its page's."""
+        its data too."""
         page = _PIN.sub(r"\1", address)
         path, ending, query = page.partition(".json")
         if not ending:
             return page in self.addresses
-        return self.data and "/part/" not in path and (path or "/") + query in self.addresses
+        return self.data and (path or "/") + query in self.addresses
 
 
 def published() -> Published | None:

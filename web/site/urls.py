@@ -107,6 +107,11 @@ def json(url: str) -> str:
     return _ended(url, ".json")
 
 
+def report(ref: AtlasRef) -> str:
+    """The report on an atlas, which published copies may have."""
+    return f"/{ref}/report"
+
+
 def chart(url: str, name: str, kind: str) -> str:
     """A chart of the page at a URL as a file: 'svg', 'png', 'csv', or 'json' for its Vega-Lite specification."""
     url = _ended(url, f".chart.{kind}")
@@ -184,6 +189,12 @@ def is_build(text: str) -> bool:
 def current(ref: AtlasRef, url: str) -> str:
     """A pinned page's URL without its pin."""
     return url.replace(f"/{ref}", f"/{ref.slug}", 1)
+
+
+@cache
+def script(name: str) -> str:
+    """A script among the static files, as its text, for a page that has it inline."""
+    return (STATIC / name).read_text(encoding="utf-8")
 
 
 @cache

@@ -31,19 +31,42 @@
     return chosen ? chosen === "dark" : window.matchMedia("(prefers-color-scheme: dark)").matches;
   }
 
+  const carried = (figure) => JSON.parse(figure.querySelector("script[type='application/json']").textContent);
+
+  // The rows of a chart, which its page carries as columns.
+  function rows(columns, sparse) {
+    const named = Object.entries(columns);
+    const there = (place) => named.filter(([name, values]) => values[place] !== null || !sparse.includes(name));
+    return (named[0]?.[1] || []).map((_, place) => Object.fromEntries(there(place).map(([name, values]) => [name, values[place]])));
+  }
+
+  // Vega takes a second to load and start: it comes when the first chart is near.
+  let vega = null;
+  function loaded() {
+    vega ||= new Promise(function (resolve, reject) {
+      const script = document.createElement("script");
+      script.src = document.querySelector("link[rel=vega]").href;
+      script.addEventListener("load", resolve);
+      script.addEventListener("error", () => reject(new Error("Vega did not load")));
+      document.head.append(script);
+    });
+    return vega;
+  }
+
   function draw(figure) {
     const target = figure.querySelector(".drawing");
-    const { title, ...spec } = JSON.parse(figure.querySelector("script[type='application/json']").textContent);
+    const { title, columns, sparse, ...spec } = carried(figure);
+    spec.datasets = { rows: rows(columns, sparse) };
     spec.description = title; // the page has headings; files have the title
     const chosen = figure.chosen || {};
     spec.params = (spec.params || []).map((one) => (one.name in chosen ? { ...one, value: chosen[one.name] } : one));
     const colours = config();
     if (figure.querySelector(".series")) colours.legend.disable = true;
-    return window
-      .vegaEmbed(target, spec, {
+    return loaded()
+      .then(() => window.vegaEmbed(target, spec, {
         actions: false, ast: true, config: colours, defaultStyle: false, renderer: "svg",
         tooltip: { disableDefaultStyle: true },
-      })
+      }))
       .then(function (result) {
         if (figure.view) figure.view.finalize();
         figure.view = result.view;
@@ -59,14 +82,13 @@
 
   // The room that the drawing will take: its plot, and the activation axis with its title.
   function reserve(figure) {
-    const { height } = JSON.parse(figure.querySelector("script[type='application/json']").textContent);
+    const { height } = carried(figure);
     if (Number.isInteger(height)) figure.querySelector(".drawing").style.minHeight = `${height + 47}px`;
   }
 
   // The key of a chart whose lines can be switched on and off: its links become buttons; one line is always drawn.
   function switches(figure) {
-    const spec = JSON.parse(figure.querySelector("script[type='application/json']").textContent);
-    const shown = spec.params?.find((one) => one.name === "shown")?.value;
+    const shown = carried(figure).params?.find((one) => one.name === "shown")?.value;
     const key = figure.querySelector(".series");
     if (!key || !shown) return;
     figure.chosen = { shown, more: false };

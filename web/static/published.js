@@ -1,5 +1,4 @@
-// Pages of a published copy (`atlas publish`): starts the worker that opens packed pages, shows the page of an address at
-// which the host has no file, and lists what a search finds.
+// Pages of a published copy (`atlas publish`): starts the worker that opens packed pages, and lists what a search finds.
 (async function () {
   "use strict";
   const base = new URL("..", document.currentScript.src).pathname.replace(/\/$/, ""); // the copy's folder on this host
@@ -7,31 +6,11 @@
   if (location.pathname.length > base.length + 1 && location.pathname.endsWith("/")) {
     history.replaceState(history.state, "", location.pathname.replace(/\/+$/, "") + location.search + location.hash);
   }
-  const lost = document.querySelector("[data-unpacked]");
-  const say = (title, text) => {
-    lost.querySelector("h1").textContent = title;
-    lost.querySelector("p").textContent = text;
-  };
-  if (!("serviceWorker" in navigator)) {
-    return; // the page without a worker says what it needs
-  }
-  const had = navigator.serviceWorker.controller;
-  try {
-    await navigator.serviceWorker.register(base + "/worker.js");
-  } catch (error) {
-    if (lost) say("This page cannot be opened here", `The script that opens archives does not start: ${error.message}`);
-    return;
-  }
-  await navigator.serviceWorker.ready;
-  if (lost) {
-    if (had) return say("Page not found", `Nothing is published at ${location.pathname}.`);
-    const key = "opened " + location.href;
-    if (sessionStorage.getItem(key)) return say("This page cannot be opened here", "The script that opens archives does not answer.");
-    sessionStorage.setItem(key, "yes");
-    return location.reload();
-  }
+  if (!("serviceWorker" in navigator)) return;
   sessionStorage.removeItem("opened " + location.href);
-  if (!had) {
+  if (!navigator.serviceWorker.controller) {
+    await navigator.serviceWorker.register(base + "/worker.js");
+    await navigator.serviceWorker.ready;
     if (!navigator.serviceWorker.controller) {
       await new Promise(function (resolve) {
         navigator.serviceWorker.addEventListener("controllerchange", resolve, { once: true });

@@ -6,7 +6,8 @@
   function start(form) {
     const figure = document.querySelector("figure[data-threshold]");
     const select = form.querySelector("select");
-    const rows = JSON.parse(form.querySelector("script[type='application/json']").textContent);
+    const columns = Object.entries(JSON.parse(form.querySelector("script[type='application/json']").textContent));
+    const rows = columns[0][1].map((_, place) => Object.fromEntries(columns.map(([name, values]) => [name, values[place]])));
     const line = document.createElement("div");
     const word = document.createElement("span");
     const slider = {
@@ -34,9 +35,9 @@
       select.selectedIndex = Math.max(0, Math.min(rows.length - 1, index));
       const row = rows[select.selectedIndex];
       form.querySelectorAll("[data-out]").forEach((out) => (out.textContent = row[out.dataset.out]));
-      word.textContent = `${row.edge}: ${row.word}`;
+      word.textContent = `${row.edge}: ${row.precision} of ${row.n}`;
       line.setAttribute("aria-valuenow", row.value);
-      line.setAttribute("aria-valuetext", `${row.edge}: ${row.word}`);
+      line.setAttribute("aria-valuetext", word.textContent);
       if (figure.view) place();
     }
     function remember() {

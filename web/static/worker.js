@@ -1,8 +1,9 @@
 // The service worker of a published copy (`atlas publish`): answers for the pages that are packed into archives, which it
 // reads by ranges, and for the search box. What it has fetched stays in the browser, so a page seen before opens offline.
+// `PUBLISHED`, what static/published.json says, stands before it: browsers take a new one with a new worker.
+/* global PUBLISHED */
 (function () {
   "use strict";
-  const FRESH = 60_000; // milliseconds for which the list of builds is not asked for again
   const BASE = new URL(".", location.href).pathname.replace(/\/$/, ""); // the copy's folder on this host
   const KEPT = "atlas " + BASE;
   const TYPES = { html: "text/html; charset=utf-8", json: "application/json" };
@@ -54,30 +55,35 @@
     return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
   }
 
-  // --- what is published
-  let state = null;
-  let asked = 0;
-  async function published() {
-    if (!state || Date.now() - asked > FRESH) {
-      state = await (await fresh(new Request(BASE + "/static/published.json"))).json();
-      asked = Date.now();
+  // --- what is published: each block of the index by its first address, and what pages have in common, by folder
+  const starts = new Map();
+  async function start(folder) {
+    if (!starts.has(folder)) {
+      const { blocks, dictionaries } = JSON.parse(await unpacked(await (await lasting(`${folder}/start.bin`)).arrayBuffer()));
+      const known = [new Uint8Array(), ...dictionaries.map((text) => new TextEncoder().encode(text))];
+      starts.set(folder, { blocks, dictionaries: known });
     }
-    return state;
+    return starts.get(folder);
   }
 
-  const lists = new Map(); // the first address of each block, by folder
-  async function blocks(folder) {
-    if (!lists.has(folder)) lists.set(folder, await (await lasting(`${folder}/index.json`)).json());
-    return lists.get(folder);
+  // A stretch of a page: raw deflate that refers to a dictionary, which goes before it as a block of its own.
+  async function stretch(bytes, dictionary) {
+    const size = dictionary.length;
+    const head = size ? [Uint8Array.of(0, size & 255, size >> 8, ~size & 255, (~size >> 8) & 255), dictionary] : [];
+    const inflated = new Blob([...head, bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
+    return (await new Response(inflated).arrayBuffer()).slice(size);
   }
 
-  const pieces = new Map(); // what many pages have, by folder
-  async function phrases(folder) {
-    if (!pieces.has(folder)) {
-      const bytes = await (await lasting(`${folder}/phrases.bin`)).arrayBuffer();
-      pieces.set(folder, (await unpacked(bytes)).split("\0"));
+  async function whole(packed, dictionaries) {
+    const bytes = new Uint8Array(packed);
+    const stretches = [];
+    for (let at = 0; at < bytes.length;) {
+      const [number, low, middle, high] = bytes.subarray(at, at + 4);
+      const end = at + 4 + low + 256 * (middle + 256 * high);
+      stretches.push(stretch(bytes.subarray(at + 4, end), dictionaries[number]));
+      at = end;
     }
-    return pieces.get(folder);
+    return new Blob(await Promise.all(stretches)).text();
   }
 
   // The place of the last that is not greater.
@@ -93,17 +99,14 @@
   }
 
   async function page(folder, name) {
-    const all = await blocks(folder);
+    const { blocks: all, dictionaries } = await start(folder);
     const at = last(all, name, (block) => block[0]);
     if (at < 0) return null;
     const lines = (await unpacked(await part(`${folder}/index.bin`, all[at][1], all[at][2]))).split("\n");
     const line = lines.find((text) => text.startsWith(name + " "));
     if (!line) return null;
     const [number, offset, length] = line.slice(name.length + 1).split(" ").map(Number);
-    const text = await unpacked(await part(`${folder}/pages-${String(number).padStart(3, "0")}.bin`, offset, length));
-    if (/\.json(\?|$)/.test(name)) return text;
-    const texts = await phrases(folder);
-    return text.replace(/\u0001([0-9a-z]+);/g, (mark, number) => texts[parseInt(number, 36)]);
+    return whole(await part(`${folder}/pages-${String(number).padStart(3, "0")}.bin`, offset, length), dictionaries);
   }
 
   // --- an atlas's page: /slug, /slug.json, /slug/L1N2, /slug@build/…
@@ -114,7 +117,7 @@
     const path = url.pathname.slice(BASE.length);
     const data = path.endsWith(".json");
     const match = ADDRESS.exec(path.replace(/\.json$/, ""));
-    const atlas = match && (await published()).atlases[match[1]];
+    const atlas = match && PUBLISHED.atlases[match[1]];
     if (!atlas) return null;
     const [, slug, pin, rest] = match;
     const { folder, prefix } = atlas.builds[pin || atlas.build] || {};
@@ -124,6 +127,8 @@
         `${BASE}/${slug}${rest}`);
     }
     if (rest.endsWith("/")) return Response.redirect(base + rest.replace(/\/+$/, "") + url.search, 301);
+    const part = /^(\/L\d+N\d+)\/part\/([a-z]+)$/.exec(rest); // a page of its own on a server
+    if (part) return Response.redirect(`${base}${part[1]}#${part[2]}`, 302);
     if (rest === "/random") return Response.redirect(base + (await drawn(atlas, slug, folder)), 302);
     const spelt = NEURON.exec(rest);
     const right = spelt && `/L${Number(spelt[1])}N${Number(spelt[2])}${spelt[3]}`;
@@ -133,7 +138,7 @@
     const where = `${BASE}/static/atlases/${slug}/${folder}`;
     let text = url.search ? await page(where, name + url.search) : null;
     if (text === null) text = await page(where, name);
-    if (text === null) return absent();
+    if (text === null) return said("Page not found", `Nothing is published at ${url.pathname}.`, 404, `${BASE}/search`, "Search");
     if (prefix !== BASE) text = text.replaceAll(`"${prefix}/`, `"${BASE}/`); // made for another folder of a host
     if (pin) text = text.replaceAll(`"${BASE}/${slug}/`, `"${base}/`).replaceAll(`"${BASE}/${slug}"`, `"${base}"`);
     return new Response(text, { headers: { "Content-Type": data ? TYPES.json : TYPES.html } });
@@ -143,7 +148,7 @@
   async function drawn(atlas, slug, folder) {
     const first = `/L${Math.floor(Math.random() * atlas.layers)}N${Math.floor(Math.random() * atlas.width)}`;
     const where = `${BASE}/static/atlases/${slug}/${folder}`;
-    const all = await blocks(where);
+    const all = (await start(where)).blocks;
     const near = Math.max(0, last(all, `/${slug}${first}`, (block) => block[0]));
     for (let step = 0; step < all.length; step += 1) {
       const block = all[(near + step) % all.length];
@@ -156,14 +161,9 @@
     return "";
   }
 
-  async function absent() {
-    const response = await fresh(new Request(BASE + "/404.html"));
-    return new Response(await response.text(), { status: 404, headers: { "Content-Type": TYPES.html } });
-  }
-
-  function said(title, text, status, link) {
+  function said(title, text, status, link, words = link) {
     const safe = (words) => words.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
-    const more = link ? `<p><a href="${safe(link)}">${safe(link)}</a></p>` : "";
+    const more = link ? `<p><a href="${safe(link)}">${safe(words)}</a></p>` : "";
     const html = `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="color-scheme" content="light dark">`
       + `<meta name="viewport" content="width=device-width"><title>${safe(title)}</title>`
       + `<link rel="icon" href="${BASE}/static/icon.svg"><link rel="stylesheet" href="${BASE}/static/atlas.css"><main id="main"><h1>${safe(title)}</h1>`
@@ -187,7 +187,7 @@
     const query = url.searchParams.get("q") || "";
     const only = url.searchParams.get("atlas");
     const most = Number(url.searchParams.get("most")) || 10;
-    const { atlases } = await published();
+    const { atlases } = PUBLISHED;
     const groups = [];
     for (const [slug, atlas] of Object.entries(atlases)) {
       if (query && (!only || only === slug || !atlases[only])) groups.push(await matches(slug, atlas, query, most));

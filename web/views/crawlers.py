@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import date
 from xml.sax.saxutils import escape
 
 from flask import Response, abort, current_app, request
@@ -71,8 +72,12 @@ def _addresses(atlas: Atlas, start: int, stop: int) -> Iterator[str]:
 def robots() -> Response:
     """Pages may be read by all; other forms of the same page, and what is drawn at random, need not be."""
     other = ("/*.json", "/*.csv", "/*.parquet", "/*.duckdb", "/*.chart.", "/*/random", "/*/sql", "/search", "/*@")
-    lines = ["User-agent: *", *(f"Disallow: {path}" for path in other), f"Sitemap: {_full(urls.to('sitemap'))}", ""]
-    return Response("\n".join(lines), mimetype="text/plain")
+    return Response(robots_text(other, _full(urls.to("sitemap"))), mimetype="text/plain")
+
+
+def robots_text(closed: Iterable[str], site_map: str) -> str:
+    """A `robots.txt`: paths that crawlers need not read, and the address of the site map."""
+    return "\n".join(["User-agent: *", *(f"Disallow: {path}" for path in closed), f"Sitemap: {site_map}", ""])
 
 
 @blueprint.get("/sitemap.xml")
@@ -83,7 +88,7 @@ def sitemap() -> Response:
         for slug, atlas in _served().items()
         for part in range(-(-_count(atlas) // PER_PART))
     ]
-    return _xml("sitemapindex", "".join(parts))
+    return _answer(_xml("sitemapindex", "".join(parts)))
 
 
 @blueprint.get("/sitemap/<slug>-<int:part>.xml")
@@ -93,14 +98,23 @@ def sitemap_part(slug: str, part: int) -> Response:
     if atlas is None or part * PER_PART >= _count(atlas):
         abort(404)
     addresses = _addresses(atlas, part * PER_PART, (part + 1) * PER_PART)
-    day = atlas.info.built_at.date().isoformat()
-    entries = (f"<url><loc>{escape(_full(url))}</loc><lastmod>{day}</lastmod></url>" for url in addresses)
+    day = atlas.info.built_at.date()
+    return _answer(site_map_text((_full(url), day) for url in addresses))
+
+
+def site_map_text(pages: Iterable[tuple[str, date]]) -> str:
+    """A site map of pages: their full addresses, and the days of their data."""
+    entries = (f"<url><loc>{escape(url)}</loc><lastmod>{day.isoformat()}</lastmod></url>" for url, day in pages)
     return _xml("urlset", "".join(entries))
 
 
-def _xml(root: str, inner: str) -> Response:
+def _xml(root: str, inner: str) -> str:
     text = f'<?xml version="1.0" encoding="UTF-8"?>\n<{root} xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">'
-    return Response(f"{text}{inner}</{root}>\n", mimetype="application/xml")
+    return f"{text}{inner}</{root}>\n"
+
+
+def _answer(xml: str) -> Response:
+    return Response(xml, mimetype="application/xml")
 
 
 @blueprint.get("/llms.txt")

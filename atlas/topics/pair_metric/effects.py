@@ -10,6 +10,7 @@ from atlas.core.call import OF_ATLAS, call
 from atlas.core.db import Atlas
 from atlas.core.errors import QueryError
 from atlas.core.parameter import Choice, Limit, Offset, Order
+from atlas.core.statements import Statement
 from atlas.core.term import Term
 from atlas.core.units import Listing, NeuronRef, Token, neuron_ref
 
@@ -83,12 +84,18 @@ LEFT JOIN pair_metric AS m USING (neuron_id, token_id, side)
 ORDER BY {sort} {order} NULLS LAST, e.neuron_id, e.token_id, e.side
 LIMIT {limit} OFFSET {offset}"""
 
-_FIGURES = """
-SELECT m.neuron_id, m.token_id, m.side, m.auroc_predicted, m.average_precision_predicted, e.probability_change
+_FIGURES = """SELECT m.neuron_id, m.token_id, m.side, m.auroc_predicted, m.average_precision_predicted,
+       e.probability_change
 FROM pair_metric AS m LEFT JOIN pair_effect AS e USING (neuron_id, token_id, side)
-WHERE list_contains(?, m.neuron_id) AND list_contains(?, m.token_id) AND m.neuron_id BETWEEN ? AND ?
-"""
+WHERE {}"""
 
+_FIGURES_OF_TOKEN = Statement(_FIGURES.format("m.token_id = $token_id"), each="m.token_id")
+# The table is sorted by neuron: the span keeps a neuron's page to one small part of it.
+_FIGURES_OF_PAIRS = Statement(
+    _FIGURES.format(
+        "list_contains($n, m.neuron_id) AND list_contains($t, m.token_id) AND m.neuron_id BETWEEN $first AND $last"
+    )
+)
 
 _Sort = Annotated[str, Choice("Column that sorts: NULLs last, ties by neuron, token, side.", EFFECT_SORTS)]
 
@@ -130,8 +137,10 @@ def pair_figures(atlas: Atlas, pairs: Iterable[tuple[int, int, float]]) -> list[
     if not keys:
         return []
     neurons, tokens = ([*{pair[place] for pair in keys}] for place in (0, 1))
-    # The table is sorted by neuron: the span keeps a neuron's page to one small part of it.
-    rows = atlas.rows(_FIGURES, neurons, tokens, min(neurons), max(neurons))
+    if len(tokens) == 1:
+        rows = _FIGURES_OF_TOKEN.rows(atlas, token_id=tokens[0])
+    else:
+        rows = _FIGURES_OF_PAIRS.rows(atlas, n=neurons, t=tokens, first=min(neurons), last=max(neurons))
     figures = {row[:3]: row[3:] for row in rows}
     return [PairFigures(side, *figures.get((n, t, side), (None, None, None))) for n, t, side in keys]
 
