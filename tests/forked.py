@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -59,6 +61,19 @@ def start(settings: dict[str, Any], log: Path, *, share: float | None = None, **
     process = _CONTEXT.Process(target=_run, args=(settings, environment, str(log), share), daemon=True)
     process.start()
     return process
+
+
+def call(function: Callable[..., None], *arguments: str) -> ForkServerProcess:
+    """Begin a call of a function of a module."""
+    process = _CONTEXT.Process(target=function, args=arguments, daemon=True)
+    process.start()
+    return process
+
+
+def anonymous() -> int:
+    """Bytes of this process's memory that are no pages of files."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(re.search(r"RssAnon:\s+(\d+)", status)[1])
 
 
 def start_ranks(

@@ -106,4 +106,7 @@ def test_rotary_frequencies_stay_in_float32(lean: LeanModel) -> None:
 
 def test_bytes_per_token_grow_with_the_model(lean: LeanModel) -> None:
     bins = lean.n_layers * lean.d_mlp
-    assert bytes_per_token(lean) > bins + 4 * lean.d_mlp * lean.dtype.itemsize
+    assert (
+        bytes_per_token(lean.n_layers, lean.d_mlp, lean.d_model, lean.dtype)
+        > bins + 4 * lean.d_mlp * lean.dtype.itemsize
+    )

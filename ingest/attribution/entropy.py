@@ -216,7 +216,7 @@ class _Ablated:
 
 def _ablate(model: StudyModel, positions: _Positions, items: _Ablations) -> _Ablated:
     loaded, block, factor = model.model, model.blocks[-1], model.factors[-1].mlp
-    w_out, behind = loaded.layers[-1].w_out.to(model.device), None
+    w_out, behind = loaded.layers[-1].w_out.to(model.device, torch.float32), None
     written, of_written = factor * w_out, -items.excess.double()
     of_behind = torch.zeros_like(of_written)
     if block.post_norm is not None and block.post_gain is not None:

@@ -24,6 +24,7 @@ from ingest.process.prefetch import prefetched
 from ingest.process.session import Session
 from ingest.study.study_model import StudyModel
 from ingest.texts.dataset import Dataset
+from ingest.texts.token_writer import Chunks
 from ingest.texts.tokens import Text, TextBatch, batches, iter_texts
 
 USUAL_TOKENS = (512, 8192)
@@ -51,9 +52,19 @@ class TextChoice:
         first = torch.tensor(list(itertools.islice(every, within)), dtype=torch.int64)
         return TextChoice(self.info, self.ranges, _lowest(self.info.dataset_fingerprint, first, n))
 
+    @property
+    def stop(self) -> int:
+        """The id behind the last."""
+        return self.ranges[-1].stop if self.ids is None else max(self.ids, default=self.ranges[0].start) + 1
+
+    @property
+    def chunks(self) -> Chunks:
+        """How rows become texts."""
+        step = self.info.context_length - (self.info.bos_token_id is not None)
+        return Chunks(step, self.info.overflow == "split", self.stop)
+
     def texts(self, dataset: Dataset, tokenizer: object, start: Cursor | None = None) -> Iterator[Text]:
         """The texts in order, from `start` on."""
-        last = self.ranges[-1].stop if self.ids is None else max(self.ids, default=self.ranges[0].start) + 1
         texts = iter_texts(
             dataset,
             tokenizer,
@@ -61,7 +72,7 @@ class TextChoice:
             overflow=self.info.overflow,
             bos_token_id=self.info.bos_token_id,
             first_text=self.ranges[0].start,
-            last_text=last,
+            last_text=self.stop,
             report=TextReport(),
             start=start,
         )

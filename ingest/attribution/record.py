@@ -18,7 +18,7 @@ from ingest.attribution.check import check_rows, draw_estimates
 from ingest.attribution.entropy import entropy_columns
 from ingest.attribution.reading import TextChoice, choose_texts, read_sums
 from ingest.attribution.sums import MIN_POSITIONS, AttributionPlan, AttributionSums
-from ingest.errors import DatasetError
+from ingest.errors import DatasetError, OutOfMemoryError
 from ingest.file.append import check_extendable, extend_atlas
 from ingest.model.load import LoadedModel
 from ingest.model.weights import read_readout
@@ -26,7 +26,7 @@ from ingest.process.arrow import Columns
 from ingest.process.checkpoint import CheckpointFolder
 from ingest.process.device import choose_device, choose_dtype
 from ingest.process.lock import checkpoints_locked
-from ingest.process.memory import Budget
+from ingest.process.memory import Budget, is_out_of_memory
 from ingest.process.progress import Phases
 from ingest.process.ranks import Ranks, joined, own_device
 from ingest.process.resume import RunCheckpoints
@@ -37,6 +37,7 @@ from ingest.study.study_model import StudyModel
 from ingest.texts.builtin import EMBEDDED
 from ingest.texts.dataset import Dataset, open_dataset
 from ingest.texts.hub import HubTexts
+from ingest.texts.tokenising import tokenised_once
 
 _CHECKED_TEXTS, _ENTROPY_TEXTS, _CHECKED_WITHIN = 16, 64, 10_000
 """Texts in which attributions are checked by ablation, texts in which neurons of the last layer are ablated, and the
@@ -61,6 +62,8 @@ class AttributionRequest:
     """Most texts of full length a batch; None: by the memory."""
     memory: int | None = None
     """Bytes."""
+    devices_per_rank: int = 1
+    """GPUs of each process, of which the first runs the model."""
     checkpoint: Path | None = None
     checkpoint_every: float = 300.0
     """Seconds."""
@@ -94,7 +97,7 @@ def record_attribution(
         SystemExit: a signal asked to stop, and a checkpoint was saved.
         AtlasError: any of its kinds, for the file and the model. Nothing is written then.
     """
-    device = own_device(choose_device(request.device))
+    device = own_device(choose_device(request.device), request.devices_per_rank)
     out = request.out or request.file
     with joined(device) as ranks, ExitStack() as locks:
         ranks.on_main(lambda: _take_output(request, locks))
@@ -107,6 +110,8 @@ def record_attribution(
                 sums = _sums(loaded, info, plan, device, choose_dtype(request.dtype, device))
             session = _session(request, info, ranks, stop or Stop(), phases)
             choice = choose_texts(info, request.texts)
+            tokenised = tokenised_once(dataset, loaded.tokenizer, choice.chunks, ranks, request.checkpoint)
+            dataset = locks.enter_context(tokenised)
             whole = read_sums(sums, choice, dataset, loaded.tokenizer, session, request.batch_size)
             report = ranks.on_main(lambda: _write(request, whole, choice, dataset, loaded, phases))
         session.checkpoints.clear()
@@ -146,8 +151,16 @@ def _sums(
     loaded: LoadedModel, info: AtlasInfo, plan: AttributionPlan, device: torch.device, dtype: torch.dtype
 ) -> AttributionSums:
     readout = read_readout(loaded, info.readout)
-    model = StudyModel(loaded, device)
-    return AttributionSums(model if dtype == torch.float32 else model.rounded(dtype), readout, plan)
+    try:
+        model = StudyModel(loaded, device, most=0)
+        return AttributionSums(model if dtype == torch.float32 else model.rounded(dtype), readout, plan)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemoryError(
+            f"{loaded.name!r} does not fit {device} ({str(error).splitlines()[0]}): for attributions it is not divided "
+            "over GPUs. Use `atlas attribute --device cpu`."
+        ) from error
 
 
 def _session(request: AttributionRequest, info: AtlasInfo, ranks: Ranks, stop: Stop, phases: Phases) -> Session:

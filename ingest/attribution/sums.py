@@ -161,7 +161,7 @@ class AttributionSums:
             direction = direction * behind.gain.to(direction)
         if behind.centred:
             direction = direction - direction.mean(-1, keepdim=True)
-        congruence = (direction @ self._w_out[layer].T)[rows.place_of_row]
+        congruence = (direction @ self._w_out[layer].T.float())[rows.place_of_row]
         return congruence.mul_(rows.run.direct_scale(layer).to(direction)[:, None])
 
     def _layer_pairs(self, layer: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,6 +9,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from ingest.errors import ModelError
+from ingest.model.precision import widened
 
 _MOE_FIELDS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 _JUDGES = ("Classification", "QuestionAnswering", "MultipleChoice", "RewardModel")
@@ -92,10 +93,10 @@ def check_finite(name: str, net: nn.Module) -> None:
         tensor = parameter.detach()
         if not tensor.numel():
             continue
-        low, high = torch.aminmax(tensor)
+        low, high = (float(end) for end in torch.aminmax(tensor))
         if low >= -_LARGEST and high <= _LARGEST:  # False for NaN, which aminmax hands on.
             continue
-        bad = ~(tensor.abs() <= _LARGEST)
+        bad = ~(tensor.float().abs() <= _LARGEST)
         place = bad.nonzero()[0].tolist()
         raise ModelError(
             f"The weights of {name!r} are not all finite: {tensor_name} is {float(tensor[tuple(place)])} at {place} "
@@ -114,7 +115,8 @@ def check_causal(name: str, net: nn.Module) -> None:
     """
     ids = _probe(net)
     try:
-        logits = net(input_ids=ids, use_cache=False).logits.float()
+        with widened(net):
+            logits = net(input_ids=ids, use_cache=False).logits.float()
     except Exception as error:
         raise ModelError(f"The model {name!r} cannot be run: {first_line(error)}") from error
     if not torch.isfinite(logits).all():

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from ingest.errors import ModelError
 from ingest.model.load import LoadedModel
+from ingest.model.placement import Room, divide
+from ingest.model.precision import aliased, move, widened
 from ingest.model.probe import original
 from ingest.model.unembedding import TopToken
 from ingest.model.weights import Readout
@@ -49,29 +51,36 @@ class LeanModel:
         device, dtype: of the blocks; final norm and unembedding are float32.
         readout: for kind 'embed', the matrix whose argmax is the top prediction (the original post's convention);
             None or kind 'unembed' predicts by the model's own logits.
+        room: the devices that the blocks are divided over, the first being `device`; None: all are there.
     """
 
     def __init__(
-        self, model: LoadedModel, device: torch.device, dtype: torch.dtype, readout: Readout | None = None
+        self,
+        model: LoadedModel,
+        device: torch.device,
+        dtype: torch.dtype,
+        readout: Readout | None = None,
+        room: Room | None = None,
     ) -> None:
         self.model, self.device, self.dtype, self.d_model = model, device, dtype, model.embedding.shape[1]
         bridge = model.bridge
         self.n_layers, self.d_mlp = len(bridge.blocks), model.d_mlp
+        blocks = [original(block) for block in bridge.blocks]
         outputs = [original(block.mlp.out) for block in bridge.blocks]
         sides = [[block.mlp.gate, getattr(block.mlp, "in")] for block in bridge.blocks if hasattr(block.mlp, "gate")]
         norm, unembed = original(bridge.ln_final), original(bridge.unembed)
         module = take_apart(bridge.original_model)
-        expected = _logits_of(module)
+        with widened(module):
+            expected = _logits_of(module)
         paths = {id(part): path for path, part in module.named_modules()}
-        if device.type != "cpu" or dtype != torch.float32:
-            module = copy.deepcopy(module)  # The bridge keeps its float32 weights.
+        module = aliased(module, module)  # The bridge keeps its weights.
         self._module = module
         self._outputs = [module.get_submodule(paths[id(part)]) for part in outputs]
         # A model that has gate and input in one projection has none.
         side_paths = [[paths.get(id(original(part))) for part in both] for both in sides]
         self._sides = [[module.get_submodule(path) for path in both] for both in side_paths if None not in both]
         self._norm = copy.deepcopy(norm).to(torch.float32)
-        self._weight = unembed.weight.detach().to(torch.float32)
+        self._weight = unembed.weight.detach()
         bias = getattr(unembed, "bias", None)
         self._bias = None if bias is None else bias.detach().to(torch.float32)
         self._keep = _Keep()
@@ -79,8 +88,12 @@ class LeanModel:
         module.set_submodule(paths[id(unembed)], _NoLogits())
         module.eval().requires_grad_(False)
         use_fastest(module)
-        self._check_logits(expected)  # Checked in float32 on the CPU, before any rounding.
-        move(module, device, dtype)
+        with widened(module):
+            self._check_logits(expected)  # Checked in float32 on the CPU, before any rounding.
+        if room is None:
+            move(module, device, dtype)
+        else:
+            divide(module, [module.get_submodule(paths[id(block)]) for block in blocks], dtype, room)
         self._norm, self._weight = self._norm.to(device), self._weight.to(device)
         self._bias = None if self._bias is None else self._bias.to(device)
         self.unembed = TopToken(self._weight, self._bias)
@@ -100,6 +113,7 @@ class LeanModel:
 
         `on_sides(layer, activations, gate, in)` is called too, with the pre-activations of a gated MLP's two sides.
         Padding needs no mask: attention is causal, so it reaches no earlier position. Returns the final residual.
+        Tensors are on the model's device, wherever their layer is.
         """
         batch, pos = input_ids.shape
         handles = []
@@ -107,18 +121,21 @@ class LeanModel:
             for layer, part in enumerate(self._outputs):
 
                 def hook(_: nn.Module, args: tuple[Any, ...], layer: int = layer) -> None:
-                    on_layer(layer, args[0].view(batch, pos, -1))
+                    on_layer(layer, args[0].view(batch, pos, -1).to(self.device))
 
                 handles.append(part.register_forward_pre_hook(hook))
         if on_sides is not None:
             for layer, (part, both) in enumerate(zip(self._outputs, self._sides, strict=True)):
-                handles += _watch(part, both, partial(on_sides, layer))
+                handles += _watch(part, both, partial(self._tell, on_sides, layer))
         try:
             self._module(input_ids=input_ids, use_cache=False)
         finally:
             for handle in handles:
                 handle.remove()
-        return self._keep.residual
+        return self._keep.residual.to(self.device)
+
+    def _tell(self, on_sides: OnSides, layer: int, *sides: Float[Tensor, "batch pos d_mlp"]) -> None:
+        on_sides(layer, *(side.to(self.device) for side in sides))
 
     @torch.inference_mode()
     def predict(self, residual: Float[Tensor, "row d_model"]) -> Int[Tensor, " row"]:
@@ -140,7 +157,7 @@ class LeanModel:
         if not torch.isfinite(expected).all():
             return  # The activation phase reports where the model overflows.
         residual = self.run(_probe(len(self._weight))).flatten(0, 1)
-        logits = self._norm(residual.to(torch.float32)) @ self._weight.T
+        logits = self._norm(residual.to(torch.float32)) @ self._weight.to(torch.float32).T
         if self._bias is not None:
             logits = logits + self._bias
         cap = getattr(self.model.cfg, "output_logits_soft_cap", -1.0) or -1.0
@@ -170,20 +187,11 @@ def _watch(part: nn.Module, both: list[nn.Module], tell: Callable[[Tensor, Tenso
     return [*watched, part.register_forward_pre_hook(hook)]
 
 
-def move(module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
-    """Move a module, but leave rotary frequencies in float32, as `from_pretrained` does: rounded to bfloat16 they
-    would turn a position a hundred tokens on by a wrong angle."""
-    exact = {name: buffer.to(device) for name, buffer in module.named_buffers() if name.endswith("inv_freq")}
-    module.to(device, dtype)
-    for name, buffer in exact.items():
-        path, _, leaf = name.rpartition(".")
-        setattr(module.get_submodule(path), leaf, buffer)
-
-
 def take_apart(module: nn.Module) -> nn.Module:
     """Put a bridge's original modules back in place, with PyTorch's own attention where the model allows it."""
     for name, child in module.named_children():
         bare = original(child)
+        vars(bare).pop("forward", None)  # A replacement (Falcon's) that would read this module's weights in a copy too.
         if bare is not child:
             module._modules[name] = bare
         take_apart(bare)
@@ -205,11 +213,10 @@ def _logits_of(module: nn.Module) -> Float[Tensor, "row d_vocab"]:
     return module(input_ids=_probe(d_vocab), use_cache=False).logits[0].to(torch.float32)
 
 
-def bytes_per_token(model: LeanModel) -> int:
+def bytes_per_token(n_layers: int, d_mlp: int, d_model: int, dtype: torch.dtype) -> int:
     """Scratch bytes of one position of a batch, padding included; nothing else grows with the batch.
 
     One byte of bin an activation, in every layer; one layer's MLP (gate, input, product and a spare) and residual
     and attention (a dozen of d_model) in the blocks' dtype; the keys that a text of a few tokens adds.
     """
-    width = model.dtype.itemsize
-    return model.n_layers * model.d_mlp + width * (4 * model.d_mlp + 12 * model.d_model) + 8 * model.d_mlp
+    return n_layers * d_mlp + dtype.itemsize * (4 * d_mlp + 12 * d_model) + 8 * d_mlp

@@ -35,6 +35,9 @@ from ingest.model.saved_tokenizer import check_bos
 from ingest.model.source import EXPECTED, find_source
 from ingest.process.startup import quiet
 
+_HASHED = 1 << 24
+"""Numbers of a tensor that are float32 at a time for the fingerprint."""
+
 
 @dataclass(frozen=True)
 class RawLayer:
@@ -54,8 +57,8 @@ class RawLayer:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model in float32 on the CPU. The bridge serves until `ingest.model.forward` takes it apart; the weights
-    stay."""
+    """A model on the CPU, its weights in the dtype of its files, whose memory map they are. The bridge serves until
+    `ingest.model.forward` takes it apart; the weights stay."""
 
     name: str
     revision: str | None
@@ -175,7 +178,7 @@ def bridge_for(name: str, model: nn.Module, tokenizer: Any = None) -> Any:
     try:
         with quiet():
             bridge = TransformerBridge.boot_transformers(
-                model.name_or_path or name, hf_model=model, tokenizer=_no_tokenizer(), device="cpu", dtype=torch.float32
+                model.name_or_path or name, hf_model=model, tokenizer=_no_tokenizer(), device="cpu", dtype=model.dtype
             )
     except Exception as error:
         raise unsupported_layout(name, model, first_line(error)) from error
@@ -197,5 +200,6 @@ def _fingerprint(model: nn.Module) -> str:
         seen.add(tensor.data_ptr())
         digest.update(f"{name.replace('.original_component', '').replace('._original_component', '')}".encode())
         digest.update(str(tuple(tensor.shape)).encode())
-        digest.update(tensor.detach().to(torch.float32).contiguous().numpy().data)
+        for part in tensor.detach().contiguous().view(-1).split(_HASHED):
+            digest.update(part.to(torch.float32).numpy().data)
     return digest.hexdigest()

@@ -7,13 +7,15 @@ either. Both are refused here, and the loaded tensors are compared with those in
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from ingest.errors import ModelError
 from ingest.model.checks import check_config
@@ -26,7 +28,10 @@ _BUFFERS = re.compile(r"(^|\.)(inv_freq|masked_bias|(attn|attention)\.bias|posit
 
 
 def read_pretrained(source: Source, revision: str | None) -> tuple[nn.Module, Any, str | None]:
-    """Model (float32, on the CPU), tokenizer as saved, and the commit where they come from the Hub.
+    """Model, tokenizer as saved, and the commit where they come from the Hub.
+
+    Parameters that safetensors files hold under the model's own names are the memory map of those files, in their own
+    dtype; all else is in float32, on the CPU.
 
     Raises:
         ModelError: the model is not supported, or its files lack what its configuration says, or hold more.
@@ -36,11 +41,16 @@ def read_pretrained(source: Source, revision: str | None) -> tuple[nn.Module, An
         # The configuration first: an unsupported model is refused before its weights are downloaded.
         config = AutoConfig.from_pretrained(**where)
         check_config(source.label, config)
-        net, report = AutoModelForCausalLM.from_pretrained(
-            **where, config=config, dtype=torch.float32, output_loading_info=True
-        )
+
+        def folder_of() -> Path | None:
+            return source.folder or _hub_folder(where["pretrained_model_name_or_path"], revision)
+
+        with _in_own_dtypes(folder_of):
+            net, report = AutoModelForCausalLM.from_pretrained(
+                **where, config=config, dtype=torch.float32, output_loading_info=True
+            )
         tokenizer = AutoTokenizer.from_pretrained(**where)
-    folder = source.folder or _hub_folder(where["pretrained_model_name_or_path"], revision)
+    folder = folder_of()
     refuse_incomplete(source.label, net, report)
     if folder is not None:
         check_against_files(source.label, net, folder)
@@ -51,6 +61,51 @@ def read_pretrained(source: Source, revision: str | None) -> tuple[nn.Module, An
             "of its tokenizer's class, beside config.json."
         )
     return net, tokenizer, getattr(net.config, "_commit_hash", None)
+
+
+@contextmanager
+def _in_own_dtypes(folder_of: Callable[[], Path | None]) -> Iterator[None]:
+    """Within it, the parameters of new models begin in the dtypes that the files have them in, to which transformers
+    loads them (without a copy where nothing changes). Buffers stay in float32: rounded constants would not be exact.
+
+    Args:
+        folder_of: where the files are, once transformers has fetched them: it makes the model afterwards.
+    """
+    finish = PreTrainedModel.post_init
+
+    def begin(model: PreTrainedModel) -> None:
+        finish(model)
+        folder = folder_of()
+        dtypes = {} if folder is None else _dtypes_in(folder)
+        for name, parameter in model.named_parameters():
+            saved = next((dtypes[key] for key in _names(name, model.base_model_prefix) if key in dtypes), None)
+            if saved is not None:
+                parameter.data = parameter.data.to(saved)
+
+    PreTrainedModel.post_init = begin
+    try:
+        yield
+    finally:
+        PreTrainedModel.post_init = finish
+
+
+_DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16}
+"""Names of the dtypes in safetensors files that float32 holds exactly."""
+
+
+def _dtypes_in(folder: Path) -> dict[str, torch.dtype]:
+    """The dtype of each tensor in a folder's safetensors files that is narrower than float32."""
+    dtypes = {}
+    for path in sorted(folder.glob("model*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            kinds = {key: file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118 (not a dictionary)
+        dtypes |= {key: _DTYPES[kind] for key, kind in kinds.items() if kind in _DTYPES}
+    return dtypes
+
+
+def _names(key: str, prefix: str) -> tuple[str, str, str]:
+    """The names that a tensor may have in a file and in a model: with and without the prefix of the base model."""
+    return key, f"{prefix}.{key}", key.removeprefix(f"{prefix}.")
 
 
 def _official(name: str) -> str:
@@ -112,16 +167,13 @@ def check_against_files(name: str, net: nn.Module, folder: Path) -> None:
     Raises:
         ModelError: they differ, or the model has more parameters than the files have numbers.
     """
-    from safetensors import safe_open
-
     state, prefix = net.state_dict(keep_vars=True), net.base_model_prefix
     data_pointers: set[int] = set()
     unnamed = 0
     for path in sorted(folder.glob("model*.safetensors")):
         with safe_open(path, framework="pt") as file:
             for key in file.keys():  # noqa: SIM118 (not a dictionary)
-                names = (key, f"{prefix}.{key}", key.removeprefix(f"{prefix}."))
-                ours = next((state[each] for each in names if each in state), None)
+                ours = next((state[each] for each in _names(key, prefix) if each in state), None)
                 saved = file.get_slice(key)
                 if ours is None:
                     unnamed += _numel(saved.get_shape())

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ingest.errors import ModelError
 from ingest.model.hooks import after, before
+from ingest.model.precision import widened
 from ingest.process.memory import is_out_of_memory
 
 _MIXERS = {"attn", "linear_attn", "mamba", "mixer", "ssm"}
@@ -65,7 +66,8 @@ def norm_gain(norm: Any, d_model: int) -> Float[Tensor, " d_model"]:
     gains = [one] if weight is None else [weight.detach().double(), one + weight.detach().double()]
     x = _SIZE * (torch.randn(2, d_model, generator=_generator()) + 0.5)
     x[0] = 0
-    y = module(x).double()
+    with widened(module):
+        y = module(x).double()
     y, x = y[1] - y[0], x[1].double()
     for gain in gains:
         if _parallel(gain * x, y) or _parallel(gain * (x - x.mean()), y):
@@ -168,7 +170,7 @@ def _block_outputs(bridge: Any) -> list[Float[Tensor, "row pos d_model"] | None]
             value.view(len(streams), -1)[6:] = 0
         return value
 
-    with ExitStack() as stack, _bare(bridge.original_model) as module:
+    with ExitStack() as stack, _bare(bridge.original_model) as module, widened(module):
         for mixer in mixers:
             after(stack, mixer, silent)
         for layer, (block, projection) in enumerate(zip(blocks, projections, strict=True)):

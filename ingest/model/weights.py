@@ -73,9 +73,9 @@ def read_readout(model: LoadedModel, kind: str) -> Readout:
     cfg = model.cfg
     centre_rows = model.layer_norm and not getattr(cfg, "final_rms", False)
     if kind == "embed":
-        matrix = model.embedding.to(torch.float64)
+        matrix = model.embedding.to(torch.float64, copy=True)
     elif kind == "unembed":
-        matrix = model.unembedding.to(torch.float64) * model.final_gain
+        matrix = model.unembedding.to(torch.float64, copy=True).mul_(model.final_gain)
     else:
         raise ModelError(f"There is no readout {kind!r}: expected one of {', '.join(READOUTS)}.")
     if matrix.shape[1] != cfg.d_model:
@@ -84,10 +84,10 @@ def read_readout(model: LoadedModel, kind: str) -> Readout:
             "models that project between the two are not supported."
         )
     if centre_rows:
-        matrix = matrix - matrix.mean(1, keepdim=True)
+        matrix -= matrix.mean(1, keepdim=True)
     mean = matrix.mean(0)
     if kind == "unembed" and not soft_capped(cfg):
-        matrix = matrix - mean
+        matrix -= mean
     return Readout(kind, matrix.to(torch.float32).contiguous(), mean.to(torch.float32))
 
 

@@ -83,6 +83,7 @@ def runs_behind(device: torch.device) -> bool:
 
 
 def memory_used(device: torch.device) -> int:
-    """Bytes this process holds: resident memory, plus what it allocated on the device."""
-    used = psutil.Process().memory_info().rss
-    return used + (torch.cuda.memory_allocated(device) if device.type == "cuda" else 0)
+    """Bytes this process holds: resident memory, plus what it allocated on the device. Pages of files (a model's
+    weights, libraries) are left out where the system tells them apart: it takes them back when memory runs short."""
+    info = psutil.Process().memory_info()
+    return info.rss - getattr(info, "shared", 0) + (torch.cuda.memory_allocated(device) if device.type == "cuda" else 0)

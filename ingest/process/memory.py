@@ -21,7 +21,7 @@ _TILE = (1 << 20, 1 << 24)  # Least and usual bytes of a tile of neurons x token
 class Budget:
     """Memory of this process (and of its GPU), in bytes; None: all of the machine's.
 
-    On CUDA the budget is the device's; on a CPU it is the resident memory of the process, libraries included.
+    On CUDA the budget is the device's; on a CPU it is the resident memory of the process without pages of files.
     """
 
     def __init__(self, total: int | None, device: torch.device) -> None:
@@ -62,6 +62,10 @@ class Budget:
         tokens = max(context_length, min(usual, int(_SHARE * left) // bytes_per_token))
         self.reserve("counting, with a batch of one text,", held + tokens * bytes_per_token, _ADVICE)
         return tokens
+
+    def for_batch(self, size: int) -> int:
+        """Bytes that must be left so that a batch with scratch of `size` bytes fits."""
+        return int(size / _SHARE)
 
     def for_writing(self) -> int | None:
         """Bytes for DuckDB while the file is written, in host memory; None: DuckDB's own choice."""

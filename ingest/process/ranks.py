@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ingest.errors import RankError
+from ingest.errors import OptionError, RankError
 
 T = TypeVar("T")
 _CPU = torch.device("cpu")
@@ -184,9 +184,30 @@ def joined(device: torch.device) -> Iterator[Ranks]:
         dist.destroy_process_group()
 
 
-def own_device(device: torch.device) -> torch.device:
-    """This process's GPU among those of its machine, if several processes share it."""
+def own_device(device: torch.device, per_rank: int = 1) -> torch.device:
+    """This process's GPU among those of its machine, if several processes share it; the first, if it has several.
+
+    Raises:
+        OptionError: there are not as many GPUs as the processes of this machine divide models over.
+    """
     if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]) * per_rank)
+    _check_group(device, per_rank)
+    if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
     return device
+
+
+def own_group(device: torch.device, per_rank: int) -> list[torch.device]:
+    """The GPUs of a process whose first is `device`."""
+    first = device.index or 0
+    return [device, *(torch.device(device.type, first + number) for number in range(1, per_rank))]
+
+
+def _check_group(device: torch.device, per_rank: int) -> None:
+    n_devices = torch.cuda.device_count() if device.type == "cuda" else 0
+    if per_rank > 1 and (device.index or 0) + per_rank > n_devices:
+        raise OptionError(
+            f"--devices-per-rank {per_rank} asks for GPUs up to number {(device.index or 0) + per_rank - 1}, and this "
+            f"process sees {n_devices}. Start fewer processes a machine, or ask for fewer GPUs each."
+        )

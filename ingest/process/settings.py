@@ -23,6 +23,7 @@ _INDIFFERENT = {
     "publish_every",
     "resume",
     "memory",
+    "devices_per_rank",
     # The texts are read first; what follows has checkpoints of its own.
     "attribution",
 }
@@ -75,6 +76,8 @@ class Settings:
     resume: str = "auto"
     memory: int | None = None
     """Bytes."""
+    devices_per_rank: int = 1
+    """GPUs that each process divides the model over."""
 
     def identity(self) -> dict[str, Any]:
         """The options that decide the rows, in written form: a checkpoint belongs to one set of them."""

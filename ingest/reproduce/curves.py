@@ -98,7 +98,9 @@ def count_curves(
     """
     lean, columns = LeanModel(model, device, torch.float32), read_readout(model, "embed").columns.to(device)
     curves = {pair: Curve() for pair in pairs}
-    limit = batch_tokens or Budget(None, device).batch_tokens(context_length, bytes_per_token(lean))
+    limit = batch_tokens or Budget(None, device).batch_tokens(
+        context_length, bytes_per_token(lean.n_layers, lean.d_mlp, lean.d_model, lean.dtype)
+    )
     report, bos = TextReport(), bos_for(model.tokenizer)
     texts = iter_texts(
         dataset,

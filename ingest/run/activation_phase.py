@@ -16,15 +16,18 @@ from ingest.activations.statistic import Plan, StreamSettings
 from ingest.congruence.pairs import CandidatePairs
 from ingest.errors import DatasetError, OptionError, OutOfMemoryError, RankError
 from ingest.model.forward import LeanModel, bytes_per_token
+from ingest.model.placement import Room, room_for
 from ingest.process.cursor import Cursor, TextReport
 from ingest.process.memory import is_out_of_memory
 from ingest.process.prefetch import prefetched
+from ingest.process.ranks import own_group
 from ingest.process.resume import Start
 from ingest.process.session import Session
 from ingest.run.publish import PartialAtlases, Publisher
 from ingest.run.write import Run, WeightFindings
 from ingest.texts.tokens import Text, TextBatch, batches, iter_texts
 
+_TILES = 2 << 30  # Bytes of a GPU for logits and for the examples that are described at once.
 _PREFETCHED = 3  # Batches tokenised and padded ahead of the model.
 
 
@@ -44,16 +47,18 @@ def read_texts(
         SystemExit: a signal asked to stop, and a checkpoint was saved.
         ActivationError, DatasetError, TokenizerError, CheckpointError, RankError: see these classes.
     """
-    lean = LeanModel(run.model, run.device, run.dtype, findings.weights.readout)
+    plan = _plan(run, findings)
+    held, per_token = bytes_of_state(plan), bytes_per_token(run.n_layers, run.d_mlp, run.model.cfg.d_model, run.dtype)
+    room = _room(run, session, held + session.budget.for_batch(run.context * per_token))
+    lean = LeanModel(run.model, run.device, run.dtype, findings.weights.readout, room)
     _check_statistics(run, lean)
-    plan = _plan(run, lean, findings)
     start = session.checkpoints.start(run.settings.first_text, _digest(findings.pairs))
     limit = run.settings.batch_size and run.settings.batch_size * run.context
     limit = limit or start.batch_tokens
     with session.phases.phase("Activations", total=1.0, unit="tokens") as advance:
         progress = _Progress(run, session.ranks.world, first_row, advance)
         while True:
-            limit = limit or session.budget.batch_tokens(run.context, bytes_per_token(lean), bytes_of_state(plan))
+            limit = limit or session.budget.batch_tokens(run.context, per_token, held)
             reader = _reader(lean, plan, start)
             start = replace(start, states=[])
             atlases = PartialAtlases(run, session, publisher, lambda: Reader(lean, plan))
@@ -70,6 +75,19 @@ def read_texts(
     return reader, report
 
 
+def _room(run: Run, session: Session, reserved: int) -> Room | None:
+    """The GPUs that the model is divided over; None: the run's own device has room for all of it. On a CPU weights take
+    no memory of their own."""
+    if run.device.type != "cuda":
+        return None
+    devices = own_group(run.device, run.settings.devices_per_rank)
+    free = [session.budget.left(), *(torch.cuda.mem_get_info(device)[0] for device in devices[1:])]
+    embedding = 6 * run.model.unembedding.numel()  # In its own dtype, float32 at most, and in bfloat16.
+    weights = run.dtype.itemsize * sum(each.numel() for each in run.model.bridge.original_model.parameters())
+    reserved += _TILES + embedding * (1 + (run.readout.kind == "embed"))
+    return room_for(weights, devices, free, reserved)
+
+
 def _check_statistics(run: Run, lean: LeanModel) -> None:
     if run.model.gated and lean.has_sides:
         return
@@ -81,7 +99,7 @@ def _check_statistics(run: Run, lean: LeanModel) -> None:
             )
 
 
-def _plan(run: Run, lean: LeanModel, findings: WeightFindings) -> Plan:
+def _plan(run: Run, findings: WeightFindings) -> Plan:
     settings = run.settings
     stream = StreamSettings(
         d_vocab=len(run.vocabulary),
@@ -95,7 +113,7 @@ def _plan(run: Run, lean: LeanModel, findings: WeightFindings) -> Plan:
         statistics=settings.statistics,
     )
     pairs = findings.pairs.neuron, findings.pairs.token
-    return Plan(lean.n_layers, lean.d_mlp, lean.device, stream, *pairs, findings.families)
+    return Plan(run.n_layers, run.d_mlp, run.device, stream, *pairs, findings.families)
 
 
 def _reader(lean: LeanModel, plan: Plan, start: Start) -> Reader:

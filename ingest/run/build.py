@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -48,6 +48,7 @@ from ingest.run.activation_phase import check_texts, read_texts
 from ingest.run.publish import Publisher, check_same_run, replaceable
 from ingest.run.write import Run, WeightFindings
 from ingest.texts.dataset import open_dataset
+from ingest.texts.tokenising import tokenised_once
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def build(settings: Settings, console: Console, stop: Stop | None = None) -> Bui
     slug = check_slug(settings.slug) if settings.slug else slugify(_without_suffix(label_of(settings.model)))
     if settings.pairs is not None:
         pairs_text(settings.pairs)  # Before the model is loaded.
-    device = own_device(choose_device(settings.device))
+    device = own_device(choose_device(settings.device), settings.devices_per_rank)
     torch.manual_seed(settings.seed)
     match_threads()
     with joined(device) as ranks, Phases(console, device, ranks.rank, settings.out) as phases, ExitStack() as locks:
@@ -86,6 +87,8 @@ def build(settings: Settings, console: Console, stop: Stop | None = None) -> Bui
         ranks.on_main(lambda: check_same_run(before, run) if before else None)
         session = _session(run, ranks, stop or Stop(), phases)
         chosen = _chosen_pairs(run)
+        tokenised = tokenised_once(run.dataset, run.model.tokenizer, run.chunks, ranks, settings.checkpoint)
+        run = replace(run, dataset=locks.enter_context(tokenised))
         first_row = check_texts(run)
         weights = _weights(run, session)
         with phases.phase("Choosing pairs"):

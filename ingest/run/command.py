@@ -106,6 +106,13 @@ def _statistics(command: _Function) -> _Function:
     help="auto resumes from a checkpoint in DIR; never discards it and starts over.",
 )
 @click.option("--memory", metavar="SIZE", help="Use at most about this much, such as 8GB (of GPU memory on a GPU).")
+@click.option(
+    "--devices-per-rank",
+    type=click.IntRange(1),
+    default=1,
+    metavar="N",
+    help="GPUs over which each process divides the model; weights without room there are read from the files.",
+)
 @quiet_option()
 def ingest(
     batch_size: str,

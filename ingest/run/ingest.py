@@ -29,7 +29,7 @@ def ingest(settings: Settings, console: Console, stop: Stop, *, asked: bool = Tr
         AtlasError: any of its kinds. If the attributions failed, the atlas is complete without them, and the same
             command adds them.
     """
-    with joined(own_device(choose_device(settings.device))):
+    with joined(own_device(choose_device(settings.device), settings.devices_per_rank)):
         report = build(settings, console, stop)
         if report is not None:
             print_report(report, console)
@@ -54,6 +54,7 @@ def _attribute(settings: Settings, file: Path, console: Console, stop: Stop) -> 
         dtype=settings.dtype,
         batch_size=settings.batch_size,
         memory=settings.memory,
+        devices_per_rank=settings.devices_per_rank,
         checkpoint=settings.checkpoint,
         checkpoint_every=settings.checkpoint_every,
         seed=settings.seed,

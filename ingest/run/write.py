@@ -24,6 +24,7 @@ from ingest.model.weights import Readout
 from ingest.process.arrow import Columns, vectors
 from ingest.process.settings import Settings
 from ingest.texts.dataset import Dataset
+from ingest.texts.token_writer import Chunks
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,13 @@ class Run:
     def d_mlp(self) -> int:
         """Neurons a layer."""
         return self.model.d_mlp
+
+    @property
+    def chunks(self) -> Chunks:
+        """How rows become texts."""
+        ends = [end for end in (self.settings.last_text, self.settings.max_texts) if end is not None]
+        step = max(1, self.context - (self.bos is not None))
+        return Chunks(step, self.settings.overflow == "split", min(ends, default=None))
 
 
 @dataclass(frozen=True)

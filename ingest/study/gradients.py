@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from ingest.model.hooks import Change, after, before, instead
+from ingest.model.precision import recomputed
 from ingest.study.norms import norm_scales
 from ingest.study.study_model import StudyModel
 
@@ -62,7 +63,7 @@ class GradientRun:
         final: list[Tensor] = []
         self.projected: list[Float[Tensor, "row d_model"]] = []
         """What each layer's output projection gives, where a norm follows it."""
-        with torch.enable_grad(), ExitStack() as stack:
+        with torch.enable_grad(), recomputed(), ExitStack() as stack:
             # The backward pass goes down to the stream before the first block, and no further.
             before(stack, model.blocks[0].block, lambda hidden: hidden.detach().requires_grad_())
             for block in model.blocks:

@@ -78,7 +78,7 @@ def reads_along(
         back = direction
         if block.post_norm is not None and block.post_gain is not None:
             back = hold(block.post_norm, block.post_gain, projected[layer], model.model.layer_norm).back(direction)
-        w_out = model.model.layers[layer].w_out.to(model.device)
+        w_out = model.model.layers[layer].w_out.to(model.device, torch.float32)
         reads.append(w_out @ (back * model.factors[layer].mlp).float())
     return torch.stack(reads).cpu()
 

@@ -145,7 +145,7 @@ def _patched_stream(runs: PairRuns, layer: int, neurons: Int[Tensor, " row"]) ->
     model, at = runs.model, runs.read_after(layer)
     block, factor = model.blocks[layer], model.factors[layer].mlp
     change = runs.clean.activations[layer, at][:, neurons] - runs.corrupt.activations[layer, at][:, neurons]
-    writes = change.T[:, :, None] * model.model.layers[layer].w_out.to(model.device)[neurons][:, None, :]
+    writes = change.T[:, :, None] * model.model.layers[layer].w_out.to(model.device, torch.float32)[neurons][:, None, :]
     residual = runs.corrupt.residual[layer + 1, at]
     if block.post_norm is None:
         return residual + factor * writes

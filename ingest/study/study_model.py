@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
+import psutil
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -21,9 +22,10 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from ingest.errors import ModelError
-from ingest.model.forward import move, take_apart
+from ingest.model.forward import take_apart
 from ingest.model.hooks import Change, after, before, instead, shaped, skip
 from ingest.model.load import LoadedModel
+from ingest.model.precision import aliased, move, widen
 from ingest.model.probe import original
 from ingest.model.weights import soft_capped
 from ingest.process.product import linear, use_fastest
@@ -31,6 +33,10 @@ from ingest.study.blocks import Block, RecordedRun, Recorder, read_blocks, read_
 
 _ROW_TILE = 512
 """Rows whose logits exist together."""
+
+
+def _most(device: torch.device) -> int:
+    return psutil.virtual_memory().available // 4 if device.type == "cpu" else 0
 
 
 class _SharedLayer(DynamicLayer):
@@ -86,32 +92,36 @@ class StudyModel:
 
     Args:
         model: its bridge is taken apart (its weights can still be read), so it serves one StudyModel only.
-        device: where it runs, in float32. A device other than the CPU gets a copy.
+        device: where it runs, in float32. A device other than the CPU gets a copy of the weights, in their own dtype.
+        most: bytes of weights that are converted to float32 once; where they take more, they are converted at each use.
+            None: a quarter of the memory that is free, on a CPU.
 
     Raises:
         ModelError: the architecture is not one whose blocks add attention and MLP to the residual stream, and whose
             logits are final norm and unembedding (times a constant, or soft-capped); or its bridge was taken apart.
     """
 
-    def __init__(self, model: LoadedModel, device: torch.device) -> None:
+    def __init__(self, model: LoadedModel, device: torch.device, most: int | None = None) -> None:
         self.model, self.device = model, device
         self._exact: StudyModel | None = None
         bridge = model.bridge
         if not hasattr(bridge.blocks[0], "submodules"):
             raise ModelError(f"The bridge of {model.name!r} was taken apart before: load the model again to study it.")
         blocks, norm, unembed = read_blocks(bridge), original(bridge.ln_final), original(bridge.unembed)
-        module = take_apart(bridge.original_model)
-        if device.type != "cpu":
-            module, blocks, norm, unembed = copy.deepcopy((module, blocks, norm, unembed))
-            move(module, device, torch.float32)
-        self._module = module.eval().requires_grad_(False)
-        use_fastest(module)
+        module = take_apart(bridge.original_model).eval().requires_grad_(False)
+        self._stored = aliased((module, blocks, norm, unembed), module)
+        use_fastest(self._stored[0])
+        move(self._stored[0], device)
+        module, blocks, norm, unembed = aliased(self._stored, self._stored[0])
+        self._weight = unembed.weight.detach().to(torch.float32)
+        widen(module, most=_most(device) if most is None else most)
+        self._module = module
         # transformers renamed this argument in 5.x and drops the old name in 5.40; models in remote code keep it.
         self._cache_argument = "cache" if "cache" in inspect.signature(module.forward).parameters else "past_key_values"
         self.blocks: list[Block] = blocks
-        self.norm, self._unembed, self._weight = norm, unembed, unembed.weight.detach()
+        self.norm, self._unembed = norm, unembed
         bias = getattr(unembed, "bias", None)
-        self._bias = self._weight.new_zeros(len(self._weight)) if bias is None else bias.detach()
+        self._bias = self._weight.new_zeros(len(self._weight)) if bias is None else bias.detach().to(torch.float32)
         self._soft_cap = model.cfg.output_logits_soft_cap if soft_capped(model.cfg) else None
         self.scale, self._tuples = 1.0, [None] * len(blocks)
         probe = (torch.arange(12) * 7919 % len(self._weight)).to(device)
@@ -129,11 +139,10 @@ class StudyModel:
         unembedding computed, in float32."""
         other = copy.copy(self)
         other._exact = self.exact
-        other._module, blocks, other.norm, other._unembed = copy.deepcopy(
-            (self._module, self.blocks, self.norm, self._unembed)
-        )
+        other._module, blocks, other.norm, other._unembed = aliased(self._stored, self._stored[0])
         move(other._module, self.device, dtype)
-        other.norm.to(torch.float32).load_state_dict(self.norm.state_dict())
+        for parameter, own in zip(other.norm.parameters(), self._stored[2].parameters(), strict=True):
+            parameter.data = own.data.to(torch.float32)
         other.blocks = [replace(block, post_norm=own.post_norm) for block, own in zip(blocks, self.blocks, strict=True)]
         return other
 

@@ -101,7 +101,7 @@ def written(
 ) -> Float[Tensor, " d_model"]:
     """A block's output if a neuron's activation changes by `by`."""
     block, factor = model.blocks[layer], model.factors[layer].mlp
-    change = by * model.model.layers[layer].w_out[index].to(model.device)
+    change = by * model.model.layers[layer].w_out[index].to(model.device, torch.float32)
     if block.post_norm is None:
         return factor * change
     projected = run.projected[layer, position]

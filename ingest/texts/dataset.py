@@ -16,6 +16,7 @@ from ingest.texts.builtin import EMBEDDED
 from ingest.texts.corpus import Scan, Source, scan
 from ingest.texts.data_files import find_files, is_saved_dataset
 from ingest.texts.local_files import READ_ROWS, LocalFiles, missing_column
+from ingest.texts.token_file import TokenFile
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Dataset:
     fingerprint: str
     n_rows: int | None
     source: Source = field(repr=False)
+    tokens: TokenFile | None = field(default=None, repr=False)
+    """The rows' token ids, where another process makes them."""
 
     def rows(self, start_row: int = 0) -> Iterator[tuple[int, str]]:
         """(source_row, text) from `start_row` on, in dataset order; a NULL is the empty text.

@@ -127,18 +127,34 @@ class _Row:
 
 
 def _tokenised_rows(dataset: Dataset, tokenizer: Any, d_vocab: int | None, start_row: int) -> Iterator[_Row]:
+    rows = encoded(dataset, tokenizer, start_row) if dataset.tokens is None else dataset.tokens.rows(start_row)
+    for source_row, token_ids in enumerate(rows, start_row):
+        if d_vocab is not None and len(token_ids) and token_ids.max() >= d_vocab:
+            raise TokenizerError(
+                f"Row {source_row} has token {token_ids.max()} ({_piece(tokenizer, token_ids.max())}), but the "
+                f"model's vocabulary ends at {d_vocab - 1}. Use the tokenizer the model was trained with."
+            )
+        yield _Row(source_row, token_ids)
+
+
+@dataclass(frozen=True)
+class Backend:
+    """What of a fast tokenizer makes token ids, for a process without transformers."""
+
+    backend_tokenizer: Any
+    split_special_tokens: bool
+    is_fast: bool = True
+
+
+def encoded(dataset: Dataset, tokenizer: Any, start_row: int) -> Iterator[Int32[np.ndarray, " pos"]]:
+    """The token ids of each row from `start_row` on.
+
+    Raises:
+        DatasetError: (while iterating) the dataset breaks off.
+    """
     for batch in dataset.row_batches(start_row):
-        source_row = batch.first_row
         for texts in _slices(batch.texts):
-            for ids in _encode(tokenizer, texts):
-                token_ids = np.array(ids, np.int32)
-                if d_vocab is not None and len(ids) and token_ids.max() >= d_vocab:
-                    raise TokenizerError(
-                        f"Row {source_row} has token {token_ids.max()} ({_piece(tokenizer, token_ids.max())}), but the "
-                        f"model's vocabulary ends at {d_vocab - 1}. Use the tokenizer the model was trained with."
-                    )
-                yield _Row(source_row, token_ids)
-                source_row += 1
+            yield from (np.array(ids, np.int32) for ids in _encode(tokenizer, texts))
 
 
 def _slices(texts: list[str]) -> Iterator[list[str]]:
