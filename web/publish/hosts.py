@@ -22,8 +22,7 @@ _UNSURE = 1.25
 _NAMED = 5
 """Files that an error names."""
 _SMALLER = (
-    "Publish fewer pages (--pages notable), leave the data out (--no-data), or publish to a new folder, which has no "
-    "earlier builds."
+    "Publish fewer pages (--pages notable), do without --data, or publish to a new folder, which has no earlier builds."
 )
 
 
