@@ -49,7 +49,7 @@ def before_the_exchange() -> None:
 
 def publish(file: Path, place: Path, chosen: Chosen, **options: object) -> None:
     """The command that is killed."""
-    write.publish_site([file], place, choose=lambda atlas, pages: chosen, paged=False, data=False, **options)
+    write.publish_site([file], place, choose=lambda atlas, pages: chosen, paged=False, **options)
 
 
 def orphan(numbers: str) -> None:

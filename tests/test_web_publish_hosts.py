@@ -34,7 +34,7 @@ def atlas(tiny_llama_atlas: Path):
 
 
 def plan_of(file: Path, base_url: str | None, *jobs: Job) -> Plan:
-    return Plan((file,), base_url, Published(frozenset(), base_url), {"tiny-llama": "0" * 12}, jobs, "0" * 12)
+    return Plan((file,), base_url, Published(frozenset(), base_url), {"tiny-llama": "0" * 12}, jobs, None, "0" * 12)
 
 
 def test_the_readme_of_a_space(atlas):
@@ -92,7 +92,7 @@ def test_crawlers_find_the_pages_that_are_files(atlas, tiny_llama_atlas):
 
 def test_what_is_too_large_for_a_host_is_named():
     PAGES_SITE.check({str(number): 100 * 1024 * 1024 for number in range(9)})
-    with pytest.raises(HostLimitError, match=r"no file of more than 105 MB: x/atlas\.duckdb \(1,130 MB\)\. Leave"):
+    with pytest.raises(HostLimitError, match=r"more than 105 MB: x/atlas\.duckdb \(1,130 MB\)\. Leave .*--no-file"):
         PAGES_SITE.check({"x/atlas.duckdb": 1_130_000_000, "b": 1})
     with pytest.raises(HostLimitError, match="and 2 more"):
         PAGES_SITE.check({str(number): 200_000_000 for number in range(7)})
@@ -114,7 +114,15 @@ def test_a_copy_that_will_be_too_large_is_not_written(tiny_llama_atlas, tmp_path
     monkeypatch.setattr("web.publish.plan.fixed", lambda ref, atlas: ["/tiny-llama"])
     monkeypatch.setattr("web.publish.plan.notable", lambda atlas, pages: Chosen([], neurons))
     monkeypatch.setattr("web.publish.hosts.PAGES_SITE", hosts.Host("GitHub Pages", 100_000, 100))
-    arguments = [str(tiny_llama_atlas), "--out", str(tmp_path / "copy"), "--pages", "notable", "--pages-site"]
+    arguments = [
+        str(tiny_llama_atlas),
+        "--out",
+        str(tmp_path / "copy"),
+        "--pages",
+        "notable",
+        "--no-file",
+        "--pages-site",
+    ]
     result = CliRunner().invoke(publish, arguments)
     assert isinstance(result.exception, HostLimitError)
     size = int(re.search(r"about (\d+) MB, estimated from some", str(result.exception))[1])
@@ -126,7 +134,7 @@ def test_a_full_disk_is_named_and_changes_nothing(tiny_llama_atlas, tmpfs, monke
     monkeypatch.setattr("web.publish.plan.fixed", lambda ref, atlas: ["/tiny-llama"])
     (tmpfs / "ballast").write_bytes(bytes(1_950_000))
     with pytest.raises(PublishError, match=r"No space left on device.*the same command goes on"):
-        publish_site([tiny_llama_atlas], tmpfs / "copy", choose=lambda atlas, pages: Chosen([], []), data=False)
+        publish_site([tiny_llama_atlas], tmpfs / "copy", choose=lambda atlas, pages: Chosen([], []), file=False)
     assert not (tmpfs / "copy").exists()
 
 

@@ -66,6 +66,17 @@ def _scale(kind: str, integer: bool, along_x: bool) -> dict[str, Any]:
     return {"sort": "ascending" if kind == "ordinal" else None, "axis": axis}
 
 
+def chart_parts() -> dict[str, Any]:
+    """The specifications of all charts of answers in parts, for a script that draws them: of each kind what is common,
+    of each channel the encoding of a column of 'integer', 'quantitative', 'nominal' or 'ordinal' values."""
+    types = {"integer": ("quantitative", True), "quantitative": ("quantitative", False)}
+    types |= {"nominal": ("nominal", False), "ordinal": ("ordinal", True)}
+    specs = {name: _spec("bar", (kind, kind), (integer, integer)) for name, (kind, integer) in types.items()}
+    encodings = {channel: {name: spec["encoding"][channel] for name, spec in specs.items()} for channel in ("x", "y")}
+    kinds = {kind: _spec(kind, ("nominal", "nominal"), (False, False)) for kind in KINDS}
+    return {"kinds": kinds, **encodings, "most": _MOST, "most_bars": _MOST_BARS, "places": _PLACES}
+
+
 def _is_number(values: Sequence[Any]) -> bool:
     known = [value for value in values if value is not None]
     return bool(known) and all(isinstance(value, int | float) and not isinstance(value, bool) for value in known)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterable, Mapping
@@ -14,10 +13,12 @@ import vl_convert
 
 from atlas import Atlas
 from web.publish.dictionaries import Dictionaries
+from web.publish.engine import Engine
 from web.publish.pack import Archives, Entry, compressed, name_of
 from web.publish.plan import Plan
 from web.publish.render import CARD, HTML, Pages
 from web.publish.search_index import search_index
+from web.publish.sql import add_engine, add_file, link
 from web.site import bundle, urls
 from web.site.published import COPY, copy_script
 
@@ -35,9 +36,10 @@ def fill(
     dictionaries: Dictionaries,
     before: dict | None,
     beside: Mapping[str, str],
+    engine: Engine | None,
 ) -> None:
     """Write a copy at `place` from the pages that were made; `folder` is the copy that it replaces, `before` its state;
-    None: it replaces nothing. `beside`: further files, by name."""
+    None: it replaces nothing. `beside`: further files, by name; `engine` runs SQL."""
     with ExitStack() as stack:
         archives = {
             slug: stack.enter_context(Archives(_archive(place, slug, plan.folder(slug)), dictionaries.texts))
@@ -59,8 +61,13 @@ def fill(
         }
         index = json.dumps(search_index(atlas, plan.tokens(slug)), ensure_ascii=False, separators=(",", ":"))
         (_archive(place, slug, plan.folder(slug)) / "search.bin").write_bytes(compressed(index.encode("utf-8")))
+    if plan.published.file:
+        for slug in pages.atlases:
+            add_file(place, folder, plan, slug, state, before)
     _write(place / STATE, json.dumps(state, indent=1).encode())
     _static(place, state)
+    if engine is not None:
+        add_engine(place, engine)
     _write(place / "404.html", pages.absent())
     for name, text in beside.items():
         _write(place / name, text.encode("utf-8"))
@@ -83,17 +90,10 @@ def _keep_earlier(place: Path, folder: Path, plan: Plan, slug: str, before: dict
     earlier = {build: item for build, item in builds.items() if build != plan.builds[slug]}
     for item in earlier.values():
         name = item["folder"]
-        shutil.copytree(_archive(folder, slug, name), _archive(place, slug, name), copy_function=_link)
+        shutil.copytree(_archive(folder, slug, name), _archive(place, slug, name), copy_function=link)
     for vega in folder.glob("static/vega-*.js") if earlier else ():
         shutil.copyfile(vega, place / "static" / vega.name)
     return earlier
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def path_of(address: str, kind: str) -> str:

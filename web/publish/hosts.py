@@ -22,8 +22,7 @@ _UNSURE = 1.25
 _NAMED = 5
 """Files that an error names."""
 _SMALLER = (
-    "Publish fewer pages (--pages notable), leave the data out (--no-data), or publish to a new folder, which has no "
-    "earlier builds."
+    "Publish fewer pages (--pages notable), do without --data, or publish to a new folder, which has no earlier builds."
 )
 
 
@@ -64,7 +63,7 @@ class Host:
             more = f" and {len(large) - _NAMED} more" if len(large) > _NAMED else ""
             raise HostLimitError(
                 f"{self.name} takes no file of more than {self.file / 1e6:,.0f} MB: {', '.join(large[:_NAMED])}{more}. "
-                "Leave it out, or choose another host."
+                "Leave atlas files out (--no-file), or choose another host."
             )
         total = sum(sizes.values())
         if total > self.total:
@@ -88,8 +87,10 @@ class Hosting:
         """Refuse a copy that will be too large for one of the hosts.
 
         Raises:
-            HostLimitError: see `Host.check_estimate`.
+            HostLimitError: see `Host.check` of the atlas files, if they are in the copy, and `Host.check_estimate`.
         """
+        files = [(slug, plan.of_slug(slug)) for slug in plan.builds] if plan.published.file else []
+        self.check({f"{slug}/atlas.duckdb": path.stat().st_size for slug, path in files})
         size = estimated(plan, dictionaries) if self.hosts else 0
         for host in self.hosts:
             host.check_estimate(size)

@@ -9,10 +9,10 @@ from web.site.published import Published
 
 _LINK = re.compile(r'<a\b([^>]*?)\shref="(/[^"]*)"([^>]*)>(.*?)</a>', re.DOTALL)
 _FORM = re.compile(r"<form\b([^>]*)>.*?</form>", re.DOTALL)
-_SCRIPT = re.compile(r'<script type="application/json">.*?</script>', re.DOTALL)
-_CHART_LINKS = re.compile(r'"(?:href|url)":\[[^\]]*\]')
+_SCRIPT = re.compile(r'<script type="application/json"[^>]*>.*?</script>', re.DOTALL)
+_CHART_LINKS = re.compile(r'"(?:href|url)": ?(?:\[[^\]]*\]|"[^"]*")')
 _ATTRIBUTE = re.compile(r'\s(?:class|title)="[^"]*"')
-_WITHOUT_SERVER = re.compile(r'class="[^"]*\b(?:search|threshold)\b')
+_WITHOUT_SERVER = re.compile(r'class="[^"]*\b(?:search|threshold|query|drawing-form)\b')
 """Forms that scripts answer."""
 _STATE = re.compile(r'^(?!.*\sclass=).*\s(?:rel="(?:nofollow|next|prev)"|data-key=)', re.DOTALL)
 """Attributes of links that offer something (another order, the next page, a list) and name nothing: where they lead
@@ -21,6 +21,8 @@ _OUT = "\0"
 """In place of such a link, for a moment."""
 _SEPARATORS = (re.compile(rf"(?:\s*·\s*{_OUT})+"), re.compile(rf"{_OUT}(?:\s*·\s*)?"))
 _NOTHING = re.compile(r'<p class="choices">(?:\s|</?span>)*</p>\n?')
+_TEMPLATE = re.compile(r"(<template\b.*?</template>)", re.DOTALL)
+"""What a script fills in: where its links lead is not known here."""
 
 
 def settled(html: str, published: Published) -> str:
@@ -40,7 +42,7 @@ def settled(html: str, published: Published) -> str:
         return f'<a{before} href="{escape(target)}"{after}>{inner}</a>'
 
     html = _FORM.sub(lambda form: form[0] if _WITHOUT_SERVER.search(form[1]) else "", html)
-    html = _LINK.sub(link, html)
+    html = "".join(text if _TEMPLATE.match(text) else _LINK.sub(link, text) for text in _TEMPLATE.split(html))
     if _OUT in html:
         for pattern in (*_SEPARATORS, _NOTHING):
             html = pattern.sub("", html)
@@ -53,6 +55,6 @@ def _below(html: str, prefix: str) -> str:
     def chart(script: re.Match[str]) -> str:
         return _CHART_LINKS.sub(lambda urls: urls[0].replace('"/', f'"{prefix}/'), script[0])
 
-    for attribute in ("href", "src", "action", "data-unpacked"):
+    for attribute in ("href", "src", "action", "data-unpacked", "data-suggest"):
         html = html.replace(f'{attribute}="/', f'{attribute}="{prefix}/')
     return _SCRIPT.sub(chart, html)

@@ -13,6 +13,7 @@ from flask import Flask
 
 from atlas import Atlas
 from atlas.core.names import neuron_name
+from web.saved.store import SavedQueries
 from web.site import urls
 from web.site.caching import program_digest
 from web.site.published import Published
@@ -47,8 +48,14 @@ class Plan:
     builds: dict[str, str]
     """Build of each atlas, by slug."""
     jobs: tuple[Job, ...]
+    saved: Path | None
+    """The file of saved queries and lists; None: none are published."""
     digest: str
     """12 hex: of the files' builds, the program, and the options. The same for the same pages."""
+
+    def of_slug(self, slug: str) -> Path:
+        """The file of an atlas."""
+        return self.files[list(self.builds).index(slug)]
 
     def folder(self, slug: str) -> str:
         """Name of the folder that holds an atlas's archives: never the same for other pages."""
@@ -105,26 +112,41 @@ def make_plan(
     *,
     paged: bool = True,
     data: bool = False,
+    file: bool = True,
+    engine: str | None = None,
+    saved: Path | None = None,
     report: bool = False,
     beside: object = None,
 ) -> Plan:
     """The plan of a copy; `app` is the site, `paged` whether lists are followed to their ends, `data` whether pages
-    have their data, `report` whether each atlas has its report; `beside`: what else the copy depends on."""
+    have their data, `file` whether the atlas files are in it, `engine` the folder of what runs SQL on them, `saved` the
+    file of saved queries and lists, `report` whether each atlas has its report; `beside`: what else the copy depends
+    on."""
     atlases: dict[str, Atlas] = app.extensions["atlases"]
     builds = {slug: atlas.info.build_id for slug, atlas in atlases.items()}
     site = [urls.to("home"), urls.to("glossary"), urls.to("search"), *([urls.to("bridge")] if len(atlases) > 1 else [])]
     jobs = [Job("site", "site", tuple(site))]
     for atlas in atlases.values():
         jobs += _jobs(app, atlas, choose)
-        jobs += (
-            [Job(f"{atlas.info.slug}-report", "report", (urls.report(AtlasRef(atlas.info.slug)),))] if report else []
-        )
+        jobs += _chunks(f"{atlas.info.slug}-saved", "file", _saved(atlas.info.slug, saved), 8)
+        if report:
+            jobs.append(Job(f"{atlas.info.slug}-report", "report", (urls.report(AtlasRef(atlas.info.slug)),)))
     pages = [address for job in jobs for address in job.addresses]
     drawn = [urls.to("random_neuron", AtlasRef(slug)) for slug in atlases]  # by the worker
-    key = repr((builds, program_digest(), base_url, paged, data, beside, [str(job) for job in jobs]))
+    drawn += [urls.to("atlas_file", AtlasRef(slug)) for slug in atlases if file]
+    key = repr((builds, program_digest(), base_url, paged, data, file, engine, beside, [str(job) for job in jobs]))
     digest = blake2b(key.encode(), digest_size=6).hexdigest()
-    published = Published(frozenset(pages + drawn), base_url, paged, data)
-    return Plan(files, base_url, published, builds, tuple(jobs), digest)
+    published = Published(frozenset(pages + drawn), base_url, paged, data, file, engine)
+    return Plan(files, base_url, published, builds, tuple(jobs), saved, digest)
+
+
+def _saved(slug: str, saved: Path | None) -> list[str]:
+    """The short links of an atlas."""
+    if saved is None:
+        return []
+    queries, lists = SavedQueries(saved).names_of(slug)
+    views = ("saved_query", queries), ("saved_collection", lists)
+    return [urls.to(view, AtlasRef(slug), name) for view, names in views for name in names]
 
 
 def _jobs(app: Flask, atlas: Atlas, choose: Choose) -> list[Job]:
@@ -132,7 +154,7 @@ def _jobs(app: Flask, atlas: Atlas, choose: Choose) -> list[Job]:
     layer = re.compile(rf"/{slug}/L[0-9]+$")
     texts = {url: client.get(url) for url in fixed(ref, atlas) if not layer.match(url)}
     pages = {url: answer.get_data(as_text=True) for url, answer in texts.items() if answer.status_code == 200}
-    lists = [*pages, *(url for url in fixed(ref, atlas) if layer.match(url))]
+    lists = [*pages, urls.sql(ref), *(url for url in fixed(ref, atlas) if layer.match(url))]
     sources = dict.fromkeys(unescape(src) for text in pages.values() for src in LAZY.findall(text))
     folded = [url for url in sources if client.get(url).status_code == 200]
     chosen = choose(atlas, pages)

@@ -18,6 +18,7 @@ from web.publish.links import settled
 from web.publish.plan import Job, Plan
 from web.report.names import Links
 from web.report.write import report_page
+from web.saved.store import SavedQueries
 from web.site import urls
 from web.site.app import create_app
 from web.site.page import answered, find_atlas
@@ -42,7 +43,8 @@ class Pages:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         room = Room(threads=1)  # the other processes have the other cores
-        self._app: Flask = create_app(plan.files, published=plan.published, room=lambda _: room)
+        saved = None if plan.saved is None else SavedQueries(plan.saved)
+        self._app: Flask = create_app(plan.files, published=plan.published, saved_queries=saved, room=lambda _: room)
         for atlas in self.atlases.values():
             atlas.ahead = Ahead(atlas)
 
@@ -97,7 +99,7 @@ class Pages:
     def _whole(self, address: str, *, card: bool) -> Iterator[tuple[str, str, bytes]]:
         """A page asked for as a browser asks, its data and its card."""
         yield address, HTML, self._settled(self._get(address).get_data(as_text=True))
-        if self.plan.published.data:
+        if self.plan.published.has_data(address):
             yield address, DATA, self._get(urls.json(address)).data
         if card and self.plan.base_url:
             yield address, CARD, self._get(urls.card(address)).data

@@ -14,9 +14,9 @@ _KINDS = {
     r"\.card\.png$": "cards",
     r"^static/atlases/.*/pages-\d+\.bin$": "archives of pages",
     r"^static/atlases/.*/search[^/]*$": "search",
-    r"^static/atlases/.*\.duckdb$": "atlas files",
+    r"\.duckdb$": "atlas files",
     r"^static/atlases/": "index of the archives",
-    r"\.wasm$|/duckdb-[^/]*\.js$": "SQL engine",
+    r"^static/duckdb-": "DuckDB for browsers",
     r"^static/|\.js$": "scripts and styles",
     r"\.json$": "data of pages that are files",
 }

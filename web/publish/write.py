@@ -15,11 +15,14 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
 
+import duckdb
+
 from atlas import Atlas
 from atlas.core.errors import AtlasError
 from atlas.core.files import appearing_folder, check_place, is_left_over, temporary_beside
 from web.publish.crawlers import crawler_files
 from web.publish.dictionaries import Dictionaries
+from web.publish.engine import FOLDER, Engine
 from web.publish.folder import STATE, fill
 from web.publish.hosts import NOWHERE, Hosting, HostLimitError
 from web.publish.pack import Entry, read_chunk, write_chunk
@@ -47,6 +50,9 @@ def publish_site(
     choose: Choose = every,
     paged: bool = True,
     data: bool = False,
+    file: bool = True,
+    engine: Engine | None = None,
+    saved: Path | None = None,
     report: bool = False,
     hosting: Hosting = NOWHERE,
     workers: int = 1,
@@ -55,8 +61,10 @@ def publish_site(
     """Write the site of some atlas files to a folder, and return a report of its sizes. The folder is replaced when
     everything is written. What was made before an interruption is used again; nothing is written where the folder has
     these pages already. `choose` says which neurons and tokens, `paged` whether lists are followed to their ends,
-    `data` whether pages have their data, `report` whether each atlas has its report (`atlas report`); `hosting` names
-    hosts whose files and limits count; `progress` is told the jobs that are done, and all.
+    `data` whether pages have their data, `file` whether the atlas files are in the copy, `report` whether each atlas
+    has its report (`atlas report`); `engine` runs SQL on the files in the browser; `saved` is the file of saved queries
+    and lists, whose short links get pages; `hosting` names hosts whose files and limits count; `progress` is told the
+    jobs that are done, and all.
 
     Raises:
         PublishError: the folder holds something else, or cannot be written.
@@ -70,11 +78,23 @@ def publish_site(
     app = create_app(files)
     atlases: dict[str, Atlas] = app.extensions["atlases"]
     try:
-        plan = make_plan(app, files, base_url, choose, paged=paged, data=data, report=report, beside=hosting)
+        plan = make_plan(
+            app,
+            files,
+            base_url,
+            choose,
+            paged=paged,
+            data=data,
+            file=file,
+            engine=FOLDER if engine else None,
+            saved=saved,
+            report=report,
+            beside=hosting,
+        )
         if before is not None and before["digest"] == plan.digest:
             return f"{folder} has these pages already; nothing is written.\n{size_report(folder, folder, atlases)}"
         with _explained(folder):
-            sizes = _write(plan, folder, before, atlases, hosting, workers, progress)
+            sizes = _write(plan, folder, before, atlases, engine, hosting, workers, progress)
     finally:
         for atlas in atlases.values():
             atlas.close()
@@ -86,6 +106,7 @@ def _write(
     folder: Path,
     before: dict | None,
     atlases: dict[str, Atlas],
+    engine: Engine | None,
     hosting: Hosting,
     workers: int,
     progress: Progress,
@@ -102,7 +123,7 @@ def _write(
     beside = crawler_files(plan, atlases) | hosting.files(plan.base_url, atlases)
     with appearing_folder(folder) as place:
         entries = (entry for job in plan.jobs for entry in read_chunk(kept / job.name))
-        fill(place, folder, plan, entries, dictionaries, before, beside)
+        fill(place, folder, plan, entries, dictionaries, before, beside, engine)
         hosting.check(file_sizes(place))
         sizes = size_report(place, folder, atlases)
     shutil.rmtree(kept)
@@ -114,10 +135,10 @@ def _explained(folder: Path) -> Iterator[None]:
     """Errors of the disk and of processes as ones for people."""
     try:
         yield
-    except OSError as error:
+    except (OSError, duckdb.Error) as error:
         raise PublishError(
-            f"{str(folder)!r} cannot be written: {error.strerror or error}. What was there is as it was. Free some "
-            "space or choose another folder; the same command goes on with the pages that are made."
+            f"{str(folder)!r} cannot be written: {getattr(error, 'strerror', None) or error}. What was there is as it "
+            "was. Free some space or choose another folder; the same command goes on with the pages that are made."
         ) from error
     except BrokenProcessPool as error:
         raise PublishError(

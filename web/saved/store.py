@@ -62,6 +62,19 @@ class SavedQueries:
         """
         return self._named(_LIST, slug, name)
 
+    def names_of(self, slug: str) -> tuple[list[str], list[str]]:
+        """The names of the queries and of the lists that are saved for an atlas.
+
+        Raises:
+            SavedUnavailable: the file cannot be read.
+        """
+        with self._connected() as connection:
+            queries, lists = (
+                list(connection.scalars(sa.select(table.c.name).where(table.c.slug == slug).order_by(table.c.name)))
+                for table in (QUERIES, LISTS)
+            )
+        return queries, lists
+
     def find(self, slug: str, query: Query) -> SavedQuery | None:
         """The saved query with this content, if it is saved for an atlas.
 

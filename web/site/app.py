@@ -47,6 +47,7 @@ from web.site.page import find_atlas
 from web.site.published import Published
 from web.site.sharing import Citation, citations
 from web.site.urls import AtlasRef
+from web.views import answering
 from web.workers.live.live import Live
 from web.workers.sql.console import Console
 
@@ -143,6 +144,7 @@ def create_app(
         urls=urls,
         absolute=lambda url: ((published.base_url or "") if published else request.host_url.rstrip("/")) + url,
         published=published,
+        cell_kind=answering.cell_kind,
         citations=cited,
         served_together=lambda: len(atlases) > 1,
         live_options=live and live.options,

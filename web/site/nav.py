@@ -64,7 +64,7 @@ def _items(atlas: Atlas, ref: AtlasRef) -> tuple[NavItem, ...]:
         ("does congruence predict?", "prediction", "Congruence from the weights against predictions in the texts"),
         *([("studies", "studies", "Experiments on prompts")] if list_studies(atlas) else []),
         *([("live", "live", "Run the model on a text of yours")] if live and live.options else []),
-        *([] if copy else [("SQL", "console", "Ask the file anything")]),
+        ("SQL", "console", "Ask the file anything"),
         ("tables", "tables", "Every table and column" if copy else "Every table and column, and files to download"),
         ("glossary", "atlas_glossary", "What the words mean"),
     ]

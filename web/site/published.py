@@ -14,7 +14,12 @@ from flask import current_app
 from web.site import urls
 from web.site.headers import without_server
 
+_CONSOLE = re.compile(r"/[a-z0-9-]+(?:@[0-9a-f]{12})?/sql")
+_NO_DATA = re.compile(r"/part/|/sql$|/q/[a-z0-9]+$")
+"""Pages without data of their own: a part's are its page's, those of the console and of saved queries are answers."""
 _PIN = re.compile(r"^(/[a-z0-9-]+)@[0-9a-f]{12}")
+ENGINE_WORKER, ENGINE_WASM = "duckdb-browser-eh.worker.js", "duckdb-eh.wasm"
+"""Files of DuckDB's engine for browsers."""
 _READ_BY_SCRIPTS = {"token", "threshold"}
 """Parameters that only choose what a page opens with: an address that has them leads to the page without them."""
 
@@ -44,6 +49,12 @@ class Published:
     data: bool = True
     """Whether pages have their data ('.json')."""
 
+    file: bool = False
+    """Whether the atlas files are in the copy."""
+
+    engine: str | None = None
+    """Folder of DuckDB's engine among the copy's static files; None: it is not there."""
+
     theme: ClassVar[str] = urls.script("theme.js")
     """The script that pages have inline."""
     policy: ClassVar[str] = without_server(theme)
@@ -55,6 +66,11 @@ class Published:
         return urls.to("static_file", COPY, v=blake2b(copy_script(), digest_size=4).hexdigest())
 
     @property
+    def sql(self) -> bool:
+        """Whether the console runs: in the browser."""
+        return self.file and self.engine is not None
+
+    @property
     def prefix(self) -> str:
         """What comes before the site's own paths: '/atlas', or nothing."""
         return urlsplit(self.base_url or "").path
@@ -63,18 +79,22 @@ class Published:
         """The address in the copy that a URL of the site leads to; None: the copy has no such page."""
         address, mark, fragment = url.partition("#")
         path, _, query = address.partition("?")
-        if self._has(address) or path == urls.to("search"):
+        if self._has(address) or path == urls.to("search") or (self.sql and _CONSOLE.fullmatch(path)):
             return url
         return path + mark + fragment if self._has(path) and parse_qs(query).keys() <= _READ_BY_SCRIPTS else None
 
+    def has_data(self, address: str) -> bool:
+        """Whether a page of the copy has its data there."""
+        return self.data and not _NO_DATA.search(address)
+
     def _has(self, address: str) -> bool:
         """Whether a page is in the copy. A link to it that is pinned to its build counts as one to it, and a link to
-        its data too."""
+        its data too, if it has any."""
         page = _PIN.sub(r"\1", address)
         path, ending, query = page.partition(".json")
         if not ending:
             return page in self.addresses
-        return self.data and (path or "/") + query in self.addresses
+        return self.has_data(path) and (path or "/") + query in self.addresses
 
 
 def published() -> Published | None:

@@ -21,7 +21,6 @@ from urllib.parse import quote, urlencode
 import flask
 
 import web
-from atlas.core.names import is_neuron_name
 
 API = "/api/v1"
 """Where the API is."""
@@ -134,11 +133,6 @@ def sql(
 def answer(ref: AtlasRef, statement: str, parameters: Mapping[str, str | None], kind: str) -> str:
     """A statement's answer as a file: 'csv', 'json' or 'parquet'."""
     return _ended(sql(ref, statement, parameters), f".{kind}")
-
-
-def is_neuron(name: str) -> bool:
-    """Whether a cell of an answer spells a neuron."""
-    return is_neuron_name(name)
 
 
 def named(ref: AtlasRef, name: str) -> str:

@@ -5,7 +5,7 @@
   const painted = document.querySelector(".editor pre");
   const form = area.form;
   const WORDS = /^(?:select|from|where|group|by|order|limit|offset|having|with|as|join|left|right|inner|outer|full|cross|on|using|and|or|not|in|is|null|case|when|then|else|end|distinct|union|all|except|intersect|between|like|ilike|asc|desc|nulls|first|last|over|partition|window|filter|qualify|exists|values|describe|show|summarize|explain|true|false|recursive|materialized|lateral|pivot|unpivot|sample)$/i;
-  const TOKEN = /(--[^\n]*|\/\*[\s\S]*?(?:\*\/|$))|('(?:[^']|'')*'?)|("(?:[^"]|"")*"?)|(::|:=)|([:$][A-Za-z_]\w*)|(\d+(?:\.\d+)?(?:e[+-]?\d+)?)|([A-Za-z_]\w*)|([\s\S])/gi;
+  const TOKEN = form.tokens = /(--[^\n]*|\/\*[\s\S]*?(?:\*\/|$))|('(?:[^']|'')*'?)|("(?:[^"]|"")*"?)|(::|:=)|([:$][A-Za-z_]\w*)|(\d+(?:\.\d+)?(?:e[+-]?\d+)?)|([A-Za-z_]\w*)|([\s\S])/gi;
 
   function paint() {
     const parts = [];
@@ -91,11 +91,14 @@
   function read() {
     try { return JSON.parse(localStorage.getItem(KEY)) || []; } catch { return []; }
   }
-  if (area.value.trim()) {
+  function remember() {
+    if (!area.value.trim()) return;
     const asked = [location.pathname + location.search, area.value.trim()];
     const rest = read().filter((item) => item[1] !== asked[1]);
     try { localStorage.setItem(KEY, JSON.stringify([asked, ...rest].slice(0, 20))); } catch { /* then none are stored */ }
   }
+  remember();
+  form.addEventListener("asked", remember); // in a published copy
   const earlier = read();
   if (earlier.length) {
     const history = document.querySelector(".history");

@@ -134,6 +134,10 @@
     const right = spelt && `/L${Number(spelt[1])}N${Number(spelt[2])}${spelt[3]}`;
     if (right && right !== rest) return Response.redirect(base + right + (data ? ".json" : "") + url.search, 301);
 
+    if (rest === "/token" && url.searchParams.get("text")) {
+      const token = (await tokens(slug, folder)).find((one) => one[1] === url.searchParams.get("text"));
+      if (token) return Response.redirect(`${base}/token/${token[0]}`, 302);
+    }
     const name = `/${slug}${rest}${data ? ".json" : ""}`;
     const where = `${BASE}/static/atlases/${slug}/${folder}`;
     let text = url.search ? await page(where, name + url.search) : null;
@@ -235,7 +239,7 @@
     const path = url.pathname.slice(BASE.length);
     try {
       if (path === "/search/suggest.json") return await suggest(url);
-      if (path.startsWith("/static/") && (url.search || path.startsWith("/static/vega-"))) return await lasting(url.href);
+      if (path.startsWith("/static/") && (url.search || /^\/static\/(vega-|duckdb-|atlases\/)/.test(path))) return await lasting(url.href);
       return (await ofAtlas(request, url)) || (await fresh(request));
     } catch (error) {
       if (error instanceof NoRanges) {

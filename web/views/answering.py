@@ -14,6 +14,7 @@ from flask import current_app, request
 
 from atlas import Atlas
 from atlas.core.answer.texts import is_number
+from atlas.core.names import is_neuron_name
 from atlas.core.sql_text import parameter_names
 from atlas.topics.collection import LONGEST_ADDRESS, Entry, neurons_of_answer
 from atlas.topics.cut_list import Note, notes_of
@@ -25,6 +26,16 @@ from web.workers.sql.errors import SqlError
 
 SHOWN = 1_000
 """Rows of an answer that a page shows; files hold all of it."""
+
+LINKED = {"neuron": "neuron|name|second_neuron", "token_id": "(?:.*_)?token_id", "token": "(?:.*_)?token"}
+"""Kinds of cells that lead to a page, and the columns that have them, as regular expressions."""
+
+
+def cell_kind(column: str, value: object) -> str | None:
+    """The kind of a cell that leads to a page; None: it leads nowhere."""
+    kind = next((kind for kind, columns in LINKED.items() if re.fullmatch(columns, column)), None)
+    fits = isinstance(value, int) and not isinstance(value, bool) if kind == "token_id" else isinstance(value, str)
+    return kind if fits and (kind != "neuron" or is_neuron_name(str(value))) else None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from flask import Response, current_app, g, request
 
@@ -25,7 +26,9 @@ from web.saved.query import LONGEST_DESCRIPTION, LONGEST_TITLE, Drawing, Query, 
 from web.saved.store import SavedQueries
 from web.site import urls
 from web.site.page import AtlasPage, atlas_fields, doc, find_atlas, page, query_choice, wants_card
+from web.site.published import published
 from web.site.urls import AtlasRef, Blueprint
+from web.views import in_browser
 from web.views.answering import Problem, Result, answered, ask, drawn
 from web.views.sql import given_parameters
 from web.workers.sql.answer import Answer
@@ -72,17 +75,22 @@ class ConsolePage(AtlasPage, template="console.html"):
         metadata=doc("What the other atlases are called in SQL: each can be named in a statement.", json=False)
     )
     examples: tuple[ExampleQuery, ...] = field(metadata=doc("Questions to start from.", json=False))
+    in_browser: dict[str, Any] | None = field(
+        metadata=doc("What a script runs SQL by, in a published copy; null where the server runs it.", json=False)
+    )
 
     @property
     def status(self) -> int:
         """200, or what the problem is answered with."""
-        return self.problem.status if self.problem else 200
+        return self.problem.status if self.problem and not self.in_browser else 200
 
 
 # `.json` behind this address is `web.views.sql`'s: the answer alone.
 @page(blueprint, "/<atlas:ref>/sql", kept=False, data=False)
 def console(atlas: Atlas) -> ConsolePage:
     """The console, with the answer of `?sql=` if it is given; a card does without the answer."""
+    if published():
+        return _to_fill(atlas)
     sql = request.args.get("sql", "")
     given = given_parameters(request.args)
     parameters = {name: given.get(name) for name in parameter_names(sql)}
@@ -91,28 +99,60 @@ def console(atlas: Atlas) -> ConsolePage:
     x, y = sensible_axes(result.columns, result.numbers) if result else ("", "")
     x, y = request.args.get("x") or x, request.args.get("y") or y
     chart = drawn(atlas, result, kind, x, y)
-    others = [slug for slug in current_app.extensions["atlases"] if slug != atlas.info.slug]
     return ConsolePage(
-        title="SQL",
+        **_fields(atlas),
         url=urls.sql(g.ref, sql or None, given, **({"draw": kind, "x": x, "y": y} if chart else {})),
-        **atlas_fields(atlas),
-        description=f"SQL over every neuron of {atlas.info.model_name}."
-        + (f" {' '.join(sql.split())[:200]}" if sql else ""),
+        description=_description(atlas) + (f" {' '.join(sql.split())[:200]}" if sql else ""),
         sql=sql,
         parameters=parameters,
         blank="sql" in request.args and not sql.strip(),
         result=result,
         problem=problem,
         chart=chart,
-        kinds=KINDS,
         kind=kind if chart else "none",
         axes=(x, y),
         saving=_saving(normal(sql, given, Drawing(kind, x, y) if chart else None)),
-        tables=schema_tables(atlas),
-        macros=schema_macros(),
-        others=tuple(map(database_name, others)),
-        examples=EXAMPLE_QUERIES + tuple(map(across, others[:_ACROSS])),
+        in_browser=None,
     )
+
+
+def _to_fill(atlas: Atlas) -> ConsolePage:
+    """The console of a published copy: its script runs what the address holds, and fills in the answer."""
+    copy = published()
+    runs = copy is not None and copy.sql
+    return ConsolePage(
+        **_fields(atlas),
+        url=urls.sql(g.ref),
+        description=_description(atlas),
+        sql="",
+        parameters={},
+        blank=False,
+        result=in_browser.ANSWER if runs else None,
+        problem=in_browser.PROBLEM if runs else None,
+        chart=in_browser.chart(atlas) if runs else None,
+        kind="none",
+        axes=("", ""),
+        saving=None,
+        in_browser=in_browser.rules(atlas, g.ref) if runs else None,
+    )
+
+
+def _fields(atlas: Atlas) -> dict[str, Any]:
+    """What the console shows whatever is asked."""
+    others = [slug for slug in current_app.extensions["atlases"] if slug != atlas.info.slug]
+    return {
+        "title": "SQL",
+        **atlas_fields(atlas),
+        "kinds": KINDS,
+        "tables": schema_tables(atlas),
+        "macros": schema_macros(),
+        "others": tuple(map(database_name, others)),
+        "examples": EXAMPLE_QUERIES + tuple(map(across, others[:_ACROSS])),
+    }
+
+
+def _description(atlas: Atlas) -> str:
+    return f"SQL over every neuron of {atlas.info.model_name}."
 
 
 def _saving(query: Query) -> Saving | None:

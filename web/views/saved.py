@@ -19,6 +19,7 @@ from web.saved.store import SavedQueries
 from web.site import urls
 from web.site.errors import BadRequestError, NotServedError
 from web.site.page import AtlasPage, atlas_fields, doc, find_atlas, page, wants_card
+from web.site.published import published
 from web.site.same_site import refuse_other_sites
 from web.site.sharing import Citation, query_citations
 from web.site.urls import AtlasRef, Blueprint
@@ -122,7 +123,7 @@ def saved_query(atlas: Atlas, name: str) -> SavedPage:
     """A saved query with its answer; a card does without the answer."""
     saved = _find(g.ref, name)
     sql, parameters, drawing = saved.query.sql, dict(saved.query.parameters), saved.query.drawing
-    result, problem = (None, None) if wants_card() else answered(atlas, sql, parameters)
+    result, problem = (None, None) if wants_card() or published() else answered(atlas, sql, parameters)
     shape = {"draw": drawing.kind, "x": drawing.x, "y": drawing.y} if drawing else {}
     said = " ".join((saved.description or "").split()) or f"SQL over {atlas.info.model_name}: {' '.join(sql.split())}"
     return SavedPage(
