@@ -113,14 +113,14 @@ _KEPT = 1.0
 """Seconds: a process that ends waits two for what comes on a kept connection; a client may be late where it is busy."""
 
 
-_PAUSE = 0.02
+_PAUSE = 0.05
 """Seconds between two requests of a visitor: enough to leave the processor to what is tested."""
 
 
 class Visitors:
     """Clients that ask on and on, each on a connection that it keeps; what went wrong is in `lost`."""
 
-    def __init__(self, address: str, path: str, number: int = 4) -> None:
+    def __init__(self, address: str, path: str, number: int = 2) -> None:
         self.lost: list[str] = []
         self.statuses: set[int] = set()
         self.again = self.answered = 0
