@@ -132,7 +132,8 @@ def unembedding(lean: LeanModel, batch: TextBatch, device: torch.device) -> Figu
     weight, rows = lean.unembed.weight.to(torch.float32), 1024
 
     def in_float32() -> torch.Tensor:
-        return torch.cat([(part @ weight.T).argmax(1) for part in hidden.split(rows)])
+        logits = (torch.nn.functional.linear(part, weight, lean.unembed.bias) for part in hidden.split(rows))
+        return torch.cat([part.argmax(1) for part in logits])
 
     differ = int((in_float32() != lean.unembed(hidden)).sum())  # Compiles at first use.
     limit, ours = seconds(in_float32, device), seconds(lambda: lean.unembed(hidden), device)

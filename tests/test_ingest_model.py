@@ -117,8 +117,9 @@ def test_embed_readout_predicts_by_the_normalised_residual(models, tokenizer) ->
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("saved", [torch.bfloat16, torch.float32])
 @pytest.mark.parametrize("biased", [False, True])
-def test_top_token_is_that_of_float64(biased, dtype, monkeypatch) -> None:
+def test_top_token_is_that_of_float64(biased, saved, dtype, monkeypatch) -> None:
     """Against argmax in float64, rounded to float32; many scores are within bfloat16's error of each other, some equal,
     and two rows cannot be multiplied in bfloat16 or at all."""
     monkeypatch.setattr(unembedding, "bfloat16_pays", lambda device: dtype == torch.bfloat16)
@@ -127,6 +128,7 @@ def test_top_token_is_that_of_float64(biased, dtype, monkeypatch) -> None:
     hidden, weight = (torch.randn(n, 24, generator=generator) for n in (300, 1000))
     weight[500:900] = weight[100:500] * (1 + 1e-4 * torch.randn(400, 1, generator=generator))
     weight[900:] = weight[:100]
+    weight = weight.to(saved)
     bias = torch.randn(1000, generator=generator) if biased else None
     if biased:
         bias[500:] = torch.cat([bias[100:500], bias[:100]])

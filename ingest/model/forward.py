@@ -94,11 +94,13 @@ class LeanModel:
             move(module, device, dtype)
         else:
             divide(module, [module.get_submodule(paths[id(block)]) for block in blocks], dtype, room)
-        self._norm, self._weight = self._norm.to(device), self._weight.to(device)
-        self._bias = None if self._bias is None else self._bias.to(device)
-        self.unembed = TopToken(self._weight, self._bias)
-        own = readout is None or readout.kind == "unembed"
-        self._embed = None if own else TopToken(readout.columns.to(device))
+        self._norm = self._norm.to(device)
+        self._by_embedding = readout is not None and readout.kind != "unembed"
+        self.unembed = (
+            TopToken(readout.columns.to(device))
+            if readout is not None and self._by_embedding
+            else TopToken(self._weight.to(device), None if self._bias is None else self._bias.to(device))
+        )
 
     @property
     def has_sides(self) -> bool:
@@ -140,9 +142,7 @@ class LeanModel:
     @torch.inference_mode()
     def predict(self, residual: Float[Tensor, "row d_model"]) -> Int[Tensor, " row"]:
         """Top prediction at each row of the final residual; equal logits go to the lower token id."""
-        if self._embed is not None:
-            return self._embed(self.normalised(residual))
-        return self.unembed(self._norm(residual.to(torch.float32)))
+        return self.unembed(self.normalised(residual) if self._by_embedding else self._norm(residual.to(torch.float32)))
 
     def normalised(self, residual: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_model"]:
         """The final norm's output before gain and bias (TransformerLens' `ln_final.hook_normalized`), float32."""

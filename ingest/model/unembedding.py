@@ -40,22 +40,28 @@ class TopToken:
         self.dtype = torch.bfloat16 if pays else torch.float32
         """Of the products that exclude tokens."""
         self.n_chunks = -(-len(weight) // _WIDTH)
-        # A last whole chunk: the last token again and again. A bias is one more coordinate, by which 1 is multiplied.
-        padded = functional.pad(self._rows(slice(None)).to(self.dtype)[None], (0, 0, 0, self._spare), "replicate")[0]
-        self._approximate = padded if self._spare else padded.contiguous()
+        rounded = self._rows(slice(None)).to(self.dtype)
+        # A last whole chunk: the last token again and again.
+        spare = rounded[-1:].expand(self._spare, -1)
+        self._approximate = torch.cat([rounded, spare]) if self._spare else rounded
         self._bound = self._column_bound()
         least, most = _ROWS[weight.device.type]
-        self._n_rows = max(least, min(most, _BYTES[weight.device.type] // (len(padded) * self.dtype.itemsize)))
-        self._products = padded.new_empty(self._n_rows, len(padded))
+        width = len(self._approximate)
+        self._n_rows = max(least, min(most, _BYTES[weight.device.type] // (width * self.dtype.itemsize)))
+        self._products = rounded.new_empty(self._n_rows, width)
 
     @property
     def _spare(self) -> int:
         return self.n_chunks * _WIDTH - len(self.weight)
 
     def _rows(self, tokens: slice | Int[Tensor, " token"]) -> Float[Tensor, "token d"]:
-        """Rows of the unembedding, with the bias as their last coordinate where there is one."""
+        """Rows of the unembedding. Where there is a bias, it is their last coordinate, by which 1 is multiplied."""
         rows = self.weight[tokens]
-        return rows if self.bias is None else torch.cat([rows, self.bias[tokens, None].to(rows.dtype)], dim=1)
+        if self.bias is None:
+            return rows
+        bias = self.bias[tokens, None]
+        dtype = torch.promote_types(rows.dtype, bias.dtype)  # Neither is rounded to the other's.
+        return torch.cat([rows.to(dtype), bias.to(dtype)], dim=1)
 
     def _column_bound(self) -> Float[Tensor, "2 chunk"]:
         """The chunk c has the tokens c, c + n_chunks, ...: reading along them is faster than reading 64 neighbours."""
