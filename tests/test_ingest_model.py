@@ -5,19 +5,21 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import torch
 import transformers as hf
 from transformers.pytorch_utils import Conv1D
 
-from ingest.errors import ModelError
+from ingest.errors import ModelError, OptionError
 from ingest.model import checks as model_checks
 from ingest.model import source, unembedding
 from ingest.model.forward import LeanModel
 from ingest.model.load import bridge_for, describe, load_model
 from ingest.model.weights import layer_weights, read_readout
 from ingest.process import product
+from ingest.process.device import choose_devices
 from tests import tiny
 
 SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 320}
@@ -194,6 +196,24 @@ def test_bfloat16_keeps_the_float32_weights(models, tokenizer) -> None:
     lean.run(torch.arange(8)[None], lambda layer, acts: seen.append(acts.dtype))
     assert set(seen) == {torch.bfloat16}
     assert layer_weights(model, 1).w_out.equal(before)
+
+
+def test_blocks_on_another_device_than_what_is_computed_from_them(models, tokenizer, monkeypatch) -> None:
+    """'meta' stands in for an Apple GPU."""
+    cpu, meta = torch.device("cpu"), torch.device("meta")
+    model = describe("tiny", None, bridge_for("tiny", copy.deepcopy(models["llama"]), tokenizer), tokenizer)
+    moved, module = Mock(), Mock()
+    monkeypatch.setattr("ingest.model.forward.move", moved)
+    lean = LeanModel(model, cpu, torch.float32, blocks_on=meta)
+    assert moved.call_args.args[1:] == (meta, torch.float32)
+    monkeypatch.setattr(lean, "_module", module)
+    assert lean.run(torch.zeros(1, 12, dtype=torch.long)).device == lean.unembed.weight.device == cpu
+    assert module.call_args.kwargs["input_ids"].device == meta
+    with pytest.raises(OptionError, match="finds no Apple GPU"):
+        choose_devices("mps")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert choose_devices("mps") == (cpu, torch.device("mps"))
+    assert choose_devices("cpu") == (cpu, cpu)
 
 
 def test_same_weights_same_fingerprint(models, tokenizer) -> None:

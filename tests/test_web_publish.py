@@ -25,7 +25,7 @@ from atlas.core.errors import AtlasError
 from tests.conftest import new_context
 from tests.html_reader import Reader
 from tests.static_host import static_host
-from web.publish import engine, plan
+from web.publish import engine, plan, render
 from web.publish import folder as folder_module
 from web.publish.command import publish
 from web.publish.dictionaries import Dictionaries
@@ -33,7 +33,7 @@ from web.publish.engine import EngineError
 from web.publish.folder import STATE, path_of
 from web.publish.hosts import PAGES_SITE, SPACE, Hosting
 from web.publish.links import settled
-from web.publish.plan import LAZY, Chosen
+from web.publish.plan import LAZY, Chosen, Job
 from web.publish.write import PublishError, publish_site
 from web.sections.neuron import PARTS
 from web.site.published import Published
@@ -136,6 +136,19 @@ def test_parts_stand_in_their_page_and_further_pages_are_packed_too(client, pack
     assert json.loads(packed[further.replace("?", ".json?")]) == client.get(further.replace("?", ".json?")).json
 
 
+def test_a_long_list_ends_and_says_so(few, tiny_llama_atlas, client, monkeypatch):
+    address = f"/{SLUG}/neurons"
+    monkeypatch.setattr(render, "LIST_PAGES", 1)
+    made = plan.make_plan(client.application, (tiny_llama_atlas,), None, lambda atlas, pages: Chosen([], []))
+    ((there, kind, content),) = render.Pages(made).of(Job("one", "list", (address,)))
+    pager = re.search(r'<nav class="pager".*?</nav>', content.decode(), re.DOTALL)[0]
+    assert (there, kind) == (address, "html")
+    assert "of 144" in " ".join(pager.split())
+    assert "this copy lists no more" in pager
+    assert 'rel="next"' not in pager
+    assert 'rel="next"' in client.get(address).text
+
+
 def test_no_link_leads_nowhere(copy, packed):
     there = {*packed, f"/{SLUG}/random", "/search", "/"}
     texts = {**packed, **{str(path): path.read_text() for path in copy.rglob("*.html")}}
@@ -164,11 +177,12 @@ def test_what_leads_nowhere_is_text_if_it_names_something_and_left_out_if_it_off
 <a href="/a/y" rel="nofollow">three</a> · <a href="/a/z" rel="nofollow">four</a></span></p><p class="choices"><span>
 <a href="/a/list" rel="nofollow">as a list</a></span></p><a href="/a/L1N2" rel="nofollow">here</a>
 <a href="/a/L9N9">L9N9</a> <a class="s1" href="/a/L9N9" rel="nofollow">curve of L9N9</a>
-<a rel="next" data-key="j" href="/a?page=2">next</a>"""
+<a rel="next" data-key="j" href="/a?page=2">next</a> <p>Here · <a href="/a/u" rel="nofollow">five</a> ·
+<a href="/a/v" rel="nofollow">six</a> · there</p>"""
     text = settled(page, Published(frozenset({"/a/L1N2"})))
     assert " ".join(text.split()) == (
         '<p class="choices"><span><b>two</b></span></p><a href="/a/L1N2" rel="nofollow">here</a> <span>L9N9</span> '
-        '<span class="s1">curve of L9N9</span>'
+        '<span class="s1">curve of L9N9</span> <p>Here · there</p>'
     )
 
 

@@ -51,7 +51,8 @@ class LeanModel:
         device, dtype: of the blocks; final norm and unembedding are float32.
         readout: for kind 'embed', the matrix whose argmax is the top prediction (the original post's convention);
             None or kind 'unembed' predicts by the model's own logits.
-        room: the devices that the blocks are divided over, the first being `device`; None: all are there.
+        room: the devices that the blocks are divided over, the first being `device`; None: all are on one.
+        blocks_on: this one; None: `device`, where final norm and unembedding are.
     """
 
     def __init__(
@@ -61,7 +62,9 @@ class LeanModel:
         dtype: torch.dtype,
         readout: Readout | None = None,
         room: Room | None = None,
+        blocks_on: torch.device | None = None,
     ) -> None:
+        self._blocks_on = torch.device("cpu")  # So far.
         self.model, self.device, self.dtype, self.d_model = model, device, dtype, model.embedding.shape[1]
         bridge = model.bridge
         self.n_layers, self.d_mlp = len(bridge.blocks), model.d_mlp
@@ -90,8 +93,9 @@ class LeanModel:
         use_fastest(module)
         with widened(module):
             self._check_logits(expected)  # Checked in float32 on the CPU, before any rounding.
+        self._blocks_on = blocks_on or device
         if room is None:
-            move(module, device, dtype)
+            move(module, self._blocks_on, dtype)
         else:
             divide(module, [module.get_submodule(paths[id(block)]) for block in blocks], dtype, room)
         self._norm = self._norm.to(device)
@@ -115,7 +119,7 @@ class LeanModel:
 
         `on_sides(layer, activations, gate, in)` is called too, with the pre-activations of a gated MLP's two sides.
         Padding needs no mask: attention is causal, so it reaches no earlier position. Returns the final residual.
-        Tensors are on the model's device, wherever their layer is.
+        Tensors are on `device`, wherever their layer is.
         """
         batch, pos = input_ids.shape
         handles = []
@@ -130,7 +134,7 @@ class LeanModel:
             for layer, (part, both) in enumerate(zip(self._outputs, self._sides, strict=True)):
                 handles += _watch(part, both, partial(self._tell, on_sides, layer))
         try:
-            self._module(input_ids=input_ids, use_cache=False)
+            self._module(input_ids=input_ids.to(self._blocks_on), use_cache=False)
         finally:
             for handle in handles:
                 handle.remove()

@@ -17,7 +17,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def choose_device(name: str) -> torch.device:
-    """'auto' takes CUDA when there is one.
+    """'auto' takes CUDA (or ROCm, which torch calls so) when there is one.
 
     Raises:
         OptionError: the device is unknown or not present.
@@ -33,6 +33,20 @@ def choose_device(name: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise OptionError(f"The device {name!r} was asked for, but torch finds no CUDA here. Use --device cpu.")
     return device
+
+
+def choose_devices(name: str) -> tuple[torch.device, torch.device]:
+    """The device of a run, and that of the model's blocks: the same, but for 'mps', an Apple GPU. It has no float64,
+    and shares the memory of the CPU, where all that is computed from activations is.
+
+    Raises:
+        OptionError: the device is unknown or not present.
+    """
+    if name != "mps":
+        return (choose_device(name),) * 2
+    if not torch.backends.mps.is_available():
+        raise OptionError(f"The device {name!r} was asked for, but torch finds no Apple GPU here. Use --device cpu.")
+    return torch.device("cpu"), torch.device("mps")
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:

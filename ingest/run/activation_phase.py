@@ -50,7 +50,7 @@ def read_texts(
     plan = _plan(run, findings)
     held, per_token = bytes_of_state(plan), bytes_per_token(run.n_layers, run.d_mlp, run.model.cfg.d_model, run.dtype)
     room = _room(run, session, held + session.budget.for_batch(run.context * per_token))
-    lean = LeanModel(run.model, run.device, run.dtype, findings.weights.readout, room)
+    lean = LeanModel(run.model, run.device, run.dtype, findings.weights.readout, room, run.blocks)
     _check_statistics(run, lean)
     start = session.checkpoints.start(run.settings.first_text, _digest(findings.pairs))
     limit = run.settings.batch_size and run.settings.batch_size * run.context

@@ -49,7 +49,7 @@ def _statistics(command: _Function) -> _Function:
     help="Cut longer texts, or split them into several.",
 )
 @click.option("--batch-size", default="auto", help="Full-length texts per batch, or auto.")
-@click.option("--device", default="auto", help="auto, cpu, cuda or cuda:N.")
+@click.option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps.")
 @click.option(
     "--dtype",
     type=click.Choice(["auto", "float32", "bfloat16"]),
@@ -142,7 +142,7 @@ def ingest(
     parse_attribution(attribution, "cpu")  # A mistake in it is told at once.
     console = plain_console(stderr=True, quiet=quiet)
     with starting(console):
-        from ingest.process.device import choose_device
+        from ingest.process.device import choose_devices
         from ingest.run.ingest import ingest as run_ingest
     settings = Settings(
         batch_size=None if batch_size == "auto" else int(batch_size),
@@ -153,7 +153,7 @@ def ingest(
         checkpoint_every=parse_duration("--checkpoint-every", checkpoint_every),
         publish_every=None if publish_every is None else parse_duration("--publish-every", publish_every),
         memory=parse_bytes(memory),
-        attribution=parse_attribution(attribution, choose_device(options["device"]).type),
+        attribution=parse_attribution(attribution, choose_devices(options["device"])[0].type),
         **options,
     )
     with Stop(resumable=settings.checkpoint is not None, say=console.print) as stop:

@@ -22,6 +22,7 @@ from ingest.model.load import LoadedModel
 from ingest.model.vocabulary import Vocabulary
 from ingest.model.weights import Readout
 from ingest.process.arrow import Columns, vectors
+from ingest.process.device import choose_devices
 from ingest.process.settings import Settings
 from ingest.texts.dataset import Dataset
 from ingest.texts.token_writer import Chunks
@@ -41,6 +42,12 @@ class Run:
     dtype: torch.dtype
     context: int
     bos: int | None
+
+    @property
+    def blocks(self) -> torch.device | None:
+        """The device of the model's blocks, where it is not `device`."""
+        blocks = choose_devices(self.settings.device)[1]
+        return None if blocks.type == self.device.type else blocks
 
     @property
     def n_layers(self) -> int:
@@ -163,7 +170,7 @@ def run_columns(run: Run) -> dict[str, Any]:
         "bos_counted": settings.count_bos or run.bos is None,
         "overflow": settings.overflow,
         "dtype": str(run.dtype).removeprefix("torch."),
-        "device": run.device.type,
+        "device": (run.blocks or run.device).type,
         "seed": settings.seed,
         "hook": "blocks.{l}.mlp.hook_post",
         "top_tokens": settings.top_tokens,

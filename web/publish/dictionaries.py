@@ -17,7 +17,7 @@ from itertools import groupby
 from web.publish.pack import compressed, uncompressed
 
 _CUT = re.compile(
-    '(?=<section|<details|<footer|<main|<tbody>|<h3>|<h4>|<form class="threshold"|<script type="application/json">)'
+    '<(?:section|details|footer|main|tbody>|h3>|h4>|form class="threshold"|script type="application/json">)'
 )
 _STRETCH = 12_000
 """Characters of a stretch, at most, where the page can be cut."""
@@ -83,19 +83,19 @@ class Dictionaries:
 
 
 def _deflated(text: str, dictionary: bytes) -> bytes:
-    deflate = zlib.compressobj(6, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, dictionary)
+    deflate = zlib.compressobj(8, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, dictionary)
     return deflate.compress(text.encode()) + deflate.flush()
 
 
 def _stretches(page: str) -> Iterator[tuple[str, str]]:
     """The page in stretches, each with its kind."""
-    stretch = ""
-    for piece in _CUT.split(page):
-        if stretch and len(stretch) + len(piece) > _STRETCH:
-            yield _kind(stretch), stretch
-            stretch = ""
-        stretch += piece
-    yield _kind(stretch), stretch
+    start = stop = 0
+    for end in (*(cut.start() for cut in _CUT.finditer(page)), len(page)):
+        if stop > start and end - start > _STRETCH:
+            yield _kind(page[start:stop]), page[start:stop]
+            start = stop
+        stop = end
+    yield _kind(page[start:]), page[start:]
 
 
 def _kind(stretch: str) -> str:

@@ -19,7 +19,7 @@ _STATE = re.compile(r'^(?!.*\sclass=).*\s(?:rel="(?:nofollow|next|prev)"|data-ke
 nowhere, they are left out."""
 _OUT = "\0"
 """In place of such a link, for a moment."""
-_SEPARATORS = (re.compile(rf"(?:\s*·\s*{_OUT})+"), re.compile(rf"{_OUT}(?:\s*·\s*)?"))
+_SEPARATOR = re.compile(r"\s*·\s*")
 _NOTHING = re.compile(r'<p class="choices">(?:\s|</?span>)*</p>\n?')
 _TEMPLATE = re.compile(r"(<template\b.*?</template>)", re.DOTALL)
 """What a script fills in: where its links lead is not known here."""
@@ -44,9 +44,21 @@ def settled(html: str, published: Published) -> str:
     html = _FORM.sub(lambda form: form[0] if _WITHOUT_SERVER.search(form[1]) else "", html)
     html = "".join(text if _TEMPLATE.match(text) else _LINK.sub(link, text) for text in _TEMPLATE.split(html))
     if _OUT in html:
-        for pattern in (*_SEPARATORS, _NOTHING):
-            html = pattern.sub("", html)
+        html = _NOTHING.sub("", _joined(html.split(_OUT)))
     return _below(html, published.prefix) if published.prefix else html
+
+
+def _joined(pieces: list[str]) -> str:
+    """What is left of a page without some links, each with one of the separators that were beside it."""
+    joined = pieces[:1]
+    for piece in pieces[1:]:
+        before = joined[-1].rstrip()
+        if before.endswith("·"):
+            joined[-1] = before[:-1].rstrip()
+        elif separator := _SEPARATOR.match(piece):
+            piece = piece[separator.end() :]
+        joined.append(piece)
+    return "".join(joined)
 
 
 def _below(html: str, prefix: str) -> str:

@@ -25,11 +25,15 @@ from web.site.page import answered, find_atlas
 
 HTML, DATA, CARD = "html", "json", "png"
 
+LIST_PAGES = 100
+"""Pages of a list in a copy, at most: the list of predictive pairs has a row for every candidate pair and side."""
+_END = "<span>this copy lists no more; SQL does</span>"
+
 _UNIT = re.compile(r"/([^/]+)/(?:(L[0-9]+N[0-9]+)|token/([0-9]+))")
 _SPREAD = 4
 """Ids that are read for each that is needed, at most."""
 _PAGER = re.compile(r'<nav class="pager".*?</nav>', re.DOTALL)
-_NEXT = re.compile(r'<a rel="next"[^>]* href="([^"]+)"')
+_NEXT = re.compile(r'<a rel="next"[^>]* href="([^"]+)".*?</a>', re.DOTALL)
 _PREVIOUS = re.compile(rb'(<a rel="prev"[^>]* href=")[^"]+')
 
 
@@ -61,10 +65,10 @@ class Pages:
                 yield from self._packed(address)
             elif job.kind == "report":
                 yield address, HTML, self._report(address)
+            elif job.kind == "list" and self.plan.published.paged:
+                yield from self._list(address)
             else:
-                yield from self._whole(address, card=True)
-        if job.kind == "list" and self.plan.published.paged:
-            yield from self._following(job.addresses[0])
+                yield from self._whole(address)
 
     def _report(self, address: str) -> bytes:
         atlas = self.atlases[address.split("/")[1]]
@@ -96,26 +100,38 @@ class Pages:
             raise PageError(f"The page {address} cannot be made: the site answers {answer.status}.")
         return answer
 
-    def _whole(self, address: str, *, card: bool) -> Iterator[tuple[str, str, bytes]]:
+    def _whole(self, address: str) -> Iterator[tuple[str, str, bytes]]:
         """A page asked for as a browser asks, its data and its card."""
         yield address, HTML, self._settled(self._get(address).get_data(as_text=True))
+        yield from self._data(address)
+        yield from self._card(address)
+
+    def _data(self, address: str) -> Iterator[tuple[str, str, bytes]]:
         if self.plan.published.has_data(address):
             yield address, DATA, self._get(urls.json(address)).data
-        if card and self.plan.base_url:
+
+    def _card(self, address: str) -> Iterator[tuple[str, str, bytes]]:
+        if self.plan.base_url:
             yield address, CARD, self._get(urls.card(address)).data
 
-    def _following(self, address: str) -> Iterator[tuple[str, str, bytes]]:
-        """The pages that follow the first of a list. Each leads back to the one before by that one's address: the
-        server's own spells a page from its other end."""
-        while True:
-            pager = _PAGER.search(self._get(address).get_data(as_text=True))
+    def _list(self, address: str) -> Iterator[tuple[str, str, bytes]]:
+        """The first page of a list with its card, and those that follow it. Each leads back to the one before by that
+        one's address: the server's own spells a page from its other end."""
+        yield from self._card(address)
+        back = None
+        for number in range(1, LIST_PAGES + 1):
+            html = self._get(address).get_data(as_text=True)
+            pager = _PAGER.search(html)
             further = pager and _NEXT.search(pager[0])
+            if pager and further and number == LIST_PAGES:
+                html = html.replace(pager[0], pager[0].replace(further[0], _END))
+            content = self._settled(html)
+            yield address, HTML, content if back is None else _PREVIOUS.sub(back, content)
+            yield from self._data(address)
             if not further:
                 return
-            before, address = address, unescape(further[1])
-            for page, kind, content in self._whole(address, card=False):
-                back = rf"\g<1>{self.plan.published.prefix}{escape(before)}".encode()
-                yield page, kind, _PREVIOUS.sub(back, content) if kind == HTML else content
+            back = rf"\g<1>{self.plan.published.prefix}{escape(address)}".encode()
+            address = unescape(further[1])
 
     def _packed(self, address: str) -> Iterator[tuple[str, str, bytes]]:
         """A page and its data, made of one record."""
