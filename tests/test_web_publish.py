@@ -15,12 +15,14 @@ from collections import Counter
 from html import unescape
 from pathlib import Path
 from unittest.mock import Mock
+from urllib.parse import parse_qs, urlsplit
 from xml.etree import ElementTree
 
 import duckdb
 import pytest
 from click.testing import CliRunner
 
+from atlas import open_atlas
 from atlas.core.errors import AtlasError
 from tests.conftest import new_context
 from tests.html_reader import Reader
@@ -139,14 +141,20 @@ def test_parts_stand_in_their_page_and_further_pages_are_packed_too(client, pack
 def test_a_long_list_ends_and_says_so(few, tiny_llama_atlas, client, monkeypatch):
     address = f"/{SLUG}/neurons"
     monkeypatch.setattr(render, "LIST_PAGES", 1)
-    made = plan.make_plan(client.application, (tiny_llama_atlas,), None, lambda atlas, pages: Chosen([], []))
+    made = plan.make_plan(
+        client.application, (tiny_llama_atlas,), None, lambda *_: Chosen([], []), file=True, engine="x"
+    )
     ((there, kind, content),) = render.Pages(made).of(Job("one", "list", (address,)))
     pager = re.search(r'<nav class="pager".*?</nav>', content.decode(), re.DOTALL)[0]
     assert (there, kind) == (address, "html")
     assert "of 144" in " ".join(pager.split())
-    assert "this copy lists no more" in pager
+    assert "This copy lists no more." in pager
     assert 'rel="next"' not in pager
-    assert 'rel="next"' in client.get(address).text
+    following = unescape(re.search(r'rel="next" href="([^"]+)"', client.get(address).text)[1])
+    (query,) = parse_qs(urlsplit(unescape(re.search(r'href="([^"]+/sql[^"]+)"', pager)[1])).query)["sql"]
+    with open_atlas(tiny_llama_atlas) as atlas:
+        names = [row[0] for row in atlas.query(query).rows]
+    assert names == [row["name"] for row in client.get(following.replace("?", ".json?")).json["neurons"]["rows"]]
 
 
 def test_no_link_leads_nowhere(copy, packed):
@@ -254,6 +262,25 @@ def test_a_first_visit_to_a_packed_page_and_what_follows(opened, packed):
     assert page.locator("h1").inner_text().startswith("Token")
     assert len(host.requests) <= 8
     assert sum(size for _, size in host.requests) < 300_000
+
+
+def test_what_stands_behind_the_question_mark_counts_on_a_first_visit(opened, packed):
+    page, host = opened
+    further = next(name for name in packed if name.startswith(f"/{SLUG}/neurons?"))
+    page.goto(host.url + further)
+    page.get_by_text("101–144 of 144").wait_for()
+    page.goto(f"{host.url}/{SLUG}/neurons?layer=1")
+    assert "no page for “?layer=1”" in page.get_by_role("status").first.inner_text()
+    page.goto(f"{host.url}/gpt2/L1N2")
+    assert page.locator("h1").inner_text() == "Page not found"
+    page.goto(host.url + PLAIN)
+    form = page.locator("form.threshold")
+    values = form.locator("select option").evaluate_all("options => options.map((option) => option.value)")
+    token = form.locator("[name=token]").input_value()
+    asked = next(value for value in values if value != form.locator("select").input_value())
+    page.goto(f"{host.url}{PLAIN}?token={token}&threshold={asked}")
+    page.locator(".threshold-line").first.wait_for(state="attached")
+    assert form.locator("select").input_value() == asked
 
 
 def test_a_page_seen_before_opens_offline_and_another_says_why_not(opened):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from html import escape, unescape
 
-from web.site.published import Published
+from web.site.published import PIN, Published
 
 _LINK = re.compile(r'<a\b([^>]*?)\shref="(/[^"]*)"([^>]*)>(.*?)</a>', re.DOTALL)
 _FORM = re.compile(r"<form\b([^>]*)>.*?</form>", re.DOTALL)
@@ -25,8 +25,8 @@ _TEMPLATE = re.compile(r"(<template\b.*?</template>)", re.DOTALL)
 """What a script fills in: where its links lead is not known here."""
 
 
-def settled(html: str, published: Published) -> str:
-    """A page of the server as a page of a copy."""
+def settled(html: str, published: Published, own: str = "") -> str:
+    """A page of the server as a page of a copy; `own` is its address, if that is none of `published`."""
 
     def link(match: re.Match[str]) -> str:
         before, href, after, inner = match.groups()
@@ -34,7 +34,8 @@ def settled(html: str, published: Published) -> str:
             return match[0]
         attributes = before + after
         paged = published.paged and "?" in href and re.search(r'\srel="(?:next|prev)"', attributes)
-        target = unescape(href) if paged else published.leads_to(unescape(href))
+        known = paged or (own and PIN.sub(r"\1", unescape(href)) == own)
+        target = unescape(href) if known else published.leads_to(unescape(href))
         if target is None and _STATE.match(attributes):
             return _OUT
         if target is None:

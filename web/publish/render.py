@@ -27,7 +27,8 @@ HTML, DATA, CARD = "html", "json", "png"
 
 LIST_PAGES = 100
 """Pages of a list in a copy, at most: the list of predictive pairs has a row for every candidate pair and side."""
-_END = "<span>this copy lists no more; SQL does</span>"
+_MORE = re.compile(r'<h2[^>]*>[^<]*<a class="sql-link"\s+href="([^"]+)"')
+"""The query of a list, behind the list's own heading."""
 
 _UNIT = re.compile(r"/([^/]+)/(?:(L[0-9]+N[0-9]+)|token/([0-9]+))")
 _SPREAD = 4
@@ -91,8 +92,8 @@ class Pages:
             script = urls.script("unpacked.js")
             return self._settled(render_template("unpacked.html", title="Opening the page", script=script))
 
-    def _settled(self, html: str) -> bytes:
-        return settled(html, self.plan.published).encode("utf-8")
+    def _settled(self, html: str, own: str = "") -> bytes:
+        return settled(html, self.plan.published, own).encode("utf-8")
 
     def _get(self, address: str) -> Any:
         answer = self._app.test_client().get(address)
@@ -124,14 +125,20 @@ class Pages:
             pager = _PAGER.search(html)
             further = pager and _NEXT.search(pager[0])
             if pager and further and number == LIST_PAGES:
-                html = html.replace(pager[0], pager[0].replace(further[0], _END))
-            content = self._settled(html)
+                html = html.replace(pager[0], pager[0].replace(further[0], self._end(unescape(further[1]))))
+            content = self._settled(html, address)
             yield address, HTML, content if back is None else _PREVIOUS.sub(back, content)
             yield from self._data(address)
             if not further:
                 return
             back = rf"\g<1>{self.plan.published.prefix}{escape(address)}".encode()
             address = unescape(further[1])
+
+    def _end(self, address: str) -> str:
+        """What a list that goes on at an address, but not in the copy, ends with."""
+        query = _MORE.search(self._get(address).get_data(as_text=True))
+        more = f'<a rel="nofollow" href="{query[1]}">the next by SQL</a>' if query else ""
+        return f"<span>This copy lists no more.</span> {more}"
 
     def _packed(self, address: str) -> Iterator[tuple[str, str, bytes]]:
         """A page and its data, made of one record."""

@@ -56,7 +56,7 @@ def nav() -> Nav | None:
 def _items(atlas: Atlas, ref: AtlasRef) -> tuple[NavItem, ...]:
     live, copy = current_app.extensions["live"], published()
     pages = [
-        ("neurons", "neurons", "Every neuron: sort and filter"),
+        ("neurons", "neurons", "The neurons by layer and norm" if copy else "Every neuron: sort and filter"),
         ("predictive pairs", "predictive", "Neurons and tokens by how well firing predicts the token"),
         ("exclusive pairs", "pairs", "Neurons and tokens that are mutual best matches by congruence"),
         ("exclusive tokens", "exclusive", "Tokens by the lead of their best neuron over the second"),

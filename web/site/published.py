@@ -17,7 +17,7 @@ from web.site.headers import without_server
 _CONSOLE = re.compile(r"/[a-z0-9-]+(?:@[0-9a-f]{12})?/sql")
 _NO_DATA = re.compile(r"/part/|/sql$|/q/[a-z0-9]+$")
 """Pages without data of their own: a part's are its page's, those of the console and of saved queries are answers."""
-_PIN = re.compile(r"^(/[a-z0-9-]+)@[0-9a-f]{12}")
+PIN = re.compile(r"^(/[a-z0-9-]+)@[0-9a-f]{12}")
 ENGINE_WORKER, ENGINE_WASM = "duckdb-browser-eh.worker.js", "duckdb-eh.wasm"
 """Files of DuckDB's engine for browsers."""
 _READ_BY_SCRIPTS = {"token", "threshold"}
@@ -90,7 +90,7 @@ class Published:
     def _has(self, address: str) -> bool:
         """Whether a page is in the copy. A link to it that is pinned to its build counts as one to it, and a link to
         its data too, if it has any."""
-        page = _PIN.sub(r"\1", address)
+        page = PIN.sub(r"\1", address)
         path, ending, query = page.partition(".json")
         if not ending:
             return page in self.addresses

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from atlas.core.info import AtlasInfo, count_words, share_words
 from atlas.core.sql_text import quoted_text, with_dollars
 from web.site import urls
+from web.site.published import published
 
 FRAME_WIDTH, FRAME_HEIGHT = 600, 420
 """Size of a frame in pixels, which fits a neuron's summary. An embed fits any width from 280."""
@@ -88,8 +89,10 @@ def _fetched(host: str, path: str, data: str) -> list[Citation]:
             )
         ]
     atlas, neuron, token = match.groups()
+    # The engine of a copy, an older DuckDB, would gather the pages of all neurons.
+    source = "neuron WHERE name" if published() else "neuron_page WHERE neuron"
     call, sql = (
-        (f'neuron("{neuron}")', f"SELECT * FROM neuron_page WHERE neuron = '{neuron}'")
+        (f'neuron("{neuron}")', f"SELECT * FROM {source} = '{neuron}'")
         if neuron
         else (f"token({token})", f"SELECT * FROM token WHERE token_id = {token}")
     )

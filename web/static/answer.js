@@ -41,6 +41,7 @@
     await engine.call("INSTANTIATE", [full(rules.wasm), null]);
     await engine.call("OPEN", { filesystem: { reliableHeadRequests: true, allowFullHTTPReads: false, forceFullHTTPReads: false } });
     engine.connection = await engine.call("CONNECT");
+    state.textContent = "DuckDB is loaded.";
     const attached = atlases.map(({ name }, at) => `ATTACH ${quoted(open[at].url)} AS ${name} (READ_ONLY);`).join("");
     await run(`SET errors_as_json = true; SET autoinstall_known_extensions = false; SET autoload_known_extensions = false;
       ${attached} USE ${atlases[0].name}`);
@@ -79,9 +80,10 @@
       if (!record) throw error;
       const { exception_type: type, exception_message: message, position } = JSON.parse(record[0]);
       const bytes = new TextEncoder().encode(sql).slice(0, Math.max(0, position - before.length)); // DuckDB counts bytes
+      const ends = position - before.length >= new TextEncoder().encode(sql).length; // at a bracket of ours
       const at = written === sql && position >= before.length ? new TextDecoder().decode(bytes).length : null;
       const read = /failed with error: Error: ([^"]*)/.exec(message); // an error of engine.js
-      throw Object.assign(new Error(read ? read[1] : `${type} Error: ${message}`), { at, sql });
+      throw Object.assign(new Error(read ? read[1] : `${type} Error: ${ends ? message.replace(/at or near "\)"/, "at the end") : message}`), { at, sql });
     }
     const text = await csv(`FROM "the answer" LIMIT ${rules.rows}`);
     const [columns, ...rows] = cells(text);
@@ -230,7 +232,8 @@
     event.preventDefault();
     const [asked, before] = [new URLSearchParams(new FormData(form)), new URLSearchParams(location.search)];
     if (asked.get("sql") === before.get("sql")) for (const name of ["draw", "x", "y"]) if (before.get(name)) asked.set(name, before.get(name));
-    if (button.textContent === "Run") return asked.get("sql").trim() && go(asked);
+    if (button.textContent === "Run" && asked.get("sql").trim()) return go(asked);
+    if (button.textContent === "Run") return place.replaceChildren(), history.pushState(null, "", location.pathname);
     engine?.worker.terminate();
     [engine, button.textContent, state.textContent] = [null, "Run", "Stopped."];
   });

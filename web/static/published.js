@@ -17,6 +17,8 @@
         setTimeout(resolve, 2000); // after a forced reload the browser keeps the worker out
       });
     }
+    // A host does not look at what stands behind `?`: the worker has the page that was asked for.
+    if (location.search && location.pathname !== base + "/search" && navigator.serviceWorker.controller) return location.reload();
     // The worker has not seen what this page was made of: once more, so that it opens offline too.
     const files = [...document.querySelectorAll("script[src], link[rel~=stylesheet], link[rel~=icon]")];
     await Promise.allSettled([location.href, ...files.map((file) => file.src || file.href)].map((url) => fetch(url)));

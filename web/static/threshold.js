@@ -79,7 +79,11 @@
       watcher.disconnect();
       watcher.observe(figure.querySelector(".drawing svg"));
     }
-    choose(select.selectedIndex);
+    // A server's page opens with the threshold of the address; that of a copy is told here.
+    const asked = new URLSearchParams(location.search);
+    const same = !asked.has("token") || asked.get("token") === form.elements.token.value;
+    const index = same && asked.has("threshold") ? rows.findIndex((row) => Number(row.value) === Number(asked.get("threshold"))) : -1;
+    choose(index < 0 ? select.selectedIndex : index);
     figure.addEventListener("drawn", attach);
     if (figure.dataset.drawn === "yes") attach();
   }

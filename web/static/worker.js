@@ -113,6 +113,9 @@
   const ADDRESS = /^\/([a-z0-9-]+)(?:@([0-9a-f]{12}))?((?:\/[^?]*)?)$/;
   const NEURON = /^\/l?(\d+)(?:[.:/]|\/?n)(\d+)((?:\/.*)?(?:\.json)?)$/i;
 
+  const OPENS = ["token", "threshold"]; // parameters that only choose what a page opens with: scripts read them
+  const missing = (url) => said("Page not found", `Nothing is published at ${url.pathname}.`, 404, `${BASE}/search`, "Search");
+
   async function ofAtlas(request, url) {
     const path = url.pathname.slice(BASE.length);
     const data = path.endsWith(".json");
@@ -141,8 +144,12 @@
     const name = `/${slug}${rest}${data ? ".json" : ""}`;
     const where = `${BASE}/static/atlases/${slug}/${folder}`;
     let text = url.search ? await page(where, name + url.search) : null;
-    if (text === null) text = await page(where, name);
-    if (text === null) return said("Page not found", `Nothing is published at ${url.pathname}.`, 404, `${BASE}/search`, "Search");
+    if (text === null) {
+      text = await page(where, name);
+      if (text === null) return missing(url);
+      const asked = rest === "/sql" || data ? [] : [...url.searchParams.keys()].filter((name) => !OPENS.includes(name));
+      if (asked.length) text = text.replace(/<main[^>]*>/, `$&<p class="note" role="status">${safe(`This copy has no page for “${url.search}”, such as another order or a filter: this is the page without it.`)}</p>`);
+    }
     if (prefix !== BASE) text = text.replaceAll(`"${prefix}/`, `"${BASE}/`); // made for another folder of a host
     if (pin) text = text.replaceAll(`"${BASE}/${slug}/`, `"${base}/`).replaceAll(`"${BASE}/${slug}"`, `"${base}"`);
     return new Response(text, { headers: { "Content-Type": data ? TYPES.json : TYPES.html } });
@@ -165,8 +172,8 @@
     return "";
   }
 
+  const safe = (words) => words.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
   function said(title, text, status, link, words = link) {
-    const safe = (words) => words.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
     const more = link ? `<p><a href="${safe(link)}">${safe(words)}</a></p>` : "";
     const html = `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="color-scheme" content="light dark">`
       + `<meta name="viewport" content="width=device-width"><title>${safe(title)}</title>`
@@ -240,7 +247,9 @@
     try {
       if (path === "/search/suggest.json") return await suggest(url);
       if (path.startsWith("/static/") && (url.search || /^\/static\/(vega-|duckdb-|atlases\/)/.test(path))) return await lasting(url.href);
-      return (await ofAtlas(request, url)) || (await fresh(request));
+      const packed = await ofAtlas(request, url);
+      const file = packed || (await fresh(request));
+      return !packed && file.status === 404 && request.mode === "navigate" ? missing(url) : file;
     } catch (error) {
       if (error instanceof NoRanges) {
         return said("This host sends no parts of files", `${url.host} ignores range requests: asked for a part of an archive, it`
