@@ -34,22 +34,15 @@
   parameters.set("most", "60");
   const { suggestions } = await (await fetch(base + "/search/suggest.json?" + parameters)).json();
   main.querySelector(".lede")?.remove();
-  const list = document.createElement("ul");
-  list.className = "results";
+  const made = (tag, values) => Object.assign(document.createElement(tag), values);
+  const list = made("ul", { className: "results" });
   for (const item of suggestions) {
-    const line = document.createElement("li");
-    const link = document.createElement("a");
-    link.href = item.url;
-    link.className = ["layer", "neuron"].includes(item.kind) ? "unit" : "chip";
-    link.textContent = item.label;
-    const words = document.createElement("span");
-    words.className = "dim";
-    words.textContent = item.detail;
-    line.append(link, " ", words);
+    const line = made("li");
+    const className = ["layer", "neuron"].includes(item.kind) ? "unit" : "chip";
+    line.append(made("a", { href: item.url, className, textContent: item.label }), " ", made("span", { className: "dim", textContent: item.detail }));
     list.append(line);
   }
-  const note = document.createElement("p");
-  note.className = "note";
+  const note = made("p", { className: "note" });
   note.textContent = (suggestions.length ? "" : `No neuron, layer or token is called “${query}”. `)
     + "This copy finds neurons, layers and tokens; words of the texts are found where atlas serve runs.";
   main.append(list, note);

@@ -86,21 +86,9 @@
     return new Blob(await Promise.all(stretches)).text();
   }
 
-  // The place of the last that is not greater.
-  function last(items, name, of) {
-    let low = 0;
-    let high = items.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (of(items[middle]) <= name) low = middle + 1;
-      else high = middle;
-    }
-    return low - 1;
-  }
-
   async function page(folder, name) {
     const { blocks: all, dictionaries } = await start(folder);
-    const at = last(all, name, (block) => block[0]);
+    const at = all.findLastIndex(([first]) => first <= name);
     if (at < 0) return null;
     const lines = (await unpacked(await part(`${folder}/index.bin`, all[at][1], all[at][2]))).split("\n");
     const line = lines.find((text) => text.startsWith(name + " "));
@@ -160,7 +148,7 @@
     const first = `/L${Math.floor(Math.random() * atlas.layers)}N${Math.floor(Math.random() * atlas.width)}`;
     const where = `${BASE}/static/atlases/${slug}/${folder}`;
     const all = (await start(where)).blocks;
-    const near = Math.max(0, last(all, `/${slug}${first}`, (block) => block[0]));
+    const near = Math.max(0, all.findLastIndex(([name]) => name <= `/${slug}${first}`));
     for (let step = 0; step < all.length; step += 1) {
       const block = all[(near + step) % all.length];
       const lines = (await unpacked(await part(`${where}/index.bin`, block[1], block[2]))).split("\n");
