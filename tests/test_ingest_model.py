@@ -19,7 +19,7 @@ from ingest.model.forward import LeanModel
 from ingest.model.load import bridge_for, describe, load_model
 from ingest.model.weights import layer_weights, read_readout
 from ingest.process import product
-from ingest.process.device import choose_devices
+from ingest.process.device import choose_run_device
 from tests import tiny
 
 SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 320}
@@ -210,10 +210,9 @@ def test_blocks_on_another_device_than_what_is_computed_from_them(models, tokeni
     assert lean.run(torch.zeros(1, 12, dtype=torch.long)).device == lean.unembed.weight.device == cpu
     assert module.call_args.kwargs["input_ids"].device == meta
     with pytest.raises(OptionError, match="finds no Apple GPU"):
-        choose_devices("mps")
+        choose_run_device("mps")
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert choose_devices("mps") == (cpu, torch.device("mps"))
-    assert choose_devices("cpu") == (cpu, cpu)
+    assert choose_run_device("mps") == choose_run_device("cpu") == cpu
 
 
 def test_same_weights_same_fingerprint(models, tokenizer) -> None:

@@ -48,11 +48,11 @@ class LeanModel:
 
     Args:
         model: its bridge is taken apart (its weights can still be read).
-        device, dtype: of the blocks; final norm and unembedding are float32.
+        device: of the final norm, the unembedding and all that `run` gives; dtype: of the blocks.
         readout: for kind 'embed', the matrix whose argmax is the top prediction (the original post's convention);
             None or kind 'unembed' predicts by the model's own logits.
         room: the devices that the blocks are divided over, the first being `device`; None: all are on one.
-        blocks_on: this one; None: `device`, where final norm and unembedding are.
+        blocks_on: this one; None: `device`.
     """
 
     def __init__(

@@ -35,18 +35,18 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def choose_devices(name: str) -> tuple[torch.device, torch.device]:
-    """The device of a run, and that of the model's blocks: the same, but for 'mps', an Apple GPU. It has no float64,
-    and shares the memory of the CPU, where all that is computed from activations is.
+def choose_run_device(name: str) -> torch.device:
+    """The device of all but the model's blocks: for 'mps', an Apple GPU, the CPU. It has no float64, and shares the
+    CPU's memory, where all that is computed from activations is.
 
     Raises:
         OptionError: the device is unknown or not present.
     """
     if name != "mps":
-        return (choose_device(name),) * 2
+        return choose_device(name)
     if not torch.backends.mps.is_available():
         raise OptionError(f"The device {name!r} was asked for, but torch finds no Apple GPU here. Use --device cpu.")
-    return torch.device("cpu"), torch.device("mps")
+    return torch.device("cpu")
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:

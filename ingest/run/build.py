@@ -34,7 +34,7 @@ from ingest.model.vocabulary import read_vocabulary
 from ingest.model.weights import read_readout
 from ingest.process.checkpoint import CheckpointFolder
 from ingest.process.cursor import TextReport
-from ingest.process.device import choose_devices, choose_dtype
+from ingest.process.device import choose_dtype, choose_run_device
 from ingest.process.lock import checkpoints_locked, output_locked
 from ingest.process.memory import Budget
 from ingest.process.numba_compiler import match_threads
@@ -76,7 +76,7 @@ def build(settings: Settings, console: Console, stop: Stop | None = None) -> Bui
     slug = check_slug(settings.slug) if settings.slug else slugify(_without_suffix(label_of(settings.model)))
     if settings.pairs is not None:
         pairs_text(settings.pairs)  # Before the model is loaded.
-    device = own_device(choose_devices(settings.device)[0], settings.devices_per_rank)
+    device = own_device(choose_run_device(settings.device), settings.devices_per_rank)
     torch.manual_seed(settings.seed)
     match_threads()
     with joined(device) as ranks, Phases(console, device, ranks.rank, settings.out) as phases, ExitStack() as locks:

@@ -142,7 +142,7 @@ def ingest(
     parse_attribution(attribution, "cpu")  # A mistake in it is told at once.
     console = plain_console(stderr=True, quiet=quiet)
     with starting(console):
-        from ingest.process.device import choose_devices
+        from ingest.process.device import choose_run_device
         from ingest.run.ingest import ingest as run_ingest
     settings = Settings(
         batch_size=None if batch_size == "auto" else int(batch_size),
@@ -153,7 +153,7 @@ def ingest(
         checkpoint_every=parse_duration("--checkpoint-every", checkpoint_every),
         publish_every=None if publish_every is None else parse_duration("--publish-every", publish_every),
         memory=parse_bytes(memory),
-        attribution=parse_attribution(attribution, choose_devices(options["device"])[0].type),
+        attribution=parse_attribution(attribution, choose_run_device(options["device"]).type),
         **options,
     )
     with Stop(resumable=settings.checkpoint is not None, say=console.print) as stop:

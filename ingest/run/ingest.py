@@ -9,7 +9,7 @@ from rich.text import Text
 
 from ingest.attribution.record import AttributionRequest, print_attribution, record_attribution
 from ingest.errors import ModelError, OutOfMemoryError
-from ingest.process.device import choose_devices
+from ingest.process.device import choose_run_device
 from ingest.process.ranks import joined, own_device
 from ingest.process.settings import Settings
 from ingest.process.stop import Stop
@@ -29,7 +29,7 @@ def ingest(settings: Settings, console: Console, stop: Stop, *, asked: bool = Tr
         AtlasError: any of its kinds. If the attributions failed, the atlas is complete without them, and the same
             command adds them.
     """
-    with joined(own_device(choose_devices(settings.device)[0], settings.devices_per_rank)):
+    with joined(own_device(choose_run_device(settings.device), settings.devices_per_rank)):
         report = build(settings, console, stop)
         if report is not None:
             print_report(report, console)

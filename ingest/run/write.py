@@ -22,7 +22,6 @@ from ingest.model.load import LoadedModel
 from ingest.model.vocabulary import Vocabulary
 from ingest.model.weights import Readout
 from ingest.process.arrow import Columns, vectors
-from ingest.process.device import choose_devices
 from ingest.process.settings import Settings
 from ingest.texts.dataset import Dataset
 from ingest.texts.token_writer import Chunks
@@ -46,8 +45,7 @@ class Run:
     @property
     def blocks(self) -> torch.device | None:
         """The device of the model's blocks, where it is not `device`."""
-        blocks = choose_devices(self.settings.device)[1]
-        return None if blocks.type == self.device.type else blocks
+        return torch.device("mps") if self.settings.device == "mps" else None
 
     @property
     def n_layers(self) -> int:

@@ -118,10 +118,9 @@ def make_plan(
     report: bool = False,
     beside: object = None,
 ) -> Plan:
-    """The plan of a copy; `app` is the site, `paged` whether lists are followed to their ends, `data` whether pages
-    have their data, `file` whether the atlas files are in it, `engine` the folder of what runs SQL on them, `saved` the
-    file of saved queries and lists, `report` whether each atlas has its report; `beside`: what else the copy depends
-    on."""
+    """The plan of a copy; `app` is the site, `paged` whether lists are followed, `data` whether pages have their data,
+    `file` whether the atlas files are in it, `engine` the folder of what runs SQL on them, `saved` the file of saved
+    queries and lists, `report` whether each atlas has its report; `beside`: what else the copy depends on."""
     atlases: dict[str, Atlas] = app.extensions["atlases"]
     builds = {slug: atlas.info.build_id for slug, atlas in atlases.items()}
     site = [urls.to("home"), urls.to("glossary"), urls.to("search"), *([urls.to("bridge")] if len(atlases) > 1 else [])]

@@ -60,7 +60,7 @@ def publish_site(
 ) -> str:
     """Write the site of some atlas files to a folder, and return a report of its sizes. The folder is replaced when
     everything is written. What was made before an interruption is used again; nothing is written where the folder has
-    these pages already. `choose` says which neurons and tokens, `paged` whether lists are followed to their ends,
+    these pages already. `choose` says which neurons and tokens, `paged` whether lists are followed,
     `data` whether pages have their data, `file` whether the atlas files are in the copy, `report` whether each atlas
     has its report (`atlas report`); `engine` runs SQL on the files in the browser; `saved` is the file of saved queries
     and lists, whose short links get pages; `hosting` names hosts whose files and limits count; `progress` is told the

@@ -136,7 +136,8 @@
       text = await page(where, name);
       if (text === null) return missing(url);
       const asked = rest === "/sql" || data ? [] : [...url.searchParams.keys()].filter((name) => !OPENS.includes(name));
-      if (asked.length) text = text.replace(/<main[^>]*>/, `$&<p class="note" role="status">${safe(`This copy has no page for “${url.search}”, such as another order or a filter: this is the page without it.`)}</p>`);
+      const said = safe(`This copy has no page for “${url.search}”, such as another order or a filter: this is the page without it.`);
+      if (asked.length) text = text.replace(/<main[^>]*>/, (main) => `${main}<p class="note" role="status">${said}</p>`);
     }
     if (prefix !== BASE) text = text.replaceAll(`"${prefix}/`, `"${BASE}/`); // made for another folder of a host
     if (pin) text = text.replaceAll(`"${BASE}/${slug}/`, `"${base}/`).replaceAll(`"${BASE}/${slug}"`, `"${base}"`);
